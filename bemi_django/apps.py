@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.db import DatabaseError, connections
+from django.db.models.signals import post_migrate
+
+logger = logging.getLogger(__name__)
+
+
+class BemiConfig(AppConfig):
+    name = "bemi_django"
+    verbose_name = "Audit trail"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from bemi_django import checks as checks  # registers them
+        from bemi_django.hooks import django_db
+
+        django_db.install()
+        post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
+        if apps.is_installed("aldjemy"):
+            _install_on_aldjemy()
+
+
+def _track_new_tables(using: str, **kwargs: Any) -> None:
+    from bemi_django import tracking
+    from bemi_django.exceptions import NotInstalled
+
+    try:
+        tracking.sync(using)
+    except NotInstalled:
+        return
+    except DatabaseError as error:
+        logger.warning("tables are not tracked yet, run 'manage.py bemi sync': %s", error)
+
+
+def _install_on_aldjemy() -> None:
+    from aldjemy.core import SQLALCHEMY_ENGINES, get_engine, get_engine_string
+
+    from bemi_django.hooks import sqlalchemy_engine
+
+    for alias in connections:
+        if connections[alias].vendor == "postgresql" and get_engine_string(alias) in SQLALCHEMY_ENGINES:
+            sqlalchemy_engine.install(get_engine(alias))

@@ -1,0 +1,173 @@
+"""Put a context in front of a statement as a comment that nothing on the way can misread."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from bemi_django.wire import (
+    COMMENT_END,
+    COMMENT_START,
+    DROPPED_KEY,
+    MAX_CONTEXT_CHARACTERS,
+    MAX_SQL_CHARACTERS,
+    SQL_KEY,
+)
+
+logger = logging.getLogger(__name__)
+
+# Possessive by construction: each alternative starts with another character.
+_BLANK = re.compile(r"(?:\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)*")
+_WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
+_WRITE_INSIDE = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
+_STRING = re.compile(r'"[^"]*"')
+_INERT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "*/%?'$"})
+
+
+def is_write(sql: str) -> bool:
+    """Tell whether a statement may write rows, and so gets a context."""
+    start = _BLANK.match(sql)
+    keyword = _WRITE.match(sql, start.end() if start else 0)
+    if keyword is None:
+        return False
+    return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
+
+
+def annotate(sql: str, context: Mapping[str, Any]) -> str:
+    """Return the statement with its context in front; anything but a write comes back unchanged.
+
+    ``annotate("DELETE FROM t", {"user": 7})`` is ``/*Bemi {"user": 7, "SQL": ...} Bemi*/ DELETE FROM t``.
+    The context never raises: what JSON cannot hold is stored as text, what is too large is dropped.
+    """
+    return prefix(sql, context) + sql if is_write(sql) else sql
+
+
+def prefix(sql: str, context: Mapping[str, Any]) -> str:
+    """The comment for a statement, with the blank that follows it."""
+    statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
+    pairs = context_json(context)[1:-1]
+    separator = ", " if pairs else ""
+    return f'{COMMENT_START}{{{pairs}{separator}"{SQL_KEY}": {statement}}}{COMMENT_END} '
+
+
+def collapse_values(sql: str) -> str:
+    """Shorten a VALUES list of like rows: ``VALUES (%s), (%s), (%s)`` is ``VALUES (%s), … ×3``."""
+    values = _VALUES.search(sql)
+    if values is None:
+        return sql
+    end = _closing_parenthesis(sql, values.end())
+    if end is None:
+        return sql
+    row = sql[values.end() : end]
+    # Some drivers number the placeholders of each row.
+    alike = re.sub(r"\d+", r"\\d+", re.escape(row))
+    more = re.compile(rf"(?:\s*,\s*{alike})+").match(sql, end)
+    if more is None:
+        return sql
+    rows = 1 + more[0].count(")") // row.count(")")
+    return f"{sql[:end]}, … ×{rows}{sql[more.end() :]}"
+
+
+def _closing_parenthesis(sql: str, start: int) -> int | None:
+    depth = 0
+    for parenthesis in re.finditer(r"[()]", sql[start : start + MAX_SQL_CHARACTERS]):
+        depth += 1 if parenthesis[0] == "(" else -1
+        if depth == 0:
+            return start + parenthesis.end()
+    return None
+
+
+def _encode_sql(sql: str) -> str:
+    short = collapse_values(sql)
+    if len(short) > MAX_SQL_CHARACTERS:
+        short = short[:MAX_SQL_CHARACTERS] + "… (cut)"
+    return _inert(json.dumps(_storable(short)))
+
+
+_sql_json = lru_cache(maxsize=512)(_encode_sql)
+
+
+def context_json(context: Mapping[str, Any]) -> str:
+    """The context as an inert JSON object; never raises."""
+    if not context:
+        return "{}"
+    try:
+        encoded = _inert(_dumps(context))
+    except (TypeError, ValueError, RecursionError):
+        _warn_once("a context is not JSON; such values are stored as text")
+        context = {str(key): _salvage(value) for key, value in context.items()}
+        encoded = _inert(_dumps(context))
+    if len(encoded) <= MAX_CONTEXT_CHARACTERS:
+        return encoded
+    _warn_once("a context is too large; its largest values are dropped")
+    return _inert(_dumps(_drop_largest(context)))
+
+
+def _dumps(context: Mapping[str, Any]) -> str:
+    encoded = json.dumps(context, allow_nan=False, default=_text)
+    if "\\u0000" in encoded or "\\ud" in encoded:
+        encoded = json.dumps(_deep(json.loads(encoded)))
+    return encoded
+
+
+def _deep(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_storable(key): _deep(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_deep(item) for item in value]
+    return _storable(value)
+
+
+def _storable(value: Any) -> Any:
+    # jsonb has neither NUL nor half a surrogate pair: they become visible signs.
+    if not isinstance(value, str):
+        return value
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\u2400")
+
+
+def _salvage(value: Any) -> Any:
+    try:
+        json.dumps(value, allow_nan=False, default=_text)
+    except (TypeError, ValueError, RecursionError):
+        return _text(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _drop_largest(context: Mapping[str, Any]) -> dict[str, Any]:
+    by_size = sorted(context, key=lambda key: len(_inert(_dumps({key: context[key]}))))
+    kept: dict[str, Any] = {}
+    room = MAX_CONTEXT_CHARACTERS
+    for key in by_size:
+        room -= len(_inert(_dumps({key: context[key]})))
+        if room < 0:
+            break
+        kept[key] = context[key]
+    kept[DROPPED_KEY] = [str(key)[:200] for key in context if key not in kept]
+    return kept
+
+
+def _inert(encoded: str) -> str:
+    """Escape, inside a JSON text, all that a driver, a lexer or a paramstyle could read."""
+    if "\\" in encoded:
+        encoded = encoded.replace("\\\\", "\\u005c").replace('\\"', "\\u0022")
+    encoded = encoded.translate(_INERT)
+    # Between strings a colon is JSON's own; inside one it could name a parameter.
+    return _STRING.sub(lambda string: string[0].replace(":", "\\u003a"), encoded)
+
+
+@lru_cache(maxsize=16)
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from django.db import migrations, models
+
+from bemi_django.operations import RunSQLFile
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    operations = [
+        RunSQLFile("capture_v1"),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[RunSQLFile("changes_v1", destination_only=True)],
+            state_operations=[
+                migrations.CreateModel(
+                    name="Change",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("database", models.TextField()),
+                        ("schema", models.TextField()),
+                        ("table", models.TextField()),
+                        ("primary_key", models.TextField(null=True)),
+                        ("operation", models.TextField()),
+                        ("before", models.JSONField(default=dict)),
+                        ("after", models.JSONField(default=dict)),
+                        ("context", models.JSONField(default=dict)),
+                        ("committed_at", models.DateTimeField()),
+                        ("queued_at", models.DateTimeField()),
+                        ("created_at", models.DateTimeField()),
+                        ("transaction_id", models.BigIntegerField()),
+                        ("position", models.BigIntegerField()),
+                    ],
+                    options={"db_table": "changes", "ordering": ["id"]},
+                )
+            ],
+        ),
+    ]

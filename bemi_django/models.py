@@ -1,0 +1,44 @@
+"""The audit trail as a Django model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+
+class Change(models.Model):
+    """One committed change of one row; ``ordering`` is the order of commits.
+
+    ``id`` is a UUIDv8 made of the commit LSN, the change's number in its transaction and a hash
+    of the source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id.
+    ``before`` is ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both for TRUNCATE.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    database = models.TextField()
+    schema = models.TextField()
+    table = models.TextField()
+    primary_key = models.TextField(null=True)  # noqa: DJ001 - a table without a key has none
+    operation = models.TextField()
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    context = models.JSONField(default=dict)
+    committed_at = models.DateTimeField()
+    queued_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    transaction_id = models.BigIntegerField()
+    position = models.BigIntegerField()
+
+    class Meta:
+        db_table = "changes"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.schema}.{self.table} {self.primary_key}"
+
+    def diff(self) -> dict[str, tuple[Any, Any]]:
+        """Return ``{column: (before, after)}`` of the columns that the change gave another value."""
+        columns = {**self.before, **self.after}
+        pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
+        return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}

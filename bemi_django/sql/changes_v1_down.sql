@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS _bemi_checkpoint;
+DROP TABLE IF EXISTS changes;

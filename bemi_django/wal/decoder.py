@@ -1,0 +1,138 @@
+"""Bytes of the pgoutput protocol, version 1, to messages."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.wal.messages import (
+    UNCHANGED,
+    Begin,
+    Column,
+    Commit,
+    Decoded,
+    Delete,
+    Insert,
+    Message,
+    Relation,
+    Row,
+    Truncate,
+    Update,
+)
+
+_BEGIN = Struct(">xQqI")
+_COMMIT = Struct(">xxQQ")
+_COLUMN = Struct(">Ii")
+_INT16 = Struct(">h")
+_UINT32 = Struct(">I")
+
+
+class Decoder:
+    """Remembers the relations that the server has described; feed it every message of a stream."""
+
+    def __init__(self) -> None:
+        self._relations: dict[int, Relation] = {}
+
+    def decode(self, data: bytes) -> Decoded | None:
+        """Return the message, or None for one that says nothing of rows (origin, type).
+
+        Raises ProtocolError for bytes that are not pgoutput.
+        """
+        try:
+            return self._decode(data)
+        except (LookupError, ValueError, OverflowError) as error:
+            raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
+        except Exception as error:
+            raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
+
+    def _decode(self, data: bytes) -> Decoded | None:
+        kind = data[:1]
+        if kind == b"I":
+            row, _ = _row(data, 6)
+            return Insert(self._relation(data, 1), row)
+        if kind == b"U":
+            return self._update(data)
+        if kind == b"D":
+            row, _ = _row(data, 6)
+            return Delete(self._relation(data, 1), row)
+        if kind == b"M":
+            return _message(data)
+        if kind == b"B":
+            return Begin(*_BEGIN.unpack_from(data))
+        if kind == b"C":
+            return Commit(*_COMMIT.unpack_from(data))
+        if kind == b"R":
+            relation = _describe(data)
+            self._relations[relation.oid] = relation
+            return relation
+        if kind == b"T":
+            (count,) = _UINT32.unpack_from(data, 1)
+            return Truncate(tuple(self._relation(data, 6 + 4 * index) for index in range(count)))
+        if kind in (b"O", b"Y"):
+            return None
+        raise ProtocolError(f"unknown message type {kind!r}")
+
+    def _relation(self, data: bytes, offset: int) -> Relation:
+        return self._relations[_UINT32.unpack_from(data, offset)[0]]
+
+    def _update(self, data: bytes) -> Update:
+        relation = self._relation(data, 1)
+        before = None
+        offset = 6
+        if data[5:6] in (b"O", b"K"):
+            before, offset = _row(data, 6)
+            offset += 1
+        after, _ = _row(data, offset)
+        if before is not None:
+            pairs = zip(after, before, strict=True)
+            after = [old if new is UNCHANGED else new for new, old in pairs]
+        return Update(relation, before, after)
+
+
+def _row(data: bytes, offset: int) -> tuple[Row, int]:
+    (count,) = _INT16.unpack_from(data, offset)
+    offset += 2
+    row: Row = []
+    length_at = _UINT32.unpack_from
+    for _ in range(count):
+        kind = data[offset]
+        offset += 1
+        if kind == 116:  # t
+            start = offset + 4
+            offset = start + length_at(data, offset)[0]
+            row.append(data[start:offset])
+        elif kind == 110:  # n
+            row.append(None)
+        elif kind == 117:  # u
+            row.append(UNCHANGED)
+        else:
+            raise ValueError(f"unknown column kind {kind}")
+    return row, offset
+
+
+def _text(data: bytes, offset: int) -> tuple[bytes, int]:
+    end = data.index(b"\0", offset)
+    return data[offset:end], end + 1
+
+
+def _describe(data: bytes) -> Relation:
+    (oid,) = _UINT32.unpack_from(data, 1)
+    schema, offset = _text(data, 5)
+    name, offset = _text(data, offset)
+    (count,) = _INT16.unpack_from(data, offset + 1)
+    offset += 3
+    columns = []
+    for _ in range(count):
+        in_identity = bool(data[offset] & 1)
+        column, offset = _text(data, offset + 1)
+        type_oid, _modifier = _COLUMN.unpack_from(data, offset)
+        offset += 8
+        columns.append(Column(column.decode(), type_oid, in_identity))
+    # The server leaves the schema out for its own catalog.
+    return Relation(oid, schema.decode() or "pg_catalog", name.decode(), tuple(columns))
+
+
+def _message(data: bytes) -> Message:
+    prefix, offset = _text(data, 10)
+    (length,) = _UINT32.unpack_from(data, offset)
+    return Message(prefix, data[offset + 4 : offset + 4 + length])

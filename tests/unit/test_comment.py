@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bemi_django import comment
+
+WRITES = [
+    "INSERT INTO t VALUES (1)",
+    "  \n\tupdate t set a = 1",
+    "-- why\nDELETE FROM t",
+    "/* why */ /* and */ MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+    "TRUNCATE t",
+    "WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone",
+    "CALL p()",
+    "DO $$ BEGIN END $$",
+    "COPY t FROM STDIN",
+]
+OTHERS = [
+    "",
+    "SELECT 1",
+    "WITH t AS (SELECT 1) SELECT * FROM t",
+    "SAVEPOINT s",
+    "SET TRANSACTION READ ONLY",
+    "VACUUM t",
+    "DOCUMENT",
+    "/* UPDATE */ SELECT 1",
+    "-- DELETE",
+    "DECLARE c CURSOR FOR SELECT 1",
+]
+
+texts = st.text() | st.sampled_from(
+    ["*/", "/*", "%s", "%(x)s", "'", "--", "\\", ":name", "?", "$1", "\0", "😀"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def parsed(annotated: str, sql: str) -> dict[str, Any]:
+    assert annotated.endswith(sql)
+    text = annotated[: len(annotated) - len(sql)]
+    assert text.startswith("/*Bemi {") and text.endswith("} Bemi*/ ")
+    content: dict[str, Any] = json.loads(text[7:-8])
+    return content
+
+
+@pytest.mark.parametrize("sql", WRITES)
+def test_a_write_gets_its_context_in_front(sql: str) -> None:
+    assert parsed(comment.annotate(sql, {"user": 7}), sql) == {"user": 7, "SQL": sql}
+
+
+@pytest.mark.parametrize("sql", OTHERS)
+def test_anything_else_is_unchanged(sql: str) -> None:
+    assert comment.annotate(sql, {"user": 7}) is sql
+
+
+@given(st.dictionaries(texts.filter(lambda key: key not in ("SQL",)), values, max_size=4))
+def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, Any]) -> None:
+    sql = "UPDATE t SET a = %s"
+    annotated = comment.annotate(sql, context)
+    body = annotated[2 : -len(sql) - 3]
+    assert not re.search(r"[*/%?'$]|:\S|[^\x00-\x7f]|[\x00-\x1f]", body.replace("Bemi*/", "")), body
+    found = parsed(annotated, sql)
+    assert found.pop("SQL") == sql
+    if (
+        "\\ud" not in json.dumps(context)
+        and "\0" not in repr(context)
+        and "\\u0000" not in json.dumps(context)
+    ):
+        assert found == context
+
+
+def test_nul_and_half_surrogates_become_visible_signs() -> None:
+    found = parsed(comment.annotate("DELETE FROM t", {"a": "x\0y\ud800z", "b": ["😀"]}), "DELETE FROM t")
+    assert found["a"] == "x␀y\N{REPLACEMENT CHARACTER}z"
+    assert found["b"] == ["😀"]
+
+
+def test_what_is_not_json_is_stored_as_text() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": (cycle := [])}
+    cycle.append(cycle)
+    found = parsed(comment.annotate("DELETE FROM t", context), "DELETE FROM t")
+    assert found["good"] == 1
+    assert found["bad"] == "nan"
+    assert found["broken"] == "<Broken>"
+
+
+def test_the_largest_values_of_an_oversized_context_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comment, "MAX_CONTEXT_CHARACTERS", 100)
+    found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 1000}), "DELETE FROM t")
+    assert found == {"user": 7, "_bemi_dropped": ["page"], "SQL": "DELETE FROM t"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "short"),
+    [
+        ("INSERT INTO t VALUES (%s, %s), (%s, %s), (%s, %s)", "INSERT INTO t VALUES (%s, %s), … ×3"),
+        (
+            "INSERT INTO t VALUES (f(%s)), (f(%s)) RETURNING id",
+            "INSERT INTO t VALUES (f(%s)), … ×2 RETURNING id",
+        ),
+        ("INSERT INTO t VALUES (%(a__0)s), (%(a__1)s)", "INSERT INTO t VALUES (%(a__0)s), … ×2"),
+        ("INSERT INTO t VALUES ($1, $2), ($3, $4)", "INSERT INTO t VALUES ($1, $2), … ×2"),
+        ("INSERT INTO t VALUES (%s)", "INSERT INTO t VALUES (%s)"),
+        ("INSERT INTO t VALUES (%s", "INSERT INTO t VALUES (%s"),
+        ("INSERT INTO t DEFAULT VALUES", "INSERT INTO t DEFAULT VALUES"),
+    ],
+)
+def test_a_list_of_like_rows_is_collapsed(sql: str, short: str) -> None:
+    assert comment.collapse_values(sql) == short
+
+
+def test_a_long_statement_is_cut_with_a_mark() -> None:
+    sql = "UPDATE t SET a = " + "x" * 10_000
+    recorded = parsed(comment.annotate(sql, {}), sql)["SQL"]
+    assert recorded == sql[:8192] + "… (cut)"

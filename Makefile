@@ -1,28 +1,48 @@
 PYTHON ?= python3
-PORT ?= 8000
-TOXARGS ?=
 VENV := .venv
-STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+TOX := $(BIN)/python -m tox
+TOXARGS ?=
 
-.PHONY: demo demo-check test lint clean
+.PHONY: help demo demo-check test lint clean
+.DELETE_ON_ERROR:
 
-demo: $(STAMP)
-	@$(VENV)/bin/python -m sample_project.demo --port $(PORT)
+help:
+	@echo "make demo        a PostgreSQL, the worker and the sample site; Ctrl-C ends it"
+	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
+	@echo "make test        the tests; TOXARGS='-- -k name' is handed to tox"
+	@echo "make lint        style, types and import contracts"
+	@echo "make clean       remove what the other targets made"
 
-demo-check: $(STAMP)
-	@$(VENV)/bin/python -m sample_project.demo --check
+demo: $(VENV)/.demo
+	@$(BIN)/python -m sample_project.demo
 
-test: $(STAMP)
-	@$(VENV)/bin/tox -q -e py-dj52-sa14 $(TOXARGS)
+demo-check: $(VENV)/.demo
+	@$(BIN)/python -m sample_project.demo --check
 
-lint: $(STAMP)
-	@$(VENV)/bin/tox -q -e lint,types,imports
+test: $(VENV)/.tox
+	$(TOX) -e py-dj52-sa14 $(TOXARGS)
 
-$(STAMP): setup.cfg
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'Python 3.10 or newer is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo 'python3 has no venv module: apt-get install python3-venv' >&2; exit 1; }
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[aldjemy,embedded]' tox
-	@touch $@
+lint: $(VENV)/.tox
+	$(TOX) -e lint,types,imports $(TOXARGS)
 
 clean:
-	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -f .coverage .coverage.*
+	find bemi_django sample_project tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: setup.cfg
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.10 or later, or name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is required; name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "install python3-venv: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made
+	@$(PIP) -e '.[aldjemy,embedded]'
+	@touch $@
+
+$(VENV)/.tox: $(VENV)/.made
+	@$(PIP) 'tox>=4.2'
+	@touch $@

@@ -192,7 +192,6 @@ def test_a_free_port_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyPatc
     free = launcher._free_port
     with socket.socket() as thief:
         thief.bind((launcher.HOST, 0))
-        thief.listen()
         stolen = thief.getsockname()[1]
         ports = iter([stolen])
         monkeypatch.setattr(launcher, "_free_port", lambda: next(ports, None) or free())

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+
+
+@pytest.fixture
+def slot(transactional_db: None, settings: Any) -> Iterator[None]:
+    settings.BEMI_SLOT = "bemi_command"
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE slot_name = 'bemi_command'"
+        )
+        cursor.execute("DELETE FROM _bemi_checkpoint")
+
+
+def bemi(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("bemi", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_run_creates_what_it_needs_and_writes_the_changes(slot: None) -> None:
+    bemi("run", "--until-current")
+    Todo.objects.create(task="x")
+    assert "1 changes written" in bemi("run", "--until-current")
+    assert Change.objects.filter(table="todo").count() == 1
+
+
+def test_sync_says_what_it_does_and_a_dry_run_does_nothing(slot: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE fresh (a int)")
+        try:
+            for arguments in (("sync", "--dry-run"), ("sync",)):
+                assert bemi(*arguments).splitlines() == [
+                    "triggers: public.fresh",
+                    "replica identity full: public.fresh",
+                    "published: public.fresh",
+                ]
+            assert bemi("sync") == "nothing to do\n"
+        finally:
+            cursor.execute("DROP TABLE fresh")
+
+
+def test_a_publication_that_is_missing_is_made(slot: None, settings: Any) -> None:
+    settings.BEMI_PUBLICATION = "another"
+    assert "publication: another" in bemi("sync")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP PUBLICATION another")
+
+
+def test_a_slot_in_use_is_one_line_not_a_traceback(slot: None, settings: Any) -> None:
+    settings.BEMI_SLOT = "not a name"
+    with pytest.raises(CommandError, match="cannot create the slot not a name"):
+        bemi("run", "--until-current")

@@ -26,15 +26,19 @@ class BemiConfig(AppConfig):
 
 
 def _track_new_tables(using: str, **kwargs: Any) -> None:
-    from bemi_django import tracking
+    from bemi_django import conf, tracking
     from bemi_django.exceptions import NotInstalled
 
+    if not conf.is_source(using):
+        return
     try:
-        tracking.sync(using)
+        failed = tracking.sync(using).failed
     except NotInstalled:
         return
     except DatabaseError as error:
-        logger.warning("tables are not tracked yet, run 'manage.py bemi sync': %s", error)
+        failed = [str(error).strip()]
+    for line in failed:
+        logger.warning("not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
 
 
 def _install_on_aldjemy() -> None:

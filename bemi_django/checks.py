@@ -2,9 +2,15 @@
 
 bemi.E001  BEMI_CONTEXT_FUNCTION cannot be imported
 bemi.E002  psycopg2 is not installed
-bemi.E003  wal_level is not logical                      (manage.py check --database default)
+bemi.E003  changes live in another database and no router says so
 bemi.W001  the middleware is missing
-bemi.W002  tracked tables lack triggers, identity or publication (manage.py check --database default)
+
+With ``manage.py check --database default``, and so with ``migrate``, which a warning does not stop:
+
+bemi.W002  triggers of tracked tables are missing or out of date
+bemi.W003  tracked tables have no REPLICA IDENTITY FULL
+bemi.W004  tracked tables are not in the publication
+bemi.W005  wal_level is not logical
 """
 
 from __future__ import annotations
@@ -15,12 +21,18 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import connections
+from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from bemi_django import conf, tracking
 from bemi_django.exceptions import NotInstalled
 from bemi_django.middleware import BemiMiddleware
+
+_LACKS = {
+    "triggers": ("bemi.W002", "have no current triggers"),
+    "replica identity full": ("bemi.W003", "have no REPLICA IDENTITY FULL"),
+    "published": ("bemi.W004", "are not in the publication"),
+}
 
 
 @register()
@@ -36,14 +48,14 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if not any(_is_ours(path) for path in settings.MIDDLEWARE):
         hint = "Add 'bemi_django.middleware.BemiMiddleware' to MIDDLEWARE, after authentication."
         found.append(Warning("Requests give no context to their writes.", hint=hint, id="bemi.W001"))
-    return found
+    return found + _check_router()
 
 
 @register("database")
 def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias in databases or ():
-        if connections[alias].vendor == "postgresql":
+        if conf.is_source(alias):
             found += _check_server(alias) + _check_tables(alias)
     return found
 
@@ -63,16 +75,32 @@ def _check_server(alias: str) -> list[CheckMessage]:
     if level == "logical":
         return []
     hint = "Run ALTER SYSTEM SET wal_level = logical and restart the server."
-    return [Error(f"wal_level of {alias!r} is {level}, not logical.", hint=hint, id="bemi.E003")]
+    message = f"Nothing is recorded: wal_level of {alias!r} is {level}, not logical."
+    return [Warning(message, hint=hint, id="bemi.W005")]
+
+
+def _check_router() -> list[CheckMessage]:
+    from bemi_django.models import Change
+
+    written = router.db_for_write(Change)
+    if written == conf.destination():
+        return []
+    message = f"BEMI_DESTINATION is {conf.destination()!r} but Change is routed to {written!r}."
+    hint = "Add 'bemi_django.routers.BemiRouter' to DATABASE_ROUTERS, before other routers."
+    return [Error(message, hint=hint, id="bemi.E003")]
 
 
 def _check_tables(alias: str) -> list[CheckMessage]:
     try:
-        missing = tracking.sync(alias, dry_run=True)
+        steps = tracking.plan(alias)
     except NotInstalled:
         return []
-    if not missing:
-        return []
-    hint = f"Run manage.py bemi sync --database {alias}."
-    message = f"{len(missing)} things are missing on tracked tables of {alias!r}, the first: {missing[0]}."
-    return [Warning(message, hint=hint, id="bemi.W002")]
+    found: list[CheckMessage] = []
+    for what, (identifier, lack) in _LACKS.items():
+        names = [step.name for step in steps if step.what == what]
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
+            hint = f"Run manage.py bemi sync --database {alias}."
+            found.append(Warning(message, hint=hint, id=identifier))
+    return found

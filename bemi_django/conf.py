@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -24,9 +25,16 @@ def destination() -> str:
     return cast(str, getattr(settings, "BEMI_DESTINATION", "default"))
 
 
-def slot() -> str:
-    """``BEMI_SLOT``: name of the replication slot."""
-    return cast(str, getattr(settings, "BEMI_SLOT", "bemi"))
+def is_source(alias: str) -> bool:
+    """Tell whether changes of a database are recorded: not those of one that only holds ``changes``."""
+    return connections[alias].vendor == "postgresql" and (alias == "default" or alias != destination())
+
+
+def slot(alias: str = "default") -> str:
+    """``BEMI_SLOT``: name of the replication slot; another database than the default adds its alias."""
+    name = cast(str, getattr(settings, "BEMI_SLOT", "bemi"))
+    # The server takes lower case letters, digits and underscores.
+    return name if alias == "default" else f"{name}_{re.sub('[^a-z0-9_]', '_', alias.lower())}"
 
 
 def publication() -> str:
@@ -41,7 +49,7 @@ def include() -> list[str]:
 
 def exclude() -> list[str]:
     """``BEMI_EXCLUDE``: patterns of the tables not to track."""
-    return list(getattr(settings, "BEMI_EXCLUDE", ["*.django_migrations", "*.django_session"]))
+    return list(getattr(settings, "BEMI_EXCLUDE", ["*.changes", "*.django_migrations", "*.django_session"]))
 
 
 _NOT_LIBPQ = {"assume_role", "isolation_level", "pool", "server_side_binding", "client_encoding"}

@@ -47,4 +47,4 @@ class RunSQLFile(Operation):
     def _wanted(self, alias: str, app_label: str) -> bool:
         if self.destination_only:
             return alias == conf.destination()
-        return bool(router.allow_migrate(alias, app_label, bemi_capture=True))
+        return conf.is_source(alias) and router.allow_migrate(alias, app_label)

@@ -2,112 +2,180 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
 
-_TABLES = """
-SELECT n.nspname, c.relname, c.oid,
-       (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-        WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-          AND p.proname = '_bemi_capture_v1') = 2 AS has_triggers,
-       c.relreplident = 'f' OR c.relkind = 'p' AS has_identity,
-       c.relispartition OR EXISTS (
-           SELECT FROM pg_publication_rel r JOIN pg_publication pub ON pub.oid = r.prpubid
-           WHERE pub.pubname = %s AND r.prrelid = c.oid) AS is_published
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (
-    SELECT rn.nspname || '.' || rc.relname AS name
-    FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace
-    WHERE rc.oid = coalesce(pg_partition_root(c.oid), c.oid)) root
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
-  AND root.name LIKE ANY (%s) AND NOT root.name LIKE ANY (%s)
-ORDER BY 1, 2
+_HOME = """
+SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = '_bemi_plan_v1' ORDER BY p.oid LIMIT 1
 """
+_EVENT_TRIGGER = """
+CREATE EVENT TRIGGER _bemi_track_new_table ON ddl_command_end
+WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION {}._bemi_track_new_table_v1()
+"""
+_REMEMBER = """
+INSERT INTO {}._bemi_tracking (publication, include, exclude) VALUES (%s, %s, %s)
+ON CONFLICT (singleton) DO UPDATE
+SET publication = excluded.publication, include = excluded.include, exclude = excluded.exclude
+WHERE (_bemi_tracking.publication, _bemi_tracking.include, _bemi_tracking.exclude)
+    IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
+"""
+_LOCK_NOT_AVAILABLE = "55P03"
+_INSUFFICIENT_PRIVILEGE = "42501"
 
-_OURS = ["%.changes", "%.changes\\_%", "%.\\_bemi\\_%", "pg\\_%", "information\\_schema.%"]
 
+class Step(NamedTuple):
+    """One thing that a table lacks, or has and should not, and the statements that change it."""
 
-@dataclass(frozen=True)
-class Table:
-    """A tracked table and what it has already."""
-
-    schema: str
+    relation: int
     name: str
-    oid: int
-    has_triggers: bool
-    has_identity: bool
-    is_published: bool
+    what: str
+    statement: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.name}"
 
 
-def tables(using: str) -> list[Table]:
-    """The tables that the settings choose, partitions included under their root's name."""
-    parameters = [conf.publication(), _like(conf.include()), _like(conf.exclude()) + _OURS]
-    with connections[using].cursor() as cursor:
-        cursor.execute(_TABLES, parameters)
-        return [Table(*row) for row in cursor.fetchall()]
+class Outcome(NamedTuple):
+    """Lines that say what was done, and lines that say what could not be done and why."""
+
+    done: list[str]
+    failed: list[str]
 
 
-def sync(using: str = "default", *, dry_run: bool = False, lock_timeout: float = 2.0) -> list[str]:
-    """Do what is missing, one table per transaction, and return one line for each thing done.
+def plan(using: str = "default") -> list[Step]:
+    """What ``sync`` would do to tables, in order. Raises NotInstalled before ``migrate``."""
+    connection = connections[using]
+    home = _home(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT * FROM {_quoted(home)}._bemi_plan_v1(%s, %s, %s, %s)",  # noqa: S608 - quoted
+            [home, conf.publication(), _like(conf.include()), _like(conf.exclude())],
+        )
+        return [Step(*row) for row in cursor.fetchall()]
 
-    ``lock_timeout`` is in seconds. Raises NotInstalled before ``migrate``; on a database that is
-    not PostgreSQL nothing happens.
+
+def sync(
+    using: str = "default",
+    *,
+    dry_run: bool = False,
+    lock_timeout: float = 2.0,
+    attempts: int = 5,
+    report: Callable[[str], object] = lambda line: None,
+) -> Outcome:
+    """Do what is missing, one table per transaction; ``report`` is called with each line as it is done.
+
+    ``lock_timeout`` is in seconds: a table that is locked longer is tried again, ``attempts`` times in
+    all, and then left. Raises NotInstalled before ``migrate``; on a database that is not PostgreSQL
+    nothing happens.
     """
     connection = connections[using]
+    outcome = Outcome([], [])
     if connection.vendor != "postgresql":
-        return []
-    if not _is_installed(connection):
-        raise NotInstalled
-    done = _sync_publication(connection, dry_run)
-    for table in tables(using):
-        statements = _missing(connection, table)
-        done += [f"{what}: {table.schema}.{table.name}" for what, _ in statements]
-        if statements and not dry_run:
-            _apply(using, [statement for _, statement in statements], lock_timeout)
-    return done
+        return outcome
+
+    def done(line: str) -> None:
+        outcome.done.append(line)
+        report(line)
+
+    for line in _sync_database(connection, dry_run):
+        done(line)
+    for name, steps in groupby(plan(using), key=lambda step: step.name):
+        batch = list(steps)
+        try:
+            if not dry_run:
+                _apply(using, batch, lock_timeout, attempts)
+        except DatabaseError as error:
+            outcome.failed.append(f"{name}: {str(error).strip().splitlines()[0]}")
+            continue
+        for step in batch:
+            done(str(step))
+    return outcome
 
 
-def _is_installed(connection: BaseDatabaseWrapper) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_proc WHERE proname = '_bemi_track_v1'")
+def has_publication(using: str = "default") -> bool:
+    """Tell whether the publication exists."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [conf.publication()])
         return bool(cursor.fetchone()[0])
 
 
-def _sync_publication(connection: BaseDatabaseWrapper, dry_run: bool) -> list[str]:
-    name = conf.publication()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [name])
-        if cursor.fetchone()[0]:
-            return []
+def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[str]:
+    home = _quoted(_home(connection))
+    publication = conf.publication()
+    if not has_publication(connection.alias):
         if not dry_run:
-            cursor.execute(f"CREATE PUBLICATION {connection.ops.quote_name(name)}")
-    return [f"publication: {name}"]
+            _execute(connection, f"CREATE PUBLICATION {_quoted(publication)}")
+        yield f"publication: {publication}"
+    if not dry_run:
+        parameters = [publication, _like(conf.include()), _like(conf.exclude())]
+        _execute(connection, _REMEMBER.format(home), parameters)
+    if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, home, dry_run):
+        yield "event trigger: new tables"
 
 
-def _missing(connection: BaseDatabaseWrapper, table: Table) -> list[tuple[str, str]]:
-    quote = _quoted
-    name = f"{quote(table.schema)}.{quote(table.name)}"
-    statements = []
-    if not table.has_triggers:
-        statements.append(("triggers", f"SELECT _bemi_track_v1({table.oid}::regclass)"))
-    if not table.has_identity:
-        statements.append(("replica identity full", f"ALTER TABLE {name} REPLICA IDENTITY FULL"))
-    if not table.is_published:
-        publication = quote(conf.publication())
-        statements.append(("published", f"ALTER PUBLICATION {publication} ADD TABLE {name}"))
-    return statements
+def _lacks_event_trigger(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_event_trigger WHERE evtname = '_bemi_track_new_table'")
+        return not cursor.fetchone()[0]
 
 
-def _apply(using: str, statements: list[str], lock_timeout: float) -> None:
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(lock_timeout * 1000)}ms"])
-        for statement in statements:
-            cursor.execute(statement)
+def _may_create_event_trigger(connection: BaseDatabaseWrapper, home: str, dry_run: bool) -> bool:
+    """Try it: providers let more roles than superusers. Without it post_migrate and sync find new tables."""
+    try:
+        with transaction.atomic(using=connection.alias):
+            _execute(connection, _EVENT_TRIGGER.format(home))
+            transaction.set_rollback(dry_run, using=connection.alias)
+    except DatabaseError as error:
+        if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        return False
+    return True
+
+
+def _apply(using: str, steps: list[Step], lock_timeout: float, attempts: int) -> None:
+    for attempt in range(1, attempts + 1):
+        try:
+            with transaction.atomic(using=using), connections[using].cursor() as cursor:
+                timeout = f"{int(lock_timeout * 1000)}ms"
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [timeout])
+                for step in steps:
+                    cursor.execute(step.statement)
+            return
+        except DatabaseError as error:
+            if _sqlstate(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
+                raise
+            # Those who queued behind our lock request run first.
+            time.sleep(lock_timeout / 4 * attempt)
+
+
+def _home(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(_HOME)
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return str(found[0])
+
+
+def _execute(
+    connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any] | None = None
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def _sqlstate(error: DatabaseError) -> str | None:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def _quoted(identifier: str) -> str:

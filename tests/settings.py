@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from sample_project.settings import *  # noqa: F403
+from sample_project.settings import DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}

@@ -1,3 +1,4 @@
+DROP EVENT TRIGGER IF EXISTS _bemi_track_new_table;
 DO $block$
 DECLARE
     installed record;
@@ -13,5 +14,7 @@ BEGIN
     END LOOP;
 END
 $block$;
-DROP FUNCTION IF EXISTS _bemi_track_v1(regclass);
-DROP FUNCTION IF EXISTS _bemi_capture_v1();
+DROP FUNCTION _bemi_track_new_table_v1();
+DROP FUNCTION _bemi_plan_v1(name, name, text[], text[], oid);
+DROP TABLE _bemi_tracking;
+DROP FUNCTION _bemi_capture_v1();

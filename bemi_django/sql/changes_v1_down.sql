@@ -1,2 +1,3 @@
-DROP TABLE IF EXISTS _bemi_checkpoint;
-DROP TABLE IF EXISTS changes;
+DROP FUNCTION _bemi_partition_v1(regclass, timestamptz);
+DROP TABLE _bemi_checkpoint;
+DROP TABLE changes;

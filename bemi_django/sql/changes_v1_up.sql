@@ -1,3 +1,5 @@
+-- The log, its place in the WAL, and the function that makes its monthly partitions.
+
 CREATE TABLE changes (
     id uuid NOT NULL,
     database text NOT NULL,
@@ -17,6 +19,7 @@ CREATE TABLE changes (
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);
 
+-- Only a safety net: the worker makes the partition of a month before it writes to it.
 CREATE TABLE changes_default PARTITION OF changes DEFAULT;
 
 CREATE INDEX changes_object ON changes ("table", primary_key, id);
@@ -28,3 +31,33 @@ CREATE TABLE _bemi_checkpoint (
     lsn pg_lsn NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Makes the partition of a moment's month (UTC) and tells whether it was missing. Readers and writers of
+-- other months go on meanwhile. Runs with its owner's rights: the worker needs no right to create.
+CREATE FUNCTION _bemi_partition_v1(parent regclass, moment timestamptz) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog
+SET timezone = 'UTC'
+AS $function$
+DECLARE
+    first timestamptz := date_trunc('month', moment);
+    next timestamptz := date_trunc('month', moment) + interval '1 month';
+    home name := (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = parent);
+    name name := to_char(first, '"changes_"YYYY_MM');
+    bounds text := format('FOR VALUES FROM (%L) TO (%L)', first, next);
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY %I.changes IN SHARE UPDATE EXCLUSIVE MODE', home);
+    IF to_regclass(format('%I.%I', home, name)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %1$I.%2$I (LIKE %1$I.changes INCLUDING ALL)', home, name);
+    -- Rows that came before the partition. Without any, nothing is locked but the default partition.
+    EXECUTE format(
+        'WITH late AS (DELETE FROM %1$I.changes_default WHERE committed_at >= $1 AND committed_at < $2 RETURNING *) '
+        'INSERT INTO %1$I.%2$I SELECT * FROM late', home, name) USING first, next;
+    EXECUTE format('ALTER TABLE %1$I.changes ATTACH PARTITION %1$I.%2$I %3$s', home, name, bounds);
+    RETURN true;
+END
+$function$;
+REVOKE ALL ON FUNCTION _bemi_partition_v1(regclass, timestamptz) FROM PUBLIC;

@@ -31,7 +31,9 @@ COLUMNS = (
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
-_EPOCH = 946_684_800_000_000  # microseconds from 1970 to 2000, where PostgreSQL's timestamps start
+#: From 1970 to 2000, where PostgreSQL's timestamps start.
+EPOCH_SECONDS = 946_684_800
+_EPOCH = EPOCH_SECONDS * 1_000_000
 _LENGTH = Struct(">i").pack
 _FIELDS = Struct(">h").pack(len(COLUMNS))
 _TAIL = Struct(">iqiqiqiq").pack

@@ -12,14 +12,16 @@ from bemi_django.wal import slot as slots
 from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.messages import Begin, Commit
-from bemi_django.wal.rows import RowWriter
+from bemi_django.wal.partitions import Partitions
+from bemi_django.wal.progress import Progress
+from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter
 from bemi_django.wal.sink import Sink
 from bemi_django.wal.source import Source
 from bemi_django.wal.stitcher import Stitcher
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two confirmations, and between two log lines.
+#: Seconds between two confirmations.
 _PACE = 1.0
 
 
@@ -35,13 +37,15 @@ class Worker:
         slots.ensure(self._catalog_connection, slot)
         self._sink_connection = psycopg2.connect(**destination)
         self._sink = Sink(self._sink_connection, slot)
+        self._partitions = Partitions(self._sink_connection)
         self._checkpoint = self._confirmed = self._sink.checkpoint()
         self._skipping = False
         self._decoder = Decoder()
         self._stitcher = Stitcher()
         self._writer = self._row_writer()
         self._paced_at = 0.0
-        self._written = 0
+        self._progress = Progress()
+        self._committed_at = 0
         self._source = Source(source, slot, publication)
 
     def run(self, until_current: bool = False) -> int:
@@ -61,7 +65,7 @@ class Worker:
             self._source.wait(_PACE if target is None else 0.05)
         self._flush()
         self._confirm()
-        return self._written
+        return self._progress.total
 
     def stop(self, *_: object) -> None:
         """Finish the batch and leave."""
@@ -78,6 +82,10 @@ class Worker:
         if isinstance(message, Begin):
             # The server may send again what was written before it heard of it.
             self._skipping = message.commit_lsn < self._checkpoint
+            self._committed_at = message.committed_at
+            if not self._partitions.covers(message.committed_at):
+                self._flush()
+                self._partitions.make(message.committed_at)
         changes = self._stitcher.feed(message)
         if not self._skipping:
             for change in changes:
@@ -88,8 +96,10 @@ class Worker:
     def _flush(self) -> None:
         # What a spilled transaction made durable on its way counts too.
         pending = self._sink.pending_lsn
-        self._written += self._sink.flush()
+        self._progress.add(self._sink.flush())
         self._checkpoint = max(self._checkpoint, pending)
+        if self._progress.is_due:
+            logger.info("%s", self._progress.line(*self._lag()))
         if pending and time.monotonic() - self._paced_at >= _PACE:
             self._confirm()
 
@@ -98,7 +108,6 @@ class Worker:
         if self._checkpoint > self._confirmed:
             self._confirmed = self._checkpoint
             self._source.confirm(self._confirmed)
-            logger.info("%s changes written; position %X", self._written, self._confirmed)
 
     def _confirm_idle(self) -> None:
         if self._stitcher.in_transaction or time.monotonic() - self._paced_at < _PACE:
@@ -117,6 +126,14 @@ class Worker:
             # Something to decode up to: an idle server would not move its position otherwise.
             cursor.execute("SELECT pg_logical_emit_message(false, '_bemi_target', '') - '0/0'")
             return int(cursor.fetchone()[0])
+
+    def _lag(self) -> tuple[int, float]:
+        with self._catalog_connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
+            )
+            lsn, now = cursor.fetchone()
+        return int(lsn) - self._checkpoint, now - EPOCH_SECONDS - self._committed_at / 1e6
 
     def _row_writer(self) -> RowWriter:
         with self._catalog_connection.cursor() as cursor:

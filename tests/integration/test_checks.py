@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.checks import run_checks
+from django.db import connection
 
-from bemi_django import checks
+from bemi_django import checks, tracking
 
 
 def ids(**kwargs: Any) -> set[str | None]:
@@ -25,15 +26,23 @@ def test_a_context_function_that_cannot_be_imported_is_said(settings: Any) -> No
     assert "bemi.E001" in ids()
 
 
-def test_a_table_without_triggers_is_said(transactional_db: None) -> None:
-    from django.db import connection
-
+def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE late (a int)")
-        try:
-            assert "bemi.W002" in ids(databases=["default"])
-        finally:
-            cursor.execute("DROP TABLE late")
+        cursor.execute("DROP TRIGGER _bemi_capture ON tag")
+        cursor.execute("ALTER TABLE tag REPLICA IDENTITY DEFAULT")
+        cursor.execute("ALTER PUBLICATION bemi DROP TABLE tag")
+    try:
+        assert {"bemi.W002", "bemi.W003", "bemi.W004"} <= ids(databases=["default"])
+    finally:
+        tracking.sync()
+    assert not {"bemi.W002", "bemi.W003", "bemi.W004"} & ids(databases=["default"])
+
+
+def test_a_destination_without_a_router_is_said(settings: Any) -> None:
+    settings.BEMI_DESTINATION = "elsewhere"
+    assert "bemi.E003" in ids()
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    assert "bemi.E003" not in ids()
 
 
 def test_every_id_is_listed_once() -> None:

@@ -39,17 +39,16 @@ def test_run_creates_what_it_needs_and_writes_the_changes(slot: None) -> None:
 
 def test_sync_says_what_it_does_and_a_dry_run_does_nothing(slot: None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE fresh (a int)")
-        try:
-            for arguments in (("sync", "--dry-run"), ("sync",)):
-                assert bemi(*arguments).splitlines() == [
-                    "triggers: public.fresh",
-                    "replica identity full: public.fresh",
-                    "published: public.fresh",
-                ]
-            assert bemi("sync") == "nothing to do\n"
-        finally:
-            cursor.execute("DROP TABLE fresh")
+        cursor.execute("DROP TRIGGER _bemi_capture ON tag")
+        cursor.execute("ALTER TABLE tag REPLICA IDENTITY DEFAULT")
+        cursor.execute("ALTER PUBLICATION bemi DROP TABLE tag")
+    for arguments in (("sync", "--dry-run"), ("sync",)):
+        assert bemi(*arguments).splitlines() == [
+            "triggers: public.tag",
+            "replica identity full: public.tag",
+            "published: public.tag",
+        ]
+    assert bemi("sync") == "nothing to do\n"
 
 
 def test_a_publication_that_is_missing_is_made(slot: None, settings: Any) -> None:

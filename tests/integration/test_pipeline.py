@@ -140,7 +140,7 @@ def test_what_is_written_while_the_worker_rests_is_neither_lost_nor_doubled(drai
 def test_sync_has_nothing_to_do_the_second_time(drain: Drain) -> None:
     from bemi_django import tracking
 
-    assert tracking.sync() == []
+    assert tracking.sync().done == []
 
 
 def test_odd_identifiers_are_tracked(drain: Drain) -> None:
@@ -151,7 +151,7 @@ def test_odd_identifiers_are_tracked(drain: Drain) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f'CREATE TABLE {quoted} ("K-y" text PRIMARY KEY)', None)
         try:
-            assert len(tracking.sync()) == 3
+            assert tracking.sync().done == []  # the event trigger was there first
             with bound_context(user_id=7):
                 cursor.execute(f"INSERT INTO {quoted} VALUES ('k')", None)  # noqa: S608 - quoted above
             (change,) = [change for change in drain() if change.table == name]

@@ -1,13 +1,16 @@
-"""``manage.py bemi run`` and ``manage.py bemi sync``."""
+"""``manage.py bemi``: run the worker, bring the database in line."""
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from bemi_django import conf, tracking
 from bemi_django.exceptions import BemiError
@@ -24,35 +27,71 @@ class Command(BaseCommand):
         sync = subcommands.add_parser("sync", help="bring triggers, identity and publication in line")
         sync.add_argument("--dry-run", action="store_true", help="print what would be done")
         for subcommand in (run, sync):
-            subcommand.add_argument("--database", default="default", choices=tuple(connections))
+            subcommand.add_argument(
+                "--database",
+                default="default",
+                choices=tuple(connections),
+                help="whose changes (default: default)",
+            )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if connections[options["database"]].vendor != "postgresql":
-            self.stdout.write(f"{options['database']} is not PostgreSQL: nothing to do")
+        database = options["database"]
+        if not conf.is_source(database):
+            self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
-            getattr(self, options["subcommand"])(options)
-        except (BemiError, psycopg2.Error) as error:
+            getattr(self, options["subcommand"])(database, options)
+        except (BemiError, DatabaseError, psycopg2.Error) as error:
             raise CommandError(str(error).strip()) from error
 
-    def run(self, options: dict[str, Any]) -> None:
-        tracking.sync(options["database"])
-        worker = Worker(
-            conf.connection_parameters(options["database"]),
-            conf.connection_parameters(conf.destination()),
-            conf.slot(),
-            conf.publication(),
-        )
-        previous = {number: signal.signal(number, worker.stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            written = worker.run(until_current=options["until_current"])
-        finally:
-            worker.close()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    def run(self, database: str, options: dict[str, Any]) -> None:
+        with self._log_to_output():
+            if not tracking.has_publication(database):
+                self.sync(database, {"dry_run": False})
+            worker = Worker(
+                conf.connection_parameters(database),
+                conf.connection_parameters(conf.destination()),
+                conf.slot(database),
+                conf.publication(),
+            )
+            try:
+                with _stopped_by_signals(worker):
+                    written = worker.run(until_current=options["until_current"])
+            finally:
+                worker.close()
         self.stdout.write(f"{written} changes written")
 
-    def sync(self, options: dict[str, Any]) -> None:
-        done = tracking.sync(options["database"], dry_run=options["dry_run"])
-        for line in done or ["nothing to do"]:
-            self.stdout.write(line)
+    def sync(self, database: str, options: dict[str, Any]) -> None:
+        outcome = tracking.sync(database, dry_run=options["dry_run"], report=self.stdout.write)
+        if outcome.failed:
+            raise CommandError("\n".join(["not done:", *outcome.failed]))
+        if not outcome.done:
+            self.stdout.write("nothing to do")
+
+    @contextmanager
+    def _log_to_output(self) -> Iterator[None]:
+        """A worker that says nothing looks dead: log to the output unless the project logs elsewhere."""
+        logger = logging.getLogger("bemi_django")
+        if logger.hasHandlers():
+            yield
+            return
+        handler = logging.StreamHandler(self.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+
+
+@contextmanager
+def _stopped_by_signals(worker: Worker) -> Iterator[None]:
+    previous = {number: signal.signal(number, worker.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

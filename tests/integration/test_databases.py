@@ -1,0 +1,129 @@
+"""More than one database: each is captured; the log may live in another one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from bemi_django import bound_context, conf, tracking
+from bemi_django.models import Change
+from bemi_django.wal.worker import Worker
+from sample_project.todos.models import Todo
+
+both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+SQLITE = """
+import os, django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "bemi_django"],
+    MIDDLEWARE=["bemi_django.middleware.BemiMiddleware"],
+)
+django.setup()
+from django.core.management import call_command
+from django.contrib.auth.models import Group
+from django.db import transaction
+from bemi_django import apply_context, bound_context, tracking
+call_command("check", databases=["default"])
+call_command("migrate", verbosity=0)
+with bound_context(user_id=7), transaction.atomic():
+    apply_context()
+    Group.objects.create(name="x")
+assert tracking.sync().done == []
+call_command("bemi", "sync")
+call_command("bemi", "run")
+call_command("migrate", "bemi_django", "zero", verbosity=0)
+"""
+
+
+def run(alias: str, slot: str) -> int:
+    worker = Worker(
+        conf.connection_parameters(alias),
+        conf.connection_parameters(conf.destination()),
+        slot,
+        conf.publication(),
+    )
+    try:
+        return worker.run(until_current=True)
+    finally:
+        worker.close()
+
+
+def drop_slot(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot('bemi_databases')")
+    with connections[conf.destination()].cursor() as cursor:
+        cursor.execute("DELETE FROM _bemi_checkpoint")
+
+
+@both
+def test_another_database_is_captured_with_its_context_and_its_name() -> None:
+    run("other", "bemi_databases")
+    with bound_context(user_id=7):
+        Todo.objects.using("other").create(task="x")
+        Todo.objects.create(task="not in this slot")
+    run("other", "bemi_databases")
+    drop_slot("other")
+    (change,) = Change.objects.filter(table="todo")
+    assert (change.database, change.after["task"]) == (connections["other"].settings_dict["NAME"], "x")
+    assert change.context["user_id"] == 7
+
+
+def migrate_both(*arguments: str) -> None:
+    for alias in ("default", "other"):
+        call_command("migrate", *arguments, database=alias, verbosity=0)
+
+
+@pytest.fixture
+def log_in_other(settings: Any, transactional_db: None) -> Iterator[None]:
+    migrate_both("bemi_django", "zero")
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    settings.BEMI_DESTINATION = "other"
+    migrate_both()
+    yield
+    migrate_both("bemi_django", "zero")
+    settings.BEMI_DESTINATION = "default"
+    migrate_both()
+
+
+@both
+def test_the_log_may_live_in_another_database(log_in_other: None) -> None:
+    def relation(alias: str, name: str) -> str | None:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s)::text", [name])
+            return cursor.fetchone()[0]
+
+    assert relation("default", "changes") is None and relation("other", "changes") == "changes"
+    assert relation("other", "_bemi_tracking") is None
+    run("default", "bemi_databases")
+    Todo.objects.create(task="x")
+    run("default", "bemi_databases")
+    drop_slot("default")
+    (change,) = Change.objects.filter(table="todo")
+    assert change.after["task"] == "x"
+    assert Change.objects.db == "other"
+    assert tracking.sync("default").done == []
+
+
+def test_on_another_kind_of_database_nothing_happens() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SQLITE],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nothing to do: no changes of default are recorded") == 2
+
+
+def test_slots_of_other_databases_have_names_of_their_own(settings: Any) -> None:
+    settings.BEMI_SLOT = "audit"
+    assert (conf.slot(), conf.slot("Other-1")) == ("audit", "audit_other_1")

@@ -16,7 +16,7 @@ help:
 	@echo "make clean       remove what the other targets made"
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m sample_project.demo
+	@$(BIN)/python -m sample_project.demo $(if $(PORT),--port $(PORT))
 
 demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check

@@ -30,22 +30,33 @@ class Layer:
         self._merged: dict[str, Any] | None = None
 
     def resolve(self) -> dict[str, Any]:
+        """For a write: what is found now holds from now on."""
         if self._merged is None:
-            self._ask_provider()
             inherited = self._parent.resolve() if self._parent else {}
-            self._merged = {**inherited, **self._values}
+            self._merged = {**inherited, **self._provided(), **self._values}
+            self._provider = None
         return self._merged
 
-    def _ask_provider(self) -> None:
-        # Forgotten before it is called: a provider that writes itself finds no provider to call.
+    def peek(self) -> dict[str, Any]:
+        """What a write would find now; a provider is asked again when the write comes."""
+        if self._merged is not None:
+            return self._merged
+        inherited = self._parent.peek() if self._parent else {}
+        return {**inherited, **self._provided(), **self._values}
+
+    def _provided(self) -> Mapping[str, Any]:
+        # Away while it is called: a provider that writes itself finds no provider to call.
         provider, self._provider = self._provider, None
         if provider is None:
-            return
+            return {}
         try:
-            self._values = {**provider(), **self._values}
+            return provider()
         except Exception:
             # An audit trail without a name beats a write that fails because of the audit trail.
             logger.warning("the context function failed; the write has no context from it", exc_info=True)
+            return {}
+        finally:
+            self._provider = provider
 
 
 _EMPTY = Layer({})
@@ -62,8 +73,8 @@ def set_context(values: Mapping[str, Any]) -> None:
 
 
 def get_context() -> dict[str, Any]:
-    """Return a copy of the context that a write would carry now."""
-    return dict(_current.get().resolve())
+    """Return a copy of the context that a write would carry now; looking settles nothing."""
+    return dict(_current.get().peek())
 
 
 @contextmanager

@@ -44,14 +44,19 @@ class BemiMiddleware:
 
 def default_context(request: HttpRequest) -> dict[str, Any]:
     """What is recorded of a request without ``BEMI_CONTEXT_FUNCTION``."""
-    user = getattr(request, "user", None)
-    given = request.headers.get("X-Request-ID", "")
     return {
-        "user_id": getattr(user, "pk", None),
+        "user_id": getattr(getattr(request, "user", None), "pk", None),
         "method": request.method,
         "path": request.path,
-        "request_id": given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+        "request_id": request_id(request),
     }
+
+
+def request_id(request: HttpRequest) -> str:
+    """The ``X-Request-ID`` that came with the request, else one that is made for it."""
+    given = request.headers.get("X-Request-ID", "")
+    chosen = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return str(request.__dict__.setdefault("_bemi_request_id", chosen))
 
 
 def _context_of(request: HttpRequest) -> Mapping[str, Any]:

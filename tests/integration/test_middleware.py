@@ -64,3 +64,8 @@ def test_the_default_context_names_user_method_path_and_request(rf: RequestFacto
     assert found == {"user_id": None, "method": "POST", "path": "/x", "request_id": "abc"}
     made = default_context(rf.get("/x", headers={"X-Request-ID": "not one\n"}))["request_id"]
     assert len(made) == 32
+
+
+def test_a_request_keeps_the_id_that_was_made_for_it(rf: RequestFactory) -> None:
+    request = rf.get("/x")
+    assert default_context(request)["request_id"] == default_context(request)["request_id"]

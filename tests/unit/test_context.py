@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bemi_django import bound_context, get_context, set_context
-from bemi_django.context import provided_context
+from bemi_django.context import current, provided_context
 
 
 def test_bound_context_merges_nests_and_restores() -> None:
@@ -48,10 +48,31 @@ def test_a_provider_is_asked_once_and_late() -> None:
     with provided_context(provider):
         assert calls == []
         user = "ann"
-        assert get_context() == {"user": "ann"}
         with bound_context(step=1):
-            assert get_context() == {"user": "ann", "step": 1}
+            assert current() == {"user": "ann", "step": 1}
+        user = "bob"
+        assert current() == get_context() == {"user": "ann"}
     assert calls == ["asked"]
+
+
+def test_to_look_at_the_context_does_not_settle_it() -> None:
+    user = "nobody"
+    with provided_context(lambda: {"user": user}), bound_context(step=1):
+        assert get_context() == {"user": "nobody", "step": 1}
+        user = "ann"
+        assert current() == get_context() == {"user": "ann", "step": 1}
+
+
+def test_a_provider_that_writes_itself_is_not_asked_again() -> None:
+    inner: list[object] = []
+
+    def provider() -> dict[str, object]:
+        inner.append(dict(current()))
+        return {"user": "ann"}
+
+    with bound_context(step=1), provided_context(provider):
+        assert current() == {"step": 1, "user": "ann"}
+    assert inner == [{"step": 1}]
 
 
 def test_a_failing_provider_costs_the_context_not_the_write(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,67 @@
+"""``make demo`` as a person starts it: it shows the log, serves the site, and stops what it started."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO = [sys.executable, "-m", "sample_project.demo"]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_demo_shows_the_log_serves_the_site_and_ends_with_ctrl_c(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a server of its own, whatever server the tests use.
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("COLUMNS", "160")
+    with subprocess.Popen(
+        [*DEMO, "--port", str(free_port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        assert lines[-1] == f"http://127.0.0.1:{free_port}/  login: demo / demo  (Ctrl-C stops everything)\n"
+        page = urllib.request.urlopen(f"http://127.0.0.1:{free_port}/accounts/login/").read().decode()
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+    table = "".join(lines)
+    assert demo.returncode == 0
+    assert "Log in" in page
+    for column in ("primary_key", "table", "operation", "before", "after", "context", "committed_at"):
+        assert re.search(rf"┃ *{column}", table), column
+    assert max(map(len, lines)) <= 161
+    assert not is_open(free_port)
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(free_port: int) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port))
+        taken.listen()
+        done = subprocess.run(
+            [*DEMO, "--port", str(free_port)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == f"port {free_port} is taken; use another: make demo PORT={free_port + 1}\n"

@@ -1,0 +1,193 @@
+"""What the README says works: its commands and code are run, in order, in a project as a reader has one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SETTINGS = """
+import os
+from urllib.parse import unquote, urlsplit
+url = urlsplit(os.environ["DATABASE_URL"])
+DATABASES = {"default": {
+    "ENGINE": "django.db.backends.postgresql", "NAME": url.path[1:], "USER": url.username,
+    "PASSWORD": unquote(url.password or ""), "HOST": url.hostname, "PORT": url.port,
+}}
+"""
+DJANGO = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'; django.setup()"
+WITH_USER = """
+from django.contrib.auth.models import Group, User
+user, _ = User.objects.get_or_create(id=1, username="ann")
+user.groups.add(Group.objects.get_or_create(name="g")[0])
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, without the indentation of a list."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def commands() -> list[str]:
+    inline = re.findall(r"`((?:python manage\.py|pip install) [^`]+)`", README)
+    return [line for block in blocks("sh") for line in block.splitlines()] + inline
+
+
+@dataclass
+class Project:
+    """A Django project made by ``startproject``, an environment with this package, a database."""
+
+    directory: Path
+    environment: Path
+    url: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        path = f"{self.environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DJANGO"))
+        }
+        return {**kept, "PATH": path, "VIRTUAL_ENV": str(self.environment), "DATABASE_URL": self.url}
+
+    def run(self, command: str, directory: Path | None = None) -> str:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=directory or self.directory,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def python(self, code: str) -> str:
+        return self.run(f"python - <<'END'\n{code}\nEND")
+
+    def shell(self, code: str) -> str:
+        return self.python(f"{DJANGO}{WITH_USER}{code}")
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(self.url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    home = tmp_path_factory.mktemp("readme")
+    server = os.environ["DATABASE_URL"]
+    administrator = psycopg2.connect(server)
+    administrator.autocommit = True
+    with administrator.cursor() as cursor:
+        cursor.execute("CREATE DATABASE readme")
+    made = Project(home, home / "env", urlsplit(server)._replace(path="/readme").geturl())
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(made.environment)], check=True)
+        yield made
+    finally:
+        with administrator.cursor() as cursor:
+            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = 'readme'")
+            for slot in cursor.fetchall():
+                cursor.execute("SELECT pg_drop_replication_slot(%s)", slot)
+            cursor.execute("DROP DATABASE readme WITH (FORCE)")
+        administrator.close()
+
+
+def until(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_quickstart_works_word_by_word(project: Project) -> None:
+    settings, context_function, querying, engine = blocks("python")
+    executed = []
+
+    def run(command: str, directory: Path | None = None) -> str:
+        executed.append(command)
+        assert command in commands(), f"the README does not say: {command}"
+        return project.run(command, directory)
+
+    run("pip install '.[sqlalchemy]'", ROOT)
+    run("pip install .", ROOT)
+    project.run("django-admin startproject mysite .")
+    with (project.directory / "mysite/settings.py").open("a") as file:
+        file.write(SETTINGS + settings)
+    (project.directory / "mysite/audit.py").write_text(context_function)
+    run("python manage.py migrate")
+    run("python manage.py check --database default")
+    assert (
+        run("python manage.py bemi sync --dry-run") == run("python manage.py bemi sync") == "nothing to do\n"
+    )
+
+    command = "python manage.py bemi run"
+    executed.append(command)
+    with subprocess.Popen(
+        command.split(), cwd=project.directory, env=project.variables, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        until(
+            lambda: project.query("SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = 'bemi'"),
+            worker,
+        )
+        project.shell(querying.split("for change")[0])
+        log = """SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id"""
+        until(lambda: len(project.query(log)) == 2, worker)
+        worker.send_signal(signal.SIGINT)
+        output = worker.communicate(timeout=30)[0]
+    assert worker.returncode == 0 and "changes written" in output
+    assert project.query(log) == [("CREATE", None), ("DELETE", "clean-up")]
+    printed = project.shell(querying)
+    assert printed.startswith("CREATE 1 {") and "'reason': 'clean-up'" in printed
+
+    project.python(
+        "import os; DATABASE_URL = os.environ['DATABASE_URL'].replace('postgresql:', "
+        "'postgresql+psycopg2:')\n" + engine
+    )
+    run("python manage.py bemi run --until-current")
+    (change,) = project.query(
+        """SELECT context FROM changes WHERE "table" = 'auth_user' AND operation = 'UPDATE'"""
+    )
+    assert change[0]["process"] == "MyWorker"
+
+    select = blocks("sql")[1]
+    assert len(project.query(select)[0]) == 7
+
+    # These install and test the project itself: .ci/run does it, in a clean checkout.
+    executed += ["make demo", "make test", "pip install '.[aldjemy]'"]
+    assert sorted(set(commands())) == sorted(set(executed))
+
+
+def test_every_setting_is_in_the_table() -> None:
+    in_code = set(re.findall(r'"(BEMI_\w+)"', (ROOT / "bemi_django/conf.py").read_text()))
+    in_table = set(re.findall(r"^\| `(BEMI_\w+)`", README, re.MULTILINE))
+    assert in_table == in_code
+
+
+def test_the_ci_runs_what_the_readme_starts_with() -> None:
+    ci = (ROOT / ".ci/run").read_text()
+    assert "step make test\n" in ci and "step make demo-check\n" in ci
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([\w./]+)\)", README))
+def test_what_the_readme_links_to_is_there(path: str) -> None:
+    assert (ROOT / path).is_file()

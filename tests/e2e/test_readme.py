@@ -150,7 +150,9 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
             worker,
         )
         project.shell(querying.split("for change")[0])
-        log = """SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id"""
+        log = """
+            SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id
+        """
         until(lambda: len(project.query(log)) == 2, worker)
         worker.send_signal(signal.SIGINT)
         output = worker.communicate(timeout=30)[0]

@@ -18,8 +18,9 @@ SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = '_bemi_plan_v1' ORDER BY p.oid LIMIT 1
 """
 _EVENT_TRIGGER = """
-CREATE EVENT TRIGGER _bemi_track_new_table ON ddl_command_end
-WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION {}._bemi_track_new_table_v1()
+CREATE EVENT TRIGGER _bemi_follow_ddl ON ddl_command_end
+WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'ALTER TYPE')
+EXECUTE FUNCTION {}._bemi_follow_ddl_v1()
 """
 _REMEMBER = """
 INSERT INTO {}._bemi_tracking (publication, include, exclude) VALUES (%s, %s, %s)
@@ -57,8 +58,8 @@ def plan(using: str = "default") -> list[Step]:
     home = _home(connection)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT * FROM {_quoted(home)}._bemi_plan_v1(%s, %s, %s, %s)",  # noqa: S608 - quoted
-            [home, conf.publication(), _like(conf.include()), _like(conf.exclude())],
+            f"SELECT * FROM {_quoted(home)}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
+            [conf.publication(), _like(conf.include()), _like(conf.exclude())],
         )
         return [Step(*row) for row in cursor.fetchall()]
 
@@ -119,12 +120,12 @@ def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[s
         parameters = [publication, _like(conf.include()), _like(conf.exclude())]
         _execute(connection, _REMEMBER.format(home), parameters)
     if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, home, dry_run):
-        yield "event trigger: new tables"
+        yield "event trigger"
 
 
 def _lacks_event_trigger(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_event_trigger WHERE evtname = '_bemi_track_new_table'")
+        cursor.execute("SELECT count(*) FROM pg_event_trigger WHERE evtname = '_bemi_follow_ddl'")
         return not cursor.fetchone()[0]
 
 

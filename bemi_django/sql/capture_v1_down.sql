@@ -1,4 +1,4 @@
-DROP EVENT TRIGGER IF EXISTS _bemi_track_new_table;
+DROP EVENT TRIGGER IF EXISTS _bemi_follow_ddl;
 DO $block$
 DECLARE
     installed record;
@@ -14,7 +14,9 @@ BEGIN
     END LOOP;
 END
 $block$;
-DROP FUNCTION _bemi_track_new_table_v1();
-DROP FUNCTION _bemi_plan_v1(name, name, text[], text[], oid);
-DROP TABLE _bemi_tracking;
+DROP FUNCTION _bemi_follow_ddl_v1();
+DROP FUNCTION _bemi_plan_v1(name, text[], text[], oid);
+DROP FUNCTION _bemi_describe_v1(oid);
 DROP FUNCTION _bemi_capture_v1();
+DROP TABLE _bemi_relations;
+DROP TABLE _bemi_tracking;

@@ -1,5 +1,6 @@
 -- Capture: a statement-level trigger that carries a statement's context into the WAL, the plan of what
--- tracked tables lack, and an event trigger's function that carries the plan out for a new table.
+-- tracked tables lack, what the stream leaves out of tables, and an event trigger's function that keeps up
+-- with DDL.
 
 CREATE FUNCTION _bemi_capture_v1() RETURNS trigger
 LANGUAGE plpgsql
@@ -48,15 +49,89 @@ CREATE TABLE _bemi_tracking (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 
--- Every statement that brings the tables in line with the arguments, table by table. Patterns are LIKE's
--- on schema.table; a partition counts under the name of its root. home is the schema of these functions.
-CREATE FUNCTION _bemi_plan_v1(
-    home name, publication name, include text[], exclude text[], target oid DEFAULT NULL
-) RETURNS TABLE (relation oid, name text, what text, statement text)
+-- What the stream leaves out of a table: its key, generated columns and types, from a position on. Rows stay
+-- when the table is altered or dropped: changes from before may still be on their way to the worker.
+CREATE TABLE _bemi_relations (
+    relation oid NOT NULL,
+    since pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(),
+    description jsonb NOT NULL,
+    PRIMARY KEY (relation, since)
+);
+
+-- root: [schema, table] under which rows are recorded. key: columns of the primary key in its order.
+-- generated: [column, type, expression] of those that are computed. types: of columns and their parts, all
+-- but those that are plain: {oid: {"base": oid} | {"element": oid, "delimiter": text} |
+-- {"fields": [[name, oid], ...]} | {"cast": name}}; a type with a cast to json is rendered by that cast.
+CREATE FUNCTION _bemi_describe_v1(target oid) RETURNS jsonb
 LANGUAGE sql STABLE
-SET search_path = pg_catalog
+-- Compiled, they would take ten times as long.
+SET jit = off
 AS $function$
-    WITH relations AS (
+    WITH RECURSIVE used (oid) AS (
+        SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
+        UNION
+        SELECT part.oid
+        FROM used JOIN pg_type t USING (oid)
+        CROSS JOIN LATERAL (
+            SELECT t.typbasetype AS oid WHERE t.typtype = 'd'
+            UNION ALL
+            SELECT t.typelem WHERE t.typsubscript = 'array_subscript_handler'::regproc
+            UNION ALL
+            SELECT a.atttypid FROM pg_attribute a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        ) part
+    ),
+    defined AS MATERIALIZED (
+        SELECT t.oid, CASE
+            WHEN t.typtype = 'd' THEN jsonb_build_object('base', t.typbasetype::bigint)
+            WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN jsonb_build_object(
+                'element', t.typelem::bigint,
+                'delimiter', (SELECT e.typdelim FROM pg_type e WHERE e.oid = t.typelem))
+            WHEN t.typtype = 'c' THEN jsonb_build_object('fields', (
+                SELECT coalesce(jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint) ORDER BY a.attnum), '[]')
+                FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped))
+            WHEN t.oid >= 16384 AND EXISTS (
+                SELECT FROM pg_cast c
+                WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f')
+                THEN jsonb_build_object('cast', format_type(t.oid, NULL))
+            END AS definition
+        FROM used JOIN pg_type t USING (oid)
+    )
+    SELECT jsonb_build_object(
+        'root', (
+            SELECT jsonb_build_array(n.nspname, c.relname)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.oid = coalesce(pg_partition_root(target), target)),
+        'key', (
+            SELECT coalesce(jsonb_agg(a.attname ORDER BY k.place), '[]')
+            FROM pg_index i
+            CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
+        'generated', (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(
+                a.attname, a.atttypid::bigint, pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum), '[]')
+            FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped),
+        'types', (
+            SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}')
+            FROM defined))
+$function$;
+
+-- Every statement that brings the tables in line with the arguments, table by table. Patterns are LIKE's
+-- on schema.table; a partition counts under the name of its root.
+CREATE FUNCTION _bemi_plan_v1(publication name, include text[], exclude text[], target oid DEFAULT NULL)
+RETURNS TABLE (relation oid, name text, what text, statement text)
+LANGUAGE sql STABLE
+-- Compiled, they would take ten times as long.
+SET jit = off
+AS $function$
+    WITH capture AS (
+        SELECT n.nspname AS home
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE p.oid = '_bemi_capture_v1()'::regprocedure
+    ),
+    relations AS (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
@@ -72,10 +147,9 @@ AS $function$
                        WHERE r.prrelid = c.oid AND p.pubname <> publication) AS is_published_elsewhere,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
-               (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+               (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                  AND t.tgenabled <> 'D' AND p.proname = '_bemi_capture_v1'
-                  AND p.pronamespace = home::regnamespace) AS current_triggers
+                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi_capture_v1()'::regprocedure) AS current_triggers
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         CROSS JOIN LATERAL (
@@ -90,7 +164,7 @@ AS $function$
         WHERE c.relkind IN ('r', 'p') AND (target IS NULL OR c.oid = target)
     )
     SELECT r.oid, r.name, step.what, step.statement
-    FROM relations r
+    FROM relations r CROSS JOIN capture
     CROSS JOIN LATERAL (VALUES
         (1, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
@@ -101,16 +175,22 @@ AS $function$
             r.quoted, home)),
         (2, r.is_chosen AND r.relkind = 'r' AND r.relreplident <> 'f', 'replica identity full',
             format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
+        (3, r.is_chosen AND _bemi_describe_v1(r.oid) IS DISTINCT FROM (
+                SELECT k.description FROM _bemi_relations k
+                WHERE k.relation = r.oid ORDER BY k.since DESC LIMIT 1), 'described', format(
+            'INSERT INTO %1$I._bemi_relations (relation, description) VALUES (%2$s, %1$I._bemi_describe_v1(%2$s)) '
+            'ON CONFLICT (relation, since) DO UPDATE SET description = excluded.description; '
+            'SELECT pg_logical_emit_message(true, ''_bemi_ddl'', '''')', home, r.oid)),
         -- A partition is published with its root.
-        (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
+        (4, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, r.quoted)),
-        (4, NOT r.is_chosen AND r.is_published, 'no longer published',
+        (5, NOT r.is_chosen AND r.is_published, 'no longer published',
             format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, r.quoted)),
-        (5, NOT r.is_chosen AND r.triggers > 0, 'no triggers', format(
+        (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers', format(
             'DROP TRIGGER IF EXISTS _bemi_capture ON %1$s; '
             'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s', r.quoted)),
         -- Nobody else reads the old rows: FULL would only cost WAL.
-        (6, NOT r.is_chosen AND r.triggers > 0 AND r.relkind = 'r' AND r.relreplident = 'f'
+        (7, NOT r.is_chosen AND r.triggers > 0 AND r.relkind = 'r' AND r.relreplident = 'f'
             AND NOT r.is_published_elsewhere, 'replica identity default',
             format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted))
     ) step (number, is_due, what, statement)
@@ -118,38 +198,65 @@ AS $function$
     ORDER BY r.name, step.number
 $function$;
 
--- For the event trigger: tracks a new table at once, and never makes a CREATE TABLE fail.
-CREATE FUNCTION _bemi_track_new_table_v1() RETURNS event_trigger
+-- For the event trigger: tracks a new table at once, remembers how an altered one is described from now on,
+-- and never makes the user's command fail.
+CREATE FUNCTION _bemi_follow_ddl_v1() RETURNS event_trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = pg_catalog
 -- Two open transactions with new tables meet at the publication: the second must not wait for the first.
 SET lock_timeout = '200ms'
 AS $function$
 DECLARE
-    created record;
+    command record;
     step record;
-    place name := (SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                   JOIN pg_event_trigger e ON e.evtfoid = p.oid WHERE e.evtname = '_bemi_track_new_table');
-    chosen record;
+    chosen _bemi_tracking;
 BEGIN
-    EXECUTE format('SELECT * FROM %I._bemi_tracking', place) INTO chosen;
-    IF chosen IS NULL THEN
-        RETURN;
-    END IF;
-    FOR created IN
-        SELECT DISTINCT objid, object_identity FROM pg_event_trigger_ddl_commands()
-        WHERE classid = 'pg_class'::regclass AND object_type = 'table' AND schema_name <> 'pg_temp'
+    SELECT * FROM _bemi_tracking INTO chosen;
+    FOR command IN
+        SELECT relation.oid, bool_or(tag LIKE 'ALTER%') AS is_altered, min(identity) AS identity
+        FROM (
+            SELECT command_tag AS tag, object_identity AS identity, objid, classid = 'pg_class'::regclass AS is_table
+            FROM pg_event_trigger_ddl_commands()
+            WHERE schema_name <> 'pg_temp' AND object_type IN ('table', 'table column', 'type', 'composite type')
+        ) done
+        CROSS JOIN LATERAL (
+            SELECT done.objid AS oid WHERE is_table
+            UNION
+            -- A partition is recorded under its root.
+            SELECT relid FROM pg_partition_tree(done.objid) WHERE is_table
+            UNION
+            -- A type is part of the tables that were made of it.
+            SELECT k.relation FROM _bemi_relations k
+            WHERE k.description -> 'types' ? coalesce(
+                (SELECT c.reltype FROM pg_class c WHERE is_table AND c.oid = done.objid), done.objid)::text
+        ) relation
+        GROUP BY relation.oid
     LOOP
         BEGIN
-            FOR step IN EXECUTE format('SELECT statement FROM %I._bemi_plan_v1($1, $2, $3, $4, $5)', place)
-                USING place, chosen.publication, chosen.include, chosen.exclude, created.objid
+            FOR step IN
+                SELECT * FROM _bemi_plan_v1(chosen.publication::name, chosen.include, chosen.exclude, command.oid)
             LOOP
-                EXECUTE step.statement;
+                -- What an administrator takes off a table stays off until the next sync.
+                IF step.what = 'described' OR NOT command.is_altered THEN
+                    EXECUTE step.statement;
+                END IF;
             END LOOP;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', created.object_identity, SQLERRM;
+            RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', command.identity, SQLERRM;
         END;
     END LOOP;
 END
 $function$;
+
+-- Names resolve here and in the catalog only, whatever the caller's path.
+DO $block$
+DECLARE
+    target regprocedure;
+BEGIN
+    FOREACH target IN ARRAY ARRAY[
+        '_bemi_describe_v1(oid)', '_bemi_plan_v1(name, text[], text[], oid)', '_bemi_follow_ddl_v1()'
+    ]::regprocedure[] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', target, current_schema());
+    END LOOP;
+END
+$block$;

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bemi_django import bound_context, get_context, set_context
-from bemi_django.context import provided_context
+from bemi_django.context import current, provided_context
 
 
 def test_bound_context_merges_nests_and_restores() -> None:
@@ -35,6 +35,12 @@ def test_a_copy_is_returned() -> None:
     with bound_context(a=1):
         get_context()["a"] = 2
         assert get_context() == {"a": 1}
+
+
+def test_the_hooks_see_the_context_itself() -> None:
+    with bound_context(a=1):
+        assert current() == {"a": 1}
+        assert current() is current()
 
 
 def test_a_provider_is_asked_once_and_late() -> None:
@@ -84,6 +90,6 @@ def test_tasks_do_not_see_each_other() -> None:
             return get_context()
 
     async def both() -> list[dict[str, object]]:
-        return await asyncio.gather(work(1), work(2))
+        return list(await asyncio.gather(work(1), work(2)))
 
     assert asyncio.run(both()) == [{"user": 1}, {"user": 2}]

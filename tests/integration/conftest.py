@@ -27,6 +27,7 @@ def drain(transactional_db: None) -> Iterator[Drain]:
             worker.run(until_current=True)
         finally:
             worker.close()
+            release("bemi_test")
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
         seen.update(change.pk for change in fresh)
         return fresh
@@ -36,3 +37,13 @@ def drain(transactional_db: None) -> Iterator[Drain]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_test')")
         cursor.execute("DELETE FROM _bemi_checkpoint")
+
+
+def release(slot: str) -> None:
+    """Wait until the server has noticed that nobody reads the slot any more."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
+            "WHERE slot_name = %s AND active",
+            [slot],
+        )

@@ -10,6 +10,7 @@ from django.db import connection
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
+from tests.integration.conftest import release
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def slot(transactional_db: None, settings: Any) -> Iterator[None]:
 def bemi(*arguments: str) -> str:
     out = io.StringIO()
     call_command("bemi", *arguments, stdout=out)
+    release("bemi_command")
     return out.getvalue()
 
 

@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 TOX := $(BIN)/python -m tox
 TOXARGS ?=
+# The newest libraries that this Python can run.
+NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
+	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
 .PHONY: help demo demo-check test lint clean
 .DELETE_ON_ERROR:
@@ -11,8 +14,8 @@ TOXARGS ?=
 help:
 	@echo "make demo        a PostgreSQL, the worker and the sample site; Ctrl-C ends it"
 	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
-	@echo "make test        the tests; TOXARGS='-- -k name' is handed to tox"
-	@echo "make lint        style, types and import contracts"
+	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
+	@echo "make lint        style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
 
 demo: $(VENV)/.demo
@@ -22,10 +25,10 @@ demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check
 
 test: $(VENV)/.tox
-	$(TOX) -e py-dj52-sa14 $(TOXARGS)
+	$(TOX) -e py-dj52-sa14,py-$(NEWEST)-pg3 $(TOXARGS)
 
 lint: $(VENV)/.tox
-	$(TOX) -e lint,types,imports $(TOXARGS)
+	$(TOX) -e lint,types,imports,package $(TOXARGS)
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

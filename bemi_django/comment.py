@@ -152,9 +152,8 @@ def _drop_largest(context: Mapping[str, Any]) -> dict[str, Any]:
     room = MAX_CONTEXT_CHARACTERS
     for key in by_size:
         room -= len(_inert(_dumps({key: context[key]})))
-        if room < 0:
-            break
-        kept[key] = context[key]
+        if room >= 0:
+            kept[key] = context[key]
     kept[DROPPED_KEY] = [str(key)[:200] for key in context if key not in kept]
     return kept
 

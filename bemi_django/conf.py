@@ -52,19 +52,13 @@ def exclude() -> list[str]:
     return list(getattr(settings, "BEMI_EXCLUDE", ["*.changes", "*.django_migrations", "*.django_session"]))
 
 
-_NOT_LIBPQ = {"assume_role", "isolation_level", "pool", "server_side_binding", "client_encoding"}
+# Arguments of psycopg2.connect() and psycopg.connect() that are not libpq's.
+_OF_THE_DRIVER = frozenset(
+    ("autocommit", "connection_factory", "context", "cursor_factory", "prepare_threshold", "row_factory")
+)
 
 
 def connection_parameters(alias: str) -> dict[str, Any]:
-    """The database's settings as libpq parameters."""
-    configured = connections[alias].settings_dict
-    named = {
-        "dbname": configured["NAME"] or "postgres",
-        "user": configured["USER"],
-        "password": configured["PASSWORD"],
-        "host": configured["HOST"],
-        "port": configured["PORT"],
-    }
-    given = {key: value for key, value in named.items() if value}
-    extra = {key: value for key, value in configured["OPTIONS"].items() if key not in _NOT_LIBPQ}
-    return {**given, **extra}
+    """What Django connects with, as libpq parameters: the worker's driver need not be Django's."""
+    parameters = connections[alias].get_connection_params()
+    return {key: value for key, value in parameters.items() if key not in _OF_THE_DRIVER}

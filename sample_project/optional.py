@@ -9,7 +9,7 @@ import django
 
 
 def aldjemy_usable() -> bool:
-    """aldjemy works with SQLAlchemy 1.4, Django 5 and psycopg2 only; psycopg 3 takes over when installed."""
+    """aldjemy needs SQLAlchemy 1.4, Django before 6, and psycopg2 alone: psycopg 3 would take over."""
     if django.VERSION >= (6,) or importlib.util.find_spec("psycopg"):
         return False
     if not all(map(importlib.util.find_spec, ("aldjemy", "sqlalchemy", "psycopg2"))):

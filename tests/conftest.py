@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from bemi_django import get_context, set_context
+
+# A busy machine is no failure.
+settings.register_profile("bemi", deadline=None)
+settings.load_profile("bemi")
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.wal.messages import (
@@ -21,7 +22,7 @@ from bemi_django.wal.messages import (
 )
 
 _BEGIN = Struct(">xQqI")
-_COMMIT = Struct(">xxQQ")
+_COMMIT = Struct(">xxQQ8x")
 _COLUMN = Struct(">Ii")
 _INT16 = Struct(">h")
 _UINT32 = Struct(">I")
@@ -40,9 +41,7 @@ class Decoder:
         """
         try:
             return self._decode(data)
-        except (LookupError, ValueError, OverflowError) as error:
-            raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
-        except Exception as error:
+        except (LookupError, StructError, ValueError) as error:
             raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
 
     def _decode(self, data: bytes) -> Decoded | None:
@@ -107,6 +106,8 @@ def _row(data: bytes, offset: int) -> tuple[Row, int]:
             row.append(UNCHANGED)
         else:
             raise ValueError(f"unknown column kind {kind}")
+    if offset > len(data):
+        raise ValueError("a value is cut short")
     return row, offset
 
 
@@ -135,4 +136,7 @@ def _describe(data: bytes) -> Relation:
 def _message(data: bytes) -> Message:
     prefix, offset = _text(data, 10)
     (length,) = _UINT32.unpack_from(data, offset)
-    return Message(prefix, data[offset + 4 : offset + 4 + length])
+    content = data[offset + 4 :]
+    if len(content) != length:
+        raise ValueError(f"{len(content)} bytes of content, not {length}")
+    return Message(prefix, content)

@@ -140,7 +140,7 @@ def _object(shape: Shape, row: Row | None) -> bytes:
 def _key(shape: Shape, row: Row | None) -> bytes:
     if row is None or not shape.key:
         return _NULL
-    values = [row[index] for index in shape.key]
+    values = [None if row[index] is UNCHANGED else row[index] for index in shape.key]
     if len(values) == 1:
         return _NULL if values[0] is None else _field(values[0])
     return _field(b"[" + b", ".join(b"null" if value is None else text(value) for value in values) + b"]")

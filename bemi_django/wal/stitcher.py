@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from bemi_django.exceptions import ProtocolError
 from bemi_django.wal.messages import (
     Begin,
     Commit,
@@ -48,7 +49,10 @@ class Stitcher:
         return self._begin is not None
 
     def feed(self, message: Decoded) -> list[Stitched]:
-        """Return the changes that the message makes: none, one, or one a table for TRUNCATE."""
+        """Return the changes that the message makes: none, one, or one a table for TRUNCATE.
+
+        Raises ProtocolError for a row outside a transaction.
+        """
         if isinstance(message, Insert):
             return [self._change(message.relation, "CREATE", None, message.after)]
         if isinstance(message, Update):
@@ -67,7 +71,8 @@ class Stitcher:
         return []
 
     def _change(self, relation: Relation, operation: str, before: Row | None, after: Row | None) -> Stitched:
-        assert self._begin is not None, "a row outside a transaction"
+        if self._begin is None:
+            raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
         change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context)
         self._ordinal += 1
         return change

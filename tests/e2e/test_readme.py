@@ -86,7 +86,7 @@ class Project:
         try:
             with connection, connection.cursor() as cursor:
                 cursor.execute(statement)
-                return cursor.fetchall()
+                return list(cursor.fetchall())
         finally:
             connection.close()
 

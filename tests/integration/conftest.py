@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection
+from django.db import connections
 
 from bemi_django import conf, tracking
 from bemi_django.models import Change
@@ -27,12 +27,33 @@ def drain(transactional_db: None) -> Iterator[Drain]:
             worker.run(until_current=True)
         finally:
             worker.close()
+            release("bemi_test")
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
         seen.update(change.pk for change in fresh)
         return fresh
 
     run()
     yield run
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_drop_replication_slot('bemi_test')")
-        cursor.execute("DELETE FROM _bemi_checkpoint")
+    drop_slot("bemi_test")
+
+
+def release(slot: str, using: str = "default") -> None:
+    """Wait until the server has noticed that nobody reads the slot any more."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
+            "WHERE slot_name = %s AND active",
+            [slot],
+        )
+
+
+def drop_slot(slot: str, using: str = "default") -> None:
+    """Drop the slot and forget its checkpoint."""
+    release(slot, using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
+            [slot],
+        )
+    with connections[conf.destination()].cursor() as cursor:
+        cursor.execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [slot])

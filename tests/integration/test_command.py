@@ -10,23 +10,20 @@ from django.db import connection
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
+from tests.integration.conftest import drop_slot, release
 
 
 @pytest.fixture
 def slot(transactional_db: None, settings: Any) -> Iterator[None]:
     settings.BEMI_SLOT = "bemi_command"
     yield
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-            "WHERE slot_name = 'bemi_command'"
-        )
-        cursor.execute("DELETE FROM _bemi_checkpoint")
+    drop_slot("bemi_command")
 
 
 def bemi(*arguments: str) -> str:
     out = io.StringIO()
     call_command("bemi", *arguments, stdout=out)
+    release("bemi_command")
     return out.getvalue()
 
 

@@ -16,6 +16,7 @@ from bemi_django import bound_context, conf, tracking
 from bemi_django.models import Change
 from bemi_django.wal.worker import Worker
 from sample_project.todos.models import Todo
+from tests.integration.conftest import drop_slot
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -57,13 +58,6 @@ def run(alias: str, slot: str) -> int:
         worker.close()
 
 
-def drop_slot(alias: str) -> None:
-    with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT pg_drop_replication_slot('bemi_databases')")
-    with connections[conf.destination()].cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi_checkpoint")
-
-
 @both
 def test_another_database_is_captured_with_its_context_and_its_name() -> None:
     run("other", "bemi_databases")
@@ -71,7 +65,7 @@ def test_another_database_is_captured_with_its_context_and_its_name() -> None:
         Todo.objects.using("other").create(task="x")
         Todo.objects.create(task="not in this slot")
     run("other", "bemi_databases")
-    drop_slot("other")
+    drop_slot("bemi_databases", "other")
     (change,) = Change.objects.filter(table="todo")
     assert (change.database, change.after["task"]) == (connections["other"].settings_dict["NAME"], "x")
     assert change.context["user_id"] == 7
@@ -99,14 +93,15 @@ def test_the_log_may_live_in_another_database(log_in_other: None) -> None:
     def relation(alias: str, name: str) -> str | None:
         with connections[alias].cursor() as cursor:
             cursor.execute("SELECT to_regclass(%s)::text", [name])
-            return cursor.fetchone()[0]
+            found: str | None = cursor.fetchone()[0]
+            return found
 
     assert relation("default", "changes") is None and relation("other", "changes") == "changes"
     assert relation("other", "_bemi_tracking") is None
     run("default", "bemi_databases")
     Todo.objects.create(task="x")
     run("default", "bemi_databases")
-    drop_slot("default")
+    drop_slot("bemi_databases")
     (change,) = Change.objects.filter(table="todo")
     assert change.after["task"] == "x"
     assert Change.objects.db == "other"

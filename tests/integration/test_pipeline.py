@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
@@ -36,7 +38,8 @@ def test_a_save_an_update_and_a_delete_are_in_the_log_with_their_context(drain: 
 def test_before_and_after_are_what_to_jsonb_gives(drain: Drain) -> None:
     todo = Todo.objects.create(task='a "quoted" \\ back\nslash é 😀')
     with connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'; SELECT to_jsonb(todo)::text FROM todo WHERE id = %s", [todo.pk])
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute("SELECT to_jsonb(todo)::text FROM todo WHERE id = %s", [todo.pk])
         expected = cursor.fetchone()[0]
         (change,) = todos(drain())
         cursor.execute("SELECT after::text FROM changes WHERE id = %s", [change.pk])
@@ -120,7 +123,7 @@ def test_a_failing_statement_runs_once_and_its_exception_arrives(drain: Drain) -
     todo = Todo.objects.create(task="x")
     seen: list[str] = []
 
-    def count(execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         seen.append(sql)
         return execute(sql, params, many, context)
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bemi_django import tracking
+from bemi_django.wal.values import Type, encoder
 from tests.integration.conftest import Drain
 
 VALUES = [
@@ -71,6 +79,64 @@ def test_every_type_is_stored_as_to_jsonb_gives_it(drain: Drain) -> None:
             assert dict(cursor.fetchall()) == expected
         finally:
             cursor.execute("DROP TABLE every; DROP TYPE pair; DROP DOMAIN positive; DROP TYPE mood")
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.text('a,{}()"\\ N')
+TEXT = Type("text")
+WORDS = Type("_text", TEXT)
+PAIR = Type("user-defined", fields=(("number", Type("int4")), ("word", TEXT), ("words", WORDS)))
+integers = st.integers(-(2**31), 2**31 - 1)
+numerics = st.just(Decimal("NaN")) | st.decimals(-(10**30), 10**30, places=9)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+naive, aware = st.datetimes(), st.datetimes(timezones=zones)
+
+
+@pytest.mark.parametrize(
+    ("cast", "type_", "values"),
+    [
+        pytest.param("%s::numeric", Type("numeric"), numerics, id="numeric"),
+        pytest.param("%s::float8", Type("float8"), st.floats(), id="float8"),
+        pytest.param("%s::timestamp", Type("timestamp"), naive, id="timestamp"),
+        pytest.param("%s::timestamptz", Type("timestamptz"), aware, id="timestamptz"),
+        pytest.param("%s::text", TEXT, texts, id="text"),
+        pytest.param("%s::text[]", WORDS, st.lists(st.none() | texts), id="text[]"),
+        pytest.param(
+            "%s::jsonb[]", Type("_jsonb", Type("jsonb")), st.lists(texts.map(json.dumps)), id="jsonb[]"
+        ),
+        pytest.param(
+            "ROW(%s, %s, %s::text[])::pair",
+            PAIR,
+            st.tuples(st.none() | integers, st.none() | texts, st.none() | st.lists(texts)),
+            id="composite",
+        ),
+        pytest.param(
+            "ARRAY[NULL, ROW(%s, %s, %s::text[])::pair]",
+            Type("_pair", PAIR),
+            st.tuples(st.none() | integers, st.none() | texts, st.none() | st.lists(texts)),
+            id="composite[]",
+        ),
+    ],
+)
+def test_any_value_is_rendered_as_to_jsonb_renders_it(
+    db: None, cast: str, type_: Type, values: st.SearchStrategy[Any]
+) -> None:
+    encode = encoder(type_)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TYPE pair AS (number int, word text, words text[])")
+
+        @settings(max_examples=50, suppress_health_check=[HealthCheck.nested_given])
+        @given(values)
+        def check(value: Any) -> None:
+            parameters = value if isinstance(value, tuple) else [value]
+            cursor.execute(
+                f"SELECT value::text, to_jsonb(value)::text FROM (SELECT {cast}) made (value)",  # noqa: S608
+                parameters,
+            )
+            printed, expected = cursor.fetchone()
+            found = json.loads(encode(printed.encode()), parse_float=Decimal, parse_int=Decimal)
+            assert found == json.loads(expected, parse_float=Decimal, parse_int=Decimal)
+
+        check()
 
 
 @pytest.mark.parametrize("size", [10, 2000])

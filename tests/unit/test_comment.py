@@ -89,8 +89,9 @@ def test_what_is_not_json_is_stored_as_text() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": (cycle := [])}
+    cycle: list[object] = []
     cycle.append(cycle)
+    context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": cycle}
     found = parsed(comment.annotate("DELETE FROM t", context), "DELETE FROM t")
     assert found["good"] == 1
     assert found["bad"] == "nan"
@@ -101,6 +102,22 @@ def test_the_largest_values_of_an_oversized_context_are_dropped(monkeypatch: pyt
     monkeypatch.setattr(comment, "MAX_CONTEXT_CHARACTERS", 100)
     found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 1000}), "DELETE FROM t")
     assert found == {"user": 7, "_bemi_dropped": ["page"], "SQL": "DELETE FROM t"}
+
+
+@pytest.mark.parametrize(("room", "dropped"), [(11, ["page"]), (10, ["user", "page"])])
+def test_what_just_fits_is_kept(monkeypatch: pytest.MonkeyPatch, room: int, dropped: list[str]) -> None:
+    monkeypatch.setattr(comment, "MAX_CONTEXT_CHARACTERS", room)
+    found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 20}), "DELETE FROM t")
+    assert found["_bemi_dropped"] == dropped
+
+
+def test_what_goes_wrong_with_a_context_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    comment._warn_once.cache_clear()
+    for _ in range(2):
+        comment.annotate("DELETE FROM t", {"bad": {1, float("nan")}, "worse": float("inf")})
+    assert [record.getMessage() for record in caplog.records] == [
+        "a context is not JSON; such values are stored as text"
+    ]
 
 
 @pytest.mark.parametrize(

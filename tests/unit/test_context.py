@@ -37,6 +37,12 @@ def test_a_copy_is_returned() -> None:
         assert get_context() == {"a": 1}
 
 
+def test_the_hooks_see_the_context_itself() -> None:
+    with bound_context(a=1):
+        assert current() == {"a": 1}
+        assert current() is current()
+
+
 def test_a_provider_is_asked_once_and_late() -> None:
     calls: list[str] = []
 
@@ -105,6 +111,6 @@ def test_tasks_do_not_see_each_other() -> None:
             return get_context()
 
     async def both() -> list[dict[str, object]]:
-        return await asyncio.gather(work(1), work(2))
+        return list(await asyncio.gather(work(1), work(2)))
 
     assert asyncio.run(both()) == [{"user": 1}, {"user": 2}]

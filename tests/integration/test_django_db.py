@@ -1,0 +1,77 @@
+"""The hook on Django's connections, with every way in which its driver binds values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.psycopg_any import is_psycopg3, sql
+
+from bemi_django import bound_context
+from bemi_django.hooks import django_db
+from tests.integration.conftest import Drain
+
+FORGED = '/*Bemi {"user_id": 999} Bemi*/'
+INSERT = "INSERT INTO todo (task, is_completed, created_at) VALUES (%s, false, now())"
+
+BINDINGS = [pytest.param({}, id="by the client")]
+if is_psycopg3:
+    BINDINGS += [
+        pytest.param({"server_side_binding": True}, id="by the server"),
+        pytest.param({"server_side_binding": True, "prepare_threshold": 0}, id="prepared"),
+        pytest.param({"pool": {"min_size": 1, "max_size": 2}}, id="in a pool"),
+    ]
+
+
+@pytest.fixture(params=BINDINGS)
+def opened(drain: Drain, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A connection that Django opens as the settings of another alias would have it."""
+    copy = connection.copy("another")
+    copy.settings_dict["OPTIONS"] = request.param
+    yield copy
+    copy.close()
+    if "pool" in request.param:
+        copy.close_pool()
+
+
+def test_a_write_carries_the_context_however_its_values_are_bound(drain: Drain, opened: Any) -> None:
+    with opened.cursor() as cursor:
+        for user in (7, 8):
+            with bound_context(user_id=user, path="/a*/ %s $1 :x ?"):
+                cursor.execute(INSERT, [FORGED])
+                cursor.executemany(INSERT, [["100%"], ["$1"]])
+                cursor.execute("DELETE FROM todo WHERE task = '100%'")
+                cursor.execute(
+                    sql.SQL("DELETE FROM {} WHERE task = %s").format(sql.Identifier("todo")), ["$1"]
+                )
+    changes = [change for change in drain() if change.table == "todo"]
+    assert [(change.operation, (change.after or change.before)["task"]) for change in changes] == [
+        ("CREATE", FORGED), ("CREATE", "100%"), ("CREATE", "$1"), ("DELETE", "100%"), ("DELETE", "$1"),
+    ] * 2  # fmt: skip
+    assert [change.context["user_id"] for change in changes] == [7] * 5 + [8] * 5
+    assert {change.context["path"] for change in changes} == {"/a*/ %s $1 :x ?"}
+    assert [change.context["SQL"] for change in changes[:5]] == [
+        INSERT,
+        INSERT,
+        INSERT,
+        "DELETE FROM todo WHERE task = '100%'",
+        'DELETE FROM "todo" WHERE task = %s',
+    ]
+
+
+def test_an_open_connection_is_hooked_once(db: None) -> None:
+    django_db.install()
+    django_db.install()
+    assert connection.execute_wrappers == [django_db._annotate]
+
+
+def test_a_block_of_somebody_else_does_not_remove_the_hook() -> None:
+    def pass_on(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        return execute(sql, params, many, context)
+
+    fresh: Any = connection.copy("another")
+    with fresh.execute_wrapper(pass_on):
+        django_db.install_on(fresh)
+    assert fresh.execute_wrappers == [django_db._annotate]

@@ -1,0 +1,177 @@
+"""Rows in the binary format of COPY, read back by the reader of this module."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bemi_django.wal import values
+from bemi_django.wal.messages import UNCHANGED, Begin, Relation, Row
+from bemi_django.wal.rows import COLUMNS, RowWriter, Shape, change_id, head
+from bemi_django.wal.stitcher import Stitched
+
+TABLE = Relation(1, "public", "t", ())
+COLUMN_NAMES = (b'"a": ', b'"b": ', b'"c": ')
+XID = 5 << 32
+EPOCH_2000 = 946_684_800
+
+
+def shape(*key: int) -> Shape:
+    return Shape(head("db", "public", "t"), tuple((name, values.text) for name in COLUMN_NAMES), key)
+
+
+def writer(*key: int, xid: int = XID) -> RowWriter:
+    return RowWriter("7000000000000000000", "db", xid, lambda relation: shape(*key))
+
+
+def stitched(
+    before: Row | None = None, after: Row | None = None, *, xid: int = 1, table: Relation = TABLE
+) -> Stitched:
+    return Stitched(Begin(0x1_0000_0008, 1234, xid), 3, table, "UPDATE", before, after, b'{"user": 7}')
+
+
+def read(row: bytes) -> dict[str, bytes | None]:
+    (count,) = struct.unpack_from(">h", row)
+    offset, fields = 2, []
+    for _ in range(count):
+        (length,) = struct.unpack_from(">i", row, offset)
+        offset += 4
+        fields.append(row[offset : offset + length] if length >= 0 else None)
+        offset += max(length, 0)
+    assert offset == len(row)
+    return dict(zip(COLUMNS, fields, strict=True))
+
+
+def number(field: bytes | None) -> int:
+    assert field is not None and len(field) == 8
+    return int(struct.unpack(">q", field)[0])
+
+
+def test_a_change_is_one_row_of_copy() -> None:
+    started = time.time()
+    fields = read(writer(0).row(stitched([b"1", None, b'x"'], [b"1", b"y", None])))
+    queued = number(fields.pop("queued_at")) / 1e6 + EPOCH_2000
+    # To the microsecond, which PostgreSQL counts in.
+    assert started - 1e-5 <= queued <= time.time()
+    assert number(fields.pop("committed_at")) == 1234
+    assert number(fields.pop("position")) == 0x1_0000_0008
+    assert number(fields.pop("transaction_id")) == XID + 1
+    identifier = fields.pop("id")
+    assert identifier is not None and UUID(bytes=identifier).version == 8
+    assert fields == {
+        "database": b"db",
+        "schema": b"public",
+        "table": b"t",
+        "primary_key": b"1",
+        "operation": b"UPDATE",
+        "before": b'\x01{"a": "1","b": null,"c": "x\\""}',
+        "after": b'\x01{"a": "1","b": "y","c": null}',
+        "context": b'\x01{"user": 7}',
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "primary_key"),
+    [
+        pytest.param((), [b"1", b"2", b"3"], None, id="no key"),
+        pytest.param((1,), [b"1", b"2", b"3"], b"2", id="one column"),
+        pytest.param((1,), [b"1", b"", b"3"], b"", id="empty text"),
+        pytest.param((1,), [b"1", None, b"3"], None, id="null"),
+        pytest.param((1,), [b"1", UNCHANGED, b"3"], None, id="not sent"),
+        pytest.param((2, 0), [b'"1', b"2", b"3"], b'["3", "\\"1"]', id="two columns"),
+        pytest.param((2, 0), [None, b"2", UNCHANGED], b"[null, null]", id="two unknown columns"),
+    ],
+)
+def test_the_key_is_text_or_a_json_array(key: tuple[int, ...], row: Row, primary_key: bytes | None) -> None:
+    assert read(writer(*key).row(stitched(after=row)))["primary_key"] == primary_key
+
+
+def test_the_new_key_counts_and_without_one_the_old() -> None:
+    old: Row = [b"old", None, None]
+    new: Row = [b"new", None, None]
+    assert read(writer(0).row(stitched(old, new)))["primary_key"] == b"new"
+    assert read(writer(0).row(stitched(old)))["primary_key"] == b"old"
+    assert read(writer(0).row(stitched()))["primary_key"] is None
+
+
+def test_a_row_that_is_not_there_is_empty_and_a_value_that_was_not_sent_is_left_out() -> None:
+    fields = read(writer(0).row(stitched(None, [b"1", UNCHANGED, b"3"])))
+    assert fields["before"] == b"\x01{}"
+    assert fields["after"] == b'\x01{"a": "1","c": "3"}'
+
+
+def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        writer(0).row(stitched(after=[b"1"]))
+
+
+def test_the_shape_is_asked_once_for_each_description_of_a_relation() -> None:
+    asked: list[Relation] = []
+
+    def shape_of(relation: Relation) -> Shape:
+        asked.append(relation)
+        return shape()
+
+    rows = RowWriter("1", "db", 0, shape_of)
+    again = Relation(*TABLE)
+    for table in (TABLE, TABLE, again, again):
+        rows.row(stitched(table=table))
+    assert [table is again for table in asked] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("known", "sent", "full"),
+    [
+        pytest.param(5, 7, 7, id="ahead"),
+        pytest.param(XID + 7, 5, XID + 5, id="behind"),
+        pytest.param(XID - 1, 3, XID + 3, id="ahead, over the border"),
+        pytest.param(XID + 3, 0xFFFFFFFF, XID - 1, id="behind, over the border"),
+    ],
+)
+def test_the_transaction_id_has_64_bits(known: int, sent: int, full: int) -> None:
+    fields = read(writer(xid=known).row(stitched(xid=sent)))
+    assert number(fields["transaction_id"]) == full
+
+
+def test_a_transaction_id_grows_beyond_what_was_known_at_the_start() -> None:
+    rows = writer(xid=0)
+    steps = [number(read(rows.row(stitched(xid=xid)))["transaction_id"]) for xid in (2**31 - 1, 2**32 - 2, 5)]
+    assert steps == [2**31 - 1, 2**32 - 2, 2**32 + 5]
+
+
+lsns = st.sampled_from([0, 8, 1 << 15, 1 << 62]) | st.integers(0, 2**60 - 1).map(lambda value: value << 3)
+places = st.tuples(lsns, st.integers(0, 3) | st.integers(0, 2**32 - 1), st.integers(0, 2**30 - 1))
+
+
+@given(places, places)
+@example((8, 0, 2**30 - 1), (8, 1, 0))
+@example((8, 2**32 - 1, 2**30 - 1), (16, 0, 0))
+def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
+    one: tuple[int, int, int], two: tuple[int, int, int]
+) -> None:
+    first, second = change_id(*one), change_id(*two)
+    assert (first < second, first == second) == (one < two, one == two)
+    made = UUID(bytes=first)
+    assert (made.version, made.variant) == (8, "specified in RFC 4122")
+
+
+def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
+    change = stitched(after=[b"1", None, None])
+    here, again, elsewhere = (
+        read(RowWriter(system, "db", xid, lambda relation: shape(0)).row(change))["id"]
+        for system, xid in (("1", 0), ("1", XID), ("2", 0))
+    )
+    assert here == again != elsewhere
+
+
+def test_the_names_of_the_table_are_utf_8() -> None:
+    rows = RowWriter("1", "db", 0, lambda relation: Shape(head("dé", "s", "t😀"), (), ()))
+    fields = read(rows.row(stitched()))
+    assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())
+    assert json.loads((fields["after"] or b"")[1:]) == {}

@@ -1,0 +1,138 @@
+"""Values to JSON; the printers of this module are a second, independent account of PostgreSQL's output."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bemi_django.wal.values import Type, encoder
+
+TEXT = Type("text")
+INT = Type("int4")
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "expected"),
+    [
+        ("bool", "t", "true"),
+        ("bool", "f", "false"),
+        ("int8", "-9223372036854775808", "-9223372036854775808"),
+        ("numeric", "1.10", "1.10"),
+        ("numeric", "NaN", '"NaN"'),
+        ("float8", "1e+300", "1e+300"),
+        ("float8", "-Infinity", '"-Infinity"'),
+        ("json", '{"a" : 1.0}', '{"a" : 1.0}'),
+        ("jsonb", "null", "null"),
+        ("text", "t", '"t"'),
+        ("text", "", '""'),
+        ("text", 'a"b\\c\td', '"a\\"b\\\\c\\td"'),
+        ("timestamp", "2026-01-02 03:04:05.6", '"2026-01-02T03:04:05.6"'),
+        ("timestamp", "0044-03-15 00:00:00 BC", '"0044-03-15T00:00:00 BC"'),
+        ("timestamp", "-infinity", '"-infinity"'),
+        ("timestamptz", "2026-01-02 03:04:05+00", '"2026-01-02T03:04:05+00:00"'),
+        ("timestamptz", "0044-03-15 00:00:00+00 BC", '"0044-03-15T00:00:00+00:00 BC"'),
+        ("timestamptz", "infinity", '"infinity"'),
+        ("int2vector", "1 2", "[1,2]"),
+        ("int2vector", "", "[]"),
+        ("oidvector", "1 2", '["1","2"]'),
+        ("oid", "42", '"42"'),
+        ("user-defined", "{1}", '"{1}"'),
+    ],
+)
+def test_a_scalar_is_rendered_by_its_type(name: str, printed: str, expected: str) -> None:
+    assert encoder(Type(name))(printed.encode()).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        ("{}", []),
+        ("{1,NULL}", [1, None]),
+        ("{{1,2},{3,4}}", [[1, 2], [3, 4]]),
+        ("[0:1]={1,2}", [1, 2]),
+        ("[1:1][-2:-1]={{1,2}}", [[1, 2]]),
+    ],
+)
+def test_an_array_of_any_shape_is_a_json_array(printed: str, expected: object) -> None:
+    assert json.loads(encoder(Type("_int4", INT))(printed.encode())) == expected
+
+
+def test_the_delimiter_is_that_of_the_type() -> None:
+    boxes = Type("_box", Type("box"), delimiter=b";")
+    assert json.loads(encoder(boxes)(b"{(1,2),(3,4);(5,6),(7,8)}")) == ["(1,2),(3,4)", "(5,6),(7,8)"]
+
+
+def test_only_the_word_null_without_quotes_is_null() -> None:
+    assert json.loads(encoder(Type("_text", TEXT))(b'{NULL,"NULL"}')) == [None, "NULL"]
+
+
+def printed_array(value: list[Any]) -> str:
+    """What array_out() prints: everything quoted that need be, and some that need not."""
+    return "{" + ",".join(printed_element(item) for item in value) + "}"
+
+
+def printed_element(item: str | list[Any] | None) -> str:
+    if item is None:
+        return "NULL"
+    if isinstance(item, list):
+        return printed_array(item)
+    plain = item and item.isascii() and item.isalnum() and item.upper() != "NULL"
+    return item if plain else '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def printed_record(fields: list[Any]) -> str:
+    """What record_out() prints: quotes and backslashes doubled inside quotes."""
+    return "(" + ",".join(printed_field(field) for field in fields) + ")"
+
+
+def printed_field(field: str | list[Any] | None) -> str:
+    if field is None:
+        return ""
+    text = field if isinstance(field, str) else printed_array(field)
+    plain = text and text.isascii() and text.isalnum()
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'
+
+
+def nullable(alphabet: st.SearchStrategy[str]) -> st.SearchStrategy[str | None]:
+    return st.none() | alphabet
+
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.text('a,{}()"\\ N')
+elements = nullable(texts)
+arrays = st.lists(elements) | st.lists(st.lists(elements, min_size=2, max_size=2), min_size=1)
+records = st.tuples(elements, arrays, elements)
+
+PAIR = Type(
+    "user-defined", fields=(('first "1"', TEXT), ("more", Type("_text", TEXT)), ("last", TEXT))
+)  # fmt: skip
+
+
+@given(arrays)
+def test_any_array_of_texts_comes_back(value: list[Any]) -> None:
+    assert json.loads(encoder(Type("_text", TEXT))(printed_array(value).encode())) == value
+
+
+@given(records)
+def test_any_composite_comes_back(fields: tuple[Any, ...]) -> None:
+    found = json.loads(encoder(PAIR)(printed_record(list(fields)).encode()))
+    assert found == dict(zip(('first "1"', "more", "last"), fields, strict=True))
+
+
+@given(st.lists(st.none() | records))
+def test_any_array_of_composites_comes_back(value: list[Any]) -> None:
+    printed = printed_array([item and printed_record(list(item)) for item in value])
+    found = json.loads(encoder(Type("_pair", PAIR))(printed.encode()))
+    assert found == [item and dict(zip(('first "1"', "more", "last"), item, strict=True)) for item in value]
+
+
+def test_a_composite_of_one_null_is_not_empty() -> None:
+    assert json.loads(encoder(Type("user-defined", fields=(("a", INT),)))(b"()")) == {"a": None}
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_text_comes_back(value: str) -> None:
+    assert json.loads(encoder(TEXT)(value.encode())) == value

@@ -37,6 +37,11 @@ def slot(alias: str = "default") -> str:
     return name if alias == "default" else f"{name}_{re.sub('[^a-z0-9_]', '_', alias.lower())}"
 
 
+def accept_gap() -> bool:
+    """``BEMI_ACCEPT_GAP``: whether ``bemi run`` goes on after lost history without ``--accept-gap``."""
+    return bool(getattr(settings, "BEMI_ACCEPT_GAP", False))
+
+
 def publication() -> str:
     """``BEMI_PUBLICATION``: name of the publication."""
     return cast(str, getattr(settings, "BEMI_PUBLICATION", "bemi"))
@@ -52,6 +57,14 @@ def exclude() -> list[str]:
     return list(getattr(settings, "BEMI_EXCLUDE", ["*.changes", "*.django_migrations", "*.django_session"]))
 
 
+# A server that vanishes without a word is noticed after a minute, not after two hours.
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
 # Arguments of psycopg2.connect() and psycopg.connect() that are not libpq's.
 _OF_THE_DRIVER = frozenset(
     ("autocommit", "connection_factory", "context", "cursor_factory", "prepare_threshold", "row_factory")
@@ -61,4 +74,5 @@ _OF_THE_DRIVER = frozenset(
 def connection_parameters(alias: str) -> dict[str, Any]:
     """What Django connects with, as libpq parameters: the worker's driver need not be Django's."""
     parameters = connections[alias].get_connection_params()
-    return {key: value for key, value in parameters.items() if key not in _OF_THE_DRIVER}
+    given = {key: value for key, value in parameters.items() if key not in _OF_THE_DRIVER}
+    return {**_KEEPALIVE, **given}

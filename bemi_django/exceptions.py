@@ -2,9 +2,12 @@
 
 BemiError
 ├── NotInTransaction      apply_context() outside a transaction
-├── NotInstalled          the database has no trigger function: ``migrate`` was not run
-├── ReplicationError      the server cannot stream: wal_level, rights, slot
-└── ProtocolError         bytes that are not the pgoutput protocol
+├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
+├── ProtocolError         bytes that are not the pgoutput protocol
+└── ReplicationError      the server cannot stream: wal_level, rights, slot
+    ├── SlotInUse         another worker holds the slot
+    ├── Superseded        another worker has written in the meantime
+    └── LostHistory       changes are missing between the log and what the slot still has
 """
 
 from __future__ import annotations
@@ -25,9 +28,21 @@ class NotInstalled(BemiError):
     """The database has no bemi objects: run 'manage.py migrate bemi_django' first."""
 
 
+class ProtocolError(BemiError):
+    """The server sent bytes that are not the pgoutput protocol."""
+
+
 class ReplicationError(BemiError):
     """The server does not stream changes."""
 
 
-class ProtocolError(BemiError):
-    """The server sent bytes that are not the pgoutput protocol."""
+class SlotInUse(ReplicationError):
+    """Another worker holds the replication slot."""
+
+
+class Superseded(ReplicationError):
+    """Another worker has written changes of this slot in the meantime."""
+
+
+class LostHistory(ReplicationError):
+    """Changes were lost: run 'manage.py bemi run --accept-gap' to record the gap and go on."""

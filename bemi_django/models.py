@@ -13,6 +13,8 @@ class Change(models.Model):
     ``id`` is a UUIDv8 made of the commit LSN, the change's number in its transaction and a hash
     of the source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id.
     ``before`` is ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both for TRUNCATE.
+    ``unavailable`` names the columns whose values are not known: ``{"before": [...], "after": [...]}``.
+    A row with operation GAP stands for changes that were lost; its context says which and why.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -29,6 +31,9 @@ class Change(models.Model):
     created_at = models.DateTimeField()
     transaction_id = models.BigIntegerField()
     position = models.BigIntegerField()
+    previous_primary_key = models.TextField(null=True)  # noqa: DJ001 - only where an UPDATE changed it
+    partition = models.TextField(null=True)  # noqa: DJ001 - only under a partitioned table
+    unavailable = models.JSONField(null=True)
 
     class Meta:
         db_table = "changes"
@@ -42,3 +47,23 @@ class Change(models.Model):
         columns = {**self.before, **self.after}
         pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
         return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
+
+
+class DeadLetter(models.Model):
+    """A message of the stream that could not be stored as it is; ``change_id`` is what is known of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    slot = models.TextField()
+    position = models.BigIntegerField()
+    change_id = models.UUIDField(null=True)
+    message = models.BinaryField()
+    origin = models.JSONField()
+    reason = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "bemi_dead_letters"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.change_id})"

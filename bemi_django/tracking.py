@@ -116,11 +116,31 @@ def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[s
         if not dry_run:
             _execute(connection, f"CREATE PUBLICATION {_quoted(publication)}")
         yield f"publication: {publication}"
+    if _leaves_out_generated_columns(connection):
+        if not dry_run:
+            _execute(
+                connection,
+                f"ALTER PUBLICATION {_quoted(publication)} SET (publish_generated_columns = stored)",
+            )
+        yield f"publication with generated columns: {publication}"
     if not dry_run:
         parameters = [publication, _like(conf.include()), _like(conf.exclude())]
         _execute(connection, _REMEMBER.format(home), parameters)
     if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, home, dry_run):
         yield "event trigger"
+
+
+def _leaves_out_generated_columns(connection: BaseDatabaseWrapper) -> bool:
+    """From PostgreSQL 18 on, UPDATE of a table with such columns fails unless they are published."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int >= 180000")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute(
+            "SELECT pubgencols <> 's' FROM pg_publication WHERE pubname = %s", [conf.publication()]
+        )
+        found = cursor.fetchone()
+    return found is not None and bool(found[0])
 
 
 def _lacks_event_trigger(connection: BaseDatabaseWrapper) -> bool:

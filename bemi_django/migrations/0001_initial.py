@@ -30,9 +30,26 @@ class Migration(migrations.Migration):
                         ("created_at", models.DateTimeField()),
                         ("transaction_id", models.BigIntegerField()),
                         ("position", models.BigIntegerField()),
+                        ("previous_primary_key", models.TextField(null=True)),
+                        ("partition", models.TextField(null=True)),
+                        ("unavailable", models.JSONField(null=True)),
                     ],
                     options={"db_table": "changes", "ordering": ["id"]},
-                )
+                ),
+                migrations.CreateModel(
+                    name="DeadLetter",
+                    fields=[
+                        ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                        ("slot", models.TextField()),
+                        ("position", models.BigIntegerField()),
+                        ("change_id", models.UUIDField(null=True)),
+                        ("message", models.BinaryField()),
+                        ("origin", models.JSONField()),
+                        ("reason", models.TextField()),
+                        ("created_at", models.DateTimeField()),
+                    ],
+                    options={"db_table": "bemi_dead_letters", "ordering": ["id"]},
+                ),
             ],
         ),
     ]

@@ -93,7 +93,8 @@ AS $function$
             WHEN t.oid >= 16384 AND EXISTS (
                 SELECT FROM pg_cast c
                 WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f')
-                THEN jsonb_build_object('cast', format_type(t.oid, NULL))
+                THEN jsonb_build_object('cast', (
+                    SELECT format('%I.%I', n.nspname, t.typname) FROM pg_namespace n WHERE n.oid = t.typnamespace))
             END AS definition
         FROM used JOIN pg_type t USING (oid)
     )
@@ -132,10 +133,12 @@ AS $function$
         WHERE p.oid = '_bemi_capture_v1()'::regprocedure
     ),
     relations AS (
-        SELECT c.oid, c.relkind, c.relreplident, c.relispartition,
+        SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
                c.relpersistence = 'p'
+                   AND (NOT virtual.is_there OR EXISTS (
+                       SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
                    AND NOT root.is_ours
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -154,13 +157,19 @@ AS $function$
         JOIN pg_namespace n ON n.oid = c.relnamespace
         CROSS JOIN LATERAL (
             SELECT rn.nspname || '.' || rc.relname AS name,
-                   starts_with(rc.relname, '_bemi_')
+                   starts_with(rc.relname, '_bemi_') OR rc.relname = 'bemi_dead_letters'
                        -- The log, and what is about to be its partition, live beside their checkpoint.
                        OR rc.relname ~ '^changes(_default|_\d{4}_\d\d)?$' AND EXISTS (
                            SELECT FROM pg_class k
                            WHERE k.relnamespace = rn.oid AND k.relname = '_bemi_checkpoint') AS is_ours
             FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace
             WHERE rc.oid = coalesce(pg_partition_root(c.oid), c.oid)) root
+        -- PostgreSQL 18 refuses UPDATE and DELETE of a published table that has virtual generated columns
+        -- and the identity FULL: there only the key is known of the row before.
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM pg_attribute a
+                           WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
+        ) virtual
         WHERE c.relkind IN ('r', 'p') AND (target IS NULL OR c.oid = target)
     )
     SELECT r.oid, r.name, step.what, step.statement
@@ -173,8 +182,10 @@ AS $function$
             'FOR EACH STATEMENT EXECUTE FUNCTION %2$I._bemi_capture_v1(); '
             'ALTER TABLE %1$s ENABLE TRIGGER _bemi_capture, ENABLE TRIGGER _bemi_capture_truncate',
             r.quoted, home)),
-        (2, r.is_chosen AND r.relkind = 'r' AND r.relreplident <> 'f', 'replica identity full',
-            format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
+        (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
+            'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
+        (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
+            'replica identity default', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted)),
         (3, r.is_chosen AND _bemi_describe_v1(r.oid) IS DISTINCT FROM (
                 SELECT k.description FROM _bemi_relations k
                 WHERE k.relation = r.oid ORDER BY k.since DESC LIMIT 1), 'described', format(
@@ -237,7 +248,7 @@ BEGIN
                 SELECT * FROM _bemi_plan_v1(chosen.publication::name, chosen.include, chosen.exclude, command.oid)
             LOOP
                 -- What an administrator takes off a table stays off until the next sync.
-                IF step.what = 'described' OR NOT command.is_altered THEN
+                IF step.what IN ('described', 'replica identity default') OR NOT command.is_altered THEN
                     EXECUTE step.statement;
                 END IF;
             END LOOP;

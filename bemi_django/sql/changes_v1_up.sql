@@ -15,6 +15,12 @@ CREATE TABLE changes (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     transaction_id bigint NOT NULL,
     position bigint NOT NULL,
+    -- An UPDATE that changed the key: what it was.
+    previous_primary_key text,
+    -- schema.name, where "table" is the root of a partitioned table.
+    partition text,
+    -- {"before": [columns], "after": [columns]}: values that are not known. NULL: all are.
+    unavailable jsonb,
     -- id first: it holds the commit order, so look-ups by id and lists in order use one index.
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);
@@ -23,13 +29,36 @@ CREATE TABLE changes (
 CREATE TABLE changes_default PARTITION OF changes DEFAULT;
 
 CREATE INDEX changes_object ON changes ("table", primary_key, id);
+CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, id)
+    WHERE previous_primary_key IS NOT NULL;
 CREATE INDEX changes_committed_at ON changes USING brin (committed_at);
 CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
 
 CREATE TABLE _bemi_checkpoint (
     slot text PRIMARY KEY,
+    -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
+    committed_at timestamptz NOT NULL,
+    -- What the LSN belongs to.
+    system_identifier text NOT NULL,
+    timeline integer NOT NULL,
+    publication oid NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Messages of the stream that could not be stored as they are.
+CREATE TABLE bemi_dead_letters (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    slot text NOT NULL,
+    -- The LSN of the commit, as in changes.
+    position bigint NOT NULL,
+    -- The row of changes that holds what is known; NULL: nothing is.
+    change_id uuid,
+    -- The bytes as the server sent them, and what it takes to read them again.
+    message bytea NOT NULL,
+    origin jsonb NOT NULL,
+    reason text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- Makes the partition of a moment's month (UTC) and tells whether it was missing. Readers and writers of

@@ -1,77 +1,102 @@
-"""What the source's catalog says of types and keys, which the stream leaves out."""
+"""What only the source's server knows: descriptions of tables, generated columns, casts to json."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from bemi_django.wal import rows, values
+import psycopg2
+from psycopg2.sql import SQL, Identifier
+
+from bemi_django.exceptions import NotInstalled
+from bemi_django.wal import description, rows, values
+from bemi_django.wal.description import Description
 from bemi_django.wal.messages import Relation
 
-_TYPE = """
-SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE t.typname::text END,
-       t.typbasetype,
-       CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE 0 END,
-       coalesce((SELECT e.typdelim FROM pg_type e WHERE e.oid = t.typelem), ','),
-       t.typrelid,
-       t.typnamespace = 'pg_catalog'::regnamespace
-FROM pg_type t WHERE t.oid = %s
+_HOME = """
+SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
 """
-_FIELDS = """
-SELECT attname, atttypid FROM pg_attribute
-WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+_VERSIONS = """
+SELECT since - '0/0', description FROM {}._bemi_relations WHERE relation = %s ORDER BY since
 """
-_KEY = """
-SELECT a.attname FROM pg_index i
-CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = %s AND i.indisprimary ORDER BY k.place
-"""
-_ROOT = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_partition_root(%s)
-"""
+#: In the text form of their values: what PostgreSQL's defaults are not everywhere.
+SESSION = (
+    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
+    "-c extra_float_digits=1 -c client_encoding=UTF8"
+)
 
 
 class Catalog:
-    """Reads over one connection to the source; types are remembered."""
+    """Reads over one connection to the source, in autocommit and with the settings of ``SESSION``."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection
         self._database = database
-        self._types: dict[int, values.Type] = {}
-
-    def shape(self, relation: Relation) -> rows.Shape:
-        """How rows of the relation are written; a partition is recorded under its root."""
-        names = [column.name for column in relation.columns]
-        key = tuple(names.index(name) for (name,) in self._rows(_KEY, relation.oid) if name in names)
-        columns = tuple(
-            (values.text(column.name.encode()) + b": ", values.encoder(self._type(column.type_oid)))
-            for column in relation.columns
-        )
-        root = self._rows(_ROOT, relation.oid)
-        schema, table = root[0] if root else (relation.schema, relation.name)
-        return rows.Shape(rows.head(self._database, schema, table), columns, key)
-
-    def _type(self, oid: int) -> values.Type:
-        if oid not in self._types:
-            self._types[oid] = self._read_type(oid)
-        return self._types[oid]
-
-    def _read_type(self, oid: int) -> values.Type:
-        found = self._rows(_TYPE, oid)
+        found = self._rows(_HOME, None)
         if not found:
-            return values.Type("unknown")
-        name, base, element, delimiter, relation, is_builtin = found[0]
-        if base:
-            return self._type(base)
-        if element:
-            return values.Type(name, self._type(element), delimiter.encode())
-        fields = self._rows(_FIELDS, relation) if relation else []
-        # A user's own type may have the name of a built-in one.
-        own = name if is_builtin else "user-defined"
-        return values.Type(own, fields=tuple((field, self._type(type_oid)) for field, type_oid in fields))
+            raise NotInstalled
+        self._home = Identifier(found[0][0])
+        self._cast = lru_cache(maxsize=1024)(self._ask_cast)
 
-    def _rows(self, query: str, parameter: int) -> list[tuple[Any, ...]]:
+    def shape(self, relation: Relation, lsn: int) -> rows.Shape:
+        """How rows of the relation are written that were committed at ``lsn``."""
+        described = self._describe(relation, lsn)
+        names = [column.name for column in relation.columns]
+        encoders = [
+            values.encoder(column.type_oid, described.types, self._cast) for column in relation.columns
+        ]
+        schema, table = described.root or (relation.schema, relation.name)
+        return rows.Shape(
+            rows.head(self._database, schema, table),
+            tuple(names),
+            tuple(rows.label(name) for name in names),
+            tuple(encoders),
+            tuple(names.index(name) for name in described.key),
+            f"{relation.schema}.{relation.name}" if (schema, table) != relation[1:3] else None,
+            self._computed(relation, [column for column in described.generated if column.name not in names]),
+        )
+
+    def _describe(self, relation: Relation, lsn: int) -> Description:
+        versions = [
+            (int(since), description.parse(stored))
+            for since, stored in self._rows(SQL(_VERSIONS).format(self._home), [relation.oid])
+        ]
+        described = description.choose(versions, relation, lsn)
+        if described is None:
+            query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
+            described = description.parse(self._rows(query, [relation.oid])[0][0])
+        if not described.fits(relation):
+            described = described._replace(key=())
+        return described
+
+    def _computed(self, relation: Relation, columns: list[description.Generated]) -> rows.Computed | None:
+        if not columns:
+            return None
+        # The expressions are the catalog's own text.
+        pairs = [
+            SQL("%s::text, to_jsonb({})").format(SQL(column.expression.replace("%", "%%")))
+            for column in columns
+        ]
+        query = SQL(
+            "SELECT jsonb_build_object({})::text FROM jsonb_populate_record(NULL::{}, %s::jsonb)"
+        ).format(SQL(", ").join(pairs), Identifier(relation.schema, relation.name))
+        names = tuple(column.name for column in columns)
+        return rows.Computed(names, lambda row: self._render(query, [*names, row.decode()]))
+
+    def _ask_cast(self, name: str, value: bytes) -> bytes:
+        # The name is quoted where it was made.
+        return self._render(SQL("SELECT to_jsonb(%s::text::{})::text").format(SQL(name)), [value.decode()])
+
+    def _render(self, query: Any, parameters: list[Any]) -> bytes:
+        try:
+            rendered: str = self._rows(query, parameters)[0][0]
+        except (psycopg2.DataError, psycopg2.ProgrammingError) as error:
+            # The type or the table is another one by now, or gone.
+            raise ValueError(error.diag.message_primary) from error
+        return rendered.encode()
+
+    def _rows(self, query: Any, parameters: list[Any] | None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
-            cursor.execute(query, [parameter])
+            cursor.execute(query, parameters)
             return list(cursor.fetchall())

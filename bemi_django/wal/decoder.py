@@ -7,7 +7,7 @@ from struct import error as StructError
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.wal.messages import (
-    UNCHANGED,
+    UNAVAILABLE,
     Begin,
     Column,
     Commit,
@@ -26,6 +26,7 @@ _COMMIT = Struct(">xxQQ8x")
 _COLUMN = Struct(">Ii")
 _INT16 = Struct(">h")
 _UINT32 = Struct(">I")
+_LSN = Struct(">Q")
 
 
 class Decoder:
@@ -44,6 +45,24 @@ class Decoder:
         except (LookupError, StructError, ValueError) as error:
             raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
 
+    def outline(self, data: bytes) -> Decoded | None:
+        """What is known of a row message that cannot be decoded: its table, and none of its values."""
+        try:
+            relation = self._relation(data, 1)
+        except (LookupError, StructError):
+            return None
+        unknown: Row = [UNAVAILABLE] * len(relation.columns)
+        outlines: dict[bytes, Decoded] = {
+            b"I": Insert(relation, unknown),
+            b"U": Update(relation, unknown, unknown),
+            b"D": Delete(relation, unknown),
+        }
+        return outlines.get(data[:1])
+
+    def know(self, relation: Relation) -> None:
+        """Take a relation as described, as if the stream had."""
+        self._relations[relation.oid] = relation
+
     def _decode(self, data: bytes) -> Decoded | None:
         kind = data[:1]
         if kind == b"I":
@@ -52,8 +71,7 @@ class Decoder:
         if kind == b"U":
             return self._update(data)
         if kind == b"D":
-            row, _ = _row(data, 6)
-            return Delete(self._relation(data, 1), row)
+            return self._delete(data)
         if kind == b"M":
             return _message(data)
         if kind == b"B":
@@ -76,16 +94,26 @@ class Decoder:
 
     def _update(self, data: bytes) -> Update:
         relation = self._relation(data, 1)
-        before = None
-        offset = 6
-        if data[5:6] in (b"O", b"K"):
-            before, offset = _row(data, 6)
-            offset += 1
-        after, _ = _row(data, offset)
-        if before is not None:
-            pairs = zip(after, before, strict=True)
-            after = [old if new is UNCHANGED else new for new, old in pairs]
-        return Update(relation, before, after)
+        if data[5:6] == b"N":
+            after, _ = _row(data, 6)
+            # The columns of the identity did not change, else they had been sent.
+            return Update(relation, _identity(relation, after), after)
+        before, offset = _row(data, 6)
+        after, _ = _row(data, offset + 1)
+        if data[5:6] == b"K":
+            before = _identity(relation, before)
+        pairs = zip(after, before, strict=True)
+        return Update(relation, before, [old if new is UNAVAILABLE else new for new, old in pairs])
+
+    def _delete(self, data: bytes) -> Delete:
+        relation = self._relation(data, 1)
+        before, _ = _row(data, 6)
+        return Delete(relation, before if data[5:6] == b"O" else _identity(relation, before))
+
+
+def _identity(relation: Relation, row: Row) -> Row:
+    pairs = zip(relation.columns, row, strict=True)
+    return [value if column.in_identity else UNAVAILABLE for column, value in pairs]
 
 
 def _row(data: bytes, offset: int) -> tuple[Row, int]:
@@ -103,7 +131,7 @@ def _row(data: bytes, offset: int) -> tuple[Row, int]:
         elif kind == 110:  # n
             row.append(None)
         elif kind == 117:  # u
-            row.append(UNCHANGED)
+            row.append(UNAVAILABLE)
         else:
             raise ValueError(f"unknown column kind {kind}")
     if offset > len(data):
@@ -134,9 +162,10 @@ def _describe(data: bytes) -> Relation:
 
 
 def _message(data: bytes) -> Message:
+    (lsn,) = _LSN.unpack_from(data, 2)
     prefix, offset = _text(data, 10)
     (length,) = _UINT32.unpack_from(data, offset)
     content = data[offset + 4 :]
     if len(content) != length:
         raise ValueError(f"{len(content)} bytes of content, not {length}")
-    return Message(prefix, content)
+    return Message(lsn, prefix, content)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Values of one row as text in UTF-8; None is NULL, ``UNCHANGED`` was not sent (TOAST).
+#: Values of one row as text in UTF-8; None is NULL, ``UNAVAILABLE`` was not sent.
 Row = list[bytes | None]
 
-UNCHANGED = b"\0unchanged"
+#: Compared by identity: a value that the replica identity left out, or a TOAST value that did not change.
+UNAVAILABLE = b"\0unavailable"
 
 
 class Column(NamedTuple):
@@ -39,8 +40,9 @@ class Commit(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A logical message of a transaction."""
+    """A logical message; ``lsn`` is where it begins."""
 
+    lsn: int
     prefix: bytes
     content: bytes
 
@@ -51,10 +53,10 @@ class Insert(NamedTuple):
 
 
 class Update(NamedTuple):
-    """``before`` is None under a replica identity that did not need the old row."""
+    """``before`` holds what the replica identity says of the old row: with FULL, all of it."""
 
     relation: Relation
-    before: Row | None
+    before: Row
     after: Row
 
 

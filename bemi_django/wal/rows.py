@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from bemi_django.wal.messages import UNCHANGED, Relation, Row
+import orjson
+
+from bemi_django.wal.messages import UNAVAILABLE, Relation, Row
 from bemi_django.wal.stitcher import Stitched
 from bemi_django.wal.values import Encoder, text
 
@@ -26,6 +28,9 @@ COLUMNS = (
     "queued_at",
     "transaction_id",
     "position",
+    "previous_primary_key",
+    "partition",
+    "unavailable",
 )
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -41,12 +46,33 @@ _NULL = b"\xff\xff\xff\xff"
 _JSONB_VERSION = b"\1"
 
 
+class Computed(NamedTuple):
+    """Columns that the stream leaves out; ``compute`` makes a JSON object of them from one of the others."""
+
+    names: tuple[str, ...]
+    compute: Callable[[bytes], bytes]
+
+
 class Shape(NamedTuple):
-    """How the rows of one relation are written: keys and encoders in column order, key columns."""
+    """How the rows of one relation are written: columns in their order, key columns by number."""
 
     head: bytes
-    columns: tuple[tuple[bytes, Encoder], ...]
+    names: tuple[str, ...]
+    labels: tuple[bytes, ...]
+    encoders: tuple[Encoder, ...]
     key: tuple[int, ...]
+    partition: str | None = None
+    computed: Computed | None = None
+
+
+class Lost(NamedTuple):
+    """Columns, by number, whose values cannot be written."""
+
+    before: frozenset[int] = frozenset()
+    after: frozenset[int] = frozenset()
+
+
+NOTHING = Lost()
 
 
 def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
@@ -61,30 +87,37 @@ def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
 
 
 class RowWriter:
-    """Renders changes of one source; ``shape_of`` tells what the catalog knows of a relation."""
+    """Renders changes of one source; ``shape_of`` tells how rows of a relation look at an LSN."""
 
     def __init__(
-        self, system_identifier: str, database: str, xid: int, shape_of: Callable[[Relation], Shape]
+        self, system_identifier: str, database: str, xid: int, shape_of: Callable[[Relation, int], Shape]
     ) -> None:
         digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).digest()
-        self._source = int.from_bytes(digest[:4], "big") >> 2
+        self.source = int.from_bytes(digest[:4], "big") >> 2
         self._xid = xid
         self._shape_of = shape_of
         self._shapes: dict[int, tuple[Relation, Shape]] = {}
 
-    def row(self, change: Stitched) -> bytes:
-        shape = self._shape(change.relation)
+    def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
+        """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
         begin = change.begin
+        shape = self.shape(change)
+        before, no_before = _object(shape, change.before, lost.before)
+        after, no_after = _object(shape, change.after, lost.after)
+        key = (
+            _key(shape, change.after, lost.after) if change.after else _key(shape, change.before, lost.before)
+        )
+        old_key = _key(shape, change.before, lost.before) if change.after else _NULL
         return b"".join(
             (
                 _FIELDS,
                 b"\0\0\0\x10",
-                change_id(begin.commit_lsn, change.ordinal, self._source),
+                change_id(begin.commit_lsn, change.ordinal, self.source),
                 shape.head,
-                _key(shape, change.after or change.before),
+                key,
                 _field(change.operation.encode()),
-                _jsonb(_object(shape, change.before)),
-                _jsonb(_object(shape, change.after)),
+                _jsonb(before),
+                _jsonb(after),
                 _jsonb(change.context),
                 _TAIL(
                     8,
@@ -96,14 +129,31 @@ class RowWriter:
                     8,
                     begin.commit_lsn,
                 ),
+                old_key if old_key != key else _NULL,
+                _NULL if shape.partition is None else _field(shape.partition.encode()),
+                _unavailable(no_before, no_after),
             )
         )
 
-    def _shape(self, relation: Relation) -> Shape:
+    def salvage(self, change: Stitched, accepts: Callable[[bytes], bool]) -> tuple[Lost, list[str]]:
+        """Find the values that cannot be rendered or are not accepted, and the reasons in words."""
+        shape = self.shape(change)
+        reasons: list[str] = []
+        before = frozenset(_failing(shape, change.before or [], accepts, "before", reasons))
+        after = frozenset(_failing(shape, change.after or [], accepts, "after", reasons))
+        return Lost(before, after), reasons
+
+    def shape(self, change: Stitched) -> Shape:
+        relation = change.relation
         known = self._shapes.get(relation.oid)
         if known is None or known[0] is not relation:
-            known = self._shapes[relation.oid] = relation, self._shape_of(relation)
+            shape = self._shape_of(relation, change.begin.commit_lsn)
+            known = self._shapes[relation.oid] = relation, shape
         return known[1]
+
+    def forget(self) -> None:
+        """Ask for every shape again: there was DDL."""
+        self._shapes.clear()
 
     def _full_xid(self, xid: int) -> int:
         # The protocol has the low 32 bits; the true id is the one nearest to an id seen before.
@@ -122,25 +172,78 @@ def head(database: str, schema: str, table: str) -> bytes:
     return b"".join(_field(name.encode()) for name in (database, schema, table))
 
 
+def label(column: str) -> bytes:
+    """The key of a column in a JSON object, with the colon."""
+    return text(column.encode()) + b": "
+
+
 def _jsonb(value: bytes) -> bytes:
     return _LENGTH(len(value) + 1) + _JSONB_VERSION + value
 
 
-def _object(shape: Shape, row: Row | None) -> bytes:
+def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
+    """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
-        return b"{}"
-    pairs = [
-        name + (b"null" if value is None else encode(value))
-        for (name, encode), value in zip(shape.columns, row, strict=True)
-        if value is not UNCHANGED
-    ]
-    return b"{" + b",".join(pairs) + b"}"
+        return b"{}", []
+    pairs: list[bytes] = []
+    missing: list[str] = []
+    columns = zip(shape.labels, shape.encoders, row, strict=True)
+    for number, (label, encode, value) in enumerate(columns):
+        if value is None:
+            pairs.append(label + b"null")
+        elif value is UNAVAILABLE or number in lost:
+            missing.append(shape.names[number])
+        else:
+            pairs.append(label + encode(value))
+    rendered = b"{" + b",".join(pairs) + b"}"
+    if shape.computed is None:
+        return rendered, missing
+    if missing:
+        # They may be made of what is missing.
+        return rendered, missing + list(shape.computed.names)
+    try:
+        computed = shape.computed.compute(rendered)
+    except ValueError:
+        return rendered, list(shape.computed.names)
+    return rendered[:-1] + (b"," if pairs else b"") + computed[1:], missing
 
 
-def _key(shape: Shape, row: Row | None) -> bytes:
-    if row is None or not shape.key:
+def _failing(
+    shape: Shape, row: Row, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
+) -> Iterator[int]:
+    for number, (name, encode, value) in enumerate(zip(shape.names, shape.encoders, row, strict=True)):
+        if value is None or value is UNAVAILABLE:
+            continue
+        try:
+            rendered = encode(value)
+            rendered.decode()
+        except (ValueError, LookupError) as error:
+            reasons.append(f"{side}.{name}: {type(error).__name__}")
+            yield number
+        else:
+            if not accepts(rendered):
+                reasons.append(f"{side}.{name}: not accepted as jsonb")
+                yield number
+
+
+def _unavailable(before: list[str], after: list[str]) -> bytes:
+    if not before and not after:
         return _NULL
-    values = [None if row[index] is UNCHANGED else row[index] for index in shape.key]
+    sides = {"before": before, "after": after}
+    return _jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
+
+
+def _key(shape: Shape, row: Row | None, lost: frozenset[int]) -> bytes:
+    """A key column as its text, several as a JSON array; NULL when there is no key or it is not known."""
+    if not row or not shape.key:
+        return _NULL
+    values: list[bytes] = []
+    for number in shape.key:
+        value = row[number]
+        if value is None or value is UNAVAILABLE or number in lost:
+            return _NULL
+        values.append(value)
     if len(values) == 1:
-        return _NULL if values[0] is None else _field(values[0])
-    return _field(b"[" + b", ".join(b"null" if value is None else text(value) for value in values) + b"]")
+        return _field(values[0])
+    rendered = [shape.encoders[number](value) for number, value in zip(shape.key, values, strict=True)]
+    return _field(b"[" + b", ".join(rendered) + b"]")

@@ -2,30 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from typing import Any, NamedTuple
 
 import psycopg2
 
 from bemi_django.exceptions import ReplicationError
+from bemi_django.wal.lsn import parse_lsn
+
+logger = logging.getLogger(__name__)
+
+_FIND = """
+SELECT database, database = current_database(), plugin,
+       confirmed_flush_lsn - '0/0', wal_status = 'lost', active_pid
+FROM pg_replication_slots WHERE slot_name = %s
+"""
 
 
-def ensure(connection: Any, name: str) -> bool:
-    """Create the slot when it is missing and tell whether it was.
+class Slot(NamedTuple):
+    """``confirmed`` is the LSN up to which the server has forgotten; ``is_lost``: it had to remove more."""
 
-    ``connection`` is in autocommit. Raises ReplicationError when the server cannot have one.
-    """
+    confirmed: int
+    is_lost: bool
+    active_pid: int | None
+
+
+def require_logical(connection: Any) -> None:
+    """Raise ReplicationError on a server that writes no logical WAL."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW wal_level")
         (level,) = cursor.fetchone()
-        if level != "logical":
-            raise ReplicationError(
-                f"wal_level is {level}: run ALTER SYSTEM SET wal_level = logical and restart the server"
-            )
-        cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s", [name])
-        if cursor.fetchone()[0]:
-            return False
+    if level != "logical":
+        raise ReplicationError(
+            f"wal_level is {level}: run ALTER SYSTEM SET wal_level = logical and restart the server"
+        )
+
+
+def find(connection: Any, name: str) -> Slot | None:
+    """The slot, or None. Raises ReplicationError when the name belongs to something else."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [name])
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    database, is_here, plugin, confirmed, is_lost, active_pid = found
+    if not is_here or plugin != "pgoutput":
+        owner = f"database {database}" if database else "physical replication"
+        raise ReplicationError(
+            f"the slot {name} belongs to {owner}{f' (plugin {plugin})' if is_here else ''}: "
+            "choose another name with BEMI_SLOT"
+        )
+    return Slot(int(confirmed or 0), bool(is_lost), active_pid)
+
+
+def create(connection: Any, name: str) -> Slot:
+    """Create the slot; ``connection`` is in autocommit. It waits for the transactions that run now."""
+    logger.info("creating the slot %s: this waits for running transactions to end", name)
+    with connection.cursor() as cursor:
         try:
-            cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+            cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+        except psycopg2.OperationalError:
+            raise
         except psycopg2.Error as error:
-            raise ReplicationError(f"cannot create the slot {name}: {str(error).strip()}") from error
-        return True
+            hint = ""
+            if error.pgcode == "42501":
+                cursor.execute("SELECT quote_ident(current_user)")
+                hint = f"; run as superuser: ALTER ROLE {cursor.fetchone()[0]} REPLICATION"
+            reason = error.diag.message_primary
+            raise ReplicationError(f"cannot create the slot {name}: {reason}{hint}") from error
+        return Slot(parse_lsn(cursor.fetchone()[0]), False, None)
+
+
+def drop(connection: Any, name: str) -> None:
+    """Drop the slot; its place in the WAL is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])

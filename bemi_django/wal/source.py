@@ -6,14 +6,12 @@ import select
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.exceptions import ReplicationError, SlotInUse
+from bemi_django.wal.lsn import format_lsn
 
-# Whatever the server's defaults: the text of a value must not depend on them.
-_SESSION = (
-    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC -c extra_float_digits=1"
-)
 #: Seconds between two status messages to the server.
 STATUS_INTERVAL = 10
 
@@ -21,28 +19,37 @@ STATUS_INTERVAL = 10
 class Source:
     """Reads messages and confirms what is safe; ``parameters`` are libpq's."""
 
-    def __init__(self, parameters: dict[str, Any], slot: str, publication: str) -> None:
+    def __init__(self, parameters: dict[str, Any]) -> None:
         self._confirmed = 0
         self._last_start = 0
-        options = f"{parameters.get('options', '')} {_SESSION}".strip()
+        self._connection = psycopg2.connect(**parameters, connection_factory=LogicalReplicationConnection)
+        self._cursor = self._connection.cursor()
+
+    def identify(self) -> tuple[str, int]:
+        """The server's system identifier and timeline (IDENTIFY_SYSTEM)."""
+        self._cursor.execute("IDENTIFY_SYSTEM")
+        system_identifier, timeline, *_ = self._cursor.fetchone()
+        return system_identifier, int(timeline)
+
+    def start(self, slot: str, publication: str, lsn: int) -> None:
+        """Stream the transactions that end after ``lsn``.
+
+        Raises SlotInUse when another worker does, ReplicationError when the server cannot.
+        """
+        options = {"proto_version": "1", "publication_names": _quoted(publication), "messages": "true"}
         try:
-            self._connection = psycopg2.connect(
-                **{**parameters, "options": options, "client_encoding": "UTF8"},
-                connection_factory=LogicalReplicationConnection,
-            )
-            self._cursor = self._connection.cursor()
             self._cursor.start_replication(
                 slot_name=slot,
+                start_lsn=format_lsn(lsn),
                 decode=False,
                 status_interval=STATUS_INTERVAL,
-                options={
-                    "proto_version": "1",
-                    "publication_names": _quoted(publication),
-                    "messages": "true",
-                },
+                options=options,
             )
-        except psycopg2.Error as error:
-            raise ReplicationError(f"cannot stream from slot {slot}: {str(error).strip()}") from error
+        except psycopg2.errors.ObjectInUse as error:
+            raise SlotInUse(error.diag.message_primary) from error
+        except psycopg2.ProgrammingError as error:
+            reason = error.diag.message_primary
+            raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error
 
     def read(self) -> bytes | None:
         """Return the next message, None when none is there now."""
@@ -63,19 +70,18 @@ class Source:
         """
         return self._last_start <= self._confirmed
 
-    @property
-    def position(self) -> int:
-        """LSN up to which the server has sent everything; of use only between transactions."""
-        return int(self._cursor.wal_end)
-
     def confirm(self, lsn: int) -> None:
-        """Let the server forget the WAL before ``lsn``."""
-        self._confirmed = max(self._confirmed, lsn)
-        self._cursor.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
+        """Let the server forget the WAL before ``lsn``, which is where the message read last begins."""
+        # One less: at the beginning itself psycopg2 would forward the position from then on.
+        self._confirmed = max(self._confirmed, lsn - 1)
+        self._cursor.send_feedback(
+            write_lsn=self._confirmed, flush_lsn=self._confirmed, apply_lsn=self._confirmed, force=True
+        )
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until a message may be there, at most so long."""
-        select.select([self._cursor], [], [], seconds)
+    def wait(self, seconds: float, other: Any) -> bool:
+        """Sleep until a message may be there, at most so long; tell whether ``other`` is readable."""
+        readable, _, _ = select.select([self._cursor, other], [], [], seconds)
+        return other in readable
 
     def close(self) -> None:
         self._connection.close()

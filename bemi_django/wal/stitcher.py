@@ -43,10 +43,13 @@ class Stitcher:
         self._begin: Begin | None = None
         self._ordinal = 0
         self._context = _NO_CONTEXT
+        #: Whether the message fed last was a context that jsonb does not take.
+        self.is_context_invalid = False
 
     @property
-    def in_transaction(self) -> bool:
-        return self._begin is not None
+    def begin(self) -> Begin | None:
+        """The beginning of the open transaction."""
+        return self._begin
 
     def feed(self, message: Decoded) -> list[Stitched]:
         """Return the changes that the message makes: none, one, or one a table for TRUNCATE.
@@ -64,6 +67,7 @@ class Stitcher:
         if isinstance(message, Message):
             if message.prefix == _PREFIX:
                 self._context = storable_json(message.content)
+                self.is_context_invalid = self._context is not message.content
         elif isinstance(message, Begin):
             self._begin, self._ordinal, self._context = message, 0, _NO_CONTEXT
         elif isinstance(message, Commit):
@@ -86,6 +90,11 @@ def storable_json(content: bytes) -> bytes:
             return content
     except (ValueError, RecursionError):
         pass
+    return invalid_context(content)
+
+
+def invalid_context(content: bytes) -> bytes:
+    """A context that holds another one, which is none, as text."""
     text = content.decode("utf-8", "replace").replace("\0", "\u2400")
     return json.dumps({INVALID_KEY: text}).encode()
 

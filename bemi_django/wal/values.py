@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 Encoder = Callable[[bytes], bytes]
+#: Renders a value of a type, by the type's name, with the type's own cast to json: only the server can.
+Cast = Callable[[str, bytes], bytes]
 
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]').search
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
 
-class Type(NamedTuple):
-    """What the catalog says of a type; the sources are pg_type and pg_attribute.
+class Domain(NamedTuple):
+    base: int
 
-    ``element`` is the type of an array's elements, ``fields`` are a composite's names and types.
-    """
+
+class Array(NamedTuple):
+    element: int
+    delimiter: str
+
+
+class Composite(NamedTuple):
+    fields: tuple[tuple[str, int], ...]
+
+
+class Castable(NamedTuple):
+    """A type of an extension or of a user with a cast to json."""
 
     name: str
-    element: Type | None = None
-    delimiter: bytes = b","
-    fields: tuple[tuple[str, Type], ...] = ()
+
+
+Type = Domain | Array | Composite | Castable
 
 
 def text(value: bytes) -> bytes:
@@ -56,25 +68,34 @@ def timestamptz(value: bytes) -> bytes:
     return b'"' + _ZONE.sub(rb"\1:00", value.replace(b" ", b"T", 1)) + b'"'
 
 
-_ENCODERS: dict[str, Encoder] = {
-    "bool": boolean,
-    **dict.fromkeys(("int2", "int4", "int8", "float4", "float8", "numeric"), number),
-    **dict.fromkeys(("json", "jsonb"), raw),
-    "timestamp": timestamp,
-    "timestamptz": timestamptz,
+#: By the type's oid, which is fixed for built-in types (pg_type.dat); all others are strings.
+_ENCODERS: dict[int, Encoder] = {
+    16: boolean,
+    **dict.fromkeys((20, 21, 23, 700, 701, 1700), number),  # int8, int2, int4, float4, float8, numeric
+    **dict.fromkeys((114, 3802), raw),  # json, jsonb
+    1114: timestamp,
+    1184: timestamptz,
 }
+_VECTORS = {22: number, 30: text}  # int2vector, oidvector: printed as 1 2 3
 
 
-def encoder(type_: Type) -> Encoder:
-    """The encoder of a type: scalars by name, arrays and composites by their parts."""
-    if type_.name in ("int2vector", "oidvector"):
-        element = number if type_.name == "int2vector" else text
+def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
+    """The encoder of a type; ``types`` defines those that have parts."""
+    if oid in _VECTORS:
+        element = _VECTORS[oid]
         return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
-    if type_.element is not None:
-        return _array(encoder(type_.element), type_.delimiter)
-    if type_.fields:
-        return _composite([(text(name.encode()), encoder(field)) for name, field in type_.fields])
-    return _ENCODERS.get(type_.name, text)
+    type_ = types.get(oid)
+    if isinstance(type_, Domain):
+        return encoder(type_.base, types, cast)
+    if isinstance(type_, Array):
+        return _array(encoder(type_.element, types, cast), type_.delimiter.encode())
+    if isinstance(type_, Composite):
+        fields = [(text(name.encode()), encoder(field, types, cast)) for name, field in type_.fields]
+        return _composite(fields)
+    if isinstance(type_, Castable):
+        name = type_.name
+        return lambda value: cast(name, value)
+    return _ENCODERS.get(oid, text)
 
 
 def _array(element: Encoder, delimiter: bytes) -> Encoder:
@@ -113,10 +134,13 @@ _FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
 
 def _composite(fields: Sequence[tuple[bytes, Encoder]]) -> Encoder:
     def encode(value: bytes) -> bytes:
-        pairs = []
-        for (name, field), match in zip(fields, _FIELD.finditer(value, 1), strict=False):
-            printed = match[1]
-            pairs.append(name + b":" + (field(_plain(printed)) if printed else b"null"))
+        if value == b"()" and not fields:
+            return b"{}"
+        pairs = [
+            name + b":" + (field(_plain(printed)) if printed else b"null")
+            # Strict: a type that was altered since it was described has another number of fields.
+            for (name, field), printed in zip(fields, _FIELD.findall(value, 1), strict=True)
+        ]
         return b"{" + b",".join(pairs) + b"}"
 
     return encode

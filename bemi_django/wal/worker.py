@@ -1,146 +1,272 @@
-"""Stream, decode, stitch, write, confirm: the loop of ``manage.py bemi run``."""
+"""Stream, decode, stitch, write, confirm: one session of the worker, from its connections to their end."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+import uuid
+from typing import Any, NamedTuple
 
 import psycopg2
 
+from bemi_django.exceptions import LostHistory, NotInstalled, ProtocolError, SlotInUse
+from bemi_django.wal import dead_letters, history
 from bemi_django.wal import slot as slots
-from bemi_django.wal.catalog import Catalog
+from bemi_django.wal.catalog import SESSION, Catalog
+from bemi_django.wal.checkpoint import Checkpoints, Origin
+from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.decoder import Decoder
-from bemi_django.wal.messages import Begin, Commit
+from bemi_django.wal.lsn import format_lsn
+from bemi_django.wal.messages import Begin, Commit, Decoded, Message
 from bemi_django.wal.partitions import Partitions
 from bemi_django.wal.progress import Progress
-from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter
-from bemi_django.wal.sink import Sink
+from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter, change_id
+from bemi_django.wal.sink import Accepts, Pending, Sink
 from bemi_django.wal.source import Source
-from bemi_django.wal.stitcher import Stitcher
+from bemi_django.wal.stitcher import Stitched, Stitcher, invalid_context
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two confirmations.
-_PACE = 1.0
+_DDL = b"_bemi_ddl"
+_MARK = b"_bemi_mark"
+#: Seconds between two looks at how far the idle slot is behind, and the bytes that make it worth a mark.
+_IDLE_SECONDS = 10.0
+_IDLE_BYTES = 64 * 1024
+
+
+class Job(NamedTuple):
+    """What a worker works on; ``source`` and ``destination`` are libpq's parameters."""
+
+    source: dict[str, Any]
+    destination: dict[str, Any]
+    slot: str
+    publication: str
+    accept_gap: bool = False
 
 
 class Worker:
-    """Both parameter sets are libpq's; ``stop()`` may be called from a signal handler."""
+    """One session; ``stop()`` may be called from a signal handler."""
 
-    def __init__(
-        self, source: dict[str, Any], destination: dict[str, Any], slot: str, publication: str
-    ) -> None:
+    def __init__(self, job: Job, progress: Progress, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._job = job
+        self._progress = progress
+        self._idle_seconds = idle_seconds
         self._stopping = False
-        self._catalog_connection = psycopg2.connect(**source)
-        self._catalog_connection.autocommit = True
-        slots.ensure(self._catalog_connection, slot)
-        self._sink_connection = psycopg2.connect(**destination)
-        self._sink = Sink(self._sink_connection, slot)
-        self._partitions = Partitions(self._sink_connection)
-        self._checkpoint = self._confirmed = self._sink.checkpoint()
-        self._skipping = False
+        self._connections: list[Any] = []
         self._decoder = Decoder()
         self._stitcher = Stitcher()
-        self._writer = self._row_writer()
-        self._paced_at = 0.0
-        self._progress = Progress()
+        self._skipping = False
+        self._marks: set[bytes] = set()
+        self._marked_at = time.monotonic()
         self._committed_at = 0
-        self._source = Source(source, slot, publication)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
-    def run(self, until_current: bool = False) -> int:
-        """Work until stopped, or until what is in the WAL now is written; return the changes written."""
-        target = self._current_lsn() if until_current else None
+    def run(self, until_current: bool = False) -> None:
+        """Work until stopped, or until what is in the WAL now is written."""
+        target = self._mark() if until_current else None
         while not self._stopping:
             if self._sink.is_full or self._source.may_confirm_unasked:
                 self._flush()
-            message = self._source.read()
-            if message is not None:
-                self._take(message)
+            data = self._source.read()
+            if data is not None:
+                self._take(data)
                 continue
             self._flush()
-            self._confirm_idle()
-            if target is not None and self._reached() >= target and not self._stitcher.in_transaction:
-                break
-            self._source.wait(_PACE if target is None else 0.05)
+            if target is not None and target not in self._marks:
+                return
+            self._watch_idle_slot()
+            self._wait(1.0)
         self._flush()
-        self._confirm()
-        return self._progress.total
 
-    def stop(self, *_: object) -> None:
+    def stop(self) -> None:
         """Finish the batch and leave."""
         self._stopping = True
 
     def close(self) -> None:
-        for resource in (self._source, self._sink_connection, self._catalog_connection):
-            resource.close()
+        for connection in reversed(self._connections):
+            connection.close()
+
+    def _open(self) -> None:
+        job = self._job
+        options = f"{job.source.get('options', '')} {SESSION} -c synchronous_commit=on".strip()
+        source = {**job.source, "options": options}
+        self._server = self._keep(psycopg2.connect(**source))
+        self._server.autocommit = True
+        slots.require_logical(self._server)
+        self._destination = self._keep(psycopg2.connect(**job.destination))
+        self._source = self._keep(Source(source))
+        system_identifier, timeline = self._source.identify()
+        database, xid, publication = self._ask(
+            "SELECT current_database(), pg_snapshot_xmax(pg_current_snapshot())::text, "
+            "coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
+            job.publication,
+        )
+        catalog = Catalog(self._server, database)
+        self._writer = RowWriter(system_identifier, database, int(xid), catalog.shape)
+        start = self._start_of(Origin(system_identifier, timeline, publication), database)
+        self._partitions = Partitions(self._destination)
+        self._sink = Sink(self._destination, job.slot, start, self._repair)
+        self._source.start(job.slot, job.publication, start)
+        logger.info("reading the slot %s from %s", job.slot, format_lsn(start))
+
+    def _keep(self, connection: Any) -> Any:
+        self._connections.append(connection)
+        return connection
+
+    def _start_of(self, origin: Origin, database: str) -> int:
+        """Where the log ends and the stream goes on. Raises LostHistory unless that is one place."""
+        job = self._job
+        checkpoints = Checkpoints(self._destination, job.slot)
+        checkpoint = checkpoints.read()
+        slot = slots.find(self._server, job.slot)
+        if slot is not None and slot.active_pid is not None:
+            raise SlotInUse(f"the slot {job.slot} is in use by process {slot.active_pid} of the server")
+        gap = history.find_gap(checkpoint, slot, origin)
+        if gap is not None and not job.accept_gap:
+            raise LostHistory(f"{gap}. {LostHistory.__doc__}")
+        if not origin.publication:
+            raise NotInstalled(f"the publication {job.publication} is missing: run 'manage.py bemi sync'")
+        if checkpoint is not None and gap is None:
+            return checkpoint.lsn
+        if slot is not None and gap is not None:
+            slots.drop(self._server, job.slot)
+            slot = None
+        slot = slot or slots.create(self._server, job.slot)
+        with self._destination, self._destination.cursor() as cursor:
+            if gap is not None:
+                history.record_gap(cursor, gap, database, self._writer.source, slot.confirmed)
+                logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
+            checkpoints.start(cursor, slot.confirmed, origin)
+        return slot.confirmed
 
     def _take(self, data: bytes) -> None:
-        message = self._decoder.decode(data)
-        if message is None:
+        try:
+            message = self._decoder.decode(data)
+        except ProtocolError as error:
+            self._take_undecodable(data, error)
             return
         if isinstance(message, Begin):
-            # The server may send again what was written before it heard of it.
-            self._skipping = message.commit_lsn < self._checkpoint
-            self._committed_at = message.committed_at
-            if not self._partitions.covers(message.committed_at):
-                self._flush()
-                self._partitions.make(message.committed_at)
+            self._begin(message)
+        elif isinstance(message, Message):
+            self._take_message(message, data)
+        elif isinstance(message, Commit):
+            self._stitcher.feed(message)
+            self._sink.end(message.end_lsn, self._committed_at, self._is_notable)
+        elif message is not None:
+            self._take_changes(message, data)
+
+    def _begin(self, begin: Begin) -> None:
+        self._stitcher.feed(begin)
+        # The server may send again what was written before it heard of it.
+        self._skipping = begin.commit_lsn < self._sink.checkpoint
+        self._is_notable = False
+        self._committed_at = begin.committed_at
+        if not self._partitions.covers(begin.committed_at):
+            self._flush()
+            self._partitions.make(begin.committed_at)
+
+    def _take_message(self, message: Message, data: bytes) -> None:
+        if message.prefix == _DDL:
+            self._writer.forget()
+        elif message.prefix == _MARK:
+            self._is_notable = True
+            self._marks.discard(message.content)
+        else:
+            self._stitcher.feed(message)
+            if self._stitcher.is_context_invalid and not self._skipping:
+                self._sink.add_letter(
+                    dead_letters.of_message(self._stitcher.begin, data, "the context is no JSON object")
+                )
+
+    def _take_changes(self, message: Decoded, data: bytes) -> None:
         changes = self._stitcher.feed(message)
-        if not self._skipping:
-            for change in changes:
-                self._sink.add(self._writer.row(change))
-        if isinstance(message, Commit):
-            self._sink.end(max(self._checkpoint, message.end_lsn))
+        if self._skipping:
+            return
+        for change in changes:
+            try:
+                row = self._writer.row(change)
+            except (ValueError, LookupError):
+                row = self._row_of_altered_type(change, data)
+            self._sink.add(Pending(row, change, data))
+
+    def _row_of_altered_type(self, change: Stitched, data: bytes) -> bytes:
+        self._writer.forget()
+        try:
+            return self._writer.row(change)
+        except (ValueError, LookupError):
+            row, letter = self._repair(Pending(b"", change, data), lambda json: True)
+        self._sink.add_letter(letter)
+        return row
+
+    def _take_undecodable(self, data: bytes, error: ProtocolError) -> None:
+        outline = self._decoder.outline(data)
+        changes = self._stitcher.feed(outline) if outline is not None else []
+        if self._skipping:
+            return
+        logger.error("a message of the server cannot be decoded; it is kept in bemi_dead_letters")
+        if not changes:
+            self._sink.add_letter(dead_letters.of_message(self._stitcher.begin, data, str(error)))
+        for change in changes:
+            self._sink.add_letter(self._letter(change, data, str(error)))
+            self._sink.add(Pending(self._writer.row(change), change, data))
+
+    def _repair(self, pending: Pending, accepts: Accepts) -> tuple[bytes, DeadLetter]:
+        """Make a row of what is known, and a letter of the message."""
+        change = pending.change
+        lost, reasons = self._writer.salvage(change, accepts)
+        if not accepts(change.context):
+            reasons.append("context: not accepted as jsonb")
+            change = change._replace(context=invalid_context(change.context))
+        logger.error("a change cannot be stored as it is; it is kept in bemi_dead_letters")
+        letter = self._letter(pending.change, pending.message, "; ".join(reasons) or "not accepted")
+        return self._writer.row(change, lost), letter
+
+    def _letter(self, change: Stitched, message: bytes, reason: str) -> DeadLetter:
+        identifier = change_id(change.begin.commit_lsn, change.ordinal, self._writer.source)
+        return dead_letters.of_change(change, identifier, message, reason)
 
     def _flush(self) -> None:
-        # What a spilled transaction made durable on its way counts too.
-        pending = self._sink.pending_lsn
+        if not self._sink.has_pending:
+            return
         self._progress.add(self._sink.flush())
-        self._checkpoint = max(self._checkpoint, pending)
+        self._source.confirm(self._sink.checkpoint)
         if self._progress.is_due:
             logger.info("%s", self._progress.line(*self._lag()))
-        if pending and time.monotonic() - self._paced_at >= _PACE:
-            self._confirm()
 
-    def _confirm(self) -> None:
-        self._paced_at = time.monotonic()
-        if self._checkpoint > self._confirmed:
-            self._confirmed = self._checkpoint
-            self._source.confirm(self._confirmed)
+    def _wait(self, seconds: float) -> None:
+        if self._source.wait(seconds, self._server):
+            # Nothing is expected there but the end: a server that shuts down waits for us to leave.
+            self._ask("SELECT 1")
 
-    def _confirm_idle(self) -> None:
-        if self._stitcher.in_transaction or time.monotonic() - self._paced_at < _PACE:
+    def _watch_idle_slot(self) -> None:
+        """Mark the WAL when much of it was not ours: the mark is confirmed as a change would be."""
+        now = time.monotonic()
+        if self._marks or now - self._marked_at < self._idle_seconds:
             return
-        self._paced_at = time.monotonic()
-        reached = self._reached()
-        if reached > self._confirmed:
-            self._confirmed = reached
-            self._source.confirm(reached)
+        self._marked_at = now
+        behind, _ = self._lag()
+        if behind > _IDLE_BYTES:
+            self._mark()
 
-    def _reached(self) -> int:
-        return max(self._source.position, self._checkpoint)
-
-    def _current_lsn(self) -> int:
-        with self._catalog_connection.cursor() as cursor:
-            # Something to decode up to: an idle server would not move its position otherwise.
-            cursor.execute("SELECT pg_logical_emit_message(false, '_bemi_target', '') - '0/0'")
-            return int(cursor.fetchone()[0])
+    def _mark(self) -> bytes:
+        mark = uuid.uuid4().hex
+        # Transactional, so that it is flushed, and so sent, at once.
+        self._ask("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", mark)
+        self._marks.add(mark.encode())
+        return mark.encode()
 
     def _lag(self) -> tuple[int, float]:
-        with self._catalog_connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
-            )
-            lsn, now = cursor.fetchone()
-        return int(lsn) - self._checkpoint, now - EPOCH_SECONDS - self._committed_at / 1e6
+        lsn, now = self._ask(
+            "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
+        )
+        return int(lsn) - self._sink.checkpoint, now - EPOCH_SECONDS - self._committed_at / 1e6
 
-    def _row_writer(self) -> RowWriter:
-        with self._catalog_connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_database(), "
-                "pg_snapshot_xmax(pg_current_snapshot())::text"
-            )
-            system, database, xid = cursor.fetchone()
-        catalog = Catalog(self._catalog_connection, database)
-        return RowWriter(system, database, int(xid), catalog.shape)
+    def _ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
+        with self._server.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+            found: tuple[Any, ...] = cursor.fetchone()
+        return found

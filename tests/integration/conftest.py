@@ -9,7 +9,8 @@ from django.db import connections
 
 from bemi_django import conf, tracking
 from bemi_django.models import Change
-from bemi_django.wal.worker import Worker
+from bemi_django.wal.supervisor import Supervisor
+from bemi_django.wal.worker import Job
 
 Drain = Callable[[], list[Change]]
 
@@ -21,13 +22,7 @@ def drain(transactional_db: None) -> Iterator[Drain]:
     seen: set[object] = set()
 
     def run() -> list[Change]:
-        parameters = conf.connection_parameters("default")
-        worker = Worker(parameters, parameters, "bemi_test", conf.publication())
-        try:
-            worker.run(until_current=True)
-        finally:
-            worker.close()
-            release("bemi_test")
+        Supervisor(job("bemi_test")).run(until_current=True)
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
         seen.update(change.pk for change in fresh)
         return fresh
@@ -35,6 +30,12 @@ def drain(transactional_db: None) -> Iterator[Drain]:
     run()
     yield run
     drop_slot("bemi_test")
+
+
+def job(slot: str, using: str = "default") -> Job:
+    """What the worker of a test works on."""
+    destination = conf.connection_parameters(conf.destination())
+    return Job(conf.connection_parameters(using), destination, slot, conf.publication())
 
 
 def release(slot: str, using: str = "default") -> None:

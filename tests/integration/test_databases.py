@@ -14,9 +14,9 @@ from django.db import connections
 
 from bemi_django import bound_context, conf, tracking
 from bemi_django.models import Change
-from bemi_django.wal.worker import Worker
+from bemi_django.wal.supervisor import Supervisor
 from sample_project.todos.models import Todo
-from tests.integration.conftest import drop_slot
+from tests.integration.conftest import drop_slot, job
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -45,17 +45,8 @@ call_command("migrate", "bemi_django", "zero", verbosity=0)
 """
 
 
-def run(alias: str, slot: str) -> int:
-    worker = Worker(
-        conf.connection_parameters(alias),
-        conf.connection_parameters(conf.destination()),
-        slot,
-        conf.publication(),
-    )
-    try:
-        return worker.run(until_current=True)
-    finally:
-        worker.close()
+def run(alias: str, slot: str) -> None:
+    Supervisor(job(slot, alias)).run(until_current=True)
 
 
 @both

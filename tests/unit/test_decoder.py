@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bemi_django.exceptions import ProtocolError
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.messages import (
-    UNCHANGED,
+    UNAVAILABLE,
     Begin,
     Column,
     Commit,
@@ -47,7 +47,7 @@ def values(row: Row) -> bytes:
     for value in row:
         if value is None:
             parts.append(b"n")
-        elif value is UNCHANGED:
+        elif value is UNAVAILABLE:
             parts.append(b"u")
         else:
             parts.append(b"t" + struct.pack(">I", len(value)) + value)
@@ -67,19 +67,20 @@ MESSAGES: dict[str, tuple[bytes, Decoded | None]] = {
     "commit": (b"C" + struct.pack(">BQQq", 0, 8, 16, 1), Commit(8, 16)),
     "relation": (relation(TABLE, "public"), TABLE),
     "relation of the catalog": (relation(OTHER, ""), OTHER),
-    "message": (message("_bemi", b'{"a": 1}'), Message(b"_bemi", b'{"a": 1}')),
-    "empty message": (message("", b""), Message(b"", b"")),
+    "message": (message("_bemi", b'{"a": 1}'), Message(99, b"_bemi", b'{"a": 1}')),
+    "empty message": (message("", b""), Message(99, b"", b"")),
     "insert": (change(b"I", (b"N", [b"1", None])), Insert(TABLE, [b"1", None])),
-    "update": (change(b"U", (b"N", [b"1", b""])), Update(TABLE, None, [b"1", b""])),
+    "update": (change(b"U", (b"N", [b"1", b""])), Update(TABLE, [b"1", UNAVAILABLE], [b"1", b""])),
     "update of the key": (
         change(b"U", (b"K", [b"1", None]), (b"N", [b"2", b"x"])),
-        Update(TABLE, [b"1", None], [b"2", b"x"]),
+        Update(TABLE, [b"1", UNAVAILABLE], [b"2", b"x"]),
     ),
     "update with the old row": (
         change(b"U", (b"O", [b"1", b"old"]), (b"N", [b"1", b"new"])),
         Update(TABLE, [b"1", b"old"], [b"1", b"new"]),
     ),
     "delete": (change(b"D", (b"O", [b"1", b"old"])), Delete(TABLE, [b"1", b"old"])),
+    "delete by key": (change(b"D", (b"K", [b"1", None])), Delete(TABLE, [b"1", UNAVAILABLE])),
     "truncate": (b"T" + struct.pack(">IBII", 2, 1, 7, 8), Truncate((TABLE, OTHER))),
     "origin": (b"O" + struct.pack(">Q", 8) + text("elsewhere"), None),
     "type": (b"Y" + struct.pack(">I", 99) + text("public") + text("mood"), None),
@@ -106,21 +107,21 @@ def test_a_message_is_decoded(decoder: Decoder, data: bytes, expected: Decoded |
 
 
 def test_a_value_that_was_not_sent_is_the_old_one(decoder: Decoder) -> None:
-    data = change(b"U", (b"O", [b"1", b"large"]), (b"N", [b"2", UNCHANGED]))
+    data = change(b"U", (b"O", [b"1", b"large"]), (b"N", [b"2", UNAVAILABLE]))
     assert decoder.decode(data) == Update(TABLE, [b"1", b"large"], [b"2", b"large"])
 
 
 def test_a_value_that_was_not_sent_and_has_no_old_one_is_marked(decoder: Decoder) -> None:
-    found = decoder.decode(change(b"U", (b"N", [b"2", UNCHANGED])))
+    found = decoder.decode(change(b"U", (b"N", [b"2", UNAVAILABLE])))
     assert isinstance(found, Update)
-    assert found.after[1] is UNCHANGED
+    assert found.after[1] is UNAVAILABLE
 
 
 def test_a_value_may_look_like_the_mark(decoder: Decoder) -> None:
-    data = change(b"U", (b"O", [b"1", b"old"]), (b"N", [b"1", bytes(bytearray(UNCHANGED))]))
+    data = change(b"U", (b"O", [b"1", b"old"]), (b"N", [b"1", bytes(bytearray(UNAVAILABLE))]))
     found = decoder.decode(data)
     assert isinstance(found, Update)
-    assert found.after[1] == UNCHANGED and found.after[1] is not UNCHANGED
+    assert found.after[1] == UNAVAILABLE and found.after[1] is not UNAVAILABLE
 
 
 def test_a_relation_described_again_replaces_the_first() -> None:
@@ -154,6 +155,32 @@ def test_what_is_not_the_protocol_is_refused_with_its_reason(
     with pytest.raises(ProtocolError) as raised:
         decoder.decode(data)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (b"I", Insert(TABLE, [UNAVAILABLE] * 2)),
+        (b"U", Update(TABLE, [UNAVAILABLE] * 2, [UNAVAILABLE] * 2)),
+        (b"D", Delete(TABLE, [UNAVAILABLE] * 2)),
+        (b"?", None),
+    ],
+)
+def test_of_an_undecodable_row_the_table_is_known(
+    decoder: Decoder, kind: bytes, expected: Decoded | None
+) -> None:
+    assert decoder.outline(kind + struct.pack(">I", TABLE.oid) + b"?") == expected
+
+
+@pytest.mark.parametrize("data", [b"I", b"I\0\0\0\1N"], ids=["cut", "other table"])
+def test_of_an_undecodable_row_of_no_known_table_nothing_is_known(decoder: Decoder, data: bytes) -> None:
+    assert decoder.outline(data) is None
+
+
+def test_a_relation_may_be_known_from_elsewhere() -> None:
+    decoder = Decoder()
+    decoder.know(TABLE)
+    assert decoder.decode(change(b"I", (b"N", [b"1", None]))) == Insert(TABLE, [b"1", None])
 
 
 WITH_CONTENT = {name: data for name, (data, expected) in MESSAGES.items() if expected is not None}

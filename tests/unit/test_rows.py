@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -12,22 +13,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.wal import values
-from bemi_django.wal.messages import UNCHANGED, Begin, Relation, Row
-from bemi_django.wal.rows import COLUMNS, RowWriter, Shape, change_id, head
+from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
+from bemi_django.wal.rows import COLUMNS, Computed, Lost, RowWriter, Shape, change_id, head, label
 from bemi_django.wal.stitcher import Stitched
 
 TABLE = Relation(1, "public", "t", ())
-COLUMN_NAMES = (b'"a": ', b'"b": ', b'"c": ')
+NAMES = ("a", "b", "c")
 XID = 5 << 32
 EPOCH_2000 = 946_684_800
 
 
 def shape(*key: int) -> Shape:
-    return Shape(head("db", "public", "t"), tuple((name, values.text) for name in COLUMN_NAMES), key)
+    return Shape(head("db", "public", "t"), NAMES, tuple(map(label, NAMES)), (values.text,) * 3, key)
 
 
 def writer(*key: int, xid: int = XID) -> RowWriter:
-    return RowWriter("7000000000000000000", "db", xid, lambda relation: shape(*key))
+    return RowWriter("7000000000000000000", "db", xid, lambda relation, lsn: shape(*key))
 
 
 def stitched(
@@ -73,6 +74,9 @@ def test_a_change_is_one_row_of_copy() -> None:
         "before": b'\x01{"a": "1","b": null,"c": "x\\""}',
         "after": b'\x01{"a": "1","b": "y","c": null}',
         "context": b'\x01{"user": 7}',
+        "previous_primary_key": None,
+        "partition": None,
+        "unavailable": None,
     }
 
 
@@ -83,27 +87,103 @@ def test_a_change_is_one_row_of_copy() -> None:
         pytest.param((1,), [b"1", b"2", b"3"], b"2", id="one column"),
         pytest.param((1,), [b"1", b"", b"3"], b"", id="empty text"),
         pytest.param((1,), [b"1", None, b"3"], None, id="null"),
-        pytest.param((1,), [b"1", UNCHANGED, b"3"], None, id="not sent"),
+        pytest.param((1,), [b"1", UNAVAILABLE, b"3"], None, id="not sent"),
         pytest.param((2, 0), [b'"1', b"2", b"3"], b'["3", "\\"1"]', id="two columns"),
-        pytest.param((2, 0), [None, b"2", UNCHANGED], b"[null, null]", id="two unknown columns"),
+        pytest.param((2, 0), [b"1", b"2", UNAVAILABLE], None, id="one of two not sent"),
     ],
 )
 def test_the_key_is_text_or_a_json_array(key: tuple[int, ...], row: Row, primary_key: bytes | None) -> None:
     assert read(writer(*key).row(stitched(after=row)))["primary_key"] == primary_key
 
 
-def test_the_new_key_counts_and_without_one_the_old() -> None:
+def test_a_key_that_changes_is_kept_beside_the_new_one() -> None:
     old: Row = [b"old", None, None]
     new: Row = [b"new", None, None]
-    assert read(writer(0).row(stitched(old, new)))["primary_key"] == b"new"
-    assert read(writer(0).row(stitched(old)))["primary_key"] == b"old"
-    assert read(writer(0).row(stitched()))["primary_key"] is None
+    for before, after, expected in (
+        (old, new, (b"new", b"old")),
+        (new, new, (b"new", None)),
+        (None, new, (b"new", None)),
+        (old, None, (b"old", None)),
+        (None, None, (None, None)),
+    ):
+        fields = read(writer(0).row(stitched(before, after)))
+        assert (fields["primary_key"], fields["previous_primary_key"]) == expected
 
 
-def test_a_row_that_is_not_there_is_empty_and_a_value_that_was_not_sent_is_left_out() -> None:
-    fields = read(writer(0).row(stitched(None, [b"1", UNCHANGED, b"3"])))
+def test_a_row_that_is_not_there_is_empty_and_a_value_that_is_not_known_is_named() -> None:
+    fields = read(writer(0).row(stitched(None, [b"1", UNAVAILABLE, b"3"])))
     assert fields["before"] == b"\x01{}"
     assert fields["after"] == b'\x01{"a": "1","c": "3"}'
+    assert fields["unavailable"] == b'\x01{"after":["b"]}'
+
+
+def test_values_that_are_lost_are_named_and_are_no_key() -> None:
+    change = stitched([b"1", b"2", b"3"], [b"1", b"2", b"3"])
+    fields = read(writer(0).row(change, Lost(frozenset({1}), frozenset({0, 2}))))
+    assert fields["before"] == b'\x01{"a": "1","c": "3"}'
+    assert fields["after"] == b'\x01{"b": "2"}'
+    assert fields["unavailable"] == b'\x01{"before":["b"],"after":["a","c"]}'
+    assert (fields["primary_key"], fields["previous_primary_key"]) == (None, b"1")
+
+
+def test_what_cannot_be_written_is_found_and_said() -> None:
+    rows = writer(0)
+    change = stitched([b"1", b"\xff", UNAVAILABLE], [b"no", None, b'"\xff'])
+    lost, reasons = rows.salvage(change, lambda json: json != b'"no"')
+    assert lost == Lost(frozenset({1}), frozenset({0, 2}))
+    assert reasons == [
+        "before.b: UnicodeDecodeError",
+        "after.a: not accepted as jsonb",
+        "after.c: UnicodeDecodeError",
+    ]
+
+
+def test_the_partition_is_noted() -> None:
+    rows = RowWriter("1", "db", 0, lambda relation, lsn: shape()._replace(partition="public.t_1"))
+    assert read(rows.row(stitched()))["partition"] == b"public.t_1"
+
+
+def computing(compute: Callable[[bytes], bytes]) -> RowWriter:
+    computed = Computed(("sum", "product"), compute)
+    return RowWriter("1", "db", 0, lambda relation, lsn: shape()._replace(computed=computed))
+
+
+def test_columns_that_were_left_out_are_computed_from_the_others() -> None:
+    asked = []
+
+    def compute(row: bytes) -> bytes:
+        asked.append(row)
+        return b'{"sum": 3, "product": 2}'
+
+    fields = read(computing(compute).row(stitched(None, [b"1", b"2", None])))
+    assert asked == [b'{"a": "1","b": "2","c": null}']
+    assert fields["after"] == b'\x01{"a": "1","b": "2","c": null,"sum": 3, "product": 2}'
+    assert fields["unavailable"] is None
+
+
+@pytest.mark.parametrize("value", [b"1", UNAVAILABLE], ids=["uncomputable", "incomplete"])
+def test_columns_that_cannot_be_computed_are_named(value: bytes) -> None:
+    def refuse(row: bytes) -> bytes:
+        raise ValueError
+
+    fields = read(computing(refuse).row(stitched(None, [b"1", b"2", value])))
+    missing = (["c"] if value is UNAVAILABLE else []) + ["sum", "product"]
+    assert json.loads((fields["unavailable"] or b"")[1:]) == {"after": missing}
+
+
+def test_after_ddl_the_shape_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def shape_of(relation: Relation, lsn: int) -> Shape:
+        asked.append(lsn)
+        return shape()
+
+    rows = RowWriter("1", "db", 0, shape_of)
+    for _ in range(2):
+        rows.row(stitched())
+        rows.row(stitched())
+        rows.forget()
+    assert asked == [0x1_0000_0008] * 2
 
 
 def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
@@ -114,7 +194,7 @@ def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
 def test_the_shape_is_asked_once_for_each_description_of_a_relation() -> None:
     asked: list[Relation] = []
 
-    def shape_of(relation: Relation) -> Shape:
+    def shape_of(relation: Relation, lsn: int) -> Shape:
         asked.append(relation)
         return shape()
 
@@ -164,14 +244,14 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
     change = stitched(after=[b"1", None, None])
     here, again, elsewhere = (
-        read(RowWriter(system, "db", xid, lambda relation: shape(0)).row(change))["id"]
+        read(RowWriter(system, "db", xid, lambda relation, lsn: shape(0)).row(change))["id"]
         for system, xid in (("1", 0), ("1", XID), ("2", 0))
     )
     assert here == again != elsewhere
 
 
 def test_the_names_of_the_table_are_utf_8() -> None:
-    rows = RowWriter("1", "db", 0, lambda relation: Shape(head("dé", "s", "t😀"), (), ()))
+    rows = RowWriter("1", "db", 0, lambda relation, lsn: Shape(head("dé", "s", "t😀"), (), (), (), ()))
     fields = read(rows.row(stitched()))
     assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())
     assert json.loads((fields["after"] or b"")[1:]) == {}

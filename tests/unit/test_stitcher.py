@@ -26,7 +26,7 @@ ROW = Insert(TABLE, [])
 
 
 def context(content: bytes) -> Message:
-    return Message(b"_bemi", content)
+    return Message(0, b"_bemi", content)
 
 
 def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
@@ -36,7 +36,7 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
         ROW,
         context(b'{"a": 1}'),
         ROW,
-        Message(b"other", b"x"),
+        Message(0, b"other", b"x"),
         ROW,
         context(b'{"a": 2}'),
         Truncate((TABLE, TABLE)),
@@ -57,7 +57,6 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
     [
         (Insert(TABLE, [b"1"]), "CREATE", None, [b"1"]),
         (Update(TABLE, [b"1"], [b"2"]), "UPDATE", [b"1"], [b"2"]),
-        (Update(TABLE, None, [b"2"]), "UPDATE", None, [b"2"]),
         (Delete(TABLE, [b"1"]), "DELETE", [b"1"], None),
         (Truncate((TABLE,)), "TRUNCATE", None, None),
     ],
@@ -73,11 +72,19 @@ def test_each_message_of_rows_is_an_operation(
 
 def test_a_transaction_lasts_from_begin_to_commit() -> None:
     stitcher = Stitcher()
-    seen = [stitcher.in_transaction]
-    for message in (Begin(8, 0, 1), TABLE, Commit(8, 16)):
+    begin = Begin(8, 0, 1)
+    seen = [stitcher.begin]
+    for message in (begin, TABLE, Commit(8, 16)):
         assert stitcher.feed(message) == []
-        seen.append(stitcher.in_transaction)
-    assert seen == [False, True, True, False]
+        seen.append(stitcher.begin)
+    assert seen == [None, begin, begin, None]
+
+
+def test_it_says_when_a_context_is_none() -> None:
+    stitcher = Stitcher()
+    for content, is_invalid in ((b'{"a": 1}', False), (b"[1]", True), (b"{}", False)):
+        stitcher.feed(context(content))
+        assert stitcher.is_context_invalid is is_invalid
 
 
 def test_a_row_outside_a_transaction_is_refused() -> None:

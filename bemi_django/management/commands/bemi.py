@@ -14,7 +14,8 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, tracking
 from bemi_django.exceptions import BemiError
-from bemi_django.wal.worker import Worker
+from bemi_django.wal.supervisor import Supervisor
+from bemi_django.wal.worker import Job
 
 
 class Command(BaseCommand):
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         subcommands = parser.add_subparsers(dest="subcommand", required=True)
         run = subcommands.add_parser("run", help="write the changes of the WAL to the table changes")
         run.add_argument("--until-current", action="store_true", help="end when the present is reached")
+        run.add_argument("--accept-gap", action="store_true", help="record lost history as a gap and go on")
         sync = subcommands.add_parser("sync", help="bring triggers, identity and publication in line")
         sync.add_argument("--dry-run", action="store_true", help="print what would be done")
         for subcommand in (run, sync):
@@ -48,17 +50,16 @@ class Command(BaseCommand):
         with self._log_to_output():
             if not tracking.has_publication(database):
                 self.sync(database, {"dry_run": False})
-            worker = Worker(
+            job = Job(
                 conf.connection_parameters(database),
                 conf.connection_parameters(conf.destination()),
                 conf.slot(database),
                 conf.publication(),
+                accept_gap=options["accept_gap"] or conf.accept_gap(),
             )
-            try:
-                with _stopped_by_signals(worker):
-                    written = worker.run(until_current=options["until_current"])
-            finally:
-                worker.close()
+            supervisor = Supervisor(job)
+            with _stopped_by_signals(supervisor):
+                written = supervisor.run(until_current=options["until_current"])
         self.stdout.write(f"{written} changes written")
 
     def sync(self, database: str, options: dict[str, Any]) -> None:
@@ -88,8 +89,8 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _stopped_by_signals(worker: Worker) -> Iterator[None]:
-    previous = {number: signal.signal(number, worker.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _stopped_by_signals(supervisor: Supervisor) -> Iterator[None]:
+    previous = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

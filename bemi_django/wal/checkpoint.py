@@ -1,0 +1,78 @@
+"""How far the log goes: one row a slot, committed together with the changes before it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import psycopg2.errors
+
+from bemi_django.exceptions import NotInstalled, Superseded
+from bemi_django.wal.lsn import format_lsn
+
+_READ = """
+SELECT lsn - '0/0', committed_at, system_identifier, timeline, publication
+FROM _bemi_checkpoint WHERE slot = %s
+"""
+_START = """
+INSERT INTO _bemi_checkpoint (slot, lsn, committed_at, system_identifier, timeline, publication)
+VALUES (%s, %s::pg_lsn, clock_timestamp(), %s, %s, %s)
+ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
+    system_identifier = excluded.system_identifier, timeline = excluded.timeline,
+    publication = excluded.publication, updated_at = clock_timestamp()
+"""
+_ADVANCE = """
+UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
+    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at)
+WHERE slot = %s AND lsn = %s::pg_lsn
+"""
+
+
+class Origin(NamedTuple):
+    """What a position in the WAL belongs to: another server, timeline or publication has another history."""
+
+    system_identifier: str
+    timeline: int
+    publication: int
+
+
+class Checkpoint(NamedTuple):
+    """Every change committed at or below ``lsn`` is in the log; ``committed_at`` is when the last one was."""
+
+    lsn: int
+    committed_at: Any
+    origin: Origin
+
+
+class Checkpoints:
+    """The checkpoint of one slot, over a connection to the destination."""
+
+    def __init__(self, connection: Any, slot: str) -> None:
+        self._connection = connection
+        self._slot = slot
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, None before the first start. Raises NotInstalled where there is no log."""
+        try:
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(_READ, [self._slot])
+                found = cursor.fetchone()
+        except psycopg2.errors.UndefinedTable:
+            message = "the destination has no table changes: run 'manage.py migrate' there (--database)"
+            raise NotInstalled(message) from None
+        if found is None:
+            return None
+        lsn, committed_at, *origin = found
+        return Checkpoint(int(lsn), committed_at, Origin(*origin))
+
+    def start(self, cursor: Any, lsn: int, origin: Origin) -> None:
+        """Begin a history at ``lsn``."""
+        cursor.execute(_START, [self._slot, format_lsn(lsn), *origin])
+
+    def advance(self, cursor: Any, old: int, new: int, committed_at: int | None) -> None:
+        """Move from ``old`` to ``new``; ``committed_at`` in microseconds since 2000-01-01 UTC.
+
+        Raises Superseded when somebody else has moved it: two workers must never write the same changes.
+        """
+        cursor.execute(_ADVANCE, [format_lsn(new), committed_at, self._slot, format_lsn(old)])
+        if cursor.rowcount != 1:
+            raise Superseded

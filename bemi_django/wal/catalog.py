@@ -20,23 +20,25 @@ WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
 _VERSIONS = """
 SELECT since - '0/0', description FROM {}._bemi_relations WHERE relation = %s ORDER BY since
 """
-#: In the text form of their values: what PostgreSQL's defaults are not everywhere.
-SESSION = (
-    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
-    "-c extra_float_digits=1 -c client_encoding=UTF8"
-)
+
+
+def home_of(connection: Any) -> Identifier:
+    """The schema of our objects. Raises NotInstalled before ``migrate``."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOME)
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return Identifier(found[0])
 
 
 class Catalog:
-    """Reads over one connection to the source, in autocommit and with the settings of ``SESSION``."""
+    """Reads over one connection to the source, as :meth:`Job.connect_source` makes it."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection
         self._database = database
-        found = self._rows(_HOME, None)
-        if not found:
-            raise NotInstalled
-        self._home = Identifier(found[0][0])
+        self._home = home_of(connection)
         self._cast = lru_cache(maxsize=1024)(self._ask_cast)
 
     def shape(self, relation: Relation, lsn: int) -> rows.Shape:
@@ -96,7 +98,7 @@ class Catalog:
             raise ValueError(error.diag.message_primary) from error
         return rendered.encode()
 
-    def _rows(self, query: Any, parameters: list[Any] | None) -> list[tuple[Any, ...]]:
+    def _rows(self, query: Any, parameters: list[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters)
             return list(cursor.fetchall())

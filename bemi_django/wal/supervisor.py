@@ -11,8 +11,9 @@ import time
 import psycopg2
 
 from bemi_django.exceptions import BemiError, SlotInUse, Superseded
+from bemi_django.wal.job import Job
 from bemi_django.wal.progress import Progress
-from bemi_django.wal.worker import Job, Worker
+from bemi_django.wal.worker import Worker
 
 logger = logging.getLogger(__name__)
 

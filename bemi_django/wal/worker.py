@@ -5,24 +5,22 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from typing import Any, NamedTuple
-
-import psycopg2
+from typing import Any
 
 from bemi_django.exceptions import LostHistory, NotInstalled, ProtocolError, SlotInUse
 from bemi_django.wal import dead_letters, history
 from bemi_django.wal import slot as slots
-from bemi_django.wal.catalog import SESSION, Catalog
+from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.checkpoint import Checkpoints, Origin
 from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.decoder import Decoder
+from bemi_django.wal.job import Job
 from bemi_django.wal.lsn import format_lsn
 from bemi_django.wal.messages import Begin, Commit, Decoded, Message
 from bemi_django.wal.partitions import Partitions
 from bemi_django.wal.progress import Progress
 from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter, change_id
 from bemi_django.wal.sink import Accepts, Pending, Sink
-from bemi_django.wal.source import Source
 from bemi_django.wal.stitcher import Stitched, Stitcher, invalid_context
 
 logger = logging.getLogger(__name__)
@@ -32,16 +30,6 @@ _MARK = b"_bemi_mark"
 #: Seconds between two looks at how far the idle slot is behind, and the bytes that make it worth a mark.
 _IDLE_SECONDS = 10.0
 _IDLE_BYTES = 64 * 1024
-
-
-class Job(NamedTuple):
-    """What a worker works on; ``source`` and ``destination`` are libpq's parameters."""
-
-    source: dict[str, Any]
-    destination: dict[str, Any]
-    slot: str
-    publication: str
-    accept_gap: bool = False
 
 
 class Worker:
@@ -92,19 +80,17 @@ class Worker:
 
     def _open(self) -> None:
         job = self._job
-        options = f"{job.source.get('options', '')} {SESSION} -c synchronous_commit=on".strip()
-        source = {**job.source, "options": options}
-        self._server = self._keep(psycopg2.connect(**source))
-        self._server.autocommit = True
+        self._server = self._keep(job.connect_source())
         slots.require_logical(self._server)
-        self._destination = self._keep(psycopg2.connect(**job.destination))
-        self._source = self._keep(Source(source))
-        system_identifier, timeline = self._source.identify()
-        database, xid, publication = self._ask(
-            "SELECT current_database(), pg_snapshot_xmax(pg_current_snapshot())::text, "
+        self._destination = self._keep(job.connect_destination())
+        database, encoding, xid, publication = self._ask(
+            "SELECT current_database(), current_setting('server_encoding'), "
+            "pg_snapshot_xmax(pg_current_snapshot())::text, "
             "coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
             job.publication,
         )
+        self._source = self._keep(job.connect_stream(encoding))
+        system_identifier, timeline = self._source.identify()
         catalog = Catalog(self._server, database)
         self._writer = RowWriter(system_identifier, database, int(xid), catalog.shape)
         start = self._start_of(Origin(system_identifier, timeline, publication), database)
@@ -136,11 +122,12 @@ class Worker:
             slots.drop(self._server, job.slot)
             slot = None
         slot = slot or slots.create(self._server, job.slot)
+        (start_xid,) = self._ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
         with self._destination, self._destination.cursor() as cursor:
             if gap is not None:
                 history.record_gap(cursor, gap, database, self._writer.source, slot.confirmed)
                 logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
-            checkpoints.start(cursor, slot.confirmed, origin)
+            checkpoints.start(cursor, slot.confirmed, start_xid, origin)
         return slot.confirmed
 
     def _take(self, data: bytes) -> None:

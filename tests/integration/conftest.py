@@ -9,8 +9,8 @@ from django.db import connections
 
 from bemi_django import conf, tracking
 from bemi_django.models import Change
+from bemi_django.wal.job import Job
 from bemi_django.wal.supervisor import Supervisor
-from bemi_django.wal.worker import Job
 
 Drain = Callable[[], list[Change]]
 

@@ -14,8 +14,10 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, tracking
 from bemi_django.exceptions import BemiError
+from bemi_django.wal.job import Job
+from bemi_django.wal.retry import retry
 from bemi_django.wal.supervisor import Supervisor
-from bemi_django.wal.worker import Job
+from bemi_django.wal.verification import verify
 
 
 class Command(BaseCommand):
@@ -28,7 +30,12 @@ class Command(BaseCommand):
         run.add_argument("--accept-gap", action="store_true", help="record lost history as a gap and go on")
         sync = subcommands.add_parser("sync", help="bring triggers, identity and publication in line")
         sync.add_argument("--dry-run", action="store_true", help="print what would be done")
-        for subcommand in (run, sync):
+        retried = subcommands.add_parser(
+            "retry-dead-letters", help="read messages again that could not be stored"
+        )
+        verified = subcommands.add_parser("verify", help="compare the log with the tables, row for row")
+        verified.add_argument("tables", nargs="*", metavar="SCHEMA.TABLE", help="only these (default: all)")
+        for subcommand in (run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -42,7 +49,7 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
-            getattr(self, options["subcommand"])(database, options)
+            getattr(self, options["subcommand"].replace("-", "_"))(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
             raise CommandError(str(error).strip()) from error
 
@@ -50,14 +57,8 @@ class Command(BaseCommand):
         with self._log_to_output():
             if not tracking.has_publication(database):
                 self.sync(database, {"dry_run": False})
-            job = Job(
-                conf.connection_parameters(database),
-                conf.connection_parameters(conf.destination()),
-                conf.slot(database),
-                conf.publication(),
-                accept_gap=options["accept_gap"] or conf.accept_gap(),
-            )
-            supervisor = Supervisor(job)
+            accept_gap = options["accept_gap"] or conf.accept_gap()
+            supervisor = Supervisor(_job(database)._replace(accept_gap=accept_gap))
             with _stopped_by_signals(supervisor):
                 written = supervisor.run(until_current=options["until_current"])
         self.stdout.write(f"{written} changes written")
@@ -68,6 +69,19 @@ class Command(BaseCommand):
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         if not outcome.done:
             self.stdout.write("nothing to do")
+
+    def retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
+        mended, kept = retry(_job(database))
+        self.stdout.write(f"{mended} mended, {kept} kept")
+
+    def verify(self, database: str, options: dict[str, Any]) -> None:
+        results = []
+        for result in verify(_job(database), options["tables"]):
+            results.append(result)
+            self.stdout.write(str(result))
+        wrong = [result.table for result in results if result.differences]
+        if wrong:
+            raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 
     @contextmanager
     def _log_to_output(self) -> Iterator[None]:
@@ -86,6 +100,11 @@ class Command(BaseCommand):
         finally:
             logger.setLevel(level)
             logger.removeHandler(handler)
+
+
+def _job(database: str) -> Job:
+    destination = conf.connection_parameters(conf.destination())
+    return Job(conf.connection_parameters(database), destination, conf.slot(database), conf.publication())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import psycopg2
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from bemi_django import conf, tracking
+from bemi_django import conf, grants, tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.wal.job import Job
 from bemi_django.wal.retry import retry
@@ -35,7 +35,16 @@ class Command(BaseCommand):
         )
         verified = subcommands.add_parser("verify", help="compare the log with the tables, row for row")
         verified.add_argument("tables", nargs="*", metavar="SCHEMA.TABLE", help="only these (default: all)")
-        for subcommand in (run, sync, retried, verified):
+        granted = subcommands.add_parser(
+            "grants", help="print the SQL that gives worker and readers their rights"
+        )
+        granted.add_argument(
+            "--worker", default="bemi_worker", help="role of bemi run (default: bemi_worker)"
+        )
+        granted.add_argument(
+            "--reader", default="bemi_reader", help="role that reads the log (default: bemi_reader)"
+        )
+        for subcommand in (granted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -82,6 +91,10 @@ class Command(BaseCommand):
         wrong = [result.table for result in results if result.differences]
         if wrong:
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+    def grants(self, database: str, options: dict[str, Any]) -> None:
+        for line in grants.statements(database, options["worker"], options["reader"]):
+            self.stdout.write(line)
 
     @contextmanager
     def _log_to_output(self) -> Iterator[None]:

@@ -176,17 +176,10 @@ def test_a_megabyte_of_anything_is_stored_unchanged_with_its_context(
     assert change.context == visible(context)
 
 
-LOOKS_LIKE_NUL = pytest.mark.xfail(
-    strict=True, reason="wal/stitcher.py keeps a context as mere text when it holds \\u0000 anywhere"
-)
-
-
 @pytest.mark.parametrize("driver", drivers.EVERY)
 def test_a_text_that_looks_like_an_escaped_nul_costs_nobody_the_context(
-    wal: Contexts, driver: Driver, request: pytest.FixtureRequest
+    wal: Contexts, driver: Driver
 ) -> None:
-    if driver in (drivers.psycopg2_direct, drivers.psycopg_client_side_binding):
-        request.applymarker(LOOKS_LIKE_NUL)
     with driver() as insert:
         insert(Note("a", "\\u0000", b""))
         with bound_context(user_id=7):
@@ -196,7 +189,6 @@ def test_a_text_that_looks_like_an_escaped_nul_costs_nobody_the_context(
     assert with_context == {"user_id": 7, "SQL": with_context["SQL"]}
 
 
-@LOOKS_LIKE_NUL
 def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: Any, wal: Contexts) -> None:
     observer.execute("BEGIN")
     observer.execute("""SET LOCAL bemi.context = '{"why": "\\\\u0000"}'""")

@@ -115,9 +115,8 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def wsgi(url: str) -> None:
     """One request, as a WSGI server makes it."""
     statuses: list[str] = []
-    response = WSGIHandler()(
-        RequestFactory().post(url).environ, lambda status, headers: statuses.append(status)
-    )
+    handler: Any = WSGIHandler()
+    response = handler(RequestFactory().post(url).environ, lambda status, headers: statuses.append(status))
     # Closes the database connection of the thread.
     response.close()
     assert statuses == ["200 OK"]

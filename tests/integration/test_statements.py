@@ -113,9 +113,8 @@ def test_get_or_create_works_in_a_race(drain: Drain, observer: Any) -> None:
     def race(number: int) -> tuple[int, bool, int]:
         try:
             with bound_context(racer=number):
-                category, created = Category.objects.get_or_create(
-                    name="same", defaults={"name": name_when_all_have_looked}
-                )
+                defaults: dict[str, Any] = {"name": name_when_all_have_looked}
+                category, created = Category.objects.get_or_create(name="same", defaults=defaults)
             return category.pk, created, number
         finally:
             connection.close()

@@ -20,15 +20,10 @@ WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
 _VERSIONS = """
 SELECT since - '0/0', description FROM {}._bemi_relations WHERE relation = %s ORDER BY since
 """
-#: In the text form of their values: what PostgreSQL's defaults are not everywhere.
-SESSION = (
-    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
-    "-c extra_float_digits=1 -c client_encoding=UTF8"
-)
 
 
 class Catalog:
-    """Reads over one connection to the source, in autocommit and with the settings of ``SESSION``."""
+    """Reads over one connection to the source, as :meth:`Job.connect_source` makes it."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection

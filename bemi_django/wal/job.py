@@ -1,0 +1,68 @@
+"""What a worker works on, and its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psycopg2
+
+from bemi_django.wal import refusal
+from bemi_django.wal.source import Source
+
+#: For the text form of values: what PostgreSQL's defaults are not everywhere.
+_SESSION = (
+    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
+    "-c extra_float_digits=1 -c client_encoding=UTF8 -c synchronous_commit=on "
+    # A slot is made when all transactions have ended that run now; and the session is idle for long.
+    "-c statement_timeout=0 -c idle_session_timeout=0"
+)
+#: The next worker must not wait for hours for one that vanished or stands still in the middle of a
+#: transaction. Not as ``options``: a pooler in front of the log would refuse them.
+_LOG_SESSION = """
+SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+"""
+
+
+class Job(NamedTuple):
+    """``source`` and ``destination`` are libpq's parameters; ``publish`` makes the publication."""
+
+    source: dict[str, Any]
+    destination: dict[str, Any]
+    slot: str
+    publication: str
+    accept_gap: bool = False
+    publish: Callable[[], None] | None = None
+
+    def connect_source(self) -> Any:
+        """A connection to the source, in autocommit."""
+        connection = _connect(psycopg2.connect, self._source_parameters)
+        connection.autocommit = True
+        return connection
+
+    def connect_stream(self, silence: float) -> Source:
+        """A replication connection to the source."""
+        source: Source = _connect(lambda **given: Source(given, silence), self._source_parameters)
+        return source
+
+    def connect_destination(self, lock_seconds: float = 10.0) -> Any:
+        """A connection to the database that holds ``changes``; nobody waits in silence for a lock there."""
+        connection = _connect(psycopg2.connect, self.destination)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
+        return connection
+
+    @property
+    def _source_parameters(self) -> dict[str, Any]:
+        options = f"{self.source.get('options', '')} {_SESSION}".strip()
+        return {**self.source, "options": options}
+
+
+def _connect(connect: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    try:
+        return connect(**parameters)
+    except psycopg2.Error as error:
+        if (refused := refusal.of_connection(error, parameters)) is None:
+            raise
+        raise refused from error

@@ -59,7 +59,7 @@ class Command:
 
     def says(self, words: str) -> None:
         """Wait until it has said this."""
-        until(lambda: words in self.out or self._process.poll() is not None)
+        until(lambda: words in self.out or self._process.poll() is not None, why=lambda: self.out)
         assert words in self.out, self.out + self.errors
 
     def send(self, number: signal.Signals) -> None:

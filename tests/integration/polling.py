@@ -9,10 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0) -> T:
-    """Ask again and again, and return the first answer that is true."""
+def until(condition: Callable[[], T], seconds: float = 20.0, why: Callable[[], str] = str) -> T:
+    """Ask again and again, and return the first answer that is true; ``why`` tells more when none is."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {why()}"
         time.sleep(0.02)
     return found

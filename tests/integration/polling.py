@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0, why: Callable[[], str] = str) -> T:
+def until(condition: Callable[[], T | None], seconds: float = 20.0, why: Callable[[], str] = str) -> T:
     """Ask again and again, and return the first answer that is true; ``why`` tells more when none is."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -57,13 +57,13 @@ class Trail:
         return Supervisor(job or self.job, QUICK).run(until_current=True)
 
     @contextmanager
-    def worker(self, pace: Pace = QUICK, job: Job | None = None) -> Iterator[Supervisor]:
-        """A worker at work meanwhile, in a thread."""
+    def worker(self, pace: Pace = QUICK, job: Job | None = None) -> Iterator[Future[int]]:
+        """A worker at work meanwhile, in a thread; why it ended by itself is raised in the end."""
         supervisor = Supervisor(job or self.job, pace)
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(supervisor.run)
             try:
-                yield supervisor
+                yield running
             finally:
                 supervisor.stop()
                 running.result(30)
@@ -92,6 +92,10 @@ class Trail:
     def logged(self) -> list[int]:
         return [n for (n,) in self._log("SELECT (after ->> 'n')::int FROM changes")]
 
+    def publish(self) -> None:
+        """Make the publication."""
+        self.source.run("CREATE PUBLICATION bemi FOR TABLE load")
+
     def gaps(self) -> list[dict[str, Any]]:
         return [context for (context,) in self.log.run("SELECT context FROM changes WHERE operation = 'GAP'")]
 
@@ -116,7 +120,8 @@ class Trail:
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [self.slot],
         )
-        self.source.run("TRUNCATE load, junk")
+        self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi")
+        self.publish()
         self.log.run("TRUNCATE changes; DELETE FROM _bemi_checkpoint")
 
     def _log(self, query: str) -> list[Any]:
@@ -128,7 +133,7 @@ class Trail:
     def _write_until(self, done: threading.Event) -> None:
         while not done.is_set():
             with suppress(psycopg2.Error), self._writer() as write:
-                while not done.is_set():
+                while not done.wait(0.002):
                     write()
             done.wait(0.01)
 

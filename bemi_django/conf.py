@@ -59,6 +59,7 @@ def exclude() -> list[str]:
 
 # A server that vanishes without a word is noticed after a minute, not after two hours.
 _KEEPALIVE = {
+    "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,

@@ -4,9 +4,11 @@ BemiError
 ├── NotInTransaction      apply_context() outside a transaction
 ├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
 ├── ProtocolError         bytes that are not the pgoutput protocol
+├── Refused               a right, a role, a database or an object is missing
 └── ReplicationError      the server cannot stream: wal_level, rights, slot
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written in the meantime
+    ├── Disrupted         what the stream rests on has changed under it
     └── LostHistory       changes are missing between the log and what the slot still has
 """
 
@@ -32,6 +34,10 @@ class ProtocolError(BemiError):
     """The server sent bytes that are not the pgoutput protocol."""
 
 
+class Refused(BemiError):
+    """The server refuses, and will the next time."""
+
+
 class ReplicationError(BemiError):
     """The server does not stream changes."""
 
@@ -42,6 +48,10 @@ class SlotInUse(ReplicationError):
 
 class Superseded(ReplicationError):
     """Another worker has written changes of this slot in the meantime."""
+
+
+class Disrupted(ReplicationError):
+    """The stream is not what it was when it began."""
 
 
 class LostHistory(ReplicationError):

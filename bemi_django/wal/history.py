@@ -30,26 +30,35 @@ class Gap(NamedTuple):
         return f"{self.reason}; the log ends at {format_lsn(self.checkpoint.lsn)} ({since})"
 
 
-def find_gap(checkpoint: Checkpoint | None, slot: Slot | None, origin: Origin) -> Gap | None:
-    """The gap between the log and the slot, None when the slot goes on where the log ends."""
+def find_gap(checkpoint: Checkpoint | None, slot: Slot | None, origin: Origin, end: int) -> Gap | None:
+    """The gap between the log and the slot, None when the slot goes on where the log ends.
+
+    ``end`` is where the server's WAL ends.
+    """
     if checkpoint is None:
         return None
-    reason = _reason(checkpoint, slot, origin)
+    reason = _reason(checkpoint, slot, origin, end)
     return Gap(checkpoint, reason) if reason else None
 
 
-def _reason(checkpoint: Checkpoint, slot: Slot | None, origin: Origin) -> str | None:
+def _reason(checkpoint: Checkpoint, slot: Slot | None, origin: Origin, end: int) -> str | None:
     known = checkpoint.origin
     if known.system_identifier != origin.system_identifier:
         return f"the server is another one (system {known.system_identifier}, now {origin.system_identifier})"
     if known.timeline != origin.timeline:
         return f"the server is on timeline {origin.timeline}, the log on {known.timeline}"
+    if end < checkpoint.lsn:
+        # The same server without a new timeline: a snapshot of its disk.
+        return f"the server was restored to an older state: its WAL ends at {format_lsn(end)}"
     if slot is None:
         return "the replication slot is gone"
     if slot.is_lost:
         return "the server has removed WAL that the replication slot needed (max_slot_wal_keep_size)"
     if slot.confirmed > checkpoint.lsn:
-        return f"the replication slot was made again or moved on to {format_lsn(slot.confirmed)}"
+        return (
+            f"the replication slot begins at {format_lsn(slot.confirmed)}: it was made again or moved on, "
+            "or the log was restored to an older state"
+        )
     if known.publication != origin.publication:
         return "the publication was dropped" + (" and made again" if origin.publication else "")
     return None

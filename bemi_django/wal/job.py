@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg2
 
+from bemi_django.wal import refusal
 from bemi_django.wal.source import Source
 
 #: For the text form of values: what PostgreSQL's defaults are not everywhere.
 _SESSION = (
     "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
-    "-c extra_float_digits=1 -c synchronous_commit=on"
+    "-c extra_float_digits=1 -c synchronous_commit=on "
+    # A slot is made when all transactions have ended that run now; and the session is idle for long.
+    "-c statement_timeout=0 -c idle_session_timeout=0"
 )
+#: The next worker must not wait for hours for one that vanished or stands still in the middle of a
+#: transaction. Not as ``options``: a pooler in front of the log would refuse them.
+_LOG_SESSION = """
+SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+"""
 
 
 class Job(NamedTuple):
-    """``source`` and ``destination`` are libpq's parameters."""
+    """``source`` and ``destination`` are libpq's parameters; ``publish`` makes the publication."""
 
     source: dict[str, Any]
     destination: dict[str, Any]
     slot: str
     publication: str
     accept_gap: bool = False
+    publish: Callable[[], None] | None = None
 
     def connect_source(self) -> Any:
         """A connection to the source, in autocommit."""
-        connection = psycopg2.connect(**self._source_parameters("UTF8"))
+        connection = _connect(psycopg2.connect, self._source_parameters("UTF8"))
         connection.autocommit = True
         return connection
 
-    def connect_stream(self, server_encoding: str) -> Source:
+    def connect_stream(self, server_encoding: str, silence: float) -> Source:
         """A replication connection to the source."""
         # An encoding that takes any bytes is not converted: the server would stop at those that are no text.
         encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
-        return Source(self._source_parameters(encoding))
+        parameters = self._source_parameters(encoding)
+        source: Source = _connect(lambda **given: Source(given, silence), parameters)
+        return source
 
-    def connect_destination(self) -> Any:
-        """A connection to the database that holds ``changes``."""
-        return psycopg2.connect(**self.destination)
+    def connect_destination(self, lock_seconds: float = 10.0) -> Any:
+        """A connection to the database that holds ``changes``; nobody waits in silence for a lock there."""
+        connection = _connect(psycopg2.connect, self.destination)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
+        return connection
 
     def _source_parameters(self, encoding: str) -> dict[str, Any]:
         options = f"{self.source.get('options', '')} {_SESSION}".strip()
         return {**self.source, "options": options, "client_encoding": encoding}
+
+
+def _connect(connect: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    try:
+        return connect(**parameters)
+    except psycopg2.Error as error:
+        if (refused := refusal.of_connection(error, parameters)) is None:
+            raise
+        raise refused from error

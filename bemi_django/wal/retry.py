@@ -12,6 +12,7 @@ from bemi_django.wal import dead_letters
 from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.job import Job
+from bemi_django.wal.pace import Pace
 from bemi_django.wal.rows import RowWriter
 from bemi_django.wal.sink import copy_rows
 from bemi_django.wal.stitcher import Stitched, Stitcher, storable_json
@@ -53,7 +54,7 @@ def _writer(job: Job, server: Any) -> RowWriter:
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
         database, encoding, xid = cursor.fetchone()
-    with closing(job.connect_stream(encoding)) as stream:
+    with closing(job.connect_stream(encoding, Pace().silence)) as stream:
         system_identifier, _ = stream.identify()
     return RowWriter(system_identifier, database, xid, Catalog(server, database).shape)
 

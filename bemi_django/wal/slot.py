@@ -6,8 +6,9 @@ import logging
 from typing import Any, NamedTuple
 
 import psycopg2
+import psycopg2.errors
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.exceptions import ReplicationError, SlotInUse
 from bemi_django.wal.lsn import parse_lsn
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ class Slot(NamedTuple):
 
     confirmed: int
     is_lost: bool
-    active_pid: int | None
 
 
 def require_logical(connection: Any) -> None:
@@ -39,7 +39,10 @@ def require_logical(connection: Any) -> None:
 
 
 def find(connection: Any, name: str) -> Slot | None:
-    """The slot, or None. Raises ReplicationError when the name belongs to something else."""
+    """The slot, or None.
+
+    Raises SlotInUse when somebody reads it, ReplicationError when the name belongs to something else.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_FIND, [name])
         found = cursor.fetchone()
@@ -52,7 +55,9 @@ def find(connection: Any, name: str) -> Slot | None:
             f"the slot {name} belongs to {owner}{f' (plugin {plugin})' if is_here else ''}: "
             "choose another name with BEMI_SLOT"
         )
-    return Slot(int(confirmed or 0), bool(is_lost), active_pid)
+    if active_pid is not None:
+        raise SlotInUse(f"the slot {name} is in use by process {active_pid} of the server")
+    return Slot(int(confirmed or 0), bool(is_lost))
 
 
 def create(connection: Any, name: str) -> Slot:
@@ -61,16 +66,18 @@ def create(connection: Any, name: str) -> Slot:
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
-        except psycopg2.OperationalError:
-            raise
-        except psycopg2.Error as error:
-            hint = ""
-            if error.pgcode == "42501":
-                cursor.execute("SELECT quote_ident(current_user)")
-                hint = f"; run as superuser: ALTER ROLE {cursor.fetchone()[0]} REPLICATION"
+        except psycopg2.errors.DuplicateObject as error:
+            # Another worker was faster.
+            raise SlotInUse(error.diag.message_primary) from error
+        except psycopg2.errors.ConfigurationLimitExceeded as error:
+            reason = (
+                f"{error.diag.message_primary}: drop one that nobody reads, or raise max_replication_slots"
+            )
+            raise ReplicationError(f"cannot create the slot {name}: {reason}") from error
+        except psycopg2.ProgrammingError as error:
             reason = error.diag.message_primary
-            raise ReplicationError(f"cannot create the slot {name}: {reason}{hint}") from error
-        return Slot(parse_lsn(cursor.fetchone()[0]), False, None)
+            raise ReplicationError(f"cannot create the slot {name}: {reason}") from error
+        return Slot(parse_lsn(cursor.fetchone()[0]), False)
 
 
 def drop(connection: Any, name: str) -> None:

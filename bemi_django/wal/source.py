@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from typing import Any
 
 import psycopg2
@@ -12,48 +13,68 @@ from psycopg2.extras import LogicalReplicationConnection
 from bemi_django.exceptions import ReplicationError, SlotInUse
 from bemi_django.wal.lsn import format_lsn
 
-#: Seconds between two status messages to the server.
-STATUS_INTERVAL = 10
+#: Status messages in the time after which the server is taken for gone; each asks for an answer.
+_REPORTS = 6
+#: For the cursor that reads, which has nothing to report.
+_NEVER = 2**31 - 1
 
 
 class Source:
-    """Reads messages and confirms what is safe; ``parameters`` are libpq's."""
+    """Reads messages and confirms what is safe; ``parameters`` are libpq's.
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        self._confirmed = 0
+    After ``silence`` seconds without a word either side gives the other up.
+
+    On a keepalive psycopg2 forwards the flush position of the cursor that reads, by itself, when that
+    cursor has confirmed the start of its last message. So another cursor of the connection confirms.
+    """
+
+    def __init__(self, parameters: dict[str, Any], silence: float = 60.0) -> None:
+        options = f"{parameters.get('options', '')} -c wal_sender_timeout={int(silence * 1000)}".strip()
+        self._connection = psycopg2.connect(
+            **{**parameters, "options": options}, connection_factory=LogicalReplicationConnection
+        )
+        self._reader = self._connection.cursor()
+        self._reporter = self._connection.cursor()
         self._last_start = 0
-        self._connection = psycopg2.connect(**parameters, connection_factory=LogicalReplicationConnection)
-        self._cursor = self._connection.cursor()
+        self._interval = silence / _REPORTS
+        self._report_at = 0.0
+        self._heard: object = None
+        self._unanswered = 0
 
     def identify(self) -> tuple[str, int]:
         """The server's system identifier and timeline (IDENTIFY_SYSTEM)."""
-        self._cursor.execute("IDENTIFY_SYSTEM")
-        system_identifier, timeline, *_ = self._cursor.fetchone()
+        self._reader.execute("IDENTIFY_SYSTEM")
+        system_identifier, timeline, *_ = self._reader.fetchone()
         return system_identifier, int(timeline)
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
-        """Stream the transactions that end after ``lsn``.
+        """Stream the transactions that end after ``lsn``, and confirm those before.
 
         Raises SlotInUse when another worker does, ReplicationError when the server cannot.
         """
         options = {"proto_version": "1", "publication_names": _quoted(publication), "messages": "true"}
         try:
-            self._cursor.start_replication(
+            self._reader.start_replication(
                 slot_name=slot,
                 start_lsn=format_lsn(lsn),
                 decode=False,
-                status_interval=STATUS_INTERVAL,
+                status_interval=_NEVER,
                 options=options,
             )
         except psycopg2.errors.ObjectInUse as error:
             raise SlotInUse(error.diag.message_primary) from error
+        except psycopg2.errors.UndefinedObject:
+            raise
         except psycopg2.ProgrammingError as error:
             reason = error.diag.message_primary
             raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error
+        self.confirm(lsn)
 
     def read(self) -> bytes | None:
         """Return the next message, None when none is there now."""
-        message = self._cursor.read_message()
+        if time.monotonic() >= self._report_at:
+            self._report()
+        message = self._reader.read_message()
         if message is None:
             return None
         self._last_start = message.data_start
@@ -64,27 +85,40 @@ class Source:
     def may_confirm_unasked(self) -> bool:
         """Whether reading on could confirm what is not written yet.
 
-        On a keepalive psycopg2 forwards the flush position by itself when the last message began
-        at or before the position confirmed last: so it is for Relation messages, which begin at 0,
-        and for transactions older than that position. What is pending must be written first.
+        A cursor that has confirmed nothing has confirmed position 0, where a Relation message begins: a
+        keepalive that follows one is confirmed. So it is before the first message. What is pending must be
+        written first.
         """
-        return self._last_start <= self._confirmed
+        return not self._last_start
+
+    @property
+    def position(self) -> int:
+        """How far the server has read the WAL: outside a transaction, all that committed before was sent."""
+        position: int = self._reader.wal_end
+        return position
 
     def confirm(self, lsn: int) -> None:
-        """Let the server forget the WAL before ``lsn``, which is where the message read last begins."""
-        # One less: at the beginning itself psycopg2 would forward the position from then on.
-        self._confirmed = max(self._confirmed, lsn - 1)
-        self._cursor.send_feedback(
-            write_lsn=self._confirmed, flush_lsn=self._confirmed, apply_lsn=self._confirmed, force=True
-        )
+        """Let the server forget the WAL before ``lsn``."""
+        self._reporter.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
 
     def wait(self, seconds: float, other: Any) -> bool:
         """Sleep until a message may be there, at most so long; tell whether ``other`` is readable."""
-        readable, _, _ = select.select([self._cursor, other], [], [], seconds)
+        readable, _, _ = select.select([self._reader, other], [], [], min(seconds, self._interval))
         return other in readable
 
     def close(self) -> None:
         self._connection.close()
+
+    def _report(self) -> None:
+        """Say that we live, and ask the same. Raises OperationalError when nothing came for a long time."""
+        self._report_at = time.monotonic() + self._interval
+        heard = self._reader.io_timestamp
+        # Counted and not timed: who was busy elsewhere has not listened.
+        self._unanswered = self._unanswered + 1 if heard == self._heard else 0
+        self._heard = heard
+        if self._unanswered > _REPORTS:
+            raise psycopg2.OperationalError("the server of the stream does not answer")
+        self._reporter.send_feedback(reply=True, force=True)
 
 
 def _quoted(identifier: str) -> str:

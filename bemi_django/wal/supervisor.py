@@ -10,85 +10,67 @@ import time
 
 import psycopg2
 
-from bemi_django.exceptions import BemiError, SlotInUse, Superseded
+from bemi_django.exceptions import BemiError, SlotInUse
 from bemi_django.wal.job import Job
+from bemi_django.wal.pace import Pace
 from bemi_django.wal.progress import Progress
+from bemi_django.wal.refusal import first_line, is_lasting
 from bemi_django.wal.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-#: Seconds between two looks of a standby at the slot.
-_STANDBY_SECONDS = 1.0
-#: Seconds after which a run that is to end gives up on what may pass.
-_PATIENCE_SECONDS = 30.0
-#: Seconds before the first and before any later attempt after a failure.
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
-#: A session that lived so long was a good one: the next failure is a new one.
-_GOOD_SECONDS = 60.0
-
-# What an administrator has to mend: rights, names, missing objects, features.
-_LASTING = ("0A", "28", "3D", "42")
-# libpq has no SQLSTATE for a refused connection, only the server's words.
-_LASTING_WORDS = (
-    "password authentication failed",
-    "no password supplied",
-    "pg_hba.conf",
-    "does not exist",
-    "permission denied",
-    "must be superuser or replication role",
-    "is not permitted to log in",
-    "invalid connection option",
-)
 
 
 class Supervisor:
     """Runs sessions one after another; ``stop()`` may be called from a signal handler."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, pace: Pace | None = None) -> None:
         self._job = job
+        self._pace = pace or Pace()
         self._progress = Progress()
         self._stop = threading.Event()
         self._worker: Worker | None = None
+        self._pause = self._pace.first_pause
+        self._is_standby = False
 
     def run(self, until_current: bool = False) -> int:
         """Work until stopped, or until what is in the WAL now is written; return the changes written.
 
-        Raises BemiError, or psycopg2.Error for what trying again would not mend.
+        Raises BemiError for what trying again would not mend, or what did not pass in time.
         """
-        pause = _FIRST_PAUSE
-        deadline = time.monotonic() + _PATIENCE_SECONDS if until_current else math.inf
-        is_standby = False
+        deadline = time.monotonic() + self._pace.patience if until_current else math.inf
         while not self._stop.is_set():
-            began = time.monotonic()
+            began, total = time.monotonic(), self._progress.total
             try:
                 self._session(until_current)
                 break
             except (BemiError, psycopg2.Error) as error:
+                if self._stop.is_set():
+                    logger.info("left in the middle: %s", first_line(error))
+                    break
                 if is_lasting(error) or began > deadline:
                     raise
                 if isinstance(error, SlotInUse):
-                    if not is_standby:
-                        logger.info("standing by: %s", _first_line(error))
-                    is_standby = True
-                    self._stop.wait(0.05 if until_current else _STANDBY_SECONDS)
+                    self._stand_by(error, 0.05 if until_current else self._pace.standby)
                     continue
-                if began + _GOOD_SECONDS < time.monotonic():
-                    pause = _FIRST_PAUSE
-                logger.warning("%s; trying again in %.1f s", _first_line(error), pause)
-                # Workers that fail together need not come back together.
-                self._stop.wait(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                if self._progress.total > total or began + self._pace.good < time.monotonic():
+                    self._pause = self._pace.first_pause
+                self._rest(error)
         return self._progress.total
 
     def stop(self, *_: object) -> None:
-        """Finish the batch and leave."""
+        """Finish the batch and leave; told twice, or when that takes long, leave it unfinished."""
+        grace = 0.0 if self._stop.is_set() else self._pace.grace
         self._stop.set()
-        if self._worker is not None:
-            self._worker.stop()
+        if (worker := self._worker) is not None:
+            worker.stop()
+            logger.info("leaving when the batch is written, in %.0f s at the latest", grace)
+            # Who waits in libpq hears nothing.
+            timer = threading.Timer(grace, worker.abandon)
+            timer.daemon = True
+            timer.start()
 
     def _session(self, until_current: bool) -> None:
-        worker = self._worker = Worker(self._job, self._progress)
+        worker = self._worker = Worker(self._job, self._progress, self._pace)
         try:
             if not self._stop.is_set():
                 worker.run(until_current)
@@ -96,17 +78,15 @@ class Supervisor:
             self._worker = None
             worker.close()
 
+    def _stand_by(self, error: SlotInUse, seconds: float) -> None:
+        if not self._is_standby:
+            logger.info("standing by: %s", first_line(error))
+        self._is_standby = True
+        self._stop.wait(seconds)
 
-def is_lasting(error: Exception) -> bool:
-    """Whether trying again would end the same way."""
-    if isinstance(error, psycopg2.Error):
-        if error.pgcode:
-            return error.pgcode[:2] in _LASTING
-        return any(word in str(error) for word in _LASTING_WORDS)
-    return not isinstance(error, (SlotInUse, Superseded))
-
-
-def _first_line(error: Exception) -> str:
-    # The lines that follow may hold values of rows.
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    def _rest(self, error: Exception) -> None:
+        self._is_standby = False
+        logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
+        # Workers that fail together need not come back together.
+        self._stop.wait(self._pause * random.uniform(0.8, 1.2))
+        self._pause = min(self._pause * 2, self._pace.longest_pause)

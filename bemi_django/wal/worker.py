@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from typing import Any
 
-from bemi_django.exceptions import LostHistory, NotInstalled, ProtocolError, SlotInUse
-from bemi_django.wal import dead_letters, history
-from bemi_django.wal import slot as slots
+import psycopg2
+import psycopg2.errors
+
+from bemi_django.exceptions import ProtocolError, Superseded
+from bemi_django.wal import dead_letters, refusal
 from bemi_django.wal.catalog import Catalog
-from bemi_django.wal.checkpoint import Checkpoints, Origin
 from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.job import Job
-from bemi_django.wal.lsn import format_lsn
 from bemi_django.wal.messages import Begin, Commit, Decoded, Message
+from bemi_django.wal.pace import Pace
 from bemi_django.wal.partitions import Partitions
 from bemi_django.wal.progress import Progress
 from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter, change_id
+from bemi_django.wal.session import Session
 from bemi_django.wal.sink import Accepts, Pending, Sink
 from bemi_django.wal.stitcher import Stitched, Stitcher, invalid_context
 
@@ -27,108 +28,84 @@ logger = logging.getLogger(__name__)
 
 _DDL = b"_bemi_ddl"
 _MARK = b"_bemi_mark"
-#: Seconds between two looks at how far the idle slot is behind, and the bytes that make it worth a mark.
-_IDLE_SECONDS = 10.0
+#: WAL that was not ours, in bytes, that is worth a checkpoint.
 _IDLE_BYTES = 64 * 1024
+#: Looks at an idle slot after the last change: by then the server has written where a restart may begin.
+_QUIET_LOOKS = 3
 
 
 class Worker:
-    """One session; ``stop()`` may be called from a signal handler."""
+    """One session, opened by its first run; all but ``run()`` and ``close()`` may come from elsewhere."""
 
-    def __init__(self, job: Job, progress: Progress, idle_seconds: float = _IDLE_SECONDS) -> None:
+    def __init__(self, job: Job, progress: Progress, pace: Pace | None = None) -> None:
+        pace = pace or Pace()
         self._job = job
         self._progress = progress
-        self._idle_seconds = idle_seconds
+        self._idle = pace.idle
+        self._session = Session(job, pace)
+        self.abandon = self._session.abandon
+        self.close = self._session.close
         self._stopping = False
-        self._connections: list[Any] = []
         self._decoder = Decoder()
         self._stitcher = Stitcher()
         self._skipping = False
         self._marks: set[bytes] = set()
-        self._marked_at = time.monotonic()
+        self._glance_at = 0.0
+        self._look_at = time.monotonic() + self._idle
+        self._quiet_looks = 0
         self._committed_at = 0
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
 
     def run(self, until_current: bool = False) -> None:
-        """Work until stopped, or until what is in the WAL now is written."""
-        target = self._mark() if until_current else None
-        while not self._stopping:
-            if self._sink.is_full or self._source.may_confirm_unasked:
-                self._flush()
-            data = self._source.read()
-            if data is not None:
-                self._take(data)
-                continue
-            self._flush()
-            if target is not None and target not in self._marks:
-                return
-            self._watch_idle_slot()
-            self._wait(1.0)
-        self._flush()
+        """Work until stopped, or until what is in the WAL now is written.
+
+        Raises BemiError, or psycopg2.Error for what may pass.
+        """
+        try:
+            if not self._session.is_open:
+                self._open()
+            self._work(until_current)
+        except psycopg2.errors.UniqueViolation as error:
+            # Changes have the same ids whoever writes them.
+            raise Superseded from error
+        except psycopg2.Error as error:
+            if (refused := refusal.of_statement(error)) is None:
+                raise
+            raise refused from error
 
     def stop(self) -> None:
         """Finish the batch and leave."""
         self._stopping = True
 
-    def close(self) -> None:
-        for connection in reversed(self._connections):
-            connection.close()
-
     def _open(self) -> None:
-        job = self._job
-        self._server = self._keep(job.connect_source())
-        slots.require_logical(self._server)
-        self._destination = self._keep(job.connect_destination())
-        database, encoding, xid, publication = self._ask(
-            "SELECT current_database(), current_setting('server_encoding'), "
-            "pg_snapshot_xmax(pg_current_snapshot())::text, "
-            "coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
-            job.publication,
-        )
-        self._source = self._keep(job.connect_stream(encoding))
-        system_identifier, timeline = self._source.identify()
-        catalog = Catalog(self._server, database)
-        self._writer = RowWriter(system_identifier, database, int(xid), catalog.shape)
-        start = self._start_of(Origin(system_identifier, timeline, publication), database)
-        self._partitions = Partitions(self._destination)
-        self._sink = Sink(self._destination, job.slot, start, self._repair)
-        self._source.start(job.slot, job.publication, start)
-        logger.info("reading the slot %s from %s", job.slot, format_lsn(start))
+        session = self._session
+        session.open()
+        self._source = session.source
+        (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        catalog = Catalog(session.server, session.database)
+        self._writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.shape)
+        start = session.start(self._writer.source)
+        self._partitions = Partitions(session.destination)
+        self._sink = Sink(session.destination, self._job.slot, start, self._repair)
 
-    def _keep(self, connection: Any) -> Any:
-        self._connections.append(connection)
-        return connection
-
-    def _start_of(self, origin: Origin, database: str) -> int:
-        """Where the log ends and the stream goes on. Raises LostHistory unless that is one place."""
-        job = self._job
-        checkpoints = Checkpoints(self._destination, job.slot)
-        checkpoint = checkpoints.read()
-        slot = slots.find(self._server, job.slot)
-        if slot is not None and slot.active_pid is not None:
-            raise SlotInUse(f"the slot {job.slot} is in use by process {slot.active_pid} of the server")
-        gap = history.find_gap(checkpoint, slot, origin)
-        if gap is not None and not job.accept_gap:
-            raise LostHistory(f"{gap}. {LostHistory.__doc__}")
-        if not origin.publication:
-            raise NotInstalled(f"the publication {job.publication} is missing: run 'manage.py bemi sync'")
-        if checkpoint is not None and gap is None:
-            return checkpoint.lsn
-        if slot is not None and gap is not None:
-            slots.drop(self._server, job.slot)
-            slot = None
-        slot = slot or slots.create(self._server, job.slot)
-        (start_xid,) = self._ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        with self._destination, self._destination.cursor() as cursor:
-            if gap is not None:
-                history.record_gap(cursor, gap, database, self._writer.source, slot.confirmed)
-                logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
-            checkpoints.start(cursor, slot.confirmed, start_xid, origin)
-        return slot.confirmed
+    def _work(self, until_current: bool) -> None:
+        # After a message of its own the stream confirms nothing unasked.
+        target = self._mark()
+        while not self._stopping:
+            if self._sink.is_full or self._source.may_confirm_unasked:
+                self._flush()
+            if time.monotonic() >= self._glance_at:
+                self._glance_at_server()
+            data = self._session.read()
+            if data is not None:
+                self._take(data)
+                continue
+            self._flush()
+            if until_current and target not in self._marks:
+                return
+            self._look_at_idle_slot()
+            if self._source.wait(min(1.0, self._idle), self._session.server):
+                self._glance_at = 0.0
+        self._flush()
 
     def _take(self, data: bytes) -> None:
         try:
@@ -219,41 +196,48 @@ class Worker:
     def _flush(self) -> None:
         if not self._sink.has_pending:
             return
-        self._progress.add(self._sink.flush())
+        # Before the log says that it is complete.
+        self._session.require_publication()
+        written = self._sink.flush()
         self._source.confirm(self._sink.checkpoint)
+        self._progress.add(written)
+        if written:
+            self._quiet_looks = 0
         if self._progress.is_due:
             logger.info("%s", self._progress.line(*self._lag()))
 
-    def _wait(self, seconds: float) -> None:
-        if self._source.wait(seconds, self._server):
-            # Nothing is expected there but the end: a server that shuts down waits for us to leave.
-            self._ask("SELECT 1")
+    def _glance_at_server(self) -> None:
+        """A server that shuts down waits for us to leave: only its other connection tells."""
+        self._glance_at = time.monotonic() + 1.0
+        if self._source.wait(0, self._session.server):
+            self._session.ask("SELECT 1")
 
-    def _watch_idle_slot(self) -> None:
-        """Mark the WAL when much of it was not ours: the mark is confirmed as a change would be."""
+    def _look_at_idle_slot(self) -> None:
+        """Move the checkpoint, and so the slot, past WAL that was not ours.
+
+        Where the log lives in the source the checkpoint is WAL too: only for much of it, and one last time.
+        """
         now = time.monotonic()
-        if self._marks or now - self._marked_at < self._idle_seconds:
+        if now < self._look_at or self._stitcher.begin is not None:
             return
-        self._marked_at = now
-        behind, _ = self._lag()
-        if behind > _IDLE_BYTES:
-            self._mark()
+        self._look_at = now + self._idle
+        position = self._source.position
+        behind = position - self._sink.checkpoint
+        self._session.require_publication()
+        self._quiet_looks += 1
+        if behind > _IDLE_BYTES or behind > 0 and self._quiet_looks == _QUIET_LOOKS:
+            self._sink.end(position, 0, is_notable=True)
+            self._flush()
 
     def _mark(self) -> bytes:
         mark = uuid.uuid4().hex
         # Transactional, so that it is flushed, and so sent, at once.
-        self._ask("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", mark)
+        self._session.ask("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", mark)
         self._marks.add(mark.encode())
         return mark.encode()
 
     def _lag(self) -> tuple[int, float]:
-        lsn, now = self._ask(
+        lsn, now = self._session.ask(
             "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
         )
         return int(lsn) - self._sink.checkpoint, now - EPOCH_SECONDS - self._committed_at / 1e6
-
-    def _ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
-        with self._server.cursor() as cursor:
-            cursor.execute(query, parameters or None)
-            found: tuple[Any, ...] = cursor.fetchone()
-        return found

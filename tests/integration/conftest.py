@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,8 @@ from bemi_django import conf, tracking
 from bemi_django.models import Change
 from bemi_django.wal.job import Job
 from bemi_django.wal.supervisor import Supervisor
+from tests.integration.cluster import Cluster
+from tests.integration.trail import Trail
 
 Drain = Callable[[], list[Change]]
 
@@ -91,3 +94,30 @@ def engine(transactional_db: None) -> Iterator[Any]:
     yield made
     uninstall(made)
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def source_cluster() -> Iterator[Cluster]:
+    """A server that tests may stop."""
+    with closing(Cluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def log_cluster() -> Iterator[Cluster]:
+    """A server that only holds the log: it need not be one that can be recorded."""
+    with closing(Cluster(wal_level="replica")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def trail(source_cluster: Cluster, log_cluster: Cluster, caplog: pytest.LogCaptureFixture) -> Iterator[Trail]:
+    """Source and log on two servers; what the worker says in between never holds a row's value."""
+    caplog.set_level(logging.INFO, "bemi_django")
+    trail = Trail(source_cluster, log_cluster, "bemi_trail")
+    try:
+        trail.run()
+        yield trail
+    finally:
+        trail.drop()
+    assert "row-value" not in caplog.text

@@ -67,6 +67,7 @@ def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
         execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
     worker = Worker(job(SLOT), Progress())
     try:
+        worker.run(until_current=True)
         yield Pipeline(worker)
     finally:
         worker.close()

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from bemi_django.exceptions import BemiError
+from bemi_django.wal.pace import Pace
 from bemi_django.wal.supervisor import Supervisor
 from bemi_django.wal.verification import Verified, verify
 from tests.integration.conftest import Drain, job
@@ -43,7 +44,7 @@ def tool(drain: Drain) -> Iterator[Drain]:
 
 def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     """What verify says while the worker is at work."""
-    supervisor = Supervisor(job("bemi_test"))
+    supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
     worker = threading.Thread(target=supervisor.run)
     worker.start()
     try:
@@ -100,7 +101,7 @@ def test_the_command_reports_and_ends_with_an_error(tool: Drain, settings: Any) 
 
     def run() -> str:
         out = io.StringIO()
-        supervisor = Supervisor(job("bemi_test"))
+        supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
         worker = threading.Thread(target=supervisor.run)
         worker.start()
         try:

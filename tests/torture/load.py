@@ -32,7 +32,7 @@ class Writer(threading.Thread):
             try:
                 with closing(psycopg2.connect(self._url, connect_timeout=5)) as connection:
                     self._write(connection)
-            except psycopg2.OperationalError:
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 # The server is down or has just gone: what was under way is committed or it is not.
                 self._told_to_stop.wait(0.05)
 

@@ -57,7 +57,7 @@ def entries(url: str) -> Iterator[Entry]:
             'SELECT id, "table", operation, before::text, after::text, position FROM changes ORDER BY id'
         )
         for identifier, *rest in cursor:
-            yield Entry(UUID(identifier), *rest)
+            yield Entry(UUID(str(identifier)), *rest)
 
 
 def test_nothing_is_lost_and_nothing_twice(harness: Harness) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.db import DatabaseError, connections
 from bemi_django import conf, grants, tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.wal.job import Job
+from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry
 from bemi_django.wal.supervisor import Supervisor
 from bemi_django.wal.verification import verify
@@ -60,17 +62,23 @@ class Command(BaseCommand):
         try:
             getattr(self, options["subcommand"].replace("-", "_"))(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
-            raise CommandError(str(error).strip()) from error
+            raise CommandError(first_line(error)) from error
 
     def run(self, database: str, options: dict[str, Any]) -> None:
-        with self._log_to_output():
-            if not tracking.has_publication(database):
-                self.sync(database, {"dry_run": False})
-            accept_gap = options["accept_gap"] or conf.accept_gap()
-            supervisor = Supervisor(_job(database)._replace(accept_gap=accept_gap))
-            with _stopped_by_signals(supervisor):
-                written = supervisor.run(until_current=options["until_current"])
+        accept_gap = options["accept_gap"] or conf.accept_gap()
+        job = _job(database)._replace(accept_gap=accept_gap, publish=lambda: self._publish(database))
+        supervisor = Supervisor(job)
+        # In a thread: a signal is heard while the worker waits for a server, too.
+        with self._log_to_output(), _stopped_by_signals(supervisor), ThreadPoolExecutor(1) as thread:
+            written = thread.submit(supervisor.run, until_current=options["until_current"]).result()
         self.stdout.write(f"{written} changes written")
+
+    def _publish(self, database: str) -> None:
+        try:
+            self.sync(database, {"dry_run": False})
+        finally:
+            # That of the worker's thread.
+            connections[database].close()
 
     def sync(self, database: str, options: dict[str, Any]) -> None:
         outcome = tracking.sync(database, dry_run=options["dry_run"], report=self.stdout.write)

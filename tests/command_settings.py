@@ -1,0 +1,21 @@
+"""A project of two databases, of which the environment tells: one is recorded, the other holds the log."""
+
+from __future__ import annotations
+
+import os
+
+from sample_project.database import database_from
+
+SECRET_KEY = "for-tests-only"
+INSTALLED_APPS = ["bemi_django"]
+MIDDLEWARE = ["bemi_django.middleware.BemiMiddleware"]
+DATABASES = {
+    "default": database_from(os.environ),
+    "log": database_from({"DATABASE_URL": os.environ["LOG_URL"]}),
+}
+DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+USE_TZ = True
+
+BEMI_DESTINATION = "log"
+BEMI_SLOT = os.environ["SLOT"]
+BEMI_ACCEPT_GAP = "ACCEPT_GAP" in os.environ

@@ -1,0 +1,91 @@
+"""A PostgreSQL server of the tests' own, which they may stop, crash and fill."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from bemi_django import sql
+from sample_project.postgres_server import ADDRESSES, Server, postgres_server
+
+#: A table whose rows carry a value that must not appear in any line of the log, its publication and capture.
+SETUP = """
+CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, secret text NOT NULL DEFAULT 'row-value');
+CREATE TABLE junk (text text);
+CREATE PUBLICATION bemi FOR TABLE load;
+ALTER TABLE load REPLICA IDENTITY FULL;
+CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON load
+    FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+"""
+
+
+class Cluster:
+    """Its objects are those of a source and those of a destination."""
+
+    def __init__(self, **settings: str) -> None:
+        # Not where pytest keeps files: the user of the server cannot enter there.
+        self.directory = Path(tempfile.mkdtemp(prefix="bemi-cluster-", dir="/var/tmp"))
+        self.directory.chmod(0o711)
+        self._settings = settings
+        self._running = ExitStack()
+        self._server: Server | None = None
+        self.start()
+        for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), SETUP):
+            self.run(script)
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What libpq connects with, without TLS: a proxy reads along."""
+        server = self.server
+        address = {"host": server.host, "port": server.port, "dbname": server.dbname, "sslmode": "disable"}
+        return {**address, "user": server.user, "password": server.password}
+
+    def start(self) -> None:
+        """Start, always on the same port."""
+        with pytest.MonkeyPatch.context() as environment:
+            for name in ADDRESSES:
+                environment.delenv(name, raising=False)
+            port = self._server.port if self._server else None
+            self._server = self._running.enter_context(
+                postgres_server(self.directory, port, settings=self._settings)
+            )
+
+    def stop(self, is_crash: bool = False) -> None:
+        """Stop as ``pg_ctl stop -m fast`` does, or as ``-m immediate``."""
+        if is_crash:
+            pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+            os.kill(pid, signal.SIGQUIT)
+        self._running.close()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def run(self, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
+        """Run on a connection of its own, in autocommit, and return the rows."""
+        connection = psycopg2.connect(**self.parameters)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    def one(self, query: str, parameters: Sequence[object] | None = None) -> Any:
+        ((value,),) = self.run(query, parameters)
+        return value

@@ -1,0 +1,111 @@
+"""A TCP proxy in front of a server, whose connections a test can break."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from select import select
+
+HOST = "127.0.0.1"
+
+
+class Proxy:
+    """Relays ``port`` to ``target``. Connections are of the kind "stream" (replication) or "plain"."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._links: list[_Link] = []
+        self._listener = _listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self.accept()
+
+    def accept(self) -> None:
+        """Let new connections in, from the beginning and after ``refuse()``."""
+        if self._listener.fileno() < 0:
+            self._listener = _listen(self.port)
+        threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
+
+    def refuse(self) -> None:
+        """New connections are refused; those that are there stay."""
+        # Closed alone, accept() would hold it open.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def cut(self, *kinds: str) -> None:
+        """End the connections of these kinds, or all."""
+        for link in self._chosen(kinds):
+            link.cut()
+
+    def stall(self, *kinds: str) -> None:
+        """Nothing passes the connections of these kinds any more, and nobody hears of it."""
+        for link in self._chosen(kinds):
+            link.flowing.clear()
+
+    def resume(self) -> None:
+        for link in self._links:
+            link.flowing.set()
+
+    def close(self) -> None:
+        self.refuse()
+        self.cut()
+        for link in self._links:
+            link.join()
+
+    def _chosen(self, kinds: tuple[str, ...]) -> list[_Link]:
+        return [link for link in self._links if not kinds or link.kind in kinds]
+
+    def _serve(self, listener: socket.socket) -> None:
+        # Until it is closed.
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                try:
+                    server = socket.create_connection((HOST, self._target))
+                except OSError:
+                    client.close()
+                    continue
+                self._links.append(_Link(client, server))
+                self._links[-1].start()
+
+
+class _Link(threading.Thread):
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._ends = {client: server, server: client}
+        self.kind = ""
+        self.flowing = threading.Event()
+        self.flowing.set()
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while self._relay(select(list(self._ends), [], [])[0]):
+                pass
+        for end in self._ends:
+            end.close()
+
+    def cut(self) -> None:
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self.flowing.set()
+
+    def _relay(self, readable: list[socket.socket]) -> bool:
+        self.flowing.wait()
+        for end in readable:
+            data = end.recv(1 << 16)
+            if not self.kind:
+                self.kind = "stream" if b"replication\0" in data else "plain"
+            self._ends[end].sendall(data)
+            if not data:
+                return False
+        return True
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, port))
+    listener.listen()
+    return listener

@@ -1,0 +1,240 @@
+"""What goes wrong between two servers passes, is seen in the worker's output, and not in ``changes``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.integration.cluster import Cluster
+from tests.integration.polling import until
+from tests.integration.proxy import Proxy
+from tests.integration.trail import QUICK, Trail
+
+Warned = Callable[..., int]
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Warned:
+    """How many lines of the worker say that it tries again, for a reason that holds these words."""
+
+    def count(words: str = "") -> int:
+        return sum("trying again in" in line and words in line for line in caplog.messages)
+
+    return count
+
+
+@pytest.fixture
+def source_proxy(trail: Trail) -> Iterator[Proxy]:
+    with closing(Proxy(trail.source.server.port)) as proxy:
+        trail.job.source["port"] = proxy.port
+        yield proxy
+
+
+@pytest.fixture
+def log_proxy(trail: Trail) -> Iterator[Proxy]:
+    with closing(Proxy(trail.log.server.port)) as proxy:
+        trail.job.destination["port"] = proxy.port
+        yield proxy
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize("where", ["stream", "catalog", "log"])
+def test_a_connection_that_breaks_is_made_again(
+    where: str, is_busy: bool, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+) -> None:
+    with trail.worker():
+        trail.write()
+        trail.catch_up()
+        with trail.load() if is_busy else nullcontext():
+            if where == "log":
+                log_proxy.cut()
+            else:
+                source_proxy.cut("stream" if where == "stream" else "plain")
+            trail.write(0 if is_busy else 1)
+            until(warned)
+        trail.catch_up()
+
+
+@pytest.mark.parametrize("where", ["source", "log"])
+def test_a_server_that_refuses_connections_is_asked_until_it_does_not(
+    where: str, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+) -> None:
+    proxy = source_proxy if where == "source" else log_proxy
+    with trail.worker():
+        trail.write()
+        trail.catch_up()
+        with trail.load():
+            proxy.refuse()
+            proxy.cut()
+            until(lambda: warned("Connection refused") >= 3)
+            proxy.accept()
+        trail.catch_up()
+
+
+def test_a_stream_that_says_nothing_is_given_up_by_both_sides(
+    trail: Trail, source_proxy: Proxy, warned: Warned
+) -> None:
+    with trail.worker(QUICK._replace(silence=1.0)):
+        trail.write()
+        trail.catch_up()
+        with trail.load():
+            source_proxy.stall("stream")
+            until(lambda: warned("the server of the stream does not answer"))
+        trail.catch_up()
+
+
+@pytest.mark.parametrize("where", ["catalog", "log"])
+def test_a_connection_that_hangs_loses_nothing_whatever_becomes_of_it(
+    where: str, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+) -> None:
+    proxy = source_proxy if where == "catalog" else log_proxy
+    with trail.worker():
+        trail.write()
+        trail.catch_up()
+        for end in (proxy.resume, proxy.cut):
+            proxy.stall("plain")
+            trail.write(2)
+            end()
+            trail.catch_up()
+    assert warned()
+
+
+@pytest.mark.parametrize("is_crash", [False, True], ids=["fast", "immediate"])
+@pytest.mark.parametrize("where", ["source", "log"])
+def test_a_server_may_restart_under_load(where: str, is_crash: bool, trail: Trail, warned: Warned) -> None:
+    cluster: Cluster = getattr(trail, where)
+    with trail.worker(), trail.load():
+        until(trail.logged)
+        cluster.stop(is_crash)
+        until(warned)
+        cluster.start()
+        before = until(trail.logged)[-1]
+        until(lambda: trail.logged()[-1] > before)
+    trail.run()
+    trail.check()
+
+
+def test_a_log_that_is_down_for_long_is_asked_less_and_less_often(
+    trail: Trail, caplog: pytest.LogCaptureFixture, warned: Warned
+) -> None:
+    with trail.worker(QUICK._replace(first_pause=0.1, longest_pause=0.4)):
+        trail.log.stop()
+        trail.write(10)
+        until(lambda: warned() >= 4)
+        trail.log.start()
+        trail.catch_up()
+    pauses = [line.rsplit(" in ", 1)[1] for line in caplog.messages if "trying again" in line]
+    assert pauses[:4] == ["0.1 s", "0.2 s", "0.4 s", "0.4 s"]
+
+
+def test_a_session_that_wrote_something_was_a_good_one(
+    trail: Trail, caplog: pytest.LogCaptureFixture, warned: Warned
+) -> None:
+    with trail.worker(QUICK._replace(longest_pause=60)):
+        for number in range(5):
+            trail.write()
+            trail.catch_up()
+            trail.source.run("SELECT pg_terminate_backend(%s, 10000)", [trail.wait_until_read()])
+            until(lambda: warned() > number)  # noqa: B023
+    assert all("in 0.1 s" in line for line in caplog.messages if "trying again" in line)
+
+
+@contextmanager
+def a_trigger_that_says_so(log: Cluster) -> Iterator[Callable[[], object]]:
+    log.run(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$; "
+        "CREATE TRIGGER full_disk BEFORE INSERT ON changes FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    yield lambda: log.run("DROP FUNCTION full_disk CASCADE")
+
+
+@contextmanager
+def a_small_file_system(log: Cluster) -> Iterator[Callable[[], object]]:
+    """The partitions of ``changes`` are made anew in a tablespace of 1 MB."""
+    disk, owner = log.directory / "disk", (log.directory / "data").stat().st_uid
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size=1m,uid={owner},mode=700", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        disk.rmdir()
+        pytest.skip("only root mounts a file system, and not everywhere")
+    partitions = "SELECT relid::text FROM pg_partition_tree('changes') WHERE isleaf AND relid::text ~ '_\\d'"
+    drop = [f"DROP TABLE {name}" for (name,) in log.run(partitions)]
+    try:
+        log.run(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        log.run("ALTER DATABASE postgres SET default_tablespace = small; " + "; ".join(drop))
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        log.run("ALTER DATABASE postgres RESET default_tablespace; " + "; ".join(drop))
+        log.run("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        disk.rmdir()
+
+
+@pytest.mark.parametrize("full_disk", [a_small_file_system, a_trigger_that_says_so])
+def test_a_full_disk_is_waited_for(full_disk: Any, trail: Trail, warned: Warned) -> None:
+    with full_disk(trail.log) as make_room, trail.worker():
+        trail.source.run(
+            "INSERT INTO load SELECT n, n, text FROM generate_series(1, 100) n, (SELECT string_agg("
+            "md5(i::text), '') || 'row-value' AS text FROM generate_series(1, 1000) i) random"
+        )
+        until(lambda: warned("No space left on device") >= 2)
+        assert trail.logged() == []
+        make_room()
+        trail.catch_up()
+
+
+@contextmanager
+def transaction(cluster: Cluster) -> Iterator[Any]:
+    """The cursor of an open transaction, which is rolled back."""
+    with closing(psycopg2.connect(**cluster.parameters)) as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@pytest.mark.parametrize("what", ["statement", "lock"])
+def test_a_timeout_in_the_log_is_no_end(what: str, trail: Trail, warned: Warned) -> None:
+    if what == "statement":
+        trail.job.destination["options"] = "-c statement_timeout=200"
+    with trail.worker(QUICK._replace(lock=10 if what == "statement" else 0.2)):
+        with transaction(trail.log) as cursor:
+            cursor.execute("LOCK TABLE changes IN SHARE MODE")
+            trail.write(2)
+            until(lambda: warned(f"canceling statement due to {what} timeout") >= 2)
+        trail.catch_up()
+
+
+def test_a_deadlock_in_the_log_is_no_end(trail: Trail, warned: Warned) -> None:
+    trail.job.destination["options"] = "-c deadlock_timeout=500"
+    with trail.worker(QUICK._replace(lock=10)):
+        with transaction(trail.log) as cursor:
+            cursor.execute("SET deadlock_timeout = 60000")
+            cursor.execute("SELECT FROM _bemi_checkpoint FOR UPDATE")
+            trail.write(2)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            until(lambda: trail.log.one(waiting))
+            cursor.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
+            until(lambda: warned("deadlock detected"))
+        trail.catch_up()
+
+
+@pytest.mark.parametrize("state", ["idle", "under load", "in a large transaction"])
+def test_a_fast_shutdown_of_the_source_is_not_held_up(state: str, trail: Trail) -> None:
+    with trail.worker():
+        if state == "in a large transaction":
+            trail.source.run("INSERT INTO load SELECT n, n FROM generate_series(1, 30000) n")
+        with trail.load() if state == "under load" else nullcontext():
+            trail.wait_until_read()
+            began = time.monotonic()
+            trail.source.stop()
+            took = time.monotonic() - began
+        trail.source.start()
+        trail.write()
+        trail.catch_up()
+    assert took < 5

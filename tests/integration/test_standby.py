@@ -1,0 +1,73 @@
+"""One worker at a time: another one waits, takes over, and is never written over by the first."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import closing
+
+import pytest
+
+from tests.integration.polling import until
+from tests.integration.proxy import Proxy
+from tests.integration.trail import Trail
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_a_standby_takes_over_within_seconds(number: signal.Signals, trail: Trail) -> None:
+    with trail.command() as first, trail.load():
+        first.says("reading the slot")
+        until(trail.logged)
+        with trail.command() as second:
+            second.says("standing by: the slot bemi_trail is in use by process")
+            first.send(number)
+            began = time.monotonic()
+            second.says("reading the slot")
+            assert time.monotonic() - began < 5
+            before = trail.logged()[-1]
+            until(lambda: trail.logged()[-1] > before)
+            assert second.out.count("standing by") == 1
+    trail.run()
+    trail.check()
+
+
+def test_a_worker_that_stood_still_stands_by_when_it_goes_on(trail: Trail) -> None:
+    with trail.command() as first:
+        first.says("reading the slot")
+        trail.write()
+        until(trail.logged)
+        first.send(signal.SIGSTOP)
+        trail.write(10)
+        with trail.command() as second:
+            second.says("standing by")
+            trail.source.run("SELECT pg_terminate_backend(%s, 10000)", [trail.wait_until_read()])
+            second.says("reading the slot")
+            until(lambda: len(trail.logged()) == 11)
+            first.send(signal.SIGCONT)
+            first.says("standing by")
+            trail.write()
+            trail.catch_up()
+
+
+def test_what_another_worker_has_written_is_not_written_again(
+    trail: Trail, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Proxy(trail.source.server.port)) as proxy:
+        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
+        with trail.worker(job=job):
+            trail.write()
+            trail.catch_up()
+            # It reads on, and waits for an answer before it writes.
+            proxy.stall("plain")
+            process = trail.wait_until_read()
+            trail.write(10)
+            end = trail.source.one("SELECT pg_current_wal_lsn()::text")
+            sent = "SELECT sent_lsn >= %s::pg_lsn FROM pg_stat_replication WHERE pid = %s"
+            until(lambda: trail.source.one(sent, [end, process]))
+            trail.source.run("SELECT pg_terminate_backend(%s, 10000)", [process])
+            with trail.worker():
+                trail.catch_up()
+                proxy.resume()
+                until(lambda: "Another worker has written" in caplog.text)
+                until(lambda: "standing by" in caplog.text)
+    trail.check()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sample_project.settings import *  # noqa: F403
-from sample_project.settings import DATABASES
+from sample_project.settings import DATABASES, INSTALLED_APPS
 
+INSTALLED_APPS += ["django.contrib.postgres", "tests.shapes"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}

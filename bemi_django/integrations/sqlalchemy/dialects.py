@@ -1,0 +1,105 @@
+"""SQLAlchemy's dialects for a connection that Django sets up and whose transactions Django ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import connections
+from sqlalchemy import exc, util
+from sqlalchemy.dialects.postgresql import HSTORE, JSONB
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from bemi_django.integrations.sqlalchemy.transaction import Joined
+
+_JOINED = "bemi_joined"
+
+
+class _Jsonb(JSONB):
+    # Django asks its drivers for the text of a jsonb.
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        return lambda value: json.loads(value) if isinstance(value, str) else value
+
+
+class _Hstore(HSTORE):
+    # Django has the driver read it when django.contrib.postgres is installed.
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        parse = HSTORE.result_processor(self, dialect, coltype)
+        return lambda value: parse(value) if isinstance(value, str) else value
+
+
+def joined(connection: Any) -> Joined | None:
+    """What the session that holds a connection of SQLAlchemy's has joined."""
+    found: Joined | None = connection.info.get(_JOINED)
+    return found
+
+
+def _take(dbapi_connection: Any) -> Joined | None:
+    try:
+        found: Joined | None = dbapi_connection.info.pop(_JOINED, None)
+    except NotImplementedError:
+        # SQLAlchemy's first look at the server is no transaction.
+        return None
+    return found
+
+
+class _OnDjango:
+    """Transactions as Django has them, and nothing that changes its connection."""
+
+    _types = {JSONB: _Jsonb, HSTORE: _Hstore}
+    alias: str
+
+    def on_connect(self) -> None:
+        return None
+
+    def set_isolation_level(self, dbapi_connection: Any, level: str) -> None:
+        raise exc.ArgumentError("the connection is Django's: set isolation_level in its OPTIONS")
+
+    def reset_isolation_level(self, dbapi_connection: Any) -> None:
+        pass
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        dbapi_connection.info[_JOINED] = Joined(connections[self.alias])
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        if ending := _take(dbapi_connection):
+            ending.commit()
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        if ending := _take(dbapi_connection):
+            ending.rollback()
+
+    def do_rollback_to_savepoint(self, connection: Any, name: str) -> None:
+        # Django would refuse the statement as long as the transaction is broken.
+        if found := joined(connection):
+            found.mended()
+        super().do_rollback_to_savepoint(connection, name)  # type: ignore[misc]
+
+    def do_close(self, dbapi_connection: Any) -> None:
+        pass
+
+    def do_terminate(self, dbapi_connection: Any) -> None:
+        pass
+
+
+class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
+    """Psycopg 3, connected by Django."""
+
+    supports_statement_cache = True
+    colspecs = util.update_copy(PGDialect_psycopg.colspecs, _OnDjango._types)
+
+    def __init__(self, alias: str, **options: Any) -> None:
+        super().__init__(use_native_hstore=False, **options)
+        self.alias = alias
+
+
+class DjangoPsycopg2(_OnDjango, PGDialect_psycopg2):
+    """Psycopg 2, connected by Django."""
+
+    supports_statement_cache = True
+    colspecs = util.update_copy(PGDialect_psycopg2.colspecs, _OnDjango._types)
+
+    def __init__(self, alias: str, **options: Any) -> None:
+        super().__init__(use_native_hstore=False, **options)
+        self.alias = alias

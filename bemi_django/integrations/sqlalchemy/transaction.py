@@ -96,9 +96,9 @@ class Joined:
 
     def _rollback_to_savepoint(self) -> None:
         connection, inner = self._connection, self._inner_savepoints
+        connection.needs_rollback = False
         connection.savepoint_rollback(self._savepoint)
         connection.savepoint_commit(self._savepoint)
-        connection.needs_rollback = False
         for savepoint in filter(None, inner):
             # Blocks that Django opened meanwhile go on, with nothing in them.
             connection._savepoint(savepoint)

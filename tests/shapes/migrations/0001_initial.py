@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
                     models.OneToOneField(
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
+                        db_constraint=False,
                         related_name="elsewhere",
                         to="shapes.odd",
                     ),

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from django.db import connections
-from sqlalchemy import exc, util
+from sqlalchemy import exc
 from sqlalchemy.dialects.postgresql import HSTORE, JSONB
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from bemi_django.integrations.sqlalchemy.transaction import Joined
@@ -16,17 +16,21 @@ from bemi_django.integrations.sqlalchemy.transaction import Joined
 _JOINED = "bemi_joined"
 
 
-class _Jsonb(JSONB):
-    # Django asks its drivers for the text of a jsonb.
-    def result_processor(self, dialect: Any, coltype: Any) -> Any:
-        return lambda value: json.loads(value) if isinstance(value, str) else value
+def _types(theirs: dict[Any, Any]) -> dict[Any, Any]:
+    """A dialect's types, for what Django has its drivers read in its own way."""
 
+    class Jsonb(theirs[JSONB]):  # type: ignore[misc]
+        # As text, always.
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:
+            return lambda value: json.loads(value) if isinstance(value, str) else value
 
-class _Hstore(HSTORE):
-    # Django has the driver read it when django.contrib.postgres is installed.
-    def result_processor(self, dialect: Any, coltype: Any) -> Any:
-        parse = HSTORE.result_processor(self, dialect, coltype)
-        return lambda value: parse(value) if isinstance(value, str) else value
+    class Hstore(theirs[HSTORE]):  # type: ignore[misc]
+        # As a dictionary, when django.contrib.postgres is installed.
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:
+            parse = HSTORE.result_processor(self, dialect, coltype)
+            return lambda value: parse(value) if isinstance(value, str) else value
+
+    return {**theirs, JSONB: Jsonb, HSTORE: Hstore}
 
 
 def joined(connection: Any) -> Joined | None:
@@ -47,7 +51,6 @@ def _take(dbapi_connection: Any) -> Joined | None:
 class _OnDjango:
     """Transactions as Django has them, and nothing that changes its connection."""
 
-    _types = {JSONB: _Jsonb, HSTORE: _Hstore}
     alias: str
 
     def on_connect(self) -> None:
@@ -83,11 +86,20 @@ class _OnDjango:
         pass
 
 
+class _BoundByServer(PGExecutionContext_psycopg):
+    # Django's cursors bind in the client, and -32768::SMALLINT is out of range: it means -(32768::SMALLINT).
+    def create_default_cursor(self) -> Any:
+        import psycopg
+
+        return psycopg.Cursor(self._dbapi_connection.driver_connection)
+
+
 class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
     """Psycopg 3, connected by Django."""
 
     supports_statement_cache = True
-    colspecs = util.update_copy(PGDialect_psycopg.colspecs, _OnDjango._types)
+    execution_ctx_cls = _BoundByServer
+    colspecs = _types(PGDialect_psycopg.colspecs)
 
     def __init__(self, alias: str, **options: Any) -> None:
         super().__init__(use_native_hstore=False, **options)
@@ -98,7 +110,7 @@ class DjangoPsycopg2(_OnDjango, PGDialect_psycopg2):
     """Psycopg 2, connected by Django."""
 
     supports_statement_cache = True
-    colspecs = util.update_copy(PGDialect_psycopg2.colspecs, _OnDjango._types)
+    colspecs = _types(PGDialect_psycopg2.colspecs)
 
     def __init__(self, alias: str, **options: Any) -> None:
         super().__init__(use_native_hstore=False, **options)

@@ -236,7 +236,9 @@ def test_a_block_that_is_broken_refuses_the_session(db: None) -> None:
 
 def test_what_the_database_refuses_at_commit_is_sqlalchemys_error(transactional_db: None) -> None:
     with bridge.get_session() as session:
-        session.add(bridge.mapped(Odd)(percent=1, metadata="", parent_id="00000000-0000-0000-0000-000000000000"))
+        session.add(
+            bridge.mapped(Odd)(percent=1, metadata="", parent_id="00000000-0000-0000-0000-000000000000")
+        )
         with pytest.raises(sqlalchemy.exc.IntegrityError):
             session.commit()
         session.rollback()

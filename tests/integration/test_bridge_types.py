@@ -127,7 +127,11 @@ def test_types_have_djangos_names() -> None:
         assert ours is not None
         spelled = ours.compile(dialect=dialect).lower()
         theirs = field.db_type(connection)
-        same = {"float": "double precision", "time without time zone": "time", "varchar(9)[][]": "varchar(9)[2][]"}
+        same = {
+            "float": "double precision",
+            "time without time zone": "time",
+            "varchar(9)[][]": "varchar(9)[2][]",
+        }
         assert same.get(spelled, spelled) == theirs.replace(" identity", "")
 
 

@@ -97,6 +97,9 @@ class _BoundByServer(PGExecutionContext_psycopg):
 class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
     """Psycopg 3, connected by Django."""
 
+    # Not psycopg's own name: the hook puts comments here, which end with their statement. A setting of
+    # Django's transaction would outlive the session.
+    driver = "django_psycopg"
     supports_statement_cache = True
     execution_ctx_cls = _BoundByServer
     colspecs = _types(PGDialect_psycopg.colspecs)
@@ -109,6 +112,7 @@ class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
 class DjangoPsycopg2(_OnDjango, PGDialect_psycopg2):
     """Psycopg 2, connected by Django."""
 
+    driver = "django_psycopg2"
     supports_statement_cache = True
     colspecs = _types(PGDialect_psycopg2.colspecs)
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
+from importlib import metadata
 from typing import Any
 
+import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.db import connection
 
@@ -43,6 +47,31 @@ def test_a_destination_without_a_router_is_said(settings: Any) -> None:
     assert "bemi.E003" in ids()
     settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
     assert "bemi.E003" not in ids()
+
+
+@pytest.mark.parametrize(
+    ("version", "has_psycopg3", "said"),
+    [
+        ("1.4.54", False, []),
+        ("2.1.0", False, ["cannot query with SQLAlchemy 2"]),
+        ("1.4.54", True, ["Django uses psycopg 3"]),
+        ("2.0.1", True, ["cannot query with SQLAlchemy 2", "Django uses psycopg 3"]),
+    ],
+)
+def test_an_aldjemy_that_cannot_work_is_said(
+    monkeypatch: pytest.MonkeyPatch, version: str, has_psycopg3: bool, said: list[str]
+) -> None:
+    is_installed, find_spec = apps.is_installed, importlib.util.find_spec
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == "aldjemy" or is_installed(name))
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: has_psycopg3 or None if name == "psycopg" else find_spec(name),
+    )
+    found = [message for message in checks.check_settings() if message.id == "bemi.W007"]
+    assert [words for message, words in zip(found, said, strict=True) if words in message.msg] == said
+    assert all("bemi_django.integrations.sqlalchemy" in (message.hint or "") for message in found)
 
 
 def test_every_id_is_listed_once() -> None:

@@ -14,13 +14,13 @@ from django.utils import timezone
 
 
 class Colour(models.TextChoices):
-    RED = "r"
-    GREEN = "g"
+    RED = "r", "Red"
+    GREEN = "g", "Green"
 
 
 class Size(models.IntegerChoices):
-    SMALL = 1
-    LARGE = 2
+    SMALL = 1, "Small"
+    LARGE = 2, "Large"
 
 
 class PointField(models.Field):  # type: ignore[type-arg]
@@ -185,7 +185,7 @@ if django.VERSION >= (5, 0):
         """Columns that the database fills in."""
 
         side = models.IntegerField()
-        area = models.GeneratedField(  # type: ignore[misc]
+        area = models.GeneratedField(
             expression=models.F("side") * models.F("side"),
             output_field=models.BigIntegerField(),
             db_persist=True,

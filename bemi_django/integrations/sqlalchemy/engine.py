@@ -18,7 +18,6 @@ from bemi_django.hooks.sqlalchemy_engine import install
 _OF_DJANGO = ("context", "cursor_factory")
 
 
-@cache
 def get_engine(using: str = "default") -> Engine:
     """Return the engine for a database of ``DATABASES``, always the same: a pool apart from Django's.
 
@@ -26,15 +25,20 @@ def get_engine(using: str = "default") -> Engine:
     needs is taken from ``OPTIONS["pool"]``, ``CONN_MAX_AGE`` and ``CONN_HEALTH_CHECKS``, and what
     ``BEMI_ENGINE_OPTIONS`` says of the alias goes to ``create_engine()``.
     """
-    connection: Any = connections[using]
+    return _engine(using)
+
+
+@cache
+def _engine(alias: str) -> Engine:
+    connection: Any = connections[alias]
     if connection.vendor != "postgresql":
-        raise ImproperlyConfigured(f"{using!r} is not a PostgreSQL")
+        raise ImproperlyConfigured(f"{alias!r} is not a PostgreSQL")
     given = connection.get_connection_params()
     arguments = {name: value for name, value in given.items() if name not in _OF_DJANGO}
     engine = create_engine(
         # Without a driver's name, this is psycopg 2 on SQLAlchemy 2.0 and psycopg 3 on 2.1.
         "postgresql+psycopg://" if is_psycopg3 else "postgresql+psycopg2://",
-        **{"connect_args": arguments, **_options(connection), **conf.engine_options(using)},
+        **{"connect_args": arguments, **_options(connection), **conf.engine_options(alias)},
     )
     install(engine)
     event.listen(engine, "connect", lambda opened, record: _configure(connection, opened))

@@ -1,4 +1,4 @@
-"""The hook with every driver and every way to write; the context is a comment or a setting, as fits the driver."""
+"""The hook with every driver and every way to write: a comment or a setting, as fits the driver."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def procedure(opened: Any) -> None:
 def add_tag(transactional_db: None) -> Iterator[None]:
     with django_connection.cursor() as cursor:
         cursor.execute(
-            "CREATE PROCEDURE add_tag(given varchar) LANGUAGE sql AS $$ INSERT INTO tag (name) VALUES (given) $$"
+            "CREATE PROCEDURE add_tag(given varchar) LANGUAGE sql "
+            "AS $$ INSERT INTO tag (name) VALUES (given) $$"
         )
     yield
     with django_connection.cursor() as cursor:
@@ -180,9 +181,9 @@ def test_every_way_to_write_carries_the_context(
 def test_the_context_may_change_within_a_transaction(drain: Drain, engine: Engine) -> None:
     def work(opened: Any) -> None:
         insert(opened, "nobody")
-        for user in (7, 7, 8):
+        for name, user in (("a", 7), ("b", 7), ("c", 8)):
             with bound_context(user_id=user):
-                insert(opened, f"{user}-{opened.execute(text('SELECT count(*) FROM tag')).scalar()}")
+                insert(opened, name)
         insert(opened, "nobody again")
 
     engine.run(work)

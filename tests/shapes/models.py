@@ -18,7 +18,7 @@ class Colour(models.TextChoices):
     GREEN = "g", "Green"
 
 
-class Size(models.IntegerChoices):
+class Size(models.IntegerChoices):  # type: ignore[metaclass]
     SMALL = 1, "Small"
     LARGE = 2, "Large"
 
@@ -66,7 +66,7 @@ class Everything(models.Model):
     data = models.JSONField(null=True)
     coded = models.JSONField(null=True, encoder=DjangoJSONEncoder)
     colour = models.CharField(max_length=1, choices=Colour.choices, null=True)
-    size = models.IntegerField(choices=Size.choices, null=True)
+    size = models.IntegerField(choices=Size.choices, null=True)  # type: ignore[attr-defined]
     numbers = postgres.ArrayField(models.IntegerField(), null=True)
     grid = postgres.ArrayField(postgres.ArrayField(models.CharField(max_length=9), size=2), null=True)
     keys = postgres.ArrayField(models.UUIDField(), null=True)

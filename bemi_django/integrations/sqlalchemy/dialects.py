@@ -19,12 +19,15 @@ _JOINED = "bemi_joined"
 def _types(theirs: dict[Any, Any]) -> dict[Any, Any]:
     """A dialect's types, for what Django has its drivers read in its own way."""
 
-    class Jsonb(theirs[JSONB]):  # type: ignore[misc]
+    jsonb: Any = theirs[JSONB]
+    hstore: Any = theirs[HSTORE]
+
+    class Jsonb(jsonb):  # type: ignore[misc]
         # As text, always.
         def result_processor(self, dialect: Any, coltype: Any) -> Any:
             return lambda value: json.loads(value) if isinstance(value, str) else value
 
-    class Hstore(theirs[HSTORE]):  # type: ignore[misc]
+    class Hstore(hstore):  # type: ignore[misc]
         # As a dictionary, when django.contrib.postgres is installed.
         def result_processor(self, dialect: Any, coltype: Any) -> Any:
             parse = HSTORE.result_processor(self, dialect, coltype)
@@ -91,7 +94,8 @@ class _BoundByServer(PGExecutionContext_psycopg):
     def create_default_cursor(self) -> Any:
         import psycopg
 
-        return psycopg.Cursor(self._dbapi_connection.driver_connection)
+        opened: Any = self._dbapi_connection.driver_connection
+        return psycopg.Cursor(opened)
 
 
 class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
@@ -105,7 +109,7 @@ class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
     colspecs = _types(PGDialect_psycopg.colspecs)
 
     def __init__(self, alias: str, **options: Any) -> None:
-        super().__init__(use_native_hstore=False, **options)
+        super().__init__(use_native_hstore=False, **options)  # type: ignore[no-untyped-call]
         self.alias = alias
 
 
@@ -117,5 +121,5 @@ class DjangoPsycopg2(_OnDjango, PGDialect_psycopg2):
     colspecs = _types(PGDialect_psycopg2.colspecs)
 
     def __init__(self, alias: str, **options: Any) -> None:
-        super().__init__(use_native_hstore=False, **options)
+        super().__init__(use_native_hstore=False, **options)  # type: ignore[no-untyped-call]
         self.alias = alias

@@ -36,7 +36,8 @@ class Tables:
 
     def column(self, field: Any) -> Column[Any]:
         """The column of a field, in the table of the model that defines it."""
-        return self[field.model].c[field.attname]
+        found: Column[Any] = self[field.model].c[field.attname]
+        return found
 
     def _table(self, model: ModelClass, metadata: MetaData) -> Table:
         options = model._meta
@@ -64,7 +65,8 @@ class Tables:
 
     def _refer(self, model: ModelClass) -> None:
         # Writes are sorted by these.
-        for field in model._meta.local_concrete_fields:
+        fields: list[Any] = list(model._meta.local_concrete_fields)
+        for field in fields:
             if field.remote_field and field.remote_field.model in self:
                 target = self.column(field.target_field)
                 self[model].append_constraint(ForeignKeyConstraint([field.attname], [target]))

@@ -20,12 +20,12 @@ def test_the_sample_project_has_nothing_to_complain_of(transactional_db: None) -
     assert {found for found in ids(databases=["default"]) if found and found.startswith("bemi")} == set()
 
 
-def test_a_missing_middleware_is_said(settings: Any) -> None:
+def test_a_missing_middleware_is_said(settings: Any, db: None) -> None:
     settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
     assert "bemi.W001" in ids()
 
 
-def test_a_context_function_that_cannot_be_imported_is_said(settings: Any) -> None:
+def test_a_context_function_that_cannot_be_imported_is_said(settings: Any, db: None) -> None:
     settings.BEMI_CONTEXT_FUNCTION = "no.such.function"
     assert "bemi.E001" in ids()
 
@@ -42,7 +42,7 @@ def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     assert not {"bemi.W002", "bemi.W003", "bemi.W004"} & ids(databases=["default"])
 
 
-def test_a_destination_without_a_router_is_said(settings: Any) -> None:
+def test_a_destination_without_a_router_is_said(settings: Any, db: None) -> None:
     settings.BEMI_DESTINATION = "elsewhere"
     assert "bemi.E003" in ids()
     settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -16,13 +17,14 @@ from sample_project.todos.models import Tag
 from tests.integration.conftest import Drain
 
 sqlalchemy: Any = pytest.importorskip("sqlalchemy", minversion="1.4", reason="SQLAlchemy is an optional part")
-asyncio_part: Any = pytest.importorskip("sqlalchemy.ext.asyncio")
+asyncio_part: Any = importlib.import_module("sqlalchemy.ext.asyncio")
 hook: Any = pytest.importorskip("bemi_django.hooks.sqlalchemy_engine")
 
 text = sqlalchemy.text
 SQLALCHEMY_2 = not sqlalchemy.__version__.startswith("1.")
 PSYCOPG = SQLALCHEMY_2 and importlib.util.find_spec("psycopg") is not None
-DRIVERS = ["psycopg2", "asyncpg"] + ["psycopg", "psycopg async"] * PSYCOPG
+ASYNC = importlib.util.find_spec("greenlet") is not None
+DRIVERS = ["psycopg2"] + ["asyncpg"] * ASYNC + ["psycopg", "psycopg async"] * PSYCOPG
 # Those that prepare get the context by a setting.
 BY_SETTING = {"asyncpg", "psycopg", "psycopg async"}
 
@@ -278,7 +280,7 @@ async def _tasks(engine: Any) -> None:
     await asyncio.gather(*map(write, range(5)))
 
 
-@pytest.mark.parametrize("driver", ["asyncpg"] + ["psycopg"] * PSYCOPG)
+@pytest.mark.parametrize("driver", ["asyncpg"] * ASYNC + ["psycopg"] * PSYCOPG)
 def test_tasks_at_once_keep_their_contexts_apart(drain: Drain, driver: str) -> None:
     async def run(work: Callable[[Any], Awaitable[None]]) -> None:
         engine = asyncio_part.create_async_engine(Engine(driver)._url(), pool_size=5)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection, connections, transaction
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django.db.transaction import TransactionManagementError
 
 from bemi_django import bound_context
@@ -121,13 +122,29 @@ def test_a_block_that_ends_takes_what_the_session_flushed(either: None) -> None:
     assert names() == ["flushed", "later"]
 
 
-def test_a_session_that_nobody_closed_leaves_nothing_open(either: None) -> None:
+def lose_a_session(caplog: pytest.LogCaptureFixture) -> None:
     session = bridge.get_session()
-    session.add(new_tag("never"))
+    session.add(new_tag("flushed"))
     session.flush()
     del session
     gc.collect()
-    assert names() == []
+    assert "a session was not closed" in caplog.text
+
+
+def test_a_lost_session_leaves_no_transaction_open(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    lose_a_session(caplog)
+    assert names() == [] and connection.get_autocommit()
+
+
+def test_a_lost_session_does_not_take_along_what_django_wrote(
+    either: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with transaction.atomic():
+        Tag.objects.create(name="by Django")
+        lose_a_session(caplog)
+    assert names() == ["by Django", "flushed"]
 
 
 def test_a_block_in_a_session_is_a_part_of_it(either: None) -> None:
@@ -330,6 +347,41 @@ def test_django_reads_its_types_as_before(db: None) -> None:
     with bridge.get_session() as session:
         session.scalars(select(bridge.mapped(Everything))).all()
     assert Everything.objects.values_list("data", "pairs", "address", "moment").get() == before
+
+
+OPTIONS: list[Any] = [pytest.param({}, id="plain")]
+if is_psycopg3:
+    OPTIONS += [
+        pytest.param({"server_side_binding": True, "prepare_threshold": 0}, id="prepared"),
+        pytest.param({"pool": {"min_size": 1, "max_size": 2}}, id="pool"),
+    ]
+
+
+@pytest.fixture(params=OPTIONS)
+def otherwise(drain: Drain, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Django connects with other OPTIONS."""
+    opened: Any = connections["default"]
+    before = opened.settings_dict["OPTIONS"]
+    opened.close()
+    opened.settings_dict["OPTIONS"] = request.param
+    yield
+    opened.close()
+    if "pool" in request.param:
+        opened.close_pool()
+    opened.settings_dict["OPTIONS"] = before
+
+
+def test_sessions_work_however_django_connects(drain: Drain, otherwise: None) -> None:
+    with bound_context(user_id=7):
+        for name in ("one", "two"):
+            with bridge.get_session() as session:
+                session.add(new_tag(name))
+                session.commit()
+            Tag.objects.create(name=f"{name} by Django")
+            connection.close()
+    assert names() == ["one", "one by Django", "two", "two by Django"]
+    changes = [change for change in drain() if change.table == "tag"]
+    assert len(changes) == 4 and {change.context["user_id"] for change in changes} == {7}
 
 
 def test_every_write_carries_the_context_once(drain: Drain) -> None:

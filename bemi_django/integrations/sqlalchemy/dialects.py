@@ -51,6 +51,12 @@ def _take(dbapi_connection: Any) -> Joined | None:
     return found
 
 
+def abandon(dbapi_connection: Any, record: Any, state: Any) -> None:
+    """End what a connection, on its way back, has still joined: whoever ends a session ends that before."""
+    if found := record.info.pop(_JOINED, None):
+        found.abandon()
+
+
 class _OnDjango:
     """Transactions as Django has them, and nothing that changes its connection."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from bemi_django.hooks.sqlalchemy_engine import install
-from bemi_django.integrations.sqlalchemy.dialects import joined
+from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
 
 
 def get_session(using: str = "default", **options: Any) -> Session:
@@ -35,11 +35,16 @@ def _engine(alias: str) -> Engine:
         "DjangoPsycopg" if is_psycopg3 else "DjangoPsycopg2",
     )
     engine = create_engine(
-        f"postgresql+django_{name}://", alias=alias, poolclass=NullPool, creator=lambda: _driver(alias)
+        f"postgresql+django_{name}://",
+        alias=alias,
+        poolclass=NullPool,
+        pool_reset_on_return=None,
+        creator=lambda: _driver(alias),
     )
     install(engine)
     event.listen(engine, "before_cursor_execute", _before_execute)
     event.listen(engine, "handle_error", _on_error)
+    event.listen(engine, "reset", abandon)
     return engine
 
 

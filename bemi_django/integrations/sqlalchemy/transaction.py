@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.db import Error, transaction
+
+logger = logging.getLogger(__name__)
 
 
 class Joined:
@@ -76,6 +79,15 @@ class Joined:
             self._leave()
         else:
             self._rollback_to_savepoint()
+
+    def abandon(self) -> None:
+        """The session was lost without a word, and its connection found by the garbage collector."""
+        if self.has_ended:
+            return
+        logger.warning("a session was not closed: use it in a with statement")
+        # What is in a block of Django's stays: the block would lose more than the session wrote.
+        if self._own:
+            self.rollback()
 
     @property
     def _inner_savepoints(self) -> list[str | None]:

@@ -4,6 +4,7 @@ bemi.E001  BEMI_CONTEXT_FUNCTION cannot be imported
 bemi.E002  psycopg2 is not installed
 bemi.E003  changes live in another database and no router says so
 bemi.W001  the middleware is missing
+bemi.W007  aldjemy is installed and cannot work: with psycopg 3, or with SQLAlchemy 2
 
 With ``manage.py check --database default``, and so with ``migrate``, which a warning does not stop:
 
@@ -17,8 +18,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
@@ -48,7 +51,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if not any(_is_ours(path) for path in settings.MIDDLEWARE):
         hint = "Add 'bemi_django.middleware.BemiMiddleware' to MIDDLEWARE, after authentication."
         found.append(Warning("Requests give no context to their writes.", hint=hint, id="bemi.W001"))
-    return found + _check_router()
+    return found + _check_router() + _check_aldjemy()
 
 
 @register("database")
@@ -88,6 +91,20 @@ def _check_router() -> list[CheckMessage]:
     message = f"BEMI_DESTINATION is {conf.destination()!r} but Change is routed to {written!r}."
     hint = "Add 'bemi_django.routers.BemiRouter' to DATABASE_ROUTERS, before other routers."
     return [Error(message, hint=hint, id="bemi.E003")]
+
+
+def _check_aldjemy() -> list[CheckMessage]:
+    if not apps.is_installed("aldjemy"):
+        return []
+    bridge = "or remove aldjemy and use bemi_django.integrations.sqlalchemy, with SQLAlchemy 2."
+    found = []
+    if not metadata.version("sqlalchemy").startswith(("0.", "1.")):
+        found.append(("aldjemy cannot query with SQLAlchemy 2", f"pip install 'sqlalchemy<2', {bridge}"))
+    if importlib.util.find_spec("psycopg") is not None:
+        # Django takes psycopg 3 when it finds it.
+        hint = f"Uninstall psycopg (Django then takes psycopg2), {bridge}"
+        found.append(("aldjemy's session needs psycopg2, and Django uses psycopg 3", hint))
+    return [Warning(f"{message}.", hint=hint, id="bemi.W007") for message, hint in found]
 
 
 def _check_tables(alias: str) -> list[CheckMessage]:

@@ -57,6 +57,11 @@ def exclude() -> list[str]:
     return list(getattr(settings, "BEMI_EXCLUDE", ["*.changes", "*.django_migrations", "*.django_session"]))
 
 
+def engine_options(alias: str) -> dict[str, Any]:
+    """``BEMI_ENGINE_OPTIONS``: arguments of SQLAlchemy's ``create_engine()``, by alias of the database."""
+    return dict(getattr(settings, "BEMI_ENGINE_OPTIONS", {}).get(alias, {}))
+
+
 # A server that vanishes without a word is noticed after a minute, not after two hours.
 _KEEPALIVE = {
     "connect_timeout": 10,

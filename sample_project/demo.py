@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         return _fail(f"the demo needs {', '.join(missing)}: pip install -e '.[embedded,aldjemy]'")
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Also SIGINT: a shell that starts a program in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         port = _free_port() if options.check else _checked_port(options.port)
         return _run(port, options.check)

@@ -6,6 +6,9 @@ from sample_project.settings import *  # noqa: F403
 from sample_project.settings import DATABASES, INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.shop"]
+if "aldjemy" not in INSTALLED_APPS:
+    # It knows no arrays of arrays, nor most of what else is in there.
+    INSTALLED_APPS += ["django.contrib.postgres", "tests.shapes"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}

@@ -102,6 +102,8 @@ class Worker:
             self._flush()
             if until_current and target not in self._marks:
                 return
+            if self._progress.is_due:
+                logger.info("%s", self._progress.line(self._source.position - self._sink.checkpoint, 0.0))
             self._look_at_idle_slot()
             if self._source.wait(min(1.0, self._idle), self._session.server):
                 self._glance_at = 0.0

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def takewhile_inclusive(go_on: Callable[[str], bool], lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if not go_on(line):
+            return
+
+
 def is_open(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
@@ -34,19 +42,24 @@ def test_the_demo_shows_the_log_serves_the_site_and_ends_with_ctrl_c(
     # On a server of its own, whatever server the tests use.
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("COLUMNS", "160")
+    site = f"http://127.0.0.1:{free_port}/"
     with subprocess.Popen(
-        [*DEMO, "--port", str(free_port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*DEMO, "--port", str(free_port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # As a shell starts a program in the background: Ctrl-C must end it nevertheless.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     ) as demo:
         assert demo.stdout is not None
-        lines = []
-        for line in demo.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert lines[-1] == f"http://127.0.0.1:{free_port}/  login: demo / demo  (Ctrl-C stops everything)\n"
-        page = urllib.request.urlopen(f"http://127.0.0.1:{free_port}/accounts/login/").read().decode()
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=60)
+        try:
+            lines = list(takewhile_inclusive(lambda line: "Ctrl-C" not in line, demo.stdout))
+            page = urllib.request.urlopen(f"{site}accounts/login/").read().decode()
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=60)
+        finally:
+            demo.kill()
+    assert lines[-1] == f"{site}  login: demo / demo  (Ctrl-C stops everything)\n"
     table = "".join(lines)
     assert demo.returncode == 0
     assert "Log in" in page

@@ -170,7 +170,7 @@ def _url(driver: str) -> Any:
 
     parameters = conf.connection_parameters("default")
     names = {"username": "user", "password": "password", "host": "host", "port": "port", "database": "dbname"}
-    parts = {part: parameters.get(name) for part, name in names.items()}
+    parts: dict[str, Any] = {part: parameters.get(name) for part, name in names.items()}
     return URL.create(f"postgresql+{driver}", **{**parts, "port": int(parts["port"] or 5432)})
 
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
+from importlib import metadata
 from typing import Any
 
+import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 from django.db import connection
 
@@ -16,12 +20,12 @@ def test_the_sample_project_has_nothing_to_complain_of(transactional_db: None) -
     assert {found for found in ids(databases=["default"]) if found and found.startswith("bemi")} == set()
 
 
-def test_a_missing_middleware_is_said(settings: Any) -> None:
+def test_a_missing_middleware_is_said(settings: Any, db: None) -> None:
     settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
     assert "bemi.W001" in ids()
 
 
-def test_a_context_function_that_cannot_be_imported_is_said(settings: Any) -> None:
+def test_a_context_function_that_cannot_be_imported_is_said(settings: Any, db: None) -> None:
     settings.BEMI_CONTEXT_FUNCTION = "no.such.function"
     assert "bemi.E001" in ids()
 
@@ -38,11 +42,36 @@ def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     assert not {"bemi.W002", "bemi.W003", "bemi.W004"} & ids(databases=["default"])
 
 
-def test_a_destination_without_a_router_is_said(settings: Any) -> None:
+def test_a_destination_without_a_router_is_said(settings: Any, db: None) -> None:
     settings.BEMI_DESTINATION = "elsewhere"
     assert "bemi.E003" in ids()
     settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
     assert "bemi.E003" not in ids()
+
+
+@pytest.mark.parametrize(
+    ("version", "has_psycopg3", "said"),
+    [
+        ("1.4.54", False, []),
+        ("2.1.0", False, ["cannot query with SQLAlchemy 2"]),
+        ("1.4.54", True, ["Django uses psycopg 3"]),
+        ("2.0.1", True, ["cannot query with SQLAlchemy 2", "Django uses psycopg 3"]),
+    ],
+)
+def test_an_aldjemy_that_cannot_work_is_said(
+    monkeypatch: pytest.MonkeyPatch, version: str, has_psycopg3: bool, said: list[str]
+) -> None:
+    is_installed, find_spec = apps.is_installed, importlib.util.find_spec
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == "aldjemy" or is_installed(name))
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: has_psycopg3 or None if name == "psycopg" else find_spec(name),
+    )
+    found = [message for message in checks.check_settings() if message.id == "bemi.W007"]
+    assert [words for message, words in zip(found, said, strict=True) if words in message.msg] == said
+    assert all("bemi_django.integrations.sqlalchemy" in (message.hint or "") for message in found)
 
 
 def test_every_id_is_listed_once() -> None:

@@ -28,7 +28,7 @@ if is_psycopg3:
 @pytest.fixture(params=BINDINGS)
 def opened(drain: Drain, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A connection that Django opens as the settings of another alias would have it."""
-    copy: Any = connection.copy("another")
+    copy: Any = connection.copy()
     copy.settings_dict["OPTIONS"] = request.param
     yield copy
     copy.close()
@@ -71,7 +71,7 @@ def test_a_block_of_somebody_else_does_not_remove_the_hook() -> None:
     def pass_on(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         return execute(sql, params, many, context)
 
-    fresh: Any = connection.copy("another")
+    fresh: Any = connection.copy()
     with fresh.execute_wrapper(pass_on):
         django_db.install_on(fresh)
     assert fresh.execute_wrappers == [django_db._annotate]

@@ -165,7 +165,8 @@ def test_a_key_is_written_as_the_server_prints_it(
     def check(value: Any) -> None:
         prepared = model._meta.pk.get_db_prep_save(value, connection)
         with connection.cursor() as cursor:
-            cursor.execute(f"SET TIME ZONE 'UTC'; SELECT format('%%s', %s::{kind})", [prepared])
+            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(f"SELECT format('%%s', %s::{kind})", [prepared])
             assert key_of(model(key=value)) == cursor.fetchone()[0]
 
     check()

@@ -1,0 +1,3 @@
+"""Optional parts: each module here is imported only by who has what it needs."""
+
+from __future__ import annotations

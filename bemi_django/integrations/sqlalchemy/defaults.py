@@ -1,0 +1,33 @@
+"""What Django puts into a column that nobody has given a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from django.db.models import NOT_PROVIDED
+from sqlalchemy import FetchedValue
+
+
+def column_defaults(field: Any) -> dict[str, Any]:
+    """Return the arguments of a Column: they hold for the ORM and for Core's inserts and updates alike."""
+    if getattr(field, "generated", False):
+        return {"server_default": FetchedValue(), "server_onupdate": FetchedValue()}
+    found: dict[str, Any] = {"default": _on_insert(field)}
+    if getattr(field, "auto_now", False):
+        found["onupdate"] = lambda: field.pre_save(SimpleNamespace(), False)
+    if getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
+        found["server_default"] = FetchedValue()
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _on_insert(field: Any) -> Callable[[], Any] | None:
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return lambda: field.pre_save(SimpleNamespace(), True)
+    if field.has_default():
+        return lambda: field.get_default()
+    if field.primary_key or field.null or getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
+        return None
+    # Django writes an empty text where none was given.
+    return (lambda: field.get_default()) if field.empty_strings_allowed else None

@@ -1,0 +1,85 @@
+"""A pooled engine of SQLAlchemy's own for a database of Django's."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
+from sqlalchemy import Engine, create_engine, event
+
+from bemi_django import conf
+from bemi_django.hooks.sqlalchemy_engine import install
+
+# What Django gives its driver for its own purposes.
+_OF_DJANGO = ("context", "cursor_factory")
+
+
+def get_engine(using: str = "default") -> Engine:
+    """Return the engine for a database of ``DATABASES``, always the same: a pool apart from Django's.
+
+    It connects as Django does (TLS, service, passfile, role, isolation level, time zone). What the pool
+    needs is taken from ``OPTIONS["pool"]``, ``CONN_MAX_AGE`` and ``CONN_HEALTH_CHECKS``, and what
+    ``BEMI_ENGINE_OPTIONS`` says of the alias goes to ``create_engine()``.
+    """
+    return _engine(using)
+
+
+@cache
+def _engine(alias: str) -> Engine:
+    connection: Any = connections[alias]
+    if connection.vendor != "postgresql":
+        raise ImproperlyConfigured(f"{alias!r} is not a PostgreSQL")
+    given = connection.get_connection_params()
+    arguments = {name: value for name, value in given.items() if name not in _OF_DJANGO}
+    engine = create_engine(
+        # Without a driver's name, this is psycopg 2 on SQLAlchemy 2.0 and psycopg 3 on 2.1.
+        "postgresql+psycopg://" if is_psycopg3 else "postgresql+psycopg2://",
+        **{"connect_args": arguments, **_options(connection), **conf.engine_options(alias)},
+    )
+    install(engine)
+    event.listen(engine, "connect", lambda opened, record: _configure(connection, opened))
+    _forget_after_fork(engine)
+    return engine
+
+
+def _options(connection: Any) -> dict[str, Any]:
+    settings = connection.settings_dict
+    options: dict[str, Any] = {"pool_pre_ping": settings["CONN_HEALTH_CHECKS"]}
+    if settings["CONN_MAX_AGE"]:
+        options["pool_recycle"] = settings["CONN_MAX_AGE"]
+    pool = settings["OPTIONS"].get("pool")
+    if isinstance(pool, dict):
+        options |= _pool_options(pool)
+    level = settings["OPTIONS"].get("isolation_level")
+    if level is not None:
+        options["isolation_level"] = IsolationLevel(level).name.replace("_", " ")
+    return options
+
+
+def _pool_options(pool: dict[str, Any]) -> dict[str, Any]:
+    least = pool.get("min_size", 4)
+    options = {"pool_size": least, "max_overflow": (pool.get("max_size") or least) - least}
+    for theirs, ours in (("timeout", "pool_timeout"), ("max_lifetime", "pool_recycle")):
+        if theirs in pool:
+            options[ours] = pool[theirs]
+    return options
+
+
+def _configure(connection: Any, opened: Any) -> None:
+    """Do to a new connection of the driver what Django does to its own."""
+    role = connection.settings_dict["OPTIONS"].get("assume_role")
+    with opened.cursor() as cursor:
+        cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
+        if role:
+            cursor.execute("SELECT set_config('role', %s, false)", [role])
+    opened.commit()
+
+
+def _forget_after_fork(engine: Engine) -> None:
+    if hasattr(os, "register_at_fork"):
+        # The sockets are the parent's: a child that closed them would end the parent's sessions.
+        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))

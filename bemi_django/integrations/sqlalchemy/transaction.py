@@ -1,0 +1,116 @@
+"""A session's transaction within Django's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import Error, transaction
+
+logger = logging.getLogger(__name__)
+
+
+class Joined:
+    """From where a session began to where it commits or rolls back, on a connection of Django's.
+
+    In a block of ``atomic()`` that is a savepoint, outside it is a block of its own.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        connection.validate_thread_sharing()
+        self._connection = connection
+        self._driver = connection.connection
+        self._own: Any = None
+        self._savepoint: str | None = None
+        if connection.in_atomic_block:
+            connection.validate_no_broken_transaction()
+            self._savepoint = connection.savepoint()
+        else:
+            self._own = transaction.atomic(connection.alias)
+            self._own.__enter__()
+        self._blocks = list(connection.atomic_blocks)
+        self._savepoints = list(connection.savepoint_ids)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether Django has ended the block meanwhile, and what the session did with it."""
+        connection = self._connection
+        return (
+            connection.connection is not self._driver
+            or connection.atomic_blocks[: len(self._blocks)] != self._blocks
+            or connection.savepoint_ids[: len(self._savepoints)] != self._savepoints
+        )
+
+    def check(self) -> None:
+        """Refuse a statement where Django would: in another thread, in a transaction that is broken."""
+        self._connection.validate_thread_sharing()
+        self._connection.validate_no_broken_transaction()
+
+    def broke(self) -> None:
+        """A statement failed: Django must not go on as if nothing had happened."""
+        self._connection.errors_occurred = True
+        if self._connection.in_atomic_block and not self.has_ended:
+            self._connection.needs_rollback = True
+
+    def mended(self) -> None:
+        """What failed was rolled back to a savepoint."""
+        self._connection.needs_rollback = False
+
+    def commit(self) -> None:
+        """End the session's part; what it did goes where Django's transaction goes."""
+        if self.has_ended:
+            return
+        try:
+            self.check()
+        except transaction.TransactionManagementError:
+            self.rollback()
+            raise
+        if self._own:
+            self._leave()
+        elif not self._inner_savepoints:
+            self._connection.savepoint_commit(self._savepoint)
+
+    def rollback(self) -> None:
+        """Undo all since the session began, and nothing that was before."""
+        if self.has_ended:
+            return
+        if self._own:
+            self._connection.needs_rollback = True
+            self._leave()
+        else:
+            self._rollback_to_savepoint()
+
+    def abandon(self) -> None:
+        """The session was lost without a word, and its connection found by the garbage collector."""
+        if self.has_ended:
+            return
+        logger.warning("a session was not closed: use it in a with statement")
+        # What is in a block of Django's stays: the block would lose more than the session wrote.
+        if self._own:
+            self.rollback()
+
+    @property
+    def _inner_savepoints(self) -> list[str | None]:
+        return list(self._connection.savepoint_ids[len(self._savepoints) :])
+
+    def _leave(self) -> None:
+        connection = self._connection
+        if connection.atomic_blocks[-1] is self._own:
+            try:
+                self._own.__exit__(None, None, None)
+            except Error as error:
+                # SQLAlchemy knows the driver's errors, not Django's.
+                raise (error.__cause__ or error) from None
+        else:
+            # Inside a block that Django opened meanwhile: that one becomes the outermost and decides.
+            connection.atomic_blocks.remove(self._own)
+            connection.savepoint_ids.pop(0)
+
+    def _rollback_to_savepoint(self) -> None:
+        connection, inner = self._connection, self._inner_savepoints
+        connection.needs_rollback = False
+        connection.savepoint_rollback(self._savepoint)
+        connection.savepoint_commit(self._savepoint)
+        for savepoint in filter(None, inner):
+            # Blocks that Django opened meanwhile go on, with nothing in them.
+            connection._savepoint(savepoint)

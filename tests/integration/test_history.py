@@ -7,12 +7,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 
 import pytest
 
 from bemi_django.exceptions import LostHistory
 from tests.integration.polling import until
+from tests.integration.proxy import Proxy
 from tests.integration.trail import QUICK, Trail
 
 
@@ -182,16 +184,19 @@ def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) ->
 
 def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
     """Else it could not be told from one that was made again."""
-    pace = QUICK._replace(silence=0.6, idle=60)
-    with trail.worker(pace):
-        process = trail.wait_until_read()
-        # The server says how far it is, and is answered, while there is nothing to confirm.
-        replies: set[object] = set()
-        while len(replies) < 20:
-            trail.source.run("INSERT INTO junk VALUES ('x')")
-            confirmed = trail.confirmed()
-            assert confirmed <= trail.log.one("SELECT lsn - '0/0' FROM _bemi_checkpoint")
-            replies.add(
-                trail.source.one("SELECT reply_time FROM pg_stat_replication WHERE pid = %s", [process])
-            )
+    age = "SELECT extract(epoch FROM clock_timestamp() - reply_time) FROM pg_stat_replication WHERE pid = %s"
+    with closing(Proxy(trail.source.server.port)) as proxy:
+        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
+        with trail.worker(QUICK._replace(silence=2.0), job):
+            process = trail.wait_until_read()
+            for _ in range(2):
+                trail.source.run("INSERT INTO junk VALUES ('x')")
+                # The worker waits for an answer; the server says how far it is, and asks to be answered.
+                proxy.stall("plain")
+                until(lambda: trail.source.one(age, [process]) > 1.1)
+                proxy.resume()
+                until(lambda: trail.source.one(age, [process]) < 0.3)
+                for _ in range(20):
+                    confirmed = trail.confirmed()
+                    assert confirmed <= trail.log.one("SELECT lsn - '0/0' FROM _bemi_checkpoint")
     trail.run()

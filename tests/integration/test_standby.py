@@ -8,6 +8,8 @@ from contextlib import closing
 
 import pytest
 
+from bemi_django.exceptions import Superseded
+from bemi_django.wal.checkpoint import Checkpoints
 from tests.integration.polling import until
 from tests.integration.proxy import Proxy
 from tests.integration.trail import Trail
@@ -71,3 +73,13 @@ def test_what_another_worker_has_written_is_not_written_again(
                 until(lambda: "Another worker has written" in caplog.text)
                 until(lambda: "standing by" in caplog.text)
     trail.check()
+
+
+def test_a_checkpoint_moves_only_from_where_it_was_left(trail: Trail) -> None:
+    with closing(trail.job.connect_destination()) as connection, connection.cursor() as cursor:
+        checkpoints = Checkpoints(connection, trail.slot)
+        checkpoint = checkpoints.read()
+        assert checkpoint is not None
+        checkpoints.advance(cursor, checkpoint.lsn, checkpoint.lsn + 8, None)
+        with pytest.raises(Superseded):
+            checkpoints.advance(cursor, checkpoint.lsn, checkpoint.lsn + 16, None)

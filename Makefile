@@ -8,13 +8,14 @@ TOXARGS ?=
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
-.PHONY: help demo demo-check test lint clean
+.PHONY: help demo demo-check test torture lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        a PostgreSQL, the worker and the sample site; Ctrl-C ends it"
 	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
 	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
+	@echo "make torture     workers killed, servers crashed, 100 times; a transaction of 5 million rows (minutes)"
 	@echo "make lint        style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
 
@@ -26,6 +27,9 @@ demo-check: $(VENV)/.demo
 
 test: $(VENV)/.tox
 	$(TOX) -e py-dj52-sa14,py-$(NEWEST)-pg3 $(TOXARGS)
+
+torture: $(VENV)/.tox
+	$(TOX) -e torture $(TOXARGS)
 
 lint: $(VENV)/.tox
 	$(TOX) -e lint,types,imports,package $(TOXARGS)

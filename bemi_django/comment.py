@@ -20,10 +20,11 @@ from bemi_django.wire import (
 
 logger = logging.getLogger(__name__)
 
-# Possessive by construction: each alternative starts with another character.
-_BLANK = re.compile(r"(?:\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)*")
+_BLANK = re.compile(r"\s+|--[^\r\n]*")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
-_WRITE_INSIDE = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+# FOR UPDATE and FOR NO KEY UPDATE lock rows of a SELECT.
+_WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
 _STRING = re.compile(r'"[^"]*"')
 _INERT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "*/%?'$"})
@@ -31,11 +32,31 @@ _INERT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "
 
 def is_write(sql: str) -> bool:
     """Tell whether a statement may write rows, and so gets a context."""
-    start = _BLANK.match(sql)
-    keyword = _WRITE.match(sql, start.end() if start else 0)
+    keyword = _WRITE.match(sql, _first_word(sql))
     if keyword is None:
         return False
     return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
+
+
+def _first_word(sql: str) -> int:
+    position = 0
+    while True:
+        if blank := _BLANK.match(sql, position):
+            position = blank.end()
+        elif sql.startswith("/*", position):
+            position = _comment_end(sql, position)
+        else:
+            return position
+
+
+def _comment_end(sql: str, start: int) -> int:
+    # PostgreSQL nests comments, which no regular expression can count.
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)
 
 
 def annotate(sql: str, context: Mapping[str, Any]) -> str:

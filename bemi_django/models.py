@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db import models
 
+from bemi_django.querysets import ChangeQuerySet
+
 
 class Change(models.Model):
     """One committed change of one row; ``ordering`` is the order of commits.
@@ -34,6 +36,8 @@ class Change(models.Model):
     previous_primary_key = models.TextField(null=True)  # noqa: DJ001 - only where an UPDATE changed it
     partition = models.TextField(null=True)  # noqa: DJ001 - only under a partitioned table
     unavailable = models.JSONField(null=True)
+
+    objects = ChangeQuerySet.as_manager()
 
     class Meta:
         db_table = "changes"

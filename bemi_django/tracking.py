@@ -12,10 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
+from bemi_django.sql import quote
 
 _HOME = """
 SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = '_bemi_plan_v1' ORDER BY p.oid LIMIT 1
+WHERE p.proname = %s ORDER BY p.oid LIMIT 1
 """
 _EVENT_TRIGGER = """
 CREATE EVENT TRIGGER _bemi_follow_ddl ON ddl_command_end
@@ -55,10 +56,10 @@ class Outcome(NamedTuple):
 def plan(using: str = "default") -> list[Step]:
     """What ``sync`` would do to tables, in order. Raises NotInstalled before ``migrate``."""
     connection = connections[using]
-    home = _home(connection)
+    schema = quote(home(using))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT * FROM {_quoted(home)}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
+            f"SELECT * FROM {schema}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
             [conf.publication(), _like(conf.include()), _like(conf.exclude())],
         )
         return [Step(*row) for row in cursor.fetchall()]
@@ -102,6 +103,16 @@ def sync(
     return outcome
 
 
+def home(using: str = "default", function: str = "_bemi_plan_v1") -> str:
+    """The schema of our objects, found by one of them. Raises NotInstalled before ``migrate``."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_HOME, [function])
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return str(found[0])
+
+
 def has_publication(using: str = "default") -> bool:
     """Tell whether the publication exists."""
     with connections[using].cursor() as cursor:
@@ -110,23 +121,23 @@ def has_publication(using: str = "default") -> bool:
 
 
 def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[str]:
-    home = _quoted(_home(connection))
+    schema = quote(home(connection.alias))
     publication = conf.publication()
     if not has_publication(connection.alias):
         if not dry_run:
-            _execute(connection, f"CREATE PUBLICATION {_quoted(publication)}")
+            _execute(connection, f"CREATE PUBLICATION {quote(publication)}")
         yield f"publication: {publication}"
     if _leaves_out_generated_columns(connection):
         if not dry_run:
             _execute(
                 connection,
-                f"ALTER PUBLICATION {_quoted(publication)} SET (publish_generated_columns = stored)",
+                f"ALTER PUBLICATION {quote(publication)} SET (publish_generated_columns = stored)",
             )
         yield f"publication with generated columns: {publication}"
     if not dry_run:
         parameters = [publication, _like(conf.include()), _like(conf.exclude())]
-        _execute(connection, _REMEMBER.format(home), parameters)
-    if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, home, dry_run):
+        _execute(connection, _REMEMBER.format(schema), parameters)
+    if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, schema, dry_run):
         yield "event trigger"
 
 
@@ -149,11 +160,11 @@ def _lacks_event_trigger(connection: BaseDatabaseWrapper) -> bool:
         return not cursor.fetchone()[0]
 
 
-def _may_create_event_trigger(connection: BaseDatabaseWrapper, home: str, dry_run: bool) -> bool:
+def _may_create_event_trigger(connection: BaseDatabaseWrapper, schema: str, dry_run: bool) -> bool:
     """Try it: providers let more roles than superusers. Without it post_migrate and sync find new tables."""
     try:
         with transaction.atomic(using=connection.alias):
-            _execute(connection, _EVENT_TRIGGER.format(home))
+            _execute(connection, _EVENT_TRIGGER.format(schema))
             transaction.set_rollback(dry_run, using=connection.alias)
     except DatabaseError as error:
         if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
@@ -178,15 +189,6 @@ def _apply(using: str, steps: list[Step], lock_timeout: float, attempts: int) ->
             time.sleep(lock_timeout / 4 * attempt)
 
 
-def _home(connection: BaseDatabaseWrapper) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(_HOME)
-        found = cursor.fetchone()
-    if found is None:
-        raise NotInstalled
-    return str(found[0])
-
-
 def _execute(
     connection: BaseDatabaseWrapper, statement: str, parameters: Sequence[Any] | None = None
 ) -> None:
@@ -197,11 +199,6 @@ def _execute(
 def _sqlstate(error: DatabaseError) -> str | None:
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-
-
-def _quoted(identifier: str) -> str:
-    # Not quote_name(): that leaves a name alone which begins and ends with a quote.
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _like(patterns: list[str]) -> list[str]:

@@ -20,3 +20,11 @@ def no_context_left_behind() -> Iterator[None]:
     left = get_context()
     set_context({})
     assert left == {}, "the test left a context behind: use bound_context()"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Make no permissions: no test asks for one, and each would wait for them to be made again."""
+    from django.db.models.signals import post_migrate
+
+    assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")

@@ -1,10 +1,11 @@
-"""Settings of the test suite: the sample project's, on the server that conftest starts."""
+"""Settings of the test suite: the sample project's and a shop, on the server that the plugin starts."""
 
 from __future__ import annotations
 
 from sample_project.settings import *  # noqa: F403
-from sample_project.settings import DATABASES
+from sample_project.settings import DATABASES, INSTALLED_APPS
 
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.shop"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}

@@ -54,6 +54,7 @@ CREATE TABLE _bemi_tracking (
 CREATE TABLE _bemi_relations (
     relation oid NOT NULL,
     since pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(),
+    since_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     description jsonb NOT NULL,
     PRIMARY KEY (relation, since)
 );

@@ -39,6 +39,8 @@ CREATE TABLE _bemi_checkpoint (
     -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
     committed_at timestamptz NOT NULL,
+    -- Transactions from here on are in the log since the slot was made.
+    start_xid bigint NOT NULL,
     -- What the LSN belongs to.
     system_identifier text NOT NULL,
     timeline integer NOT NULL,

@@ -22,16 +22,23 @@ SELECT since - '0/0', description FROM {}._bemi_relations WHERE relation = %s OR
 """
 
 
+def home_of(connection: Any) -> Identifier:
+    """The schema of our objects. Raises NotInstalled before ``migrate``."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOME)
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return Identifier(found[0])
+
+
 class Catalog:
     """Reads over one connection to the source, as :meth:`Job.connect_source` makes it."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection
         self._database = database
-        found = self._rows(_HOME, None)
-        if not found:
-            raise NotInstalled
-        self._home = Identifier(found[0][0])
+        self._home = home_of(connection)
         self._cast = lru_cache(maxsize=1024)(self._ask_cast)
 
     def shape(self, relation: Relation, lsn: int) -> rows.Shape:
@@ -91,7 +98,7 @@ class Catalog:
             raise ValueError(error.diag.message_primary) from error
         return rendered.encode()
 
-    def _rows(self, query: Any, parameters: list[Any] | None) -> list[tuple[Any, ...]]:
+    def _rows(self, query: Any, parameters: list[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters)
             return list(cursor.fetchall())

@@ -10,15 +10,16 @@ from bemi_django.exceptions import NotInstalled, Superseded
 from bemi_django.wal.lsn import format_lsn
 
 _READ = """
-SELECT lsn - '0/0', committed_at, system_identifier, timeline, publication
+SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication
 FROM _bemi_checkpoint WHERE slot = %s
 """
 _START = """
-INSERT INTO _bemi_checkpoint (slot, lsn, committed_at, system_identifier, timeline, publication)
-VALUES (%s, %s::pg_lsn, clock_timestamp(), %s, %s, %s)
+INSERT INTO _bemi_checkpoint
+    (slot, lsn, committed_at, start_xid, system_identifier, timeline, publication)
+VALUES (%s, %s::pg_lsn, clock_timestamp(), %s, %s, %s, %s)
 ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
-    system_identifier = excluded.system_identifier, timeline = excluded.timeline,
-    publication = excluded.publication, updated_at = clock_timestamp()
+    start_xid = excluded.start_xid, system_identifier = excluded.system_identifier,
+    timeline = excluded.timeline, publication = excluded.publication, updated_at = clock_timestamp()
 """
 _ADVANCE = """
 UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
@@ -36,10 +37,14 @@ class Origin(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Every change committed at or below ``lsn`` is in the log; ``committed_at`` is when the last one was."""
+    """Every change committed at or below ``lsn`` is in the log; ``committed_at`` is when the last one was.
+
+    Transactions from ``start_xid`` on were streamed whole, since the slot was made.
+    """
 
     lsn: int
     committed_at: Any
+    start_xid: int
     origin: Origin
 
 
@@ -61,12 +66,12 @@ class Checkpoints:
             raise NotInstalled(message) from None
         if found is None:
             return None
-        lsn, committed_at, *origin = found
-        return Checkpoint(int(lsn), committed_at, Origin(*origin))
+        lsn, committed_at, start_xid, *origin = found
+        return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin))
 
-    def start(self, cursor: Any, lsn: int, origin: Origin) -> None:
-        """Begin a history at ``lsn``."""
-        cursor.execute(_START, [self._slot, format_lsn(lsn), *origin])
+    def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
+        """Begin a history at ``lsn``; transactions from ``start_xid`` on are in it, whole."""
+        cursor.execute(_START, [self._slot, format_lsn(lsn), start_xid, *origin])
 
     def advance(self, cursor: Any, old: int, new: int, committed_at: int | None) -> None:
         """Move from ``old`` to ``new``; ``committed_at`` in microseconds since 2000-01-01 UTC.

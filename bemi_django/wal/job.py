@@ -13,7 +13,7 @@ from bemi_django.wal.source import Source
 #: For the text form of values: what PostgreSQL's defaults are not everywhere.
 _SESSION = (
     "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
-    "-c extra_float_digits=1 -c client_encoding=UTF8 -c synchronous_commit=on "
+    "-c extra_float_digits=1 -c synchronous_commit=on "
     # A slot is made when all transactions have ended that run now; and the session is idle for long.
     "-c statement_timeout=0 -c idle_session_timeout=0"
 )
@@ -37,13 +37,16 @@ class Job(NamedTuple):
 
     def connect_source(self) -> Any:
         """A connection to the source, in autocommit."""
-        connection = _connect(psycopg2.connect, self._source_parameters)
+        connection = _connect(psycopg2.connect, self._source_parameters("UTF8"))
         connection.autocommit = True
         return connection
 
-    def connect_stream(self, silence: float) -> Source:
+    def connect_stream(self, server_encoding: str, silence: float) -> Source:
         """A replication connection to the source."""
-        source: Source = _connect(lambda **given: Source(given, silence), self._source_parameters)
+        # An encoding that takes any bytes is not converted: the server would stop at those that are no text.
+        encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
+        parameters = self._source_parameters(encoding)
+        source: Source = _connect(lambda **given: Source(given, silence), parameters)
         return source
 
     def connect_destination(self, lock_seconds: float = 10.0) -> Any:
@@ -53,10 +56,9 @@ class Job(NamedTuple):
             cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
         return connection
 
-    @property
-    def _source_parameters(self) -> dict[str, Any]:
+    def _source_parameters(self, encoding: str) -> dict[str, Any]:
         options = f"{self.source.get('options', '')} {_SESSION}".strip()
-        return {**self.source, "options": options}
+        return {**self.source, "options": options, "client_encoding": encoding}
 
 
 def _connect(connect: Callable[..., Any], parameters: dict[str, Any]) -> Any:

@@ -139,8 +139,8 @@ class RowWriter:
         """Find the values that cannot be rendered or are not accepted, and the reasons in words."""
         shape = self.shape(change)
         reasons: list[str] = []
-        before = frozenset(_failing(shape, change.before or [], accepts, "before", reasons))
-        after = frozenset(_failing(shape, change.after or [], accepts, "after", reasons))
+        before = frozenset(_failing(shape, change.before, accepts, "before", reasons))
+        after = frozenset(_failing(shape, change.after, accepts, "after", reasons))
         return Lost(before, after), reasons
 
     def shape(self, change: Stitched) -> Shape:
@@ -209,8 +209,10 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
 
 
 def _failing(
-    shape: Shape, row: Row, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
+    shape: Shape, row: Row | None, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
 ) -> Iterator[int]:
+    if row is None:
+        return
     for number, (name, encode, value) in enumerate(zip(shape.names, shape.encoders, row, strict=True)):
         if value is None or value is UNAVAILABLE:
             continue

@@ -47,9 +47,9 @@ class Session:
         slots.require_logical(self.server)
         slots.find(self.server, job.slot)
         self.destination = self._keep(job.connect_destination(self._pace.lock))
-        self.source = self._keep(job.connect_stream(self._pace.silence))
+        self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
+        self.source = self._keep(job.connect_stream(encoding, self._pace.silence))
         self.system_identifier, self._timeline = self.source.identify()
-        (self.database,) = self.ask("SELECT current_database()")
 
     def start(self, source: int) -> int:
         """Begin to stream where the log ends, and return that; ``source`` is part of a gap's id.
@@ -122,11 +122,12 @@ class Session:
         # Of no use either: a slot from before its publication.
         is_useless = self._publish() or gap is not None
         slot = self._renew(slot) if slot is None or is_useless else slot
+        (start_xid,) = self.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
         with self.destination, self.destination.cursor() as cursor:
             if gap is not None:
                 history.record_gap(cursor, gap, self.database, source, slot.confirmed)
                 logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
-            checkpoints.start(cursor, slot.confirmed, self._origin)
+            checkpoints.start(cursor, slot.confirmed, start_xid, self._origin)
         return slot.confirmed
 
     def _renew(self, slot: Slot | None) -> Slot:

@@ -130,7 +130,7 @@ class Sink:
 
     def _copy_or_repair(self, cursor: Any, batch: list[Pending], letters: list[DeadLetter]) -> None:
         """Copy a batch; one that is refused is halved until the row is found, which is repaired."""
-        if _takes(cursor, lambda: _copy_rows(cursor, [pending.row for pending in batch])):
+        if _takes(cursor, lambda: copy_rows(cursor, [pending.row for pending in batch])):
             return
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -138,10 +138,10 @@ class Sink:
             self._copy_or_repair(cursor, batch[middle:], letters)
             return
         row, letter = self._repair(batch[0], lambda json: _takes(cursor, lambda: _parse(cursor, json)))
-        if not _takes(cursor, lambda: _copy_rows(cursor, [row])):
+        if not _takes(cursor, lambda: copy_rows(cursor, [row])):
             # Nothing of it but that it was.
             row, letter = self._repair(batch[0], lambda json: False)
-            _copy_rows(cursor, [row])
+            copy_rows(cursor, [row])
         letters.append(letter)
 
 
@@ -159,7 +159,8 @@ def _takes(cursor: Any, attempt: Callable[[], None]) -> bool:
     return True
 
 
-def _copy_rows(cursor: Any, batch: list[bytes]) -> None:
+def copy_rows(cursor: Any, batch: list[bytes]) -> None:
+    """Write rows to ``changes``. Raises psycopg2.Error for what is wrong with one of them."""
     cursor.copy_expert(_COPY, io.BytesIO(b"".join((rows.HEADER, *batch, rows.TRAILER))))
 
 

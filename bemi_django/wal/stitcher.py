@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from bemi_django.exceptions import ProtocolError
@@ -22,6 +23,8 @@ from bemi_django.wire import INVALID_KEY, MESSAGE_PREFIX
 
 _PREFIX = MESSAGE_PREFIX.encode()
 _NO_CONTEXT = b"{}"
+# Behind an even number of backslashes, else the backslash of \u is one of the text.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 
 class Stitched(NamedTuple):
@@ -102,7 +105,7 @@ def invalid_context(content: bytes) -> bytes:
 def _needs_care(content: bytes) -> bool:
     if b"NaN" in content or b"Infinity" in content:
         json.loads(content, parse_constant=_reject)
-    if b"\\u0000" in content:
+    if _NUL(content):
         return True
     if b"\\ud" in content or b"\\uD" in content:
         json.dumps(json.loads(content), ensure_ascii=False).encode()

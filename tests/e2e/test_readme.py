@@ -154,6 +154,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
             SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id
         """
         until(lambda: len(project.query(log)) == 2, worker)
+        assert "as in the log" in run("python manage.py bemi verify")
         worker.send_signal(signal.SIGINT)
         output = worker.communicate(timeout=30)[0]
     assert worker.returncode == 0 and "changes written" in output
@@ -170,6 +171,9 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
         """SELECT context FROM changes WHERE "table" = 'auth_user' AND operation = 'UPDATE'"""
     )
     assert change[0]["process"] == "MyWorker"
+
+    assert run("python manage.py bemi retry-dead-letters") == "0 mended, 0 kept\n"
+    assert 'CREATE ROLE "bemi_worker" LOGIN REPLICATION;' in run("python manage.py bemi grants")
 
     select = blocks("sql")[1]
     assert len(project.query(select)[0]) == 7

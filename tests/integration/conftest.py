@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
+import psycopg2
 import pytest
 from django.db import connections
 
@@ -26,6 +29,7 @@ def drain(transactional_db: None) -> Iterator[Drain]:
     seen: set[object] = set()
 
     def run() -> list[Change]:
+        release("bemi_test")
         Supervisor(job("bemi_test")).run(until_current=True)
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
         seen.update(change.pk for change in fresh)
@@ -43,13 +47,15 @@ def job(slot: str, using: str = "default") -> Job:
 
 
 def release(slot: str, using: str = "default") -> None:
-    """Wait until the server has noticed that nobody reads the slot any more."""
+    """Wait until the server has noticed that nobody reads the slot any more, a matter of milliseconds."""
+    query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active"
+    deadline = time.monotonic() + 20
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
-            "WHERE slot_name = %s AND active",
-            [slot],
-        )
+        while time.monotonic() < deadline:
+            cursor.execute(query, [slot])
+            if cursor.fetchone() == (0,):
+                return
+    raise TimeoutError(f"somebody still reads from the slot {slot}")
 
 
 def drop_slot(slot: str, using: str = "default") -> None:
@@ -62,6 +68,32 @@ def drop_slot(slot: str, using: str = "default") -> None:
         )
     with connections[conf.destination()].cursor() as cursor:
         cursor.execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [slot])
+
+
+@pytest.fixture
+def observer(transactional_db: None) -> Iterator[Any]:
+    """A cursor of another connection, which is not Django's."""
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as opened:
+        opened.autocommit = True
+        with opened.cursor() as cursor:
+            yield cursor
+
+
+@pytest.fixture
+def engine(transactional_db: None) -> Iterator[Any]:
+    """A SQLAlchemy engine that carries the context."""
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
+    from bemi_django.hooks.sqlalchemy_engine import install, uninstall
+
+    made = sqlalchemy.create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: psycopg2.connect(**conf.connection_parameters("default")),
+        future=True,
+    )
+    install(made)
+    yield made
+    uninstall(made)
+    made.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ if is_psycopg3:
 @pytest.fixture(params=BINDINGS)
 def opened(drain: Drain, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A connection that Django opens as the settings of another alias would have it."""
-    copy = connection.copy("another")
+    copy: Any = connection.copy("another")
     copy.settings_dict["OPTIONS"] = request.param
     yield copy
     copy.close()

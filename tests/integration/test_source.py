@@ -14,7 +14,7 @@ from tests.integration.trail import Trail
 
 @pytest.fixture
 def source(trail: Trail) -> Iterator[Source]:
-    with closing(trail.job.connect_stream(silence=1.0)) as source:
+    with closing(trail.job.connect_stream("UTF8", silence=1.0)) as source:
         source.start(trail.slot, "bemi", trail.confirmed())
         yield source
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from bemi_django import conf, sql, tracking
 
 
-def execute(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return cursor.fetchall() if cursor.description else []

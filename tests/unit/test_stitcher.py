@@ -100,11 +100,22 @@ def test_a_row_outside_a_transaction_is_refused() -> None:
         (b"\xff", "\N{REPLACEMENT CHARACTER}"),
         (b'{"a": NaN}', '{"a": NaN}'),
         (b'{"a": "\\u0000"}', '{"a": "\\u0000"}'),
+        (b'{"a": "\\\\\\u0000"}', '{"a": "\\\\\\u0000"}'),
         (b'{"a": "\\ud800"}', '{"a": "\\ud800"}'),
         (b'{"a": "\x00"}', '{"a": "␀"}'),
         (b"[" * 100_000, "[" * 100_000),
     ],
-    ids=["text", "array", "bytes", "NaN", "NUL escaped", "half a surrogate pair", "NUL", "deep"],
+    ids=[
+        "text",
+        "array",
+        "bytes",
+        "NaN",
+        "NUL escaped",
+        "NUL behind a backslash",
+        "half a surrogate pair",
+        "NUL",
+        "deep",
+    ],
 )
 def test_what_jsonb_would_refuse_is_kept_as_text(content: bytes, kept: str) -> None:
     assert json.loads(storable_json(content)) == {"_bemi_invalid": kept}
@@ -115,6 +126,7 @@ def test_what_jsonb_would_refuse_is_kept_as_text(content: bytes, kept: str) -> N
     [
         b'{"a": 123456789012345678901234567890.10, "b": "\\ud83d\\ude00 NaN"}',
         b'{"a": "Infinity", "\\uD83D\\uDE00": []}',
+        b'{"a": "\\\\u0000 \\\\\\\\u0000"}',
         b"{}",
     ],
 )

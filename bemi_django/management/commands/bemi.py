@@ -13,11 +13,13 @@ import psycopg2
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from bemi_django import conf, tracking
+from bemi_django import conf, grants, tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
+from bemi_django.wal.retry import retry
 from bemi_django.wal.supervisor import Supervisor
+from bemi_django.wal.verification import verify
 
 
 class Command(BaseCommand):
@@ -30,7 +32,21 @@ class Command(BaseCommand):
         run.add_argument("--accept-gap", action="store_true", help="record lost history as a gap and go on")
         sync = subcommands.add_parser("sync", help="bring triggers, identity and publication in line")
         sync.add_argument("--dry-run", action="store_true", help="print what would be done")
-        for subcommand in (run, sync):
+        retried = subcommands.add_parser(
+            "retry-dead-letters", help="read messages again that could not be stored"
+        )
+        verified = subcommands.add_parser("verify", help="compare the log with the tables, row for row")
+        verified.add_argument("tables", nargs="*", metavar="SCHEMA.TABLE", help="only these (default: all)")
+        granted = subcommands.add_parser(
+            "grants", help="print the SQL that gives worker and readers their rights"
+        )
+        granted.add_argument(
+            "--worker", default="bemi_worker", help="role of bemi run (default: bemi_worker)"
+        )
+        granted.add_argument(
+            "--reader", default="bemi_reader", help="role that reads the log (default: bemi_reader)"
+        )
+        for subcommand in (granted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -44,19 +60,13 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
-            getattr(self, options["subcommand"])(database, options)
+            getattr(self, options["subcommand"].replace("-", "_"))(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
             raise CommandError(first_line(error)) from error
 
     def run(self, database: str, options: dict[str, Any]) -> None:
-        job = Job(
-            conf.connection_parameters(database),
-            conf.connection_parameters(conf.destination()),
-            conf.slot(database),
-            conf.publication(),
-            accept_gap=options["accept_gap"] or conf.accept_gap(),
-            publish=lambda: self._publish(database),
-        )
+        accept_gap = options["accept_gap"] or conf.accept_gap()
+        job = _job(database)._replace(accept_gap=accept_gap, publish=lambda: self._publish(database))
         supervisor = Supervisor(job)
         # In a thread: a signal is heard while the worker waits for a server, too.
         with self._log_to_output(), _stopped_by_signals(supervisor), ThreadPoolExecutor(1) as thread:
@@ -77,6 +87,23 @@ class Command(BaseCommand):
         if not outcome.done:
             self.stdout.write("nothing to do")
 
+    def retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
+        mended, kept = retry(_job(database))
+        self.stdout.write(f"{mended} mended, {kept} kept")
+
+    def verify(self, database: str, options: dict[str, Any]) -> None:
+        results = []
+        for result in verify(_job(database), options["tables"]):
+            results.append(result)
+            self.stdout.write(str(result))
+        wrong = [result.table for result in results if result.differences]
+        if wrong:
+            raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+    def grants(self, database: str, options: dict[str, Any]) -> None:
+        for line in grants.statements(database, options["worker"], options["reader"]):
+            self.stdout.write(line)
+
     @contextmanager
     def _log_to_output(self) -> Iterator[None]:
         """A worker that says nothing looks dead: log to the output unless the project logs elsewhere."""
@@ -94,6 +121,11 @@ class Command(BaseCommand):
         finally:
             logger.setLevel(level)
             logger.removeHandler(handler)
+
+
+def _job(database: str) -> Job:
+    destination = conf.connection_parameters(conf.destination())
+    return Job(conf.connection_parameters(database), destination, conf.slot(database), conf.publication())
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""The rights that the worker and the readers of the log need, as SQL: no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections
+
+from bemi_django import conf, tracking
+from bemi_django.sql import quote
+
+
+def statements(using: str, worker: str, reader: str) -> Iterator[str]:
+    """The lines of a script for a superuser. Raises NotInstalled before ``migrate``."""
+    yield f"-- {_place(using)}, whose changes are recorded"
+    yield from _on_source(using, worker)
+    destination = conf.destination()
+    yield f"-- {_place(destination)}, which holds the log"
+    yield from _on_destination(
+        destination, worker, reader, is_same_server=_is_same_server(using, destination)
+    )
+
+
+def _on_source(alias: str, worker: str) -> Iterator[str]:
+    home, role = quote(tracking.home(alias)), quote(worker)
+    yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT SELECT ON {home}._bemi_relations TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_describe_v1(oid) TO {role};"
+
+
+def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:
+    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(worker)
+    if not is_same_server:
+        yield f"{_create_or_alter(alias, worker)} LOGIN;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT INSERT ON {home}.changes, {home}.bemi_dead_letters TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_checkpoint TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_partition_v1(regclass, timestamptz) TO {role};"
+    yield f"{_create_or_alter(alias, reader)} LOGIN;"
+    yield from _way_in(alias, home, quote(reader))
+    yield f"GRANT SELECT ON {home}.changes TO {quote(reader)};"
+
+
+def _way_in(alias: str, home: str, role: str) -> Iterator[str]:
+    yield f"GRANT CONNECT ON DATABASE {quote(str(connections[alias].settings_dict['NAME']))} TO {role};"
+    yield f"GRANT USAGE ON SCHEMA {home} TO {role};"
+
+
+def _create_or_alter(alias: str, role: str) -> str:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
+        exists = cursor.fetchone()[0]
+    return f"{'ALTER' if exists else 'CREATE'} ROLE {quote(role)}"
+
+
+def _is_same_server(*aliases: str) -> bool:
+    found = [connections[alias].settings_dict for alias in aliases]
+    return len({(settings["HOST"], str(settings["PORT"])) for settings in found}) == 1
+
+
+def _place(alias: str) -> str:
+    return f"{alias}: database {connections[alias].settings_dict['NAME']}"

@@ -1,0 +1,202 @@
+"""What cannot be decoded or stored: the row holds what is known, the message is kept, the worker goes on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from bemi_django import conf, sql
+from bemi_django.models import Change, DeadLetter
+from bemi_django.wal.job import Job
+from bemi_django.wal.source import Source
+from bemi_django.wal.supervisor import Supervisor
+from sample_project.todos.models import Todo
+from tests.integration.conftest import Drain, drop_slot, job, release
+
+
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.fixture
+def document(drain: Drain) -> Iterator[None]:
+    execute("CREATE TABLE document (id int PRIMARY KEY, body json, note text)")
+    drain()
+    yield
+    execute("DROP TABLE document")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(r'{"a": "\u0000"}', id="a NUL"),
+        pytest.param('{"a": 1e1000000}', id="a number beyond numeric"),
+    ],
+)
+def test_json_that_is_no_jsonb_is_named_and_the_rest_of_the_row_is_there(
+    drain: Drain, document: None, body: str
+) -> None:
+    with connection.cursor() as cursor:
+        for number in range(1, 6):
+            cursor.execute(
+                "INSERT INTO document VALUES (%s, %s, 'x')", [number, body if number == 3 else '{"a": 1}']
+            )
+    changes = drain()
+    assert [change.primary_key for change in changes] == ["1", "2", "3", "4", "5"]
+    assert [change.unavailable for change in changes] == [None, None, {"after": ["body"]}, None, None]
+    assert changes[2].after == {"id": 3, "note": "x"}
+    (letter,) = DeadLetter.objects.all()
+    assert (letter.change_id, letter.position) == (changes[2].pk, changes[2].position)
+    assert letter.reason == "after.body: not accepted as jsonb"
+    assert body.encode() in bytes(letter.message)
+
+
+def test_a_bad_row_in_a_large_transaction_costs_only_itself(drain: Drain, document: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO document "
+            "SELECT i, CASE WHEN i IN (1, 7001, 9000) THEN '\"\\u0000\"' ELSE '1' END::json, "
+            "repeat('x', 1000) FROM generate_series(1, 9000) i"
+        )
+    changes = drain()
+    assert [int(change.primary_key or 0) for change in changes] == list(range(1, 9001))
+    bad = [change.primary_key for change in changes if change.unavailable]
+    assert bad == ["1", "7001", "9000"]
+    assert DeadLetter.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{broken", '{"a": 1e1000000}', '{"a": "\\ud800"}'],
+    ids=["no JSON", "a number beyond numeric", "half a character"],
+)
+def test_a_broken_context_of_another_client_is_kept_as_text(drain: Drain, content: str) -> None:
+    client = psycopg2.connect(**conf.connection_parameters("default"))
+    with client, client.cursor() as cursor:
+        cursor.execute(
+            "/*Bemi " + content + " Bemi*/ INSERT INTO todo (task, is_completed, created_at) "
+            "VALUES ('x', false, now()), ('y', false, now())"
+        )
+    client.close()
+    Todo.objects.create(task="z")
+    first, second, third = drain()
+    assert first.context == second.context == {"_bemi_invalid": content}
+    assert (first.after["task"], second.after["task"]) == ("x", "y")
+    assert third.context["SQL"].startswith("INSERT")
+    assert DeadLetter.objects.exists()
+
+
+def test_an_undecodable_message_of_a_row_leaves_a_row_of_what_is_known(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Todo.objects.create(task="before")
+    todo = Todo.objects.create(task="broken")
+    Todo.objects.create(task="after")
+    read = Source.read
+
+    def damaged(source: Source) -> bytes | None:
+        data = read(source)
+        return data[:-1] if data and data[:1] == b"I" and b"broken" in data else data
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Source, "read", damaged)
+        first, second, third = drain()
+    assert (first.after["task"], third.after["task"]) == ("before", "after")
+    assert (second.operation, second.table, second.primary_key, second.after) == ("CREATE", "todo", None, {})
+    assert second.unavailable is not None and "task" in second.unavailable["after"]
+    (letter,) = DeadLetter.objects.all()
+    assert letter.change_id == second.pk and "undecodable" in letter.reason
+    assert todo.task.encode() in bytes(letter.message)
+
+
+def test_a_message_of_which_nothing_is_known_leaves_a_letter(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Source.read
+
+    def damaged(source: Source) -> bytes | None:
+        data = read(source)
+        return b"?" + data[1:] if data and data[:1] == b"I" and b"broken" in data else data
+
+    Todo.objects.create(task="broken")
+    Todo.objects.create(task="after")
+    with monkeypatch.context() as patched:
+        patched.setattr(Source, "read", damaged)
+        (change,) = drain()
+    assert change.after["task"] == "after"
+    (letter,) = DeadLetter.objects.all()
+    assert letter.change_id is None and "unknown message type" in letter.reason
+
+
+HIDE = "CREATE OR REPLACE FUNCTION hide(secret) RETURNS json LANGUAGE sql IMMUTABLE AS $$SELECT {}$$"
+
+
+def retry() -> str:
+    out = io.StringIO()
+    call_command("bemi", "retry-dead-letters", stdout=out)
+    return out.getvalue().strip()
+
+
+def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    execute("CREATE TYPE secret AS ENUM ('x', 'y')")
+    execute(HIDE.format("to_json($1::text)"))
+    execute("CREATE CAST (secret AS json) WITH FUNCTION hide(secret)")
+    try:
+        execute("CREATE TABLE safe (id int PRIMARY KEY, word secret)")
+        execute("INSERT INTO safe VALUES (1, 'x')")
+        execute(HIDE.format("('{{' || $1)::json"))
+        (change,) = drain()
+        assert (change.after, change.unavailable) == ({"id": 1}, {"after": ["word"]})
+        assert retry() == "0 mended, 1 kept"
+        execute(HIDE.format("to_json($1::text)"))
+        assert retry() == "1 mended, 0 kept"
+        mended = Change.objects.get(table="safe")
+        assert (mended.pk, mended.after, mended.unavailable) == (change.pk, {"id": 1, "word": "x"}, None)
+        assert mended.context == change.context and mended.committed_at == change.committed_at
+        assert retry() == "0 mended, 0 kept"
+    finally:
+        execute("DROP TABLE safe; DROP TYPE secret CASCADE")
+
+
+@pytest.fixture
+def bytes_job(transactional_db: None) -> Iterator[Job]:
+    """The job of a worker on a database whose encoding takes any bytes."""
+    execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    made = job("bemi_bytes")
+    made = made._replace(source={**made.source, "dbname": "bytes"})
+    with closing(made.connect_source()) as opened, opened.cursor() as cursor:
+        # The file is UTF-8, which this database does not know.
+        cursor.execute(sql.read("capture_v1_up").replace("…", "..."))
+        cursor.execute("CREATE TABLE raw (id int PRIMARY KEY, body text, note text)")
+        cursor.execute("ALTER TABLE raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE raw")
+    yield made
+    release("bemi_bytes")
+    with closing(made.connect_source()) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot('bemi_bytes')")
+    execute("DROP DATABASE bytes WITH (FORCE)")
+    drop_slot("bemi_bytes")
+
+
+def test_bytes_that_are_no_text_are_kept(bytes_job: Job) -> None:
+    Supervisor(bytes_job).run(until_current=True)
+    with closing(bytes_job.connect_source()) as opened, opened.cursor() as cursor:
+        cursor.execute(
+            r"INSERT INTO raw VALUES (1, E'caf\xe9', 'ok'), (2, 'plain', 'ok'), (3, E'a\nb\xff', 'ok')"
+        )
+    Supervisor(bytes_job).run(until_current=True)
+    first, second, third = Change.objects.filter(database="bytes")
+    assert (first.after, first.unavailable) == ({"id": 1, "note": "ok"}, {"after": ["body"]})
+    assert (second.after, second.unavailable) == ({"id": 2, "body": "plain", "note": "ok"}, None)
+    assert (third.after, third.unavailable) == ({"id": 3, "note": "ok"}, {"after": ["body"]})
+    letters = {bytes(letter.message) for letter in DeadLetter.objects.all()}
+    assert len(letters) == 2 and all(b"ok" in message for message in letters)
+    assert any(b"caf\xe9" in message for message in letters)

@@ -1,0 +1,198 @@
+"""What a user types is a value, whatever it looks like: never a context, never SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from itertools import count, cycle, islice
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bemi_django import bound_context, conf, tracking
+from bemi_django.wal.decoder import Decoder
+from bemi_django.wal.stitcher import Stitcher
+from tests.integration import drivers
+from tests.integration.conftest import Drain
+from tests.integration.drivers import Insert, Note, visible
+
+Driver = Callable[[], AbstractContextManager[Insert]]
+Contexts = Callable[[], list[dict[str, Any]]]
+
+FORGED = '/*Bemi {"user_id": 999} Bemi*/'
+FORGERIES = [
+    FORGED,
+    f"{FORGED} INSERT INTO note",
+    f" Bemi*/ {FORGED}",
+    f'"}} Bemi*/ {FORGED}',
+    f"'; {FORGED} TRUNCATE note; --",
+    f"*/ {FORGED}",
+    'x", "user_id": 999, "y": "',
+]
+HOSTILE = [
+    *(
+        "*/",
+        "/*",
+        "--",
+        "'",
+        '"',
+        "\\",
+        "\\'",
+        "$$",
+        ";",
+        "{",
+        "}",
+        " Bemi*/",
+        FORGED,
+        "'; DROP TABLE note; --",
+    ),
+    *("%", "%s", "%%", "%(p0)s", ":name", ":p0", "::text", "?", "$1"),
+    *("\n", "\r", "\t", "\x01", "\u2028", "é", "😀"),
+]
+NUL = "\0"
+
+
+@pytest.fixture
+def notes(transactional_db: None) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(drivers.TABLE)
+        try:
+            tracking.sync()
+            yield
+        finally:
+            cursor.execute("DROP TABLE note")
+
+
+@pytest.fixture
+def wal(notes: None, observer: Any) -> Contexts:
+    """The contexts of the rows written since the last call, straight from the WAL."""
+    observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
+    decoder, stitcher = Decoder(), Stitcher()
+
+    def read() -> list[dict[str, Any]]:
+        observer.execute(
+            "SELECT data FROM pg_logical_slot_get_binary_changes('bemi_forgery', NULL, NULL, "
+            "'proto_version', '1', 'publication_names', %s, 'messages', 'true')",
+            [conf.publication()],
+        )
+        messages = (decoder.decode(bytes(data)) for (data,) in observer.fetchall())
+        changes = [change for message in messages if message for change in stitcher.feed(message)]
+        return [json.loads(change.context) for change in changes]
+
+    return read
+
+
+def last_row(observer: Any) -> dict[str, Any]:
+    observer.execute("SELECT id, line, document, words, data FROM note ORDER BY ctid DESC LIMIT 1")
+    row = dict(zip(("id", "line", "document", "words", "data"), observer.fetchone(), strict=True))
+    return {**row, "data": bytes(row["data"])}
+
+
+def without_application(context: dict[str, Any]) -> bool:
+    return context.keys() == {"db_user", "application_name", "SQL"}
+
+
+@pytest.mark.parametrize("driver", drivers.EVERY)
+def test_a_stored_text_is_never_taken_for_a_context(notes: None, drain: Drain, driver: Driver) -> None:
+    written = [Note(text, text, text.encode()) for text in FORGERIES]
+    with driver() as insert:
+        for note in written:
+            insert(note)
+        attributed = drain()
+        with bound_context(user_id=7):
+            for note in written:
+                insert(note._replace(id=f"{note.id} again"))
+    with_context = drain()
+    assert [change.primary_key for change in attributed] == FORGERIES
+    assert all(without_application(change.context) for change in attributed)
+    assert [change.after["line"] for change in with_context] == FORGERIES
+    for change in with_context:
+        assert change.context == {"user_id": 7, "SQL": change.context["SQL"]}
+
+
+@pytest.mark.parametrize("forged", FORGERIES)
+def test_an_application_name_is_never_taken_for_a_context(notes: None, drain: Drain, forged: str) -> None:
+    parameters = {**conf.connection_parameters("default"), "application_name": forged[:63]}
+    with closing(psycopg2.connect(**parameters)) as opened, opened.cursor() as cursor:
+        cursor.execute("INSERT INTO note (id) VALUES ('x')")
+        opened.commit()
+    (change,) = drain()
+    assert without_application(change.context)
+    assert change.context["application_name"] == forged[:63]
+
+
+#: Keys of ours, and the sign that stands for NUL.
+RESERVED = ("SQL", "_bemi_dropped", "_bemi_invalid", "\u2400")
+texts = (
+    st.lists(st.sampled_from([*HOSTILE, NUL]) | st.text(max_size=4), max_size=5)
+    .map("".join)
+    .filter(lambda text: not any(word in text for word in RESERVED))
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("driver", drivers.EVERY)
+def test_any_value_is_stored_unchanged_and_any_context_comes_back(
+    observer: Any, wal: Contexts, driver: Driver
+) -> None:
+    number = count()
+
+    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(context=st.dictionaries(texts, values, min_size=1, max_size=3), text=texts)
+    def insert_any(insert: Insert, context: dict[str, Any], text: str) -> None:
+        note = Note(f"{next(number)}", text.replace(NUL, ""), text.encode())
+        with bound_context(**context):
+            insert(note)
+        assert last_row(observer) == note.row
+        (found,) = wal()
+        assert found.pop("SQL")
+        assert found == visible(context)
+
+    with driver() as insert:
+        insert_any(insert)
+
+
+@pytest.mark.parametrize("driver", drivers.EVERY)
+def test_a_megabyte_of_anything_is_stored_unchanged_with_its_context(
+    notes: None, observer: Any, drain: Drain, driver: Driver
+) -> None:
+    page = "".join(islice(cycle(HOSTILE), 200_000))[: 1024 * 1024]
+    note = Note("x", page, page.encode() + bytes(range(256)))
+    context = {"page": page, "nul": NUL, **{text: text for text in HOSTILE}}
+    with driver() as insert, bound_context(**context):
+        insert(note)
+    assert last_row(observer) == note.row
+    (change,) = drain()
+    assert change.context.pop("SQL")
+    assert change.context == visible(context)
+
+
+@pytest.mark.parametrize("driver", drivers.EVERY)
+def test_a_text_that_looks_like_an_escaped_nul_costs_nobody_the_context(
+    wal: Contexts, driver: Driver
+) -> None:
+    with driver() as insert:
+        insert(Note("a", "\\u0000", b""))
+        with bound_context(user_id=7):
+            insert(Note("b", "\\u0000", b""))
+    attributed, with_context = wal()
+    assert without_application(attributed)
+    assert with_context == {"user_id": 7, "SQL": with_context["SQL"]}
+
+
+def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: Any, wal: Contexts) -> None:
+    observer.execute("BEGIN")
+    observer.execute("""SET LOCAL bemi.context = '{"why": "\\\\u0000"}'""")
+    observer.execute("INSERT INTO note (id) VALUES ('x')")
+    observer.execute("COMMIT")
+    (found,) = wal()
+    assert found["why"] == "\\u0000"

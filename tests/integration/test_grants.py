@@ -1,0 +1,131 @@
+"""Three roles with no more rights than they need: the owner of the tables, the worker, the reader."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from bemi_django import conf
+from bemi_django.wal.job import Job
+from bemi_django.wal.supervisor import Supervisor
+from tests.integration.conftest import release
+
+SLOT = "bemi_roles"
+
+
+def superuser(dbname: str = "postgres") -> Any:
+    opened = psycopg2.connect(os.environ["DATABASE_URL"], dbname=dbname)
+    opened.autocommit = True
+    return closing(opened)
+
+
+@pytest.fixture
+def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str, Any]]]:
+    """Connection parameters of the three roles, in a database of the first one, as Django's role is now."""
+    settings.BEMI_SLOT = SLOT
+    original = connection.settings_dict
+    parameters = conf.connection_parameters("default")
+    made = {
+        name: {**parameters, "user": name, "password": "secret", "dbname": "roles"}
+        for name in ("app", "bemi_worker", "bemi_reader")
+    }
+    with superuser() as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE ROLE app LOGIN PASSWORD 'secret'")
+        cursor.execute("CREATE DATABASE roles OWNER app")
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute("REVOKE ALL ON DATABASE roles FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        cursor.execute("GRANT ALL ON SCHEMA public TO app")
+    connection.close()
+    connection.settings_dict = {**original, "USER": "app", "PASSWORD": "secret", "NAME": "roles"}
+    try:
+        call_command("migrate", verbosity=0)
+        script = io.StringIO()
+        call_command("bemi", "grants", stdout=script)
+        with superuser("roles") as opened, opened.cursor() as cursor:
+            cursor.execute(script.getvalue())
+            for role in ("bemi_worker", "bemi_reader"):
+                cursor.execute(f"ALTER ROLE {role} PASSWORD 'secret'")
+        yield made
+    finally:
+        connection.close()
+        connection.settings_dict = original
+        release(SLOT)
+        with superuser("roles") as opened, opened.cursor() as cursor:
+            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = 'roles'")
+            for slot in cursor.fetchall():
+                cursor.execute("SELECT pg_drop_replication_slot(%s)", slot)
+        with superuser() as opened, opened.cursor() as cursor:
+            cursor.execute("DROP DATABASE roles WITH (FORCE)")
+            for role in made:
+                cursor.execute(f"DROP ROLE IF EXISTS {role}")
+
+
+def may(parameters: dict[str, Any], statement: str) -> bool:
+    with closing(psycopg2.connect(**parameters)) as opened, opened.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except psycopg2.errors.InsufficientPrivilege:
+            return False
+        return True
+
+
+def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, dict[str, Any]]) -> None:
+    worker = roles["bemi_worker"]
+    supervisor = Supervisor(Job(worker, worker, SLOT, conf.publication()))
+    supervisor.run(until_current=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TYPE pair AS (a int, b text); CREATE TABLE tool (id int PRIMARY KEY, p pair, "
+            "g int GENERATED ALWAYS AS (id * 2) STORED)"
+        )
+    call_command("bemi", "sync", stdout=io.StringIO())
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO tool VALUES (1, ROW(1, 'x'))")
+    Supervisor(Job(worker, worker, SLOT, conf.publication())).run(until_current=True)
+    with closing(psycopg2.connect(**roles["bemi_reader"])) as opened, opened.cursor() as cursor:
+        cursor.execute("""SELECT primary_key, after FROM changes WHERE "table" = 'tool'""")
+        assert cursor.fetchall() == [("1", {"g": 2, "id": 1, "p": {"a": 1, "b": "x"}})]
+    for forbidden in (
+        "SELECT FROM tool",
+        "SELECT FROM auth_user",
+        "SELECT FROM changes",
+        "SELECT FROM bemi_dead_letters",
+        "DELETE FROM changes",
+        "UPDATE changes SET context = '{}'",
+        "DELETE FROM _bemi_checkpoint",
+        "TRUNCATE changes",
+        "CREATE TABLE public.x (a int)",
+    ):
+        assert not may(worker, forbidden), forbidden
+
+
+def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:
+    reader = roles["bemi_reader"]
+    assert may(reader, "SELECT FROM changes")
+    for forbidden in (
+        "SELECT FROM auth_user",
+        "INSERT INTO changes DEFAULT VALUES",
+        "UPDATE changes SET context = '{}'",
+        "DELETE FROM changes",
+        "SELECT FROM _bemi_checkpoint",
+        "SELECT FROM bemi_dead_letters",
+        "SELECT _bemi_partition_v1('changes', now())",
+        "CREATE TABLE public.x (a int)",
+    ):
+        assert not may(reader, forbidden), forbidden
+
+
+def test_the_script_may_be_run_again(roles: dict[str, dict[str, Any]]) -> None:
+    script = io.StringIO()
+    call_command("bemi", "grants", stdout=script)
+    assert 'ALTER ROLE "bemi_worker" LOGIN REPLICATION;' in script.getvalue()
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute(script.getvalue())

@@ -1,0 +1,246 @@
+"""``bemi verify``: says nothing where the log is true, and finds every change that is taken from it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from bemi_django.exceptions import BemiError
+from bemi_django.wal.pace import Pace
+from bemi_django.wal.supervisor import Supervisor
+from bemi_django.wal.verification import Verified, verify
+from tests.integration.conftest import Drain, job
+
+
+def execute(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def tool(drain: Drain) -> Iterator[Drain]:
+    """A table with rows that are older than its log, and rows that are not."""
+    execute("DROP EVENT TRIGGER _bemi_follow_ddl")
+    execute(
+        "CREATE TABLE tool (id int PRIMARY KEY, word text)", "INSERT INTO tool VALUES (1, 'old'), (2, 'old')"
+    )
+    call_command("bemi", "sync", stdout=io.StringIO())
+    execute(
+        "INSERT INTO tool VALUES (3, 'new'), (4, 'new'), (5, 'new')",
+        "UPDATE tool SET word = 'newer' WHERE id = 4",
+    )
+    execute("DELETE FROM tool WHERE id = 5")
+    drain()
+    yield drain
+    execute("DROP TABLE tool")
+
+
+def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
+    """What verify says while the worker is at work."""
+    supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
+    worker = threading.Thread(target=supervisor.run)
+    worker.start()
+    try:
+        return {result.table: result for result in verify(job("bemi_test"), tables)}
+    finally:
+        supervisor.stop()
+        worker.join()
+
+
+def test_of_a_true_log_it_says_that_it_is(tool: Drain) -> None:
+    results = verified(tool)
+    assert str(results["public.tool"]) == "public.tool: 4 rows, 2 of them older than the log, as in the log"
+    assert {result.differences for result in results.values()} == {0}
+    assert "public.todo" in results and "public.changes" not in results
+
+
+@pytest.mark.parametrize(
+    ("tampering", "expected"),
+    [
+        ("DELETE FROM changes WHERE primary_key = '3'", "1 not in the log (3)"),
+        ("DELETE FROM changes WHERE operation = 'DELETE'", "1 only in the log (5)"),
+        ("DELETE FROM changes WHERE operation = 'UPDATE'", "1 different (4: word)"),
+        (
+            'UPDATE changes SET after = \'{"id": 3, "word": "x"}\' WHERE primary_key = \'3\'',
+            "1 different (3: word)",
+        ),
+        (
+            "UPDATE changes SET primary_key = '9' WHERE primary_key = '3'",
+            "1 not in the log (3), 1 only in the log (9)",
+        ),
+    ],
+)
+def test_what_is_taken_from_the_log_is_found(tool: Drain, tampering: str, expected: str) -> None:
+    execute(tampering + " AND \"table\" = 'tool'")
+    assert expected in str(verified(tool, "public.tool")["public.tool"])
+
+
+def test_what_the_log_never_saw_is_found(tool: Drain) -> None:
+    for statement in (
+        "INSERT INTO tool VALUES (7, 'x')",
+        "UPDATE tool SET word = 'x' WHERE id = 3",
+        "DELETE FROM tool WHERE id = 4",
+    ):
+        # Not published for a moment, so not in the stream.
+        execute("ALTER PUBLICATION bemi DROP TABLE tool", statement, "ALTER PUBLICATION bemi ADD TABLE tool")
+    assert str(verified(tool, "public.tool")["public.tool"]) == (
+        "public.tool: 4 rows, 2 of them older than the log, "
+        "1 not in the log (7), 1 only in the log (4), 1 different (3: word)"
+    )
+
+
+def test_the_command_reports_and_ends_with_an_error(tool: Drain, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+
+    def run() -> str:
+        out = io.StringIO()
+        supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
+        worker = threading.Thread(target=supervisor.run)
+        worker.start()
+        try:
+            call_command("bemi", "verify", "public.tool", "public.todo", stdout=out)
+        finally:
+            supervisor.stop()
+            worker.join()
+        return out.getvalue()
+
+    assert [line.split(":")[0] for line in run().splitlines()] == ["public.todo", "public.tool"]
+    execute("DELETE FROM changes WHERE primary_key = '3'")
+    with pytest.raises(CommandError, match="the log and 1 of 2 tables differ"):
+        run()
+
+
+def test_a_table_that_is_not_tracked_is_said(tool: Drain) -> None:
+    with pytest.raises(BemiError, match=r"not tracked: public\.nothing"):
+        verified(tool, "public.nothing")
+
+
+def test_a_log_that_stands_still_is_said(tool: Drain) -> None:
+    with pytest.raises(BemiError, match="is 'manage.py bemi run' at work"):
+        list(verify(job("bemi_test"), patience=0.2))
+
+
+def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:
+    with pytest.raises(BemiError, match="there is no log of the slot nothing yet: run 'manage.py bemi run'"):
+        list(verify(job("nothing")))
+
+
+CASES = {
+    "keys exchanged in one statement": (
+        "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, word text)",
+        "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+        "UPDATE t SET id = 4 - id",
+        "UPDATE t SET id = id + 1",
+    ),
+    "a key that wanders": (
+        "CREATE TABLE t (id int PRIMARY KEY, word text)",
+        "INSERT INTO t VALUES (1, 'a')",
+        "BEGIN; UPDATE t SET id = 2; UPDATE t SET id = 3; INSERT INTO t VALUES (1, 'b'); COMMIT",
+    ),
+    "a composite key": (
+        "CREATE TABLE t (a text, b date, c bool, n int, PRIMARY KEY (c, b, a))",
+        "INSERT INTO t VALUES ('x\"y', '2026-01-02', true, 1), ('z', '0044-03-15 BC', false, 2)",
+        "UPDATE t SET n = 3, c = NOT c",
+    ),
+    "a boolean key": (
+        "CREATE TABLE t (id bool PRIMARY KEY, word text)",
+        "INSERT INTO t VALUES (true, 'a'), (false, 'b')",
+    ),
+    "a truncated table": (
+        "CREATE TABLE t (id int PRIMARY KEY, word text)",
+        "INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+        "TRUNCATE t",
+        "INSERT INTO t VALUES (2, 'c')",
+    ),
+    "partitions": (
+        "CREATE TABLE t (id int, word text, PRIMARY KEY (id, word)) PARTITION BY LIST (word)",
+        "CREATE TABLE t_a PARTITION OF t FOR VALUES IN ('a')",
+        "CREATE TABLE t_b PARTITION OF t FOR VALUES IN ('b')",
+        "INSERT INTO t SELECT i, 'a' FROM generate_series(1, 5) i",
+        "UPDATE t SET word = 'b' WHERE id > 2",
+        "INSERT INTO t VALUES (9, 'a'), (9, 'b')",
+        "TRUNCATE t_a",
+        "INSERT INTO t VALUES (9, 'a')",
+    ),
+    "no key": (
+        "CREATE TABLE t (word text, n int)",
+        "INSERT INTO t SELECT 'a', 1 FROM generate_series(1, 5)",
+        "INSERT INTO t VALUES ('b', 2), ('b', 2), ('c', 3)",
+        "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE word = 'b')",
+        "UPDATE t SET n = 4 WHERE word = 'c'",
+    ),
+    "an altered table": (
+        "CREATE TABLE t (id int PRIMARY KEY, word text, gone int, price int)",
+        "INSERT INTO t VALUES (1, 'a', 1, 10), (2, 'b', 2, 20)",
+        "ALTER TABLE t DROP gone, ADD fresh int NOT NULL DEFAULT 7, ALTER price TYPE text",
+        "INSERT INTO t VALUES (3, 'c', '30', 8)",
+    ),
+    "generated and odd values": (
+        "CREATE TABLE t (id timestamptz PRIMARY KEY, f float8, b bytea,"
+        " total float8 GENERATED ALWAYS AS (f * 2) STORED)",
+        "INSERT INTO t VALUES ('2026-01-02 03:04:05.6+05', 'NaN', '\\x00ff')",
+        "INSERT INTO t VALUES ('infinity', 0.1, NULL)",
+    ),
+    "inheritance": (
+        "CREATE TABLE t (id int PRIMARY KEY, word text)",
+        "CREATE TABLE t_child (more int) INHERITS (t)",
+        "INSERT INTO t VALUES (1, 'a')",
+        "INSERT INTO t_child VALUES (1, 'b', 2)",
+        "UPDATE t SET word = 'c'",
+    ),
+}
+
+
+@pytest.mark.parametrize("statements", CASES.values(), ids=CASES)
+def test_no_false_alarm(drain: Drain, statements: tuple[str, ...]) -> None:
+    try:
+        execute(*statements)
+        result = verified(drain, "public.t")["public.t"]
+        assert str(result).endswith("as in the log") and result.older == 0
+        last = """SELECT id FROM changes WHERE "table" = 't' ORDER BY id DESC LIMIT 1"""
+        execute(f"DELETE FROM changes WHERE id = ({last})")  # noqa: S608 - a constant
+        assert verified(drain, "public.t")["public.t"].differences
+    finally:
+        execute("DROP TABLE t CASCADE")
+
+
+def test_writes_that_go_on_meanwhile_are_no_difference(tool: Drain) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        try:
+            for number in range(100, 3000):
+                if stop.is_set():
+                    break
+                with connection.cursor() as cursor:
+                    cursor.execute("INSERT INTO tool VALUES (%s, 'x')", [number])
+                    cursor.execute("UPDATE tool SET word = %s WHERE id < 4", [number])
+                    cursor.execute("DELETE FROM tool WHERE id = %s", [number - 3])
+        finally:
+            connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            assert verified(tool, "public.tool")["public.tool"].differences == 0
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_large_table_is_streamed(drain: Drain) -> None:
+    execute("CREATE TABLE large (id int PRIMARY KEY, word text)")
+    try:
+        execute("INSERT INTO large SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
+        result = verified(drain, "public.large")["public.large"]
+        assert (result.rows, result.differences) == (20000, 0)
+    finally:
+        execute("DROP TABLE large")

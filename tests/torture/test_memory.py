@@ -1,0 +1,51 @@
+"""One transaction of any size in bounded memory, and the small ones around it in their places.
+
+``BEMI_ROWS`` is the number of its rows; ``make torture`` gives 5,000,000.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from tests.torture.harness import Harness
+
+ROWS = int(os.environ.get("BEMI_ROWS", "100_000"))
+MEGABYTES = 200
+
+
+def test_a_large_transaction_is_ingested_in_little_memory(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.run("bemi", "run", "--until-current")
+    with (
+        closing(psycopg2.connect(harness.source.url)) as large,
+        closing(psycopg2.connect(harness.source.url)) as small,
+    ):
+        small.autocommit = True
+        with large.cursor() as cursor, small.cursor() as other:
+            cursor.execute("CREATE TABLE item (id int PRIMARY KEY, body text)")
+            large.commit()
+            cursor.execute("INSERT INTO item SELECT i, 'row ' || i FROM generate_series(1, %s) i", [ROWS])
+            other.execute("INSERT INTO note VALUES ('before', 1)")
+            cursor.execute("UPDATE item SET body = 'changed' WHERE id = %s", [ROWS])
+            large.commit()
+            other.execute("INSERT INTO note VALUES ('after', 2)")
+    output, peak = harness.run_measured("bemi", "run", "--until-current")
+    with capsys.disabled():
+        print(f"\n{ROWS:,} rows in one transaction: peak RSS of the worker {peak:.0f} MB")  # noqa: T201
+    assert f"{ROWS + 3} changes written" in output
+    with closing(psycopg2.connect(harness.log.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT "table", count(*), count(DISTINCT id), min(primary_key::int), max(primary_key::int) '
+            'FROM changes GROUP BY position, "table" ORDER BY min(id::text)'
+        )
+        assert cursor.fetchall() == [
+            ("note", 1, 1, None, None),
+            ("item", ROWS + 1, ROWS + 1, 1, ROWS),
+            ("note", 1, 1, None, None),
+        ]
+    assert peak < MEGABYTES

@@ -1,0 +1,81 @@
+"""Workers killed, servers crashed, under load: the log is complete, in commit order, no row twice.
+
+``BEMI_BLOWS`` is how often; ``make torture`` gives 100. ``BEMI_SEED`` chooses other random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from uuid import UUID
+
+import psycopg2
+
+from tests.torture.cluster import Cluster
+from tests.torture.fold import Entry, fold, live
+from tests.torture.harness import Harness
+from tests.torture.load import Writer
+
+BLOWS = int(os.environ.get("BEMI_BLOWS", "8"))
+SEED = int(os.environ.get("BEMI_SEED", "1"))
+WRITERS = 3
+
+
+@contextmanager
+def load(url: str) -> Iterator[list[Writer]]:
+    stop = threading.Event()
+    writers = [Writer(url, seed, stop) for seed in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    try:
+        yield writers
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join(60)
+
+
+def strike(harness: Harness, blow: int) -> None:
+    """Kill the worker; every fifth time crash the source instead, and every fifth time the destination."""
+    clusters: dict[int, Cluster] = {3: harness.source, 4: harness.log}
+    if cluster := clusters.get(blow % 5):
+        cluster.crash()
+        cluster.start()
+        return
+    assert harness.end_worker(signal.SIGKILL) == -signal.SIGKILL, harness.said()
+    harness.start_worker()
+
+
+def entries(url: str) -> Iterator[Entry]:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor("entries") as cursor:
+        cursor.execute(
+            'SELECT id, "table", operation, before::text, after::text, position FROM changes ORDER BY id'
+        )
+        for identifier, *rest in cursor:
+            yield Entry(UUID(str(identifier)), *rest)
+
+
+def test_nothing_is_lost_and_nothing_twice(harness: Harness) -> None:
+    chance = random.Random(SEED)
+    harness.run("bemi", "run", "--until-current")
+    harness.start_worker()
+    with load(harness.source.url) as writers:
+        for blow in range(BLOWS):
+            # Random moments are what this is about.
+            time.sleep(chance.uniform(0.1, 1.0))
+            strike(harness, blow)
+        time.sleep(chance.uniform(0.1, 1.0))
+    assert all(writer.committed for writer in writers)
+    report = harness.run("bemi", "verify")
+    assert report.count("as in the log") == 3, report
+    assert harness.end_worker(signal.SIGTERM) == 0, harness.said()
+    found = fold(entries(harness.log.url))
+    with closing(psycopg2.connect(harness.source.url)) as connection, connection.cursor() as cursor:
+        expected = live(cursor, ("account", "entry", "note"))
+    assert {table: found.get(table) for table in expected} == expected
+    assert "" not in found, "a gap is in the log"

@@ -103,7 +103,7 @@ class Worker:
             if until_current and target not in self._marks:
                 return
             self._look_at_idle_slot()
-            if self._source.wait(min(1.0, self._idle), self._session.server):
+            if self._source.wait(min(0.5, self._idle), self._session.server):
                 self._glance_at = 0.0
         self._flush()
 

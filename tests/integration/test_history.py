@@ -19,6 +19,7 @@ from tests.integration.trail import QUICK, Trail
 
 
 def drop_slot(trail: Trail) -> None:
+    trail.release()
     trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
 
 
@@ -171,7 +172,7 @@ def test_the_command_goes_on_only_when_it_is_told_to(trail: Trail, monkeypatch: 
 def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) -> None:
     moment = random.Random()
     with trail.load():
-        for _ in range(5):
+        for _ in range(4):
             with trail.command() as worker:
                 worker.says("reading the slot")
                 count = len(trail.logged()) + moment.randrange(100)
@@ -187,13 +188,13 @@ def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
     age = "SELECT extract(epoch FROM clock_timestamp() - reply_time) FROM pg_stat_replication WHERE pid = %s"
     with closing(Proxy(trail.source.server.port)) as proxy:
         job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
-        with trail.worker(QUICK._replace(silence=2.0), job):
+        with trail.worker(QUICK._replace(silence=1.4), job):
             process = trail.wait_until_read()
             for _ in range(2):
                 trail.source.run("INSERT INTO junk VALUES ('x')")
                 # The worker waits for an answer; the server says how far it is, and asks to be answered.
                 proxy.stall("plain")
-                until(lambda: trail.source.one(age, [process]) > 1.1)
+                until(lambda: trail.source.one(age, [process]) > 0.8)
                 proxy.resume()
                 until(lambda: trail.source.one(age, [process]) < 0.3)
                 for _ in range(20):

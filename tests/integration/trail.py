@@ -54,7 +54,9 @@ class Trail:
 
     def run(self, job: Job | None = None) -> int:
         """A worker that ends when the log is complete."""
-        return Supervisor(job or self.job, QUICK).run(until_current=True)
+        written = Supervisor(job or self.job, QUICK).run(until_current=True)
+        self.release()
+        return written
 
     @contextmanager
     def worker(self, pace: Pace = QUICK, job: Job | None = None) -> Iterator[Future[int]]:
@@ -109,13 +111,17 @@ class Trail:
         found = until(lambda: [row for row in self.source.run(SOURCE_STATE, [self.slot]) if row[2]])
         return int(found[0][2])
 
-    def drop(self) -> None:
-        """Leave both servers as they were."""
+    def release(self) -> None:
+        """Wait until the server has noticed that nobody reads the slot any more."""
         self.source.run(
             "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
             "WHERE slot_name = %s AND active",
             [self.slot],
         )
+
+    def drop(self) -> None:
+        """Leave both servers as they were."""
+        self.release()
         self.source.run(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [self.slot],

@@ -101,6 +101,9 @@ class Trail:
     def gaps(self) -> list[dict[str, Any]]:
         return [context for (context,) in self.log.run("SELECT context FROM changes WHERE operation = 'GAP'")]
 
+    def checkpoint(self) -> int:
+        return int(self.log.one("SELECT lsn - '0/0' FROM _bemi_checkpoint"))
+
     def confirmed(self) -> int:
         """Where the slot is; 0 without one."""
         found = self.source.run(SOURCE_STATE, [self.slot])
@@ -113,11 +116,8 @@ class Trail:
 
     def release(self) -> None:
         """Wait until the server has noticed that nobody reads the slot any more."""
-        self.source.run(
-            "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
-            "WHERE slot_name = %s AND active",
-            [self.slot],
-        )
+        active = "SELECT count(active_pid) FROM pg_replication_slots WHERE slot_name = %s"
+        until(lambda: self.source.one(active, [self.slot]) == 0)
 
     def drop(self) -> None:
         """Leave both servers as they were."""

@@ -105,7 +105,7 @@ class Worker:
             if self._progress.is_due:
                 logger.info("%s", self._progress.line(self._source.position - self._sink.checkpoint, 0.0))
             self._look_at_idle_slot()
-            if self._source.wait(min(1.0, self._idle), self._session.server):
+            if self._source.wait(min(0.5, self._idle), self._session.server):
                 self._glance_at = 0.0
         self._flush()
 

@@ -38,6 +38,7 @@ class Cluster:
         self._settings = settings
         self._running = ExitStack()
         self._server: Server | None = None
+        self._connection: Any = None
         self.start()
         for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), SETUP):
             self.run(script)
@@ -72,19 +73,24 @@ class Cluster:
         self._running.close()
 
     def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
         self.stop()
         shutil.rmtree(self.directory)
 
     def run(self, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
-        """Run on a connection of its own, in autocommit, and return the rows."""
-        connection = psycopg2.connect(**self.parameters)
-        connection.autocommit = True
+        """Run in autocommit, on a connection that is made again where it was lost; return the rows."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg2.connect(**self.parameters)
+            self._connection.autocommit = True
         try:
-            with connection.cursor() as cursor:
+            with self._connection.cursor() as cursor:
                 cursor.execute(statement, parameters)
                 return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            connection.close()
+        except psycopg2.OperationalError:
+            if not self._connection.closed:
+                raise
+        return self.run(statement, parameters)
 
     def one(self, query: str, parameters: Sequence[object] | None = None) -> Any:
         ((value,),) = self.run(query, parameters)

@@ -43,6 +43,12 @@ class Proxy:
         for link in self._chosen(kinds):
             link.flowing.clear()
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether somebody has asked something that does not pass."""
+        held = [link.client for link in self._links if not link.flowing.is_set()]
+        return bool(select(held, [], [], 0)[0])
+
     def resume(self) -> None:
         for link in self._links:
             link.flowing.set()
@@ -73,6 +79,7 @@ class Proxy:
 class _Link(threading.Thread):
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         super().__init__(daemon=True)
+        self.client = client
         self._ends = {client: server, server: client}
         self.kind = ""
         self.flowing = threading.Event()

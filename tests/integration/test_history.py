@@ -7,16 +7,19 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 
 import pytest
 
 from bemi_django.exceptions import LostHistory
 from tests.integration.polling import until
+from tests.integration.proxy import Proxy
 from tests.integration.trail import QUICK, Trail
 
 
 def drop_slot(trail: Trail) -> None:
+    trail.release()
     trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
 
 
@@ -169,7 +172,7 @@ def test_the_command_goes_on_only_when_it_is_told_to(trail: Trail, monkeypatch: 
 def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) -> None:
     moment = random.Random()
     with trail.load():
-        for _ in range(5):
+        for _ in range(4):
             with trail.command() as worker:
                 worker.says("reading the slot")
                 count = len(trail.logged()) + moment.randrange(100)
@@ -182,16 +185,18 @@ def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) ->
 
 def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
     """Else it could not be told from one that was made again."""
-    pace = QUICK._replace(silence=0.6, idle=60)
-    with trail.worker(pace):
-        process = trail.wait_until_read()
-        # The server says how far it is, and is answered, while there is nothing to confirm.
-        replies: set[object] = set()
-        while len(replies) < 20:
+    silence = "SELECT extract(epoch FROM clock_timestamp() - max(reply_time)) FROM pg_stat_replication"
+    with closing(Proxy(trail.source.server.port)) as proxy:
+        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
+        with trail.worker(QUICK._replace(silence=3.0), job):
+            trail.wait_until_read()
             trail.source.run("INSERT INTO junk VALUES ('x')")
-            confirmed = trail.confirmed()
-            assert confirmed <= trail.log.one("SELECT lsn - '0/0' FROM _bemi_checkpoint")
-            replies.add(
-                trail.source.one("SELECT reply_time FROM pg_stat_replication WHERE pid = %s", [process])
-            )
+            # The worker waits for an answer; the server says how far it is, and asks to be answered.
+            proxy.stall("plain")
+            until(lambda: (trail.source.one(silence) or 0) > 1.6)
+            proxy.resume()
+            until(lambda: (trail.source.one(silence) or 9) < 0.5)
+            for _ in range(20):
+                confirmed = trail.confirmed()
+                assert confirmed <= trail.checkpoint()
     trail.run()

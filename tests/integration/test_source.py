@@ -15,7 +15,7 @@ from tests.integration.trail import Trail
 @pytest.fixture
 def source(trail: Trail) -> Iterator[Source]:
     with closing(trail.job.connect_stream("UTF8", silence=1.0)) as source:
-        source.start(trail.slot, "bemi", trail.confirmed())
+        source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
 
 
@@ -42,7 +42,7 @@ def test_reading_on_could_confirm_only_where_a_message_has_no_position(trail: Tr
 
 
 def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, source: Source) -> None:
-    before = trail.confirmed()
+    before = trail.checkpoint()
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1)")
     while read(source) != b"C":
         pass

@@ -8,9 +8,11 @@ from contextlib import closing
 
 import pytest
 
+from bemi_django.exceptions import Superseded
+from bemi_django.wal.checkpoint import Checkpoints
 from tests.integration.polling import until
 from tests.integration.proxy import Proxy
-from tests.integration.trail import Trail
+from tests.integration.trail import QUICK, Trail
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -54,20 +56,27 @@ def test_what_another_worker_has_written_is_not_written_again(
 ) -> None:
     with closing(Proxy(trail.source.server.port)) as proxy:
         job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
-        with trail.worker(job=job):
+        with trail.worker(QUICK._replace(idle=60), job):
             trail.write()
             trail.catch_up()
-            # It reads on, and waits for an answer before it writes.
+            # It reads, and waits for an answer before it writes.
             proxy.stall("plain")
-            process = trail.wait_until_read()
-            trail.write(10)
-            end = trail.source.one("SELECT pg_current_wal_lsn()::text")
-            sent = "SELECT sent_lsn >= %s::pg_lsn FROM pg_stat_replication WHERE pid = %s"
-            until(lambda: trail.source.one(sent, [end, process]))
-            trail.source.run("SELECT pg_terminate_backend(%s, 10000)", [process])
+            trail.write()
+            until(lambda: proxy.holds_back)
+            trail.source.run("SELECT pg_terminate_backend(%s, 10000)", [trail.wait_until_read()])
             with trail.worker():
                 trail.catch_up()
                 proxy.resume()
                 until(lambda: "Another worker has written" in caplog.text)
                 until(lambda: "standing by" in caplog.text)
     trail.check()
+
+
+def test_a_checkpoint_moves_only_from_where_it_was_left(trail: Trail) -> None:
+    with closing(trail.job.connect_destination()) as connection, connection.cursor() as cursor:
+        checkpoints = Checkpoints(connection, trail.slot)
+        checkpoint = checkpoints.read()
+        assert checkpoint is not None
+        checkpoints.advance(cursor, checkpoint.lsn, checkpoint.lsn + 8, None)
+        with pytest.raises(Superseded):
+            checkpoints.advance(cursor, checkpoint.lsn, checkpoint.lsn + 16, None)

@@ -54,7 +54,9 @@ class Trail:
 
     def run(self, job: Job | None = None) -> int:
         """A worker that ends when the log is complete."""
-        return Supervisor(job or self.job, QUICK).run(until_current=True)
+        written = Supervisor(job or self.job, QUICK).run(until_current=True)
+        self.release()
+        return written
 
     @contextmanager
     def worker(self, pace: Pace = QUICK, job: Job | None = None) -> Iterator[Future[int]]:
@@ -99,6 +101,9 @@ class Trail:
     def gaps(self) -> list[dict[str, Any]]:
         return [context for (context,) in self.log.run("SELECT context FROM changes WHERE operation = 'GAP'")]
 
+    def checkpoint(self) -> int:
+        return int(self.log.one("SELECT lsn - '0/0' FROM _bemi_checkpoint"))
+
     def confirmed(self) -> int:
         """Where the slot is; 0 without one."""
         found = self.source.run(SOURCE_STATE, [self.slot])
@@ -109,13 +114,14 @@ class Trail:
         found = until(lambda: [row for row in self.source.run(SOURCE_STATE, [self.slot]) if row[2]])
         return int(found[0][2])
 
+    def release(self) -> None:
+        """Wait until the server has noticed that nobody reads the slot any more."""
+        active = "SELECT count(active_pid) FROM pg_replication_slots WHERE slot_name = %s"
+        until(lambda: self.source.one(active, [self.slot]) == 0)
+
     def drop(self) -> None:
         """Leave both servers as they were."""
-        self.source.run(
-            "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots "
-            "WHERE slot_name = %s AND active",
-            [self.slot],
-        )
+        self.release()
         self.source.run(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [self.slot],

@@ -59,6 +59,7 @@ class Worker:
         self._marks: set[bytes] = set()
         self._marked_at = time.monotonic()
         self._committed_at = 0
+        self._is_altering = False
         try:
             self._open()
         except BaseException:
@@ -105,9 +106,10 @@ class Worker:
             "coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
             job.publication,
         )
-        catalog = Catalog(self._server, database)
-        self._writer = RowWriter(system_identifier, database, int(xid), catalog.shape)
+        self._catalog = Catalog(self._server, database)
+        self._writer = RowWriter(system_identifier, database, int(xid), self._catalog.shapes)
         start = self._start_of(Origin(system_identifier, timeline, publication), database)
+        self._catalog.stream_from(start)
         self._partitions = Partitions(self._destination)
         self._sink = Sink(self._destination, job.slot, start, self._repair)
         self._source.start(job.slot, job.publication, start)
@@ -155,6 +157,10 @@ class Worker:
             self._take_message(message, data)
         elif isinstance(message, Commit):
             self._stitcher.feed(message)
+            if self._is_altering:
+                # For rows that others wrote before this commit, tables are as they were.
+                self._writer.forget()
+                self._is_altering = False
             self._sink.end(message.end_lsn, self._committed_at, self._is_notable)
         elif message is not None:
             self._take_changes(message, data)
@@ -171,7 +177,7 @@ class Worker:
 
     def _take_message(self, message: Message, data: bytes) -> None:
         if message.prefix == _DDL:
-            self._writer.forget()
+            self._follow_ddl()
         elif message.prefix == _MARK:
             self._is_notable = True
             self._marks.discard(message.content)
@@ -182,8 +188,20 @@ class Worker:
                     dead_letters.of_message(self._stitcher.begin, data, "the context is no JSON object")
                 )
 
+    def _follow_ddl(self) -> None:
+        begin = self._stitcher.begin
+        if begin is None:
+            # Somebody else's message: ours are of a transaction.
+            return
+        self._catalog.note_ddl(begin)
+        xid = self._writer.full_xid(begin.xid)
+        while not self._stopping and not self._catalog.shows(xid):
+            time.sleep(0.01)
+        self._writer.forget()
+        self._is_altering = True
+
     def _take_changes(self, message: Decoded, data: bytes) -> None:
-        changes = self._stitcher.feed(message)
+        changes = self._stitcher.feed(message, self._source.position)
         if self._skipping:
             return
         for change in changes:
@@ -194,9 +212,8 @@ class Worker:
             self._sink.add(Pending(row, change, data))
 
     def _row_of_altered_type(self, change: Stitched, data: bytes) -> bytes:
-        self._writer.forget()
         try:
-            return self._writer.row(change)
+            return self._writer.row_of_another_shape(change)
         except (ValueError, LookupError):
             row, letter = self._repair(Pending(b"", change, data), lambda json: True)
         self._sink.add_letter(letter)
@@ -204,7 +221,7 @@ class Worker:
 
     def _take_undecodable(self, data: bytes, error: ProtocolError) -> None:
         outline = self._decoder.outline(data)
-        changes = self._stitcher.feed(outline) if outline is not None else []
+        changes = self._stitcher.feed(outline, self._source.position) if outline is not None else []
         if self._skipping:
             return
         logger.error("a message of the server cannot be decoded; it is kept in bemi_dead_letters")

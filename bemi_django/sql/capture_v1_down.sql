@@ -18,7 +18,7 @@ $block$;
 DROP FUNCTION _bemi_follow_ddl_v1();
 DROP FUNCTION _bemi_plan_v1(name, text[], text[], oid[]);
 DROP FUNCTION _bemi_known_v1(oid);
-DROP FUNCTION _bemi_describe_v1(oid);
+DROP FUNCTION _bemi_describe_v1(oid, boolean);
 DROP FUNCTION _bemi_types_v1(oid[]);
 DROP FUNCTION _bemi_capture_v1();
 DROP TABLE _bemi_relations;

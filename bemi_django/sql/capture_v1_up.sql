@@ -108,9 +108,10 @@ AS $function$
 $function$;
 
 -- name: [schema, table]. root: the same of the table under which rows are recorded. columns: {name: type}.
--- key: columns of the primary key in its order. generated: [column, type as SQL, expression] of those that are
--- computed. types: what _bemi_types_v1 says of the columns' types.
-CREATE FUNCTION _bemi_describe_v1(target oid) RETURNS jsonb
+-- key: columns of the primary key in its order. types: what _bemi_types_v1 says of the columns' types. generated:
+-- [column, type as SQL, expression] of those that are computed; expressions: a fingerprint of each, because the
+-- server takes a lock on the table to print it.
+CREATE FUNCTION _bemi_describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
 LANGUAGE sql STABLE
 SET jit = off
 AS $function$
@@ -129,14 +130,16 @@ AS $function$
             CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
             WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
-        'generated', (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(
-                a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
-                ORDER BY a.attnum), '[]')
-            FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped),
         'types', _bemi_types_v1(ARRAY(
             SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped)))
+        || (
+            SELECT jsonb_build_object(
+                'expressions', coalesce(jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)), '{}'))
+                || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(jsonb_agg(jsonb_build_array(
+                    a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
+                    ORDER BY a.attnum) FILTER (WHERE is_whole), '[]')) ELSE '{}' END
+            FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = target
 $function$;
@@ -220,7 +223,7 @@ AS $function$
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
         -- First: where sync does the other steps, the event trigger must not take the table for a new one.
-        (1, r.is_chosen AND _bemi_describe_v1(r.oid) IS DISTINCT FROM known, 'described', format(
+        (1, r.is_chosen AND _bemi_describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
             'INSERT INTO %1$I._bemi_relations (relation, description) VALUES (%2$s, %1$I._bemi_describe_v1(%2$s)); '
             'SELECT pg_logical_emit_message(true, ''_bemi_ddl'', '''')', home, r.oid)),
         (2, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
@@ -330,6 +333,8 @@ BEGIN
         END;
     END LOOP;
     PERFORM set_config('_bemi.is_following', 'no', true);
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;
 END
 $function$;
 
@@ -339,7 +344,7 @@ DECLARE
     target regprocedure;
 BEGIN
     FOREACH target IN ARRAY ARRAY[
-        '_bemi_types_v1(oid[])', '_bemi_describe_v1(oid)', '_bemi_known_v1(oid)',
+        '_bemi_types_v1(oid[])', '_bemi_describe_v1(oid, boolean)', '_bemi_known_v1(oid)',
         '_bemi_plan_v1(name, text[], text[], oid[])', '_bemi_follow_ddl_v1()'
     ]::regprocedure[] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', target, current_schema());

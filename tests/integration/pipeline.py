@@ -57,11 +57,15 @@ class Pipeline:
         """Those of the changes that were drained last."""
         self.drain()
 
-    def drain(self) -> list[Change]:
-        """The changes since the last call. A stopped worker is started."""
+    def catch_up(self) -> None:
+        """Write what is there. A stopped worker is started."""
         if self._worker is None:
             self._worker = Worker(job(self._slot), Progress())
         self._worker.run(until_current=True)
+
+    def drain(self) -> list[Change]:
+        """Catch up and return the changes since the last call."""
+        self.catch_up()
         rows = execute(
             'SELECT id, context::text, operation, schema, "table", partition, primary_key, '
             "previous_primary_key, before::text, after::text, unavailable::text "

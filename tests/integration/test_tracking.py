@@ -148,6 +148,61 @@ def test_two_open_transactions_that_create_tables_do_not_wait_for_each_other(sch
     assert is_tracked("shed.one") and is_tracked("shed.two")
 
 
+@pytest.fixture
+def locked_table(schema: str) -> Iterator[Any]:
+    """A table with what is only printed under a lock, and a session that has locked it."""
+    execute("CREATE TYPE shed.size AS (a int)")
+    execute("CREATE TABLE shed.tool (size shed.size, a int, b int GENERATED ALWAYS AS (a * 2) STORED)")
+    with another_session() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE shed.tool IN ACCESS EXCLUSIVE MODE")
+        yield cursor
+
+
+def test_a_locked_table_holds_up_nobody_who_has_nothing_to_do_there(locked_table: Any) -> None:
+    execute("SET lock_timeout = '1s'")
+    assert tracking.plan() == [] and tracking.sync().done == []
+
+
+def test_ddl_that_cannot_be_followed_works_and_is_found_by_sync(locked_table: Any) -> None:
+    with another_session() as cursor:
+        cursor.execute("ALTER TYPE shed.size ADD ATTRIBUTE b int; COMMIT")
+        (warning,) = cursor.connection.notices
+    assert "table shed.tool is not tracked yet: run manage.py bemi sync" in warning
+    locked_table.connection.rollback()
+    assert tracking.sync().done == ["described: shed.tool"]
+
+
+def test_a_table_that_is_renamed_into_the_chosen_ones_is_tracked_and_out_of_them_no_longer(
+    schema: str,
+) -> None:
+    execute("CREATE TABLE shed.saw_tmp (id int PRIMARY KEY)")
+    execute("ALTER TABLE shed.saw_tmp RENAME TO saw")
+    assert is_tracked("shed.saw")
+    execute("ALTER TABLE shed.saw RENAME TO saw_tmp")
+    assert (triggers("shed.saw_tmp"), identity("shed.saw_tmp"), is_published("shed.saw_tmp")) == (
+        0,
+        "d",
+        False,
+    )
+
+
+def test_what_an_administrator_took_off_stays_off_until_sync(schema: str) -> None:
+    execute("CREATE TABLE shed.tool (id int PRIMARY KEY)")
+    execute("ALTER PUBLICATION bemi DROP TABLE shed.tool; ALTER TABLE shed.tool REPLICA IDENTITY DEFAULT")
+    execute("ALTER TABLE shed.tool ADD a int")
+    assert not is_published("shed.tool") and identity("shed.tool") == "d"
+    assert tracking.sync().done == ["replica identity full: shed.tool", "published: shed.tool"]
+
+
+def test_a_copy_of_the_database_is_described_anew(schema: str) -> None:
+    execute("CREATE TABLE shed.tool (id int PRIMARY KEY)")
+    execute(
+        "UPDATE _bemi_relations SET system = 1, since = '7FFFFFFF/0' WHERE relation = 'shed.tool'::regclass"
+    )
+    assert tracking.sync().done == ["described: shed.tool"]
+    assert tracking.sync().done == []
+
+
 def test_a_table_no_longer_chosen_is_left_as_it_was(schema: str, settings: Any) -> None:
     execute("CREATE TABLE shed.tool (id int PRIMARY KEY)")
     settings.BEMI_EXCLUDE = ["*.django_migrations", "*.django_session", "shed.*"]

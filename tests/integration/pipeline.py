@@ -16,8 +16,7 @@ from bemi_django.wal.progress import Progress
 from bemi_django.wal.worker import Worker
 from tests.integration.conftest import drop_slot, job, release
 
-#: PostgreSQL's own defaults, and UTC: what a row looks like as jsonb depends on them.
-SESSION = {
+SETTINGS = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
@@ -140,6 +139,12 @@ class Witness:
         self.expected.append(Change(operation, schema, table, partition, key, previous, before, after))
 
 
+def plain_settings() -> None:
+    """The session of the contract: PostgreSQL's own defaults, and UTC."""
+    for name, value in SETTINGS.items():
+        execute(f"SET {name} = {value}")
+
+
 @contextmanager
 def laboratory(*include: str) -> Iterator[Pipeline]:
     """A pipeline over tables of the patterns, for tests that clean up after themselves."""
@@ -155,9 +160,8 @@ def laboratory(*include: str) -> Iterator[Pipeline]:
 
 @contextmanager
 def experiment(pipeline: Pipeline) -> Iterator[None]:
-    """The schema ``lab`` and a session with PostgreSQL's own settings and ``TimeZone = UTC``."""
-    for name, value in SESSION.items():
-        execute(f"SET {name} = {value}")
+    """The schema ``lab``, and a session as the contract of ``to_jsonb`` wants it."""
+    plain_settings()
     execute("CREATE SCHEMA lab")
     pipeline.drain()
     yield

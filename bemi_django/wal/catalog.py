@@ -12,7 +12,7 @@ from psycopg2.sql import SQL, Composable, Identifier
 from bemi_django.exceptions import NotInstalled
 from bemi_django.wal import description, rows, values
 from bemi_django.wal.description import END, Chosen, Description, Generated, Version
-from bemi_django.wal.messages import Begin, Relation, Row
+from bemi_django.wal.messages import Relation, Row
 from bemi_django.wal.stitcher import Stitched
 from bemi_django.wal.values import Castable
 
@@ -21,7 +21,7 @@ SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
 """
 _VERSIONS = """
-SELECT description, since_xid::text::bigint & 4294967295, (since - '0/0')::bigint FROM {}._bemi_relations
+SELECT description, since_xid::text::bigint, (since - '0/0')::bigint FROM {}._bemi_relations
 WHERE relation = %s AND system = (pg_control_system()).system_identifier ORDER BY since
 """
 _IS_FOLLOWED = (
@@ -50,6 +50,7 @@ class Catalog:
             raise NotInstalled
         self._home = Identifier(found[0][0])
         self._cast = lru_cache(maxsize=1024)(self._ask_cast)
+        self._names = lru_cache(maxsize=64)(self._ask_names)
         self._start = END
         self._commits: dict[int, int] = {}
 
@@ -57,9 +58,9 @@ class Catalog:
         """Transactions that commit after ``lsn`` will be read; those with DDL are to be noted."""
         self._start = lsn
 
-    def note_ddl(self, begin: Begin) -> None:
-        """What the transaction has made of tables holds for others from its commit on."""
-        self._commits[begin.xid] = begin.commit_lsn
+    def note_ddl(self, xid: int, commit_lsn: int) -> None:
+        """What a transaction has made of tables holds for others from its commit on."""
+        self._commits[xid] = commit_lsn
 
     def shows(self, xid: int) -> bool:
         """Whether the server shows what a transaction has done: it sends it a moment before."""
@@ -70,18 +71,21 @@ class Catalog:
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
         chosen = description.choose(self._versions(relation), relation, lsn, change.begin.xid)
-        if chosen.descriptions and chosen.descriptions[0].matches(relation):
-            for described in chosen.descriptions:
-                yield self._shape(relation, described, chosen)
-        # Nobody noticed the DDL, and perhaps there was no other since.
-        live = description.best_first([*chosen.descriptions, *self._live(relation)], relation)
-        for described in live:
+        known = chosen.descriptions
+        is_noticed = bool(known) and known[0].matches(relation)
+        if not is_noticed:
+            # Nobody noticed the DDL; perhaps there was no other since.
+            known = description.best_first([*known, *self._live(relation)], relation)
+        for described in known:
             yield self._shape(relation, described, chosen)
+        if is_noticed:
+            for described in self._live(relation):
+                yield self._shape(relation, described, chosen)
 
     def _versions(self, relation: Relation) -> Iterator[Version]:
         for stored, xid, since in self._rows(SQL(_VERSIONS).format(self._home), [relation.oid]):
             elsewhere = self._commits.get(xid, END if since >= self._start else since)
-            yield Version(description.parse(stored), xid, since, elsewhere)
+            yield Version(description.parse(stored), xid & 0xFFFFFFFF, since, elsewhere)
 
     def _live(self, relation: Relation) -> list[Description]:
         query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
@@ -143,9 +147,18 @@ class Catalog:
         return self._rendered(query, [None if value is None else value.decode() for value in row])
 
     def _ask_cast(self, type_: Castable, value: bytes) -> bytes:
-        ((name, function),) = self._rows(_NAMES, [type_.oid, type_.function])
+        name, function = self._names(type_)
         query = SQL("SELECT {}(%s::text::{})::jsonb::text").format(_raw(function), _raw(name))
-        return self._rendered(query, [value.decode()])[0] or b"null"
+        try:
+            return self._rendered(query, [value.decode()])[0] or b"null"
+        except ValueError:
+            # They may have others by now.
+            self._names.cache_clear()
+            raise
+
+    def _ask_names(self, type_: Castable) -> tuple[str, str]:
+        ((name, function),) = self._rows(_NAMES, [type_.oid, type_.function])
+        return name, function
 
     def _rendered(self, query: Composable, parameters: list[Any]) -> Row:
         try:

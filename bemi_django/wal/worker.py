@@ -193,8 +193,8 @@ class Worker:
         if begin is None:
             # Somebody else's message: ours are of a transaction.
             return
-        self._catalog.note_ddl(begin)
         xid = self._writer.full_xid(begin.xid)
+        self._catalog.note_ddl(xid, begin.commit_lsn)
         while not self._stopping and not self._catalog.shows(xid):
             time.sleep(0.01)
         self._writer.forget()

@@ -428,3 +428,25 @@ def test_what_a_generated_column_is_made_of_changes(world: World) -> None:
     world.update("lab.u", "b = 7")
     world.ddl("DROP TABLE lab.u")
     world.check()
+
+
+def test_what_renders_a_type_may_have_another_name_by_now_but_must_be_there(pipeline: Pipeline) -> None:
+    execute("CREATE TYPE lab.e AS ENUM ('x', 'y')")
+    execute(
+        "CREATE FUNCTION lab.hide(lab.e) RETURNS json LANGUAGE sql "
+        "AS $$SELECT json_build_object('e', $1::text)$$"
+    )
+    execute("CREATE CAST (lab.e AS json) WITH FUNCTION lab.hide(lab.e)")
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, e lab.e)")
+    execute("INSERT INTO lab.t VALUES (1, 'x')")
+    assert [change.after for change in pipeline.drain()] == ['{"e": {"e": "x"}, "id": 1}']
+    execute("INSERT INTO lab.t VALUES (2, 'y')")
+    execute('ALTER FUNCTION lab.hide(lab.e) RENAME TO "HIDE %"')
+    execute('ALTER TYPE lab.e RENAME TO "E %"')
+    assert [change.after for change in pipeline.drain()] == ['{"e": {"e": "y"}, "id": 2}']
+    pipeline.stop()
+    execute("UPDATE lab.t SET id = 3 WHERE id = 1")
+    execute("DROP TABLE lab.t")
+    execute('DROP FUNCTION lab."HIDE %" CASCADE')
+    (change,) = pipeline.drain()
+    assert (change.key, change.unavailable) == ("3", {"before": ["e"], "after": ["e"]})

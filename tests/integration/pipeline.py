@@ -20,7 +20,7 @@ SETTINGS = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
-    "TimeZone": "'UTC'",
+    "TimeZone": "UTC",
     "extra_float_digits": "1",
 }
 
@@ -141,8 +141,9 @@ class Witness:
 
 def plain_settings() -> None:
     """The session of the contract: PostgreSQL's own defaults, and UTC."""
-    for name, value in SETTINGS.items():
-        execute(f"SET {name} = {value}")
+    execute(
+        "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items())
+    )
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the SQL of tests
 """DDL in one transaction, writes in another: each row is what the session that wrote it saw."""
 
 from __future__ import annotations
@@ -77,6 +78,13 @@ def test_a_transaction_ends_before_the_one_that_altered_its_type(
     assert pipeline.drain() == witness.expected
 
 
+def test_messages_that_look_like_ours_do_no_harm(pipeline: Pipeline, witness: Witness) -> None:
+    for is_transactional in ("true", "false"):
+        execute(f"SELECT pg_logical_emit_message({is_transactional}, '_bemi_ddl', 'x')")
+        witness.insert("lab.t", f"{len(is_transactional)}, '(1,x)'")
+    assert pipeline.drain() == witness.expected
+
+
 @pytest.fixture
 def absent_standby(pipeline: Pipeline) -> Iterator[None]:
     """Sessions that ask for synchronous replication wait for a standby that is not there."""
@@ -113,7 +121,7 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
             try:
                 wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
                 asked = "query ~ '^SELECT pg_visible_in_snapshot'"
-                wait_until(f"SELECT count(*) FROM pg_stat_activity WHERE {asked}")  # noqa: S608
+                wait_until(f"SELECT count(*) FROM pg_stat_activity WHERE {asked}")
                 assert execute("SELECT count(*) FROM changes") == [(0,)]
             finally:
                 execute(f"SELECT pg_cancel_backend({pid})")

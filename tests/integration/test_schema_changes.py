@@ -292,14 +292,10 @@ def test_an_extension_comes_later_and_goes(world: World) -> None:
     world.keys["lab.t"] = ["id"]
     world.insert("lab.t", "1")
     world.ddl("CREATE EXTENSION hstore SCHEMA lab; ALTER TABLE lab.t ADD h lab.hstore")
-    if world.mode is Mode.TRANSACTION:
-        world.update("lab.t", "h = 'a=>1'")
-        world.check()
-        world.begin()
-    elif world.mode in (Mode.RUNNING, Mode.SYNC):
-        world.update("lab.t", "h = 'a=>1'")
-        world.delete("lab.t")
-        world.insert("lab.t", "1, NULL")
+    world.update("lab.t", "h = 'a=>1'")
+    # Only the extension itself can render its type.
+    world.check()
+    world.begin()
     world.ddl("DROP EXTENSION hstore CASCADE")
     world.update("lab.t", "id = 2")
     world.check()

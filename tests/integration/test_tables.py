@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from bemi_django import bound_context, tracking
 from tests.integration.pipeline import Change, Pipeline, Witness, execute
@@ -83,6 +83,15 @@ def test_a_new_partition_is_recorded_at_once(pipeline: Pipeline, root: Witness) 
     assert pipeline.drain() == root.expected
 
 
+def test_a_partition_that_is_detached_beside_others_at_work_is_a_table_of_its_own(
+    pipeline: Pipeline, root: Witness
+) -> None:
+    execute("ALTER TABLE lab.root DETACH PARTITION lab.low CONCURRENTLY")
+    root.insert("lab.low", "1, 100, 'x'")
+    assert pipeline.drain() == root.expected
+    assert tracking.plan() == []
+
+
 def test_truncate_gives_one_change_a_leaf(pipeline: Pipeline, root: Witness) -> None:
     with bound_context(job="reset"):
         execute("TRUNCATE lab.root")
@@ -147,6 +156,26 @@ def test_a_table_that_becomes_logged_is_recorded_from_then_on(pipeline: Pipeline
     execute("ALTER TABLE lab.t SET LOGGED")
     execute("UPDATE lab.t SET id = 2")
     assert pipeline.drain() == [Change("UPDATE", "lab", "t", None, "2", "1", '{"id": 1}', '{"id": 2}')]
+
+
+def test_a_recorded_table_cannot_become_unlogged(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY)")
+    with pytest.raises(DatabaseError, match="publication"):
+        execute("ALTER TABLE lab.t SET UNLOGGED")
+
+
+def test_a_child_is_recorded_although_its_parent_is_not_but_knows_no_context(pipeline: Pipeline) -> None:
+    execute("CREATE SCHEMA attic")
+    execute("CREATE TABLE attic.parent (id int)")
+    execute("CREATE TABLE lab.child () INHERITS (attic.parent)")
+    try:
+        with bound_context(job="child"):
+            execute("INSERT INTO lab.child VALUES (1)")
+            execute("UPDATE attic.parent SET id = 2")
+        assert [change.operation for change in pipeline.drain()] == ["CREATE", "UPDATE"]
+        assert pipeline.contexts[0]["job"] == "child" and pipeline.contexts[1] == {}
+    finally:
+        execute("DROP SCHEMA attic CASCADE")
 
 
 def test_rows_of_create_table_as_come_before_the_table_is_recorded(pipeline: Pipeline) -> None:

@@ -281,9 +281,21 @@ def test_a_type_takes_its_columns_with_it(world: World) -> None:
     world.ddl("CREATE TABLE lab.t (id int, mood lab.mood, PRIMARY KEY (mood, id))")
     world.keys["lab.t"] = ["mood", "id"]
     world.insert("lab.t", "1, 'sad'")
-    world.ddl("DROP TYPE lab.mood CASCADE; ALTER TABLE lab.t ADD mood text DEFAULT 'blue'")
+    world.ddl("DROP TYPE lab.mood CASCADE")
     del world.keys["lab.t"]
     world.update("lab.t", "id = 2")
+    world.check()
+
+
+def test_a_function_takes_what_is_computed_by_it_with_it(world: World) -> None:
+    world.ddl("CREATE FUNCTION lab.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'")
+    world.ddl("CREATE TABLE lab.t (id int PRIMARY KEY, made int GENERATED ALWAYS AS (lab.twice(id)) STORED)")
+    world.keys["lab.t"] = ["id"]
+    if world.mode is not Mode.STOPPED and world.mode is not Mode.TRANSACTION:
+        # Before PostgreSQL 18 the worker computes it when it reads.
+        world.insert("lab.t", "1")
+    world.ddl("DROP FUNCTION lab.twice CASCADE")
+    world.insert("lab.t", "2")
     world.check()
 
 
@@ -412,6 +424,8 @@ def test_what_a_generated_column_is_made_of_changes(world: World) -> None:
     )
     world.keys["lab.t"] = ["id"]
     world.insert("lab.t", "1, 5")
+    world.ddl("ALTER TABLE lab.t DROP word, ADD word varchar(3) GENERATED ALWAYS AS ('x') STORED")
+    world.update("lab.t", "a = 4")
     world.ddl(
         "ALTER TABLE lab.t DROP twice;"
         "ALTER TABLE lab.t ADD twice numeric(9,3) GENERATED ALWAYS AS (a * 2) STORED"

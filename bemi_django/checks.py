@@ -12,6 +12,8 @@ bemi.W002  triggers of tracked tables are missing or out of date
 bemi.W003  tracked tables have no REPLICA IDENTITY FULL
 bemi.W004  tracked tables are not in the publication
 bemi.W005  wal_level is not logical
+bemi.W006  tables that were chosen cannot be tracked: they are unlogged, or have virtual generated columns and
+           no primary key
 """
 
 from __future__ import annotations
@@ -120,4 +122,13 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
             hint = f"Run manage.py bemi sync --database {alias}."
             found.append(Warning(message, hint=hint, id=identifier))
-    return found
+    return found + _check_obstacles(alias, [step for step in steps if not step.statement])
+
+
+def _check_obstacles(alias: str, obstacles: list[tracking.Step]) -> list[CheckMessage]:
+    if not obstacles:
+        return []
+    named = ", ".join(f"{step.name} ({step.what})" for step in obstacles)
+    message = f"Changes of {len(obstacles)} tables of {alias!r} are not recorded: {named}."
+    hint = "ALTER TABLE ... SET LOGGED, add a primary key, or name the tables in BEMI_EXCLUDE."
+    return [Warning(message, hint=hint, id="bemi.W006")]

@@ -26,7 +26,8 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
     yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
     yield from _way_in(alias, home, role)
     yield f"GRANT SELECT ON {home}._bemi_relations TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_describe_v1(oid) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_describe_v1(oid, boolean) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_types_v1(oid[]) TO {role};"
 
 
 def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:

@@ -18,11 +18,18 @@ _HOME = """
 SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = %s ORDER BY p.oid LIMIT 1
 """
-_EVENT_TRIGGER = """
-CREATE EVENT TRIGGER _bemi_follow_ddl ON ddl_command_end
-WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'ALTER TYPE')
-EXECUTE FUNCTION {}._bemi_follow_ddl_v1()
-"""
+_EVENT_TRIGGERS = {
+    "_bemi_follow_ddl": """
+        CREATE EVENT TRIGGER _bemi_follow_ddl ON ddl_command_end
+        WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'CREATE CAST',
+                     'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA')
+        EXECUTE FUNCTION {}._bemi_follow_ddl_v1()
+    """,
+    # Without tags: what drops a type or a function may drop columns.
+    "_bemi_follow_drop": """
+        CREATE EVENT TRIGGER _bemi_follow_drop ON sql_drop EXECUTE FUNCTION {}._bemi_follow_ddl_v1()
+    """,
+}
 _REMEMBER = """
 INSERT INTO {}._bemi_tracking (publication, include, exclude) VALUES (%s, %s, %s)
 ON CONFLICT (singleton) DO UPDATE
@@ -35,7 +42,10 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class Step(NamedTuple):
-    """One thing that a table lacks, or has and should not, and the statements that change it."""
+    """One thing that a table lacks, or has and should not, and the statements that change it.
+
+    Without a statement: why the table cannot be tracked.
+    """
 
     relation: int
     name: str
@@ -59,7 +69,7 @@ def plan(using: str = "default") -> list[Step]:
     schema = quote(home(using))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT * FROM {schema}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
+            f"SELECT relation, name, what, statement FROM {schema}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
             [conf.publication(), _like(conf.include()), _like(conf.exclude())],
         )
         return [Step(*row) for row in cursor.fetchall()]
@@ -90,7 +100,8 @@ def sync(
 
     for line in _sync_database(connection, dry_run):
         done(line)
-    for name, steps in groupby(plan(using), key=lambda step: step.name):
+    possible = [step for step in plan(using) if step.statement]
+    for (name, _), steps in groupby(possible, key=lambda step: (step.name, step.relation)):
         batch = list(steps)
         try:
             if not dry_run:
@@ -137,8 +148,9 @@ def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[s
     if not dry_run:
         parameters = [publication, _like(conf.include()), _like(conf.exclude())]
         _execute(connection, _REMEMBER.format(schema), parameters)
-    if _lacks_event_trigger(connection) and _may_create_event_trigger(connection, schema, dry_run):
-        yield "event trigger"
+    for name in _missing_event_triggers(connection):
+        if _may_create_event_trigger(connection, _EVENT_TRIGGERS[name].format(schema), dry_run):
+            yield f"event trigger: {name}"
 
 
 def _leaves_out_generated_columns(connection: BaseDatabaseWrapper) -> bool:
@@ -154,17 +166,18 @@ def _leaves_out_generated_columns(connection: BaseDatabaseWrapper) -> bool:
     return found is not None and bool(found[0])
 
 
-def _lacks_event_trigger(connection: BaseDatabaseWrapper) -> bool:
+def _missing_event_triggers(connection: BaseDatabaseWrapper) -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_event_trigger WHERE evtname = '_bemi_follow_ddl'")
-        return not cursor.fetchone()[0]
+        cursor.execute("SELECT evtname FROM pg_event_trigger")
+        present = {name for (name,) in cursor.fetchall()}
+    return [name for name in _EVENT_TRIGGERS if name not in present]
 
 
-def _may_create_event_trigger(connection: BaseDatabaseWrapper, schema: str, dry_run: bool) -> bool:
+def _may_create_event_trigger(connection: BaseDatabaseWrapper, statement: str, dry_run: bool) -> bool:
     """Try it: providers let more roles than superusers. Without it post_migrate and sync find new tables."""
     try:
         with transaction.atomic(using=connection.alias):
-            _execute(connection, _EVENT_TRIGGER.format(schema))
+            _execute(connection, statement)
             transaction.set_rollback(dry_run, using=connection.alias)
     except DatabaseError as error:
         if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:

@@ -1,4 +1,5 @@
 DROP EVENT TRIGGER IF EXISTS _bemi_follow_ddl;
+DROP EVENT TRIGGER IF EXISTS _bemi_follow_drop;
 DO $block$
 DECLARE
     installed record;
@@ -15,8 +16,10 @@ BEGIN
 END
 $block$;
 DROP FUNCTION _bemi_follow_ddl_v1();
-DROP FUNCTION _bemi_plan_v1(name, text[], text[], oid);
-DROP FUNCTION _bemi_describe_v1(oid);
+DROP FUNCTION _bemi_plan_v1(name, text[], text[], oid[]);
+DROP FUNCTION _bemi_known_v1(oid);
+DROP FUNCTION _bemi_describe_v1(oid, boolean);
+DROP FUNCTION _bemi_types_v1(oid[]);
 DROP FUNCTION _bemi_capture_v1();
 DROP TABLE _bemi_relations;
 DROP TABLE _bemi_tracking;

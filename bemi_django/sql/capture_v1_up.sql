@@ -12,6 +12,11 @@ DECLARE
     context text := coalesce(current_setting('bemi.context', true), '');
     content text;
 BEGIN
+    -- Deferred triggers write when their transaction ends: with the last context that it had.
+    IF left(statement, 64) ~* '^\s*(commit|end|prepare\s+transaction)\M'
+        AND current_setting('_bemi.last', true) <> '' THEN
+        RETURN NULL;
+    END IF;
     IF starts_with(statement, '/*Bemi {') THEN
         -- Only here, at the very start, stands what the application's hook wrote: a value never can.
         content := substr(split_part(statement, ' Bemi*/', 1), 8);
@@ -49,27 +54,29 @@ CREATE TABLE _bemi_tracking (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 
--- What the stream leaves out of a table: its key, generated columns and types, from a position on. Rows stay
--- when the table is altered or dropped: changes from before may still be on their way to the worker.
+-- What the stream leaves out of a table, from a position on: at once in the transaction that made it so, in
+-- others when that one has committed. Rows stay when the table is altered or dropped: changes from before may
+-- still be on their way to the worker.
 CREATE TABLE _bemi_relations (
     relation oid NOT NULL,
     since pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(),
     since_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    -- In a copy of the database on another server positions and oids mean something else.
+    system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
     description jsonb NOT NULL,
-    PRIMARY KEY (relation, since)
+    PRIMARY KEY (relation, since, system)
 );
 
--- root: [schema, table] under which rows are recorded. key: columns of the primary key in its order.
--- generated: [column, type, expression] of those that are computed. types: of columns and their parts, all
--- but those that are plain: {oid: {"base": oid} | {"element": oid, "delimiter": text} |
--- {"fields": [[name, oid], ...]} | {"cast": name}}; a type with a cast to json is rendered by that cast.
-CREATE FUNCTION _bemi_describe_v1(target oid) RETURNS jsonb
+-- Types and their parts: {oid: definition}, all but the plain ones of PostgreSQL. A definition is {"base": oid},
+-- {"element": oid, "delimiter": text}, {"fields": [[name, oid], ...]}, {"cast": oid of the function that renders
+-- the type as json} or, for a plain type that somebody made, {}.
+CREATE FUNCTION _bemi_types_v1(wanted oid[]) RETURNS jsonb
 LANGUAGE sql STABLE
 -- Compiled, they would take ten times as long.
 SET jit = off
 AS $function$
     WITH RECURSIVE used (oid) AS (
-        SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
+        SELECT unnest(wanted)
         UNION
         SELECT part.oid
         FROM used JOIN pg_type t USING (oid)
@@ -91,41 +98,67 @@ AS $function$
             WHEN t.typtype = 'c' THEN jsonb_build_object('fields', (
                 SELECT coalesce(jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint) ORDER BY a.attnum), '[]')
                 FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped))
-            WHEN t.oid >= 16384 AND EXISTS (
-                SELECT FROM pg_cast c
-                WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f')
-                THEN jsonb_build_object('cast', (
-                    SELECT format('%I.%I', n.nspname, t.typname) FROM pg_namespace n WHERE n.oid = t.typnamespace))
+            WHEN t.oid >= 16384 THEN coalesce((
+                SELECT jsonb_build_object('cast', c.castfunc::bigint) FROM pg_cast c
+                WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f'), '{}')
             END AS definition
         FROM used JOIN pg_type t USING (oid)
     )
+    SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}') FROM defined
+$function$;
+
+-- name: [schema, table]. root: the same of the table under which rows are recorded. columns: {name: type}.
+-- key: columns of the primary key in its order. types: what _bemi_types_v1 says of the columns' types. generated:
+-- [column, type as SQL, expression] of those that are computed; expressions: a fingerprint of each, because the
+-- server takes a lock on the table to print it.
+CREATE FUNCTION _bemi_describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
+LANGUAGE sql STABLE
+SET jit = off
+AS $function$
     SELECT jsonb_build_object(
+        'name', jsonb_build_array(n.nspname, c.relname),
         'root', (
-            SELECT jsonb_build_array(n.nspname, c.relname)
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.oid = coalesce(pg_partition_root(target), target)),
+            SELECT jsonb_build_array(rn.nspname, r.relname)
+            FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
+            WHERE r.oid = coalesce(pg_partition_root(target), target)),
+        'columns', (
+            SELECT coalesce(jsonb_object_agg(attname, atttypid::bigint), '{}')
+            FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped),
         'key', (
             SELECT coalesce(jsonb_agg(a.attname ORDER BY k.place), '[]')
             FROM pg_index i
             CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
             WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
-        'generated', (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(
-                a.attname, a.atttypid::bigint, pg_get_expr(d.adbin, d.adrelid)) ORDER BY a.attnum), '[]')
+        'types', _bemi_types_v1(ARRAY(
+            SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped)))
+        || (
+            SELECT jsonb_build_object(
+                'expressions', coalesce(jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)), '{}'))
+                || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(jsonb_agg(jsonb_build_array(
+                    a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
+                    ORDER BY a.attnum) FILTER (WHERE is_whole), '[]')) ELSE '{}' END
             FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped),
-        'types', (
-            SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}')
-            FROM defined))
+            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = target
 $function$;
 
--- Every statement that brings the tables in line with the arguments, table by table. Patterns are LIKE's
--- on schema.table; a partition counts under the name of its root.
-CREATE FUNCTION _bemi_plan_v1(publication name, include text[], exclude text[], target oid DEFAULT NULL)
-RETURNS TABLE (relation oid, name text, what text, statement text)
+-- The description of a table that holds since the last DDL that was noticed; NULL for a new table.
+CREATE FUNCTION _bemi_known_v1(target oid) RETURNS jsonb
 LANGUAGE sql STABLE
--- Compiled, they would take ten times as long.
+AS $function$
+    SELECT description FROM _bemi_relations
+    WHERE relation = target AND system = (pg_control_system()).system_identifier
+    ORDER BY since DESC LIMIT 1
+$function$;
+
+-- Every statement that brings the tables in line with the arguments, table by table; an empty one says that a
+-- table cannot be tracked, and why. restores: what it mends may have been taken off on purpose. Patterns are
+-- LIKE's on schema.table; a partition counts under the name of its root.
+CREATE FUNCTION _bemi_plan_v1(publication name, include text[], exclude text[], targets oid[] DEFAULT NULL)
+RETURNS TABLE (relation oid, name text, what text, statement text, restores boolean)
+LANGUAGE sql STABLE
 SET jit = off
 AS $function$
     WITH capture AS (
@@ -137,14 +170,18 @@ AS $function$
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
-               c.relpersistence = 'p'
-                   AND (NOT virtual.is_there OR EXISTS (
-                       SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))
+               c.relpersistence <> 't'
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
                    AND NOT root.is_ours
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
                    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                                   AND d.objid = c.oid AND d.deptype = 'e') AS is_chosen,
+                                   AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
+               CASE
+                   WHEN c.relpersistence = 'u' THEN 'unlogged'
+                   WHEN virtual.is_there AND NOT EXISTS (
+                       SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate)
+                       THEN 'virtual columns and no primary key'
+               END AS obstacle,
                EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
                        WHERE r.prrelid = c.oid AND p.pubname = publication) AS is_published,
                EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
@@ -153,7 +190,8 @@ AS $function$
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi_capture_v1()'::regprocedure) AS current_triggers
+                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi_capture_v1()'::regprocedure) AS current_triggers,
+               _bemi_known_v1(c.oid) AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         CROSS JOIN LATERAL (
@@ -171,28 +209,34 @@ AS $function$
             SELECT EXISTS (SELECT FROM pg_attribute a
                            WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
         ) virtual
-        WHERE c.relkind IN ('r', 'p') AND (target IS NULL OR c.oid = target)
+        WHERE c.relkind IN ('r', 'p') AND (targets IS NULL OR c.oid = ANY (targets))
+    ),
+    decided AS (
+        SELECT *, is_wanted AND obstacle IS NULL AS is_chosen,
+               -- A partition was tracked with its root; it is a table of its own once it is detached.
+               known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
+        FROM relations
     )
-    SELECT r.oid, r.name, step.what, step.statement
-    FROM relations r CROSS JOIN capture
+    SELECT r.oid, r.name, step.what, step.statement,
+           NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
+    FROM decided r CROSS JOIN capture
     CROSS JOIN LATERAL (VALUES
-        (1, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
+        (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
+        -- First: where sync does the other steps, the event trigger must not take the table for a new one.
+        (1, r.is_chosen AND _bemi_describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
+            'INSERT INTO %1$I._bemi_relations (relation, description) VALUES (%2$s, %1$I._bemi_describe_v1(%2$s)); '
+            'SELECT pg_logical_emit_message(true, ''_bemi_ddl'', '''')', home, r.oid)),
+        (2, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION %2$I._bemi_capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION %2$I._bemi_capture_v1(); '
             'ALTER TABLE %1$s ENABLE TRIGGER _bemi_capture, ENABLE TRIGGER _bemi_capture_truncate',
             r.quoted, home)),
-        (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
+        (3, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
-        (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
+        (3, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
             'replica identity default', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted)),
-        (3, r.is_chosen AND _bemi_describe_v1(r.oid) IS DISTINCT FROM (
-                SELECT k.description FROM _bemi_relations k
-                WHERE k.relation = r.oid ORDER BY k.since DESC LIMIT 1), 'described', format(
-            'INSERT INTO %1$I._bemi_relations (relation, description) VALUES (%2$s, %1$I._bemi_describe_v1(%2$s)) '
-            'ON CONFLICT (relation, since) DO UPDATE SET description = excluded.description; '
-            'SELECT pg_logical_emit_message(true, ''_bemi_ddl'', '''')', home, r.oid)),
         -- A partition is published with its root.
         (4, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, r.quoted)),
@@ -207,10 +251,10 @@ AS $function$
             format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted))
     ) step (number, is_due, what, statement)
     WHERE step.is_due
-    ORDER BY r.name, step.number
+    ORDER BY r.name, r.oid, step.number
 $function$;
 
--- For the event trigger: tracks a new table at once, remembers how an altered one is described from now on,
+-- For the event triggers: tracks a new table at once, remembers how an altered one is described from now on,
 -- and never makes the user's command fail.
 CREATE FUNCTION _bemi_follow_ddl_v1() RETURNS event_trigger
 LANGUAGE plpgsql
@@ -219,44 +263,78 @@ SECURITY DEFINER
 SET lock_timeout = '200ms'
 AS $function$
 DECLARE
-    command record;
-    step record;
+    tables oid[];
+    schemas oid[];
+    types oid[];
+    touched oid[];
     chosen _bemi_tracking;
+    due record;
+    step text;
 BEGIN
+    -- What is done below sets off event triggers too.
+    IF current_setting('_bemi.is_following', true) = 'yes' THEN
+        RETURN;
+    END IF;
+    IF TG_EVENT = 'sql_drop' THEN
+        -- A type takes its columns with it, a cast the look of its type.
+        SELECT array_agg(objid) FILTER (WHERE object_type = 'table column'),
+               CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
+                   SELECT DISTINCT type.key::oid FROM _bemi_relations k, jsonb_each(k.description -> 'types') type
+                   WHERE type.value ? 'cast') END
+        FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
+        INTO tables, types;
+    ELSE
+        SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource))
+        FROM pg_event_trigger_ddl_commands() done
+        LEFT JOIN pg_class c ON done.classid = 'pg_class'::regclass AND c.oid = done.objid
+        LEFT JOIN pg_namespace n ON done.classid = 'pg_namespace'::regclass AND n.oid = done.objid
+        LEFT JOIN pg_type t ON done.classid = 'pg_type'::regclass AND t.oid = done.objid
+        LEFT JOIN pg_cast k ON done.classid = 'pg_cast'::regclass AND k.oid = done.objid
+        WHERE done.schema_name IS DISTINCT FROM 'pg_temp'
+        INTO tables, schemas, types;
+    END IF;
+    touched := ARRAY(
+        WITH RECURSIVE family (oid) AS (
+            (
+                SELECT unnest(tables)
+                UNION
+                SELECT c.oid FROM pg_class c WHERE c.relnamespace = ANY (schemas) OR c.reloftype = ANY (types)
+                UNION
+                SELECT k.relation FROM _bemi_relations k WHERE k.description -> 'types' ?| types::text[]
+                UNION
+                -- Which partition was detached the command does not say.
+                SELECT c.oid FROM pg_class c
+                WHERE TG_TAG = 'ALTER TABLE' AND NOT c.relispartition AND c.oid IN (
+                    SELECT k.relation FROM _bemi_relations k WHERE k.description -> 'root' <> k.description -> 'name')
+            )
+            UNION
+            SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
+        )
+        SELECT oid FROM family WHERE oid IS NOT NULL);
+    IF touched = '{}' THEN
+        RETURN;
+    END IF;
     SELECT * FROM _bemi_tracking INTO chosen;
-    FOR command IN
-        SELECT relation.oid, bool_or(tag LIKE 'ALTER%') AS is_altered, min(identity) AS identity
-        FROM (
-            SELECT command_tag AS tag, object_identity AS identity, objid, classid = 'pg_class'::regclass AS is_table
-            FROM pg_event_trigger_ddl_commands()
-            WHERE schema_name <> 'pg_temp' AND object_type IN ('table', 'table column', 'type', 'composite type')
-        ) done
-        CROSS JOIN LATERAL (
-            SELECT done.objid AS oid WHERE is_table
-            UNION
-            -- A partition is recorded under its root.
-            SELECT relid FROM pg_partition_tree(done.objid) WHERE is_table
-            UNION
-            -- A type is part of the tables that were made of it.
-            SELECT k.relation FROM _bemi_relations k
-            WHERE k.description -> 'types' ? coalesce(
-                (SELECT c.reltype FROM pg_class c WHERE is_table AND c.oid = done.objid), done.objid)::text
-        ) relation
-        GROUP BY relation.oid
+    PERFORM set_config('_bemi.is_following', 'yes', true);
+    FOR due IN
+        SELECT plan.relation, min(plan.name) AS name, array_agg(plan.statement ORDER BY plan.number) AS steps
+        FROM _bemi_plan_v1(chosen.publication::name, chosen.include, chosen.exclude, touched)
+            WITH ORDINALITY plan (relation, name, what, statement, restores, number)
+        -- What an administrator takes off a table stays off until the next sync.
+        WHERE NOT plan.restores AND plan.statement <> ''
+        GROUP BY plan.relation
     LOOP
         BEGIN
-            FOR step IN
-                SELECT * FROM _bemi_plan_v1(chosen.publication::name, chosen.include, chosen.exclude, command.oid)
-            LOOP
-                -- What an administrator takes off a table stays off until the next sync.
-                IF step.what IN ('described', 'replica identity default') OR NOT command.is_altered THEN
-                    EXECUTE step.statement;
-                END IF;
+            FOREACH step IN ARRAY due.steps LOOP
+                EXECUTE step;
             END LOOP;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', command.identity, SQLERRM;
+            RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', due.name, SQLERRM;
         END;
     END LOOP;
+    PERFORM set_config('_bemi.is_following', 'no', true);
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;
 END
 $function$;
 
@@ -266,7 +344,8 @@ DECLARE
     target regprocedure;
 BEGIN
     FOREACH target IN ARRAY ARRAY[
-        '_bemi_describe_v1(oid)', '_bemi_plan_v1(name, text[], text[], oid)', '_bemi_follow_ddl_v1()'
+        '_bemi_types_v1(oid[])', '_bemi_describe_v1(oid, boolean)', '_bemi_known_v1(oid)',
+        '_bemi_plan_v1(name, text[], text[], oid[])', '_bemi_follow_ddl_v1()'
     ]::regprocedure[] LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', target, current_schema());
     END LOOP;

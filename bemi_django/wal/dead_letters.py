@@ -31,6 +31,7 @@ def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -
     origin = {
         "begin": list(change.begin),
         "ordinal": change.ordinal,
+        "lsn": change.lsn,
         "context": change.context.decode("utf-8", "replace"),
         "relation": [*change.relation[:3], [list(column) for column in change.relation.columns]],
     }
@@ -51,8 +52,9 @@ def insert(cursor: Any, slot: str, letters: list[DeadLetter]) -> None:
         cursor.execute(_INSERT, [slot, *values])
 
 
-def read_origin(origin: dict[str, Any]) -> tuple[Begin, int, bytes, Relation]:
-    """What :func:`of_change` wrote: begin, ordinal, context, relation."""
+def read_origin(origin: dict[str, Any]) -> tuple[Begin, int, int, bytes, Relation]:
+    """What :func:`of_change` wrote: begin, ordinal, LSN, context, relation."""
     oid, schema, name, columns = origin["relation"]
     relation = Relation(oid, schema, name, tuple(Column(*column) for column in columns))
-    return Begin(*origin["begin"]), origin["ordinal"], origin["context"].encode(), relation
+    begin = Begin(*origin["begin"])
+    return begin, origin["ordinal"], origin["lsn"], origin["context"].encode(), relation

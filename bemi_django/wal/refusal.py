@@ -33,6 +33,7 @@ _RIGHTS = {
     "_bemi_partition_v1": "EXECUTE ON FUNCTION _bemi_partition_v1",
     "_bemi_relations": "SELECT ON _bemi_relations",
     "_bemi_describe_v1": "EXECUTE ON FUNCTION _bemi_describe_v1",
+    "_bemi_types_v1": "EXECUTE ON FUNCTION _bemi_types_v1",
 }
 
 

@@ -56,7 +56,7 @@ def _writer(job: Job, server: Any) -> RowWriter:
         database, encoding, xid = cursor.fetchone()
     with closing(job.connect_stream(encoding, Pace().silence)) as stream:
         system_identifier, _ = stream.identify()
-    return RowWriter(system_identifier, database, xid, Catalog(server, database).shape)
+    return RowWriter(system_identifier, database, xid, Catalog(server, database).shapes)
 
 
 def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
@@ -78,12 +78,12 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
 
 
 def _change(message: bytes, origin: dict[str, Any]) -> Stitched:
-    begin, ordinal, context, relation = dead_letters.read_origin(origin)
+    begin, ordinal, lsn, context, relation = dead_letters.read_origin(origin)
     decoder, stitcher = Decoder(), Stitcher()
     decoder.know(relation)
     stitcher.feed(begin)
     decoded = decoder.decode(message)
     if decoded is None:
         raise ProtocolError
-    (change,) = stitcher.feed(decoded)
+    (change,) = stitcher.feed(decoded, lsn)
     return change._replace(ordinal=ordinal, context=storable_json(context))

@@ -12,7 +12,7 @@ import orjson
 
 from bemi_django.wal.messages import UNAVAILABLE, Relation, Row
 from bemi_django.wal.stitcher import Stitched
-from bemi_django.wal.values import Encoder, text
+from bemi_django.wal.values import Encoder, canonical, text
 
 COLUMNS = (
     "id",
@@ -47,14 +47,17 @@ _JSONB_VERSION = b"\1"
 
 
 class Computed(NamedTuple):
-    """Columns that the stream leaves out; ``compute`` makes a JSON object of them from one of the others."""
+    """The last columns, which the stream leaves out; ``compute`` makes their values from the others."""
 
-    names: tuple[str, ...]
-    compute: Callable[[bytes], bytes]
+    width: int
+    compute: Callable[[Row], Row]
 
 
 class Shape(NamedTuple):
-    """How the rows of one relation are written: columns in their order, key columns by number."""
+    """How the rows of one relation are written: columns in their order, key columns by number.
+
+    It holds for rows from the LSN ``since`` to the LSN ``until``.
+    """
 
     head: bytes
     names: tuple[str, ...]
@@ -63,6 +66,8 @@ class Shape(NamedTuple):
     key: tuple[int, ...]
     partition: str | None = None
     computed: Computed | None = None
+    since: int = 0
+    until: int = 1 << 64
 
 
 class Lost(NamedTuple):
@@ -87,27 +92,41 @@ def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
 
 
 class RowWriter:
-    """Renders changes of one source; ``shape_of`` tells how rows of a relation look at an LSN."""
+    """Renders changes of one source; ``shapes`` tells how a change may be written, the likeliest first."""
 
     def __init__(
-        self, system_identifier: str, database: str, xid: int, shape_of: Callable[[Relation, int], Shape]
+        self, system_identifier: str, database: str, xid: int, shapes: Callable[[Stitched], Iterator[Shape]]
     ) -> None:
         digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).digest()
         self.source = int.from_bytes(digest[:4], "big") >> 2
         self._xid = xid
-        self._shape_of = shape_of
+        self._shapes_of = shapes
         self._shapes: dict[int, tuple[Relation, Shape]] = {}
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
+        return self._row(self.shape(change), change, lost)
+
+    def row_of_another_shape(self, change: Stitched) -> bytes:
+        """The change by whatever else is known of its table, which then holds for the next rows too."""
+        failure: Exception = LookupError("nothing is known of the table")
+        for shape in self._shapes_of(change):
+            try:
+                row = self._row(shape, change, NOTHING)
+            except (ValueError, LookupError) as error:
+                failure = error
+            else:
+                self._shapes[change.relation.oid] = change.relation, shape
+                return row
+        raise failure
+
+    def _row(self, shape: Shape, change: Stitched, lost: Lost) -> bytes:
         begin = change.begin
-        shape = self.shape(change)
-        before, no_before = _object(shape, change.before, lost.before)
-        after, no_after = _object(shape, change.after, lost.after)
-        key = (
-            _key(shape, change.after, lost.after) if change.after else _key(shape, change.before, lost.before)
-        )
-        old_key = _key(shape, change.before, lost.before) if change.after else _NULL
+        old, new = _complete(shape, change.before), _complete(shape, change.after)
+        before, no_before = _object(shape, old, lost.before)
+        after, no_after = _object(shape, new, lost.after)
+        key = _key(shape, new, lost.after) if new else _key(shape, old, lost.before)
+        old_key = _key(shape, old, lost.before) if new else _NULL
         return b"".join(
             (
                 _FIELDS,
@@ -125,7 +144,7 @@ class RowWriter:
                     8,
                     time.time_ns() // 1000 - _EPOCH,
                     8,
-                    self._full_xid(begin.xid),
+                    self.full_xid(begin.xid),
                     8,
                     begin.commit_lsn,
                 ),
@@ -139,24 +158,25 @@ class RowWriter:
         """Find the values that cannot be rendered or are not accepted, and the reasons in words."""
         shape = self.shape(change)
         reasons: list[str] = []
-        before = frozenset(_failing(shape, change.before, accepts, "before", reasons))
-        after = frozenset(_failing(shape, change.after, accepts, "after", reasons))
+        old, new = _complete(shape, change.before), _complete(shape, change.after)
+        before = frozenset(_failing(shape, old, accepts, "before", reasons))
+        after = frozenset(_failing(shape, new, accepts, "after", reasons))
         return Lost(before, after), reasons
 
     def shape(self, change: Stitched) -> Shape:
         relation = change.relation
+        lsn = change.lsn or change.begin.commit_lsn
         known = self._shapes.get(relation.oid)
-        if known is None or known[0] is not relation:
-            shape = self._shape_of(relation, change.begin.commit_lsn)
-            known = self._shapes[relation.oid] = relation, shape
+        if known is None or known[0] is not relation or not known[1].since <= lsn < known[1].until:
+            known = self._shapes[relation.oid] = relation, next(self._shapes_of(change))
         return known[1]
 
     def forget(self) -> None:
         """Ask for every shape again: there was DDL."""
         self._shapes.clear()
 
-    def _full_xid(self, xid: int) -> int:
-        # The protocol has the low 32 bits; the true id is the one nearest to an id seen before.
+    def full_xid(self, xid: int) -> int:
+        """The transaction id that the protocol sends the low 32 bits of: the nearest to one seen before."""
         distance = (xid - self._xid) & 0xFFFFFFFF
         full = self._xid + (distance if distance < 1 << 31 else distance - (1 << 32))
         self._xid = max(self._xid, full)
@@ -181,6 +201,20 @@ def _jsonb(value: bytes) -> bytes:
     return _LENGTH(len(value) + 1) + _JSONB_VERSION + value
 
 
+def _complete(shape: Shape, row: Row | None) -> Row | None:
+    """The row with the columns that the stream leaves out."""
+    if row is None or shape.computed is None:
+        return row
+    width, compute = shape.computed
+    if any(value is UNAVAILABLE for value in row):
+        # They may be made of what is missing.
+        return row + [UNAVAILABLE] * width
+    try:
+        return row + compute(row)
+    except ValueError:
+        return row + [UNAVAILABLE] * width
+
+
 def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
     """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
@@ -195,17 +229,7 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
             missing.append(shape.names[number])
         else:
             pairs.append(label + encode(value))
-    rendered = b"{" + b",".join(pairs) + b"}"
-    if shape.computed is None:
-        return rendered, missing
-    if missing:
-        # They may be made of what is missing.
-        return rendered, missing + list(shape.computed.names)
-    try:
-        computed = shape.computed.compute(rendered)
-    except ValueError:
-        return rendered, list(shape.computed.names)
-    return rendered[:-1] + (b"," if pairs else b"") + computed[1:], missing
+    return b"{" + b",".join(pairs) + b"}", missing
 
 
 def _failing(
@@ -236,7 +260,7 @@ def _unavailable(before: list[str], after: list[str]) -> bytes:
 
 
 def _key(shape: Shape, row: Row | None, lost: frozenset[int]) -> bytes:
-    """A key column as its text, several as a JSON array; NULL when there is no key or it is not known."""
+    """A key column as its text, several as a jsonb array; NULL when there is no key or it is not known."""
     if not row or not shape.key:
         return _NULL
     values: list[bytes] = []
@@ -248,4 +272,6 @@ def _key(shape: Shape, row: Row | None, lost: frozenset[int]) -> bytes:
     if len(values) == 1:
         return _field(values[0])
     rendered = [shape.encoders[number](value) for number, value in zip(shape.key, values, strict=True)]
-    return _field(b"[" + b", ".join(rendered) + b"]")
+    # As the server prints jsonb, so that a key can be looked for.
+    printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
+    return _field(b"[" + b", ".join(printed) + b"]")

@@ -82,6 +82,11 @@ class Source:
         return payload
 
     @property
+    def message_lsn(self) -> int:
+        """The LSN of the message read last: of a row, where it was written."""
+        return self._last_start
+
+    @property
     def may_confirm_unasked(self) -> bool:
         """Whether reading on could confirm what is not written yet.
 

@@ -28,7 +28,10 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 
 class Stitched(NamedTuple):
-    """One change: ``ordinal`` counts the changes of its transaction from 0, ``context`` is JSON text."""
+    """One change: ``ordinal`` counts the changes of its transaction from 0, ``context`` is JSON text.
+
+    ``lsn`` is where the row lies in the WAL, 0 when that is not known.
+    """
 
     begin: Begin
     ordinal: int
@@ -37,6 +40,7 @@ class Stitched(NamedTuple):
     before: Row | None
     after: Row | None
     context: bytes
+    lsn: int = 0
 
 
 class Stitcher:
@@ -54,19 +58,19 @@ class Stitcher:
         """The beginning of the open transaction."""
         return self._begin
 
-    def feed(self, message: Decoded) -> list[Stitched]:
-        """Return the changes that the message makes: none, one, or one a table for TRUNCATE.
+    def feed(self, message: Decoded, lsn: int = 0) -> list[Stitched]:
+        """Return the changes that the message at ``lsn`` makes: none, one, or one a table for TRUNCATE.
 
         Raises ProtocolError for a row outside a transaction.
         """
         if isinstance(message, Insert):
-            return [self._change(message.relation, "CREATE", None, message.after)]
+            return [self._change(lsn, message.relation, "CREATE", None, message.after)]
         if isinstance(message, Update):
-            return [self._change(message.relation, "UPDATE", message.before, message.after)]
+            return [self._change(lsn, message.relation, "UPDATE", message.before, message.after)]
         if isinstance(message, Delete):
-            return [self._change(message.relation, "DELETE", message.before, None)]
+            return [self._change(lsn, message.relation, "DELETE", message.before, None)]
         if isinstance(message, Truncate):
-            return [self._change(relation, "TRUNCATE", None, None) for relation in message.relations]
+            return [self._change(lsn, relation, "TRUNCATE", None, None) for relation in message.relations]
         if isinstance(message, Message):
             if message.prefix == _PREFIX:
                 self._context = storable_json(message.content)
@@ -77,10 +81,12 @@ class Stitcher:
             self._begin = None
         return []
 
-    def _change(self, relation: Relation, operation: str, before: Row | None, after: Row | None) -> Stitched:
+    def _change(
+        self, lsn: int, relation: Relation, operation: str, before: Row | None, after: Row | None
+    ) -> Stitched:
         if self._begin is None:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
-        change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context)
+        change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context, lsn)
         self._ordinal += 1
         return change
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import orjson
 
 Encoder = Callable[[bytes], bytes]
-#: Renders a value of a type, by the type's name, with the type's own cast to json: only the server can.
-Cast = Callable[[str, bytes], bytes]
 
 _NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]').search
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
@@ -30,12 +30,21 @@ class Composite(NamedTuple):
 
 
 class Castable(NamedTuple):
-    """A type of an extension or of a user with a cast to json."""
+    """A type of an extension or of a user with a function that casts it to json."""
 
-    name: str
+    oid: int
+    function: int
 
 
-Type = Domain | Array | Composite | Castable
+class Plain(NamedTuple):
+    """Any other type of an extension or of a user."""
+
+
+Type = Domain | Array | Composite | Castable | Plain
+#: Renders a value with the type's own cast to json: only the server can.
+Cast = Callable[[Castable, bytes], bytes]
+#: What PostgreSQL itself brings has smaller oids.
+_FIRST_USER_OID = 16384
 
 
 def text(value: bytes) -> bytes:
@@ -93,9 +102,32 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
         fields = [(text(name.encode()), encoder(field, types, cast)) for name, field in type_.fields]
         return _composite(fields)
     if isinstance(type_, Castable):
-        name = type_.name
-        return lambda value: cast(name, value)
+        castable = type_
+        return lambda value: cast(castable, value)
+    if type_ is None and oid >= _FIRST_USER_OID:
+        return _unknown
     return _ENCODERS.get(oid, text)
+
+
+def canonical(rendered: bytes) -> bytes:
+    """JSON as PostgreSQL prints the jsonb that it makes of it."""
+    return _printed(json.loads(rendered, parse_float=Decimal)).encode()
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, dict):
+        # jsonb has its own order of keys: the shorter first.
+        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
+        return "{" + ", ".join(f"{_printed(key)}: {_printed(part)}" for key, part in pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_printed, value)) + "]"
+    if isinstance(value, Decimal):
+        return f"{abs(value) if value == 0 else value:f}"
+    return orjson.dumps(value).decode() if isinstance(value, (str, bool, type(None))) else str(value)
+
+
+def _unknown(value: bytes) -> bytes:
+    raise LookupError("the type is gone")
 
 
 def _array(element: Encoder, delimiter: bytes) -> Encoder:

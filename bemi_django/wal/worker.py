@@ -54,6 +54,7 @@ class Worker:
         self._look_at = time.monotonic() + self._idle
         self._quiet_looks = 0
         self._committed_at = 0
+        self._is_altering = False
 
     def run(self, until_current: bool = False) -> None:
         """Work until stopped, or until what is in the WAL now is written.
@@ -81,9 +82,10 @@ class Worker:
         session.open()
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        catalog = Catalog(session.server, session.database)
-        self._writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.shape)
+        self._catalog = Catalog(session.server, session.database)
+        self._writer = RowWriter(session.system_identifier, session.database, int(xid), self._catalog.shapes)
         start = session.start(self._writer.source)
+        self._catalog.stream_from(start)
         self._partitions = Partitions(session.destination)
         self._sink = Sink(session.destination, self._job.slot, start, self._repair)
 
@@ -121,6 +123,10 @@ class Worker:
             self._take_message(message, data)
         elif isinstance(message, Commit):
             self._stitcher.feed(message)
+            if self._is_altering:
+                # For rows that others wrote before this commit, tables are as they were.
+                self._writer.forget()
+                self._is_altering = False
             self._sink.end(message.end_lsn, self._committed_at, self._is_notable)
         elif message is not None:
             self._take_changes(message, data)
@@ -137,7 +143,7 @@ class Worker:
 
     def _take_message(self, message: Message, data: bytes) -> None:
         if message.prefix == _DDL:
-            self._writer.forget()
+            self._follow_ddl()
         elif message.prefix == _MARK:
             self._is_notable = True
             self._marks.discard(message.content)
@@ -148,8 +154,20 @@ class Worker:
                     dead_letters.of_message(self._stitcher.begin, data, "the context is no JSON object")
                 )
 
+    def _follow_ddl(self) -> None:
+        begin = self._stitcher.begin
+        if begin is None:
+            # Somebody else's message: ours are of a transaction.
+            return
+        xid = self._writer.full_xid(begin.xid)
+        self._catalog.note_ddl(xid, begin.commit_lsn)
+        while not self._stopping and not self._catalog.shows(xid):
+            time.sleep(0.01)
+        self._writer.forget()
+        self._is_altering = True
+
     def _take_changes(self, message: Decoded, data: bytes) -> None:
-        changes = self._stitcher.feed(message)
+        changes = self._stitcher.feed(message, self._source.message_lsn)
         if self._skipping:
             return
         for change in changes:
@@ -160,9 +178,8 @@ class Worker:
             self._sink.add(Pending(row, change, data))
 
     def _row_of_altered_type(self, change: Stitched, data: bytes) -> bytes:
-        self._writer.forget()
         try:
-            return self._writer.row(change)
+            return self._writer.row_of_another_shape(change)
         except (ValueError, LookupError):
             row, letter = self._repair(Pending(b"", change, data), lambda json: True)
         self._sink.add_letter(letter)
@@ -170,7 +187,7 @@ class Worker:
 
     def _take_undecodable(self, data: bytes, error: ProtocolError) -> None:
         outline = self._decoder.outline(data)
-        changes = self._stitcher.feed(outline) if outline is not None else []
+        changes = self._stitcher.feed(outline, self._source.message_lsn) if outline is not None else []
         if self._skipping:
             return
         logger.error("a message of the server cannot be decoded; it is kept in bemi_dead_letters")

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.test.utils import setup_databases, teardown_databases
+from pytest_django import DjangoDbBlocker
 
 from bemi_django import conf, tracking
 from bemi_django.models import Change
@@ -18,6 +20,9 @@ from bemi_django.wal.job import Job
 from bemi_django.wal.supervisor import Supervisor
 from tests.integration.cluster import Cluster
 from tests.integration.trail import Trail
+
+if TYPE_CHECKING:
+    from tests.integration.pipeline import Pipeline
 
 Drain = Callable[[], list[Change]]
 
@@ -121,3 +126,33 @@ def trail(source_cluster: Cluster, log_cluster: Cluster, caplog: pytest.LogCaptu
     finally:
         trail.drop()
     assert [record for record in caplog.get_records("call") if "row-value" in record.getMessage()] == []
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """pytest-django makes the databases of marked tests only; the tests of a laboratory have no mark."""
+    is_made = str(connection.settings_dict["NAME"]).startswith("test_")
+    aliases = {} if is_made else {"default": None}
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases=aliases, serialized_aliases=[])
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="module")
+def laboratory(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Pipeline]:
+    """One pipeline for all tests of a module."""
+    from tests.integration import pipeline
+
+    with django_db_blocker.unblock(), pipeline.laboratory("lab*.*") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pipeline(laboratory: Pipeline) -> Iterator[Pipeline]:
+    """A worker that has written everything, and the empty schema ``lab``, all of whose tables are tracked."""
+    from tests.integration.pipeline import experiment
+
+    with experiment(laboratory):
+        yield laboratory

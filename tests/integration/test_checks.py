@@ -42,6 +42,27 @@ def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     assert not {"bemi.W002", "bemi.W003", "bemi.W004"} & ids(databases=["default"])
 
 
+def test_tables_that_cannot_be_tracked_are_named(transactional_db: None) -> None:
+    has_virtual = connection.pg_version >= 180000  # type: ignore[attr-defined]
+    names = ["fast", "Virtual"] if has_virtual else ["fast"]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNLOGGED TABLE fast (id int PRIMARY KEY)")
+        cursor.execute("CREATE TEMP TABLE scratch (id int)")
+        if has_virtual:
+            cursor.execute('CREATE TABLE "Virtual" (a int, b int GENERATED ALWAYS AS (a * 2))')
+        try:
+            assert tracking.sync().done == []
+            (message,) = (found for found in run_checks(databases=["default"]) if found.id == "bemi.W006")
+        finally:
+            for name in names:
+                cursor.execute(f'DROP TABLE "{name}"')
+    virtual = "public.Virtual (virtual columns and no primary key), " if has_virtual else ""
+    assert message.msg == (
+        f"Changes of {len(names)} tables of 'default' are not recorded: {virtual}public.fast (unlogged)."
+    )
+    assert "bemi.W006" not in ids(databases=["default"])
+
+
 def test_a_destination_without_a_router_is_said(settings: Any, db: None) -> None:
     settings.BEMI_DESTINATION = "elsewhere"
     assert "bemi.E003" in ids()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,48 +11,21 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from bemi_django import tracking
-from bemi_django.wal.progress import Progress
-from bemi_django.wal.worker import Worker
 from tests.integration import pg_types
-from tests.integration.conftest import drop_slot, job
 from tests.integration.pg_types import Type
-
-SLOT = "bemi_fidelity"
-
-
-def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+from tests.integration.pipeline import Pipeline, execute, laboratory, plain_settings
 
 
-class Pipeline:
-    """A worker that stays connected between looks at what it has written."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._seen = 0
-
-    def drain(self) -> list[tuple[Any, ...]]:
-        """The (operation, key, before, after, unavailable) of the changes since the last call, as text."""
-        self._worker.run(until_current=True)
-        rows = execute(
-            "SELECT operation, primary_key, before::text, after::text, unavailable::text "
-            "FROM changes ORDER BY id OFFSET %s",
-            [self._seen],
-        )
-        self._seen += len(rows)
-        return [(*known, unavailable and json.loads(unavailable)) for *known, unavailable in rows]
+def written(pipeline: Pipeline) -> list[tuple[Any, ...]]:
+    """The (operation, key, before, after, unavailable) of the changes since the last look."""
+    return [
+        (change.operation, change.key, change.before, change.after, change.unavailable)
+        for change in pipeline.drain()
+    ]
 
 
 @pytest.fixture
-def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
-    settings.BEMI_INCLUDE = ["types.*"]
-    tracking.sync()
-    for statement in pg_types.SETUP.split(";\n"):
-        if statement.strip():
-            execute(statement)
+def pipeline(transactional_db: None) -> Iterator[Pipeline]:
     # What the values look like must not depend on what a database or a role has for settings.
     name = connection.settings_dict["NAME"]
     odd = {
@@ -65,28 +37,21 @@ def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
     }
     for setting, value in odd.items():
         execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
-    worker = Worker(job(SLOT), Progress())
     try:
-        worker.run(until_current=True)
-        yield Pipeline(worker)
+        with laboratory("types.*") as opened:
+            for statement in pg_types.SETUP.split(";\n"):
+                if statement.strip():
+                    execute(statement)
+            yield opened
     finally:
-        worker.close()
-        drop_slot(SLOT)
         for setting in odd:
             execute(f"ALTER DATABASE {name} RESET {setting}")
         execute("DROP SCHEMA types CASCADE")
-        del settings.BEMI_INCLUDE
-        tracking.sync()
 
 
 @pytest.fixture
 def plain_session(pipeline: Pipeline) -> Iterator[None]:
-    """The contract's session: TimeZone = UTC, and PostgreSQL's own defaults."""
-    defaults = (
-        "DateStyle = ISO; SET IntervalStyle = postgres; SET bytea_output = hex; SET extra_float_digits = 1"
-    )
-    for statement in f"TimeZone = UTC; SET {defaults}".split("; "):
-        execute(statement if statement.startswith("SET") else f"SET {statement}")
+    plain_settings()
     yield
     connection.close()
 
@@ -120,7 +85,7 @@ def test_one_column_of_every_type(pipeline: Pipeline, plain_session: None) -> No
         marks = ", ".join(f"%s::{type_.name}" for type_ in chosen)
         execute(f"INSERT INTO types.every VALUES (1, {marks})", values)  # noqa: S608
         expected = rendered("types.every")
-        assert pipeline.drain() == [("CREATE", "1", "{}", expected, None)]
+        assert written(pipeline) == [("CREATE", "1", "{}", expected, None)]
         names = [f"c{number}" for number, type_ in enumerate(chosen) if type_.round_trips]
         others = [f"c{number}" for number, type_ in enumerate(chosen) if not type_.round_trips]
         row = f"ROW({', '.join(f'r.{name}' for name in names)})::text"
@@ -159,7 +124,7 @@ def test_tables_of_random_columns(pipeline: Pipeline, plain_session: None) -> No
         execute(f"UPDATE types.random SET {pairs}", values())  # noqa: S608
         second = rendered("types.random")
         execute("DELETE FROM types.random")
-        assert pipeline.drain() == [
+        assert written(pipeline) == [
             ("CREATE", None, "{}", first, None),
             ("UPDATE", None, first, second, None),
             ("DELETE", None, second, "{}", None),
@@ -181,7 +146,7 @@ def test_generated_columns_are_there_although_the_stream_leaves_them_out(
     execute("UPDATE types.made SET a = 3")
     second = rendered("types.made")
     assert '"total": 4.50' in second
-    assert pipeline.drain() == [
+    assert written(pipeline) == [
         ("CREATE", "2", "{}", first, None),
         ("UPDATE", "3", first, second, None),
     ]
@@ -197,7 +162,7 @@ def test_values_larger_than_a_page_are_whole(pipeline: Pipeline, plain_session: 
     first = rendered("types.large")
     execute("UPDATE types.large SET n = 1")
     second = rendered("types.large")
-    assert pipeline.drain() == [
+    assert written(pipeline) == [
         ("CREATE", "1", "{}", first, None),
         ("UPDATE", "1", first, second, None),
     ]
@@ -214,7 +179,7 @@ def test_before_is_the_key_alone_where_the_server_does_not_give_more(
     execute("UPDATE types.thrifty SET id = 2")
     execute("DELETE FROM types.thrifty")
     known = {"before": ["body", "n"], "after": ["body"]}
-    assert pipeline.drain() == [
+    assert written(pipeline) == [
         ("CREATE", "1", "{}", first, None),
         ("UPDATE", "1", '{"id": 1}', '{"n": 1, "id": 1}', known),
         ("UPDATE", "2", '{"id": 1}', '{"n": 1, "id": 2}', known),
@@ -235,4 +200,4 @@ def test_a_virtual_column_does_not_stop_the_application(pipeline: Pipeline, plai
     created = '{"a": 2, "b": 4, "id": 1}'
     unknown = {"before": ["a", "b"]}
     updated = ("UPDATE", "1", '{"id": 1}', '{"a": 3, "b": 6, "id": 1}', unknown)
-    assert pipeline.drain() == [("CREATE", "1", "{}", created, None), updated] * 2
+    assert written(pipeline) == [("CREATE", "1", "{}", created, None), updated] * 2

@@ -12,7 +12,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bemi_django.wal.values import Array, Composite, Type, encoder
+from bemi_django.wal.values import Array, Castable, Composite, Type, encoder
 from tests.integration.conftest import Drain
 
 PAIR, PAIRS = 50_000, 50_001  # oids of no other type
@@ -29,8 +29,8 @@ zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(mi
 naive, aware = st.datetimes(), st.datetimes(timezones=zones)
 
 
-def no_cast(name: str, value: bytes) -> bytes:
-    raise AssertionError(name)
+def no_cast(type_: Castable, value: bytes) -> bytes:
+    raise AssertionError(type_)
 
 
 @pytest.mark.parametrize(

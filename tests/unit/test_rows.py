@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
@@ -28,13 +28,18 @@ def shape(*key: int) -> Shape:
 
 
 def writer(*key: int, xid: int = XID) -> RowWriter:
-    return RowWriter("7000000000000000000", "db", xid, lambda relation, lsn: shape(*key))
+    return RowWriter("7000000000000000000", "db", xid, lambda change: iter([shape(*key)]))
 
 
 def stitched(
-    before: Row | None = None, after: Row | None = None, *, xid: int = 1, table: Relation = TABLE
+    before: Row | None = None,
+    after: Row | None = None,
+    *,
+    xid: int = 1,
+    table: Relation = TABLE,
+    lsn: int = 0,
 ) -> Stitched:
-    return Stitched(Begin(0x1_0000_0008, 1234, xid), 3, table, "UPDATE", before, after, b'{"user": 7}')
+    return Stitched(Begin(0x1_0000_0008, 1234, xid), 3, table, "UPDATE", before, after, b'{"user": 7}', lsn)
 
 
 def read(row: bytes) -> dict[str, bytes | None]:
@@ -139,51 +144,108 @@ def test_what_cannot_be_written_is_found_and_said() -> None:
 
 
 def test_the_partition_is_noted() -> None:
-    rows = RowWriter("1", "db", 0, lambda relation, lsn: shape()._replace(partition="public.t_1"))
+    rows = RowWriter("1", "db", 0, lambda change: iter([shape()._replace(partition="public.t_1")]))
     assert read(rows.row(stitched()))["partition"] == b"public.t_1"
 
 
-def computing(compute: Callable[[bytes], bytes]) -> RowWriter:
-    computed = Computed(("sum", "product"), compute)
-    return RowWriter("1", "db", 0, lambda relation, lsn: shape()._replace(computed=computed))
+def computing(compute: Callable[[Row], Row]) -> RowWriter:
+    names = (*NAMES, "sum", "product")
+    computed = shape(3)._replace(
+        names=names,
+        labels=tuple(map(label, names)),
+        encoders=(values.text,) * 3 + (values.number,) * 2,
+        computed=Computed(2, compute),
+    )
+    return RowWriter("1", "db", 0, lambda change: iter([computed]))
 
 
 def test_columns_that_were_left_out_are_computed_from_the_others() -> None:
     asked = []
 
-    def compute(row: bytes) -> bytes:
+    def compute(row: Row) -> Row:
         asked.append(row)
-        return b'{"sum": 3, "product": 2}'
+        return [b"3", b"2"]
 
     fields = read(computing(compute).row(stitched(None, [b"1", b"2", None])))
-    assert asked == [b'{"a": "1","b": "2","c": null}']
-    assert fields["after"] == b'\x01{"a": "1","b": "2","c": null,"sum": 3, "product": 2}'
-    assert fields["unavailable"] is None
+    assert asked == [[b"1", b"2", None]]
+    assert fields["after"] == b'\x01{"a": "1","b": "2","c": null,"sum": 3,"product": 2}'
+    assert (fields["primary_key"], fields["unavailable"]) == (b"3", None)
 
 
 @pytest.mark.parametrize("value", [b"1", UNAVAILABLE], ids=["uncomputable", "incomplete"])
 def test_columns_that_cannot_be_computed_are_named(value: bytes) -> None:
-    def refuse(row: bytes) -> bytes:
+    def refuse(row: Row) -> Row:
         raise ValueError
 
     fields = read(computing(refuse).row(stitched(None, [b"1", b"2", value])))
     missing = (["c"] if value is UNAVAILABLE else []) + ["sum", "product"]
     assert json.loads((fields["unavailable"] or b"")[1:]) == {"after": missing}
+    assert fields["primary_key"] is None
+
+
+class Asked:
+    """Tells shapes one after another, and keeps what it was asked for."""
+
+    def __init__(self, *shapes: Shape) -> None:
+        self.shapes = shapes
+        self.lsns: list[int] = []
+
+    def __call__(self, change: Stitched) -> Iterator[Shape]:
+        self.lsns.append(change.lsn)
+        return iter(self.shapes)
+
+    def writer(self) -> RowWriter:
+        return RowWriter("1", "db", 0, self)
 
 
 def test_after_ddl_the_shape_is_asked_again() -> None:
-    asked: list[int] = []
+    asked = Asked(shape())
+    rows = asked.writer()
+    for lsn in (8, 16):
+        rows.row(stitched(lsn=lsn))
+        rows.row(stitched(lsn=lsn + 1))
+        rows.forget()
+    assert asked.lsns == [8, 16]
 
-    def shape_of(relation: Relation, lsn: int) -> Shape:
-        asked.append(lsn)
-        return shape()
 
-    rows = RowWriter("1", "db", 0, shape_of)
+def test_a_row_from_before_or_after_ddl_that_was_noticed_asks_again() -> None:
+    asked = Asked(shape()._replace(since=10, until=20))
+    rows = asked.writer()
+    for lsn in (10, 19, 20, 15, 9):
+        rows.row(stitched(lsn=lsn))
+    assert asked.lsns == [10, 20, 9]
+
+
+def test_a_row_whose_place_is_not_known_counts_as_written_at_its_commit() -> None:
+    asked = Asked(shape()._replace(since=0x1_0000_0008, until=0x1_0000_0009))
+    rows = asked.writer()
     for _ in range(2):
         rows.row(stitched())
-        rows.row(stitched())
-        rows.forget()
-    assert asked == [0x1_0000_0008] * 2
+    assert asked.lsns == [0]
+
+
+def refuse(value: bytes) -> bytes:
+    raise ValueError(value)
+
+
+def test_a_row_that_refutes_a_shape_is_written_by_the_next_one_and_those_after_it_too() -> None:
+    wrong = shape(0)._replace(encoders=(refuse,) * 3)
+    asked = Asked(wrong, wrong, shape(1))
+    rows = asked.writer()
+    change = stitched(after=[b"1", b"2", None])
+    with pytest.raises(ValueError, match="1"):
+        rows.row(change)
+    assert read(rows.row_of_another_shape(change))["primary_key"] == b"2"
+    assert read(rows.row(change))["primary_key"] == b"2"
+    assert len(asked.lsns) == 2
+
+
+def test_a_row_that_refutes_all_that_is_known_is_refused() -> None:
+    change = stitched(after=[b"1", b"2", None])
+    with pytest.raises(ValueError, match="1"):
+        Asked(shape(0)._replace(encoders=(refuse,) * 3)).writer().row_of_another_shape(change)
+    with pytest.raises(LookupError, match="nothing is known"):
+        Asked().writer().row_of_another_shape(change)
 
 
 def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
@@ -192,17 +254,12 @@ def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
 
 
 def test_the_shape_is_asked_once_for_each_description_of_a_relation() -> None:
-    asked: list[Relation] = []
-
-    def shape_of(relation: Relation, lsn: int) -> Shape:
-        asked.append(relation)
-        return shape()
-
-    rows = RowWriter("1", "db", 0, shape_of)
+    asked = Asked(shape())
+    rows = asked.writer()
     again = Relation(*TABLE)
-    for table in (TABLE, TABLE, again, again):
-        rows.row(stitched(table=table))
-    assert [table is again for table in asked] == [False, True]
+    for lsn, table in enumerate((TABLE, TABLE, again, again), 1):
+        rows.row(stitched(table=table, lsn=lsn))
+    assert asked.lsns == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -244,14 +301,15 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
     change = stitched(after=[b"1", None, None])
     here, again, elsewhere = (
-        read(RowWriter(system, "db", xid, lambda relation, lsn: shape(0)).row(change))["id"]
+        read(RowWriter(system, "db", xid, lambda change: iter([shape(0)])).row(change))["id"]
         for system, xid in (("1", 0), ("1", XID), ("2", 0))
     )
     assert here == again != elsewhere
 
 
 def test_the_names_of_the_table_are_utf_8() -> None:
-    rows = RowWriter("1", "db", 0, lambda relation, lsn: Shape(head("dé", "s", "t😀"), (), (), (), ()))
+    nameless = Shape(head("dé", "s", "t😀"), (), (), (), ())
+    rows = RowWriter("1", "db", 0, lambda change: iter([nameless]))
     fields = read(rows.row(stitched()))
     assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())
     assert json.loads((fields["after"] or b"")[1:]) == {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.wal.values import Array, Castable, Composite, Domain, Encoder, Type
+from bemi_django.wal.values import Array, Castable, Composite, Domain, Encoder, Plain, Type, canonical
 from bemi_django.wal.values import encoder as encoder_of
 
 OIDS = {
@@ -47,12 +47,13 @@ TYPES: dict[int, Type] = {
     OIDS["single"]: Composite((("a", OIDS["int4"]),)),
     OIDS["empty"]: Composite(()),
     OIDS["positive"]: Domain(OIDS["int4"]),
-    OIDS["hstore"]: Castable("public.hstore"),
+    OIDS["hstore"]: Castable(50_006, 60_006),
+    OIDS["user-defined"]: Plain(),
 }
 
 
 def encoder(name: str) -> Encoder:
-    return encoder_of(OIDS[name], TYPES, lambda type_name, value: type_name.encode() + b":" + value)
+    return encoder_of(OIDS[name], TYPES, lambda type_, value: b"%d(%s)" % (type_.function, value))
 
 
 @pytest.mark.parametrize(
@@ -187,4 +188,27 @@ def test_a_domain_is_rendered_as_its_base() -> None:
 
 
 def test_a_type_with_a_cast_is_rendered_by_the_server() -> None:
-    assert encoder("hstore")(b"a") == b"public.hstore:a"
+    assert encoder("hstore")(b"a") == b"60006(a)"
+
+
+def test_a_value_of_a_type_that_is_gone_is_not_guessed() -> None:
+    gone = encoder_of(99_999, TYPES, lambda type_, value: value)
+    with pytest.raises(LookupError, match="the type is gone"):
+        gone(b"{1,2}")
+
+
+@pytest.mark.parametrize(
+    ("rendered", "printed"),
+    [
+        ("[1,null,true]", "[1, null, true]"),
+        ('{"bb":1,"a":{"é":[]},"B":2}', '{"B": 2, "a": {"é": []}, "bb": 1}'),
+        ('"a\\"b\\n\\u001f"', '"a\\"b\\n\\u001f"'),
+        ("1.50", "1.50"),
+        ("1e+21", "1000000000000000000000"),
+        ("1.5e-07", "0.00000015"),
+        ("-0.0", "0.0"),
+        ("9007199254740993", "9007199254740993"),
+    ],
+)
+def test_json_is_printed_as_the_server_prints_jsonb(rendered: str, printed: str) -> None:
+    assert canonical(rendered.encode()).decode() == printed

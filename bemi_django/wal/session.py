@@ -89,7 +89,7 @@ class Session:
             raise Disrupted(f"the publication {self._job.publication} was dropped")
 
     def abandon(self) -> None:
-        """End what somebody waits for in another thread. A slot that is being made is not."""
+        """End what another thread waits for; a slot in the making is given up."""
         _shut_down(self.destination)
         if self.server is not None:
             # Not with cancel(): while that waits for the server, no other thread runs.

@@ -10,7 +10,7 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
-from bemi_django.exceptions import ReplicationError, SlotInUse
+from bemi_django.exceptions import Disrupted, ReplicationError, SlotInUse
 from bemi_django.wal.lsn import format_lsn
 
 #: Status messages in the time after which the server is taken for gone; each asks for an answer.
@@ -50,7 +50,8 @@ class Source:
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Stream the transactions that end after ``lsn``, and confirm those before.
 
-        Raises SlotInUse when another worker does, ReplicationError when the server cannot.
+        Raises SlotInUse when another worker does, Disrupted when the slot is gone, ReplicationError when the
+        server cannot.
         """
         options = {"proto_version": "1", "publication_names": _quoted(publication), "messages": "true"}
         try:
@@ -63,8 +64,9 @@ class Source:
             )
         except psycopg2.errors.ObjectInUse as error:
             raise SlotInUse(error.diag.message_primary) from error
-        except psycopg2.errors.UndefinedObject:
-            raise
+        except psycopg2.errors.UndefinedObject as error:
+            # Dropped since we looked: the next session tells what that means.
+            raise Disrupted(error.diag.message_primary) from error
         except psycopg2.ProgrammingError as error:
             reason = error.diag.message_primary
             raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error

@@ -102,6 +102,16 @@ def test_a_source_without_our_objects_is_one_line(trail: Trail) -> None:
         )
 
 
+def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: Trail) -> None:
+    trail.source.run("DROP PUBLICATION bemi")
+    with trail.command(source=address(trail.source, "No-Rights"), slot="bemi_unmade") as worker:
+        assert worker.ends(10) == 1
+        assert worker.errors == (
+            "CommandError: the publication cannot be made: permission denied for database postgres: "
+            "run 'manage.py bemi sync' as the owner of the tables\n"
+        )
+
+
 def test_a_slot_of_another_plugin_is_one_line(trail: Trail) -> None:
     trail.source.run("SELECT pg_create_logical_replication_slot('bemi_unmade', 'test_decoding')")
     try:

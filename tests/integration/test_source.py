@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from bemi_django.exceptions import Disrupted
 from bemi_django.wal.source import Source
 from tests.integration.polling import until
 from tests.integration.trail import Trail
@@ -54,3 +55,8 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, sour
     assert before == trail.confirmed() < end
     source.confirm(end)
     until(lambda: trail.confirmed() == end)
+
+
+def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: Trail) -> None:
+    with closing(trail.job.connect_stream("UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
+        source.start("bemi_unmade", "bemi", 0)

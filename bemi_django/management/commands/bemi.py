@@ -76,6 +76,9 @@ class Command(BaseCommand):
     def _publish(self, database: str) -> None:
         try:
             self.sync(database, {"dry_run": False})
+        except DatabaseError as error:
+            remedy = "run 'manage.py bemi sync' as the owner of the tables"
+            raise CommandError(f"the publication cannot be made: {first_line(error)}: {remedy}") from error
         finally:
             # That of the worker's thread.
             connections[database].close()

@@ -120,7 +120,7 @@ class Worker:
         elif isinstance(message, Message):
             self._take_message(message, data)
         elif isinstance(message, Commit):
-            self._stitcher.feed(message)
+            self._take_changes(message, data)
             self._sink.end(message.end_lsn, self._committed_at, self._is_notable)
         elif message is not None:
             self._take_changes(message, data)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from bemi_django.context import bound_context, get_context, set_context
+from bemi_django.context import bound_context, get_context, set_context, skip_tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.facade import Bemi, apply_context
 
-__all__ = ["Bemi", "BemiError", "apply_context", "bound_context", "get_context", "set_context"]
+__all__ = [
+    "Bemi",
+    "BemiError",
+    "apply_context",
+    "bound_context",
+    "get_context",
+    "set_context",
+    "skip_tracking",
+]

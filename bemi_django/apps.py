@@ -17,9 +17,10 @@ class BemiConfig(AppConfig):
 
     def ready(self) -> None:
         from bemi_django import checks as checks  # registers them
-        from bemi_django.hooks import django_db
+        from bemi_django.hooks import commands, django_db
 
         django_db.install()
+        commands.install()
         post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
         if apps.is_installed("aldjemy"):
             _install_on_aldjemy()

@@ -3,6 +3,7 @@
 bemi.E001  BEMI_CONTEXT_FUNCTION cannot be imported
 bemi.E002  psycopg2 is not installed
 bemi.E003  changes live in another database and no router says so
+bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor networks
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed and cannot work: with psycopg 3, or with SQLAlchemy 2
 
@@ -48,6 +49,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     except ImportError as error:
         hint = "Set BEMI_CONTEXT_FUNCTION to the dotted path of a function that takes a request."
         found.append(Error(f"BEMI_CONTEXT_FUNCTION cannot be imported: {error}", hint=hint, id="bemi.E001"))
+    try:
+        conf.trusted_proxies()
+    except (TypeError, ValueError) as error:
+        hint = "Set BEMI_TRUSTED_PROXIES to the number of proxies, or to networks: ['10.0.0.0/8']."
+        found.append(Error(f"BEMI_TRUSTED_PROXIES is wrong: {error}", hint=hint, id="bemi.E004"))
     if importlib.util.find_spec("psycopg2") is None:
         found.append(Error("psycopg2 is not installed.", hint="pip install psycopg2-binary", id="bemi.E002"))
     if not any(_is_ours(path) for path in settings.MIDDLEWARE):

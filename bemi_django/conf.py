@@ -11,6 +11,9 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from bemi_django.defaults import EXCLUDE, INCLUDE, PUBLICATION
+from bemi_django.proxies import Trusted
+
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 
 
@@ -44,17 +47,26 @@ def accept_gap() -> bool:
 
 def publication() -> str:
     """``BEMI_PUBLICATION``: name of the publication."""
-    return cast(str, getattr(settings, "BEMI_PUBLICATION", "bemi"))
+    return cast(str, getattr(settings, "BEMI_PUBLICATION", PUBLICATION))
 
 
 def include() -> list[str]:
     """``BEMI_INCLUDE``: patterns ``schema.table`` (``*`` and ``?``) of the tables to track."""
-    return list(getattr(settings, "BEMI_INCLUDE", ["public.*"]))
+    return list(getattr(settings, "BEMI_INCLUDE", INCLUDE))
 
 
 def exclude() -> list[str]:
     """``BEMI_EXCLUDE``: patterns of the tables not to track."""
-    return list(getattr(settings, "BEMI_EXCLUDE", ["*.changes", "*.django_migrations", "*.django_session"]))
+    return list(getattr(settings, "BEMI_EXCLUDE", EXCLUDE))
+
+
+def trusted_proxies() -> Trusted | None:
+    """``BEMI_TRUSTED_PROXIES``: proxies in front of the site, their networks or how many; None: no ``ip``.
+
+    Raises ValueError or TypeError for anything else.
+    """
+    proxies = getattr(settings, "BEMI_TRUSTED_PROXIES", None)
+    return None if proxies is None else Trusted.of(proxies)
 
 
 def engine_options(alias: str) -> dict[str, Any]:

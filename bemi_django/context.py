@@ -3,60 +3,96 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from threading import get_ident
+from typing import Any, TypeVar
+
+from bemi_django.tracing import active_span
+from bemi_django.wire import SKIP_KEY
 
 logger = logging.getLogger(__name__)
 
 Provider = Callable[[], Mapping[str, Any]]
+Item = TypeVar("Item")
+
+# An inner context that has an id of its own names the outer one's beside it.
+_PARENTS = {"id": "parent_id", "request_id": "parent_request_id", "task_id": "parent_task_id"}
 
 
 class Layer:
-    """One level of context over its parent; a provider is asked once, at the first write."""
+    """One level of context over its parent; a provider is asked once, at the first write.
 
-    __slots__ = ("_merged", "_parent", "_provider", "_values")
+    What it does not know yet (None) it is asked again at the next one, and hides nothing that the
+    parent knows. ``defaults`` hold where neither the parent nor the layer itself says otherwise.
+    """
+
+    __slots__ = ("_asking", "_defaults", "_merged", "_parent", "_provider", "_values")
 
     def __init__(
         self,
         values: Mapping[str, Any],
         parent: Layer | None = None,
         provider: Provider | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self._values = dict(values)
         self._parent = parent
         self._provider = provider
+        self._defaults = defaults or {}
+        self._asking: set[int] = set()
         self._merged: dict[str, Any] | None = None
 
     def resolve(self) -> dict[str, Any]:
-        """For a write: what is found now holds from now on."""
-        if self._merged is None:
-            inherited = self._parent.resolve() if self._parent else {}
-            self._merged = {**inherited, **self._provided(), **self._values}
+        """For a write: what is found now holds from now on, but for what nobody knows yet."""
+        if self._merged is not None:
+            return self._merged
+        inherited = self._parent.resolve() if self._parent else {}
+        provided = self._provided()
+        merged = self._over(inherited, provided)
+        if self._is_final(provided):
+            self._merged = merged
             self._provider = None
-        return self._merged
+        return merged
 
     def peek(self) -> dict[str, Any]:
         """What a write would find now; a provider is asked again when the write comes."""
         if self._merged is not None:
             return self._merged
-        inherited = self._parent.peek() if self._parent else {}
-        return {**inherited, **self._provided(), **self._values}
+        return self._over(self._parent.peek() if self._parent else {}, self._provided())
+
+    def _is_final(self, provided: Mapping[str, Any]) -> bool:
+        if self._parent is not None and self._parent._merged is None:
+            return False
+        # Nobody is logged in when the session is made that the login needs.
+        return get_ident() not in self._asking and all(value is not None for value in provided.values())
+
+    def _over(self, inherited: Mapping[str, Any], provided: Mapping[str, Any]) -> dict[str, Any]:
+        own = {key: provided[key] for key in provided if provided[key] is not None or key not in inherited}
+        own.update(self._values)
+        merged = {**self._defaults, **inherited, **own}
+        for key, parent in _PARENTS.items():
+            outer = inherited.get(key)
+            if outer is not None and merged[key] != outer and parent not in own:
+                merged[parent] = outer
+        return merged
 
     def _provided(self) -> Mapping[str, Any]:
-        # Away while it is called: a provider that writes itself finds no provider to call.
-        provider, self._provider = self._provider, None
-        if provider is None:
+        provider, thread = self._provider, get_ident()
+        # A provider that writes itself finds no provider to call. Other threads of the same request do:
+        # to ask twice is better than a lock held while somebody's function runs.
+        if provider is None or thread in self._asking:
             return {}
+        self._asking.add(thread)
         try:
-            return provider()
+            return dict(provider())
         except Exception:
             # An audit trail without a name beats a write that fails because of the audit trail.
             logger.warning("the context function failed; the write has no context from it", exc_info=True)
             return {}
         finally:
-            self._provider = provider
+            self._asking.discard(thread)
 
 
 _EMPTY = Layer({})
@@ -74,32 +110,99 @@ def set_context(values: Mapping[str, Any]) -> None:
 
 def get_context() -> dict[str, Any]:
     """Return a copy of the context that a write would carry now; looking settles nothing."""
-    return dict(_current.get().peek())
+    return dict(_traced(_current.get().peek()))
 
 
 @contextmanager
 def bound_context(**values: Any) -> Iterator[None]:
     """Add values to the context inside the block and restore what was there after it.
 
-    ``with bound_context(reason="import", batch=7): ...``. Blocks nest; the inner value wins.
+    ``with bound_context(reason="import", batch=7): ...``. Blocks nest; the inner value wins. Where it
+    is an id (``id``, ``request_id``, ``task_id``), the outer one stays as ``parent_id`` and so on.
     """
-    token = _current.set(Layer(values, _current.get()))
-    try:
+    with _entered(Layer(values, _current.get())):
         yield
-    finally:
-        _current.reset(token)
 
 
 @contextmanager
-def provided_context(provider: Provider) -> Iterator[None]:
-    """Like :func:`bound_context`, with values that are asked for at the first write of the block."""
-    token = _current.set(Layer({}, _current.get(), provider))
-    try:
+def skip_tracking(*, reason: str) -> Iterator[None]:
+    """Leave the rows that the block writes out of the log, and say so there.
+
+    ``with skip_tracking(reason="nightly rebuild"): ...``. For every table a transaction leaves one
+    change with the operation SKIPPED: its context has who, the reason and the number of rows.
+    """
+    with bound_context(**{SKIP_KEY: True, "reason": reason}):
         yield
-    finally:
-        _current.reset(token)
+
+
+@contextmanager
+def provided_context(provider: Provider, **defaults: Any) -> Iterator[None]:
+    """Like :func:`bound_context`, with values that are asked for at the first write of the block.
+
+    ``defaults`` hold where neither they nor the outer context have the key.
+    """
+    with _entered(Layer({}, _current.get(), provider, defaults)):
+        yield
 
 
 def current() -> Mapping[str, Any]:
     """The context in force, not copied: for the hooks, which only read it."""
-    return _current.get().resolve()
+    return _traced(_current.get().resolve())
+
+
+def inheritable() -> dict[str, Any]:
+    """What work that is handed on is to find: all but the span and the silence of this block."""
+    context = dict(_current.get().peek())
+    context.pop(SKIP_KEY, None)
+    return context
+
+
+def keep(items: Iterable[Item]) -> Iterator[Item]:
+    """Produce the items under the context in force at this call, whoever asks for them later."""
+    return _keep(iter(items), _current.get())
+
+
+def akeep(items: AsyncIterable[Item]) -> AsyncIterator[Item]:
+    """Like :func:`keep`, for what is produced asynchronously."""
+    return _akeep(aiter(items), _current.get())
+
+
+def _keep(items: Iterator[Item], layer: Layer) -> Iterator[Item]:
+    while True:
+        token = _current.set(layer)
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        finally:
+            # Blocks that are open where the item was produced stay open for the next one.
+            layer = _current.get()
+            _current.reset(token)
+        yield item
+
+
+async def _akeep(items: AsyncIterator[Item], layer: Layer) -> AsyncIterator[Item]:
+    while True:
+        token = _current.set(layer)
+        try:
+            item = await anext(items)
+        except StopAsyncIteration:
+            return
+        finally:
+            layer = _current.get()
+            _current.reset(token)
+        yield item
+
+
+@contextmanager
+def _entered(layer: Layer) -> Iterator[None]:
+    token = _current.set(layer)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _traced(context: dict[str, Any]) -> dict[str, Any]:
+    span = active_span()
+    return {**span, **context} if span else context

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,13 +10,17 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
 from bemi_django import conf
-from bemi_django.context import provided_context
-
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,200}")
+from bemi_django.context import akeep, keep, provided_context
+from bemi_django.proxies import client_address
+from bemi_django.request_id import HEADER, request_id_from
 
 
 class BemiMiddleware:
-    """WSGI and ASGI; the context function is asked at the first write, so a user set late counts."""
+    """WSGI and ASGI; the context function is asked at the first write, so a user set late counts.
+
+    The request's id, and with ``BEMI_TRUSTED_PROXIES`` the client's ``ip``, are added to what it says.
+    Streamed bodies, which are produced after the middleware has returned, have the context too.
+    """
 
     sync_capable = True
     async_capable = True
@@ -32,33 +34,56 @@ class BemiMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self.__acall__(request)
-        with provided_context(partial(_context_of, request)):
+        with provided_context(partial(_context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = self.get_response(request)
+            _keep_streaming(response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        with provided_context(partial(_context_of, request)):
+        with provided_context(partial(_context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = await self.get_response(request)
+            _keep_streaming(response)
         return response
 
 
 def default_context(request: HttpRequest) -> dict[str, Any]:
-    """What is recorded of a request without ``BEMI_CONTEXT_FUNCTION``."""
-    return {
-        "user_id": getattr(getattr(request, "user", None), "pk", None),
-        "method": request.method,
-        "path": request.path,
-        "request_id": request_id(request),
-    }
+    """What is recorded of a request without ``BEMI_CONTEXT_FUNCTION``, beside its id."""
+    return {"user_id": _user_id(request), "method": request.method, "path": request.path}
 
 
 def request_id(request: HttpRequest) -> str:
     """The ``X-Request-ID`` that came with the request, else one that is made for it."""
-    given = request.headers.get("X-Request-ID", "")
-    chosen = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return str(request.__dict__.setdefault("_bemi_request_id", chosen))
+    attributes = request.__dict__
+    if "_bemi_request_id" not in attributes:
+        attributes["_bemi_request_id"] = request_id_from(request.headers.get(HEADER, ""))
+    return str(attributes["_bemi_request_id"])
 
 
 def _context_of(request: HttpRequest) -> Mapping[str, Any]:
     function = conf.context_function() or default_context
-    return function(request)
+    return {**_address(request), **function(request)}
+
+
+def _user_id(request: HttpRequest) -> Any:
+    # django-ninja leaves whom it has authenticated in ``auth``, where others leave tokens.
+    for attribute in ("user", "auth"):
+        user = getattr(request, attribute, None)
+        if getattr(user, "is_authenticated", False):
+            return getattr(user, "pk", None)
+    return None
+
+
+def _address(request: HttpRequest) -> dict[str, str]:
+    trusted = conf.trusted_proxies()
+    if trusted is None:
+        return {}
+    remote, forwarded = (request.META.get(key, "") for key in ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR"))
+    address = client_address(remote, forwarded, trusted)
+    return {} if address is None else {"ip": address}
+
+
+def _keep_streaming(response: Any) -> None:
+    # A file is left to the server, which may have a faster way to send it.
+    if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
+        kept = akeep if response.is_async else keep
+        response.streaming_content = kept(response.streaming_content)

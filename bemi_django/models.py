@@ -16,7 +16,8 @@ class Change(models.Model):
     of the source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id.
     ``before`` is ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both for TRUNCATE.
     ``unavailable`` names the columns whose values are not known: ``{"before": [...], "after": [...]}``.
-    A row with operation GAP stands for changes that were lost; its context says which and why.
+    A row with operation SKIPPED stands for rows that were not to be recorded, one with operation GAP for
+    changes that were lost; their context says how many or which, and why.
     """
 
     id = models.UUIDField(primary_key=True)

@@ -18,6 +18,9 @@ DROPPED_KEY = "_bemi_dropped"
 #: Key under which a context that is not a JSON object is kept as text.
 INVALID_KEY = "_bemi_invalid"
 
+#: Key of a context whose rows are counted, not recorded.
+SKIP_KEY = "_bemi_skip"
+
 #: Transaction-local setting for statements that cannot carry a comment.
 CONTEXT_SETTING = "bemi.context"
 

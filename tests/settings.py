@@ -12,3 +12,5 @@ if "aldjemy" not in INSTALLED_APPS:
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}
+
+INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "rest_framework.authtoken"]

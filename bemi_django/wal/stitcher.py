@@ -1,9 +1,13 @@
-"""Give every row the context of its statement: a message holds until the next one of the transaction."""
+"""Give every row the context of its statement: a message holds until the next one of the transaction.
+
+Rows under a context that says so are skipped: they are counted, and the counts become changes.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import NamedTuple
 
 from bemi_django.exceptions import ProtocolError
@@ -19,12 +23,13 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from bemi_django.wire import INVALID_KEY, MESSAGE_PREFIX
+from bemi_django.wire import INVALID_KEY, MESSAGE_PREFIX, SKIP_KEY, SQL_KEY
 
 _PREFIX = MESSAGE_PREFIX.encode()
 _NO_CONTEXT = b"{}"
 # Behind an even number of backslashes, else the backslash of \u is one of the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
+_SKIP = f'"{SKIP_KEY}"'.encode()
 
 
 class Stitched(NamedTuple):
@@ -50,6 +55,7 @@ class Stitcher:
         self._begin: Begin | None = None
         self._ordinal = 0
         self._context = _NO_CONTEXT
+        self._skipped = Skipped()
         #: Whether the message fed last was a context that jsonb does not take.
         self.is_context_invalid = False
 
@@ -61,8 +67,15 @@ class Stitcher:
     def feed(self, message: Decoded, lsn: int = 0) -> list[Stitched]:
         """Return the changes that the message at ``lsn`` makes: none, one, or one a table for TRUNCATE.
 
-        Raises ProtocolError for a row outside a transaction.
+        Commit makes one for each table whose rows were skipped. Raises ProtocolError for a row outside
+        a transaction.
         """
+        changes = self._stitch(message, lsn)
+        if changes:
+            return self._skipped.sift(changes)
+        return self._skipped.take() if isinstance(message, Commit) else changes
+
+    def _stitch(self, message: Decoded, lsn: int) -> list[Stitched]:
         if isinstance(message, Insert):
             return [self._change(lsn, message.relation, "CREATE", None, message.after)]
         if isinstance(message, Update):
@@ -89,6 +102,55 @@ class Stitcher:
         change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context, lsn)
         self._ordinal += 1
         return change
+
+
+class Skipped:
+    """Counts the changes that are not to be recorded, by table, context and operation.
+
+    ``limit`` counts are kept; with more, they are told before the end of the transaction.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._counts: dict[tuple[int, str], tuple[Stitched, Counter[str]]] = {}
+        self._context = _NO_CONTEXT
+        self._remark: str | None = None
+
+    def sift(self, changes: list[Stitched]) -> list[Stitched]:
+        """Return the changes that are to be recorded."""
+        if changes[0].context is not self._context:
+            self._context = changes[0].context
+            self._remark = _remark(self._context)
+        if self._remark is None:
+            return changes
+        for change in changes:
+            key = change.relation.oid, self._remark
+            if key not in self._counts:
+                summary = change._replace(operation="SKIPPED", before=None, after=None)
+                self._counts[key] = summary, Counter()
+            self._counts[key][1][change.operation] += 1
+        return self.take() if len(self._counts) >= self._limit else []
+
+    def take(self) -> list[Stitched]:
+        """Return the counts as changes, each in the place of the first that it counts, and forget them."""
+        taken = [
+            summary._replace(context=json.dumps({**json.loads(remark), "rows": count}).encode())
+            for (_, remark), (summary, count) in self._counts.items()
+        ]
+        self._counts = {}
+        return taken
+
+
+def _remark(context: bytes) -> str | None:
+    """What is recorded of a context whose rows are skipped, None for any other."""
+    if _SKIP not in context:
+        return None
+    values = json.loads(context)
+    if values.pop(SKIP_KEY, None) is not True:
+        return None
+    # Of many statements.
+    values.pop(SQL_KEY, None)
+    return json.dumps(values)
 
 
 def storable_json(content: bytes) -> bytes:

@@ -71,6 +71,12 @@ SELECT image COLLATE "C", sum(weight)::bigint, sum(weight) FILTER (WHERE weight 
 ) images GROUP BY image ORDER BY image COLLATE "C"
 """).format(alive=_ALIVE)
 
+_SKIPPED = SQL("""
+SELECT coalesce(sum(skipped.number::bigint), 0)::bigint
+FROM changes c CROSS JOIN LATERAL jsonb_each_text(c.context -> 'rows') skipped (operation, number)
+WHERE {of_table} AND c.operation = 'SKIPPED'
+""").format(of_table=_OF_TABLE)
+
 
 class Table(NamedTuple):
     oid: int
@@ -91,11 +97,15 @@ class Table(NamedTuple):
 
 @dataclass
 class Verified:
-    """What one table and its log say of each other; ``rows`` live in the table, ``older`` than the log."""
+    """What one table and its log say of each other; ``rows`` live in the table, ``older`` than the log.
+
+    ``skipped`` changes were not to be recorded: they may be what the differences come from.
+    """
 
     table: str
     rows: int = 0
     older: int = 0
+    skipped: int = 0
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
@@ -108,6 +118,8 @@ class Verified:
         parts = [f"{self.rows} rows"]
         if self.older:
             parts.append(f"{self.older} of them older than the log")
+        if self.skipped:
+            parts.append(f"{self.skipped} changes skipped")
         for what, keys in (
             ("not in the log", self.missing),
             ("only in the log", self.extra),
@@ -185,7 +197,11 @@ class _Verifier:
         return [table for table in tables if not only or str(table) in only]
 
     def verify(self, table: Table) -> Verified:
-        return self._by_key(table) if table.key else self._by_image(table)
+        result = self._by_key(table) if table.key else self._by_image(table)
+        with self._destination.cursor() as cursor:
+            cursor.execute(_SKIPPED, self._parameters(table))
+            (result.skipped,) = cursor.fetchone()
+        return result
 
     def _by_key(self, table: Table) -> Verified:
         result = Verified(str(table))

@@ -122,7 +122,7 @@ class Worker:
         elif isinstance(message, Message):
             self._take_message(message, data)
         elif isinstance(message, Commit):
-            self._stitcher.feed(message)
+            self._take_changes(message, data)
             if self._is_altering:
                 # For rows that others wrote before this commit, tables are as they were.
                 self._writer.forget()

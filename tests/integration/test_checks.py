@@ -30,6 +30,14 @@ def test_a_context_function_that_cannot_be_imported_is_said(settings: Any, db: N
     assert "bemi.E001" in ids()
 
 
+def test_proxies_that_are_none_are_said(settings: Any) -> None:
+    for proxies in (-1, ["everybody"], 1.5):
+        settings.BEMI_TRUSTED_PROXIES = proxies
+        assert "bemi.E004" in ids()
+    settings.BEMI_TRUSTED_PROXIES = ["10.0.0.0/8", "unix:"]
+    assert "bemi.E004" not in ids()
+
+
 def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP TRIGGER _bemi_capture ON tag")

@@ -142,6 +142,7 @@ def contexts(changes: Sequence[Change]) -> dict[str, Context]:
     found = {}
     for change in changes:
         assert change.context.pop("SQL")
+        change.context.pop("request_id", None)
         found[change.after["name"]] = change.context
     return found
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 
-from bemi_django import get_context
-from bemi_django.middleware import BemiMiddleware, default_context
+from bemi_django import bound_context, get_context
+from bemi_django.middleware import BemiMiddleware, request_id
+from tests.integration.conftest import Drain
 
 
 def named(request: HttpRequest) -> Mapping[str, Any]:
@@ -29,8 +32,8 @@ def test_a_user_set_late_is_the_one_recorded(rf: RequestFactory) -> None:
         seen.update(get_context())
         return HttpResponse()
 
-    BemiMiddleware(view)(rf.get("/x"))
-    assert seen == {"user": "ann", "path": "/x"}
+    BemiMiddleware(view)(rf.get("/x", headers={"X-Request-ID": "abc"}))
+    assert seen == {"user": "ann", "path": "/x", "request_id": "abc"}
     assert get_context() == {}
 
 
@@ -59,13 +62,88 @@ def test_concurrent_async_requests_keep_their_own_context(rf: RequestFactory) ->
     assert [response.content for response in responses] == [f"/{number}".encode() for number in range(5)]
 
 
-def test_the_default_context_names_user_method_path_and_request(rf: RequestFactory) -> None:
-    found = default_context(rf.post("/x", headers={"X-Request-ID": "abc"}))
-    assert found == {"user_id": None, "method": "POST", "path": "/x", "request_id": "abc"}
-    made = default_context(rf.get("/x", headers={"X-Request-ID": "not one\n"}))["request_id"]
-    assert len(made) == 32
+def test_without_a_function_user_method_path_and_request_are_named(
+    rf: RequestFactory, settings: Any, django_user_model: Any
+) -> None:
+    settings.BEMI_CONTEXT_FUNCTION = None
+    request = rf.post("/x", headers={"X-Request-ID": "abc"})
+    assert seen_by_view(request) == {"user_id": None, "method": "POST", "path": "/x", "request_id": "abc"}
+    request.user = django_user_model(pk=7)
+    assert seen_by_view(request)["user_id"] == 7
 
 
-def test_a_request_keeps_the_id_that_was_made_for_it(rf: RequestFactory) -> None:
-    request = rf.get("/x")
-    assert default_context(request)["request_id"] == default_context(request)["request_id"]
+@pytest.mark.parametrize("header", ["", "not one", "x" * 201, "\n"])
+def test_a_request_without_an_id_is_given_one_that_it_keeps(rf: RequestFactory, header: str) -> None:
+    request = rf.get("/x", headers={"X-Request-ID": header})
+    made = request_id(request)
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    assert seen_by_view(request)["request_id"] == request_id(request) == made
+
+
+def test_the_function_may_choose_the_id_of_the_request(rf: RequestFactory, settings: Any) -> None:
+    settings.BEMI_CONTEXT_FUNCTION = "tests.integration.test_middleware.numbered"
+    assert seen_by_view(rf.get("/x", headers={"X-Request-ID": "abc"})) == {"request_id": 1}
+
+
+def test_a_request_inside_a_context_that_has_an_id_is_part_of_it(rf: RequestFactory) -> None:
+    with bound_context(request_id="outer"):
+        assert seen_by_view(rf.get("/x", headers={"X-Request-ID": "abc"}))["request_id"] == "outer"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "address"),
+    [
+        (None, None),
+        ([], "127.0.0.1"),
+        (1, "203.0.113.7"),
+        (["127.0.0.0/8"], "203.0.113.7"),
+        (["unix:"], "127.0.0.1"),
+    ],
+)
+def test_the_address_needs_to_know_the_proxies(
+    rf: RequestFactory, settings: Any, proxies: Any, address: str | None
+) -> None:
+    settings.BEMI_TRUSTED_PROXIES = proxies
+    request = rf.get("/x", headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.7"})
+    assert seen_by_view(request).get("ip") == address
+
+
+def test_an_address_that_nobody_knows_is_left_out(rf: RequestFactory, settings: Any) -> None:
+    settings.BEMI_TRUSTED_PROXIES = 1
+    assert "ip" not in seen_by_view(rf.get("/x", headers={"X-Forwarded-For": "unknown"}))
+
+
+def test_a_file_is_left_to_the_server(rf: RequestFactory, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with (tmp_path / "file").open("rb") as file:
+        response: Any = BemiMiddleware(lambda request: FileResponse(file))(rf.get("/x"))
+        assert response.file_to_stream is file
+        response.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_logs_in_is_recorded_though_the_session_was_written_before(
+    drain: Drain, settings: Any, client: Client, django_user_model: Any
+) -> None:
+    settings.BEMI_CONTEXT_FUNCTION = None
+    user = django_user_model.objects.create_user("ann", password="secret")
+    drain()
+    client.post("/accounts/login/", {"username": "ann", "password": "secret"})
+    (change,) = drain()
+    assert set(change.diff()) == {"last_login"}
+    assert change.context["user_id"] == user.pk
+
+
+def numbered(request: HttpRequest) -> Mapping[str, Any]:
+    return {"request_id": 1}
+
+
+def seen_by_view(request: HttpRequest) -> dict[str, Any]:
+    seen = {}
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.update(get_context())
+        return HttpResponse()
+
+    BemiMiddleware(view)(request)
+    return seen

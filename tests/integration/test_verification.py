@@ -11,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.wal.pace import Pace
 from bemi_django.wal.supervisor import Supervisor
@@ -59,6 +60,16 @@ def test_of_a_true_log_it_says_that_it_is(tool: Drain) -> None:
     assert str(results["public.tool"]) == "public.tool: 4 rows, 2 of them older than the log, as in the log"
     assert {result.differences for result in results.values()} == {0}
     assert "public.todo" in results and "public.changes" not in results
+
+
+def test_of_what_was_skipped_it_says_how_much(tool: Drain) -> None:
+    with skip_tracking(reason="rebuild"):
+        execute("UPDATE tool SET word = 'newest' WHERE id IN (3, 4)", "INSERT INTO tool VALUES (6, 'x')")
+    result = verified(tool, "public.tool")["public.tool"]
+    assert str(result) == (
+        "public.tool: 5 rows, 2 of them older than the log, 3 changes skipped, "
+        "1 not in the log (6), 2 different (3: word, 4: word)"
+    )
 
 
 @pytest.mark.parametrize(

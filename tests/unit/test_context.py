@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import pytest
 
-from bemi_django import bound_context, get_context, set_context
-from bemi_django.context import current, provided_context
+from bemi_django import bound_context, get_context, set_context, skip_tracking
+from bemi_django.context import akeep, current, inheritable, keep, provided_context
 
 
 def test_bound_context_merges_nests_and_restores() -> None:
@@ -88,6 +90,109 @@ def test_a_failing_provider_costs_the_context_not_the_write(caplog: pytest.LogCa
     with provided_context(provider), bound_context(step=1):
         assert get_context() == {"step": 1}
     assert "context function failed" in caplog.text
+
+
+def test_a_provider_that_gives_no_dict_costs_the_context_not_the_write(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with provided_context(lambda: None), bound_context(step=1):  # type: ignore[arg-type,return-value]
+        assert current() == {"step": 1}
+    assert "context function failed" in caplog.text
+
+
+def test_a_provider_that_is_slow_is_asked_by_every_thread_that_writes() -> None:
+    barrier = threading.Barrier(2)
+
+    def provider() -> dict[str, object]:
+        barrier.wait(timeout=10)
+        return {"user": "ann"}
+
+    with provided_context(provider), ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(copy_context().run, current) for _ in range(2)]
+        assert [future.result() for future in found] == [{"user": "ann"}] * 2
+
+
+def test_what_a_provider_does_not_know_hides_nothing() -> None:
+    with bound_context(user=7, team=1), provided_context(lambda: {"user": None, "team": 2, "path": None}):
+        assert current() == {"user": 7, "team": 2, "path": None}
+
+
+def test_what_a_provider_does_not_know_yet_is_asked_again() -> None:
+    user = None
+    with provided_context(lambda: {"user": user}), bound_context(step=1):
+        assert current() == {"user": None, "step": 1}
+        user = "ann"
+        assert current() == {"user": "ann", "step": 1}
+        user = "bob"
+        assert current() == {"user": "ann", "step": 1}
+
+
+def test_defaults_give_way_to_the_outer_context_and_to_the_provider() -> None:
+    with bound_context(a=1), provided_context(lambda: {"b": 1}, a=0, b=0, c=0):
+        assert current() == {"a": 1, "b": 1, "c": 0}
+
+
+@pytest.mark.parametrize("key", ["id", "request_id", "task_id"])
+def test_an_inner_id_names_the_outer_one_as_its_parent(key: str) -> None:
+    parent = f"parent_{key}"
+    with bound_context(**{key: "a"}):
+        with bound_context(**{key: "a"}, x=1):
+            assert current() == {key: "a", "x": 1}
+        with bound_context(**{key: "b"}):
+            assert current() == {key: "b", parent: "a"}
+            with bound_context(reason="import"):
+                assert current() == {key: "b", parent: "a", "reason": "import"}
+            with bound_context(**{key: "c"}):
+                assert current() == {key: "c", parent: "b"}
+            with bound_context(**{key: "c", parent: "mine"}):
+                assert current() == {key: "c", parent: "mine"}
+
+
+def test_to_skip_needs_a_reason_and_is_not_handed_on() -> None:
+    with bound_context(user=7), skip_tracking(reason="rebuild"):
+        assert current() == {"user": 7, "_bemi_skip": True, "reason": "rebuild"}
+        assert inheritable() == {"user": 7, "reason": "rebuild"}
+    with pytest.raises(TypeError):
+        skip_tracking()  # type: ignore[call-arg]
+
+
+def test_items_are_produced_under_the_context_that_was_in_force() -> None:
+    def items() -> Iterator[dict[str, object]]:
+        yield get_context()
+        with bound_context(step=1):
+            yield get_context()
+            yield get_context()
+        yield get_context()
+
+    with bound_context(user=7):
+        kept = keep(items())
+    found = []
+    with bound_context(user=8):
+        for item in kept:
+            assert get_context() == {"user": 8}
+            found.append(item)
+    assert found == [{"user": 7}, {"user": 7, "step": 1}, {"user": 7, "step": 1}, {"user": 7}]
+
+
+def test_asynchronous_items_are_produced_under_the_context_that_was_in_force() -> None:
+    async def items() -> AsyncIterator[dict[str, object]]:
+        yield get_context()
+        await asyncio.sleep(0)
+        with bound_context(step=1):
+            yield get_context()
+            await asyncio.sleep(0)
+            yield get_context()
+
+    async def consume() -> list[dict[str, object]]:
+        with bound_context(user=7):
+            kept = akeep(items())
+        found = []
+        async for item in kept:
+            assert get_context() == {}
+            found.append(item)
+        return found
+
+    assert asyncio.run(consume()) == [{"user": 7}, {"user": 7, "step": 1}, {"user": 7, "step": 1}]
 
 
 def test_threads_do_not_see_each_other() -> None:

@@ -19,7 +19,7 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from bemi_django.wal.stitcher import Stitcher, storable_json
+from bemi_django.wal.stitcher import Skipped, Stitched, Stitcher, storable_json
 
 TABLE = Relation(1, "public", "t", ())
 ROW = Insert(TABLE, [])
@@ -90,6 +90,67 @@ def test_it_says_when_a_context_is_none() -> None:
 def test_a_row_outside_a_transaction_is_refused() -> None:
     with pytest.raises(ProtocolError, match=r"a row of public\.t outside a transaction"):
         Stitcher().feed(ROW)
+
+
+def skipping(**values: object) -> Message:
+    return context(json.dumps({"_bemi_skip": True, **values}).encode())
+
+
+def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
+    other = Relation(2, "public", "u", ())
+    stitcher = Stitcher()
+    stream: list[Decoded] = [
+        Begin(8, 0, 1),
+        ROW,
+        skipping(reason="a", user=7, SQL="INSERT"),
+        ROW,
+        ROW,
+        Insert(other, []),
+        skipping(reason="a", user=7, SQL="UPDATE"),
+        Update(TABLE, [], []),
+        skipping(reason="b"),
+        Truncate((TABLE, other)),
+        context(b'{"SQL": "\\"_bemi_skip\\": true", "a": 1}'),
+        ROW,
+    ]
+    recorded = [change for message in stream for change in stitcher.feed(message)]
+    assert [(change.ordinal, change.operation) for change in recorded] == [(0, "CREATE"), (7, "CREATE")]
+    summaries = stitcher.feed(Commit(8, 16))
+    assert [(change.ordinal, change.relation.name, json.loads(change.context)) for change in summaries] == [
+        (1, "t", {"reason": "a", "user": 7, "rows": {"CREATE": 2, "UPDATE": 1}}),
+        (3, "u", {"reason": "a", "user": 7, "rows": {"CREATE": 1}}),
+        (5, "t", {"reason": "b", "rows": {"TRUNCATE": 1}}),
+        (6, "u", {"reason": "b", "rows": {"TRUNCATE": 1}}),
+    ]
+    assert {(change.operation, change.before, change.after) for change in summaries} == {
+        ("SKIPPED", None, None)
+    }
+    stitcher.feed(Begin(24, 0, 2))
+    assert [change.operation for change in stitcher.feed(ROW)] == ["CREATE"]
+    assert stitcher.feed(Commit(24, 32)) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"_bemi_skip": false}', b'{"_bemi_skip": 1}', b'{"a": {"_bemi_skip": true}}', b'["_bemi_skip"]'],
+)
+def test_only_true_skips(content: bytes) -> None:
+    stitcher = Stitcher()
+    changes = [
+        change for message in (Begin(8, 0, 1), context(content), ROW) for change in stitcher.feed(message)
+    ]
+    assert [change.operation for change in changes] == ["CREATE"]
+
+
+def test_counts_need_no_more_memory_the_more_there_are() -> None:
+    skipped = Skipped(limit=2)
+    change = Stitched(Begin(8, 0, 1), 0, TABLE, "DELETE", [], None, b"")
+    told = [
+        skipped.sift([change._replace(context=json.dumps({"_bemi_skip": True, "n": number}).encode())])
+        for number in range(5)
+    ]
+    assert [len(changes) for changes in told] == [0, 2, 0, 2, 0]
+    assert [json.loads(change.context)["n"] for change in skipped.take()] == [4]
 
 
 @pytest.mark.parametrize(

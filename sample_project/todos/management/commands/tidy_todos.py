@@ -7,7 +7,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from bemi_django import bound_context
 from sample_project.todos.models import Todo
 
 MAX_DAYS = 36_500
@@ -22,8 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         limit = timezone.now() - timedelta(days=options["days"])
         old = Todo.objects.filter(is_completed=False, created_at__lt=limit)
-        with bound_context(command="tidy_todos"):
-            count = old.update(is_completed=True)
+        count = old.update(is_completed=True)
         self.stdout.write(self.style.SUCCESS(f"Completed {count} todos."))
 
 

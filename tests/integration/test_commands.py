@@ -1,0 +1,112 @@
+"""Management commands, as a person types them and as code calls them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import httpx2
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from bemi_django import bound_context, get_context, set_context
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+from tests.integration.conftest import Drain
+from tests.integration.processes import running
+
+MANAGE = "sample_project.manage"
+
+
+class Command(BaseCommand):
+    """Called as an object, it has the name of its module, as others have."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("task")
+        parser.add_argument("--token")
+        parser.add_argument("--own", action="store_true")
+        parser.add_argument("--fail", action="store_true")
+
+    def handle(self, *args: Any, task: str, own: bool, fail: bool, **options: Any) -> None:
+        if own:
+            set_context({"job": "own"})
+        Todo.objects.create(task=task)
+        if fail:
+            raise CommandError("no")
+
+
+def contexts(changes: list[Change]) -> dict[str, dict[str, Any]]:
+    """By the task that was written, without the statement."""
+    return {
+        change.after["task"]: {key: value for key, value in change.context.items() if key != "SQL"}
+        for change in changes
+        if change.table == "todo"
+    }
+
+
+def test_a_command_that_code_calls_is_named(drain: Drain) -> None:
+    with bound_context(user_id=7):
+        call_command(Command(), "a", "--token", "secret")
+        call_command(Command(), "b", token="secret")
+        call_command(Command(), "c", own=True)
+        with pytest.raises(CommandError):
+            call_command(Command(), "d", fail=True)
+        assert get_context() == {"user_id": 7}
+    named = {"user_id": 7, "command": "test_commands"}
+    assert contexts(drain()) == {
+        "a": {**named, "arguments": {"task": "a", "token": "***"}},
+        "b": {**named, "arguments": {"task": "b", "token": "***"}},
+        "c": {"job": "own"},
+        "d": {**named, "arguments": {"task": "d", "fail": True}},
+    }
+
+
+def test_commands_of_the_command_line_are_named(drain: Drain) -> None:
+    Todo.objects.create(task="old")
+    drain()
+    code = "Todo.objects.create(task='from a shell', is_completed=True)"
+    with (
+        running(MANAGE, "tidy_todos", "--days", "0") as tidy,
+        running(MANAGE, "shell", "-c", f"from sample_project.todos.models import Todo; {code}") as shell,
+    ):
+        assert tidy.wait(30) == shell.wait(30) == 0
+    found = contexts(drain())
+    assert found["old"] == {"command": "tidy_todos", "arguments": {"days": 0}}
+    assert found["from a shell"]["command"] == "shell"
+    assert code in found["from a shell"]["arguments"]["command"]
+
+
+def test_ours_have_no_context(drain: Drain) -> None:
+    ours = type("Command", (Command,), {"__module__": "bemi_django.management.commands.bemi"})
+    with bound_context(user_id=7):
+        call_command(ours(), "a")
+    assert contexts(drain()) == {"a": {"user_id": 7}}
+
+
+@pytest.mark.parametrize("options", [[], ["--noreload", "--nothreading"]])
+def test_requests_under_runserver_have_their_own_context(drain: Drain, options: list[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*free.getsockname())
+    with (
+        running(
+            MANAGE, "runserver", address, *options, settings="tests.integration.request_settings"
+        ) as server,
+        httpx2.Client(base_url=f"http://{address}", trust_env=False) as client,
+    ):
+        deadline = time.monotonic() + 30
+        while (answer := get(client)) is None:
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    assert answer.status_code == 200
+    context = contexts(drain())["x"]
+    assert (context["case"], context["request_id"]) == ("x", "r")
+
+
+def get(client: httpx2.Client) -> httpx2.Response | None:
+    try:
+        return client.get("/sync_view/", params={"case": "x"}, headers={"X-Request-ID": "r"})
+    except httpx2.ConnectError:
+        return None

@@ -13,7 +13,8 @@ from bemi_django.wal.source import Source
 #: For the text form of values: what PostgreSQL's defaults are not everywhere.
 _SESSION = (
     "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
-    "-c extra_float_digits=1 -c synchronous_commit=on "
+    # What is flushed here is sent to us at once; no standby has to have it too.
+    "-c extra_float_digits=1 -c synchronous_commit=local "
     # A slot is made when all transactions have ended that run now; and the session is idle for long.
     "-c statement_timeout=0 -c idle_session_timeout=0"
 )
@@ -21,7 +22,9 @@ _SESSION = (
 #: transaction. Not as ``options``: a pooler in front of the log would refuse them.
 _LOG_SESSION = """
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
-SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+-- A crash must not take what the source has been told is kept. More than that is the owner's to ask for.
+SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 
 

@@ -118,7 +118,6 @@ def test_a_file_is_left_to_the_server(rf: RequestFactory, tmp_path: Path) -> Non
     with (tmp_path / "file").open("rb") as file:
         response: Any = BemiMiddleware(lambda request: FileResponse(file))(rf.get("/x"))
         assert response.file_to_stream is file
-        response.close()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,39 @@
+"""The sessions of a worker wait for as much as they must, and for no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.db import connection
+
+from tests.integration.conftest import job
+from tests.integration.pipeline import execute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["off", "local", "on", "remote_apply"])
+def of_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    database = connection.settings_dict["NAME"]
+    execute(f"ALTER DATABASE {database} SET synchronous_commit = {request.param}")
+    yield request.param
+    execute(f"ALTER DATABASE {database} RESET synchronous_commit")
+
+
+def _synchronous_commit(session: object) -> str:
+    with session.cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SHOW synchronous_commit")
+        (found,) = cursor.fetchone()
+    return str(found)
+
+
+def test_what_is_confirmed_survives_a_crash_of_the_log(of_database: str) -> None:
+    with closing(job("bemi_sessions").connect_destination()) as session:
+        assert _synchronous_commit(session) == {"off": "local"}.get(of_database, of_database)
+
+
+def test_the_source_waits_for_no_standby(of_database: str) -> None:
+    with closing(job("bemi_sessions").connect_source()) as session:
+        assert _synchronous_commit(session) == "local"

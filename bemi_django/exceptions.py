@@ -1,8 +1,11 @@
 """Every error that is ours.
 
 BemiError
+├── HistoryError          as_of(): what the tables held at a moment is not known
+│   └── LogBehind         the log does not reach the present
 ├── NotInTransaction      apply_context() outside a transaction
 ├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
+├── PastIsReadOnly        a write inside as_of(), or of what was read there
 ├── ProtocolError         bytes that are not the pgoutput protocol
 ├── Refused               a right, a role, a database or an object is missing
 └── ReplicationError      the server cannot stream: wal_level, rights, slot
@@ -22,12 +25,24 @@ class BemiError(Exception):
         super().__init__(message or self.__doc__)
 
 
+class HistoryError(BemiError):
+    """What the tables held at this moment is not known."""
+
+
+class LogBehind(HistoryError):
+    """The log does not reach the present: is 'manage.py bemi run' at work?"""
+
+
 class NotInTransaction(BemiError):
     """apply_context() lasts until the end of the transaction: call it inside transaction.atomic()."""
 
 
 class NotInstalled(BemiError):
     """The database has no bemi objects: run 'manage.py migrate bemi_django' first."""
+
+
+class PastIsReadOnly(BemiError):
+    """The past cannot be changed: write outside as_of()."""
 
 
 class ProtocolError(BemiError):

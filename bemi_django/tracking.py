@@ -111,6 +111,8 @@ def sync(
             continue
         for step in batch:
             done(str(step))
+    if not dry_run and (failure := _refresh_past(using)):
+        outcome.failed.append(failure)
     return outcome
 
 
@@ -129,6 +131,21 @@ def has_publication(using: str = "default") -> bool:
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [conf.publication()])
         return bool(cursor.fetchone()[0])
+
+
+def _refresh_past(using: str) -> str | None:
+    """Bring the views of time_travel.py in line, where the log lives here, too; return why that failed."""
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute(_HOME, ["_bemi_past_refresh_v1"])
+            found = cursor.fetchone()
+            if found:
+                cursor.execute(f"SELECT count(*) FROM {quote(found[0])}._bemi_past_refresh_v1()")  # noqa: S608 - quoted
+    except DatabaseError as error:
+        # Recording goes on without. as_of() says what is missing.
+        if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+            return f"as_of(): {str(error).strip().splitlines()[0]}"
+    return None
 
 
 def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[str]:

@@ -39,8 +39,10 @@ CREATE TABLE _bemi_checkpoint (
     -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
     committed_at timestamptz NOT NULL,
-    -- Transactions from here on are in the log since the slot was made.
+    -- Transactions from here on are in the log since the slot was made: at this position, at this time.
     start_xid bigint NOT NULL,
+    start_lsn pg_lsn NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- What the LSN belongs to.
     system_identifier text NOT NULL,
     timeline integer NOT NULL,

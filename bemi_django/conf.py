@@ -46,7 +46,7 @@ def accept_gap() -> bool:
 
 
 def as_of_patience() -> float:
-    """``BEMI_AS_OF_PATIENCE``: seconds that ``as_of()`` waits for the log to move; 0: it takes it as it is."""
+    """``BEMI_AS_OF_PATIENCE``: seconds that ``as_of()`` waits for the log to move; 0: it does not wait."""
     return float(getattr(settings, "BEMI_AS_OF_PATIENCE", 10))
 
 

@@ -1,4 +1,4 @@
-"""Changes that a snapshot shows in the tables and not yet in the log: the worker is always a moment behind."""
+"""Changes that a snapshot shows in the tables and not in the log: the worker is always a moment behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Late(NamedTuple):
-    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are text, as the server prints jsonb."""
+    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are text, as the server prints it."""
 
     id: str
     schema: str
@@ -30,7 +30,7 @@ class _Touch(NamedTuple):
 
 
 def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
-    """What ``bemi.as_of_late`` holds of the changes after ``bound``, in their order: every key that they touch.
+    """What ``bemi.as_of_late`` holds of the changes after ``bound``, in their order: all keys they touch.
 
     Where a change is the first of its key, ``is_row`` says that its row before is the key's past.
     """

@@ -54,7 +54,9 @@ def place(cursor: Any, home: str, moment: Moment) -> Place:
     if isinstance(moment, Change):
         cursor.execute("SELECT current_database()")
         if cursor.fetchone()[0] != moment.database:
-            raise HistoryError(f"the change {moment.pk} was in the database {moment.database}: name its alias")
+            raise HistoryError(
+                f"the change {moment.pk} was in the database {moment.database}: name its alias"
+            )
         return Place(moment.position, None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
@@ -81,5 +83,5 @@ def _lsn(text: str) -> int:
     except ValueError:
         pass
     raise HistoryError(
-        f"{text!r} is no moment: give an ISO datetime, an LSN like 16/B374D848, a transaction id or the id of a change"
+        f"{text!r} is no moment: give an ISO datetime, an LSN (16/B374D848), a transaction id, a change's id"
     )

@@ -30,7 +30,8 @@ _CHECKPOINT = """
 """
 _LOOK = """
 SELECT pg_current_snapshot()::text,
-       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0',
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_insert_lsn() END - '0/0',
        pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
@@ -85,7 +86,7 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         _mark(cursor, snapshot, using)
         _wait(cursor, snapshot)
         # A commit may begin where the checkpoint ends.
-        parameters = [snapshot.checkpoint - 8, snapshot.snapshot, MOST_LATE + 1]
+        parameters: list[Any] = [snapshot.checkpoint - 8, snapshot.snapshot, MOST_LATE + 1]
         cursor.execute(_LATE.format(home=snapshot.home), parameters)
         late = tuple(Late(*row) for row in cursor.fetchall())
     return None if len(late) > MOST_LATE else snapshot._replace(late=late)
@@ -139,8 +140,8 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
             reached, deadline = position, time.monotonic() + conf.as_of_patience()
         elif time.monotonic() > deadline:
             raise LogBehind(
-                f"the log ends at {format_lsn(position)} and should reach {format_lsn(snapshot.position)}: is "
-                "'manage.py bemi run' at work? With BEMI_AS_OF_PATIENCE = 0 as_of() takes the log as it is"
+                f"the log ends at {format_lsn(position)} and should reach {format_lsn(snapshot.position)}: "
+                "is 'manage.py bemi run' at work? With BEMI_AS_OF_PATIENCE = 0 as_of() does not wait for it"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

@@ -231,8 +231,8 @@ $function$;
 
 -- The query behind a view. One flat UNION ALL whose arms have one relation each and no condition: only so does the
 -- planner take conditions and joins on the view down to the indexes of its arms. What is to hold of an arm's rows is
--- a column, _bemi_is_due. A row before in the log is the past of its key when nothing since the moment touched the
--- key earlier; a row of the table is its own past when nothing did.
+-- a column, _bemi_is_due. A row before in the log is the past of its key when no earlier change since the moment left
+-- a row under that key; a row of the table is its own past when none did.
 CREATE FUNCTION _bemi_past_query_v1(home name, target oid, key int2[], names jsonb) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $function$
@@ -310,11 +310,6 @@ WHERE u._bemi_is_due AND %3$I._bemi_past_gate_v1(%4$L)
             -- Rows that exchange their keys in one transaction: what came there is not what was there.
             AND NOT ((e.operation = 'CREATE' OR e.previous_primary_key IS NOT NULL)
                      AND e.position = u._bemi_position AND e.after <> u._bemi_before))
-    AND NOT EXISTS (
-        SELECT FROM %3$I.changes e
-        WHERE %5$s
-            AND e.previous_primary_key = u._bemi_key AND e.previous_primary_key IS NOT NULL
-            AND e.id > %7$s AND e.id < u._bemi_id)
     AND NOT EXISTS (
         SELECT FROM pg_catalog.jsonb_to_recordset(%8$s) AS e (schema text, "table" text, key text)
         WHERE %6$s AND e.key = u._bemi_key AND u._bemi_is_live)

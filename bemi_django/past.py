@@ -51,7 +51,9 @@ FROM (
 """
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
-       set_config('bemi.as_of_unknown', %s, true)
+       set_config('bemi.as_of_unknown', %s, true),
+       -- Compiling would take longer than most queries.
+       set_config('jit', 'off', true)
 """
 
 

@@ -41,6 +41,10 @@ CREATE INDEX changes_integer ON changes ("table", _bemi_integer_v1(coalesce(prev
 CREATE INDEX changes_uuid ON changes ("table", _bemi_uuid_v1(coalesce(previous_primary_key, primary_key)), id)
     WHERE operation IN ('UPDATE', 'DELETE')
         AND _bemi_uuid_v1(coalesce(previous_primary_key, primary_key)) IS NOT NULL;
+-- The planner takes no statistics from partial indexes; without any it expects every key to have changed often.
+CREATE STATISTICS changes_bigint_keys ON (_bemi_bigint_v1(coalesce(previous_primary_key, primary_key))) FROM changes;
+CREATE STATISTICS changes_integer_keys ON (_bemi_integer_v1(coalesce(previous_primary_key, primary_key))) FROM changes;
+CREATE STATISTICS changes_uuid_keys ON (_bemi_uuid_v1(coalesce(previous_primary_key, primary_key))) FROM changes;
 -- What the past cannot be derived across.
 CREATE INDEX changes_breaks ON changes (id) WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE');
 
@@ -127,7 +131,7 @@ $function$;
 -- False, unless the value of the column in the row before is among those that the log does not have. Dear: a
 -- condition that reads a value comes last, behind those that choose the rows, else it would meet other tables' values.
 CREATE FUNCTION _bemi_is_unknown_v1(unavailable jsonb, name text, col text) RETURNS boolean
-LANGUAGE plpgsql STABLE COST 1000
+LANGUAGE plpgsql STABLE COST 20
 SET search_path = pg_catalog
 AS $function$
 BEGIN

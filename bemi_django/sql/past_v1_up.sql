@@ -172,6 +172,34 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog
 AS $function$ SELECT format_type(type, -1) $function$;
 
+-- The type that a view shows a column as. A view holds the types of its columns: one that somebody made could not be
+-- dropped after its table, unless an event trigger drops the view together with the table. Without one, such a type is
+-- shown as what it is made of, or as text. A key is text rather than varchar: so a join finds the index of the log.
+CREATE FUNCTION _bemi_past_type_v1(type oid, is_key boolean) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $function$
+DECLARE
+    found record;
+BEGIN
+    IF is_key AND type = 'varchar'::regtype THEN
+        RETURN 'text';
+    END IF;
+    LOOP
+        SELECT t.*, coalesce(nullif(t.typelem, 0), t.oid) AS made FROM pg_type t WHERE t.oid = type INTO found;
+        IF type < 16384
+            OR EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
+            OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = found.made
+                       AND d.deptype = 'e') THEN
+            RETURN _bemi_type_v1(type);
+        END IF;
+        IF found.typtype <> 'd' THEN
+            RETURN 'text';
+        END IF;
+        type := found.typbasetype;
+    END LOOP;
+END
+$function$;
+
 -- The expression of one column of the row before, for an arm whose rows are called c.
 CREATE FUNCTION _bemi_past_column_v1(home name, target oid, number int2, names jsonb) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -212,7 +240,8 @@ BEGIN
         ELSE format('((%s) #>> ''{}'')::%s', json, col.type)
     END;
     RETURN format('CASE WHEN c.unavailable IS NOT NULL AND %I._bemi_is_unknown_v1(c.unavailable, %L, %L) '
-                  'THEN NULL ELSE %s END', home, owner.nspname || '.' || owner.relname, col.attname, value);
+                  'THEN NULL ELSE (%s)::%s END', home, owner.nspname || '.' || owner.relname, col.attname, value,
+                  _bemi_past_type_v1(col.atttypid, false));
 END
 $function$;
 
@@ -234,9 +263,11 @@ AS $function$
 $function$;
 
 -- The query behind a view. One flat UNION ALL whose arms have one relation each and no condition: only so does the
--- planner take conditions and joins on the view down to the indexes of its arms. What is to hold of an arm's rows is
--- a column, _bemi_is_due. A row before in the log is the past of its key when no earlier change since the moment left
--- a row under that key; a row of the table is its own past when none did.
+-- planner take conditions and joins on the view down to the indexes of its arms. (The last arm is another kind of
+-- relation, a subquery, because the planner can join nothing to one row after the other of a function.) What is to hold of an arm's rows is
+-- a column, _bemi_is_due: subqueries in it the planner hashes or looks up, as there are many rows or few; joins in
+-- their place it would do before a join of the query. A row before in the log is the past of its key when no earlier
+-- change since the moment left a row under that key; a row of the table is its own past when none did.
 CREATE FUNCTION _bemi_past_query_v1(home name, target oid, key int2[], names jsonb) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $function$
@@ -250,7 +281,7 @@ DECLARE
         WHEN 'int4'::regtype THEN format('%I._bemi_integer_v1(<key>)', home)
         WHEN 'uuid'::regtype THEN format('%I._bemi_uuid_v1(<key>)', home)
         WHEN 'text'::regtype THEN '<key>'
-        WHEN 'varchar'::regtype THEN '(<key>)::character varying' END END;
+        WHEN 'varchar'::regtype THEN '<key>' END END;
     is_text constant boolean := typed IS NOT NULL AND key_type IN ('text'::regtype, 'varchar'::regtype);
     target_name text;
     rows text;
@@ -258,7 +289,9 @@ DECLARE
     of_late text;
     shown text;
     live text;
+    live_key constant text := _bemi_past_key_v1(home, target, key);
     logged text;
+    touched text;
     arms text;
     arm record;
 BEGIN
@@ -269,16 +302,21 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = target INTO target_name, rows, of_log, of_late;
     SELECT string_agg(format('u.%I', attname), ', ' ORDER BY attnum),
-           string_agg(format('t.%I', attname), ', ' ORDER BY attnum),
+           string_agg(format('t.%I::%s', attname, _bemi_past_type_v1(atttypid, key = ARRAY[attnum])), ', ' ORDER BY attnum),
            string_agg(CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
                            ELSE _bemi_past_column_v1(home, target, attnum, names) END, E',\n        ' ORDER BY attnum)
     FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
     INTO shown, live, logged;
+    -- Whether no change since the moment left a row under a key, as far as the log goes; before another change.
+    touched := format('NOT EXISTS (SELECT FROM %I.changes e WHERE %s AND e.primary_key = <key> AND e.id > %s',
+                      home, of_log, moment);
     arms := format($arm$
     SELECT %s,
-        %s AS _bemi_key, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid AS _bemi_id, 0::bigint AS _bemi_position,
-        '{}'::jsonb AS _bemi_before, true AS _bemi_is_live, true AS _bemi_is_due
-    FROM %s t$arm$, live, _bemi_past_key_v1(home, target, key), rows);
+        %s)
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.jsonb_to_recordset(%s) AS e (schema text, "table" text, key text)
+            WHERE %s AND e.key = %s) AS _bemi_is_due
+    FROM %s t$arm$, live, replace(touched, '<key>', live_key), late, of_late, live_key, rows);
     FOR arm IN
         SELECT * FROM (VALUES
             ('coalesce(c.previous_primary_key, c.primary_key)', '', NOT is_text),
@@ -290,34 +328,24 @@ BEGIN
         arms := arms || format($arm$
     UNION ALL
     SELECT %s,
-        %s, c.id, c.position, c.before, false,
         %s AND c.operation IN ('UPDATE', 'DELETE') AND c.id > %s%s
-    FROM %I.changes c$arm$, coalesce(replace(logged, chr(1), replace(typed, '<key>', arm.key)), logged), arm.key,
-            regexp_replace(of_log, '\me\.', 'c.', 'g'), moment, arm.condition, home);
+        AND %s AND e.id < c.id
+            -- Rows that exchange their keys in one transaction: what came there is not what was there.
+            AND NOT ((e.operation = 'CREATE' OR e.previous_primary_key IS NOT NULL)
+                     AND e.position = c.position AND e.after <> c.before))
+    FROM %I.changes c$arm$, coalesce(replace(logged, chr(1), replace(typed, '<key>', arm.key)), logged),
+            regexp_replace(of_log, '\me\.', 'c.', 'g'), moment, arm.condition, replace(touched, '<key>', arm.key), home);
     END LOOP;
     arms := arms || format($arm$
     UNION ALL
-    SELECT %s,
-        c.key, c.id, c.position, c.before, false, c.is_row AND %s
-    FROM pg_catalog.jsonb_to_recordset(%s) AS c (schema text, "table" text, key text, id uuid, position bigint,
-        before jsonb, unavailable jsonb, is_row boolean)$arm$,
-        coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged),
-        regexp_replace(of_late, '\me\.', 'c.', 'g'), late);
-    RETURN format($query$
-SELECT %1$s FROM (%2$s
-) u
-WHERE u._bemi_is_due AND %3$I._bemi_past_gate_v1(%4$L)
-    AND NOT EXISTS (
-        SELECT FROM %3$I.changes e
-        WHERE %5$s
-            AND e.primary_key = u._bemi_key AND e.id > %7$s AND e.id < u._bemi_id
-            -- Rows that exchange their keys in one transaction: what came there is not what was there.
-            AND NOT ((e.operation = 'CREATE' OR e.previous_primary_key IS NOT NULL)
-                     AND e.position = u._bemi_position AND e.after <> u._bemi_before))
-    AND NOT EXISTS (
-        SELECT FROM pg_catalog.jsonb_to_recordset(%8$s) AS e (schema text, "table" text, key text)
-        WHERE %6$s AND e.key = u._bemi_key AND u._bemi_is_live)
-$query$, shown, arms, home, target_name, of_log, of_late, moment, late);
+    SELECT %s, true
+    FROM pg_catalog.jsonb_to_recordset(%s) AS c (schema text, "table" text, key text, before jsonb,
+        unavailable jsonb, is_row boolean)
+    WHERE c.is_row AND %s AND %s)$arm$,
+        coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
+        regexp_replace(of_late, '\me\.', 'c.', 'g'), replace(touched, '<key>', 'c.key'));
+    RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND %I._bemi_past_gate_v1(%L)\n',
+                  shown, arms, home, target_name);
 END
 $function$;
 
@@ -399,12 +427,14 @@ BEGIN
     END LOOP;
     FOR due IN SELECT p.* FROM _bemi_past_plan_v1(chosen, targets) p ORDER BY p.schema, p.name LOOP
         SELECT k.* FROM _bemi_past k WHERE k.relation = due.relation INTO known;
-        SELECT string_agg(format('%I %s', a.attname, _bemi_type_v1(a.atttypid)), ', ' ORDER BY a.attnum),
-               string_agg(format('NULL::%s', _bemi_type_v1(a.atttypid)), ', ' ORDER BY a.attnum),
+        SELECT string_agg(format('%I %s', a.attname, shown.type), ', ' ORDER BY a.attnum),
+               string_agg(format('NULL::%s', shown.type), ', ' ORDER BY a.attnum),
                jsonb_object_agg(a.attnum::text, CASE
                    WHEN known.names -> a.attnum::text ->> 0 = a.attname THEN known.names -> a.attnum::text
                    ELSE jsonb_build_array(a.attname) || coalesce(known.names -> a.attnum::text, '[]') END)
-        FROM pg_attribute a WHERE a.attrelid = due.relation AND a.attnum > 0 AND NOT a.attisdropped
+        FROM pg_attribute a
+        CROSS JOIN LATERAL _bemi_past_type_v1(a.atttypid, due.key = ARRAY[a.attnum]) shown (type)
+        WHERE a.attrelid = due.relation AND a.attnum > 0 AND NOT a.attisdropped
         INTO columns, nulls, called;
         CONTINUE WHEN columns IS NULL;
         body := CASE WHEN due.reason IS NULL THEN _bemi_past_query_v1(home, due.relation, due.key, called)
@@ -446,7 +476,8 @@ DECLARE
     target regprocedure;
 BEGIN
     FOREACH target IN ARRAY ARRAY[
-        '_bemi_position_v1(timestamptz)', '_bemi_past_column_v1(name, oid, int2, jsonb)', '_bemi_past_key_v1(name, oid, int2[])',
+        '_bemi_position_v1(timestamptz)', '_bemi_past_type_v1(oid, boolean)',
+        '_bemi_past_column_v1(name, oid, int2, jsonb)', '_bemi_past_key_v1(name, oid, int2[])',
         '_bemi_past_query_v1(name, oid, int2[], jsonb)', '_bemi_past_plan_v1(name, oid[])',
         '_bemi_past_refresh_v1(oid[])'
     ]::regprocedure[] LOOP

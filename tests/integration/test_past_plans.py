@@ -87,6 +87,16 @@ def test_one_row_is_looked_up(thing: str) -> None:
     assert sum(map(read, found)) < 10
 
 
+def test_a_join_looks_up_the_keys_of_the_other_side(thing: str) -> None:
+    with as_of(thing):
+        keys = [key for (key,) in execute("SELECT key::text FROM thing WHERE n IN (41, 542, 9042)")]
+        ((kind,),) = execute("SELECT pg_typeof(key)::text FROM thing LIMIT 1")
+        join = f"FROM unnest('{{{','.join(keys)}}}'::{kind}[]) wanted (key) JOIN thing USING (key)"
+        assert execute(f"SELECT count(*), sum(n % 500) {join}") == [(3, 41 + 42 + 42)]
+        found = nodes(f"SELECT n {join}")
+    assert sum(map(read, found)) < 30
+
+
 def test_only_changes_since_the_moment_are_read(thing: str) -> None:
     with as_of(here()):
         assert execute("SELECT count(*), sum(n) FROM thing") == [(20000, 200010000)]

@@ -41,6 +41,9 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, home, quote(reader))
     yield f"GRANT SELECT ON {home}.changes TO {quote(reader)};"
+    if conf.is_source(alias):
+        # For as_of(), together with the right to read the tables.
+        yield f"GRANT SELECT ON {home}._bemi_checkpoint, {home}._bemi_past TO {quote(reader)};"
 
 
 def _way_in(alias: str, home: str, role: str) -> Iterator[str]:

@@ -109,18 +109,33 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:
     reader = roles["bemi_reader"]
-    assert may(reader, "SELECT FROM changes")
+    for allowed in ("SELECT FROM changes", "SELECT FROM _bemi_checkpoint", "SELECT FROM _bemi_past"):
+        assert may(reader, allowed), allowed
     for forbidden in (
         "SELECT FROM auth_user",
         "INSERT INTO changes DEFAULT VALUES",
         "UPDATE changes SET context = '{}'",
         "DELETE FROM changes",
-        "SELECT FROM _bemi_checkpoint",
+        "UPDATE _bemi_checkpoint SET lsn = '0/0'",
         "SELECT FROM bemi_dead_letters",
         "SELECT _bemi_partition_v1('changes', now())",
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(reader, forbidden), forbidden
+
+
+def test_the_past_is_read_by_those_who_may_read_the_table(roles: dict[str, dict[str, Any]]) -> None:
+    past = """
+        SELECT set_config('bemi.as_of', _bemi_bound_v1(1)::text, true),
+               set_config('bemi.as_of_late', '[]', true), set_config('bemi.as_of_unknown', '{}', true);
+        SELECT count(*) FROM _bemi_past_public.auth_user
+    """
+    call_command("bemi", "sync", stdout=io.StringIO())
+    assert not may(roles["bemi_reader"], past)
+    with connection.cursor() as cursor:
+        cursor.execute("GRANT SELECT ON auth_user TO bemi_reader")
+    assert may(roles["bemi_reader"], past)
+    assert not may(roles["bemi_worker"], past)
 
 
 def test_the_script_may_be_run_again(roles: dict[str, dict[str, Any]]) -> None:

@@ -17,12 +17,12 @@ class Redirection:
 
     def __init__(self, tables: Collection[tuple[str, str]]) -> None:
         self._tables = tables
-        self._schemas = {schema for schema, _ in tables}
+        self._written = {schema.replace('"', '""').lower() for schema, _ in tables}
 
     def of(self, sql: str) -> str:
         """The statement with the schemas of the past in place of the present ones."""
         lowered = sql.lower()
-        if not any(schema.lower() in lowered for schema in self._schemas):
+        if not any(schema in lowered for schema in self._written):
             return sql
         return _QUALIFIED.sub(self._replace, sql)
 

@@ -232,9 +232,14 @@ BEGIN
     value := CASE
         WHEN base.oid IN ('json'::regtype, 'jsonb'::regtype) THEN
             format('nullif(%s, ''null'')::%s', json, col.type)
-        WHEN base.typsubscript = 'array_subscript_handler'::regproc OR base.typtype = 'c' THEN
+        -- Where text has a cast to the type, that is not what its input function does.
+        WHEN base.typtype = 'c' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = base.oid)
+            OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = base.oid
+                       AND k.castmethod = 'f') THEN
             format('(jsonb_populate_record(NULL::%1$I.%2$I, jsonb_build_object(%3$L, %4$s))).%3$I',
                    owner.nspname, owner.relname, col.attname, json)
+        WHEN base.oid IN ('int2vector'::regtype, 'oidvector'::regtype) THEN
+            format('translate((%s) #>> ''{}'', ''[],"'', '''')::%s', json, col.type)
         WHEN base.typname = 'hstore' THEN format('%I._bemi_hstore_text_v1(%s)::%s', home, json, col.type)
         WHEN json = format('(c.before -> %L)', col.attname) THEN format('(c.before ->> %L)::%s', col.attname, col.type)
         ELSE format('((%s) #>> ''{}'')::%s', json, col.type)

@@ -9,14 +9,31 @@ from typing import Any
 
 from django.db import models
 
+from bemi_django.exact import loads
 
-def key_of(instance: models.Model) -> str:
-    """Return ``changes.primary_key`` of an instance: one column as text, several as a JSON array."""
-    fields = getattr(instance._meta, "pk_fields", [instance._meta.pk])
+
+def key_of(instance: models.Model, model: type[models.Model] | None = None) -> str:
+    """Return ``changes.primary_key`` of an instance: one column as text, several as a JSON array.
+
+    ``model``: of its row in the table of this one, which it inherits from.
+    """
+    meta = (model or type(instance))._meta
+    fields = getattr(meta, "pk_fields", [meta.pk])
     values = [_stored(field, getattr(instance, field.attname)) for field in fields]
     if len(values) == 1:
         return _printed(values[0])
     return f"[{', '.join(_as_json(value) for value in values)}]"
+
+
+def models_of(instance: models.Model) -> list[type[models.Model]]:
+    """The models whose tables hold an object: its own, without proxies, and those that it inherits from."""
+    return [instance._meta.concrete_model or type(instance), *instance._meta.get_parent_list()]
+
+
+def json_of(field: models.Field[Any, Any], value: Any) -> Any:
+    """The value of a field as JSON has it in the log."""
+    stored = _stored(field, value)
+    return None if stored is None else loads(_as_json(stored))
 
 
 def _stored(field: models.Field[Any, Any], value: Any) -> Any:

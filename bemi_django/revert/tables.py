@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from bemi_django.exact import hstore
 from bemi_django.sql import quote
 
 Name = tuple[str, str]
@@ -12,7 +13,13 @@ Name = tuple[str, str]
 # Their names as JSON: drivers read arrays of names in different ways.
 _COLUMNS = """
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
-       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname)
+       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
+       (WITH RECURSIVE part (oid) AS (
+            SELECT a.atttypid
+            UNION
+            SELECT nullif(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, 0)
+            FROM part JOIN pg_type t USING (oid))
+        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid))
 FROM jsonb_array_elements(%s::jsonb) wanted
 JOIN pg_namespace n ON n.nspname = wanted ->> 0
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
@@ -81,12 +88,17 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     required: frozenset[str]
     sequences: dict[str, str]
+    hstores: frozenset[str]
     uniques: tuple[Unique, ...]
 
     @property
     def key(self) -> tuple[str, ...]:
         """The columns of the primary key; none without one."""
         return next((unique.columns for unique in self.uniques if unique.is_primary), ())
+
+    def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row as ``jsonb_populate_record`` reads it: hstore is the type that it does not take back."""
+        return {column: hstore(value) if column in self.hstores else value for column, value in row.items()}
 
 
 class Catalog(NamedTuple):
@@ -118,8 +130,9 @@ def read_catalog(cursor: Any, names: str) -> Catalog:
         tables[name] = Table(
             name,
             tuple(column for column, is_generated, *_ in own if not is_generated),
-            frozenset(column for column, _, is_required, _ in own if is_required),
-            {column: sequence for column, _, _, sequence in own if sequence},
+            frozenset(column for column, _, is_required, *_ in own if is_required),
+            {column: sequence for column, _, _, sequence, _ in own if sequence},
+            frozenset(column for column, *_, is_hstore in own if is_hstore),
             tuple(
                 Unique(row[2], tuple(row[5]), row[3], row[4]) for row in uniques if (row[0], row[1]) == name
             ),

@@ -40,7 +40,7 @@ def run(cursor: Any, write: Write) -> None:
         write.action
     ]
     with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
-        cursor.execute(statement, [dumps(row) for row in rows])
+        cursor.execute(statement, [dumps(table.readable(row)) for row in rows])
     if cursor.rowcount != 1:
         raise LookupError("a trigger or a policy of the table kept the row from being written")
 

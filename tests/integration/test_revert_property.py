@@ -102,7 +102,7 @@ def perform(history: list[Any]) -> None:
 
 
 def state() -> State:
-    found = {}
+    found: State = {}
     for table in KEYS:
         query = f"SELECT concat_ws(',', {', '.join(KEYS[table])}), to_jsonb(t)::text FROM lab.{table} t"  # noqa: S608
         for key, row in execute(query):

@@ -10,7 +10,7 @@ from bemi_django.fields import RowField
 from bemi_django.instances import instance_of, live_instance
 from bemi_django.places import Place
 from bemi_django.querysets import ChangeQuerySet
-from bemi_django.revert import OnConflict, Plan
+from bemi_django.revert import OnConflict, Plan, revert
 
 
 class Change(models.Model):
@@ -83,12 +83,7 @@ class Change(models.Model):
         self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
     ) -> Plan:
         """Undo the change: see :meth:`ChangeQuerySet.revert`."""
-        return (
-            type(self)
-            .objects.using(self._state.db)
-            .filter(pk=self.pk)
-            .revert(dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
-        )
+        return revert([self], dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
 
 
 class DeadLetter(models.Model):

@@ -108,7 +108,9 @@ def _undo_update(draft: Draft) -> None:
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     step.action = "update" if step.values else "nothing"
-    changed = [column for column in step.values if differ(live.get(column), net.new[column])]
+    changed = [
+        column for column in step.values if column in net.new and differ(live.get(column), net.new[column])
+    ]
     _compare(draft, changed, net.torn & wanted.keys())
     _know(draft, net.unknown)
 

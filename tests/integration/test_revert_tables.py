@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -326,8 +327,8 @@ def test_constraints_are_left_to_the_transaction_around_as_they_were(lab: Lab) -
 
 def test_nothing_and_too_much() -> None:
     assert str(Change.objects.none().revert()) == "nothing to revert"
-    here = Change(database="a", schema="s", table="t", operation="CREATE", id=1)
-    there = Change(database="b", schema="s", table="t", operation="CREATE", id=2)
+    here = Change(database="a", schema="s", table="t", operation="CREATE", id=UUID(int=1))
+    there = Change(database="b", schema="s", table="t", operation="CREATE", id=UUID(int=2))
     from bemi_django.revert import revert
 
     with pytest.raises(BemiError, match=r"several databases \(a, b\)"):

@@ -10,7 +10,7 @@ from bemi_django import conf, tracking
 from bemi_django.sql import quote
 
 
-def statements(using: str, worker: str, reader: str) -> Iterator[str]:
+def statements(using: str, worker: str, reader: str, handlers: str | None = None) -> Iterator[str]:
     """The lines of a script for a superuser. Raises NotInstalled before ``migrate``."""
     yield f"-- {_place(using)}, whose changes are recorded"
     yield from _on_source(using, worker)
@@ -19,6 +19,8 @@ def statements(using: str, worker: str, reader: str) -> Iterator[str]:
     yield from _on_destination(
         destination, worker, reader, is_same_server=_is_same_server(using, destination)
     )
+    if handlers is not None:
+        yield from _for_handlers(destination, handlers)
 
 
 def _on_source(alias: str, worker: str) -> Iterator[str]:
@@ -41,6 +43,16 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, home, quote(reader))
     yield f"GRANT SELECT ON {home}.changes TO {quote(reader)};"
+
+
+def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
+    """What calling handlers takes; what these do themselves is theirs to say."""
+    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(handlers)
+    yield f"{_create_or_alter(alias, handlers)} LOGIN;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT SELECT ON {home}.changes, {home}._bemi_checkpoint TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_handlers TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {home}._bemi_undelivered TO {role};"
 
 
 def _way_in(alias: str, home: str, role: str) -> Iterator[str]:

@@ -40,8 +40,13 @@ _RIGHTS = {
 def is_lasting(error: Exception) -> bool:
     """Whether trying again would end the same way."""
     if isinstance(error, psycopg2.Error):
-        return (error.pgcode or "")[:2] in _LASTING
+        return is_lasting_state(error.pgcode or "")
     return isinstance(error, BemiError) and not isinstance(error, (Disrupted, SlotInUse, Superseded))
+
+
+def is_lasting_state(state: str) -> bool:
+    """The same of an SQLSTATE."""
+    return state[:2] in _LASTING
 
 
 def first_line(error: Exception) -> str:
@@ -50,7 +55,7 @@ def first_line(error: Exception) -> str:
     return " ".join(lines[0].split()) if lines else type(error).__name__
 
 
-def of_connection(error: psycopg2.Error, parameters: dict[str, Any]) -> Refused | None:
+def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:
     """The refusal of a connection that was tried with libpq's ``parameters``, None for what may pass."""
     role = quoted(parameters.get("user") or "the_role")
     database = quoted(parameters.get("dbname") or "the_database")

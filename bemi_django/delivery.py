@@ -6,7 +6,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from django.db import connections, transaction
 
 from bemi_django import conf
 from bemi_django.context import bound_context
-from bemi_django.feed import NOTHING, Feed, place, place_of_gap
+from bemi_django.feed import FIRST, LAST, Feed, Span, place, place_before, place_of_gap
 from bemi_django.handlers import Handler
 from bemi_django.models import Change, Undelivered
 from bemi_django.positions import History, Position, Positions
@@ -56,7 +55,6 @@ class Delivery:
         self._through: History | None = None
         self._looked: Position | None = None
         self._noted_at = time.monotonic()
-        self._noted_commit: datetime | None = None
         self._resting_until = 0.0
         self.handled = 0
         self.be_careful()
@@ -95,7 +93,7 @@ class Delivery:
     def pending(self, history: History, limit: int) -> tuple[int, int, float]:
         """Changes left (counts to ``limit``), attempts at the next one, seconds until it is tried."""
         position = self._positions.read() or self._begin(history, from_start=False)
-        left = self._feed.count_after(position.last, position.system_identifier, limit)
+        left = self._feed.of(self._ahead(position, history))[:limit].count()
         return left, position.attempts, position.pause
 
     def retry(self, letter: Undelivered) -> bool:
@@ -115,7 +113,7 @@ class Delivery:
             position = self._take(history, from_start)
             if position is None:
                 return False
-            changes = self._next(position, 1)
+            changes = self._next(position, history, 1)
             if not changes:
                 return self._rest_at_end(position, history)
             attempts = position.attempts + 1
@@ -132,7 +130,7 @@ class Delivery:
             position = self._take(history, from_start)
             if position is None:
                 return False
-            changes = self._next(position, limit)
+            changes = self._next(position, history, limit)
             if not changes:
                 return self._rest_at_end(position, history)
             is_counted = limit == 1 and position.attempts > 0
@@ -175,18 +173,25 @@ class Delivery:
     def _begin(self, history: History, from_start: bool) -> Position:
         since = self.handler.since
         if since == "beginning":
-            last = NOTHING
+            last = FIRST
         elif since is not None:
-            last = self._feed.before(since) or place(history.end)
+            whole = Span(history.system_identifier, FIRST, place(history.end))
+            first = self._feed.of(whole).filter(committed_at__gte=since).first()
+            last = place_before(first) if first else place(history.end)
         else:
             last = place(history.start if from_start else history.end)
         return Position(history.system_identifier, history.start, last)
 
-    def _next(self, position: Position, limit: int) -> list[Change]:
+    def _next(self, position: Position, history: History, limit: int) -> list[Change]:
+        return list(self._feed.of(self._ahead(position, history))[:limit])
+
+    def _ahead(self, position: Position, history: History) -> Span:
+        """Where to look for what is next."""
         last, looked = position.last, self._looked
         if looked is not None and looked[:2] == position[:2]:
             last = max(last, looked.last)
-        return self._feed.after(last, position.system_identifier, limit)
+        is_present = position.system_identifier == history.system_identifier
+        return Span(position.system_identifier, last, place(history.end) if is_present else LAST)
 
     def _rest_at_end(self, position: Position, history: History) -> bool:
         """Nothing is left, of this server: tell whether there is another one."""
@@ -202,10 +207,11 @@ class Delivery:
         return False
 
     def _note(self, position: Position, history: History) -> None:
+        self._noted_at = time.monotonic()
+        end = place(history.end)
         # Where nothing was recorded there is nothing to pass by.
-        if self._noted_commit != history.committed_at:
-            self._positions.save(position._replace(last=max(position.last, place(history.end))))
-            self._noted_at, self._noted_commit = time.monotonic(), history.committed_at
+        if self._feed.has_passed(Span(position.system_identifier, position.last, end)):
+            self._positions.save(position._replace(last=end))
 
     def _call(self, change: Change) -> BaseException | None:
         context = bound_context(handler=self.handler.name, caused_by=str(change.pk))

@@ -205,7 +205,10 @@ class Dispatcher:
         if state is not None:
             if not is_lasting_state(state):
                 return None
-            return Refused(f"{first_line(error)}: see 'manage.py bemi grants --handlers ROLE'")
+            remedy = (
+                "run what 'manage.py bemi grants --handlers ROLE' prints, or the worker with --no-handlers"
+            )
+            return Refused(f"{first_line(error)}: {remedy}")
         return of_connection(error, conf.connection_parameters(destination))
 
     def _tell(self) -> None:

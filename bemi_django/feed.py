@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from django.db import connections
@@ -20,7 +19,8 @@ from bemi_django.wal.rows import change_id, source_of
 if TYPE_CHECKING:
     from bemi_django.handlers import Handler
 
-NOTHING = UUID(int=0)
+FIRST = UUID(int=0)
+LAST = UUID(int=(1 << 128) - 1)
 
 
 class _Same(Func):
@@ -41,11 +41,26 @@ class _Source(Func):
     output_field = BigIntegerField()
 
 
+class Span(NamedTuple):
+    """The part of the log that one server wrote, behind the place ``last`` and not behind ``end``.
+
+    The ids of another server, of other positions in another WAL, need not be looked at.
+    """
+
+    system_identifier: str
+    last: UUID
+    end: UUID
+
+    def condition(self, database: str) -> Q:
+        source = source_of(self.system_identifier, database)
+        return Q(Exact(_Source(F("id")), source), id__gt=self.last, id__lte=self.end)
+
+
 class Feed:
     """What is in the log for one handler; ``alias`` is the database whose changes they are."""
 
     def __init__(self, handler: Handler, alias: str) -> None:
-        log = Change.objects.using(conf.destination())
+        log = self._log = Change.objects.using(conf.destination())
         self._database = str(connections[alias].settings_dict["NAME"])
         changes = log.for_model(handler.model, alias)
         if "GAP" in handler.operations:
@@ -58,22 +73,13 @@ class Feed:
             changes = changes.context_not({"handler": handler.name})
         self._changes = changes.asc()
 
-    def after(self, last: UUID, system_identifier: str, limit: int) -> list[Change]:
-        """The next changes of one server, ``limit`` at most."""
-        return list(self._after(last, system_identifier)[:limit])
+    def of(self, span: Span) -> ChangeQuerySet:
+        """Those of a span, in order."""
+        return self._changes.filter(span.condition(self._database))
 
-    def count_after(self, last: UUID, system_identifier: str, limit: int) -> int:
-        """How many changes are left; counts to ``limit``."""
-        return self._after(last, system_identifier)[:limit].count()
-
-    def before(self, moment: datetime) -> UUID | None:
-        """The place before the first change that was committed at the moment or later."""
-        first = self._changes.filter(committed_at__gte=moment).values_list("id", flat=True).first()
-        return None if first is None else UUID(int=first.int - 1)
-
-    def _after(self, last: UUID, system_identifier: str) -> ChangeQuerySet:
-        source = source_of(system_identifier, self._database)
-        return self._changes.filter(Exact(_Source(F("id")), source), id__gt=last)
+    def has_passed(self, span: Span) -> bool:
+        """Whether there are changes in the span at all, be they for this handler or not."""
+        return self._log.filter(span.condition(self._database)).exists()
 
 
 def place(lsn: int) -> UUID:
@@ -84,6 +90,11 @@ def place(lsn: int) -> UUID:
 def place_of_gap(lsn: int) -> UUID:
     """The place before the gap that ends at an LSN."""
     return _before(change_id(max(lsn - 8, 0), 0xFFFFFFFF, 0))
+
+
+def place_before(change: Change) -> UUID:
+    """The place just before a change."""
+    return _before(change.pk.bytes)
 
 
 def _before(identifier: bytes) -> UUID:

@@ -66,11 +66,8 @@ def on_change(
     def register(function: Function) -> Function:
         if inspect.iscoroutinefunction(function):
             raise TypeError("a handler is called, not awaited: decorate asgiref.sync.async_to_sync(handler)")
-        given = name or f"{function.__module__}.{function.__qualname__}:{model._meta.label}"
-        handler = Handler(
-            given, function, model, columns, tuple(operations), since, using, retries, recursive
-        )
-        _add(handler)
+        given = name or f"{'.'.join(_origin(function))}:{model._meta.label}"
+        _add(Handler(given, function, model, columns, tuple(operations), since, using, retries, recursive))
         return function
 
     return register
@@ -93,14 +90,17 @@ def of_database(alias: str) -> list[Handler]:
 
 def _add(handler: Handler) -> None:
     known = registered.setdefault(handler.name, handler)
-    if _origin(known) != _origin(handler):
+    if known.function is not handler.function and _origin(known.function) != _origin(handler.function):
         raise ValueError(f"there is another handler {handler.name!r} already: give it a name=")
     registered[handler.name] = handler
 
 
-def _origin(handler: Handler) -> tuple[str, str]:
-    """The same again when its module is imported anew."""
-    return handler.function.__module__, handler.function.__qualname__
+def _origin(function: Callable[..., object]) -> tuple[str, str]:
+    """Module and name: the same again when the module is imported anew."""
+    try:
+        return function.__module__, function.__qualname__
+    except AttributeError:
+        raise ValueError("what is no function has no name: wrap it in one") from None
 
 
 def _check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from django.db import connections
 from bemi_django.wal.lsn import format_lsn
 
 _HISTORY = """
-SELECT system_identifier, start_lsn - '0/0', lsn - '0/0', committed_at FROM _bemi_checkpoint WHERE slot = %s
+SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s
 """
 # Of this transaction, so that a pooler does no harm, and nobody has to clean up. It takes no transaction id.
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('_bemi_handlers ' || %s || ' ' || %s, 0))"
@@ -31,15 +30,11 @@ _KEEP = "INSERT INTO _bemi_undelivered (handler, change_id, attempts, reason) VA
 
 
 class History(NamedTuple):
-    """What the log has of one server: from the LSN ``start`` to ``end``.
-
-    ``committed_at`` is of the last change.
-    """
+    """What the log has of one server: from the LSN ``start`` to ``end``."""
 
     system_identifier: str
     start: int
     end: int
-    committed_at: datetime
 
 
 class Position(NamedTuple):
@@ -98,5 +93,5 @@ def history(alias: str, slot: str) -> History | None:
         found = cursor.fetchone()
     if found is None:
         return None
-    system_identifier, start, end, committed_at = found
-    return History(system_identifier, int(start), int(end), committed_at)
+    system_identifier, start, end = found
+    return History(system_identifier, int(start), int(end))

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 
 from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded
+from bemi_django.sql import quote
 
 # Classes of SQLSTATE that an administrator has to mend: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
@@ -84,7 +85,7 @@ def quoted(identifier: str) -> str:
     """The identifier for a statement that a person runs: with quotes only where it needs them."""
     if re.fullmatch("[a-z_][a-z0-9_]*", identifier):
         return identifier
-    return '"' + identifier.replace('"', '""') + '"'
+    return quote(identifier)
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:

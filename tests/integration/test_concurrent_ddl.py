@@ -121,6 +121,7 @@ def absent_standby(pipeline: Pipeline) -> Iterator[None]:
     execute(f"ALTER DATABASE {database} RESET synchronous_commit")
 
 
+@pytest.mark.administrator
 def test_what_the_server_sends_before_it_shows_it_is_waited_for(
     pipeline: Pipeline, witness: Witness, absent_standby: None
 ) -> None:

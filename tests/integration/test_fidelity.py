@@ -12,6 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tests.integration import pg_types
+from tests.integration.conftest import grant
 from tests.integration.pg_types import Type
 from tests.integration.pipeline import Pipeline, execute, laboratory, plain_settings
 
@@ -42,6 +43,7 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
             for statement in pg_types.SETUP.split(";\n"):
                 if statement.strip():
                     execute(statement)
+            grant("default")
             yield opened
     finally:
         for setting in odd:

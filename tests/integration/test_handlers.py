@@ -27,6 +27,7 @@ from bemi_django.feed import Feed, Span
 from bemi_django.models import Change, Undelivered
 from bemi_django.wal.rows import source_of
 from bemi_django.wal.supervisor import Supervisor
+from tests import roles
 from tests.integration.conftest import Drain, drop_slot, job
 from tests.integration.processes import ROOT, database_url
 from tests.shop.models import Category, Order, Product
@@ -378,7 +379,8 @@ def test_a_gap_is_heard_and_handlers_go_on_behind_it(serve: Serve) -> None:
     serve()
     Category.objects.create(name="a")
     serve()
-    execute("SELECT pg_drop_replication_slot('bemi_test')")
+    with roles.administrator() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot('bemi_test')")
     Category.objects.create(name="lost")
     Supervisor(job("bemi_test")._replace(accept_gap=True)).run(until_current=True)
     Category.objects.create(name="b")

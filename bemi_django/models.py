@@ -104,3 +104,21 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.change_id})"
+
+
+class Undelivered(models.Model):
+    """A change that a handler failed on again and again, kept aside so that the next ones are handled."""
+
+    id = models.BigAutoField(primary_key=True)
+    handler = models.TextField()
+    change_id = models.UUIDField()
+    attempts = models.IntegerField()
+    reason = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "_bemi_undelivered"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.handler}: {self.change_id}"

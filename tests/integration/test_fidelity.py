@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bemi_django.models import Change
 from tests.integration import pg_types
+from tests.integration.conftest import grant
 from tests.integration.pg_types import Type
 from tests.integration.pipeline import Pipeline, execute, laboratory, plain_settings
 
@@ -43,6 +44,7 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
             for statement in pg_types.SETUP.split(";\n"):
                 if statement.strip():
                     execute(statement)
+            grant("default")
             yield opened
     finally:
         for setting in odd:

@@ -13,7 +13,7 @@ from bemi_django.exceptions import RevertConflict
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
-from tests.shop.models import Category, Product
+from tests.shop.models import Category, Note, Order, Product, Review
 
 
 def rows(table: str = "todo") -> list[Any]:
@@ -62,6 +62,42 @@ def test_a_deleted_object_comes_back_with_what_referred_to_it(drain: Drain) -> N
     plan = change.revert()
     assert sorted(step.table for step in plan.steps) == ["todo", "todo_tags", "todo_tags"]
     assert (rows(), rows("todo_tags"), rows("tag")) == before
+
+
+def test_rows_that_only_django_knew_to_refer_come_back(drain: Drain) -> None:
+    product = Product.objects.create(sku="1", category=Category.objects.create(name="c"))
+    Review.objects.create(product=product, text="good")
+    drain()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE shop_review DROP CONSTRAINT shop_review_product")
+    try:
+        with transaction.atomic():
+            Review.objects.all().delete()
+            product.delete()
+        drain()
+        Change.objects.for_model(Product).deleted().get().revert()
+        assert Review.objects.get().text == "good"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "ALTER TABLE shop_review ADD CONSTRAINT shop_review_product "
+                "FOREIGN KEY (product_id) REFERENCES shop_product (id) ON DELETE CASCADE"
+            )
+
+
+def test_generic_relations_come_back_with_what_they_are_about(drain: Drain) -> None:
+    order = Order.objects.create(number="1")
+    Note.objects.create(about=order, text="late")
+    Note.objects.create(about=Tag.objects.create(name="a"), text="of another")
+    drain()
+    before = rows("shop_order"), rows("shop_note")
+    with transaction.atomic():
+        Note.objects.all().delete()
+        order.delete()
+    drain()
+    Change.objects.for_model(Note).deleted().get(before__text="of another").revert()
+    Change.objects.for_model(Order).deleted().get().revert()
+    assert (rows("shop_order"), rows("shop_note")) == before
 
 
 def test_a_request_is_undone_as_a_whole_and_redone_by_reverting_the_revert(drain: Drain) -> None:

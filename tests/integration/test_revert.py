@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from bemi_django import bound_context
+from bemi_django import bound_context, conf
 from bemi_django.exceptions import RevertConflict
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
+from tests.integration.polling import until
 from tests.shop.models import Category, Note, Order, Product, Review
 
 
@@ -190,3 +193,37 @@ def test_the_transaction_around_it_decides(drain: Drain) -> None:
         change.revert()
         transaction.set_rollback(True)
     assert Todo.objects.exists()
+
+
+def test_it_waits_for_who_writes_the_row_and_sees_what_was_written(drain: Drain, observer: Any) -> None:
+    Todo.objects.create(task="Sleep")
+    drain()
+    Todo.objects.update(task="Dream")
+    (change,) = drain()
+    observer.execute("BEGIN; UPDATE todo SET task = 'Wake'")
+
+    def commit_when_it_waits() -> None:
+        with psycopg2.connect(**conf.connection_parameters("default")) as watching:
+            until(lambda: _waiting(watching))
+        watching.close()
+        observer.execute("COMMIT")
+
+    with ThreadPoolExecutor(1) as thread:
+        committed = thread.submit(commit_when_it_waits)
+        with pytest.raises(RevertConflict, match='task is "Wake"'):
+            change.revert()
+        committed.result()
+
+
+def _waiting(watching: Any) -> bool:
+    with watching.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_dry_run_waits_for_nobody(drain: Drain, observer: Any) -> None:
+    Todo.objects.create(task="Sleep")
+    (change,) = drain()
+    observer.execute("BEGIN; UPDATE todo SET task = 'Wake'")
+    assert change.revert(dry_run=True).conflicts == ()
+    observer.execute("ROLLBACK")

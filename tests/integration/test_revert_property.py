@@ -176,7 +176,7 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
     seen: dict[str, int] = {}
 
     @given(histories, st.data())
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     def check(history: list[Any], data: Any) -> None:
         execute(ROWS)
         tables.drain()

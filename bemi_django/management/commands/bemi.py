@@ -17,6 +17,7 @@ from bemi_django import conf, grants, tracking
 from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import BemiError
 from bemi_django.handlers import MODULE
+from bemi_django.management import asking
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry
@@ -56,7 +57,11 @@ class Command(BaseCommand):
             "--reader", default="bemi_reader", help="role that reads the log (default: bemi_reader)"
         )
         granted.add_argument("--handlers", metavar="ROLE", help="role of bemi run --handlers")
-        for subcommand in (granted, handled, run, sync, retried, verified):
+        reverted = subcommands.add_parser("revert", help="undo a request, a transaction or a change")
+        asking.add_revert_arguments(reverted)
+        blamed = subcommands.add_parser("blame", help="say which change gave an object each of its values")
+        blamed.add_argument("object", metavar="APP.MODEL:KEY", help="shop.Product:42; a key of parts: 7,2")
+        for subcommand in (blamed, granted, handled, reverted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -143,6 +148,13 @@ class Command(BaseCommand):
     def grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"]
         for line in grants.statements(database, *roles):
+            self.stdout.write(line)
+
+    def revert(self, database: str, options: dict[str, Any]) -> None:
+        asking.revert(self, database, options)
+
+    def blame(self, database: str, options: dict[str, Any]) -> None:
+        for line in asking.blame_table(asking.instance_of(options["object"], database)):
             self.stdout.write(line)
 
     @contextmanager

@@ -40,10 +40,13 @@ TRAILER = b"\xff\xff"
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
 _LENGTH = Struct(">i").pack
-_FIELDS = Struct(">h").pack(len(COLUMNS))
+# How many fields follow, and the length of the first, the id.
+_START = Struct(">hi").pack(len(COLUMNS), 16)
+_ID = Struct(">QQ").pack
 _TAIL = Struct(">iqiqiqiq").pack
 _NULL = b"\xff\xff\xff\xff"
-_JSONB_VERSION = b"\1"
+_JSONB = Struct(">ib").pack
+_JSONB_VERSION = 1
 
 
 class Computed(NamedTuple):
@@ -87,8 +90,7 @@ def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
     """
     lsn = commit_lsn >> 3
     high = (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
-    low = 1 << 63 | ordinal << 30 | source
-    return (high << 64 | low).to_bytes(16, "big")
+    return _ID(high, 1 << 63 | ordinal << 30 | source)
 
 
 class RowWriter:
@@ -129,15 +131,17 @@ class RowWriter:
         old_key = _key(shape, old, lost.before) if new else _NULL
         return b"".join(
             (
-                _FIELDS,
-                b"\0\0\0\x10",
+                _START,
                 change_id(begin.commit_lsn, change.ordinal, self.source),
                 shape.head,
                 key,
                 _field(change.operation.encode()),
-                _jsonb(before),
-                _jsonb(after),
-                _jsonb(change.context),
+                _JSONB(len(before) + 1, _JSONB_VERSION),
+                before,
+                _JSONB(len(after) + 1, _JSONB_VERSION),
+                after,
+                _JSONB(len(change.context) + 1, _JSONB_VERSION),
+                change.context,
                 _TAIL(
                     8,
                     begin.committed_at,
@@ -198,7 +202,7 @@ def label(column: str) -> bytes:
 
 
 def _jsonb(value: bytes) -> bytes:
-    return _LENGTH(len(value) + 1) + _JSONB_VERSION + value
+    return _JSONB(len(value) + 1, _JSONB_VERSION) + value
 
 
 def _complete(shape: Shape, row: Row | None) -> Row | None:
@@ -219,6 +223,12 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
     """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
         return b"{}", []
+    if not lost and UNAVAILABLE not in row:
+        whole = [
+            label + b"null" if value is None else label + encode(value)
+            for label, encode, value in zip(shape.labels, shape.encoders, row, strict=True)
+        ]
+        return b"{" + b",".join(whole) + b"}", []
     pairs: list[bytes] = []
     missing: list[str] = []
     columns = zip(shape.labels, shape.encoders, row, strict=True)

@@ -108,10 +108,10 @@ class Source:
         """Let the server forget the WAL before ``lsn``."""
         self._reporter.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
 
-    def wait(self, seconds: float, other: Any) -> bool:
-        """Sleep until a message may be there, at most so long; tell whether ``other`` is readable."""
-        readable, _, _ = select.select([self._reader, other], [], [], min(seconds, self._interval))
-        return other in readable
+    def wait(self, seconds: float, *others: Any) -> list[Any]:
+        """Sleep until a message may be there, at most so long, or one of ``others`` is readable: return those."""
+        readable, _, _ = select.select([self._reader, *others], [], [], min(seconds, self._interval))
+        return [other for other in others if other in readable]
 
     def close(self) -> None:
         self._connection.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 import orjson
 
-from bemi_django.wal.messages import UNAVAILABLE, Relation, Row
+from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
 from bemi_django.wal.stitcher import Stitched
 from bemi_django.wal.values import Encoder, canonical, text
 
@@ -59,12 +60,12 @@ class Computed(NamedTuple):
 class Shape(NamedTuple):
     """How the rows of one relation are written: columns in their order, key columns by number.
 
-    It holds for rows from the LSN ``since`` to the LSN ``until``.
+    ``template`` is what :func:`template` makes of the names. It holds for rows from the LSN ``since`` to the LSN ``until``.
     """
 
     head: bytes
     names: tuple[str, ...]
-    labels: tuple[bytes, ...]
+    template: bytes
     encoders: tuple[Encoder, ...]
     key: tuple[int, ...]
     partition: str | None = None
@@ -104,6 +105,8 @@ class RowWriter:
         self._xid = xid
         self._shapes_of = shapes
         self._shapes: dict[int, tuple[Relation, Shape]] = {}
+        self._begin: Begin | None = None
+        self._full_xid = 0
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
@@ -124,6 +127,8 @@ class RowWriter:
 
     def _row(self, shape: Shape, change: Stitched, lost: Lost) -> bytes:
         begin = change.begin
+        if begin is not self._begin:
+            self._begin, self._full_xid = begin, self.full_xid(begin.xid)
         old, new = _complete(shape, change.before), _complete(shape, change.after)
         before, no_before = _object(shape, old, lost.before)
         after, no_after = _object(shape, new, lost.after)
@@ -135,7 +140,7 @@ class RowWriter:
                 change_id(begin.commit_lsn, change.ordinal, self.source),
                 shape.head,
                 key,
-                _field(change.operation.encode()),
+                _operation(change.operation),
                 _JSONB(len(before) + 1, _JSONB_VERSION),
                 before,
                 _JSONB(len(after) + 1, _JSONB_VERSION),
@@ -148,7 +153,7 @@ class RowWriter:
                     8,
                     time.time_ns() // 1000 - _EPOCH,
                     8,
-                    self.full_xid(begin.xid),
+                    self._full_xid,
                     8,
                     begin.commit_lsn,
                 ),
@@ -196,9 +201,18 @@ def head(database: str, schema: str, table: str) -> bytes:
     return b"".join(_field(name.encode()) for name in (database, schema, table))
 
 
-def label(column: str) -> bytes:
-    """The key of a column in a JSON object, with the colon."""
+def template(columns: Iterable[str]) -> bytes:
+    """A JSON object with a place for the value of each column, for the operator ``%``."""
+    return b"{" + b",".join(_label(column).replace(b"%", b"%%") + b"%b" for column in columns) + b"}"
+
+
+def _label(column: str) -> bytes:
     return text(column.encode()) + b": "
+
+
+@lru_cache(maxsize=16)
+def _operation(operation: str) -> bytes:
+    return _field(operation.encode())
 
 
 def _jsonb(value: bytes) -> bytes:
@@ -224,21 +238,21 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
     if row is None:
         return b"{}", []
     if not lost and UNAVAILABLE not in row:
-        whole = [
-            label + b"null" if value is None else label + encode(value)
-            for label, encode, value in zip(shape.labels, shape.encoders, row, strict=True)
+        values = [
+            b"null" if value is None else encode(value)
+            for encode, value in zip(shape.encoders, row, strict=True)
         ]
-        return b"{" + b",".join(whole) + b"}", []
+        return shape.template % tuple(values), []
     pairs: list[bytes] = []
     missing: list[str] = []
-    columns = zip(shape.labels, shape.encoders, row, strict=True)
-    for number, (label, encode, value) in enumerate(columns):
+    columns = zip(shape.names, shape.encoders, row, strict=True)
+    for number, (name, encode, value) in enumerate(columns):
         if value is None:
-            pairs.append(label + b"null")
+            pairs.append(_label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
-            missing.append(shape.names[number])
+            missing.append(name)
         else:
-            pairs.append(label + encode(value))
+            pairs.append(_label(name) + encode(value))
     return b"{" + b",".join(pairs) + b"}", missing
 
 

@@ -74,8 +74,6 @@ class Source:
 
     def read(self) -> bytes | None:
         """Return the next message, None when none is there now."""
-        if time.monotonic() >= self._report_at:
-            self._report()
         message = self._reader.read_message()
         if message is None:
             return None
@@ -116,8 +114,13 @@ class Source:
     def close(self) -> None:
         self._connection.close()
 
-    def _report(self) -> None:
-        """Say that we live, and ask the same. Raises OperationalError when nothing came for a long time."""
+    def report(self) -> None:
+        """Say that we live, and ask the same, when it is time to; call it often.
+
+        Raises OperationalError when nothing came for a long time.
+        """
+        if time.monotonic() < self._report_at:
+            return
         self._report_at = time.monotonic() + self._interval
         heard = self._reader.io_timestamp
         # Counted and not timed: who was busy elsewhere has not listened.

@@ -30,6 +30,8 @@ _DDL = b"_bemi_ddl"
 _MARK = b"_bemi_mark"
 #: WAL that was not ours, in bytes, that is worth a checkpoint.
 _IDLE_BYTES = 64 * 1024
+#: Messages that are read between two looks at the clock: some milliseconds.
+_MESSAGES = 1000
 #: Looks at an idle slot after the last change: by then the server has written where a restart may begin.
 _QUIET_LOOKS = 3
 
@@ -95,15 +97,10 @@ class Worker:
         # After a message of its own the stream confirms nothing unasked.
         target = self._mark()
         while not self._stopping:
-            if self._source.may_confirm_unasked:
-                self._flush()
-            elif self._sink.is_full:
-                self._send()
             if time.monotonic() >= self._glance_at:
                 self._glance_at_server()
-            data = self._session.read()
-            if data is not None:
-                self._take(data)
+            self._source.report()
+            if self._take_some():
                 continue
             if not self._sink.is_busy:
                 # What comes meanwhile goes with the next batch.
@@ -119,6 +116,19 @@ class Worker:
             if self._sink in readable:
                 self._settle()
         self._flush()
+
+    def _take_some(self) -> bool:
+        """Take what is there, at most so much that the clock is looked at soon; tell whether to go on at once."""
+        for _ in range(_MESSAGES):
+            if self._source.may_confirm_unasked:
+                self._flush()
+            elif self._sink.is_full:
+                self._send()
+            data = self._session.read()
+            if data is None:
+                return False
+            self._take(data)
+        return True
 
     def _take(self, data: bytes) -> None:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -26,6 +28,18 @@ def work(job: Job) -> None:
         worker.run(until_current=True)
     finally:
         worker.close()
+
+
+def serve(job: Job) -> None:
+    """Like :func:`work`, until SIGTERM."""
+    worker = Worker(job, Progress())
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    # libpq waits in C, where no signal is heard.
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    worker.close()
 
 
 def decode(job: Job) -> None:
@@ -73,7 +87,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     job = Job(json.loads(source), json.loads(destination), slot, "bemi")
     began = time.perf_counter()
-    {"work": work, "decode": decode, "render": render}[how](job)
+    {"work": work, "serve": serve, "decode": decode, "render": render}[how](job)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
     answer = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss / 1024}

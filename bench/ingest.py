@@ -25,7 +25,7 @@ COLUMNS = ", ".join(f'"{name}"' for name in rows.COLUMNS)
 
 
 class Lab:
-    """A source with a load, a server for the log, and one way after the other to read the one into the other."""
+    """A source with a load, a server for the log, and ways to read the one into the other."""
 
     def __init__(self, stream: Stream, log: Server, directory: Path) -> None:
         self.stream = stream
@@ -46,7 +46,17 @@ class Lab:
         assert server.bin_dir is not None
         with self.stream.slot() as slot:
             command = [str(server.bin_dir / "pg_recvlogical"), "-d", self.stream.database, "-S", slot]
-            command += ["-h", server.host, "-p", str(server.port), "-U", server.user, "--start", "-f", "/dev/null"]
+            command += [
+                "-h",
+                server.host,
+                "-p",
+                str(server.port),
+                "-U",
+                server.user,
+                "--start",
+                "-f",
+                "/dev/null",
+            ]
             command += ["-o", "proto_version=1", "-o", "publication_names=bemi", "-o", "messages=true"]
             command += [f"--endpos={self.stream.end}"]
             environment = {**os.environ, "PGPASSWORD": server.password}
@@ -86,17 +96,17 @@ class Lab:
 
     def decode(self) -> float:
         with self.stream.slot() as slot:
-            return self._consume("decode", slot)["seconds"]
+            return self.consume("decode", slot)["seconds"]
 
     def render(self) -> float:
         with self.stream.slot() as slot:
-            return self._consume("render", slot)["seconds"]
+            return self.consume("render", slot)["seconds"]
 
     def work(self) -> float:
         """The worker, into an empty log with the default indexes."""
         self.clear()
         with self.stream.slot() as slot:
-            answer = self._consume("work", slot)
+            answer = self.consume("work", slot)
         self.peak = max(self.peak, answer["rss"])
         self.cpu.append(answer["cpu"])
         with closing(self.connect_log()) as connection:
@@ -107,20 +117,18 @@ class Lab:
 
     def keep_rendered(self) -> None:
         """The rows that the worker has written, for :meth:`copy`."""
+        query = f"COPY (SELECT {COLUMNS} FROM changes ORDER BY id) TO STDOUT (FORMAT binary)"
         with closing(self.connect_log()) as connection, self._rendered.open("wb") as file:
-            with connection.cursor() as cursor:
-                cursor.copy_expert(
-                    f"COPY (SELECT {COLUMNS} FROM changes ORDER BY id) TO STDOUT (FORMAT binary)", file, 1 << 20
-                )
+            connection.cursor().copy_expert(query, file, 1 << 20)
 
     def copy(self) -> float:
         """COPY of rows that are rendered already, in one transaction."""
         self.clear()
+        query = f"COPY changes ({COLUMNS}) FROM STDIN (FORMAT binary)"
         with closing(self.connect_log()) as connection, self._rendered.open("rb") as file:
-            with connection.cursor() as cursor:
-                began = time.perf_counter()
-                cursor.copy_expert(f"COPY changes ({COLUMNS}) FROM STDIN (FORMAT binary)", file, 1 << 20)
-                return time.perf_counter() - began
+            began = time.perf_counter()
+            connection.cursor().copy_expert(query, file, 1 << 20)
+            return time.perf_counter() - began
 
     def clear(self) -> None:
         with closing(self.connect_log()) as connection:
@@ -128,7 +136,7 @@ class Lab:
             execute(connection, "SELECT _bemi_partition_v1('changes', now())")
             execute(connection, "CHECKPOINT")
 
-    def _consume(self, how: str, slot: str) -> dict[str, float]:
+    def consume(self, how: str, slot: str) -> dict[str, float]:
         stream = self.stream
         source = json.dumps(parameters(stream.server, stream.database))
         destination = json.dumps(parameters(self.log, "log"))
@@ -149,7 +157,7 @@ def lab(transactions: int, bulk: int) -> Iterator[Lab]:
         yield Lab(Stream(source, "source", transactions, bulk), log, Path(directory))
 
 
-def run(is_quick: bool) -> Findings:
+def run(is_quick: bool, is_long: bool = False) -> Findings:
     with lab(6_000 if is_quick else 60_000, 10_000 if is_quick else 100_000) as made:
         made.work()
         made.keep_rendered()

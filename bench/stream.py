@@ -33,22 +33,22 @@ DECLARE
     request text;
 BEGIN
     FOR i IN 1..total LOOP
-        request := '{"user_id": ' || i % 1000 || ', "method": "POST", "path": "/items/' || i || '/", "request_id": "'
-            || md5(i::text) || '", "SQL": ';
+        request := '{"user_id": ' || i % 1000 || ', "method": "POST", "path": "/items/' || i
+            || '/", "request_id": "' || md5(i::text) || '", "SQL": ';
         PERFORM pg_logical_emit_message(true, '_bemi', request
             || '"INSERT INTO item (id, owner_id, title, body, is_done, price, created_at, due) '
-            || 'VALUES (\\u0025s, \\u0025s, \\u0025s, \\u0025s, \\u0025s, \\u0025s, \\u0025s, \\u0025s)"}');
+            || 'VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"}');
         INSERT INTO item VALUES (i, i % 1000, 'Item number ' || i, repeat('some words ', 8), false, i / 100.0,
             '2026-01-01 10:00+00'::timestamptz + i * interval '1 second', '2026-06-30');
         PERFORM pg_logical_emit_message(true, '_bemi', request
-            || '"UPDATE item SET is_done \\u003d \\u0025s, price \\u003d \\u0025s WHERE item.id \\u003d \\u0025s"}');
+            || '"UPDATE item SET is_done = %s, price = %s WHERE item.id = %s"}');
         UPDATE item SET is_done = true, price = price + 1 WHERE id = i / 2 + 1;
         COMMIT;
     END LOOP;
 END $$;
 """
 _BULK = """
-SELECT pg_logical_emit_message(true, '_bemi', '{"user_id": 7, "command": "import", "SQL": "INSERT INTO item SELECT ..."}');
+SELECT pg_logical_emit_message(true, '_bemi', '{"command": "import", "SQL": "INSERT INTO item SELECT ..."}');
 INSERT INTO item SELECT i, i %% 1000, 'Item number ' || i, repeat('some words ', 8), false, i / 100.0,
     '2026-01-01 10:00+00'::timestamptz + i * interval '1 second', '2026-06-30'
 FROM generate_series(10000001, 10000000 + %s) i;
@@ -58,7 +58,7 @@ END = b"_bench_end"
 
 
 class Stream:
-    """A source database with a load in its WAL; ``end`` is an LSN behind it, ``changes`` how many there are."""
+    """A source database with a load in its WAL; ``end`` is behind it, ``changes`` says how many there are."""
 
     def __init__(self, server: Server, database: str, transactions: int, bulk: int) -> None:
         self.server = server

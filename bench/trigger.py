@@ -17,7 +17,8 @@ from bench.servers import connect, execute
 from sample_project.postgres_server import Server
 
 CONTEXT = (
-    '{"user_id": 7, "method": "POST", "path": "/accounts/7/", "request_id": "8f14e45fceea167a5a36dedd4bea2543", '
+    '{"user_id": 7, "method": "POST", "path": "/accounts/7/", '
+    '"request_id": "8f14e45fceea167a5a36dedd4bea2543", '
     '"SQL": "UPDATE \\u0022account\\u0022 SET \\u0022n\\u0022 = n + 1 WHERE account.id = \\u0025s"}'
 )
 _TABLES = """
@@ -57,7 +58,16 @@ class Bench:
         """Of one statement, in a transaction of its own: 1 / throughput."""
         server = self._server
         assert server.bin_dir is not None
-        command = [str(server.bin_dir / "pgbench"), "-n", "-M", mode, "-c", str(clients), "-j", str(min(clients, 2))]
+        command = [
+            str(server.bin_dir / "pgbench"),
+            "-n",
+            "-M",
+            mode,
+            "-c",
+            str(clients),
+            "-j",
+            str(min(clients, 2)),
+        ]
         command += ["-T", str(self._seconds), "-f", str(self._directory / table)]
         command += ["-h", server.host, "-p", str(server.port), "-U", server.user, server.dbname]
         environment = {**os.environ, "PGPASSWORD": server.password, "PGOPTIONS": "-c synchronous_commit=off"}
@@ -89,7 +99,9 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
 
 def _add(findings: Findings, table: Table, what: str, found: dict[str, list[float]]) -> None:
     costs = measure.spread([ours - plain for ours, plain in zip(found["ours"], found["plain"], strict=True)])
-    function = measure.spread([ours - empty for ours, empty in zip(found["ours"], found["empty"], strict=True)])
+    function = measure.spread(
+        [ours - empty for ours, empty in zip(found["ours"], found["empty"], strict=True)]
+    )
     cells = [measure.spread(found[name]).show(1) for name in _NAMES]
     table.add(*what.split(", "), *cells, costs.show(1), function.show(1))
     claim = f"the trigger costs a statement 10 µs at most ({what} client{'s' if what.endswith('8') else ''})"

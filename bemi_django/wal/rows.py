@@ -60,7 +60,8 @@ class Computed(NamedTuple):
 class Shape(NamedTuple):
     """How the rows of one relation are written: columns in their order, key columns by number.
 
-    ``template`` is what :func:`template` makes of the names. It holds for rows from the LSN ``since`` to the LSN ``until``.
+    ``template`` is what :func:`template` makes of the names. It all holds for rows from the LSN ``since`` to
+    the LSN ``until``.
     """
 
     head: bytes

@@ -107,7 +107,7 @@ class Source:
         self._reporter.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
 
     def wait(self, seconds: float, *others: Any) -> list[Any]:
-        """Sleep until a message may be there, at most so long, or one of ``others`` is readable: return those."""
+        """Sleep until a message may be there, at most so long; return which of ``others`` are readable."""
         readable, _, _ = select.select([self._reader, *others], [], [], min(seconds, self._interval))
         return [other for other in others if other in readable]
 

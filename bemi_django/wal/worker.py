@@ -118,7 +118,7 @@ class Worker:
         self._flush()
 
     def _take_some(self) -> bool:
-        """Take what is there, at most so much that the clock is looked at soon; tell whether to go on at once."""
+        """Take what is there, or so much that the clock is to be looked at; tell whether to go on at once."""
         for _ in range(_MESSAGES):
             if self._source.may_confirm_unasked:
                 self._flush()

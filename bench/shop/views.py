@@ -9,7 +9,9 @@ from django.template import Context, Engine
 from bench.shop.models import Item
 
 _PAGE = Engine().from_string(
-    "<ul>{% for item in items %}<li>{{ item.title }} {{ item.price }} {{ item.created_at|date:'c' }}</li>{% endfor %}</ul>"
+    "<ul>{% for item in items %}"
+    "<li>{{ item.title }} {{ item.price }} {{ item.created_at|date:'c' }}</li>"
+    "{% endfor %}</ul>"
 )
 
 

@@ -1,15 +1,18 @@
 """One variant in a process of its own: reads orders from standard input, answers with what they took.
 
-An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL]``; both are JSON, a line.
+An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of the processors]``;
+both are JSON, a line.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import django
@@ -42,6 +45,7 @@ def fill() -> None:
         cursor.execute(_FILL)
 
 
+Answer = tuple[float, float, float]
 _RECORDS = {"shop_itemevent", "pghistory_context", "auditlog_logentry", "shop_historicalitem"}
 
 
@@ -116,15 +120,15 @@ WORKLOADS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
 }
 
 
-def measured(run: Callable[[], object]) -> tuple[float, float]:
+def measured(run: Callable[[], object]) -> Answer:
     gc.collect()
-    began = _wal(), time.perf_counter()
+    wal, cpu, began = _wal(), _cpu(), time.perf_counter()
     run()
-    ended = time.perf_counter(), _wal()
-    return ended[0] - began[1], ended[1] - began[0]
+    ended = time.perf_counter()
+    return ended - began, _wal() - wal, _cpu() - cpu
 
 
-def answer(workload: str, synchronous_commit: str) -> tuple[float, float]:
+def answer(workload: str, synchronous_commit: str) -> Answer:
     fill()
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('synchronous_commit', %s, false)", [synchronous_commit])
@@ -134,7 +138,7 @@ def answer(workload: str, synchronous_commit: str) -> tuple[float, float]:
     if workload.startswith("request") or not settings.RECORDER:
         return measured(run)
     # As in a request: so has every package the context that it takes from there.
-    found: list[tuple[float, float]] = []
+    found: list[Answer] = []
     middleware = import_string(settings.RECORDER)(lambda request: found.append(measured(run)) or _response())
     request = RequestFactory().post("/items/")
     from django.contrib.auth.models import AnonymousUser
@@ -218,8 +222,6 @@ def _mapped() -> Any:
 
 
 def _database() -> str:
-    import os
-
     return os.environ["BENCH_DATABASE"]
 
 
@@ -227,6 +229,16 @@ def _wal() -> float:
     with connection.cursor() as cursor:
         cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::float8")
         return float(cursor.fetchone()[0])
+
+
+def _cpu() -> float:
+    """Of this process and of those of the server that serve it: what a busy machine does not change much."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
+        processes = [os.getpid(), *(pid for (pid,) in cursor.fetchall())]
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in processes) / 1e9
 
 
 def prepare() -> None:

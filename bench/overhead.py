@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from bench import measure, servers
 from bench.report import Findings, Table, Target
@@ -37,6 +38,14 @@ _BLIND = {
 }
 
 
+class Answer(NamedTuple):
+    """``cpu`` is of the application's process and of the server's that serves it, in seconds."""
+
+    seconds: float
+    wal: float
+    cpu: float
+
+
 class Variant:
     """A process that answers."""
 
@@ -46,14 +55,13 @@ class Variant:
         if process.stdout.readline() != "ready\n":
             raise RuntimeError("a variant did not start")
 
-    def run(self, workload: str, synchronous_commit: str) -> tuple[float, float]:
-        """Seconds, and bytes of WAL."""
+    def run(self, workload: str, synchronous_commit: str) -> Answer:
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps([workload, synchronous_commit]) + "\n")
         process.stdin.flush()
-        seconds, size = json.loads(process.stdout.readline())
-        return seconds, size
+        answer: Answer = Answer(*json.loads(process.stdout.readline()))
+        return answer
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def variant(server: Server, name: str) -> Iterator[Variant]:
             process.wait(20)
 
 
-Found = dict[str, list[tuple[float, float]]]
+Found = dict[str, list[Answer]]
 
 
 def run(is_quick: bool, is_long: bool = False) -> Findings:
@@ -116,30 +124,28 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
 
 
 def _report(findings: Findings, found: dict[str, Found], changes: dict[str, int], commit: str) -> None:
-    time = Table(
-        f"Time against nothing installed, synchronous_commit = {commit}",
-        ["workload", "nothing", *VARIANTS[1:]],
-    )
-    wal = Table(f"Bytes of WAL a change, synchronous_commit = {commit}", ["workload", *VARIANTS])
+    setting = f"synchronous_commit = {commit}"
+    others = VARIANTS[1:]
+    time = Table(f"Time against nothing installed, {setting}", ["workload", "nothing", *others])
+    cpu = Table(f"Processor time against nothing installed, {setting}", ["workload", "nothing", *others])
+    wal = Table(f"Bytes of WAL a change, {setting}", ["workload", *VARIANTS])
+    bars = findings.points.setdefault(f"time of nothing, commit {commit}", {})
     for workload, runs in found.items():
-        seconds = {name: [pair[0] for pair in runs[name]] for name in VARIANTS}
-        sizes = {
-            name: measure.spread([pair[1] / changes[workload] for pair in runs[name]]) for name in VARIANTS
-        }
-        ratios = {name: measure.ratios(seconds[name], seconds[NOTHING]) for name in VARIANTS}
-        each = measure.spread([second / changes[workload] * 1e6 for second in seconds[NOTHING]])
+        number = changes[workload]
         marks = {name: "†" if (name, workload) in _BLIND else "" for name in VARIANTS}
-        time.add(
-            workload,
-            f"{each.show(0)} µs a change",
-            *(ratios[name].show() + marks[name] for name in VARIANTS[1:]),
-        )
+        sizes = {name: measure.spread([answer.wal / number for answer in runs[name]]) for name in VARIANTS}
         wal.add(workload, *(f"{sizes[name].median:,.0f}{marks[name]}" for name in VARIANTS))
+        seconds = {name: [answer.seconds for answer in runs[name]] for name in VARIANTS}
+        busy = {name: [answer.cpu for answer in runs[name]] for name in VARIANTS}
+        for table, numbers in ((time, seconds), (cpu, busy)):
+            each = measure.spread([second / number * 1e6 for second in numbers[NOTHING]])
+            ratios = {name: measure.ratios(numbers[name], numbers[NOTHING]) for name in VARIANTS}
+            cells = [ratios[name].show() + marks[name] for name in others]
+            table.add(workload, f"{each.show(0)} µs a change", *cells)
+        ratios = {name: measure.ratios(seconds[name], seconds[NOTHING]) for name in VARIANTS}
+        bars.update({f"{workload}|{name}": list(ratios[name]) for name in others})
         _judge(findings, workload, commit, ratios, sizes)
-        findings.points.setdefault(f"time of nothing, commit {commit}", {})
-        for name in VARIANTS[1:]:
-            findings.points[f"time of nothing, commit {commit}"][f"{workload}|{name}"] = list(ratios[name])
-    findings.tables += [time, wal]
+    findings.tables += [time, cpu, wal]
 
 
 def _judge(

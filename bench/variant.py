@@ -1,7 +1,7 @@
 """One variant in a process of its own: reads orders from standard input, answers with what they took.
 
-An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of the processors]``;
-both are JSON, a line.
+An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of processors]``; both are
+JSON, a line.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ def fill() -> None:
         cursor.execute(_FILL)
 
 
+_SERVING = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+"""
 Answer = tuple[float, float, float]
 _RECORDS = {"shop_itemevent", "pghistory_context", "auditlog_logentry", "shop_historicalitem"}
 
@@ -234,9 +237,7 @@ def _wal() -> float:
 def _cpu() -> float:
     """Of this process and of those of the server that serve it: what a busy machine does not change much."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
-        )
+        cursor.execute(_SERVING)
         processes = [os.getpid(), *(pid for (pid,) in cursor.fetchall())]
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in processes) / 1e9
 

@@ -56,7 +56,7 @@ class Sink:
         slot: str,
         checkpoint: int,
         repair: Repair,
-        limit: int = 1 * 1024 * 1024,
+        limit: int = 2 * 1024 * 1024,
     ) -> None:
         self._connection = connection
         self._slot = slot

@@ -1,7 +1,7 @@
 """One variant in a process of its own: reads orders from standard input, answers with what they took.
 
-An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of processors]``; both are
-JSON, a line.
+An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of processors]``.
+Each is a line of JSON.
 """
 
 from __future__ import annotations

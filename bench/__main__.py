@@ -10,6 +10,7 @@ import time
 
 from bench import plot, report, servers
 
+_MET = {True: "met", False: "NOT MET", None: "not measured"}
 TOPICS = ("overhead", "trigger", "ingest", "indexes", "latency", "memory", "growth", "storage")
 
 
@@ -35,7 +36,7 @@ def main() -> None:
         report.keep(topic, findings, time.monotonic() - began, f"{how} {topic}", about)
         say(f"{topic}: {time.monotonic() - began:.0f} s")
         for target in findings.targets:
-            say(f"  {'met' if target.is_met else 'NOT MET'}: {target.claim}: {target.found}")
+            say(f"  {_MET[target.is_met]}: {target.claim}: {target.found}")
     (report.HERE / "RESULTS.md").write_text(report.render(TOPICS))
     plot.draw(report.load(), report.HERE)
     say("written: bench/RESULTS.md, bench/results.png, bench/results.svg")

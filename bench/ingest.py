@@ -15,12 +15,14 @@ from typing import Any
 
 from bemi_django import sql
 from bemi_django.wal import rows
-from bench import measure, servers
+from bench import debezium, measure, servers
 from bench.report import Findings, Table, Target
 from bench.servers import connect, execute, one, parameters
 from bench.stream import TABLE, Stream
 from sample_project.postgres_server import Server
 
+OURS = "ours, into changes"
+DEBEZIUM = "Debezium's engine alone"
 COLUMNS = ", ".join(f'"{name}"' for name in rows.COLUMNS)
 
 
@@ -102,6 +104,14 @@ class Lab:
         with self.stream.slot() as slot:
             return self.consume("render", slot)["seconds"]
 
+    def debezium(self) -> float:
+        """Debezium's engine, whose events nobody takes."""
+        source = json.dumps(parameters(self.stream.server, self.stream.database))
+        with self.stream.slot() as slot:
+            command = [sys.executable, "-m", "bench.debezium", source, slot, str(self.stream.events)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+
     def work(self) -> float:
         """The worker, into an empty log with the default indexes."""
         self.clear()
@@ -161,18 +171,18 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
     with lab(6_000 if is_quick else 60_000, 10_000 if is_quick else 100_000) as made:
         made.work()
         made.keep_rendered()
-        found = measure.rounds(
-            2 if is_quick else 3,
-            {
-                "pg_recvlogical to /dev/null": made.receive,
-                "ours, decoded": made.decode,
-                "ours, decoded and rendered": made.render,
-                "ours, into changes": made.work,
-                "COPY of the same rows": made.copy,
-                "subscription (apply worker)": made.apply,
-            },
-        )
-        return _report(found, made)
+        runs = {
+            "pg_recvlogical to /dev/null": made.receive,
+            "ours, decoded": made.decode,
+            "ours, decoded and rendered": made.render,
+            OURS: made.work,
+            "COPY of the same rows": made.copy,
+            "subscription (apply worker)": made.apply,
+        }
+        if debezium.is_here():
+            runs[DEBEZIUM] = made.debezium
+        made.cpu.clear()
+        return _report(measure.rounds(2 if is_quick else 3, runs), made)
 
 
 def _report(found: dict[str, list[float]], made: Lab) -> Findings:
@@ -193,11 +203,23 @@ def _report(found: dict[str, list[float]], made: Lab) -> Findings:
         findings.points.setdefault("changes/s", {})[name] = list(speed)
     findings.tables.append(table)
     decoded = measure.ratios(floor, found["ours, decoded"])
-    whole = measure.ratios(limit, found["ours, into changes"])
+    whole = measure.ratios(limit, found[OURS])
     findings.targets += [
         Target("decoding at 0.8 of pg_recvlogical or better", decoded.show(), decoded.median >= 0.8),
         Target("end to end at 0.85 of COPY or better", whole.show(), whole.median >= 0.85),
     ]
+    if DEBEZIUM in found:
+        faster = measure.ratios(found[DEBEZIUM], found[OURS])
+        findings.targets.append(
+            Target("end to end at twice Debezium's engine alone", faster.show(), faster.median >= 2)
+        )
+        findings.unfair.append("Debezium's virtual machine is new in each run: it is still warming up.")
+    else:
+        findings.targets.append(Target("end to end at twice Debezium's engine alone", "", None))
+    each = measure.spread([cpu / changes * 1e6 for cpu in made.cpu])
+    worker = Table("The worker", ["processor time, µs a change", "most memory, MB"])
+    worker.add(each.show(1), f"{made.peak:.0f}")
+    findings.tables.append(worker)
     findings.unfair += [
         "COPY is one transaction without a checkpoint, its rows come ready from a file; ours also decodes.",
         "The subscription writes the table of the source, with one index, not a log with before and after.",

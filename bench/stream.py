@@ -64,6 +64,8 @@ class Stream:
         self.server = server
         self.database = database
         self.changes = 2 * transactions + bulk
+        #: With the messages between them.
+        self.events = self.changes + 2 * transactions + bool(bulk) + 1
         self._numbers = itertools.count()
         with closing(self.connect()) as connection:
             execute(connection, sql.read("capture_v1_up"))

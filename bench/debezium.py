@@ -40,7 +40,7 @@ def main() -> None:
             self.began = 0.0
 
         @jpype.JOverride
-        def handleBatch(self, records: Any, committer: Any) -> None:  # noqa: N802 - Java's name
+        def handleBatch(self, records: Any, committer: Any) -> None:
             self.began = self.began or time.perf_counter()
             self.seen += len(records)
             committer.markProcessed(records[len(records) - 1])
@@ -50,7 +50,7 @@ def main() -> None:
                 done.set()
 
         @jpype.JOverride
-        def supportsTombstoneEvents(self) -> bool:  # noqa: N802 - Java's name
+        def supportsTombstoneEvents(self) -> bool:
             return True
 
     properties = jpype.JClass("java.util.Properties")()

@@ -67,7 +67,8 @@ def _read(
     compiler = connection.ops.compiler("SQLCompiler")(Query(model), connection, alias)
     converters = compiler.get_converters([field.get_col(model._meta.db_table) for field in fields.values()])
     (read,) = compiler.apply_converters([row], converters)
+    values_read: list[Any] = list(read)
     names = [field.attname for field in fields.values()]
-    return model.from_db(
-        alias, names, [bytes(value) if isinstance(value, memoryview) else value for value in read]
-    )
+    # What psycopg2 gives for bytes.
+    plain = [bytes(value) if isinstance(value, memoryview) else value for value in values_read]
+    return model.from_db(alias, names, plain)

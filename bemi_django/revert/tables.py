@@ -9,6 +9,9 @@ from bemi_django.exact import hstore
 from bemi_django.sql import quote
 
 Name = tuple[str, str]
+#: Names, in a row that was read, of where it lies: it holds as long as the row is locked.
+ADDRESS = ("_bemi_table", "_bemi_row")
+_ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
 
 # Their names as JSON: drivers read arrays of names in different ways.
 _COLUMNS = """
@@ -92,9 +95,13 @@ class Table(NamedTuple):
     uniques: tuple[Unique, ...]
 
     @property
+    def has_key(self) -> bool:
+        return any(unique.is_primary for unique in self.uniques)
+
+    @property
     def key(self) -> tuple[str, ...]:
-        """The columns of the primary key; none without one."""
-        return next((unique.columns for unique in self.uniques if unique.is_primary), ())
+        """The columns of the primary key; without one where the row lies."""
+        return next((unique.columns for unique in self.uniques if unique.is_primary), ADDRESS)
 
     def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row as ``jsonb_populate_record`` reads it: hstore is the type that it does not take back."""
@@ -148,6 +155,15 @@ def quoted(name: Name) -> str:
 def escaped(identifier: str) -> str:
     """A name in a statement with parameters, where a percent sign is written twice."""
     return quote(identifier).replace("%", "%%")
+
+
+def key_object(columns: Collection[str]) -> str:
+    """SQL: the columns of ``t``, or where it lies, as a JSON object. The names are parameters."""
+    pairs = (
+        f"%s::text, {_ADDRESS[column]}::text" if column in _ADDRESS else f"%s::text, t.{escaped(column)}"
+        for column in columns
+    )
+    return f"jsonb_build_object({', '.join(pairs)})"
 
 
 def listed(columns: Collection[str], alias: str) -> str:

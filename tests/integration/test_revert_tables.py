@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -243,6 +244,31 @@ def test_a_value_that_the_log_does_not_know_is_a_conflict(lab: Lab) -> None:
     assert rows("thrifty") == ['{"a": null, "b": null, "id": 1}']
 
 
+def test_a_table_without_a_key_is_reverted_by_whole_rows(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute("CREATE TABLE lab.bare (a int, b numeric, twice int GENERATED ALWAYS AS (a * 2) STORED)")
+    execute("ALTER TABLE lab.bare ADD up int REFERENCES lab.up ON DELETE CASCADE")
+    execute("INSERT INTO lab.up VALUES (1), (2)")
+    created = lab("INSERT INTO lab.bare VALUES (1, 1.10), (1, 1.10), (2, NULL)")
+    before = rows("bare")
+    changed = lab(
+        "UPDATE lab.bare SET up = 1, b = 3 WHERE a = 1",
+        "UPDATE lab.bare SET a = 7, up = 2 WHERE ctid = (SELECT min(ctid) FROM lab.bare WHERE a = 1)",
+        "DELETE FROM lab.up WHERE id = 1",
+        "DELETE FROM lab.bare WHERE a = 2",
+    )
+    between = rows("bare")
+    assert [step.action for step in changed.revert(dry_run=True).steps].count("insert") == 3
+    changed.revert()
+    assert rows("bare") == before
+    lab.fresh().revert()
+    assert rows("bare") == between
+    lab.fresh().revert()
+    created.revert()
+    assert rows("bare") == []
+    assert [step.action for step in created.revert().steps] == ["nothing"] * 3
+
+
 def test_what_is_no_change_of_a_row_is_a_conflict(lab: Lab) -> None:
     execute("CREATE TABLE lab.t (id int PRIMARY KEY)")
     truncated = lab("TRUNCATE lab.t")
@@ -326,8 +352,8 @@ def test_constraints_are_left_to_the_transaction_around_as_they_were(lab: Lab) -
 
 def test_nothing_and_too_much() -> None:
     assert str(Change.objects.none().revert()) == "nothing to revert"
-    here = Change(database="a", schema="s", table="t", operation="CREATE", id=1)
-    there = Change(database="b", schema="s", table="t", operation="CREATE", id=2)
+    here = Change(database="a", schema="s", table="t", operation="CREATE", id=UUID(int=1))
+    there = Change(database="b", schema="s", table="t", operation="CREATE", id=UUID(int=2))
     from bemi_django.revert import revert
 
     with pytest.raises(BemiError, match=r"several databases \(a, b\)"):

@@ -52,4 +52,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        RunSQLFile("past_v1", where_both_live=True),
     ]

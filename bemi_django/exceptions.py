@@ -3,11 +3,14 @@
 BemiError
 ├── HistoryError          as_of(): what the tables held at a moment is not known
 │   └── LogBehind         the log does not reach the present
+├── NoModel               a change is of a table that no model has
 ├── NotInTransaction      apply_context() outside a transaction
 ├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
 ├── PastIsReadOnly        a write inside as_of(), or of what was read there
 ├── ProtocolError         bytes that are not the pgoutput protocol
 ├── Refused               a right, a role, a database or an object is missing
+├── RevertConflict        a revert would overwrite, or cannot be done; it has the plan
+├── UnknownDatabase       changes of a database that DATABASES does not have
 └── ReplicationError      the server cannot stream: wal_level, rights, slot
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written in the meantime
@@ -16,6 +19,8 @@ BemiError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class BemiError(Exception):
@@ -31,6 +36,10 @@ class HistoryError(BemiError):
 
 class LogBehind(HistoryError):
     """The log does not reach the present: is 'manage.py bemi run' at work?"""
+
+
+class NoModel(BemiError):
+    """No Django model has the table of the change."""
 
 
 class NotInTransaction(BemiError):
@@ -51,6 +60,18 @@ class ProtocolError(BemiError):
 
 class Refused(BemiError):
     """The server refuses, and will the next time."""
+
+
+class RevertConflict(BemiError):
+    """The changes cannot be reverted as they are; ``plan`` says what stands in the way."""
+
+    def __init__(self, message: str | None = None, plan: Any = None) -> None:
+        super().__init__(message)
+        self.plan = plan
+
+
+class UnknownDatabase(BemiError):
+    """No database of DATABASES has the name under which the change was recorded."""
 
 
 class ReplicationError(BemiError):

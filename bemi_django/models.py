@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from django.db import models
 
+from bemi_django.fields import RowField
+from bemi_django.instances import instance_of, live_instance
+from bemi_django.places import Place
 from bemi_django.querysets import ChangeQuerySet
+from bemi_django.revert import OnConflict, Plan, revert
 
 
 class Change(models.Model):
@@ -26,8 +30,8 @@ class Change(models.Model):
     table = models.TextField()
     primary_key = models.TextField(null=True)  # noqa: DJ001 - a table without a key has none
     operation = models.TextField()
-    before = models.JSONField(default=dict)
-    after = models.JSONField(default=dict)
+    before = RowField(default=dict)
+    after = RowField(default=dict)
     context = models.JSONField(default=dict)
     committed_at = models.DateTimeField()
     queued_at = models.DateTimeField()
@@ -53,6 +57,34 @@ class Change(models.Model):
         pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
         return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
 
+    @property
+    def object(self) -> models.Model | None:
+        """The object as it is now, None when it is gone. Raises NoModel where no model has the table."""
+        return live_instance(self.place, self.after or self.before)
+
+    def as_instance(self, side: Literal["before", "after"] = "after") -> models.Model:
+        """The row before or after as an unsaved instance of its model, each value with its field's type.
+
+        Columns that came later have their default; dropped ones are attributes with the value of the log.
+        ``BEMI_RENAMED_COLUMNS`` and ``History(renamed=...)`` say which have another name now.
+        Raises NoModel, and ValueError for the side that a CREATE, DELETE or TRUNCATE does not have.
+        """
+        row = {"before": self.before, "after": self.after}[side]
+        if not row:
+            raise ValueError(f"a {self.operation} has no row {side}")
+        return instance_of(self.place, row)
+
+    @property
+    def place(self) -> Place:
+        """Database, schema and table."""
+        return Place(self.database, self.schema, self.table)
+
+    def revert(
+        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
+    ) -> Plan:
+        """Undo the change: see :meth:`ChangeQuerySet.revert`."""
+        return revert([self], dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
+
 
 class DeadLetter(models.Model):
     """A message of the stream that could not be stored as it is; ``change_id`` is what is known of it."""
@@ -72,3 +104,21 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.change_id})"
+
+
+class Undelivered(models.Model):
+    """A change that a handler failed on again and again, kept aside so that the next ones are handled."""
+
+    id = models.BigAutoField(primary_key=True)
+    handler = models.TextField()
+    change_id = models.UUIDField()
+    attempts = models.IntegerField()
+    reason = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "_bemi_undelivered"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.handler}: {self.change_id}"

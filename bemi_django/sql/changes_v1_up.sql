@@ -31,15 +31,21 @@ CREATE TABLE changes_default PARTITION OF changes DEFAULT;
 CREATE INDEX changes_object ON changes ("table", primary_key, id);
 CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
-CREATE INDEX changes_committed_at ON changes USING brin (committed_at);
+-- Of deleted objects, by model. Deletions are few.
+CREATE INDEX changes_deleted ON changes ("table", id) WHERE operation = 'DELETE';
+-- Both come nearly in order; ids of several databases are several ranges of numbers.
+CREATE INDEX changes_committed_at ON changes
+    USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on);
 CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
+-- Made outside the application: what the capture trigger adds where there is no context.
+CREATE INDEX changes_outside ON changes (id) WHERE context ? 'db_user' OR context = '{}';
 
 CREATE TABLE _bemi_checkpoint (
     slot text PRIMARY KEY,
     -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
     committed_at timestamptz NOT NULL,
-    -- Transactions from here on are in the log since the slot was made: at this position, at this time.
+    -- Where this history begins, with the first start or behind a gap: transactions, position, time.
     start_xid bigint NOT NULL,
     start_lsn pg_lsn NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -257,9 +257,12 @@ AS $function$
     SELECT CASE
         WHEN cardinality(key) > 1 THEN
             format('jsonb_build_array(%s)::text', string_agg(
-                format(CASE WHEN a.atttypid = 'timestamptz'::regtype
-                    THEN '(to_jsonb(t.%1$I AT TIME ZONE ''UTC'') #>> ''{}'') || ''+00:00'''
-                    ELSE 't.%1$I' END, a.attname), ', ' ORDER BY k.place))
+                format(CASE
+                    WHEN a.atttypid = 'timestamptz'::regtype
+                        THEN '(to_jsonb(t.%1$I AT TIME ZONE ''UTC'') #>> ''{}'') || ''+00:00'''
+                    WHEN a.atttypid IN ('interval'::regtype, 'bytea'::regtype, 'tstzrange'::regtype)
+                        THEN '%2$I._bemi_key_v1(t.%1$I)'
+                    ELSE 't.%1$I' END, a.attname, home), ', ' ORDER BY k.place))
         WHEN min(a.atttypid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
                                  'varchar'::regtype, 'numeric'::regtype) THEN format('t.%I::text', min(a.attname))
         ELSE format('%I._bemi_key_v1(t.%I)', home, min(a.attname)) END

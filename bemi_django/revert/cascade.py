@@ -1,0 +1,112 @@
+"""What went with a deleted row in its transaction: rows that referred to it, and references to it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from bemi_django.instances import instance_of
+from bemi_django.places import Place, alias_of, model_of, place_of, places_of
+from bemi_django.relations import generic_belongings, has_generic_relations, unconstrained
+from bemi_django.revert.draft import values_of
+from bemi_django.revert.net import differ
+from bemi_django.revert.tables import Reference, read_references
+
+if TYPE_CHECKING:
+    from bemi_django.models import Change
+
+_Values = tuple[str, ...]
+
+
+def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
+    """The changes, and those of their transactions that took along what referred to a deleted row."""
+    chosen = {change.pk: change for change in changes}
+    transactions = _Transactions(cursor)
+    deleted = [change for change in changes if change.operation == "DELETE"]
+    while deleted:
+        transactions.learn(deleted)
+        found = [child for parent in deleted for child in transactions.taken_along_with(parent)]
+        fresh = {child.pk: child for child in found if child.pk not in chosen}
+        chosen.update(fresh)
+        deleted = [child for child in fresh.values() if child.operation == "DELETE"]
+    return sorted(chosen.values(), key=lambda change: change.pk)
+
+
+class _Transactions:
+    """Changes of rows that refer to others, read once for a foreign key and a transaction."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._references: dict[Place, list[Reference]] = {}
+        self._generic: set[Place] = set()
+        self._children: dict[tuple[Reference, int], dict[_Values, list[Change]]] = {}
+
+    def learn(self, parents: Iterable[Change]) -> None:
+        """Ask the catalog, and the models, what refers to the tables."""
+        fresh = {parent.place for parent in parents} - self._references.keys()
+        if not fresh:
+            return
+        names = json.dumps(sorted((place.schema, place.table) for place in fresh))
+        known = read_references(self._cursor, names)
+        for place in fresh:
+            own = [reference for reference in known if reference.parent == (place.schema, place.table)]
+            model = model_of(place)
+            self._references[place] = [*own, *(_loose(place, model) if model else ())]
+            if model and has_generic_relations(model):
+                self._generic.add(place)
+
+    def taken_along_with(self, parent: Change) -> Iterator[Change]:
+        for reference in self._references[parent.place]:
+            if all(column in parent.before for column in reference.parent_columns):
+                transaction = reference, parent.transaction_id
+                if transaction not in self._children:
+                    self._children[transaction] = _read(parent, reference)
+                values = values_of(parent.before, reference.parent_columns)
+                yield from self._children[transaction].get(values, ())
+        if parent.place in self._generic:
+            yield from _generic_children(parent)
+
+
+def _loose(place: Place, model: Any) -> Iterator[Reference]:
+    """Foreign keys that only Django knows of."""
+    fields = unconstrained(model)
+    homes = places_of([field.model for field in fields], alias_of(place.database))
+    for field, home in zip(fields, homes, strict=True):
+        own, other = zip(*((one.column, other.column) for one, other in field.related_fields), strict=True)
+        name = place.schema, place.table
+        yield Reference(field.name, (home.schema, home.table), name, own, other, "a", False, False)
+
+
+def _generic_children(parent: Change) -> Iterator[Change]:
+    """Rows that Django knew by content type and key, deleted with what they were about."""
+    deleted = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id).deleted()
+    for model, values in generic_belongings(instance_of(parent.place, parent.before)):
+        yield from deleted.of_table(place_of(model, alias_of(parent.database))).before(values)
+
+
+def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:
+    schema, table = reference.child
+    changes = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id)
+    children: dict[_Values, list[Change]] = defaultdict(list)
+    for change in changes.filter(database=parent.database, schema=schema, table=table):
+        if _lost(change, reference):
+            children[values_of(change.before, reference.columns)].append(change)
+    return children
+
+
+def _lost(change: Change, reference: Reference) -> bool:
+    """Whether the row went with what it referred to, or its reference did and nothing else."""
+    columns = reference.columns
+    if any(change.before.get(column) is None for column in columns):
+        return False
+    if change.operation == "DELETE":
+        return True
+    return (
+        change.operation == "UPDATE"
+        and change.before.keys() == change.after.keys()
+        and any(change.after[column] is None for column in columns)
+        and {column for column in change.after if differ(change.after[column], change.before[column])}
+        <= set(columns)
+    )

@@ -1,0 +1,113 @@
+"""Take the steps: each row through jsonb, so that every type comes back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bemi_django.context import bound_context
+from bemi_django.exact import dumps
+from bemi_django.revert.draft import Draft
+from bemi_django.revert.net import Row
+from bemi_django.revert.tables import ADDRESS, Catalog, Table, escaped, listed, quoted
+from bemi_django.sql import quote
+
+_FORWARD = """
+SELECT setval(%s::text::regclass, wanted.value)
+FROM (SELECT (%s)::bigint AS value) wanted, {} s, pg_sequence p
+WHERE p.seqrelid = %s::text::regclass
+  AND CASE WHEN p.seqincrement > 0 THEN wanted.value > s.last_value ELSE wanted.value < s.last_value END
+  AND wanted.value BETWEEN p.seqmin AND p.seqmax
+"""
+
+
+class Write(NamedTuple):
+    """One statement of a step: ``key`` is that of the row when it is run."""
+
+    draft: Draft
+    action: str
+    values: Row
+    key: Row
+
+
+def run(cursor: Any, write: Write) -> None:
+    """Run one statement, in the context that says which changes it reverts.
+
+    Raises LookupError when the server has written no row, without an error.
+    """
+    table = write.draft.table
+    statement = {"insert": _insert, "update": _update, "delete": _delete}[write.action](table, write.values)
+    rows = {"insert": [write.values], "update": [write.values, write.key], "delete": [write.key]}[
+        write.action
+    ]
+    with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
+        cursor.execute(statement, [dumps(table.readable(row)) for row in rows])
+    if cursor.rowcount != 1:
+        raise LookupError("a trigger or a policy of the table kept the row from being written")
+
+
+def _insert(table: Table, values: Mapping[str, Any]) -> str:
+    columns = ", ".join(map(escaped, values))
+    return (
+        f"INSERT INTO {quoted(table.name)} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted
+        f"SELECT {listed(values, 'r')} FROM {_record(table)} r"
+    )
+
+
+def _update(table: Table, values: Mapping[str, Any]) -> str:
+    assignments = ", ".join(f"{escaped(column)} = r.{escaped(column)}" for column in values)
+    return (
+        f"UPDATE {quoted(table.name)} t SET {assignments} "  # noqa: S608 - quoted
+        f"FROM {_record(table)} r, {_key(table)}"
+    )
+
+
+def _delete(table: Table, values: Mapping[str, Any]) -> str:
+    return f"DELETE FROM {quoted(table.name)} t USING {_key(table)}"  # noqa: S608 - quoted
+
+
+def _record(table: Table) -> str:
+    return f"jsonb_populate_record(NULL::{quoted(table.name)}, %s::jsonb)"
+
+
+def _key(table: Table) -> str:
+    """The row ``t``, by the key that is the parameter."""
+    if not table.has_key:
+        place, row = ADDRESS
+        return (
+            f"jsonb_to_record(%s::jsonb) k ({place} oid, {row} tid) "
+            f"WHERE t.tableoid = k.{place} AND t.ctid = k.{row}"
+        )
+    same = " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
+    return f"{_record(table)} k WHERE {same}"
+
+
+def defer(cursor: Any, catalog: Catalog) -> None:
+    """Let the order of rows not matter, where the constraints allow it."""
+    _constraints(cursor, catalog.deferrable(), "DEFERRED")
+
+
+def settle(cursor: Any, catalog: Catalog) -> None:
+    """Check what was deferred now, and leave the constraints to the transaction as they were."""
+    constraints = catalog.deferrable()
+    _constraints(cursor, constraints, "IMMEDIATE")
+    _constraints(cursor, [one for one in constraints if one[2]], "DEFERRED")
+
+
+def _constraints(cursor: Any, constraints: Sequence[tuple[str, str, bool]], mode: str) -> None:
+    names = {f"{quote(schema)}.{quote(name)}" for schema, name, _ in constraints}
+    if names:
+        cursor.execute(f"SET CONSTRAINTS {', '.join(sorted(names))} {mode}")
+
+
+def move_sequences(cursor: Any, drafts: Sequence[Draft]) -> None:
+    """Move sequences past the keys that came back, never back."""
+    highest: dict[str, list[int]] = {}
+    for draft in drafts:
+        for column, sequence in draft.table.sequences.items():
+            value = draft.step.values.get(column) if draft.step.action == "insert" else None
+            if isinstance(value, int):
+                highest.setdefault(sequence, []).append(value)
+    for sequence, values in highest.items():
+        for value in {min(values), max(values)}:
+            cursor.execute(_FORWARD.format(sequence.replace("%", "%%")), [sequence, value, sequence])

@@ -101,4 +101,4 @@ def test_keys_of_every_kind(pipeline: Pipeline) -> None:
     execute("SET IntervalStyle = 'iso_8601'")
     moment, state = seen[-1]
     with as_of(moment):
-        assert [len(rows) for rows in states()] == [len(rows) for rows in state]  # type: ignore[arg-type, attr-defined]
+        assert [len(rows) for rows in states()] == [len(rows) for rows in state]  # type: ignore[arg-type]

@@ -191,8 +191,8 @@ def _inert(encoded: str) -> str:
     return '"'.join(parts)
 
 
-# Made once: dumps() makes an encoder for each call that has options. What follows a colon could be a parameter,
-# but for the blank.
+# Made once: dumps() makes an encoder for each call that has options. Without its blank a colon could begin a
+# parameter.
 _encode = json.JSONEncoder(allow_nan=False, default=_text, separators=(",", ": ")).encode
 
 

@@ -32,6 +32,7 @@ CREATE INDEX changes_object ON changes ("table", primary_key, id);
 CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
 CREATE INDEX changes_committed_at ON changes USING brin (committed_at);
+CREATE INDEX changes_transaction ON changes USING brin (transaction_id);
 CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
 
 CREATE TABLE _bemi_checkpoint (

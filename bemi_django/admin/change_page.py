@@ -1,0 +1,146 @@
+"""One change: before and after side by side, its context, and the changes around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from bemi_django.admin import statement
+from bemi_django.admin.differences import Sides, differences
+from bemi_django.admin.objects import Objects
+from bemi_django.admin.paging import no_scan
+from bemi_django.admin.people import People, where
+from bemi_django.admin.rows import Row, rows
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.models import Change
+from bemi_django.querysets import ChangeQuerySet
+from bemi_django.wal.rows import change_id
+
+#: Of the changes around, as many as one likes to look at; the list has all.
+NEIGHBOURS = 20
+
+
+class Field(NamedTuple):
+    """A column as the page shows it."""
+
+    label: str
+    value: Value
+    sides: Sides
+
+
+def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
+    """What the template of the page shows."""
+    tables = Tables()
+    place = tables.place(change)
+    labels = (
+        {}
+        if place is None
+        else {field.column: str(field.verbose_name) for field in place.model._meta.concrete_fields}
+    )
+    fields = [_field(value, labels) for value in viewer.values(change)]
+    context = viewer.context(change)
+    sql = context.pop("SQL", None)
+    same_transaction = in_transaction(change, viewer)
+    same_request = in_request(change, viewer)
+    previous, following = around(change, viewer)
+    return {
+        "change": change,
+        "key": viewer.key(change),
+        "who": People([change]).who(change),
+        "where": where(change),
+        "object": Objects([change], viewer, tables).of(change),
+        "changed": [field for field in fields if field.value.is_changed],
+        "unchanged": [field for field in fields if not field.value.is_changed],
+        "context": sorted(context.items()),
+        "sql": statement.laid_out(str(sql)) if sql else None,
+        "transaction": _neighbours(same_transaction, viewer, tables),
+        "request_rows": [] if same_request is None else _neighbours(same_request, viewer, tables),
+        "request_id": change.context.get("request_id"),
+        "request_query": f'request:"{change.context.get("request_id")}"',
+        "previous": previous,
+        "following": following,
+        "as_json": as_json(change, viewer),
+        "as_sql": as_sql(change, viewer),
+    }
+
+
+def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
+    """The other changes of its transaction: ids begin with the position of the commit."""
+    first, last = (
+        UUID(bytes=change_id(position, 0, 0)) for position in (change.position, change.position + 8)
+    )
+    same = viewer.changes().filter(id__gte=first, id__lt=last, transaction_id=change.transaction_id)
+    return same.filter(database=change.database).exclude(id=change.id)
+
+
+def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
+    """The changes of its request in other transactions, None for one of no request."""
+    request_id = change.context.get("request_id")
+    if request_id is None:
+        return None
+    same = viewer.changes().context({"request_id": request_id})
+    return same.exclude(transaction_id=change.transaction_id)
+
+
+def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None]:
+    """The change of the object before this one and the one after it."""
+    if change.primary_key is None:
+        return None, None
+    keys = [key for key in (change.primary_key, change.previous_primary_key) if key is not None]
+    # An object that has another key by now has the old one in previous_primary_key.
+    same = viewer.changes().filter(
+        Q(primary_key__in=keys) | Q(previous_primary_key__in=keys),
+        database=change.database,
+        schema=change.schema,
+        table=change.table,
+    )
+    with no_scan():
+        previous = same.filter(id__lt=change.id).order_by("-id").first()
+        following = same.filter(id__gt=change.id).order_by("id").first()
+    return previous, following
+
+
+def as_json(change: Change, viewer: Viewer) -> str:
+    """The change as JSON, masked where it must be."""
+    found = {field.name: getattr(change, field.name) for field in Change._meta.concrete_fields} | {
+        "primary_key": viewer.key(change),
+        "before": viewer.row(change, "before"),
+        "after": viewer.row(change, "after"),
+        "context": viewer.context(change),
+    }
+    return json.dumps(found, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2)
+
+
+def as_sql(change: Change, viewer: Viewer) -> str | None:
+    """SQL that does the change again; None where not all values may be seen or are known."""
+    if viewer.masked_columns(change) or change.unavailable:
+        return None
+    return statement.repeat(change.operation, change.schema, change.table, change.before, change.after)
+
+
+def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
+    if value.is_masked:
+        # Where two values differ says something of them, too.
+        sides = differences(value.before, value.before)._replace(
+            after=differences(value.after, value.after).after
+        )
+    elif value.has_before and value.has_after:
+        sides = differences(value.before, value.after)
+    else:
+        sides = Sides(
+            differences(value.before, value.before).before, differences(value.after, value.after).after
+        )
+    return Field(labels.get(value.name, _("column")), value, sides)
+
+
+def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list[Row]:
+    with no_scan("SET LOCAL statement_timeout = 1500"):
+        found = list(changes.order_by("id")[: NEIGHBOURS + 1])
+    return list(rows(found, viewer, tables))

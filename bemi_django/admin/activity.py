@@ -12,7 +12,7 @@ from django.db import OperationalError
 from django.db.models import Count, Q
 from django.db.models.functions import TruncDay, TruncHour
 from django.utils import timezone
-from django.utils.formats import date_format, time_format
+from django.utils.formats import date_format, number_format, time_format
 from django.utils.translation import gettext as _
 
 from bemi_django.admin import charts
@@ -71,7 +71,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
         "spans": [(key, span.label) for key, span in spans().items()],
         "chart": found and charts.stacked(found["labels"], found["columns"], KINDS),
         "legend": [kind for kind in KINDS if found and any(column.get(kind) for column in found["columns"])],
-        "total": sum(sum(column.values()) for column in found["columns"]) if found else None,
+        "total": _grouped(sum(sum(column.values()) for column in found["columns"])) if found else None,
         "tables": _shares(found["tables"], labels) if found else [],
         "rows": list(rows(page.changes, viewer, tables)),
     }
@@ -117,6 +117,10 @@ def _counted(changes: ChangeQuerySet, span: Span) -> dict[str, Any] | None:
     return {"labels": labels, "columns": [dict(columns[label]) for label in labels], "tables": dict(tables)}
 
 
+def _grouped(count: int) -> str:
+    return number_format(count, force_grouping=True)
+
+
 def _label(moment: Any, span: Span) -> str:
     local = timezone.localtime(moment)
     return time_format(local, "H:i") if span.is_hourly else date_format(local, "MONTH_DAY_FORMAT")
@@ -128,7 +132,7 @@ def _shares(tables: dict[str, int], labels: dict[str, str]) -> list[dict[str, An
         {
             "table": table,
             "label": labels.get(table, table or _("(none)")),
-            "count": count,
+            "count": _grouped(count),
             "share": round(100 * count / most[0][1]),
         }
         for table, count in most

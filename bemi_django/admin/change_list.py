@@ -8,6 +8,7 @@ from uuid import UUID
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
+from django.utils.formats import number_format
 
 from bemi_django.admin import calendar, estimate
 from bemi_django.admin.filters import FilterForm
@@ -42,7 +43,8 @@ def context_of(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "older": _address(request.GET, older=page.older),
         "newer": _address(request.GET, newer=page.newer),
         "newest": _address(request.GET),
-        "count": len(page.changes) if is_whole else estimate.rounded(max(count, len(page.changes))),
+        "count": len(page.changes),
+        "about": number_format(estimate.rounded(max(count, len(page.changes))), force_grouping=True),
         "is_estimate": not is_whole,
         "is_filtered": any(request.GET.get(name) for name in form.fields),
         "dates": calendar.links(request.GET, asked.get("since"), asked.get("until")),

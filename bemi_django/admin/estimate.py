@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
 
 from bemi_django.models import Change
@@ -23,7 +24,10 @@ def total() -> int:
 def matching(changes: ChangeQuerySet) -> int:
     """Changes of a query, as its plan has it."""
     alias = Change.objects.db
-    statement, parameters = changes.order_by().query.get_compiler(alias).as_sql()
+    try:
+        statement, parameters = changes.order_by().query.get_compiler(alias).as_sql()
+    except EmptyResultSet:
+        return 0
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement}", parameters)
         (first,) = cursor.fetchone()

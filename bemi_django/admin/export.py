@@ -46,14 +46,12 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
     request = viewer.request
     wanted = request.GET.get("format", "csv")
     if wanted == "parquet" and wanted not in dict(formats()):
-        return HttpResponseBadRequest(_("Parquet needs pyarrow: pip install 'bemi-django-wal[parquet]'."))
+        return _refused(_("Parquet needs pyarrow: pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
-        return HttpResponseBadRequest(_("A format is one of csv, jsonl and parquet."))
+        return _refused(_("A format is one of csv, jsonl and parquet."))
     form = FilterForm(request.GET, viewer, Tables())
     if not form.is_valid():
-        return HttpResponseBadRequest(
-            "; ".join(str(text) for texts in form.errors.values() for text in texts)
-        )
+        return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
     content = write(records(form.changes().changes, viewer))
     # An ASGI server would read a plain iterator whole before it sends anything.
@@ -61,6 +59,11 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(streamed, content_type=content_type, headers=headers)
+
+
+def _refused(reason: str) -> HttpResponse:
+    # As text: the reason may repeat what was asked for.
+    return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
 
 
 def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from bemi_django import conf
 from bemi_django.admin import search
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Viewer
@@ -117,7 +118,7 @@ class FilterForm(forms.Form):
             given.append((Q(context__has_key="db_user"), False))
         for condition, _is_indexed in given:
             changes = changes.filter(condition)
-        is_filtered = bool(changes.query.where)
+        is_filtered = bool(given) or conf.admin_scope() is not None
         return Filtered(changes, is_filtered, any(is_indexed for _q, is_indexed in given))
 
 

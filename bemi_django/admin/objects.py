@@ -54,7 +54,9 @@ class Objects:
             return Object(key, _name(model), None, None, False)
         if found is None:
             return Object(gone_label(change, place, self._viewer), _name(model), None, timeline, True)
-        return Object(_label(found, self._viewer, change), _name(model), _url(found), timeline, False)
+        return Object(
+            live_label(found, self._viewer, change.schema), _name(model), _url(found), timeline, False
+        )
 
 
 def gone_label(change: Change, place: Place, viewer: Viewer) -> str:
@@ -95,19 +97,20 @@ def _name(model: type[models.Model]) -> str:
     return str(model._meta.verbose_name)
 
 
-def _label(instance: models.Model, viewer: Viewer, change: Change) -> str:
+def live_label(instance: models.Model, viewer: Viewer, schema: str = "public") -> str:
+    """What a model calls a row that is there; its key where that holds a masked value."""
     if instance._meta.auto_created:
         return " – ".join(str(getattr(instance, name)) for name in _ends(type(instance)))
     text = str(instance)
+    table = instance._meta.db_table
     hidden = {
         str(getattr(instance, field.attname, ""))
         for field in instance._meta.concrete_fields
-        if viewer.is_masked(change.schema, change.table, field.column)
+        if viewer.is_masked(schema, table, field.column)
     }
-    # A model that calls its rows by a masked value.
-    return (
-        f"{_name(type(instance))} {instance.pk}" if any(text_ and text_ in text for text_ in hidden) else text
-    )
+    if any(value and value in text for value in hidden):
+        return f"{_name(type(instance))} {instance.pk}"
+    return text
 
 
 def _url(instance: models.Model) -> str | None:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.change_list import cursor_of
 from bemi_django.admin.differences import Sides, differences
-from bemi_django.admin.objects import live
+from bemi_django.admin.objects import gone_label, live, live_label
 from bemi_django.admin.paging import no_scan, read_page
 from bemi_django.admin.people import People, Who
 from bemi_django.admin.rows import rows
@@ -59,6 +59,8 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     """What the template shows."""
     model = _model(app_label, model_name)
     key = unquote(object_id)
+    if "\0" in key:
+        raise Http404
     if not viewer.may("view", model):
         raise PermissionDenied
     tables = Tables()
@@ -77,7 +79,7 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     return {
         "model": model,
         "object": instance,
-        "object_label": str(instance) if instance is not None else f"{model._meta.verbose_name} {key}",
+        "object_label": _label(viewer, place, instance, newest, key),
         "is_deleted": instance is None,
         "rows": list(rows(page.changes, viewer, tables)),
         "page": page,
@@ -94,6 +96,14 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
         "may_restore": instance is None and viewer.has("revert") and viewer.may("add", model),
         "newest": newest,
     }
+
+
+def _label(
+    viewer: Viewer, place: Place, instance: models.Model | None, newest: Change | None, key: str
+) -> str:
+    if instance is not None:
+        return live_label(instance, viewer)
+    return gone_label(newest, place, viewer) if newest is not None else key
 
 
 def own_changes(viewer: Viewer, model: type[models.Model], key: str) -> ChangeQuerySet:

@@ -101,7 +101,8 @@ def _database(server_url: str) -> Iterator[None]:
             cursor.execute(f"CREATE DATABASE {DATABASE}")
             yield
             cursor.execute(
-                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE database = %s AND active",
                 [DATABASE],
             )
             left = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"

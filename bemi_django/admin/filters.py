@@ -125,7 +125,7 @@ class FilterForm(forms.Form):
 def user_ids(text: str) -> list[Any]:
     """What ``user_id`` of a context may be for somebody who is named by key or by user name."""
     model = get_user_model()
-    named = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
+    named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
     found = search.literals(text)
     for key in named:
         found += [key, str(key)] if isinstance(key, int) else [str(key)]

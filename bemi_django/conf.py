@@ -61,6 +61,11 @@ def exclude() -> list[str]:
     return list(getattr(settings, "BEMI_EXCLUDE", EXCLUDE))
 
 
+def renamed_columns() -> dict[str, dict[str, str]]:
+    """``BEMI_RENAMED_COLUMNS``: ``{"schema.table": {old: new}}``, columns that had another name."""
+    return dict(getattr(settings, "BEMI_RENAMED_COLUMNS", {}))
+
+
 def trusted_proxies() -> Trusted | None:
     """``BEMI_TRUSTED_PROXIES``: proxies in front of the site, their networks or how many; None: no ``ip``.
 

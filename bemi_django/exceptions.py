@@ -1,10 +1,13 @@
 """Every error that is ours.
 
 BemiError
+├── NoModel               a change is of a table that no model has
 ├── NotInTransaction      apply_context() outside a transaction
 ├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
 ├── ProtocolError         bytes that are not the pgoutput protocol
 ├── Refused               a right, a role, a database or an object is missing
+├── RevertConflict        a revert would overwrite, or cannot be done; it has the plan
+├── UnknownDatabase       changes of a database that DATABASES does not have
 └── ReplicationError      the server cannot stream: wal_level, rights, slot
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written in the meantime
@@ -14,12 +17,18 @@ BemiError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BemiError(Exception):
     """Something went wrong in bemi_django."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
+
+
+class NoModel(BemiError):
+    """No Django model has the table of the change."""
 
 
 class NotInTransaction(BemiError):
@@ -36,6 +45,18 @@ class ProtocolError(BemiError):
 
 class Refused(BemiError):
     """The server refuses, and will the next time."""
+
+
+class RevertConflict(BemiError):
+    """The changes cannot be reverted as they are; ``plan`` says what stands in the way."""
+
+    def __init__(self, message: str, plan: Any) -> None:
+        super().__init__(message)
+        self.plan = plan
+
+
+class UnknownDatabase(BemiError):
+    """No database of DATABASES has the name under which the change was recorded."""
 
 
 class ReplicationError(BemiError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from bemi_django.fields import RowField
+from bemi_django.instances import instance_of, live_instance
+from bemi_django.places import Place
 from bemi_django.querysets import ChangeQuerySet
+from bemi_django.revert import OnConflict, Plan
 
 
 class Change(models.Model):
@@ -27,8 +31,8 @@ class Change(models.Model):
     table = models.TextField()
     primary_key = models.TextField(null=True)  # noqa: DJ001 - a table without a key has none
     operation = models.TextField()
-    before = models.JSONField(default=dict)
-    after = models.JSONField(default=dict)
+    before = RowField(default=dict)
+    after = RowField(default=dict)
     context = models.JSONField(default=dict)
     committed_at = models.DateTimeField()
     queued_at = models.DateTimeField()
@@ -61,6 +65,39 @@ class Change(models.Model):
         columns = {**self.before, **self.after}
         pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
         return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
+
+    @property
+    def object(self) -> models.Model | None:
+        """The object as it is now, None when it is gone. Raises NoModel where no model has the table."""
+        return live_instance(self.place, self.after or self.before)
+
+    def as_instance(self, side: Literal["before", "after"] = "after") -> models.Model:
+        """The row before or after as an unsaved instance of its model, each value with its field's type.
+
+        Columns that came later have their default; dropped ones are attributes with the value of the log.
+        ``BEMI_RENAMED_COLUMNS`` and ``History(renamed=...)`` say which have another name now.
+        Raises NoModel, and ValueError for the side that a CREATE, DELETE or TRUNCATE does not have.
+        """
+        row = {"before": self.before, "after": self.after}[side]
+        if not row:
+            raise ValueError(f"a {self.operation} has no row {side}")
+        return instance_of(self.place, row)
+
+    @property
+    def place(self) -> Place:
+        """Database, schema and table."""
+        return Place(self.database, self.schema, self.table)
+
+    def revert(
+        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
+    ) -> Plan:
+        """Undo the change: see :meth:`ChangeQuerySet.revert`."""
+        return (
+            type(self)
+            .objects.using(self._state.db)
+            .filter(pk=self.pk)
+            .revert(dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
+        )
 
 
 class DeadLetter(models.Model):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models, router
+from django.db import models, router
 from django.db.models import Func, Q
 from django.db.models.fields.json import KeyTransform
 
-from bemi_django.keys import key_of
-from bemi_django.sql import quote
+from bemi_django.keys import key_of, models_of
+from bemi_django.places import Place, place_of, places_of
+from bemi_django.relations import belongings
+from bemi_django.revert import OnConflict, Plan, revert
 
 if TYPE_CHECKING:
     from bemi_django.models import Change  # noqa: F401 - in quotes below: models import this module
 
 _ANY = object()
-_SCHEMA_OF = """
-SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)
-"""
 
 
 class _Differs(Func):
@@ -41,14 +42,37 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     def for_model(self, model: type[models.Model], using: str | None = None) -> ChangeQuerySet:
         """Changes of a model's table in the database where the model lives, or in that of an alias."""
-        database, schema, table = _place(model, using or router.db_for_write(model))
-        return self.filter(database=database, schema=schema, table=table)
+        return self.of_table(place_of(model, using or router.db_for_write(model)))
 
-    def for_object(self, instance: models.Model) -> ChangeQuerySet:
-        """Changes of one row, also those under a key that it had before."""
-        key = key_of(instance)
-        changes = self.for_model(type(instance), instance._state.db)
-        return changes.filter(Q(primary_key=key) | Q(previous_primary_key=key))
+    def for_object(
+        self, instance: models.Model, *, related: bool | Collection[str] = False
+    ) -> ChangeQuerySet:
+        """Changes of one object, also those under a key that it had before.
+
+        Those of its rows in the tables that its model inherits from are included. ``related``: and those of
+        the rows that refer to it, children and rows of many-to-many relations, which so belong to both of
+        their ends; all of them, or those of some relations by name: ``related=["tags", "comment"]``.
+        """
+        alias = instance._state.db or router.db_for_write(type(instance))
+        own = models_of(instance)
+        names = None if related is True else related or ()
+        others = belongings(instance, names) if related else []
+        places = places_of([*own, *(other.model for other in others)], alias)
+        conditions = [
+            _in(place) & _of_key(key_of(instance, model)) for model, place in zip(own, places, strict=False)
+        ]
+        for other, place in zip(others, places[len(own) :], strict=True):
+            holds = Q(before__contains=other.values) | Q(after__contains=other.values)
+            conditions.append(_in(place) & holds)
+        return self.filter(reduce(or_, conditions))
+
+    def of_table(self, place: Place) -> ChangeQuerySet:
+        """Changes of a table by its names, with or without a model."""
+        return self.filter(_in(place))
+
+    def of_key(self, primary_key: str) -> ChangeQuerySet:
+        """Changes of rows that have or had a key, as the log has keys."""
+        return self.filter(_of_key(primary_key))
 
     def created(self) -> ChangeQuerySet:
         return self.filter(operation="CREATE")
@@ -95,6 +119,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Changes of one request, by ``request_id`` of the context."""
         return self.context({"request_id": request_id})
 
+    def outside(self) -> ChangeQuerySet:
+        """Changes made outside the application: psql and the like, and whatever else sent no context."""
+        return self.filter(Q(context__has_key="db_user") | Q(context={}))
+
     def in_transaction(self, transaction_id: int) -> ChangeQuerySet:
         """Changes of one transaction, by PostgreSQL's id of it."""
         return self.filter(transaction_id=transaction_id)
@@ -110,16 +138,27 @@ class ChangeQuerySet(models.QuerySet["Change"]):
     def desc(self) -> ChangeQuerySet:
         return self.order_by("-id")
 
+    def revert(
+        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
+    ) -> Plan:
+        """Undo these changes in one transaction of their database, and return the plan of it.
 
-def _place(model: type[models.Model], alias: str) -> tuple[str, str, str]:
-    """Database, schema and table of a model."""
-    connection = connections[alias]
-    database = str(connection.settings_dict["NAME"])
-    # The well-known way to name a schema: db_table = 'schema"."table', with or without the outer quotes.
-    schema, separator, table = model._meta.db_table.strip('"').partition('"."')
-    if separator:
-        return database, schema, table
-    with connection.cursor() as cursor:
-        cursor.execute(_SCHEMA_OF, [quote(model._meta.db_table)])
-        found = cursor.fetchone()
-    return database, found[0] if found else "public", model._meta.db_table
+        For every row the state before the first of these changes is brought back, column by column: what
+        others changed since stays where these changes did not touch it, and is a conflict where they did.
+        ``dry_run`` only plans. Conflicts stop everything, ``on_conflict="skip"`` leaves the rows that have
+        one, ``"force"`` overwrites what is in the way where that is possible. With ``cascade`` a deleted
+        row comes back with what its transaction took along: rows that referred to it, and references to it.
+
+        The revert is recorded too: the context of its changes has ``"reverts"``, the ids of the changes.
+        Raises RevertConflict (``error.plan``) where conflicts stop it: then nothing was done; and BemiError
+        for changes of several databases, or of one that ``DATABASES`` does not have.
+        """
+        return revert(self, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
+
+
+def _in(place: Place) -> Q:
+    return Q(database=place.database, schema=place.schema, table=place.table)
+
+
+def _of_key(primary_key: str) -> Q:
+    return Q(primary_key=primary_key) | Q(previous_primary_key=primary_key)

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import activity, change_list, change_page, deleted, export, health, timeline
+from bemi_django.admin import activity, change_list, change_page, deleted, export, health, reverting, timeline
 from bemi_django.admin.viewer import Viewer
 from bemi_django.models import Change
 
@@ -48,6 +48,7 @@ class ChangeAdmin(ChangeAdminBase):
             ("health/", self.health_view, "health"),
             ("export/", self.export_view, "export"),
             ("deleted/", self.deleted_view, "deleted"),
+            ("revert/", self.revert_view, "revert"),
             (f"timeline/{key}/<path:object_id>/", self.timeline_view, "timeline"),
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
@@ -84,6 +85,13 @@ class ChangeAdmin(ChangeAdminBase):
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
         return self._page(request, "deleted", _("Deleted objects"), deleted.context_of(self._viewer(request)))
+
+    def revert_view(self, request: HttpRequest) -> HttpResponse:
+        viewer = self._viewer(request)
+        found = reverting.apply(viewer) if request.method == "POST" else reverting.context_of(viewer)
+        if isinstance(found, HttpResponse):
+            return found
+        return self._page(request, "revert", found["wanted"].label, found)
 
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError, models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from bemi_django.admin import statement
-from bemi_django.admin.differences import Sides, differences
+from bemi_django.admin.differences import Sides, differences, laid_out
 from bemi_django.admin.objects import Objects
-from bemi_django.admin.paging import no_scan
+from bemi_django.admin.paging import PATIENCE_MS, no_scan
 from bemi_django.admin.people import People, where
 from bemi_django.admin.rows import Row, rows
 from bemi_django.admin.tables import Tables
@@ -66,6 +67,7 @@ def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
         "request_query": f'request:"{change.context.get("request_id")}"',
         "previous": previous,
         "following": following,
+        "reverts": _reverts(change, viewer, tables, same_transaction, same_request),
         "as_json": as_json(change, viewer),
         "as_sql": as_sql(change, viewer),
     }
@@ -109,13 +111,19 @@ def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None
 
 def as_json(change: Change, viewer: Viewer) -> str:
     """The change as JSON, masked where it must be."""
-    found = {field.name: getattr(change, field.name) for field in Change._meta.concrete_fields} | {
+    found: dict[str, Any] = {
+        **{field.name: getattr(change, field.name) for field in Change._meta.concrete_fields},
+        "id": str(change.pk),
         "primary_key": viewer.key(change),
         "before": viewer.row(change, "before"),
         "after": viewer.row(change, "after"),
         "context": viewer.context(change),
     }
-    return json.dumps(found, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2)
+    return laid_out({name: _plain(value) for name, value in found.items()})
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def as_sql(change: Change, viewer: Viewer) -> str | None:
@@ -123,6 +131,44 @@ def as_sql(change: Change, viewer: Viewer) -> str | None:
     if viewer.masked_columns(change) or change.unavailable:
         return None
     return statement.repeat(change.operation, change.schema, change.table, change.before, change.after)
+
+
+def _reverts(
+    change: Change,
+    viewer: Viewer,
+    tables: Tables,
+    same_transaction: ChangeQuerySet,
+    same_request: ChangeQuerySet | None,
+) -> list[tuple[str, str]]:
+    """What may be undone, as labels and addresses: only what the user may do to the models by hand."""
+    if not viewer.has("revert") or not may_undo([change], viewer, tables):
+        return []
+    address = reverse("admin:bemi_django_change_revert")
+    found = [(_("Revert"), f"{address}?change={change.pk}")]
+    neighbours = list(same_transaction[: NEIGHBOURS + 1])
+    if neighbours and may_undo(neighbours, viewer, tables):
+        found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))
+    if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer, tables):
+        found.append((_("Revert the request"), f"{address}?request={change.pk}"))
+    return found
+
+
+#: What the user must be allowed to do to a model to undo an operation on it.
+_UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
+
+
+def may_undo(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> bool:
+    """Tell whether the user may do by hand what it takes to undo changes."""
+    for change in changes:
+        place, action = tables.place(change), _UNDOING.get(change.operation)
+        if action is None or not _may(viewer, place and place.model, action):
+            return False
+    return True
+
+
+def _may(viewer: Viewer, model: type[models.Model] | None, action: str) -> bool:
+    # Nobody else can be asked about a table that has no model.
+    return viewer.request.user.is_superuser if model is None else viewer.may(action, model)
 
 
 def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
@@ -141,6 +187,12 @@ def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
 
 
 def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list[Row]:
-    with no_scan("SET LOCAL statement_timeout = 1500"):
-        found = list(changes.order_by("id")[: NEIGHBOURS + 1])
-    return list(rows(found, viewer, tables))
+    return list(rows(_read(changes), viewer, tables))
+
+
+def _read(changes: ChangeQuerySet) -> list[Change]:
+    try:
+        with no_scan(f"SET LOCAL statement_timeout = {PATIENCE_MS}"):
+            return list(changes.order_by("id")[: NEIGHBOURS + 1])
+    except OperationalError:
+        return []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
+
+from bemi_django.exact import dumps
 
 #: Beyond it a text is shown as changed in whole: matching takes the square of the time.
 MOST_WORDS = 2000
@@ -39,10 +40,21 @@ def differences(before: Any, after: Any) -> Sides:
 
 
 def as_text(value: Any) -> str:
-    """A value as a person reads it: a string without quotes, JSON over several lines."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, indent=2 if isinstance(value, (dict, list)) else None)
+    """A value as a person reads it: a string without quotes, JSON over several lines, every digit."""
+    return value if isinstance(value, str) else laid_out(value)
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """JSON, one key a line."""
+    if not isinstance(value, (dict, list)) or not value:
+        return dumps(value)
+    inner = f"{indent}  "
+    if isinstance(value, dict):
+        lines = [f"{inner}{dumps(key)}: {laid_out(item, inner)}" for key, item in value.items()]
+    else:
+        lines = [f"{inner}{laid_out(item, inner)}" for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return "\n".join([opening, ",\n".join(lines), f"{indent}{closing}"])
 
 
 def _words(before: str, after: str) -> Sides:
@@ -60,13 +72,17 @@ def _words(before: str, after: str) -> Sides:
 def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str = "") -> list[Piece]:
     """The lines of a JSON value; changed are those that the other one has not in the same place."""
     if not isinstance(value, (dict, list)) or not value or type(value) is not type(other):
-        text = json.dumps(value, ensure_ascii=False, indent=2).replace("\n", f"\n{indent}")
-        return [Piece(f"{indent}{label}{text}{comma}\n", value != other or type(value) is not type(other))]
+        return [
+            Piece(
+                f"{indent}{label}{laid_out(value, indent)}{comma}\n",
+                value != other or type(value) is not type(other),
+            )
+        ]
     is_object = isinstance(value, dict)
     items: list[tuple[Any, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
     found = [Piece(f"{indent}{label}{'{' if is_object else '['}\n", False)]
     for place, (key, item) in enumerate(items, 1):
-        named = f"{json.dumps(key, ensure_ascii=False)}: " if is_object else ""
+        named = f"{dumps(key)}: " if is_object else ""
         has_other = key in other if is_object else key < len(other)
         opposite = other[key] if has_other else _NOTHING
         found += _lines(item, opposite, f"{indent}  ", named, "," if place < len(items) else "")

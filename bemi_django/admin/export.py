@@ -13,8 +13,6 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,6 +21,7 @@ from bemi_django.admin.filters import FilterForm
 from bemi_django.admin.paging import no_scan
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Viewer
+from bemi_django.exact import dumps
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
 
@@ -71,8 +70,7 @@ def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
     newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
         return
-    exact = {f"{name}_text": Cast(name, TextField()) for name in JSON_COLUMNS}
-    query = changes.filter(id__lte=newest).annotate(**exact).order_by("id")
+    query = changes.filter(id__lte=newest).order_by("id")
     last = None
     while True:
         with no_scan():
@@ -84,24 +82,15 @@ def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
 
 
 def _record(change: Change, viewer: Viewer) -> Record:
-    record = {name: getattr(change, name) for name in COLUMNS}
-    record |= {name: getattr(change, f"{name}_text") for name in JSON_COLUMNS}
-    masked = viewer.masked_columns(change)
-    if masked:
-        record["primary_key"] = viewer.key(change)
-        for side in ("before", "after"):
-            record[side] = _masked(record[side], viewer.row(change, side), masked)
-        record["context"] = json.dumps(viewer.context(change), ensure_ascii=False)
-    record["id"] = str(change.id)
-    return record
-
-
-def _masked(text: str, shown: Record, masked: set[str]) -> str:
-    """The JSON text with other values in some columns; numbers stay as they were written."""
-    # jsonb has no NUL: what is between two of them was a number.
-    row = json.loads(text, parse_float=lambda number: f"\0{number}\0")
-    row |= {name: shown[name] for name in masked if name in shown}
-    return json.dumps(row, ensure_ascii=False).replace('"\\u0000', "").replace('\\u0000"', "")
+    return {
+        **{name: getattr(change, name) for name in COLUMNS},
+        "id": str(change.id),
+        "primary_key": viewer.key(change),
+        "before": dumps(viewer.row(change, "before")),
+        "after": dumps(viewer.row(change, "after")),
+        "context": dumps(viewer.context(change)),
+        "unavailable": dumps(change.unavailable),
+    }
 
 
 def _as_csv(found: Iterator[Record]) -> Iterator[bytes]:
@@ -127,7 +116,7 @@ def _as_json_lines(found: Iterator[Record]) -> Iterator[bytes]:
     for number, record in enumerate(found, 1):
         plain = {name: record[name] for name in COLUMNS if name not in JSON_COLUMNS}
         line = json.dumps(plain, cls=DjangoJSONEncoder, ensure_ascii=False)
-        exact = "".join(f', "{name}": {record[name] or "null"}' for name in JSON_COLUMNS)
+        exact = "".join(f', "{name}": {record[name]}' for name in JSON_COLUMNS)
         buffer.write(f"{line[:-1]}{exact}}}\n")
         if number % BATCH == 0:
             yield _taken(buffer)

@@ -115,7 +115,8 @@ class FilterForm(forms.Form):
         if asked["until"]:
             given.append((Q(committed_at__lt=_midnight(asked["until"] + timedelta(days=1))), True))
         if asked["outside"]:
-            given.append((Q(context__has_key="db_user"), False))
+            # The condition of an index.
+            given.append((Q(context__has_key="db_user") | Q(context={}), True))
         for condition, _is_indexed in given:
             changes = changes.filter(condition)
         is_filtered = bool(given) or conf.admin_scope() is not None

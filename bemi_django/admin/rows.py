@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from bemi_django.admin.objects import Object, Objects
 from bemi_django.admin.people import People, Who, where
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.exact import dumps
 from bemi_django.models import Change
 
 #: Fields and characters of a value that fit into one line.
@@ -83,7 +83,7 @@ def _dullness(value: Value) -> int:
 def brief(value: Any) -> str:
     """A value in a few characters; of a moment the seconds."""
     if not isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
+        text = dumps(value)
     elif moment := _MOMENT.match(value):
         text = f"{moment[1]} {moment[2]}"
     else:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import sqlparse
 
+from bemi_django.exact import dumps
 from bemi_django.sql import quote
 
 #: Beyond it a statement is shown as it is: laying it out would keep the page waiting.
@@ -56,7 +56,7 @@ def _same(row: dict[str, Any]) -> str:
 
 
 def _literal(row: dict[str, Any]) -> str:
-    text = json.dumps(row, ensure_ascii=False)
+    text = dumps(row)
     # Read alike whatever standard_conforming_strings is.
     prefix, text = ("E", text.replace("\\", "\\\\")) if "\\" in text else ("", text)
     return f"{prefix}'{text.replace(chr(39), chr(39) * 2)}'"

@@ -31,9 +31,14 @@ CREATE TABLE changes_default PARTITION OF changes DEFAULT;
 CREATE INDEX changes_object ON changes ("table", primary_key, id);
 CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
-CREATE INDEX changes_committed_at ON changes USING brin (committed_at);
-CREATE INDEX changes_transaction ON changes USING brin (transaction_id);
+-- Of deleted objects, by model. Deletions are few.
+CREATE INDEX changes_deleted ON changes ("table", id) WHERE operation = 'DELETE';
+-- Both come nearly in order; ids of several databases are several ranges of numbers.
+CREATE INDEX changes_committed_at ON changes
+    USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on);
 CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
+-- Made outside the application: what the capture trigger adds where there is no context.
+CREATE INDEX changes_outside ON changes (id) WHERE context ? 'db_user' OR context = '{}';
 
 CREATE TABLE _bemi_checkpoint (
     slot text PRIMARY KEY,

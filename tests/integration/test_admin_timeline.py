@@ -50,16 +50,20 @@ def test_blame_says_since_when_and_by_whom_each_field_is_as_it_is(admin_client: 
     todo = Todo.objects.create(task="b")
     key = str(todo.pk)
     first = record(
-        1, primary_key=key, operation="CREATE", before={}, after={"task": "a", "is_completed": False}
+        1,
+        primary_key=key,
+        operation="CREATE",
+        before={},
+        after={"id": todo.pk, "task": "a", "is_completed": False},
     )
     second = record(
         2,
         primary_key=key,
-        before={"task": "a", "is_completed": False},
-        after={"task": "b", "is_completed": False},
+        before={"id": todo.pk, "task": "a", "is_completed": False},
+        after={"id": todo.pk, "task": "b", "is_completed": False},
         context={"user_id": user.pk},
     )
-    blamed = {line.label: line.blame for line in timeline(admin_client, todo).context["lines"]}
+    blamed = {line.label: line.by for line in timeline(admin_client, todo).context["lines"]}
     assert (blamed["task"][0], blamed["task"][1].label) == (second, "bob")
     assert blamed["is completed"][0] == first
 

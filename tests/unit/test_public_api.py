@@ -38,6 +38,7 @@ def test_the_facade_sets_the_same_context(no_engine_hooked: None) -> None:
         "bemi_django.integrations.alembic",
         "bemi_django.integrations.celery",
         "bemi_django.integrations.fastapi",
+        "bemi_django.integrations.sqlalchemy_changes",
     ],
 )
 def test_without_django_a_part_can_be_imported(module: str) -> None:

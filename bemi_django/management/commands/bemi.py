@@ -15,6 +15,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, grants, tracking
 from bemi_django.exceptions import BemiError
+from bemi_django.management import asking
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry
@@ -46,7 +47,11 @@ class Command(BaseCommand):
         granted.add_argument(
             "--reader", default="bemi_reader", help="role that reads the log (default: bemi_reader)"
         )
-        for subcommand in (granted, run, sync, retried, verified):
+        reverted = subcommands.add_parser("revert", help="undo a request, a transaction or a change")
+        asking.add_revert_arguments(reverted)
+        blamed = subcommands.add_parser("blame", help="say which change gave an object each of its values")
+        blamed.add_argument("object", metavar="APP.MODEL:KEY", help="shop.Product:42; a key of parts: 7,2")
+        for subcommand in (blamed, granted, reverted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -105,6 +110,13 @@ class Command(BaseCommand):
 
     def grants(self, database: str, options: dict[str, Any]) -> None:
         for line in grants.statements(database, options["worker"], options["reader"]):
+            self.stdout.write(line)
+
+    def revert(self, database: str, options: dict[str, Any]) -> None:
+        asking.revert(self, database, options)
+
+    def blame(self, database: str, options: dict[str, Any]) -> None:
+        for line in asking.blame_table(asking.instance_of(options["object"], database)):
             self.stdout.write(line)
 
     @contextmanager

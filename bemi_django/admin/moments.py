@@ -1,0 +1,141 @@
+"""An object as it is, with who made it so; as it was at a moment; and what differs between two."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections, models, router
+
+from bemi_django.admin.differences import Sides, differences
+from bemi_django.admin.people import People, Who
+from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.blame import blame
+from bemi_django.keys import models_of
+from bemi_django.models import Change
+from bemi_django.places import place_of
+from bemi_django.querysets import ChangeQuerySet
+from bemi_django.session import row_session, rows_of
+from bemi_django.sql import quote
+
+Row = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """A field of the form; ``by`` is the change that gave it its value, and whose it is."""
+
+    label: str
+    sides: Sides
+    is_changed: bool
+    by: tuple[Change, Who] | None = None
+    is_pending: bool = False
+
+
+def context_of(
+    viewer: Viewer,
+    model: type[models.Model],
+    key: str,
+    instance: models.Model | None,
+    moment: datetime | None,
+    other: datetime | None,
+) -> dict[str, Any]:
+    """``lines`` of the form, and whether the row ``was_there`` at the moment (None: nobody knows)."""
+    now = _live_row(instance) if instance is not None else None
+    if moment is None and other is None:
+        return {"lines": _as_it_is(viewer, model, instance, now), "was_there": None}
+    # The tables that the model inherits from have rows of the same object.
+    tables = models_of(instance) if instance is not None else [model]
+    row = _row(viewer, tables, key, now, moment)
+    compared = _row(viewer, tables, key, now, other) if other else row
+    return {"lines": [line for _, line in _lines(viewer, model, row, compared)], "was_there": row is not None}
+
+
+def _as_it_is(
+    viewer: Viewer, model: type[models.Model], instance: models.Model | None, now: Row | None
+) -> list[Line]:
+    if instance is None or now is None:
+        return []
+    blamed = blame(instance)
+    known = {found.change.pk for found in blamed.values() if found.change}
+    # Changes that one may not see are not told of.
+    seen = {change.pk: change for change in viewer.changes().filter(pk__in=known)}
+    people = People(seen.values())
+    found = []
+    for column, line in _lines(viewer, model, now, now):
+        given = blamed.get(column)
+        change = seen.get(given.change.pk) if given and given.change else None
+        by = (change, people.who(change)) if change else None
+        found.append(line._replace(by=by, is_pending=bool(given and given.is_pending)))
+    return found
+
+
+def _live_row(instance: models.Model) -> Row:
+    """The row as the log would have it, of all tables that the model inherits from."""
+    alias = instance._state.db or router.db_for_read(type(instance))
+    row: Row = {}
+    with row_session(alias) as cursor:
+        for table in reversed(models_of(instance)):
+            place = place_of(table, alias)
+            fields = getattr(table._meta, "pk_fields", [table._meta.pk])
+            condition = " AND ".join(f"t.{quote(field.column)} = %s" for field in fields)
+            keys = [
+                field.get_db_prep_save(getattr(instance, field.attname), connections[alias])
+                for field in fields
+            ]
+            name = f"{quote(place.schema)}.{quote(place.table)}".replace("%", "%%")
+            cursor.execute(f"SELECT to_jsonb(t)::text FROM {name} t WHERE {condition}", keys)  # noqa: S608
+            for (found,) in rows_of(cursor):
+                row |= found
+    return row
+
+
+def _row(
+    viewer: Viewer,
+    tables: list[type[models.Model]],
+    key: str,
+    now: Row | None,
+    moment: datetime | None,
+) -> Row | None:
+    """The row at a moment; None where there was none, {} where nobody knows."""
+    if moment is None:
+        return now
+    found: Row = {}
+    for table in reversed(tables):
+        part = _part(viewer.changes().for_model(table).of_key(key), now, moment)
+        if part is None:
+            return None
+        found |= part
+    return found
+
+
+def _part(own: ChangeQuerySet, now: Row | None, moment: datetime) -> Row | None:
+    last = own.filter(committed_at__lte=moment).order_by("-id").first()
+    if last is not None:
+        return dict(last.after) if last.operation != "DELETE" else None
+    following = own.filter(committed_at__gt=moment).order_by("id").first()
+    if following is not None:
+        return dict(following.before) if following.operation != "CREATE" else None
+    return now
+
+
+def _lines(viewer: Viewer, model: type[models.Model], row: Row | None, compared: Row | None) -> list[tuple[str, Line]]:
+    fields = {str(field.column): field for field in model._meta.concrete_fields}
+    before, after = row or {}, compared or {}
+    columns = [column for column in fields if column in before or column in after]
+    columns += [column for column in {**before, **after} if column not in fields]
+    if row is compared:
+        columns = list(before)
+    found = []
+    for column in columns:
+        table = fields[column].model._meta.db_table if column in fields else model._meta.db_table
+        is_masked = viewer.is_masked("public", table, column)
+        old, new = before.get(column), after.get(column)
+        is_changed = old != new
+        if is_masked:
+            old, new = (MASK if value is not None else None for value in (old, new))
+        shown = differences(old, old), differences(new, new)
+        sides = Sides(shown[0].before, shown[1].after) if is_masked else differences(old, new)
+        label = str(fields[column].verbose_name) if column in fields else column
+        there = Sides(sides.before if column in before else [], sides.after if column in after else [])
+        found.append((column, Line(label, there, is_changed)))
+    return found

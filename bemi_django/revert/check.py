@@ -1,0 +1,197 @@
+"""Steps against each other and against the rows of others: conflicts, and what must come before what."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from bemi_django.revert.draft import Draft, Identity, identity, values_of
+from bemi_django.revert.order import Edge
+from bemi_django.revert.plan import Kind
+from bemi_django.revert.rows import find_keys
+from bemi_django.revert.tables import Catalog, Name, Reference, Unique
+
+_NO_ACTION = "a"
+# What the database itself does to the rows that refer to a deleted one: it deletes or changes them.
+_FOLLOWS = ("c", "n", "d")
+
+
+class Holder(NamedTuple):
+    """A row has the value that a step is to write into a unique index."""
+
+    draft: Draft
+    unique: Unique
+    holder: Identity
+
+
+class Parent(NamedTuple):
+    """A step writes a reference; ``parent`` is the row it refers to, None where there is none now."""
+
+    draft: Draft
+    reference: Reference
+    parent: Identity | None
+
+
+class Child(NamedTuple):
+    """A row refers to the one that a step takes away."""
+
+    draft: Draft
+    reference: Reference
+    child: Identity
+
+
+class Found(NamedTuple):
+    """Something in the way of a step."""
+
+    draft: Draft
+    kind: Kind
+    text: str
+    columns: tuple[str, ...]
+    is_forcible: bool = False
+
+
+class Surroundings:
+    """The rows around the steps, read once; asked again for each choice of steps."""
+
+    def __init__(self, cursor: Any, catalog: Catalog, drafts: list[Draft]) -> None:
+        self._catalog = catalog
+        by_table: dict[Name, list[Draft]] = defaultdict(list)
+        for draft in drafts:
+            by_table[draft.table.name].append(draft)
+        self._by_table = by_table
+        self._owners = {draft.identity: draft for draft in drafts if draft.identity is not None}
+        self._holders = list(self._read_holders(cursor))
+        self._parents = list(self._read_parents(cursor))
+        self._children = list(self._read_children(cursor))
+
+    def check(self, active: set[Draft]) -> tuple[list[Found], list[Edge[Draft]]]:
+        """What is in the way of the active steps when no others are taken, and their order."""
+        found: list[Found] = []
+        edges: list[Edge[Draft]] = []
+        self._check_uniques(active, found, edges)
+        self._check_parents(active, found, edges)
+        self._check_children(active, found, edges)
+        return found, edges
+
+    def _check_uniques(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
+        for draft, unique, holder in self._holders:
+            owner = self._owners.get(holder)
+            if draft not in active or owner is draft:
+                continue
+            if owner is not None and owner in active and owner.changes(unique.columns):
+                is_hard = not unique.is_deferrable
+                edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, unique.columns)))
+                continue
+            kind: Kind = "key_taken" if unique.is_primary else "unique"
+            text = f"another row has the same {', '.join(unique.columns)}"
+            found.append(Found(draft, kind, text, unique.columns))
+
+    def _check_parents(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
+        providers = self._providers(active)
+        for draft, reference, parent in self._parents:
+            if draft not in active:
+                continue
+            owner = self._owners.get(parent) if parent is not None else None
+            stays = owner is None or owner not in active or not owner.changes(reference.parent_columns)
+            if parent is not None and stays:
+                continue
+            wanted = reference, values_of(draft.target or {}, reference.columns)
+            provider = providers.get(wanted)
+            if provider is None:
+                text = f"refers to a row of {'.'.join(reference.parent)} that is gone"
+                found.append(Found(draft, "missing_parent", text, reference.columns))
+            else:
+                is_hard = not reference.is_deferrable
+                edges.append(Edge(provider, draft, is_hard, draft, _nullable(draft, reference.columns)))
+
+    def _check_children(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
+        for draft, reference, child in self._children:
+            owner = self._owners.get(child)
+            if draft not in active or owner is draft:
+                continue
+            if owner is not None and owner in active and owner.changes(reference.columns):
+                is_hard = not reference.is_deferrable or reference.on_delete != _NO_ACTION
+                edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, reference.columns)))
+                continue
+            follows = draft.step.action == "delete" and reference.on_delete in _FOLLOWS
+            text = f"a row of {'.'.join(reference.child)} refers to it" + (
+                ", and would be changed" if follows else ""
+            )
+            found.append(Found(draft, "referenced", text, reference.parent_columns, follows))
+
+    def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], Draft]:
+        """The steps that bring a row which others may refer to."""
+        return {
+            (reference, values_of(draft.target or {}, reference.parent_columns)): draft
+            for reference in self._catalog.references
+            for draft in self._by_table.get(reference.parent, ())
+            if draft in active and draft.gives(reference.parent_columns)
+        }
+
+    def _read_holders(self, cursor: Any) -> Iterator[Holder]:
+        for name, drafts in self._by_table.items():
+            table = self._catalog.tables[name]
+            for unique in table.uniques:
+                writers = [draft for draft in drafts if draft.gives(unique.columns)]
+                rows = [_part(draft.target, unique.columns) for draft in writers]
+                for number, key in _find(cursor, rows, name, unique.columns, name, unique.columns, table.key):
+                    yield Holder(writers[number], unique, identity(table, key))
+
+    def _read_parents(self, cursor: Any) -> Iterator[Parent]:
+        for reference in self._catalog.references:
+            drafts = self._by_table.get(reference.child, ())
+            writers = [draft for draft in drafts if draft.gives(reference.columns)]
+            rows = [_part(draft.target, reference.columns) for draft in writers]
+            parents = _find(
+                cursor,
+                rows,
+                reference.child,
+                reference.columns,
+                reference.parent,
+                reference.parent_columns,
+                self._key(reference.parent),
+            )
+            known = {number: self._identity(reference.parent, key) for number, key in parents}
+            for number, draft in enumerate(writers):
+                yield Parent(draft, reference, known.get(number))
+
+    def _read_children(self, cursor: Any) -> Iterator[Child]:
+        for reference in self._catalog.references:
+            drafts = self._by_table.get(reference.parent, ())
+            takers = [draft for draft in drafts if draft.changes(reference.parent_columns)]
+            rows = [_part(draft.live, reference.parent_columns) for draft in takers]
+            # One more than are in the plan tells that there is another.
+            limit = len(self._by_table.get(reference.child, ())) + 1
+            children = _find(
+                cursor,
+                rows,
+                reference.parent,
+                reference.parent_columns,
+                reference.child,
+                reference.columns,
+                self._key(reference.child),
+                limit,
+            )
+            for number, key in children:
+                yield Child(takers[number], reference, self._identity(reference.child, key))
+
+    def _key(self, name: Name) -> tuple[str, ...]:
+        table = self._catalog.tables.get(name)
+        return table.key if table else ()
+
+    def _identity(self, name: Name, key: dict[str, Any]) -> Identity:
+        table = self._catalog.tables.get(name)
+        return identity(table, key) if table else (name, ())
+
+
+def _find(cursor: Any, rows: list[dict[str, Any]], *arguments: Any) -> Iterable[tuple[int, dict[str, Any]]]:
+    return find_keys(cursor, rows, *arguments) if rows else ()
+
+
+def _part(row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any]:
+    return {column: (row or {}).get(column) for column in columns}
+
+
+def _nullable(draft: Draft, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(column for column in columns if column not in draft.table.required)

@@ -1,0 +1,175 @@
+"""From the net effect on a row, and the row as it is now, to the step that undoes it: three ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bemi_django.exact import dumps
+from bemi_django.revert.net import Net, Row, differ
+from bemi_django.revert.plan import Conflict, Kind, Step
+from bemi_django.revert.tables import Name, Table
+
+Identity = tuple[Name, tuple[str, ...]]
+
+
+@dataclass(eq=False)
+class Draft:
+    """A step, and what it takes to check and to take it."""
+
+    step: Step
+    net: Net
+    table: Table
+    live: Row | None
+    forced: tuple[str, Row] | None = None
+
+    @property
+    def target(self) -> Row | None:
+        """The row as it will be, as far as it is known."""
+        step = self.step
+        if step.action == "delete":
+            return None
+        return dict(step.values) if step.action == "insert" else {**(self.live or {}), **step.values}
+
+    @property
+    def identity(self) -> Identity | None:
+        """The row as it is now, None where there is none."""
+        return identity(self.table, self.live) if self.live is not None else None
+
+    def changes(self, columns: tuple[str, ...]) -> bool:
+        """Whether the step takes the values away that the row now has in these columns."""
+        if self.live is None or self.step.action == "nothing":
+            return False
+        return self.step.action == "delete" or any(column in self.step.values for column in columns)
+
+    def gives(self, columns: tuple[str, ...]) -> bool:
+        """Whether the step writes values, all of them known and none NULL, into these columns."""
+        target = self.target if self.step.action in ("insert", "update") else None
+        if target is None or any(target.get(column) is None for column in columns):
+            return False
+        return self.step.action == "insert" or any(column in self.step.values for column in columns)
+
+    def stop(
+        self, kind: Kind, text: str, columns: tuple[str, ...] = (), *, is_forcible: bool = False
+    ) -> Conflict:
+        """Set the conflict of the step and return it; the first one stays."""
+        step = self.step
+        if step.conflict is None:
+            step.conflict = Conflict(
+                kind, text, step.schema, step.table, step.primary_key, columns, is_forcible
+            )
+        return step.conflict
+
+
+def identity(table: Table, row: Row) -> Identity:
+    """A row by the values of its key."""
+    return table.name, values_of(row, table.key)
+
+
+def values_of(row: Row, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Values that can be compared and looked up."""
+    return tuple(dumps(row[column]) for column in columns)
+
+
+def key_before(net: Net, table: Table) -> Row | None:
+    """The key under which the row is now, or was until it was deleted; None when it is not known."""
+    row = net.last if net.exists else {**net.last, **net.old}
+    return (
+        {column: row[column] for column in table.key}
+        if all(row.get(key) is not None for key in table.key)
+        else None
+    )
+
+
+def draft_of(net: Net, table: Table, live: Row | None, is_moving: bool) -> Draft:
+    """What undoes the net effect. ``is_moving``: the row that has the key now is another of the plan."""
+    step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, live)
+    draft = Draft(step, net, table, live)
+    if net.exists and net.existed:
+        _undo_update(draft)
+    elif net.exists:
+        _undo_insert(draft)
+    elif net.existed:
+        _undo_delete(draft, is_moving)
+    return draft
+
+
+def _undo_update(draft: Draft) -> None:
+    net, live, step = draft.net, draft.live, draft.step
+    wanted = {
+        column: value
+        for column, value in net.old.items()
+        if column in draft.table.columns and differ(value, net.new.get(column))
+    }
+    if live is None:
+        if wanted:
+            draft.forced = "insert", _writable(draft, {**net.last, **net.old})
+            draft.stop("missing_row", "the row was deleted since", is_forcible=True)
+        return
+    step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
+    step.action = "update" if step.values else "nothing"
+    changed = [column for column in step.values if differ(live.get(column), net.new[column])]
+    _compare(draft, changed, net.torn & wanted.keys())
+    _know(draft, net.unknown)
+
+
+def _undo_insert(draft: Draft) -> None:
+    net, live = draft.net, draft.live
+    if live is None:
+        return
+    draft.step.action = "delete"
+    columns = [column for column in net.new if column in live and column in draft.table.columns]
+    _compare(draft, [column for column in columns if differ(live[column], net.new[column])], net.torn)
+
+
+def _undo_delete(draft: Draft, is_moving: bool) -> None:
+    net, live, step = draft.net, draft.live, draft.step
+    wanted = _writable(draft, net.old)
+    if live is None or is_moving:
+        draft.live, step.current = None, None
+        step.action, step.values = "insert", wanted
+        _compare(draft, [], net.torn)
+        _know(draft, net.unknown)
+        return
+    changed = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
+    if changed:
+        draft.forced = "update", changed
+        columns = tuple(changed)
+        draft.stop(
+            "key_taken", f"another row has the key, with other {_and(columns)}", columns, is_forcible=True
+        )
+
+
+def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
+    net, live = draft.net, draft.live or {}
+    if net.is_torn:
+        draft.stop("changed_since", "others deleted the row, or made it anew, in between", is_forcible=True)
+    elif changed:
+        values = ", ".join(
+            f"{column} is {_short(live.get(column))}, not {_short(net.new[column])}" for column in changed
+        )
+        draft.stop("changed_since", f"changed since: {values}", tuple(changed), is_forcible=True)
+    elif torn:
+        columns = tuple(sorted(torn))
+        draft.stop("changed_since", f"others changed {_and(columns)} in between", columns, is_forcible=True)
+
+
+def _know(draft: Draft, unknown: set[str]) -> None:
+    columns = tuple(column for column in draft.table.columns if column in unknown)
+    if columns:
+        draft.stop(
+            "unavailable", f"the log does not know what {_and(columns)} was", columns, is_forcible=True
+        )
+
+
+def _writable(draft: Draft, row: Row) -> Row:
+    return {column: row[column] for column in draft.table.columns if column in row}
+
+
+def _and(columns: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(columns[:-1]), columns[-1])) if len(columns) > 1 else columns[0]
+
+
+def _short(value: Any) -> str:
+    text = dumps(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,104 @@
+"""Many changes of a row to the net effect of them: what it was, what it became, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bemi_django.exact import dumps
+
+if TYPE_CHECKING:
+    from bemi_django.models import Change
+
+Row = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Net:
+    """The selected changes of one row, as one.
+
+    ``old`` and ``new`` are the values of the columns that the selection touched, before its first change
+    of each and after its last one. ``torn`` are columns that others changed in between.
+    """
+
+    schema: str
+    table: str
+    changes: list[Change]
+    existed: bool
+    exists: bool
+    first: Row
+    last: Row
+    old: Row = field(default_factory=dict)
+    new: Row = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    torn: set[str] = field(default_factory=set)
+    is_torn: bool = False
+
+    @property
+    def primary_key(self) -> str | None:
+        """The key that the row has after the selection, or had before it was deleted."""
+        return self.changes[-1].primary_key
+
+    def add(self, change: Change, before: Row | None, after: Row | None, lost: set[str]) -> None:
+        """Take one more change of the row; ``lost`` are columns whose values before it are not known."""
+        if self.changes and self.exists != (before is not None):
+            # Others deleted it, or made it anew.
+            self.is_torn = True
+        self.changes.append(change)
+        if after is None:
+            self.unknown |= lost - self.old.keys()
+        self._touch(before, after)
+        self.exists = after is not None
+        self.last = after if after is not None else before or {}
+
+    def _touch(self, before: Row | None, after: Row | None) -> None:
+        if before is not None and after is not None:
+            self.unknown |= (before.keys() ^ after.keys()) - self.old.keys()
+            self.new.update({column: after[column] for column in after if column not in before})
+            columns = [
+                column for column in before if column in after and differ(before[column], after[column])
+            ]
+        else:
+            columns = list(before if before is not None else after or {})
+        for column in columns:
+            if before is not None:
+                if column in self.new and differ(self.new[column], before[column]):
+                    self.torn.add(column)
+                if column not in self.unknown:
+                    self.old.setdefault(column, before[column])
+            if after is not None:
+                self.new[column] = after[column]
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two values are not the same to the last digit."""
+    return one is not other and dumps(one) != dumps(other)
+
+
+def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping[str, str]]) -> list[Net]:
+    """The net effects of changes of rows, given in commit order, in the order of their first changes.
+
+    ``renamed``: ``{(schema, table): {old: new}}``, the columns that have another name now.
+    """
+    found: list[Net] = []
+    by_key: dict[tuple[str, str, str | None], Net] = {}
+    for change in changes:
+        names = renamed.get((change.schema, change.table), {})
+        before = None if change.operation == "CREATE" else _renamed(change.before, names)
+        after = None if change.operation == "DELETE" else _renamed(change.after, names)
+        table = change.schema, change.table
+        key = change.primary_key
+        net = by_key.pop((*table, change.previous_primary_key or key), None) if key is not None else None
+        if net is None:
+            known = before if before is not None else after or {}
+            net = Net(*table, [], before is not None, after is not None, known, known)
+            found.append(net)
+        lost = (change.unavailable or {}).get("before", ())
+        net.add(change, before, after, {names.get(column, column) for column in lost})
+        by_key[(*table, key)] = net
+    return found
+
+
+def _renamed(row: Row, names: Mapping[str, str]) -> Row:
+    return {names.get(column, column): value for column, value in row.items()} if names else row

@@ -1,0 +1,103 @@
+"""Take the steps: each row through jsonb, so that every type comes back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bemi_django.context import bound_context
+from bemi_django.exact import dumps
+from bemi_django.revert.draft import Draft
+from bemi_django.revert.net import Row
+from bemi_django.revert.tables import Reference, Table, escaped, listed, quoted
+
+_FORWARD = """
+SELECT setval(%s::text::regclass, wanted.value)
+FROM (SELECT (%s)::bigint AS value) wanted, {} s, pg_sequence p
+WHERE p.seqrelid = %s::text::regclass
+  AND CASE WHEN p.seqincrement > 0 THEN wanted.value > s.last_value ELSE wanted.value < s.last_value END
+  AND wanted.value BETWEEN p.seqmin AND p.seqmax
+"""
+
+
+class Write(NamedTuple):
+    """One statement of a step: ``key`` is that of the row when it is run."""
+
+    draft: Draft
+    action: str
+    values: Row
+    key: Row
+
+
+def run(cursor: Any, write: Write) -> None:
+    """Run one statement, in the context that says which changes it reverts.
+
+    Raises LookupError when the server has written no row, without an error.
+    """
+    table = write.draft.table
+    statement = {"insert": _insert, "update": _update, "delete": _delete}[write.action](table, write.values)
+    rows = {"insert": [write.values], "update": [write.values, write.key], "delete": [write.key]}[
+        write.action
+    ]
+    with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
+        cursor.execute(statement, [dumps(row) for row in rows])
+    if cursor.rowcount != 1:
+        raise LookupError("a trigger or a policy of the table kept the row from being written")
+
+
+def _insert(table: Table, values: Mapping[str, Any]) -> str:
+    columns = ", ".join(map(escaped, values))
+    return (
+        f"INSERT INTO {quoted(table.name)} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted
+        f"SELECT {listed(values, 'r')} FROM {_record(table)} r"
+    )
+
+
+def _update(table: Table, values: Mapping[str, Any]) -> str:
+    assignments = ", ".join(f"{escaped(column)} = r.{escaped(column)}" for column in values)
+    return (
+        f"UPDATE {quoted(table.name)} t SET {assignments} "  # noqa: S608 - quoted
+        f"FROM {_record(table)} r, {_record(table)} k WHERE {_same_key(table)}"
+    )
+
+
+def _delete(table: Table, values: Mapping[str, Any]) -> str:
+    return f"DELETE FROM {quoted(table.name)} t USING {_record(table)} k WHERE {_same_key(table)}"  # noqa: S608
+
+
+def _record(table: Table) -> str:
+    return f"jsonb_populate_record(NULL::{quoted(table.name)}, %s::jsonb)"
+
+
+def _same_key(table: Table) -> str:
+    return " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
+
+
+def defer(cursor: Any, references: Sequence[Reference]) -> None:
+    """Let the order of rows not matter, where the foreign keys allow it."""
+    _constraints(cursor, [reference for reference in references if reference.is_deferrable], "DEFERRED")
+
+
+def settle(cursor: Any, references: Sequence[Reference]) -> None:
+    """Check what was deferred now, and leave the constraints to the transaction as they were."""
+    _constraints(cursor, [reference for reference in references if reference.is_deferrable], "IMMEDIATE")
+    _constraints(cursor, [reference for reference in references if reference.is_deferred], "DEFERRED")
+
+
+def _constraints(cursor: Any, references: Sequence[Reference], mode: str) -> None:
+    names = {f"{escaped(reference.child[0])}.{escaped(reference.name)}" for reference in references}
+    if names:
+        cursor.execute(f"SET CONSTRAINTS {', '.join(sorted(names))} {mode}".replace("%%", "%"))
+
+
+def move_sequences(cursor: Any, drafts: Sequence[Draft]) -> None:
+    """Move sequences past the keys that came back, never back."""
+    highest: dict[str, list[int]] = {}
+    for draft in drafts:
+        for column, sequence in draft.table.sequences.items():
+            value = draft.step.values.get(column) if draft.step.action == "insert" else None
+            if isinstance(value, int):
+                highest.setdefault(sequence, []).append(value)
+    for sequence, values in highest.items():
+        for value in {min(values), max(values)}:
+            cursor.execute(_FORWARD.format(sequence.replace("%", "%%")), [sequence, value, sequence])

@@ -1,0 +1,94 @@
+"""``manage.py bemi revert`` and ``bemi blame``, as a person runs them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from bemi_django import bound_context
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+from tests.integration.conftest import Drain
+
+
+def bemi(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("bemi", *arguments, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+@pytest.fixture
+def todo(drain: Drain) -> Todo:
+    todo: Todo = Todo.objects.create(task="Sleep", owner=User.objects.create(username="ann"))
+    drain()
+    with bound_context(user_id=7, request_id="r1"):
+        Todo.objects.update(task="Dream")
+    drain()
+    return todo
+
+
+def test_a_dry_run_prints_the_plan_and_touches_nothing(todo: Todo) -> None:
+    printed = bemi("revert", "--request", "r1", "--dry-run")
+    assert printed == f"update public.todo {todo.pk} (task: 'Dream' → 'Sleep')\n"
+    assert Todo.objects.get().task == "Dream"
+
+
+def test_a_request_a_transaction_and_a_change_are_reverted(todo: Todo) -> None:
+    change = Change.objects.in_request("r1").get()
+    for how in (
+        ["--request", "r1"],
+        ["--transaction", str(change.transaction_id)],
+        ["--change", str(change.pk)],
+    ):
+        Todo.objects.update(task="Dream")
+        assert "1 rows reverted, 0 skipped" in bemi("revert", *how, "--noinput")
+        assert Todo.objects.get().task == "Sleep"
+
+
+def test_conflicts_come_first_and_stop_it(todo: Todo, capsys: Any) -> None:
+    Todo.objects.update(task="Wake")
+    with pytest.raises(CommandError, match="1 conflict, nothing was reverted: --on-conflict skip"):
+        bemi("revert", "--request", "r1", "--noinput")
+    assert "0 rows reverted, 1 skipped" in bemi(
+        "revert", "--request", "r1", "--on-conflict", "skip", "--noinput"
+    )
+    bemi("revert", "--request", "r1", "--on-conflict", "force", "--noinput")
+    assert Todo.objects.get().task == "Sleep"
+
+
+@pytest.mark.parametrize(("answer", "task"), [("no", "Dream"), ("yes", "Sleep")])
+def test_it_asks_before_it_writes(answer: str, task: str, todo: Todo, monkeypatch: Any) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    bemi("revert", "--request", "r1")
+    assert Todo.objects.get().task == task
+
+
+def test_without_a_terminal_it_says_what_to_add(todo: Todo, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(CommandError, match="add --noinput"):
+        bemi("revert", "--request", "r1")
+    assert Todo.objects.get().task == "Dream"
+
+
+def test_what_the_log_does_not_know_is_an_error_that_says_so(todo: Todo) -> None:
+    with pytest.raises(CommandError, match="no changes of request r9 .* does 'bemi run' run?"):
+        bemi("revert", "--request", "r9")
+    with pytest.raises(CommandError, match="the log knows nothing of it"):
+        bemi("blame", "todos.Todo:999999")
+    for name in ("todos.Todo", "todos.Nothing:1", "todos.Todo:x", "todos:1"):
+        with pytest.raises(CommandError, match=r"app\.Model:key|the key is missing"):
+            bemi("blame", name)
+
+
+def test_blame_prints_a_table(todo: Todo) -> None:
+    lines = [line.split("  ") for line in bemi("blame", f"todos.Todo:{todo.pk}").splitlines()]
+    table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert table[0] == ["column", "value", "before", "user", "when", "request", "operation"]
+    task = next(line for line in table if line[0] == "task")
+    assert [*task[:4], *task[5:]] == ["task", "Dream", "Sleep", "7", "r1", "UPDATE"]

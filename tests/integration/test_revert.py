@@ -1,0 +1,156 @@
+"""Undo changes as the worker wrote them: the plan, its conflicts, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from bemi_django import bound_context
+from bemi_django.exceptions import RevertConflict
+from bemi_django.models import Change
+from sample_project.todos.models import Tag, Todo
+from tests.integration.conftest import Drain
+from tests.shop.models import Category, Product
+
+
+def rows(table: str = "todo") -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")  # noqa: S608
+        return [row for (row,) in cursor.fetchall()]
+
+
+def kinds(plan: Any) -> list[str]:
+    return [conflict.kind for conflict in plan.conflicts]
+
+
+def test_an_update_is_undone_and_what_others_changed_stays(drain: Drain) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    drain()
+    Todo.objects.update(task="Dream")
+    (change,) = drain()
+    Todo.objects.update(is_completed=True)
+    plan = change.revert(dry_run=True)
+    (step,) = plan.steps
+    assert (step.action, dict(step.values), plan.is_applied) == ("update", {"task": "Sleep"}, False)
+    todo.refresh_from_db()
+    assert todo.task == "Dream"
+    assert change.revert().is_applied
+    todo.refresh_from_db()
+    assert (todo.task, todo.is_completed) == ("Sleep", True)
+
+
+def test_a_creation_is_undone_by_deletion(drain: Drain) -> None:
+    Todo.objects.create(task="x")
+    (change,) = drain()
+    assert [step.action for step in change.revert().steps] == ["delete"]
+    assert not Todo.objects.exists()
+    assert [step.action for step in change.revert().steps] == ["nothing"]
+
+
+def test_a_deleted_object_comes_back_with_what_referred_to_it(drain: Drain) -> None:
+    todo = Todo.objects.create(task="x", owner=User.objects.create(username="ann"))
+    todo.tags.set([Tag.objects.create(name="a"), Tag.objects.create(name="b")])
+    drain()
+    before = rows(), rows("todo_tags"), rows("tag")
+    todo.delete()
+    drain()
+    assert rows() == []
+    change = Change.objects.for_model(Todo).deleted().get()
+    plan = change.revert()
+    assert sorted(step.table for step in plan.steps) == ["todo", "todo_tags", "todo_tags"]
+    assert (rows(), rows("todo_tags"), rows("tag")) == before
+
+
+def test_a_request_is_undone_as_a_whole_and_redone_by_reverting_the_revert(drain: Drain) -> None:
+    old = Category.objects.create(name="old")
+    Product.objects.create(sku="1", category=old, price="1.50")
+    drain()
+    before = rows("shop_category"), rows("shop_product")
+    with bound_context(request_id="r1"):
+        new = Category.objects.create(name="new")
+        Product.objects.update(category=new, price="2.50")
+        old.delete()
+    drain()
+    after = rows("shop_category"), rows("shop_product")
+    with bound_context(request_id="r2"):
+        Change.objects.in_request("r1").revert()
+    assert (rows("shop_category"), rows("shop_product")) == before
+    reverting = drain()
+    assert all(change.context["request_id"] == "r2" for change in reverting)
+    reverted = {id_ for change in reverting for id_ in change.context["reverts"]}
+    assert reverted == {str(change.pk) for change in Change.objects.in_request("r1")}
+    Change.objects.in_request("r2").revert()
+    assert (rows("shop_category"), rows("shop_product")) == after
+
+
+def test_a_row_that_was_changed_since_is_a_conflict(drain: Drain) -> None:
+    Todo.objects.create(task="Sleep")
+    Todo.objects.create(task="Eat")
+    drain()
+    with bound_context(request_id="r1"):
+        Todo.objects.filter(task="Sleep").update(task="Dream")
+        Todo.objects.filter(task="Eat").update(task="Fast")
+    drain()
+    # The log does not know of it yet.
+    Todo.objects.filter(task="Dream").update(task="Wake")
+    before = rows()
+    changes = Change.objects.in_request("r1")
+    with pytest.raises(RevertConflict, match='task is "Wake", not "Dream"') as refusal:
+        changes.revert()
+    assert kinds(refusal.value.plan) == ["changed_since"] and not refusal.value.plan.is_applied
+    assert rows() == before
+    plan = changes.revert(on_conflict="skip")
+    assert [step.is_done for step in plan.steps if step.conflict] == [False]
+    assert sorted(Todo.objects.values_list("task", flat=True)) == ["Eat", "Wake"]
+    changes.revert(on_conflict="force")
+    assert sorted(Todo.objects.values_list("task", flat=True)) == ["Eat", "Sleep"]
+
+
+def test_a_parent_that_is_gone_is_a_conflict(drain: Drain) -> None:
+    user = User.objects.create(username="ann")
+    todo = Todo.objects.create(task="x", owner=user)
+    drain()
+    todo.delete()
+    drain()
+    user.delete()
+    plan = Change.objects.for_model(Todo).deleted().revert(dry_run=True)
+    assert kinds(plan) == ["missing_parent"]
+    assert not plan.conflicts[0].is_forcible
+    with pytest.raises(RevertConflict):
+        Change.objects.for_model(Todo).deleted().revert(on_conflict="force")
+
+
+def test_a_unique_value_and_a_key_that_are_taken_are_conflicts(drain: Drain) -> None:
+    tag = Tag.objects.create(name="a")
+    drain()
+    key = tag.pk
+    tag.delete()
+    drain()
+    deleted = Change.objects.for_model(Tag).deleted()
+    Tag.objects.create(name="a")
+    assert kinds(deleted.revert(dry_run=True)) == ["unique"]
+    Tag.objects.all().delete()
+    Tag.objects.create(pk=key, name="b")
+    assert kinds(deleted.revert(dry_run=True)) == ["key_taken"]
+    deleted.revert(on_conflict="force")
+    assert Tag.objects.get().name == "a"
+
+
+def test_a_row_that_others_refer_to_is_not_deleted(drain: Drain) -> None:
+    category = Category.objects.create(name="c")
+    drain()
+    change = Change.objects.for_model(Category).created().get()
+    Product.objects.create(sku="1", category=category)
+    assert kinds(change.revert(dry_run=True)) == ["referenced"]
+
+
+def test_the_transaction_around_it_decides(drain: Drain) -> None:
+    Todo.objects.create(task="x")
+    (change,) = drain()
+    with transaction.atomic():
+        change.revert()
+        transaction.set_rollback(True)
+    assert Todo.objects.exists()

@@ -1,0 +1,155 @@
+"""The mapped ``Change`` of SQLAlchemy answers as ``Change.objects`` does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from bemi_django import bound_context
+from bemi_django.models import Change as DjangoChange
+from sample_project.todos.models import Tag, Todo
+from tests.integration.conftest import Drain
+from tests.shop.models import Category, Product
+
+sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Numeric, Table, Text, select  # noqa: E402
+from sqlalchemy.orm import Session, registry, relationship  # noqa: E402
+
+from bemi_django.integrations import sqlalchemy_changes as log  # noqa: E402
+
+_registry = registry()
+_tags = Table("tag", _registry.metadata, Column("id", BigInteger, primary_key=True), Column("name", Text))
+_todos = Table("todo", _registry.metadata, Column("id", BigInteger, primary_key=True), Column("task", Text))
+_todo_tags = Table(
+    "todo_tags",
+    _registry.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("todo_id", ForeignKey("todo.id")),
+    Column("tag_id", ForeignKey("tag.id")),
+)
+_categories = Table("shop_category", _registry.metadata, Column("id", BigInteger, primary_key=True))
+_products = Table(
+    "shop_product",
+    _registry.metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("price", Numeric(12, 2)),
+    Column("category_id", ForeignKey("shop_category.id")),
+)
+
+
+class _Tag: ...
+
+
+class _Todo: ...
+
+
+class _Category: ...
+
+
+class _Product: ...
+
+
+_registry.map_imperatively(_Tag, _tags)
+_registry.map_imperatively(_Todo, _todos, properties={"tags": relationship(_Tag, secondary=_todo_tags)})
+_registry.map_imperatively(_Category, _categories, properties={"products": relationship(_Product)})
+_registry.map_imperatively(_Product, _products)
+
+
+@pytest.fixture
+def session(engine: Any) -> Any:
+    with Session(engine, future=True) as session:
+        yield session
+
+
+@pytest.fixture
+def todo(drain: Drain) -> Todo:
+    with bound_context(user_id=7, request_id="r1"):
+        todo: Todo = Todo.objects.create(task="Sleep")
+        Todo.objects.create(task="Eat")
+    with bound_context(user_id=8, request_id="r2"):
+        todo.task = "Dream"
+        todo.save()
+        todo.tags.add(Tag.objects.create(name="a"))
+        todo.delete()
+    drain()
+    return todo
+
+
+def found(session: Any, *criteria: Any) -> list[Any]:
+    statement = select(log.Change).where(*criteria).order_by(log.Change.id)
+    return [change.id for change in session.execute(statement).scalars()]
+
+
+def ids(changes: Any) -> list[Any]:
+    return [change.pk for change in changes]
+
+
+def test_each_criterion_finds_what_its_method_does(todo: Todo, session: Any) -> None:
+    changes = DjangoChange.objects.all()
+    first = changes[0]
+    hour, now = timedelta(hours=1), timezone.now()
+    for criterion, same in [
+        (log.created(), changes.created()),
+        (log.updated(), changes.updated()),
+        (log.deleted(), changes.deleted()),
+        (log.before({"task": "Sleep"}), changes.before({"task": "Sleep"})),
+        (log.before_not({"task": "Sleep"}), changes.before_not({"task": "Sleep"})),
+        (log.after({"task": "Eat"}), changes.after({"task": "Eat"})),
+        (log.after_not({"task": "Eat"}), changes.after_not({"task": "Eat"})),
+        (log.context({"user_id": 7}), changes.context({"user_id": 7})),
+        (log.context_not({"user_id": 7}), changes.context_not({"user_id": 7})),
+        (log.field_changed("task"), changes.field_changed("task")),
+        (log.field_changed("task", from_="Sleep", to="Dream"), changes.field_changed("task")),
+        (log.by(8), changes.by(8)),
+        (log.in_request("r1"), changes.in_request("r1")),
+        (log.in_transaction(first.transaction_id), changes.in_transaction(first.transaction_id)),
+        (log.between(now - hour, now + hour), changes),
+        (log.for_model(_Todo), changes.for_model(Todo)),
+        (log.for_model(_todo_tags), changes.for_model(Todo.tags.through)),
+        (log.for_table("tag", database=first.database), changes.for_model(Tag)),
+    ]:
+        assert found(session, criterion) == ids(same) != []
+    assert found(session, log.field_changed("task", to="Eat")) == []
+    assert found(session, log.outside()) == found(session, log.for_table("tag", "annex")) == []
+    assert found(session, log.for_table("tag", database="another")) == []
+
+
+def test_what_psql_does_is_outside(drain: Drain, observer: Any, session: Any) -> None:
+    observer.execute("INSERT INTO tag (name) VALUES ('x')")
+    drain()
+    assert found(session, log.outside()) == ids(DjangoChange.objects.outside()) != []
+
+
+def test_an_object_and_what_refers_to_it(drain: Drain, session: Any) -> None:
+    todo, tag = Todo.objects.create(task="x"), Tag.objects.create(name="a")
+    todo.tags.add(tag)
+    category = Category.objects.create(name="c")
+    Product.objects.create(sku="1", category=category)
+    drain()
+    mapped = session.get(_Todo, todo.pk)
+    changes = DjangoChange.objects
+    assert found(session, log.for_object(mapped)) == ids(changes.for_object(todo))
+    for related in (True, ["tags"]):
+        assert found(session, log.for_object(mapped, related=related)) == ids(
+            changes.for_object(todo, related=["tags"])
+        )
+    shop = session.get(_Category, category.pk)
+    children = found(session, log.for_object(shop, related=True, database=changes.latest("id").database))
+    assert children == ids(changes.for_object(category, related=True)) and len(children) == 2
+
+
+def test_changes_are_read_to_the_last_digit(drain: Drain, session: Any) -> None:
+    category = Category.objects.create(name="c")
+    product = Product.objects.create(sku="1", category=category, price=Decimal("1234567890.10"))
+    product.price = Decimal("1234567890.12")
+    product.save()
+    (*_, change) = drain()
+    (read,) = session.execute(select(log.Change).where(log.updated())).scalars()
+    assert read.diff() == change.diff()
+    assert str(read.diff()["price"]) == "(1234567890.10, 1234567890.12)"
+    assert repr(read) == f"<Change UPDATE public.shop_product {product.pk}>"

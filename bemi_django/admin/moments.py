@@ -118,7 +118,9 @@ def _part(own: ChangeQuerySet, now: Row | None, moment: datetime) -> Row | None:
     return now
 
 
-def _lines(viewer: Viewer, model: type[models.Model], row: Row | None, compared: Row | None) -> list[tuple[str, Line]]:
+def _lines(
+    viewer: Viewer, model: type[models.Model], row: Row | None, compared: Row | None
+) -> list[tuple[str, Line]]:
     fields = {str(field.column): field for field in model._meta.concrete_fields}
     before, after = row or {}, compared or {}
     columns = [column for column in fields if column in before or column in after]

@@ -8,7 +8,7 @@ TOXARGS ?=
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
-.PHONY: help demo demo-check test torture lint clean
+.PHONY: help demo demo-check test torture screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
 	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
 	@echo "make torture     workers killed, servers crashed, 100 times; a transaction of 5 million rows (minutes)"
+	@echo "make screenshots the pictures in docs/images, with Chromium"
 	@echo "make lint        style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
 
@@ -30,6 +31,9 @@ test: $(VENV)/.tox
 
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)
+
+screenshots: $(VENV)/.tox
+	BEMI_SCREENSHOTS=docs/images $(TOX) -e py-$(NEWEST)-pg3 -- -p no:randomly tests/e2e/test_admin.py
 
 lint: $(VENV)/.tox
 	$(TOX) -e lint,types,imports,package $(TOXARGS)

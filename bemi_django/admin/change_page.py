@@ -144,7 +144,8 @@ def _reverts(
     if not viewer.has("revert") or not may_undo([change], viewer, tables):
         return []
     address = reverse("admin:bemi_django_change_revert")
-    found = [(_("Revert"), f"{address}?change={change.pk}")]
+    label = _("Restore") if change.operation == "DELETE" else _("Revert")
+    found = [(label, f"{address}?change={change.pk}")]
     neighbours = list(same_transaction[: NEIGHBOURS + 1])
     if neighbours and may_undo(neighbours, viewer, tables):
         found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))

@@ -125,8 +125,6 @@ def _lines(
     before, after = row or {}, compared or {}
     columns = [column for column in fields if column in before or column in after]
     columns += [column for column in {**before, **after} if column not in fields]
-    if row is compared:
-        columns = list(before)
     found = []
     for column in columns:
         table = fields[column].model._meta.db_table if column in fields else model._meta.db_table

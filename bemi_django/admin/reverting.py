@@ -94,7 +94,8 @@ def _wanted(viewer: Viewer) -> Wanted:
         raise Http404
     own = viewer.changes().filter(pk=change.pk)
     if name == "change":
-        return Wanted(own, change, _("Revert the change"))
+        label = _("Restore the object") if change.operation == "DELETE" else _("Revert the change")
+        return Wanted(own, change, label)
     others = in_transaction(change, viewer)
     if name == "request":
         same = in_request(change, viewer)

@@ -64,31 +64,39 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(browser: Any, site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+def visit(
+    browser: Any, site: Site, session: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
     options = {
         "viewport": {"width": 1280, "height": 860},
         "permissions": ["clipboard-read", "clipboard-write"],
     }
     options |= getattr(request, "param", {})
-    context = browser.new_context(**options)
+    context = browser.new_context(**options, storage_state=session)
     visitor = Visitor(context.new_page(), site, Path(PICTURES) if PICTURES else tmp_path)
-    visitor.goto("/admin/login/")
-    visitor.page.fill("#id_username", LOGIN)
-    visitor.page.fill("#id_password", LOGIN)
-    visitor.submit("Log in")
     yield visitor
     context.close()
     assert visitor.complaints == []
 
 
 @pytest.fixture(scope="module")
-def story(site: Site, browser: Any) -> None:
-    """What a person does on the site, and an administrator by psql; it is in the log."""
+def session(site: Site, browser: Any) -> Any:
+    """The cookies of somebody who has logged in, once: each time would be a change."""
     page = browser.new_page()
-    page.goto(f"{site.url}/accounts/login/")
+    page.goto(f"{site.url}/admin/login/")
     page.fill("#id_username", LOGIN)
     page.fill("#id_password", LOGIN)
-    page.get_by_role("button").first.click()
+    page.get_by_role("button", name="Log in", exact=True).click()
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@pytest.fixture(scope="module")
+def story(site: Site, browser: Any, session: Any) -> None:
+    """What a person does on the site, and an administrator by psql; it is in the log."""
+    page = browser.new_page(storage_state=session)
+    page.goto(site.url)
     for task in ("Buy milk and bread", "Call the bank", EVIL, "Water the plants"):
         page.fill("input[name=task]", task)
         page.keyboard.press("Enter")
@@ -160,7 +168,7 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     visit.picture("deleted")
     visit.page.locator("tr", has_text="Water the plants").get_by_role("link", name="Restore").click()
     visit.picture("revert")
-    visit.submit("Revert the change")
+    visit.submit("Restore the object")
     assert visit.page.get_by_text("1 row reverted.").is_visible()
     assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
     visit.goto(f"{LIST}?table=todo&q=is_completed:true&operation=UPDATE")

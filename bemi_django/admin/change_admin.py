@@ -117,6 +117,7 @@ class ChangeAdmin(ChangeAdminBase):
             ("deleted", _("Deleted objects"), "deleted"),
             ("health", _("Health"), "health"),
         ]
+        # Not "object", "change", "user" or "original": templates of the admin and of themes ask for them.
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

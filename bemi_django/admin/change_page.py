@@ -52,11 +52,11 @@ def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
     same_request = in_request(change, viewer)
     previous, following = around(change, viewer)
     return {
-        "change": change,
+        "entry": change,
         "key": viewer.key(change),
         "who": People([change]).who(change),
         "where": where(change),
-        "object": Objects([change], viewer, tables).of(change),
+        "about": Objects([change], viewer, tables).of(change),
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
         "context": sorted(context.items()),

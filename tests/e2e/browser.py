@@ -81,13 +81,20 @@ def running_site(server_url: str) -> Iterator[Site]:
             ["createsuperuser", "--noinput", "--username", LOGIN, "--email", "demo@example.com"],
         ):
             subprocess.run([*MANAGE, *arguments], env=environment, cwd=ROOT, check=True, capture_output=True)
-        port = _free_port()
         stack.enter_context(_process([*MANAGE, "bemi", "run"], environment))
-        server = ["runserver", "--noreload", "--insecure", f"127.0.0.1:{port}"]
-        stack.enter_context(_process([*MANAGE, *server], environment))
-        site = Site(f"http://127.0.0.1:{port}", url)
+        site = stack.enter_context(serving(url, environment["DJANGO_SETTINGS_MODULE"]))
         slot = "SELECT count(*) FROM pg_replication_slots WHERE active AND database = current_database()"
         until(lambda: site.execute(slot)[0][0] > 0, "the worker")
+        yield site
+
+
+@contextmanager
+def serving(database_url: str, settings: str) -> Iterator[Site]:
+    """A server of the sample project on a database, until the block ends."""
+    site = Site(f"http://127.0.0.1:{_free_port()}", database_url)
+    environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": settings}
+    server = ["runserver", "--noreload", "--insecure", site.url.removeprefix("http://")]
+    with _process([*MANAGE, *server], environment):
         until(lambda: _is_up(site.url), "the site")
         yield site
 

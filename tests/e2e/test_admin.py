@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import LOGIN, Site, chromium, running_site, until
+from tests.e2e.browser import LOGIN, Site, chromium, running_site, serving, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package drives the browser")
 
@@ -99,8 +99,8 @@ def story(site: Site, browser: Any, session: Any) -> None:
     page.goto(site.url)
     for task in ("Buy milk and bread", "Call the bank", EVIL, "Water the plants"):
         page.fill("input[name=task]", task)
-        page.keyboard.press("Enter")
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
     page.close()
     site.execute("INSERT INTO tag (name) VALUES ('home'), ('work')")
     site.execute(
@@ -206,6 +206,28 @@ def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
     assert "todos" in visit.page.locator(".bemi-shares").inner_text()
     assert visit.page.locator("svg .bemi-bar").count() > 0
     visit.picture("activity")
+
+
+@pytest.mark.parametrize("theme", ["unfold", "jazzmin"])
+def test_it_is_at_home_in_other_themes(
+    theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
+) -> None:
+    pytest.importorskip(theme, reason="themes are optional")
+    with serving(site.database_url, f"tests.e2e.{theme}_settings") as themed:
+        context = browser.new_context(viewport={"width": 1280, "height": 860}, storage_state=session)
+        visitor = Visitor(context.new_page(), themed, Path(PICTURES) if PICTURES else tmp_path)
+        for page in PAGES:
+            visitor.goto(address(visitor, page))
+            assert visitor.page.locator(".bemi-tabs").is_visible(), page
+        visitor.goto(LIST)
+        visitor.picture(theme)
+        ink = "(e) => getComputedStyle(e).getPropertyValue('--b-fg').trim()"
+        assert visitor.page.locator(".bemi").evaluate(ink)
+        visitor.goto("/admin/todos/todo/1/change/")
+        assert visitor.page.locator("a[href$='timeline/todos/todo/1/']").first.is_visible()
+        visitor.goto("/admin/todos/todo/")
+        assert visitor.page.locator("a[href$='?table=todo']").first.is_visible()
+        context.close()
 
 
 PAGES = ["", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/", "change", "revert"]

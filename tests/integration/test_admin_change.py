@@ -105,7 +105,7 @@ def test_a_value_that_is_not_known_says_so(admin_client: Client) -> None:
 
 def test_a_table_without_a_model_has_a_page(admin_client: Client) -> None:
     change = record(1, table='strange" table', schema="else where", primary_key='[1, "a"]')
-    assert shown(admin_client, change).context["object"].label == '[1, "a"]'
+    assert shown(admin_client, change).context["about"].label == '[1, "a"]'
 
 
 def test_what_is_no_change_is_not_found(admin_client: Client, db: None) -> None:

@@ -144,6 +144,37 @@ def test_what_never_was_is_not_found(admin_client: Client, path: str) -> None:
     assert admin_client.get(f"{LIST}timeline/{path}/").status_code == 404
 
 
+def test_the_form_names_what_it_refers_to_and_what_it_held_then(admin_client: Client, drain: Drain) -> None:
+    owner = get_user_model().objects.create(username="bob")
+    todo = Todo.objects.create(task="Sleep", owner=owner)
+    day, night, gone = (Tag.objects.create(name=name) for name in ("day", "night", "gone"))
+    todo.tags.set([day, gone])
+    changes = drain()
+    # Moments are told to the second; the changes are moved apart.
+    for number, change in enumerate(changes):
+        Change.objects.filter(pk=change.pk).update(
+            committed_at=timezone.now() - timedelta(minutes=60 - number)
+        )
+    then = ago(30)
+    todo.tags.set([night])
+    gone_key = gone.pk
+    gone.delete()
+    drain()
+
+    def texts(query: str) -> dict[str, list[str]]:
+        lines = timeline(admin_client, todo, query).context["lines"]
+        return {line.label: ["".join(p.text for p in side) for side in line.sides] for line in lines}
+
+    assert texts("")["tags"] == ["night", "night"]
+    assert texts(f"?at={then}")["tags"][0] == f"#{gone_key}, day"
+    assert texts(f"?at={then}&and={ago(-5)}")["tags"] == [f"#{gone_key}, day", "night"]
+    assert texts("")["owner"][0] == f"bob ({owner.pk})"
+    assert "tags" not in texts(f"?at={ago(90)}")
+    Todo.objects.all().delete()
+    drain()
+    assert texts(f"?at={then}")["tags"][0] == f"#{gone_key}, day"
+
+
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01T00:00", "2026-02-30"])
 def test_a_moment_that_is_none_counts_for_now(admin_client: Client, moment: str) -> None:
     todo = Todo.objects.create(task="Sleep")

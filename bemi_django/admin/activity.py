@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format, time_format
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import charts
+from bemi_django.admin import charts, patience
 from bemi_django.admin.change_list import suggestions
 from bemi_django.admin.filters import user_ids
-from bemi_django.admin.paging import Cursor, no_scan, read_page
+from bemi_django.admin.paging import Cursor, by_bitmap, read_page
 from bemi_django.admin.people import user_names
 from bemi_django.admin.rows import rows
 from bemi_django.admin.tables import Tables
@@ -27,7 +27,6 @@ from bemi_django.querysets import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED", "GAP")
 _FRESH = 60
-_PATIENCE_MS = 5000
 _LATEST = 20
 _TABLES = 12
 
@@ -61,7 +60,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
         changes = changes.filter(condition)
     found = _cached(viewer, changes, chosen, user)
     tables = Tables()
-    page = read_page(changes, Cursor(), is_filtered=bool(user), is_indexed=True, size=_LATEST)
+    page = read_page(changes, Cursor(), is_filtered=bool(user), wait=patience.FEW, size=_LATEST)
     labels = dict(tables.labelled())
     return {
         "person": user,
@@ -104,7 +103,7 @@ def _counted(changes: ChangeQuerySet, span: Span) -> dict[str, Any] | None:
         .annotate(count=Count("*"))
     )
     try:
-        with no_scan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {_PATIENCE_MS}"):
+        with by_bitmap(patience.COUNT):
             groups = list(counted)
     except OperationalError:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from django.urls import reverse
 from django.utils.formats import number_format
 
 from bemi_django.admin import calendar, estimate
-from bemi_django.admin.filters import FilterForm
-from bemi_django.admin.paging import Cursor, Page, no_scan, read_page
+from bemi_django.admin.filters import FilterForm, midnight
+from bemi_django.admin.paging import Cursor, Page, first_before, no_scan, read_page
 from bemi_django.admin.people import user_names
 from bemi_django.admin.rows import rows
 from bemi_django.admin.tables import Tables
@@ -29,13 +30,13 @@ def context_of(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     tables = Tables()
     form = FilterForm(request.GET, viewer, tables)
     filtered = form.changes()
-    cursor = cursor_of(request.GET)
-    page = read_page(
-        filtered.changes, cursor, is_filtered=filtered.is_filtered, is_indexed=filtered.is_indexed
-    )
-    count = estimate.matching(filtered.changes) if filtered.is_filtered else estimate.total()
-    is_whole = cursor.id is None and page.older is None
     asked = getattr(form, "cleaned_data", {})
+    cursor = cursor_of(request.GET)
+    if cursor.id is None and asked.get("until"):
+        cursor = first_before(midnight(asked["until"] + timedelta(days=1)))
+    page = read_page(filtered.changes, cursor, is_filtered=filtered.is_filtered, wait=filtered.wait)
+    count = estimate.matching(filtered.changes) if filtered.is_filtered else estimate.total()
+    is_whole = (cursor.id is None or cursor.is_first) and page.older is None
     return {
         "form": form,
         "rows": list(rows(page.changes, viewer, tables)),

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError, models
-from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import statement
+from bemi_django.admin import patience, statement
 from bemi_django.admin.differences import Sides, differences, laid_out
 from bemi_django.admin.objects import Objects
-from bemi_django.admin.paging import PATIENCE_MS, no_scan
+from bemi_django.admin.paging import by_bitmap, nearest
 from bemi_django.admin.people import People, where
 from bemi_django.admin.rows import Row, rows
 from bemi_django.admin.tables import Tables
@@ -95,18 +94,12 @@ def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None
     """The change of the object before this one and the one after it."""
     if change.primary_key is None:
         return None, None
-    keys = [key for key in (change.primary_key, change.previous_primary_key) if key is not None]
-    # An object that has another key by now has the old one in previous_primary_key.
-    same = viewer.changes().filter(
-        Q(primary_key__in=keys) | Q(previous_primary_key__in=keys),
-        database=change.database,
-        schema=change.schema,
-        table=change.table,
+    keys = {key for key in (change.primary_key, change.previous_primary_key) if key is not None}
+    same = viewer.changes().of_table(change.place)
+    return (
+        nearest(same.filter(id__lt=change.id), keys),
+        nearest(same.filter(id__gt=change.id), keys, is_oldest=True),
     )
-    with no_scan():
-        previous = same.filter(id__lt=change.id).order_by("-id").first()
-        following = same.filter(id__gt=change.id).order_by("id").first()
-    return previous, following
 
 
 def as_json(change: Change, viewer: Viewer) -> str:
@@ -193,7 +186,7 @@ def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list
 
 def _read(changes: ChangeQuerySet) -> list[Change]:
     try:
-        with no_scan(f"SET LOCAL statement_timeout = {PATIENCE_MS}"):
+        with by_bitmap(patience.KEY):
             return list(changes.order_by("id")[: NEIGHBOURS + 1])
     except OperationalError:
         return []

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
+from bemi_django.admin import patience
 from bemi_django.admin.change_list import cursor_of
 from bemi_django.admin.objects import live
 from bemi_django.admin.paging import read_page
@@ -28,7 +29,9 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     changes = viewer.changes().deleted()
     if table:
         changes = changes.filter(Q(table=table))
-    page = read_page(changes, cursor_of(parameters), is_filtered=True, is_indexed=bool(table))
+    page = read_page(
+        changes, cursor_of(parameters), is_filtered=True, wait=patience.FEW if table else patience.NONE
+    )
     gone = _gone(page.changes, tables)
     may_revert = viewer.has("revert")
     shown = [row for row in rows(page.changes, viewer, tables) if row.change.pk in gone]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
-from bemi_django.admin import search
+from bemi_django.admin import patience, search
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Viewer
 from bemi_django.querysets import ChangeQuerySet
@@ -29,11 +29,11 @@ OPERATIONS = [
 
 
 class Filtered(NamedTuple):
-    """``is_indexed``: an index finds the changes, where they are few."""
+    """``wait`` is the patience with the index that finds the changes."""
 
     changes: ChangeQuerySet
     is_filtered: bool
-    is_indexed: bool
+    wait: int
 
 
 class FilterForm(forms.Form):
@@ -97,30 +97,30 @@ class FilterForm(forms.Form):
         """The changes that the form asks for; those of a form with errors are none."""
         changes = self._viewer.changes()
         if not self.is_valid():
-            return Filtered(changes.none(), True, True)
+            return Filtered(changes.none(), True, patience.FEW)
         asked = self.cleaned_data
-        given: list[tuple[Q, bool]] = []
+        given: list[tuple[Q, int]] = []
         if asked["q"]:
-            given.append((asked["q"].condition, asked["q"].is_indexed))
+            given.append((asked["q"].condition, asked["q"].wait))
         if asked["table"]:
-            given.append((Q(table=asked["table"]), True))
+            given.append((Q(table=asked["table"]), patience.FEW))
         if asked["operation"]:
-            given.append((Q(operation=asked["operation"]), False))
+            given.append((Q(operation=asked["operation"]), patience.NONE))
         if asked["user"]:
-            given.append((_by_user(asked["user"]), True))
+            given.append((_by_user(asked["user"]), patience.FEW))
         if asked["endpoint"]:
-            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), True))
+            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), patience.FEW))
         if asked["since"]:
-            given.append((Q(committed_at__gte=_midnight(asked["since"])), True))
+            given.append((Q(committed_at__gte=midnight(asked["since"])), patience.FEW))
         if asked["until"]:
-            given.append((Q(committed_at__lt=_midnight(asked["until"] + timedelta(days=1))), True))
+            given.append((Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), patience.FEW))
         if asked["outside"]:
             # The condition of an index.
-            given.append((Q(context__has_key="db_user") | Q(context={}), True))
-        for condition, _is_indexed in given:
+            given.append((Q(context__has_key="db_user") | Q(context={}), patience.FEW))
+        for condition, _wait in given:
             changes = changes.filter(condition)
         is_filtered = bool(given) or conf.admin_scope() is not None
-        return Filtered(changes, is_filtered, any(is_indexed for _q, is_indexed in given))
+        return Filtered(changes, is_filtered, max((wait for _q, wait in given), default=patience.NONE))
 
 
 def user_ids(text: str) -> list[Any]:
@@ -140,5 +140,6 @@ def _by_user(ids: list[Any]) -> Q:
     return condition
 
 
-def _midnight(day: Any) -> datetime:
+def midnight(day: Any) -> datetime:
+    """When a day of the site begins."""
     return timezone.make_aware(datetime.combine(day, time.min))

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bemi_django import checks, conf, tracking
-from bemi_django.admin import charts
-from bemi_django.admin.paging import no_scan
+from bemi_django.admin import charts, patience
+from bemi_django.admin.paging import by_bitmap, no_scan
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
 
@@ -172,7 +172,7 @@ def _latest_lag() -> float:
 def _minutes() -> tuple[list[str], list[int], list[float]]:
     now = timezone.now().replace(second=0, microsecond=0)
     moments = [now - timedelta(minutes=back) for back in reversed(range(_MINUTES_SHOWN))]
-    with no_scan("SET LOCAL enable_indexscan = off"), connections[Change.objects.db].cursor() as cursor:
+    with by_bitmap(patience.COUNT), connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_MINUTES, [moments[0]])
         found = {minute: (count, lag) for minute, count, lag in cursor.fetchall()}
     pairs = [found.get(moment, (0, 0.0)) for moment in moments]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db import connections, models, router
 
 from bemi_django.admin.differences import Sides, differences
+from bemi_django.admin.paging import nearest
 from bemi_django.admin.people import People, Who
 from bemi_django.admin.references import named, other_ends
 from bemi_django.admin.viewer import MASK, Viewer
@@ -156,18 +157,18 @@ def _row(
         return now
     found: Row = {}
     for table in reversed(tables):
-        part = _part(viewer.changes().for_model(table).of_key(key), now, moment)
+        part = _part(viewer.changes().for_model(table), key, now, moment)
         if part is None:
             return None
         found |= part
     return found
 
 
-def _part(own: ChangeQuerySet, now: Row | None, moment: datetime) -> Row | None:
-    last = own.filter(committed_at__lte=moment).order_by("-id").first()
+def _part(own: ChangeQuerySet, key: str, now: Row | None, moment: datetime) -> Row | None:
+    last = nearest(own.filter(committed_at__lte=moment), [key])
     if last is not None:
         return dict(last.after) if last.operation != "DELETE" else None
-    following = own.filter(committed_at__gt=moment).order_by("id").first()
+    following = nearest(own.filter(committed_at__gt=moment), [key], is_oldest=True)
     if following is not None:
         return dict(following.before) if following.operation != "CREATE" else None
     return now

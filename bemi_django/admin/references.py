@@ -9,8 +9,9 @@ from typing import Any
 from django.db import OperationalError, models
 from django.db.models import Q
 
+from bemi_django.admin import patience
 from bemi_django.admin.objects import live, live_label
-from bemi_django.admin.paging import PATIENCE_MS, no_scan
+from bemi_django.admin.paging import by_bitmap
 from bemi_django.admin.tables import Place, parse_key
 from bemi_django.admin.viewer import Viewer
 from bemi_django.keys import json_of
@@ -63,7 +64,7 @@ def other_ends(
             .filter(Q(before__contains=holds) | Q(after__contains=holds), committed_at__gt=moment)
         )
         try:
-            with no_scan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {PATIENCE_MS}"):
+            with by_bitmap(patience.KEY):
                 changes = list(later.order_by("-id")[: _MOST + 1])
         except OperationalError:
             return None

@@ -14,14 +14,16 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from bemi_django.admin import patience
+
 _BIGGEST = 2**63 - 1
 
 
 class Search(NamedTuple):
-    """``is_indexed``: an index finds the changes. ``columns`` are those whose values are asked for."""
+    """``wait`` is the patience with the index; ``columns`` are those whose values are asked for."""
 
     condition: Q
-    is_indexed: bool
+    wait: int
     columns: tuple[str, ...] = ()
 
 
@@ -32,17 +34,17 @@ def parse(text: str, tables: Iterable[str]) -> Search:
     """
     text = text.strip()
     if text.startswith("{"):
-        return Search(Q(context__contains=_json_object(text)), True)
+        return Search(Q(context__contains=_json_object(text)), patience.FEW)
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise ValidationError(_("A quotation mark is open.")) from error
     found = [_word(word, tables) for word in words]
     if not found:
-        return Search(Q(), False)
+        return Search(Q(), patience.NONE)
     return Search(
         reduce(and_, (search.condition for search in found)),
-        any(search.is_indexed for search in found),
+        max(search.wait for search in found),
         tuple(column for search in found for column in search.columns),
     )
 
@@ -51,19 +53,19 @@ def _word(word: str, tables: Iterable[str]) -> Search:
     name, colon, value = word.partition(":")
     key, equals, wanted = word.partition("=")
     if equals and key.isidentifier():
-        return Search(_any(Q(context__contains={key: literal}) for literal in literals(wanted)), True)
+        return Search(_any(Q(context__contains={key: literal}) for literal in literals(wanted)), patience.FEW)
     if not colon or not name or not value:
-        return Search(_any(_anywhere(word, tables)), True)
+        return Search(_any(_anywhere(word, tables)), patience.KEY)
     if name == "pk":
-        return Search(Q(table__in=list(tables), primary_key=value), True)
+        return Search(Q(table__in=list(tables), primary_key=value), patience.KEY)
     if name == "request":
-        return Search(Q(context__contains={"request_id": value}), True)
+        return Search(Q(context__contains={"request_id": value}), patience.KEY)
     if name == "transaction":
-        return Search(Q(transaction_id=_number(value)), True)
+        return Search(Q(transaction_id=_number(value)), patience.KEY)
     condition = _any(
         Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
     )
-    return Search(condition, False, (name,))
+    return Search(condition, patience.NONE, (name,))
 
 
 SIDES = ("before", "after")

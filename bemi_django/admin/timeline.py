@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import moments
+from bemi_django.admin import moments, patience
 from bemi_django.admin.change_list import cursor_of
 from bemi_django.admin.objects import gone_label, live, live_label
-from bemi_django.admin.paging import no_scan, read_page
+from bemi_django.admin.paging import by_bitmap, nearest, read_page
 from bemi_django.admin.rows import rows
 from bemi_django.admin.tables import Place, Tables
 from bemi_django.admin.viewer import Viewer
@@ -28,7 +28,6 @@ from bemi_django.querysets import ChangeQuerySet
 from bemi_django.relations import belongings
 
 #: Changes of children are found by their foreign key, in the rows: not in a table with very many changes.
-_PATIENCE_MS = 1500
 _MOST_CHILDREN = 5000
 
 
@@ -42,13 +41,13 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     instance = live(place, [key]).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
-    newest = viewer.changes().for_model(model).of_key(key).order_by("-id").first()
+    newest = nearest(viewer.changes().for_model(model), [key])
     if instance is None and newest is None:
         raise Http404
     subject = instance or _last_instance(newest)
     changes, is_whole = _with_children(viewer, model, key, subject)
     parameters = viewer.request.GET
-    page = read_page(changes, cursor_of(parameters), is_filtered=False, is_indexed=True)
+    page = read_page(changes, cursor_of(parameters), is_filtered=True, wait=patience.KEY)
     moment, other = (_moment(parameters.get(name)) for name in ("at", "and"))
     return {
         "model": model,
@@ -118,7 +117,7 @@ def _with_children(
         holds = Q(before__contains=child.values) | Q(after__contains=child.values)
         referring = seen.for_model(child.model).filter(holds).order_by("-id").values_list("id", flat=True)
         try:
-            with no_scan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {_PATIENCE_MS}"):
+            with by_bitmap(patience.KEY):
                 found = list(referring[:_MOST_CHILDREN])
         except OperationalError:
             is_whole = False

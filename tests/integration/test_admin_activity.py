@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django import tracking
-from bemi_django.admin import activity, health
+from bemi_django.admin import health, patience
 from bemi_django.models import DeadLetter
 from tests.integration.audit import LIST, record, record_many
 from tests.integration.conftest import Drain
@@ -61,7 +61,7 @@ def test_counting_uses_an_index_and_is_done_once_a_minute(admin_client: Client) 
 
 
 def test_too_many_to_count_is_said(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "_PATIENCE_MS", 1)
+    monkeypatch.setattr(patience, "COUNT", 1)
     record_many(30_000)
     assert "choose a shorter time" in admin_client.get(f"{LIST}activity/").content.decode()
 

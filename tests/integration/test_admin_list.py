@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test import Client
 
-from bemi_django.admin import paging
+from bemi_django.admin import paging, patience
 from sample_project.todos.models import Todo
 from tests.integration.audit import LIST, listed, record, record_many, visitor
 
@@ -218,6 +220,7 @@ def test_a_filter_that_no_index_answers_is_looked_for_piece_by_piece(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paging, "WINDOW", 10)
+    monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
     for number in range(1, 31):
         record(number, operation="DELETE" if number in {2, 28} else "UPDATE")
     pages = walk(admin, "?operation=DELETE", "older")
@@ -245,7 +248,8 @@ def test_what_an_index_finds_too_many_of_is_looked_for_piece_by_piece(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paging, "WINDOW", 10)
-    monkeypatch.setattr(paging, "PATIENCE_MS", 1)
+    monkeypatch.setattr(patience, "FEW", 1)
+    monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
     record_many(20_000)
     response = admin.get(f"{LIST}?q={quote('{}')}&table=tag&operation=UPDATE")
     assert response.context["page"].is_partial
@@ -330,3 +334,33 @@ def test_an_empty_log_says_where_to_look(admin: Client) -> None:
     assert "Is the worker running?" in page(admin)
     record(1)
     assert "No change is like that." in page(admin, "?q=nothing")
+
+
+@pytest.mark.parametrize(("sources", "is_known"), [(1, True), (0, False), (2, False)])
+def test_a_search_back_from_a_date_begins_there(db: None, sources: int, is_known: bool) -> None:
+    with connection.cursor() as cursor:
+        for number in range(sources):
+            cursor.execute(
+                "INSERT INTO _bemi_checkpoint VALUES (%s, '0/1', now(), 1, %s, 1, 1)",
+                [f"slot{number}", f"system{number}"],
+            )
+    record(1, committed_at="2026-03-01T10:00:00Z")
+    last = record(2, committed_at="2026-03-01T23:59:00Z")
+    record(3, committed_at="2026-03-02T10:00:00Z")
+    day = datetime(2026, 3, 2, tzinfo=timezone.utc)
+    found = paging.first_before(day)
+    assert found.id == (UUID(int=last.pk.int + 1) if is_known else None)
+    assert paging.first_before(day + timedelta(days=30)).id is None
+
+
+def test_a_page_that_ends_at_a_date_has_nothing_newer(admin: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO _bemi_checkpoint VALUES ('a', '0/1', now(), 1, 's', 1, 1)")
+    for number in range(1, 61):
+        record(number, committed_at="2026-03-01T10:00:00Z")
+    record(99)
+    response = admin.get(f"{LIST}?until=2026-03-01")
+    assert [row.change.position // 8 for row in response.context["rows"]] == list(range(60, 10, -1))
+    assert response.context["newer"] is None
+    pages = walk(admin, "?until=2026-03-01", "older")
+    assert [len(numbers) for numbers in pages] == [50, 10]

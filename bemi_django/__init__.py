@@ -5,6 +5,7 @@ from __future__ import annotations
 from bemi_django.context import bound_context, get_context, set_context, skip_tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.facade import Bemi, apply_context
+from bemi_django.handlers import on_change
 
 __all__ = [
     "Bemi",
@@ -12,6 +13,7 @@ __all__ = [
     "apply_context",
     "bound_context",
     "get_context",
+    "on_change",
     "set_context",
     "skip_tracking",
 ]

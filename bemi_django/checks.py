@@ -15,6 +15,7 @@ bemi.W004  tracked tables are not in the publication
 bemi.W005  wal_level is not logical
 bemi.W006  tables that were chosen cannot be tracked: they are unlogged, or have virtual generated columns and
            no primary key
+bemi.W008  handlers (on_change) are for tables that are not tracked
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from bemi_django import conf, tracking
+from bemi_django import conf, handlers, tracking
 from bemi_django.exceptions import NotInstalled
 from bemi_django.middleware import BemiMiddleware
 
@@ -67,7 +68,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
     found: list[CheckMessage] = []
     for alias in databases or ():
         if conf.is_source(alias):
-            found += _check_server(alias) + _check_tables(alias)
+            found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
     return found
 
 
@@ -129,6 +130,20 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             hint = f"Run manage.py bemi sync --database {alias}."
             found.append(Warning(message, hint=hint, id=identifier))
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
+
+
+def _check_handlers(alias: str) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if not tracking.has_publication(alias):
+        return found
+    for handler in handlers.of_database(alias):
+        if not tracking.is_published(handler.model._meta.db_table, alias):
+            message = f"The handler {handler.name} is told of nothing: {alias!r} does not track its table."
+            hint = (
+                "Name the table in BEMI_INCLUDE, or take it out of BEMI_EXCLUDE, and run manage.py bemi sync."
+            )
+            found.append(Warning(message, hint=hint, id="bemi.W008"))
+    return found
 
 
 def _check_obstacles(alias: str, obstacles: list[tracking.Step]) -> list[CheckMessage]:

@@ -62,5 +62,20 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def hstore(value: Any) -> Any:
+    """What ``to_jsonb`` makes of an hstore, or of an array of them, as its type reads it."""
+    if isinstance(value, list):
+        return [hstore(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(
+        f"{_quoted(key)}=>{'NULL' if part is None else _quoted(str(part))}" for key, part in value.items()
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _integer(literal: str) -> int | Number:
     return int(literal) if len(literal) < _LONGEST_INTEGER else Number(literal)

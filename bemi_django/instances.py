@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
+from django.db.models.sql import Query
 
-from bemi_django.exact import dumps
+from bemi_django.exact import dumps, hstore
 from bemi_django.exceptions import NoModel
 from bemi_django.places import Place, alias_of, model_of, renamed_columns
-from bemi_django.session import row_session
 from bemi_django.sql import quote
 
 
@@ -52,13 +52,23 @@ def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
 def _read(
     model: type[models.Model], place: Place, alias: str, fields: Mapping[str, Any], values: Mapping[str, Any]
 ) -> models.Model:
+    connection = connections[alias]
     table = f"{quote(place.schema)}.{quote(place.table)}".replace("%", "%%")
     columns = ", ".join(f"r.{quote(column)}" for column in fields).replace("%", "%%")
-    known = {column: value for column, value in values.items() if column in fields}
-    query = f"SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s::jsonb) r"  # noqa: S608 - quoted
-    with row_session(alias):
-        (instance,) = model._base_manager.using(alias).raw(query, [dumps(known)])
-    for attribute, value in list(instance.__dict__.items()):
-        if isinstance(value, memoryview):
-            instance.__dict__[attribute] = bytes(value)
-    return instance
+    known = {
+        column: hstore(value) if (fields[column].db_type(connection) or "").startswith("hstore") else value
+        for column, value in values.items()
+        if column in fields
+    }
+    with connection.cursor() as cursor:
+        query = f"SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s::jsonb) r"  # noqa: S608 - quoted
+        cursor.execute(query, [dumps(known)])
+        row = cursor.fetchone()
+    compiler = connection.ops.compiler("SQLCompiler")(Query(model), connection, alias)
+    converters = compiler.get_converters([field.get_col(model._meta.db_table) for field in fields.values()])
+    (read,) = compiler.apply_converters([row], converters)
+    values_read: list[Any] = list(read)
+    names = [field.attname for field in fields.values()]
+    # What psycopg2 gives for bytes.
+    plain = [bytes(value) if isinstance(value, memoryview) else value for value in values_read]
+    return model.from_db(alias, names, plain)

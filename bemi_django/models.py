@@ -11,7 +11,7 @@ from bemi_django.fields import RowField
 from bemi_django.instances import instance_of, live_instance
 from bemi_django.places import Place
 from bemi_django.querysets import ChangeQuerySet
-from bemi_django.revert import OnConflict, Plan
+from bemi_django.revert import OnConflict, Plan, revert
 
 
 class Change(models.Model):
@@ -92,12 +92,7 @@ class Change(models.Model):
         self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
     ) -> Plan:
         """Undo the change: see :meth:`ChangeQuerySet.revert`."""
-        return (
-            type(self)
-            .objects.using(self._state.db)
-            .filter(pk=self.pk)
-            .revert(dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
-        )
+        return revert([self], dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
 
 
 class DeadLetter(models.Model):
@@ -121,3 +116,21 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.change_id})"
+
+
+class Undelivered(models.Model):
+    """A change that a handler failed on again and again, kept aside so that the next ones are handled."""
+
+    id = models.BigAutoField(primary_key=True)
+    handler = models.TextField()
+    change_id = models.UUIDField()
+    attempts = models.IntegerField()
+    reason = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "_bemi_undelivered"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.handler}: {self.change_id}"

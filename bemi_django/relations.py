@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from django.db import models
@@ -24,14 +24,13 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
     Many-to-many relations are known by their field's name: the rows of the table between. Raises BemiError
     for a name that no relation has.
     """
-    found: list[tuple[set[str], Belonging]] = []
     model = type(instance)
-    relations: Any = model._meta.get_fields(include_hidden=True)
-    for relation in relations:
-        if (relation.one_to_many or relation.one_to_one) and relation.auto_created and not relation.concrete:
-            found.append((_names(relation), _referring(instance, relation.field, relation.related_model)))
-        elif relation.one_to_many and hasattr(relation, "object_id_field_name"):
-            found.append(({relation.name}, _generic(instance, relation)))
+    found = [
+        ({relation.name}, _generic(instance, relation))
+        if _is_generic(relation)
+        else (_names(relation), _referring(instance, relation.field, relation.related_model))
+        for relation in _relations(model)
+    ]
     between = _many_to_many(model)
     chosen = []
     for known, belonging in found:
@@ -44,6 +43,33 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
             f"{model.__name__} has no relation {', '.join(sorted(unknown))} that rows refer to it by"
         )
     return chosen
+
+
+def unconstrained(model: type[models.Model]) -> list[Any]:
+    """The fields of other models that refer to a model's rows without a foreign key in the database."""
+    found = [relation.field for relation in _relations(model) if not _is_generic(relation)]
+    return [field for field in found if not getattr(field, "db_constraint", True)]
+
+
+def has_generic_relations(model: type[models.Model]) -> bool:
+    """Whether rows refer to the model's by content type and key."""
+    return any(map(_is_generic, _relations(model)))
+
+
+def generic_belongings(instance: models.Model) -> list[Belonging]:
+    """The rows that refer to an object by content type and key."""
+    return [_generic(instance, relation) for relation in _relations(type(instance)) if _is_generic(relation)]
+
+
+def _relations(model: Any) -> Iterator[Any]:
+    for relation in model._meta.get_fields(include_hidden=True):
+        is_reverse = (relation.one_to_many or relation.one_to_one) and relation.auto_created
+        if _is_generic(relation) or (is_reverse and not relation.concrete):
+            yield relation
+
+
+def _is_generic(relation: Any) -> bool:
+    return bool(relation.one_to_many) and hasattr(relation, "object_id_field_name")
 
 
 def _names(relation: Any) -> set[str]:

@@ -37,6 +37,13 @@ SET publication = excluded.publication, include = excluded.include, exclude = ex
 WHERE (_bemi_tracking.publication, _bemi_tracking.include, _bemi_tracking.exclude)
     IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
 """
+_IS_PUBLISHED = """
+SELECT EXISTS (
+    SELECT FROM (SELECT to_regclass(%s) AS oid) wanted, pg_publication_rel r, pg_publication p
+    WHERE p.oid = r.prpubid AND p.pubname = %s
+      AND (r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_partition_tree(wanted.oid)))
+)
+"""
 _LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -128,6 +135,14 @@ def has_publication(using: str = "default") -> bool:
     """Tell whether the publication exists."""
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [conf.publication()])
+        return bool(cursor.fetchone()[0])
+
+
+def is_published(table: str, using: str = "default") -> bool:
+    """Tell whether the publication has a model's ``db_table``, itself or as partitions."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_PUBLISHED, [connection.ops.quote_name(table), conf.publication()])
         return bool(cursor.fetchone()[0])
 
 

@@ -10,10 +10,19 @@ import psycopg2
 import pytest
 
 from sample_project.postgres_server import Server, ServerError, postgres_server
+from tests import roles
 
 _SERVER = pytest.StashKey[Server]()
 _VERSION = pytest.StashKey[int]()
 _server = ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--roles",
+        action="store_true",
+        help="run as an owner of the tables, a worker and a reader, none of whom is a superuser",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,10 +37,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     connection = psycopg2.connect(server.url)
     early_config.stash[_VERSION] = connection.info.server_version // 10000
     connection.close()
+    if early_config.known_args_namespace.roles:
+        roles.take(server.url)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "postgres(version): needs a server of this major version or later")
+    config.addinivalue_line("markers", "administrator: needs Django's role to be a superuser")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -39,6 +51,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         (needed,), version = marker.args, item.config.stash[_VERSION]
         if version < needed:
             pytest.skip(f"the server is PostgreSQL {version}; this needs {needed}")
+    if roles.are_in_use() and item.get_closest_marker("administrator"):
+        pytest.skip("the owner of the tables is no superuser; this needs one")
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def instance_of(name: str, database: str) -> models.Model:
     label, separator, key = name.partition(":")
     try:
         model = apps.get_model(label)
-        instance = model(pk=_key(model, key))
+        instance: models.Model = model(pk=_key(model, key))
     except (LookupError, ValueError, TypeError, ValidationError) as error:
         raise CommandError(f"{name}: name an object as app.Model:key, as in auth.User:1 ({error})") from error
     if not separator:

@@ -137,21 +137,20 @@ class _Work:
         keys: dict[Net, Row] = {}
         for net in nets:
             table = self._catalog.tables.get((net.schema, net.table))
-            key = key_before(net, table) if table and table.key else None
+            key = key_before(net, table) if table else None
             if key is not None:
                 keys[net] = key
             elif table is None:
                 impossible.append(_impossible(net, "missing_table", "the table is gone"))
-            elif not table.key:
-                impossible.append(_impossible(net, "no_key", "without a primary key the row cannot be found"))
             else:
-                impossible.append(_impossible(net, "unavailable", "the log does not know the row's key"))
+                what = "the row's key" if table.has_key else "the whole row, and the table has no key"
+                impossible.append(_impossible(net, "unavailable", f"the log does not know {what}"))
         live = self._live(keys, lock)
         here = {identity(self._table(net), row) for net, row in live.items() if net.exists}
         drafts = []
         for net in keys:
             table = self._table(net)
-            is_moving = not net.exists and identity(table, keys[net]) in here
+            is_moving = not net.exists and table.has_key and identity(table, keys[net]) in here
             drafts.append(draft_of(net, table, live.get(net), is_moving))
         return drafts, impossible
 
@@ -161,8 +160,9 @@ class _Work:
     def _live(self, keys: dict[Net, Row], lock: bool) -> dict[Net, Row]:
         found: dict[Net, Row] = {}
         for name, table in sorted(self._catalog.tables.items()):
-            # In the order of the keys, so that two reverts do not wait for each other.
-            nets = [net for net in keys if (net.schema, net.table) == name]
+            # In the order of the keys, so that two reverts do not wait for each other. Where there is no key,
+            # a row that was deleted has no place that could be taken.
+            nets = [net for net in keys if (net.schema, net.table) == name and (net.exists or table.has_key)]
             nets.sort(key=lambda net: net.primary_key or "")
             rows = find_rows(self._cursor, table, [keys[net] for net in nets], lock=lock) if nets else {}
             found.update({nets[number]: row for number, row in rows.items()})

@@ -7,9 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bemi_django.instances import instance_of
+from bemi_django.places import Place, alias_of, model_of, place_of, places_of
+from bemi_django.relations import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ
-from bemi_django.revert.tables import Name, Reference, read_references
+from bemi_django.revert.tables import Reference, read_references
 
 if TYPE_CHECKING:
     from bemi_django.models import Change
@@ -36,26 +39,51 @@ class _Transactions:
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
-        self._references: dict[Name, list[Reference]] = {}
+        self._references: dict[Place, list[Reference]] = {}
+        self._generic: set[Place] = set()
         self._children: dict[tuple[Reference, int], dict[_Values, list[Change]]] = {}
 
     def learn(self, parents: Iterable[Change]) -> None:
-        """Ask the catalog what refers to the tables."""
-        names = {(parent.schema, parent.table) for parent in parents} - self._references.keys()
-        if not names:
+        """Ask the catalog, and the models, what refers to the tables."""
+        fresh = {parent.place for parent in parents} - self._references.keys()
+        if not fresh:
             return
-        self._references.update({name: [] for name in names})
-        for reference in read_references(self._cursor, json.dumps(sorted(names))):
-            if reference.parent in names:
-                self._references[reference.parent].append(reference)
+        names = json.dumps(sorted((place.schema, place.table) for place in fresh))
+        known = read_references(self._cursor, names)
+        for place in fresh:
+            own = [reference for reference in known if reference.parent == (place.schema, place.table)]
+            model = model_of(place)
+            self._references[place] = [*own, *(_loose(place, model) if model else ())]
+            if model and has_generic_relations(model):
+                self._generic.add(place)
 
     def taken_along_with(self, parent: Change) -> Iterator[Change]:
-        for reference in self._references[parent.schema, parent.table]:
+        for reference in self._references[parent.place]:
             if all(column in parent.before for column in reference.parent_columns):
-                place = reference, parent.transaction_id
-                if place not in self._children:
-                    self._children[place] = _read(parent, reference)
-                yield from self._children[place].get(values_of(parent.before, reference.parent_columns), ())
+                transaction = reference, parent.transaction_id
+                if transaction not in self._children:
+                    self._children[transaction] = _read(parent, reference)
+                values = values_of(parent.before, reference.parent_columns)
+                yield from self._children[transaction].get(values, ())
+        if parent.place in self._generic:
+            yield from _generic_children(parent)
+
+
+def _loose(place: Place, model: Any) -> Iterator[Reference]:
+    """Foreign keys that only Django knows of."""
+    fields = unconstrained(model)
+    homes = places_of([field.model for field in fields], alias_of(place.database))
+    for field, home in zip(fields, homes, strict=True):
+        own, other = zip(*((one.column, other.column) for one, other in field.related_fields), strict=True)
+        name = place.schema, place.table
+        yield Reference(field.name, (home.schema, home.table), name, own, other, "a", False, False)
+
+
+def _generic_children(parent: Change) -> Iterator[Change]:
+    """Rows that Django knew by content type and key, deleted with what they were about."""
+    deleted = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id).deleted()
+    for model, values in generic_belongings(instance_of(parent.place, parent.before)):
+        yield from deleted.of_table(place_of(model, alias_of(parent.database))).before(values)
 
 
 def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:

@@ -194,4 +194,7 @@ def _part(row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any
 
 
 def _nullable(draft: Draft, columns: tuple[str, ...]) -> tuple[str, ...]:
+    if not draft.table.has_key:
+        # A second statement would not find the row where the first one left it.
+        return ()
     return tuple(column for column in columns if column not in draft.table.required)

@@ -8,7 +8,7 @@ from typing import Any
 from bemi_django.exact import dumps
 from bemi_django.revert.net import Net, Row, differ
 from bemi_django.revert.plan import Conflict, Kind, Step
-from bemi_django.revert.tables import Name, Table
+from bemi_django.revert.tables import ADDRESS, Name, Table
 
 Identity = tuple[Name, tuple[str, ...]]
 
@@ -72,18 +72,22 @@ def values_of(row: Row, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def key_before(net: Net, table: Table) -> Row | None:
-    """The key under which the row is now, or was until it was deleted; None when it is not known."""
+    """What the row is found by as it is now, or was until it was deleted; None when it is not known.
+
+    Without a key that is the whole row.
+    """
     row = net.last if net.exists else {**net.last, **net.old}
-    return (
-        {column: row[column] for column in table.key}
-        if all(row.get(key) is not None for key in table.key)
-        else None
-    )
+    if not table.has_key:
+        return None if net.unknown or any(column not in row for column in table.columns) else row
+    if any(row.get(column) is None for column in table.key):
+        return None
+    return {column: row[column] for column in table.key}
 
 
 def draft_of(net: Net, table: Table, live: Row | None, is_moving: bool) -> Draft:
     """What undoes the net effect. ``is_moving``: the row that has the key now is another of the plan."""
-    step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, live)
+    current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
+    step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
     draft = Draft(step, net, table, live)
     if net.exists and net.existed:
         _undo_update(draft)
@@ -108,7 +112,9 @@ def _undo_update(draft: Draft) -> None:
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     step.action = "update" if step.values else "nothing"
-    changed = [column for column in step.values if differ(live.get(column), net.new[column])]
+    changed = [
+        column for column in step.values if column in net.new and differ(live.get(column), net.new[column])
+    ]
     _compare(draft, changed, net.torn & wanted.keys())
     _know(draft, net.unknown)
 

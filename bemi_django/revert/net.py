@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -82,22 +83,31 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
     ``renamed``: ``{(schema, table): {old: new}}``, the columns that have another name now.
     """
     found: list[Net] = []
-    by_key: dict[tuple[str, str, str | None], Net] = {}
+    waiting: dict[Any, list[Net]] = defaultdict(list)
     for change in changes:
         names = renamed.get((change.schema, change.table), {})
         before = None if change.operation == "CREATE" else _renamed(change.before, names)
         after = None if change.operation == "DELETE" else _renamed(change.after, names)
-        table = change.schema, change.table
-        key = change.primary_key
-        net = by_key.pop((*table, change.previous_primary_key or key), None) if key is not None else None
-        if net is None:
+        same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
+        if same:
+            net = same.pop()
+        else:
             known = before if before is not None else after or {}
+            table = change.schema, change.table
             net = Net(*table, [], before is not None, after is not None, known, known)
             found.append(net)
         lost = (change.unavailable or {}).get("before", ())
         net.add(change, before, after, {names.get(column, column) for column in lost})
-        by_key[(*table, key)] = net
+        waiting[_handle(change, change.primary_key, after)].append(net)
     return found
+
+
+def _handle(change: Change, key: str | None, row: Row | None) -> tuple[Any, ...]:
+    """What a row is known by to the next change of it: without a key by all that it holds."""
+    if key is not None:
+        return change.schema, change.table, key
+    # A row that is not there is nobody's.
+    return change.schema, change.table, None, change.pk if row is None else dumps(row)
 
 
 def _renamed(row: Row, names: Mapping[str, str]) -> Row:

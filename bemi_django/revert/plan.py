@@ -19,7 +19,6 @@ Kind = Literal[
     "missing_parent",  # the row refers to one that is gone
     "referenced",  # other rows refer to the row that is to go
     "unavailable",  # the log does not know a value
-    "no_key",  # the table has no primary key
     "missing_table",  # the table is gone
     "cycle",  # rows refer to each other, and no order works
     "constraint",  # another constraint of the table refuses

@@ -7,7 +7,7 @@ from typing import Any
 
 from bemi_django.exact import dumps
 from bemi_django.revert.net import Row
-from bemi_django.revert.tables import Name, Table, escaped, quoted
+from bemi_django.revert.tables import ADDRESS, Name, Table, escaped, key_object, quoted
 from bemi_django.session import rows_of
 
 # One look-up in an index for each row that is asked for.
@@ -20,19 +20,48 @@ ORDER BY wanted.number
 """
 
 
+# One pass over a table without a key.
+_LIKE = """
+SELECT wanted.number, (to_jsonb(t) || {address})::text
+FROM {target} t
+JOIN jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number) ON to_jsonb(t) = wanted.value
+ORDER BY wanted.number, t.tableoid, t.ctid {lock}
+"""
+
+
 def find_rows(cursor: Any, table: Table, keys: Sequence[Row], *, lock: bool) -> dict[int, Row]:
-    """The rows of a table that have these keys, by the number of the key; locked if wanted."""
+    """The rows of a table that have these keys, by the number of the key; locked if wanted.
+
+    Where the table has no key, a key is a whole row, and the found one tells in ADDRESS where it lies.
+    """
+    locking = "FOR UPDATE OF t" if lock else ""
+    if not table.has_key:
+        return _find_alike(cursor, table, keys, locking)
     cursor.execute(
         _FIND.format(
             source=quoted(table.name),
             target=quoted(table.name),
             row="to_jsonb(t)::text",
             condition=_equal(table.key, table.key),
-            limit="FOR UPDATE OF t" if lock else "",
+            limit=locking,
         ),
-        [_array(keys)],
+        [dumps(list(keys))],
     )
     return {number - 1: row for number, row in rows_of(cursor)}
+
+
+def _find_alike(cursor: Any, table: Table, rows: Sequence[Row], locking: str) -> dict[int, Row]:
+    statement = _LIKE.format(address=key_object(ADDRESS), target=quoted(table.name), lock=locking)
+    cursor.execute(statement, [*ADDRESS, dumps(list(rows))])
+    found: dict[int, Row] = {}
+    taken: set[tuple[str, ...]] = set()
+    for number, row in rows_of(cursor):
+        # Of rows that are alike each is another one's.
+        address = tuple(row[name] for name in ADDRESS)
+        if number - 1 not in found and address not in taken:
+            found[number - 1] = row
+            taken.add(address)
+    return found
 
 
 def find_keys(
@@ -49,17 +78,16 @@ def find_keys(
 
     Returns the number of the given row and the columns ``key`` of the found one, ``limit`` for each.
     """
-    pairs = ", ".join(f"%s::text, t.{escaped(column)}" for column in key)
     cursor.execute(
         _FIND.format(
             source=quoted(source),
             target=quoted(target),
-            row=f"jsonb_build_object({pairs})::text",
+            row=f"{key_object(key)}::text",
             condition=_equal(target_columns, columns),
             limit="LIMIT %s",
         ),
         # In the order in which the statement has them.
-        [_array(rows), *key, limit],
+        [dumps(list(rows)), *key, limit],
     )
     return [(number - 1, row) for number, row in rows_of(cursor)]
 
@@ -67,7 +95,3 @@ def find_keys(
 def _equal(target: Sequence[str], source: Sequence[str]) -> str:
     pairs = zip(target, source, strict=True)
     return " AND ".join(f"t.{escaped(one)} = r.{escaped(other)}" for one, other in pairs)
-
-
-def _array(rows: Sequence[Row]) -> str:
-    return dumps(list(rows))

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from bemi_django.exact import hstore
 from bemi_django.sql import quote
 
 Name = tuple[str, str]
+#: Names, in a row that was read, of where it lies: it holds as long as the row is locked.
+ADDRESS = ("_bemi_table", "_bemi_row")
+_ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
 
 # Their names as JSON: drivers read arrays of names in different ways.
 _COLUMNS = """
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
-       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname)
+       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
+       (WITH RECURSIVE part (oid) AS (
+            SELECT a.atttypid
+            UNION
+            SELECT nullif(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, 0)
+            FROM part JOIN pg_type t USING (oid))
+        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid))
 FROM jsonb_array_elements(%s::jsonb) wanted
 JOIN pg_namespace n ON n.nspname = wanted ->> 0
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
@@ -81,12 +91,21 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     required: frozenset[str]
     sequences: dict[str, str]
+    hstores: frozenset[str]
     uniques: tuple[Unique, ...]
 
     @property
+    def has_key(self) -> bool:
+        return any(unique.is_primary for unique in self.uniques)
+
+    @property
     def key(self) -> tuple[str, ...]:
-        """The columns of the primary key; none without one."""
-        return next((unique.columns for unique in self.uniques if unique.is_primary), ())
+        """The columns of the primary key; without one where the row lies."""
+        return next((unique.columns for unique in self.uniques if unique.is_primary), ADDRESS)
+
+    def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row as ``jsonb_populate_record`` reads it: hstore is the type that it does not take back."""
+        return {column: hstore(value) if column in self.hstores else value for column, value in row.items()}
 
 
 class Catalog(NamedTuple):
@@ -118,8 +137,9 @@ def read_catalog(cursor: Any, names: str) -> Catalog:
         tables[name] = Table(
             name,
             tuple(column for column, is_generated, *_ in own if not is_generated),
-            frozenset(column for column, _, is_required, _ in own if is_required),
-            {column: sequence for column, _, _, sequence in own if sequence},
+            frozenset(column for column, _, is_required, *_ in own if is_required),
+            {column: sequence for column, _, _, sequence, _ in own if sequence},
+            frozenset(column for column, *_, is_hstore in own if is_hstore),
             tuple(
                 Unique(row[2], tuple(row[5]), row[3], row[4]) for row in uniques if (row[0], row[1]) == name
             ),
@@ -135,6 +155,15 @@ def quoted(name: Name) -> str:
 def escaped(identifier: str) -> str:
     """A name in a statement with parameters, where a percent sign is written twice."""
     return quote(identifier).replace("%", "%%")
+
+
+def key_object(columns: Collection[str]) -> str:
+    """SQL: the columns of ``t``, or where it lies, as a JSON object. The names are parameters."""
+    pairs = (
+        f"%s::text, {_ADDRESS[column]}::text" if column in _ADDRESS else f"%s::text, t.{escaped(column)}"
+        for column in columns
+    )
+    return f"jsonb_build_object({', '.join(pairs)})"
 
 
 def listed(columns: Collection[str], alias: str) -> str:

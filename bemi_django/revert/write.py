@@ -9,7 +9,7 @@ from bemi_django.context import bound_context
 from bemi_django.exact import dumps
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.net import Row
-from bemi_django.revert.tables import Reference, Table, escaped, listed, quoted
+from bemi_django.revert.tables import ADDRESS, Reference, Table, escaped, listed, quoted
 
 _FORWARD = """
 SELECT setval(%s::text::regclass, wanted.value)
@@ -40,7 +40,7 @@ def run(cursor: Any, write: Write) -> None:
         write.action
     ]
     with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
-        cursor.execute(statement, [dumps(row) for row in rows])
+        cursor.execute(statement, [dumps(table.readable(row)) for row in rows])
     if cursor.rowcount != 1:
         raise LookupError("a trigger or a policy of the table kept the row from being written")
 
@@ -57,20 +57,28 @@ def _update(table: Table, values: Mapping[str, Any]) -> str:
     assignments = ", ".join(f"{escaped(column)} = r.{escaped(column)}" for column in values)
     return (
         f"UPDATE {quoted(table.name)} t SET {assignments} "  # noqa: S608 - quoted
-        f"FROM {_record(table)} r, {_record(table)} k WHERE {_same_key(table)}"
+        f"FROM {_record(table)} r, {_key(table)}"
     )
 
 
 def _delete(table: Table, values: Mapping[str, Any]) -> str:
-    return f"DELETE FROM {quoted(table.name)} t USING {_record(table)} k WHERE {_same_key(table)}"  # noqa: S608
+    return f"DELETE FROM {quoted(table.name)} t USING {_key(table)}"  # noqa: S608 - quoted
 
 
 def _record(table: Table) -> str:
     return f"jsonb_populate_record(NULL::{quoted(table.name)}, %s::jsonb)"
 
 
-def _same_key(table: Table) -> str:
-    return " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
+def _key(table: Table) -> str:
+    """The row ``t``, by the key that is the parameter."""
+    if not table.has_key:
+        place, row = ADDRESS
+        return (
+            f"jsonb_to_record(%s::jsonb) k ({place} oid, {row} tid) "
+            f"WHERE t.tableoid = k.{place} AND t.ctid = k.{row}"
+        )
+    same = " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
+    return f"{_record(table)} k WHERE {same}"
 
 
 def defer(cursor: Any, references: Sequence[Reference]) -> None:

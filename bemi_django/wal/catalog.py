@@ -30,6 +30,7 @@ _IS_FOLLOWED = (
 _SHOWS = "SELECT pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
 _NAMES = "SELECT format_type(%s, -1), %s::regproc::text"
 _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALITY t (oid, n) ORDER BY n"
+_NO_RIGHT = "42501"
 # SQLSTATE classes of the connection and of the server's state: not the value is at fault, and it may pass.
 _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
@@ -166,7 +167,8 @@ class Catalog:
         try:
             (row,) = self._rows(query, parameters)
         except psycopg2.Error as error:
-            if error.pgcode is None or error.pgcode.startswith(_PASSING):
+            # A right that is missing can be given: the value is not lost.
+            if error.pgcode is None or error.pgcode.startswith(_PASSING) or error.pgcode == _NO_RIGHT:
                 raise
             # The type or the function is another one by now, or gone.
             raise ValueError(error.diag.message_primary) from error

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 
 from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded
+from bemi_django.sql import quote
 
 # Classes of SQLSTATE that an administrator has to mend: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
@@ -40,8 +41,13 @@ _RIGHTS = {
 def is_lasting(error: Exception) -> bool:
     """Whether trying again would end the same way."""
     if isinstance(error, psycopg2.Error):
-        return (error.pgcode or "")[:2] in _LASTING
+        return is_lasting_state(error.pgcode or "")
     return isinstance(error, BemiError) and not isinstance(error, (Disrupted, SlotInUse, Superseded))
+
+
+def is_lasting_state(state: str) -> bool:
+    """The same of an SQLSTATE."""
+    return state[:2] in _LASTING
 
 
 def first_line(error: Exception) -> str:
@@ -50,7 +56,7 @@ def first_line(error: Exception) -> str:
     return " ".join(lines[0].split()) if lines else type(error).__name__
 
 
-def of_connection(error: psycopg2.Error, parameters: dict[str, Any]) -> Refused | None:
+def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:
     """The refusal of a connection that was tried with libpq's ``parameters``, None for what may pass."""
     role = quoted(parameters.get("user") or "the_role")
     database = quoted(parameters.get("dbname") or "the_database")
@@ -79,7 +85,7 @@ def quoted(identifier: str) -> str:
     """The identifier for a statement that a person runs: with quotes only where it needs them."""
     if re.fullmatch("[a-z_][a-z0-9_]*", identifier):
         return identifier
-    return '"' + identifier.replace('"', '""') + '"'
+    return quote(identifier)
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:

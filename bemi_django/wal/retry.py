@@ -12,7 +12,6 @@ from bemi_django.wal import dead_letters
 from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.job import Job
-from bemi_django.wal.pace import Pace
 from bemi_django.wal.rows import RowWriter
 from bemi_django.wal.sink import copy_rows
 from bemi_django.wal.stitcher import Stitched, Stitcher, storable_json
@@ -50,12 +49,10 @@ def retry(job: Job) -> Retried:
 def _writer(job: Job, server: Any) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
-            "SELECT current_database(), current_setting('server_encoding'), "
+            "SELECT (pg_control_system()).system_identifier::text, current_database(), "
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
-        database, encoding, xid = cursor.fetchone()
-    with closing(job.connect_stream(encoding, Pace().silence)) as stream:
-        system_identifier, _ = stream.identify()
+        system_identifier, database, xid = cursor.fetchone()
     return RowWriter(system_identifier, database, xid, Catalog(server, database).shapes)
 
 

@@ -91,14 +91,19 @@ def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
     return (high << 64 | low).to_bytes(16, "big")
 
 
+def source_of(system_identifier: str, database: str) -> int:
+    """The 30 bits of an id that tell one source from another."""
+    digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 2
+
+
 class RowWriter:
     """Renders changes of one source; ``shapes`` tells how a change may be written, the likeliest first."""
 
     def __init__(
         self, system_identifier: str, database: str, xid: int, shapes: Callable[[Stitched], Iterator[Shape]]
     ) -> None:
-        digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).digest()
-        self.source = int.from_bytes(digest[:4], "big") >> 2
+        self.source = source_of(system_identifier, database)
         self._xid = xid
         self._shapes_of = shapes
         self._shapes: dict[int, tuple[Relation, Shape]] = {}

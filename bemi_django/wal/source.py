@@ -11,6 +11,7 @@ import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
 from bemi_django.exceptions import Disrupted, ReplicationError, SlotInUse
+from bemi_django.sql import quote
 from bemi_django.wal.lsn import format_lsn
 
 #: Status messages in the time after which the server is taken for gone; each asks for an answer.
@@ -53,7 +54,7 @@ class Source:
         Raises SlotInUse when another worker does, Disrupted when the slot is gone, ReplicationError when the
         server cannot.
         """
-        options = {"proto_version": "1", "publication_names": _quoted(publication), "messages": "true"}
+        options = {"proto_version": "1", "publication_names": quote(publication), "messages": "true"}
         try:
             self._reader.start_replication(
                 slot_name=slot,
@@ -126,7 +127,3 @@ class Source:
         if self._unanswered > _REPORTS:
             raise psycopg2.OperationalError("the server of the stream does not answer")
         self._reporter.send_feedback(reply=True, force=True)
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

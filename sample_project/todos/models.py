@@ -3,6 +3,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from bemi_django.history import History
+
 
 class Tag(models.Model):
     name = models.CharField(max_length=50, unique=True)
@@ -27,6 +29,8 @@ class Todo(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     tags = models.ManyToManyField(Tag, blank=True, related_name="todos")
+
+    history = History()
 
     class Meta:
         db_table = "todo"

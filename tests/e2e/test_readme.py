@@ -120,7 +120,7 @@ def until(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
 
 
 def test_the_quickstart_works_word_by_word(project: Project) -> None:
-    settings, context_function, querying, engine = blocks("python")
+    settings, context_function, querying, asking, engine = blocks("python")
     executed = []
 
     def run(command: str, directory: Path | None = None) -> str:
@@ -161,6 +161,10 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     assert project.query(log) == [("CREATE", None), ("DELETE", "clean-up")]
     printed = project.shell(querying)
     assert printed.startswith("CREATE 1 {") and "'reason': 'clean-up'" in printed
+    asked = project.shell(f"from bemi_django.models import Change\n{asking}").splitlines()
+    # The user is in the group again.
+    assert asked[-1].startswith("conflict: public.auth_user_groups 1: another row has the same user_id")
+    assert "DELETE User_groups object (1)" in asked and "CREATE ann" in asked
 
     project.python(
         "import os; DATABASE_URL = os.environ['DATABASE_URL'].replace('postgresql:', "

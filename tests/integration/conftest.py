@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg2
 import pytest
+from django.core.management import call_command
 from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
@@ -18,6 +21,7 @@ from bemi_django import conf, tracking
 from bemi_django.models import Change
 from bemi_django.wal.job import Job
 from bemi_django.wal.supervisor import Supervisor
+from tests import roles
 from tests.integration.cluster import Cluster
 from tests.integration.trail import Trail
 
@@ -37,6 +41,9 @@ def drain(transactional_db: None) -> Iterator[Drain]:
         release("bemi_test")
         Supervisor(job("bemi_test")).run(until_current=True)
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
+        assert {change.pk for change in fresh} <= {
+            UUID(pk) for (pk,) in read_log("SELECT id::text FROM changes")
+        }
         seen.update(change.pk for change in fresh)
         return fresh
 
@@ -45,10 +52,24 @@ def drain(transactional_db: None) -> Iterator[Drain]:
     drop_slot("bemi_test")
 
 
-def job(slot: str, using: str = "default") -> Job:
-    """What the worker of a test works on."""
-    destination = conf.connection_parameters(conf.destination())
-    return Job(conf.connection_parameters(using), destination, slot, conf.publication())
+def read_log(query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """Ask the log, as its reader where there are several roles."""
+    if not roles.are_in_use():
+        with connections[conf.destination()].cursor() as cursor:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall())
+    reader = roles.as_role(roles.READER, conf.connection_parameters(conf.destination()))
+    with closing(psycopg2.connect(**reader)) as opened, opened.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return list(cursor.fetchall())
+
+
+def job(slot: str, using: str = "default", role: str = roles.WORKER) -> Job:
+    """What the worker of a test works on, or the owner, where there are several roles."""
+    source, destination = (
+        roles.as_role(role, conf.connection_parameters(alias)) for alias in (using, conf.destination())
+    )
+    return Job(source, destination, slot, conf.publication())
 
 
 def release(slot: str, using: str = "default") -> None:
@@ -66,7 +87,7 @@ def release(slot: str, using: str = "default") -> None:
 def drop_slot(slot: str, using: str = "default") -> None:
     """Drop the slot and forget its checkpoint."""
     release(slot, using)
-    with connections[using].cursor() as cursor:
+    with roles.administrator(str(connections[using].settings_dict["NAME"])) as cursor:
         cursor.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [slot],
@@ -135,9 +156,20 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     aliases = {} if is_made else {"default": None}
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=aliases, serialized_aliases=[])
+        grant()
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+def grant(*aliases: str) -> None:
+    """Give the roles, where there are several, their rights on what the databases of the tests have now."""
+    for alias in (aliases or connections) if roles.are_in_use() else ():
+        name = str(connections[alias].settings_dict["NAME"])
+        if name.startswith("test_"):
+            script = io.StringIO()
+            call_command("bemi", "grants", "--database", alias, stdout=script)
+            roles.grant(script.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -129,3 +129,19 @@ def test_no_migration_is_missing(transactional_db: None) -> None:
     from django.core.management import call_command
 
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_a_handler_of_a_table_that_is_not_tracked_is_said(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.contrib.sessions.models import Session
+
+    from bemi_django import handlers, on_change
+    from sample_project.todos.models import Todo
+
+    monkeypatch.setattr(handlers, "registered", {})
+    on_change(Todo, name="fine")(print)
+    assert "bemi.W008" not in ids(databases=["default"])
+    on_change(Session, name="deaf")(print)
+    (message,) = [found for found in run_checks(databases=["default"]) if found.id == "bemi.W008"]
+    assert "The handler deaf is told of nothing" in message.msg

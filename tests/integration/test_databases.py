@@ -13,9 +13,10 @@ from django.core.management import call_command
 from django.db import connections
 
 from bemi_django import bound_context, conf, tracking
+from bemi_django.blame import blame
 from bemi_django.models import Change
 from bemi_django.wal.supervisor import Supervisor
-from sample_project.todos.models import Todo
+from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import drop_slot, job
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -113,3 +114,35 @@ def test_on_another_kind_of_database_nothing_happens() -> None:
 def test_slots_of_other_databases_have_names_of_their_own(settings: Any) -> None:
     settings.BEMI_SLOT = "audit"
     assert (conf.slot(), conf.slot("Other-1")) == ("audit", "audit_other_1")
+
+
+@both
+def test_questions_and_reverts_go_to_the_database_of_the_rows(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    run("other", "bemi_databases")
+    here = Todo.objects.create(task="here")
+    there = Todo.objects.using("other").create(pk=here.pk, task="there")
+    Todo.objects.using("other").update(task="changed")
+    run("other", "bemi_databases")
+    drop_slot("bemi_databases", "other")
+    assert not Change.objects.for_object(here).exists() and not blame(here)
+    changes = Change.objects.for_object(there)
+    assert list(changes) == list(Change.objects.for_model(Todo, "other"))
+    updated = changes.updated().get()
+    assert updated.object == there and updated.as_instance("before")._state.db == "other"
+    assert blame(there)["task"].change == updated
+    updated.revert()
+    assert Todo.objects.using("other").get().task == "there"
+    assert Todo.objects.get().task == "here"
+
+
+@both
+def test_a_revert_reads_a_log_that_lives_elsewhere(log_in_other: None) -> None:
+    run("default", "bemi_databases")
+    todo = Todo.objects.create(task="x")
+    todo.tags.add(Tag.objects.create(name="a"))
+    todo.delete()
+    run("default", "bemi_databases")
+    drop_slot("bemi_databases")
+    Change.objects.for_model(Todo).deleted().get().revert()
+    assert [tag.name for tag in Todo.objects.get().tags.all()] == ["a"]

@@ -186,6 +186,7 @@ def bytes_job(transactional_db: None) -> Iterator[Job]:
     drop_slot("bemi_bytes")
 
 
+@pytest.mark.administrator
 def test_bytes_that_are_no_text_are_kept(bytes_job: Job) -> None:
     Supervisor(bytes_job).run(until_current=True)
     with closing(bytes_job.connect_source()) as opened, opened.cursor() as cursor:

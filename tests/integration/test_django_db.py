@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3, sql
 
 from bemi_django import bound_context
@@ -59,6 +59,17 @@ def test_a_write_carries_the_context_however_its_values_are_bound(drain: Drain, 
         "DELETE FROM todo WHERE task = '100%'",
         'DELETE FROM "todo" WHERE task = %s',
     ]
+
+
+def test_a_backend_that_is_made_of_django_s_is_hooked(drain: Drain) -> None:
+    class Derived(type(connections["default"])):  # type: ignore[misc]
+        """As that of PostGIS is, and those of packages that measure or pool."""
+
+    derived = Derived({**connection.settings_dict}, "default")
+    with bound_context(user_id=7), derived.cursor() as cursor:
+        cursor.execute(INSERT, ["x"])
+    derived.close()
+    assert [change.context["user_id"] for change in drain() if change.table == "todo"] == [7]
 
 
 def test_an_open_connection_is_hooked_once(db: None) -> None:

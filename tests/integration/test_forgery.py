@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bemi_django import bound_context, conf, tracking
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.stitcher import Stitcher
+from tests import roles
 from tests.integration import drivers
 from tests.integration.conftest import Drain
 from tests.integration.drivers import Insert, Note, visible
@@ -69,22 +70,25 @@ def notes(transactional_db: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def wal(notes: None, observer: Any) -> Contexts:
+def wal(notes: None) -> Iterator[Contexts]:
     """The contexts of the rows written since the last call, straight from the WAL."""
-    observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
-    decoder, stitcher = Decoder(), Stitcher()
+    worker = roles.as_role(roles.WORKER, conf.connection_parameters("default"))
+    with closing(psycopg2.connect(**worker)) as opened, opened.cursor() as observer:
+        opened.autocommit = True
+        observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
+        decoder, stitcher = Decoder(), Stitcher()
 
-    def read() -> list[dict[str, Any]]:
-        observer.execute(
-            "SELECT data FROM pg_logical_slot_get_binary_changes('bemi_forgery', NULL, NULL, "
-            "'proto_version', '1', 'publication_names', %s, 'messages', 'true')",
-            [conf.publication()],
-        )
-        messages = (decoder.decode(bytes(data)) for (data,) in observer.fetchall())
-        changes = [change for message in messages if message for change in stitcher.feed(message)]
-        return [json.loads(change.context) for change in changes]
+        def read() -> list[dict[str, Any]]:
+            observer.execute(
+                "SELECT data FROM pg_logical_slot_get_binary_changes('bemi_forgery', NULL, NULL, "
+                "'proto_version', '1', 'publication_names', %s, 'messages', 'true')",
+                [conf.publication()],
+            )
+            messages = (decoder.decode(bytes(data)) for (data,) in observer.fetchall())
+            changes = [change for message in messages if message for change in stitcher.feed(message)]
+            return [json.loads(change.context) for change in changes]
 
-    return read
+        yield read
 
 
 def last_row(observer: Any) -> dict[str, Any]:

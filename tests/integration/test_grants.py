@@ -1,19 +1,23 @@
-"""Three roles with no more rights than they need: the owner of the tables, the worker, the reader."""
+"""Roles with no more rights than they need: the owner of the tables, the worker, readers, handlers."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 
-from bemi_django import conf
+from bemi_django import conf, handlers, on_change
+from bemi_django.dispatch import Dispatcher
+from bemi_django.exceptions import Refused
+from bemi_django.models import Change
 from bemi_django.wal.job import Job
 from bemi_django.wal.supervisor import Supervisor
 from tests.integration.conftest import release
@@ -35,7 +39,7 @@ def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str,
     parameters = conf.connection_parameters("default")
     made = {
         name: {**parameters, "user": name, "password": "secret", "dbname": "roles"}
-        for name in ("app", "bemi_worker", "bemi_reader")
+        for name in ("app", "bemi_worker", "bemi_reader", "bemi_handlers")
     }
     with superuser() as opened, opened.cursor() as cursor:
         cursor.execute("CREATE ROLE app LOGIN PASSWORD 'secret'")
@@ -48,10 +52,10 @@ def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str,
     try:
         call_command("migrate", verbosity=0)
         script = io.StringIO()
-        call_command("bemi", "grants", stdout=script)
+        call_command("bemi", "grants", "--handlers", "bemi_handlers", stdout=script)
         with superuser("roles") as opened, opened.cursor() as cursor:
             cursor.execute(script.getvalue())
-            for role in ("bemi_worker", "bemi_reader"):
+            for role in ("bemi_worker", "bemi_reader", "bemi_handlers"):
                 cursor.execute(f"ALTER ROLE {role} PASSWORD 'secret'")
         yield made
     finally:
@@ -129,3 +133,58 @@ def test_the_script_may_be_run_again(roles: dict[str, dict[str, Any]]) -> None:
     assert 'ALTER ROLE "bemi_worker" LOGIN REPLICATION;' in script.getvalue()
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute(script.getvalue())
+
+
+@contextmanager
+def django_as(parameters: dict[str, Any]) -> Iterator[None]:
+    connection.close()
+    owner = connection.settings_dict
+    connection.settings_dict = {**owner, "USER": parameters["user"], "PASSWORD": parameters["password"]}
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict = owner
+
+
+def test_handlers_need_what_grants_prints_and_nothing_more(
+    roles: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def handle(change: Change) -> None:
+        heard.append(change.after["name"])
+        if change.after["name"] == "poison":
+            raise ValueError
+
+    monkeypatch.setattr(handlers, "registered", {})
+    on_change(Group, name="listener", retries=0)(handle)
+    worker = roles["bemi_worker"]
+    job = Job(worker, worker, SLOT, conf.publication())
+    Supervisor(job).run(until_current=True)
+    with django_as(roles["bemi_handlers"]):
+        assert Dispatcher("default").run(until_current=True) == 0
+    for name in ("a", "poison", "b"):
+        Group.objects.create(name=name)
+    Supervisor(job).run(until_current=True)
+    with django_as(roles["bemi_handlers"]):
+        assert Dispatcher("default").run(until_current=True) == 2
+        assert Dispatcher("default").retry() == (0, 1)
+    assert heard == ["a", "poison", "b", "poison"]
+    for forbidden in (
+        "SELECT FROM auth_user",
+        "DELETE FROM changes",
+        "UPDATE _bemi_checkpoint SET lsn = '0/0'",
+    ):
+        assert not may(roles["bemi_handlers"], forbidden), forbidden
+
+
+def test_a_worker_without_the_right_to_call_handlers_says_so(
+    roles: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "registered", {})
+    on_change(Group, name="listener")(print)
+    worker = roles["bemi_worker"]
+    Supervisor(Job(worker, worker, SLOT, conf.publication())).run(until_current=True)
+    with django_as(worker), pytest.raises(Refused, match="grants --handlers ROLE'.* --no-handlers"):
+        Dispatcher("default").run(until_current=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg2
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from bemi_django import bound_context
+from bemi_django import bound_context, conf
 from bemi_django.exceptions import RevertConflict
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
-from tests.shop.models import Category, Product
+from tests.integration.polling import until
+from tests.shop.models import Category, Note, Order, Product, Review
 
 
 def rows(table: str = "todo") -> list[Any]:
@@ -62,6 +65,42 @@ def test_a_deleted_object_comes_back_with_what_referred_to_it(drain: Drain) -> N
     plan = change.revert()
     assert sorted(step.table for step in plan.steps) == ["todo", "todo_tags", "todo_tags"]
     assert (rows(), rows("todo_tags"), rows("tag")) == before
+
+
+def test_rows_that_only_django_knew_to_refer_come_back(drain: Drain) -> None:
+    product = Product.objects.create(sku="1", category=Category.objects.create(name="c"))
+    Review.objects.create(product=product, text="good")
+    drain()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE shop_review DROP CONSTRAINT shop_review_product")
+    try:
+        with transaction.atomic():
+            Review.objects.all().delete()
+            product.delete()
+        drain()
+        Change.objects.for_model(Product).deleted().get().revert()
+        assert Review.objects.get().text == "good"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "ALTER TABLE shop_review ADD CONSTRAINT shop_review_product "
+                "FOREIGN KEY (product_id) REFERENCES shop_product (id) ON DELETE CASCADE"
+            )
+
+
+def test_generic_relations_come_back_with_what_they_are_about(drain: Drain) -> None:
+    order = Order.objects.create(number="1")
+    Note.objects.create(about=order, text="late")
+    Note.objects.create(about=Tag.objects.create(name="a"), text="of another")
+    drain()
+    before = rows("shop_order"), rows("shop_note")
+    with transaction.atomic():
+        Note.objects.all().delete()
+        order.delete()
+    drain()
+    Change.objects.for_model(Note).deleted().get(before__text="of another").revert()
+    Change.objects.for_model(Order).deleted().get().revert()
+    assert (rows("shop_order"), rows("shop_note")) == before
 
 
 def test_a_request_is_undone_as_a_whole_and_redone_by_reverting_the_revert(drain: Drain) -> None:
@@ -154,3 +193,37 @@ def test_the_transaction_around_it_decides(drain: Drain) -> None:
         change.revert()
         transaction.set_rollback(True)
     assert Todo.objects.exists()
+
+
+def test_it_waits_for_who_writes_the_row_and_sees_what_was_written(drain: Drain, observer: Any) -> None:
+    Todo.objects.create(task="Sleep")
+    drain()
+    Todo.objects.update(task="Dream")
+    (change,) = drain()
+    observer.execute("BEGIN; UPDATE todo SET task = 'Wake'")
+
+    def commit_when_it_waits() -> None:
+        with psycopg2.connect(**conf.connection_parameters("default")) as watching:
+            until(lambda: _waiting(watching))
+        watching.close()
+        observer.execute("COMMIT")
+
+    with ThreadPoolExecutor(1) as thread:
+        committed = thread.submit(commit_when_it_waits)
+        with pytest.raises(RevertConflict, match='task is "Wake"'):
+            change.revert()
+        committed.result()
+
+
+def _waiting(watching: Any) -> bool:
+    with watching.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_dry_run_waits_for_nobody(drain: Drain, observer: Any) -> None:
+    Todo.objects.create(task="Sleep")
+    (change,) = drain()
+    observer.execute("BEGIN; UPDATE todo SET task = 'Wake'")
+    assert change.revert(dry_run=True).conflicts == ()
+    observer.execute("ROLLBACK")

@@ -102,7 +102,7 @@ def perform(history: list[Any]) -> None:
 
 
 def state() -> State:
-    found = {}
+    found: State = {}
     for table in KEYS:
         query = f"SELECT concat_ws(',', {', '.join(KEYS[table])}), to_jsonb(t)::text FROM lab.{table} t"  # noqa: S608
         for key, row in execute(query):
@@ -200,4 +200,4 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
             assert left == {key: dumps(row) for key, row in folded(changes, chosen).items()}
 
     check()
-    assert min(seen["compared"], seen["conflict"]) >= 5, seen
+    assert seen["compared"] >= 5 and seen["conflict"] >= 1, seen

@@ -16,7 +16,8 @@ from bemi_django.exceptions import BemiError
 from bemi_django.wal.pace import Pace
 from bemi_django.wal.supervisor import Supervisor
 from bemi_django.wal.verification import Verified, verify
-from tests.integration.conftest import Drain, job
+from tests import roles
+from tests.integration.conftest import Drain, grant, job
 
 
 def execute(*statements: str) -> None:
@@ -28,7 +29,8 @@ def execute(*statements: str) -> None:
 @pytest.fixture
 def tool(drain: Drain) -> Iterator[Drain]:
     """A table with rows that are older than its log, and rows that are not."""
-    execute("DROP EVENT TRIGGER _bemi_follow_ddl")
+    with roles.administrator(str(connection.settings_dict["NAME"])) as cursor:
+        cursor.execute("DROP EVENT TRIGGER _bemi_follow_ddl")
     execute(
         "CREATE TABLE tool (id int PRIMARY KEY, word text)", "INSERT INTO tool VALUES (1, 'old'), (2, 'old')"
     )
@@ -41,6 +43,7 @@ def tool(drain: Drain) -> Iterator[Drain]:
     drain()
     yield drain
     execute("DROP TABLE tool")
+    grant("default")
 
 
 def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
@@ -49,7 +52,7 @@ def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     worker = threading.Thread(target=supervisor.run)
     worker.start()
     try:
-        return {result.table: result for result in verify(job("bemi_test"), tables)}
+        return {result.table: result for result in verify(job("bemi_test", role=roles.OWNER), tables)}
     finally:
         supervisor.stop()
         worker.join()
@@ -135,12 +138,12 @@ def test_a_table_that_is_not_tracked_is_said(tool: Drain) -> None:
 
 def test_a_log_that_stands_still_is_said(tool: Drain) -> None:
     with pytest.raises(BemiError, match="is 'manage.py bemi run' at work"):
-        list(verify(job("bemi_test"), patience=0.2))
+        list(verify(job("bemi_test", role=roles.OWNER), patience=0.2))
 
 
 def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:
     with pytest.raises(BemiError, match="there is no log of the slot nothing yet: run 'manage.py bemi run'"):
-        list(verify(job("nothing")))
+        list(verify(job("nothing", role=roles.OWNER)))
 
 
 CASES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 
@@ -22,10 +24,23 @@ class Product(models.Model):
         return self.sku
 
 
+class Note(models.Model):
+    """About any object."""
+
+    kind = models.ForeignKey(ContentType, on_delete=models.CASCADE)
+    object_id = models.TextField()
+    about = GenericForeignKey("kind", "object_id")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Order(models.Model):
     number = models.CharField(max_length=50, unique=True)
     placed_at = models.DateTimeField(auto_now_add=True)
     products = models.ManyToManyField(Product, related_name="orders")
+    notes = GenericRelation(Note, content_type_field="kind")
 
     def __str__(self) -> str:
         return self.number

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
@@ -14,7 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from bemi_django import conf, grants, tracking
+from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import BemiError
+from bemi_django.handlers import MODULE
 from bemi_django.management import asking
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
@@ -31,6 +33,13 @@ class Command(BaseCommand):
         run = subcommands.add_parser("run", help="write the changes of the WAL to the table changes")
         run.add_argument("--until-current", action="store_true", help="end when the present is reached")
         run.add_argument("--accept-gap", action="store_true", help="record lost history as a gap and go on")
+        parts = run.add_mutually_exclusive_group()
+        parts.add_argument(
+            "--handlers", action="store_true", help="only call handlers, while another process writes the log"
+        )
+        parts.add_argument("--no-handlers", action="store_true", help="only write the log, call no handlers")
+        handled = subcommands.add_parser("handlers", help="tell how far the handlers of changes are")
+        handled.add_argument("--retry", action="store_true", help="hand over what was kept aside once more")
         sync = subcommands.add_parser("sync", help="bring triggers, identity and publication in line")
         sync.add_argument("--dry-run", action="store_true", help="print what would be done")
         retried = subcommands.add_parser(
@@ -47,11 +56,12 @@ class Command(BaseCommand):
         granted.add_argument(
             "--reader", default="bemi_reader", help="role that reads the log (default: bemi_reader)"
         )
+        granted.add_argument("--handlers", metavar="ROLE", help="role of bemi run --handlers")
         reverted = subcommands.add_parser("revert", help="undo a request, a transaction or a change")
         asking.add_revert_arguments(reverted)
         blamed = subcommands.add_parser("blame", help="say which change gave an object each of its values")
         blamed.add_argument("object", metavar="APP.MODEL:KEY", help="shop.Product:42; a key of parts: 7,2")
-        for subcommand in (blamed, granted, reverted, run, sync, retried, verified):
+        for subcommand in (blamed, granted, handled, reverted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -70,13 +80,40 @@ class Command(BaseCommand):
             raise CommandError(first_line(error)) from error
 
     def run(self, database: str, options: dict[str, Any]) -> None:
+        dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
+        if options["handlers"]:
+            self._run_handlers(dispatcher, options["until_current"])
+            return
         accept_gap = options["accept_gap"] or conf.accept_gap()
         job = _job(database)._replace(accept_gap=accept_gap, publish=lambda: self._publish(database))
         supervisor = Supervisor(job)
-        # In a thread: a signal is heard while the worker waits for a server, too.
-        with self._log_to_output(), _stopped_by_signals(supervisor), ThreadPoolExecutor(1) as thread:
-            written = thread.submit(supervisor.run, until_current=options["until_current"]).result()
+        is_to_end = options["until_current"]
+        beside = nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile()
+        with self._log_to_output(), _stopped_by_signals(supervisor.stop, dispatcher.stop):
+            # In a thread: a signal is heard while the worker waits for a server, too.
+            with beside, ThreadPoolExecutor(1) as thread:
+                written = thread.submit(supervisor.run, until_current=is_to_end).result()
+            if is_to_end and dispatcher.has_handlers:
+                dispatcher.run_apart(until_current=True)
         self.stdout.write(f"{written} changes written")
+        if dispatcher.has_handlers:
+            self.stdout.write(f"{dispatcher.handled} changes handled")
+
+    def _run_handlers(self, dispatcher: Dispatcher, until_current: bool) -> None:
+        if not dispatcher.has_handlers:
+            raise CommandError(f"there are no handlers: no {MODULE}.py of an installed app has @on_change")
+        with self._log_to_output(), _stopped_by_signals(dispatcher.stop):
+            handled = dispatcher.run_apart(until_current)
+        self.stdout.write(f"{handled} changes handled")
+
+    def handlers(self, database: str, options: dict[str, Any]) -> None:
+        dispatcher = Dispatcher(database)
+        if options["retry"]:
+            delivered, kept = dispatcher.retry()
+            self.stdout.write(f"{delivered} handled, {kept} kept")
+            return
+        for standing in dispatcher.standings():
+            self.stdout.write(str(standing))
 
     def _publish(self, database: str) -> None:
         try:
@@ -109,7 +146,8 @@ class Command(BaseCommand):
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 
     def grants(self, database: str, options: dict[str, Any]) -> None:
-        for line in grants.statements(database, options["worker"], options["reader"]):
+        roles = options["worker"], options["reader"], options["handlers"]
+        for line in grants.statements(database, *roles):
             self.stdout.write(line)
 
     def revert(self, database: str, options: dict[str, Any]) -> None:
@@ -144,8 +182,12 @@ def _job(database: str) -> Job:
 
 
 @contextmanager
-def _stopped_by_signals(supervisor: Supervisor) -> Iterator[None]:
-    previous = {number: signal.signal(number, supervisor.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _stopped_by_signals(*stops: Callable[[], object]) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        for each in stops:
+            each()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -1,0 +1,245 @@
+"""Keep handlers told of what comes into the log, until stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from bemi_django import conf, handlers, positions
+from bemi_django.delivery import Delivery, Rhythm, refresh_connections
+from bemi_django.exceptions import BemiError, NotInstalled, Refused
+from bemi_django.handlers import Handler
+from bemi_django.models import Undelivered
+from bemi_django.positions import History
+from bemi_django.wal.pace import Pace
+from bemi_django.wal.refusal import first_line, is_lasting_state, of_connection
+
+logger = logging.getLogger(__name__)
+
+_UNDEFINED_TABLE = "42P01"
+_COUNT_TO = 10_000
+
+
+class Retried(NamedTuple):
+    """How many changes that were kept aside are handled now, and how many are as they were."""
+
+    delivered: int
+    kept: int
+
+
+class Standing(NamedTuple):
+    """Where a handler is: changes left, attempts at the next, seconds until it is tried, changes aside."""
+
+    handler: Handler
+    pending: int
+    attempts: int
+    pause: float
+    aside: int
+
+    def __str__(self) -> str:
+        more = "+" if self.pending == _COUNT_TO else ""
+        line = f"{self.handler.name}: {self.pending}{more} pending, {self.aside} kept aside"
+        if self.attempts:
+            line += f"; attempt {self.attempts} failed, the next one in {max(self.pause, 0):.0f} s"
+        return line
+
+
+class Dispatcher:
+    """Serves the handlers of one database; ``stop()`` may be called from a signal handler.
+
+    Several, in as many processes, share the handlers: what one of them is at, the others leave alone.
+    """
+
+    def __init__(self, alias: str, served: list[Handler] | None = None, rhythm: Rhythm | None = None) -> None:
+        self._alias = alias
+        self._served = handlers.of_database(alias) if served is None else served
+        self._rhythm = rhythm or Rhythm()
+        self._stop, self._hurry = threading.Event(), threading.Event()
+        self._deliveries: list[Delivery] = []
+        self._was_there_no_log = False
+        self._said, self._said_at = 0, time.monotonic()
+
+    @property
+    def has_handlers(self) -> bool:
+        return bool(self._served)
+
+    @property
+    def handled(self) -> int:
+        """Changes handled so far."""
+        return sum(delivery.handled for delivery in self._deliveries)
+
+    def run(self, until_current: bool = False) -> int:
+        """Work until stopped, or until handlers have what is in the log now; return the changes handled.
+
+        Raises BemiError for what trying again would not mend.
+        """
+        pace = Pace()
+        pause, deadline = pace.first_pause, time.monotonic() + pace.patience
+        target = 0 if until_current else math.inf
+        try:
+            while not self._stop.is_set():
+                try:
+                    history = positions.history(conf.destination(), conf.slot(self._alias))
+                    target = target or (history.end if history else 0)
+                    is_more = self._round(history)
+                    pause = pace.first_pause
+                except (DatabaseError, InterfaceError) as error:
+                    self._recover(error, pause, is_final=until_current and time.monotonic() > deadline)
+                    pause = min(pause * 2, pace.longest_pause)
+                    continue
+                self._tell()
+                if is_more:
+                    continue
+                if self._has_reached(target) or until_current and history is None:
+                    break
+                self._stop.wait(self._rhythm.look)
+            for delivery in self._deliveries:
+                delivery.note()
+        finally:
+            # Those of this thread.
+            connections.close_all()
+        return self.handled
+
+    def stop(self, *_: object) -> None:
+        """Finish the change at hand and leave; told twice, or when that takes long, leave in the middle."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Run in a thread until the block ends; what ends it earlier is told, and not raised."""
+        thread = threading.Thread(target=self._run_and_tell, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._leave(thread)
+
+    def run_apart(self, until_current: bool = False) -> int:
+        """Like ``run()``, but a handler that does not end when it is told to stop is left in the middle."""
+        failures: list[BaseException] = []
+        thread = threading.Thread(target=self._run_into, args=[until_current, failures], daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._stop.wait(0.1):
+            pass
+        if thread.is_alive():
+            self._leave(thread)
+        if failures:
+            raise failures[0]
+        return self.handled
+
+    def retry(self) -> Retried:
+        """Hand over once more what was kept aside."""
+        self._open()
+        destination = conf.destination()
+        by_name = {delivery.handler.name: delivery for delivery in self._deliveries}
+        letters = Undelivered.objects.using(destination).filter(handler__in=by_name)
+        delivered = 0
+        for pk in list(letters.values_list("pk", flat=True)):
+            with transaction.atomic(using=destination):
+                letter = letters.select_for_update(skip_locked=True).filter(pk=pk).first()
+                delivered += letter is not None and by_name[letter.handler].retry(letter)
+        return Retried(delivered, letters.count())
+
+    def standings(self) -> list[Standing]:
+        """Where each handler is."""
+        self._open()
+        history = positions.history(conf.destination(), conf.slot(self._alias))
+        return [self._standing(delivery, history) for delivery in self._deliveries]
+
+    def _standing(self, delivery: Delivery, history: History | None) -> Standing:
+        aside = Undelivered.objects.using(conf.destination()).filter(handler=delivery.handler.name).count()
+        at = delivery.pending(history, _COUNT_TO) if history else (0, 0, 0.0)
+        return Standing(delivery.handler, *at, aside)
+
+    def _open(self) -> None:
+        if not self._deliveries:
+            self._deliveries = [
+                Delivery(handler, self._alias, self._rhythm, self._stop.is_set) for handler in self._served
+            ]
+
+    def _round(self, history: History | None) -> bool:
+        """Let every handler take a step; tell whether one of them has more to do at once."""
+        if not self._deliveries:
+            self._open()
+            names = ", ".join(handler.name for handler in self._served)
+            logger.info("handing changes of %s to %s", self._alias, names)
+        if history is None:
+            self._was_there_no_log = True
+            return False
+        is_more = False
+        for delivery in self._deliveries:
+            if not self._stop.is_set():
+                is_more |= delivery.step(history, from_start=self._was_there_no_log)
+        return is_more
+
+    def _has_reached(self, target: float) -> bool:
+        return all(delivery.reached >= target for delivery in self._deliveries)
+
+    def _recover(self, error: Exception, pause: float, is_final: bool) -> None:
+        for delivery in self._deliveries:
+            delivery.be_careful()
+        refused = self._refusal(error)
+        if refused is not None or is_final:
+            raise refused or error
+        logger.warning("%s; trying again in %.1f s", first_line(error), pause)
+        refresh_connections()
+        self._stop.wait(pause)
+
+    def _refusal(self, error: Exception) -> BemiError | None:
+        """What trying again does not mend."""
+        destination = conf.destination()
+        state = _sqlstate(error)
+        if state == _UNDEFINED_TABLE:
+            return NotInstalled(
+                f"{first_line(error)}: run 'manage.py migrate bemi_django' (--database {destination})"
+            )
+        if state is not None:
+            if not is_lasting_state(state):
+                return None
+            remedy = (
+                "run what 'manage.py bemi grants --handlers ROLE' prints, or the worker with --no-handlers"
+            )
+            return Refused(f"{first_line(error)}: {remedy}")
+        return of_connection(error, conf.connection_parameters(destination))
+
+    def _tell(self) -> None:
+        """A line about what was done since the last one, a second apart at least."""
+        now, handled = time.monotonic(), self.handled
+        if handled > self._said and now > self._said_at + 1:
+            rate = (handled - self._said) / (now - self._said_at)
+            logger.info("%s changes handled (%.0f/s), %s in all", handled - self._said, rate, handled)
+            self._said, self._said_at = handled, now
+
+    def _run_and_tell(self) -> None:
+        try:
+            self.run()
+        except Exception as error:
+            logger.error("handlers are not run any more: %s", first_line(error))
+
+    def _run_into(self, until_current: bool, failures: list[BaseException]) -> None:
+        try:
+            self.run(until_current)
+        except BaseException as error:
+            failures.append(error)
+
+    def _leave(self, thread: threading.Thread) -> None:
+        self._stop.set()
+        deadline = time.monotonic() + self._rhythm.grace
+        while thread.is_alive() and not self._hurry.is_set() and time.monotonic() < deadline:
+            thread.join(0.05)
+        if thread.is_alive():
+            logger.warning("a handler does not end: left in the middle, the change will come again")
+
+
+def _sqlstate(error: Exception) -> str | None:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from django.db import migrations, models
+
+from bemi_django.operations import RunSQLFile
+
+
+class Migration(migrations.Migration):
+    dependencies = [("bemi_django", "0001_initial")]
+
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            database_operations=[RunSQLFile("handlers_v1", destination_only=True)],
+            state_operations=[
+                migrations.CreateModel(
+                    name="Undelivered",
+                    fields=[
+                        ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                        ("handler", models.TextField()),
+                        ("change_id", models.UUIDField()),
+                        ("attempts", models.IntegerField()),
+                        ("reason", models.TextField()),
+                        ("created_at", models.DateTimeField()),
+                    ],
+                    options={"db_table": "_bemi_undelivered", "ordering": ["id"]},
+                ),
+            ],
+        ),
+    ]

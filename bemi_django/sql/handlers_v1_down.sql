@@ -1,0 +1,2 @@
+DROP TABLE _bemi_undelivered;
+DROP TABLE _bemi_handlers;

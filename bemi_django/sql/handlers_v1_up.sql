@@ -1,0 +1,25 @@
+-- How far each handler is, and the changes that it could not handle.
+
+CREATE TABLE _bemi_handlers (
+    handler text NOT NULL,
+    slot text NOT NULL,
+    -- The history that last belongs to, as in _bemi_checkpoint.
+    system_identifier text NOT NULL,
+    start_lsn pg_lsn NOT NULL,
+    -- The id in changes up to which everything is handled or kept aside.
+    last uuid NOT NULL,
+    -- At the change that comes next.
+    attempts integer NOT NULL DEFAULT 0,
+    retry_at timestamptz,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (handler, slot)
+);
+
+CREATE TABLE _bemi_undelivered (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    handler text NOT NULL,
+    change_id uuid NOT NULL,
+    attempts integer NOT NULL,
+    reason text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

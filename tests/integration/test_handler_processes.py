@@ -1,0 +1,150 @@
+"""Processes that call handlers: killed, stopped, started anew, and side by side."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from bemi_django.models import Undelivered
+from tests.integration.conftest import Drain, release
+from tests.integration.polling import until
+from tests.integration.processes import running
+from tests.shop.models import Category
+
+
+class Listeners:
+    """What the handlers of ``tests.listeners`` write down, in processes of their own."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def start(self, *arguments: str) -> AbstractContextManager[Popen[str]]:
+        return running("django", "bemi", "run", *arguments, settings="tests.listener_settings")
+
+    @property
+    def heard(self) -> list[str]:
+        return self._file.read_text().splitlines()
+
+    def until_end(self, *arguments: str) -> int:
+        with self.start(*arguments, "--until-current") as process:
+            return process.wait(30)
+
+
+@pytest.fixture
+def listeners(
+    drain: Drain, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Listeners]:
+    settings.BEMI_SLOT = "bemi_test"
+    file = tmp_path / "heard"
+    file.touch()
+    monkeypatch.setenv("BEMI_TEST_HEARD", str(file))
+    listeners = Listeners(file)
+    assert listeners.until_end("--handlers") == 0
+    yield listeners
+    release("bemi_test")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM _bemi_handlers")
+
+
+def write(*names: str) -> None:
+    for name in names:
+        Category.objects.create(name=name)
+
+
+def test_a_change_comes_again_when_the_process_dies_before_it_is_noted(
+    listeners: Listeners, drain: Drain
+) -> None:
+    write("a", "dies once", "b")
+    drain()
+    assert listeners.until_end("--handlers") == -signal.SIGKILL
+    assert listeners.heard[-1] == "dies once"
+    assert listeners.until_end("--handlers") == 0
+    # The first batch of a process is one change at a time: what was done is not done again.
+    assert listeners.heard == ["a", "dies once", "dies once", "b"]
+
+
+def test_a_change_that_kills_the_process_again_and_again_is_kept_aside(
+    listeners: Listeners, drain: Drain
+) -> None:
+    write("a", "dies", "b")
+    drain()
+    for _ in range(3):
+        assert listeners.until_end("--handlers") == -signal.SIGKILL
+    assert listeners.until_end("--handlers") == 0
+    assert listeners.heard == ["a", "dies", "dies", "dies", "b"]
+    assert Undelivered.objects.get().reason.startswith("the process ended")
+
+
+def test_two_processes_hand_over_each_change_once(listeners: Listeners, drain: Drain) -> None:
+    names = [f"number {number:03}" for number in range(400)]
+    with listeners.start("--handlers"), listeners.start("--handlers"):
+        for part in range(0, 400, 100):
+            Category.objects.bulk_create([Category(name=name) for name in names[part : part + 100]])
+            drain()
+        until(lambda: len(listeners.heard) >= 400)
+    assert listeners.heard == names
+
+
+def test_another_process_takes_over_from_one_that_was_killed(listeners: Listeners, drain: Drain) -> None:
+    with listeners.start("--handlers") as first, listeners.start("--handlers"):
+        write("a")
+        drain()
+        until(lambda: listeners.heard == ["a"])
+        first.kill()
+        write("b")
+        drain()
+        until(lambda: listeners.heard == ["a", "b"])
+
+
+def test_the_worker_calls_handlers_itself_and_at_once(listeners: Listeners) -> None:
+    with listeners.start() as process:
+        write("first")
+        until(lambda: listeners.heard == ["first"])
+        began = time.monotonic()
+        write("second")
+        until(lambda: listeners.heard == ["first", "second"])
+        assert time.monotonic() - began < 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_the_worker_leaves_handlers_alone_that_run_elsewhere(listeners: Listeners) -> None:
+    write("a")
+    assert listeners.until_end("--no-handlers") == 0
+    assert listeners.heard == []
+    assert listeners.until_end("--handlers") == 0
+    assert listeners.heard == ["a"]
+
+
+def test_a_stop_waits_for_the_change_at_hand(listeners: Listeners, drain: Drain) -> None:
+    with listeners.start("--handlers") as process:
+        write("is slow", "b", "c")
+        drain()
+        until(lambda: listeners.heard)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    listeners.until_end("--handlers")
+    assert listeners.heard == ["is slow", "b", "c"]
+
+
+def test_a_handler_that_hangs_is_left_in_the_middle(listeners: Listeners, drain: Drain) -> None:
+    with listeners.start("--handlers") as process:
+        write("sleeps")
+        drain()
+        until(lambda: listeners.heard)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 4
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT attempts FROM _bemi_handlers")
+        assert cursor.fetchone() == (1,)

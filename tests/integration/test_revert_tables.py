@@ -1,0 +1,360 @@
+"""Reverts of tables of any kind, most of which no model knows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+
+from bemi_django import skip_tracking
+from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.models import Change
+from bemi_django.querysets import ChangeQuerySet
+from tests.integration.pipeline import Pipeline, execute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Lab:
+    """Runs a transaction and returns its changes."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._seen: set[Any] = set()
+
+    def __call__(self, *statements: str) -> ChangeQuerySet:
+        self.fresh()
+        with transaction.atomic():
+            for statement in statements:
+                execute(statement)
+        return self.fresh()
+
+    def fresh(self) -> ChangeQuerySet:
+        """What was not drained yet."""
+        self._pipeline.drain()
+        fresh = [change.pk for change in Change.objects.all() if change.pk not in self._seen]
+        self._seen.update(fresh)
+        return Change.objects.filter(pk__in=fresh)
+
+
+@pytest.fixture
+def lab(pipeline: Pipeline) -> Lab:
+    lab = Lab(pipeline)
+    lab.fresh()
+    return lab
+
+
+def rows(table: str) -> list[str]:
+    return [row for (row,) in execute(f"SELECT to_jsonb(t)::text FROM lab.{table} t ORDER BY 1")]  # noqa: S608
+
+
+def kinds(plan: Any) -> list[str]:
+    return [conflict.kind for conflict in plan.conflicts]
+
+
+NODES = "CREATE TABLE lab.node (id int PRIMARY KEY, up int{} REFERENCES lab.node{})"
+
+
+@pytest.mark.parametrize("options", ["", " ON DELETE CASCADE", " DEFERRABLE"])
+def test_a_tree_comes_back_parents_first_and_goes_children_first(options: str, lab: Lab) -> None:
+    execute(NODES.format("", options))
+    # The keys say nothing of the order.
+    created = lab("INSERT INTO lab.node VALUES (2, NULL)", "INSERT INTO lab.node VALUES (3, 2), (1, 3)")
+    before = rows("node")
+    deleted = lab("DELETE FROM lab.node")
+    assert deleted.revert().is_applied
+    assert rows("node") == before
+    assert created.revert().is_applied
+    assert rows("node") == []
+
+
+def test_rows_that_refer_to_each_other_come_and_go_by_way_of_null(lab: Lab) -> None:
+    execute(NODES.format("", ""))
+    created = lab(
+        "INSERT INTO lab.node VALUES (1, NULL), (2, 1), (3, 2)", "UPDATE lab.node SET up = 3 WHERE id = 1"
+    )
+    before = rows("node")
+    created.revert()
+    assert rows("node") == []
+    lab.fresh().revert()
+    assert rows("node") == before
+
+
+def test_a_row_may_refer_to_itself(lab: Lab) -> None:
+    execute(NODES.format(" NOT NULL", ""))
+    lab("INSERT INTO lab.node VALUES (1, 1)")
+    deleted = lab("DELETE FROM lab.node")
+    assert deleted.revert().is_applied
+    assert len(rows("node")) == 1
+
+
+def test_a_cycle_without_a_way_out_is_a_conflict_that_says_so(lab: Lab) -> None:
+    execute("CREATE TABLE lab.a (id int PRIMARY KEY, b int NOT NULL)")
+    execute("CREATE TABLE lab.b (id int PRIMARY KEY, a int NOT NULL REFERENCES lab.a)")
+    execute("INSERT INTO lab.a VALUES (1, 1); INSERT INTO lab.b VALUES (1, 1)")
+    deleted = lab("DELETE FROM lab.b", "DELETE FROM lab.a")
+    execute("ALTER TABLE lab.a ADD FOREIGN KEY (b) REFERENCES lab.b")
+    plan = deleted.revert(dry_run=True)
+    assert set(kinds(plan)) == {"cycle"}
+    assert not any(step.is_done for step in deleted.revert(on_conflict="skip").steps)
+
+
+def test_identity_and_generated_columns_come_back(lab: Lab) -> None:
+    execute(
+        "CREATE TABLE lab.made (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n numeric, "
+        "twice numeric GENERATED ALWAYS AS (n * 2) STORED)"
+    )
+    lab("INSERT INTO lab.made (n) VALUES (1.10)")
+    before = rows("made")
+    updated = lab("UPDATE lab.made SET n = 7")
+    deleted = lab("DELETE FROM lab.made")
+    deleted.revert()
+    updated.revert()
+    assert rows("made") == before
+
+
+def test_a_sequence_is_moved_past_a_key_that_came_back_and_never_back(lab: Lab) -> None:
+    execute('CREATE TABLE lab."se%quence" (id serial PRIMARY KEY)')
+    lab('INSERT INTO lab."se%quence" VALUES (41)')
+    deleted = lab('DELETE FROM lab."se%quence"')
+    deleted.revert(dry_run=True)
+    sequence = """SELECT nextval(pg_get_serial_sequence('lab."se%quence"', 'id'))"""
+    assert execute(sequence) == [(1,)]
+    deleted.revert()
+    assert execute(sequence) == [(42,)]
+    execute("""SELECT setval(pg_get_serial_sequence('lab."se%quence"', 'id'), 100)""")
+    lab('DELETE FROM lab."se%quence"').revert()
+    assert execute(sequence) == [(101,)]
+
+
+def test_rows_of_partitions_come_back_to_theirs(lab: Lab) -> None:
+    execute("CREATE TABLE lab.part (id int PRIMARY KEY, n int) PARTITION BY RANGE (id)")
+    execute("CREATE TABLE lab.low PARTITION OF lab.part FOR VALUES FROM (0) TO (10)")
+    execute("CREATE TABLE lab.high PARTITION OF lab.part FOR VALUES FROM (10) TO (20)")
+    lab("INSERT INTO lab.part VALUES (1, 1), (11, 2)")
+    before = rows("low"), rows("high")
+    changed = lab("UPDATE lab.part SET id = 12 WHERE id = 1", "DELETE FROM lab.part WHERE id = 11")
+    assert changed.revert().is_applied
+    assert (rows("low"), rows("high")) == before
+
+
+def test_an_odd_name_is_only_a_name(lab: Lab) -> None:
+    table, key, column = '"Od""d %s (t)"', '"k%(x)s"', '"t.r"'
+    execute(f"CREATE TABLE lab.{table} ({key} int PRIMARY KEY, {column} text UNIQUE)")
+    lab(f"INSERT INTO lab.{table} VALUES (1, 'a%s')")  # noqa: S608
+    changed = lab(f"UPDATE lab.{table} SET {column} = 'b', {key} = 2")  # noqa: S608
+    deleted = lab(f"DELETE FROM lab.{table}")  # noqa: S608
+    deleted.revert()
+    changed.revert()
+    assert rows(table) == ['{"t.r": "a%s", "k%(x)s": 1}']
+
+
+def test_unique_values_that_moved_on_are_free_in_the_right_order(lab: Lab) -> None:
+    execute("CREATE TABLE lab.name (id int PRIMARY KEY, name text UNIQUE)")
+    lab("INSERT INTO lab.name VALUES (1, 'a'), (2, 'b')")
+    before = rows("name")
+    for statements in (
+        ("DELETE FROM lab.name WHERE id = 1", "UPDATE lab.name SET name = 'a' WHERE id = 2"),
+        ("DELETE FROM lab.name WHERE id = 1", "UPDATE lab.name SET id = 1 WHERE id = 2"),
+        ("UPDATE lab.name SET name = 'c' WHERE id = 1", "INSERT INTO lab.name VALUES (3, 'a')"),
+        # A swap: for a moment one of them has no name.
+        (
+            "UPDATE lab.name SET name = 'x' WHERE id = 1",
+            "UPDATE lab.name SET name = 'a' WHERE id = 2",
+            "UPDATE lab.name SET name = 'b' WHERE id = 1",
+        ),
+    ):
+        assert lab(*statements).revert().is_applied
+        assert rows("name") == before
+
+
+def test_skipped_parents_take_their_children_along(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY, name text UNIQUE)")
+    execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up)")
+    execute("INSERT INTO lab.up VALUES (1, 'a'), (2, 'b'); INSERT INTO lab.down VALUES (1, 1), (2, 2)")
+    deleted = lab("DELETE FROM lab.down", "DELETE FROM lab.up")
+    execute("INSERT INTO lab.up VALUES (3, 'a')")
+    assert kinds(deleted.revert(dry_run=True)) == ["unique"]
+    assert sorted(kinds(deleted.revert(on_conflict="skip"))) == ["missing_parent", "unique"]
+    assert rows("down") == ['{"id": 2, "up": 2}']
+
+
+def test_what_the_database_would_take_along_is_a_conflict_that_can_be_forced(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up ON DELETE CASCADE)")
+    created = lab("INSERT INTO lab.up VALUES (1)")
+    execute("INSERT INTO lab.down VALUES (1, 1)")
+    assert kinds(created.revert(dry_run=True)) == ["referenced"]
+    assert created.revert(on_conflict="force").is_applied
+    assert rows("up") == rows("down") == []
+
+
+def test_references_that_the_deletion_set_to_null_come_back(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up ON DELETE SET NULL)")
+    execute("CREATE TABLE lab.deep (id int PRIMARY KEY, up int REFERENCES lab.up ON DELETE CASCADE)")
+    execute("CREATE TABLE lab.deeper (id int PRIMARY KEY, deep int REFERENCES lab.deep ON DELETE CASCADE)")
+    execute("INSERT INTO lab.up VALUES (1); INSERT INTO lab.down VALUES (1, 1)")
+    execute("INSERT INTO lab.deep VALUES (1, 1); INSERT INTO lab.deeper VALUES (1, 1)")
+    tables = ["up", "down", "deep", "deeper"]
+    before = [rows(table) for table in tables]
+    deleted = lab("DELETE FROM lab.up").get(table="up")
+    alone = deleted.revert(dry_run=True, cascade=False)
+    assert [step.table for step in alone.steps] == ["up"]
+    assert {step.table for step in deleted.revert().steps} == set(tables)
+    assert [rows(table) for table in tables] == before
+
+
+def test_a_row_that_is_gone_is_a_conflict_and_comes_back_when_forced(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, a int, b int)")
+    lab("INSERT INTO lab.t VALUES (1, 1, 1)")
+    updated = lab("UPDATE lab.t SET a = 2")
+    execute("DELETE FROM lab.t")
+    assert kinds(updated.revert(dry_run=True)) == ["missing_row"]
+    updated.revert(on_conflict="force")
+    assert rows("t") == ['{"a": 1, "b": 1, "id": 1}']
+
+
+def test_what_others_changed_in_between_is_a_conflict(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, a int, b int)")
+    lab("INSERT INTO lab.t VALUES (1, 1, 1)")
+    first = lab("UPDATE lab.t SET a = 2")
+    lab("UPDATE lab.t SET a = 3, b = 2")
+    last = lab("UPDATE lab.t SET a = 4")
+    plan = (first | last).revert(dry_run=True)
+    assert kinds(plan) == ["changed_since"] and "others changed a in between" in str(plan)
+    again = lab("DELETE FROM lab.t").get()
+    lab("INSERT INTO lab.t VALUES (1, 1, 1)")
+    more = lab("UPDATE lab.t SET a = 9").get()
+    plan = Change.objects.filter(pk__in=[again.pk, more.pk]).revert(dry_run=True)
+    assert "made it anew, in between" in str(plan)
+
+
+def test_a_value_that_the_log_does_not_know_is_a_conflict(lab: Lab) -> None:
+    execute("CREATE TABLE lab.thrifty (id int PRIMARY KEY, a int, b int)")
+    execute("ALTER TABLE lab.thrifty REPLICA IDENTITY DEFAULT")
+    lab("INSERT INTO lab.thrifty VALUES (1, 1, 1)")
+    updated = lab("UPDATE lab.thrifty SET a = 2")
+    assert kinds(updated.revert(dry_run=True)) == ["unavailable"]
+    deleted = lab("DELETE FROM lab.thrifty")
+    assert "does not know what a and b was" in str(deleted.revert(dry_run=True))
+    deleted.revert(on_conflict="force")
+    assert rows("thrifty") == ['{"a": null, "b": null, "id": 1}']
+
+
+def test_a_table_without_a_key_is_reverted_by_whole_rows(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute("CREATE TABLE lab.bare (a int, b numeric, twice int GENERATED ALWAYS AS (a * 2) STORED)")
+    execute("ALTER TABLE lab.bare ADD up int REFERENCES lab.up ON DELETE CASCADE")
+    execute("INSERT INTO lab.up VALUES (1), (2)")
+    created = lab("INSERT INTO lab.bare VALUES (1, 1.10), (1, 1.10), (2, NULL)")
+    before = rows("bare")
+    changed = lab(
+        "UPDATE lab.bare SET up = 1, b = 3 WHERE a = 1",
+        "UPDATE lab.bare SET a = 7, up = 2 WHERE ctid = (SELECT min(ctid) FROM lab.bare WHERE a = 1)",
+        "DELETE FROM lab.up WHERE id = 1",
+        "DELETE FROM lab.bare WHERE a = 2",
+    )
+    between = rows("bare")
+    assert [step.action for step in changed.revert(dry_run=True).steps].count("insert") == 3
+    changed.revert()
+    assert rows("bare") == before
+    lab.fresh().revert()
+    assert rows("bare") == between
+    lab.fresh().revert()
+    created.revert()
+    assert rows("bare") == []
+    assert [step.action for step in created.revert().steps] == ["nothing"] * 3
+
+
+def test_what_is_no_change_of_a_row_is_a_conflict(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY)")
+    truncated = lab("TRUNCATE lab.t")
+    plan = truncated.revert(dry_run=True)
+    assert kinds(plan) == ["not_a_row"] and "TRUNCATE" in str(plan)
+    with pytest.raises(RevertConflict):
+        truncated.revert(on_conflict="force")
+    with skip_tracking(reason="quiet"):
+        skipped = lab("INSERT INTO lab.t VALUES (1)")
+    assert kinds(skipped.revert(dry_run=True)) == ["not_a_row"]
+
+
+def test_a_table_that_is_gone_or_was_altered(lab: Lab, settings: Any) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, old text, dropped text, n int)")
+    lab("INSERT INTO lab.t VALUES (1, 'a', 'b', 7)")
+    deleted = lab("DELETE FROM lab.t")
+    execute("ALTER TABLE lab.t RENAME old TO new")
+    execute("ALTER TABLE lab.t DROP dropped, ADD later int DEFAULT 3, ALTER n TYPE text")
+    settings.BEMI_RENAMED_COLUMNS = {"lab.t": {"old": "new"}}
+    deleted.revert()
+    assert rows("t") == ['{"n": "7", "id": 1, "new": "a", "later": 3}']
+    execute("DELETE FROM lab.t")
+    execute("ALTER TABLE lab.t ADD must int NOT NULL")
+    with pytest.raises(RevertConflict, match="must") as refusal:
+        deleted.revert()
+    assert kinds(refusal.value.plan) == ["constraint"]
+    execute("ALTER TABLE lab.t DROP must, ALTER new TYPE int USING 1")
+    with pytest.raises(RevertConflict):
+        deleted.revert()
+    execute("DROP TABLE lab.t")
+    assert kinds(deleted.revert(dry_run=True)) == ["missing_table"]
+
+
+def test_what_a_trigger_or_a_check_refuses_is_a_conflict(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, n int)")
+    lab("INSERT INTO lab.t VALUES (1, 1), (2, 2)")
+    deleted = lab("DELETE FROM lab.t")
+    execute("ALTER TABLE lab.t ADD CHECK (n > 1)")
+    plan = deleted.revert(on_conflict="skip")
+    assert kinds(plan) == ["constraint"] and rows("t") == ['{"n": 2, "id": 2}']
+    execute(
+        "CREATE FUNCTION lab.ignore() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+        "CREATE TRIGGER ignore BEFORE DELETE ON lab.t FOR EACH ROW EXECUTE FUNCTION lab.ignore()"
+    )
+    created = Change.objects.filter(table="t", operation="CREATE", primary_key="2")
+    with pytest.raises(RevertConflict, match="a trigger or a policy"):
+        created.revert()
+
+
+def test_a_deferred_check_that_fails_at_the_end_is_a_conflict(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up DEFERRABLE)")
+    execute("INSERT INTO lab.up VALUES (1)")
+    created = lab("INSERT INTO lab.up VALUES (2)")
+    execute(
+        "CREATE FUNCTION lab.refer() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO lab.down VALUES (OLD.id, OLD.id); RETURN OLD; END'; "
+        "CREATE TRIGGER refer BEFORE DELETE ON lab.up FOR EACH ROW EXECUTE FUNCTION lab.refer()"
+    )
+    with pytest.raises(RevertConflict, match="down_up_fkey"):
+        created.revert()
+    assert len(rows("up")) == 2 and rows("down") == []
+
+
+def test_constraints_are_left_to_the_transaction_around_as_they_were(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    execute(
+        "CREATE TABLE lab.down (id int PRIMARY KEY, "
+        "a int REFERENCES lab.up DEFERRABLE INITIALLY DEFERRED, b int REFERENCES lab.up DEFERRABLE)"
+    )
+    created = lab("INSERT INTO lab.up VALUES (1)")
+    with transaction.atomic():
+        created.revert()
+        # The first may wait for the end; the second may not.
+        execute("INSERT INTO lab.down VALUES (1, 9, NULL)")
+        with pytest.raises(Exception, match="down_b_fkey"), transaction.atomic():
+            execute("INSERT INTO lab.down VALUES (2, NULL, 9)")
+        execute("DELETE FROM lab.down")
+        assert execute("SHOW DateStyle") == [("ISO, MDY",)]
+
+
+def test_nothing_and_too_much() -> None:
+    assert str(Change.objects.none().revert()) == "nothing to revert"
+    here = Change(database="a", schema="s", table="t", operation="CREATE", id=UUID(int=1))
+    there = Change(database="b", schema="s", table="t", operation="CREATE", id=UUID(int=2))
+    from bemi_django.revert import revert
+
+    with pytest.raises(BemiError, match=r"several databases \(a, b\)"):
+        revert([here, there])

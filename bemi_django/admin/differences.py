@@ -11,6 +11,7 @@ from bemi_django.exact import dumps
 #: Beyond it a text is shown as changed in whole: matching takes the square of the time.
 MOST_WORDS = 2000
 
+_NOTHING = object()
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 
 
@@ -30,13 +31,18 @@ class Sides(NamedTuple):
 
 def differences(before: Any, after: Any) -> Sides:
     """Both values, with what differs marked inside them where they are of one kind."""
-    if before == after and type(before) is type(after):
+    if are_alike(before, after):
         return Sides([Piece(as_text(before), False)], [Piece(as_text(after), False)])
     if isinstance(before, str) and isinstance(after, str):
         return _words(before, after)
     if isinstance(before, (dict, list)) and type(before) is type(after):
         return Sides(_joined(_lines(before, after)), _joined(_lines(after, before)))
     return Sides([Piece(as_text(before), True)], [Piece(as_text(after), True)])
+
+
+def are_alike(before: Any, after: Any) -> bool:
+    """Tell whether two values are the same JSON: 1 is neither true nor 1.0."""
+    return dumps(before) == dumps(after)
 
 
 def as_text(value: Any) -> str:
@@ -75,7 +81,7 @@ def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str
         return [
             Piece(
                 f"{indent}{label}{laid_out(value, indent)}{comma}\n",
-                value != other or type(value) is not type(other),
+                other is _NOTHING or not are_alike(value, other),
             )
         ]
     is_object = isinstance(value, dict)
@@ -87,9 +93,6 @@ def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str
         opposite = other[key] if has_other else _NOTHING
         found += _lines(item, opposite, f"{indent}  ", named, "," if place < len(items) else "")
     return [*found, Piece(f"{indent}{'}' if is_object else ']'}{comma}\n", False)]
-
-
-_NOTHING = object()
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

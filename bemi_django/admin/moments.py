@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models, router
 
-from bemi_django.admin.differences import Sides, differences
+from bemi_django.admin.differences import Sides, are_alike, differences
 from bemi_django.admin.paging import nearest
 from bemi_django.admin.people import People, Who
 from bemi_django.admin.references import named, other_ends
@@ -80,7 +80,7 @@ class _Form:
     def _line(self, column: str, before: Row, after: Row) -> Line:
         field = self._fields.get(column)
         old, new = before.get(column), after.get(column)
-        is_changed = old != new
+        is_changed = not are_alike(old, new)
         if self.viewer.is_masked(
             self._schema, (field.model if field else self._model)._meta.db_table, column
         ):

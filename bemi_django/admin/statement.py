@@ -33,7 +33,11 @@ def repeat(
         columns = ", ".join(map(quote, after))
         return f"INSERT INTO {name} ({columns})\nSELECT {columns}\nFROM {_record(name, after)};"
     if operation == "UPDATE":
-        changed = {key: value for key, value in after.items() if before.get(key, _NOTHING) != value}
+        changed = {
+            key: value
+            for key, value in after.items()
+            if key not in before or dumps(before[key]) != dumps(value)
+        }
         if not changed:
             return None
         columns = ", ".join(map(quote, changed))
@@ -42,9 +46,6 @@ def repeat(
     if operation == "DELETE":
         return f"DELETE FROM {name} AS t\nWHERE {_same(before)};"
     return f"TRUNCATE {name};" if operation == "TRUNCATE" else None
-
-
-_NOTHING = object()
 
 
 def _record(name: str, row: dict[str, Any]) -> str:

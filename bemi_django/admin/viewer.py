@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
+from bemi_django.exact import dumps
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
 
@@ -97,7 +98,7 @@ class Viewer:
                 MASK if masked and after is not None else after,
                 name in change.before,
                 name in change.after,
-                name not in change.before or name not in change.after or before != after,
+                name not in change.before or name not in change.after or dumps(before) != dumps(after),
                 masked,
                 name in lost,
             )

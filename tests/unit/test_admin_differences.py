@@ -39,9 +39,14 @@ def test_keys_of_json_that_differ_are_marked() -> None:
 
 
 def test_a_value_of_another_kind_is_changed_in_whole() -> None:
-    for before, after in [(1, "1"), (1, True), (None, {}), ([], {}), ({"a": 1}, "x")]:
+    for before, after in [(1, "1"), (1, True), (1, 1.0), (None, {}), ([], {}), ({"a": 1}, "x")]:
         sides = differences(before, after)
         assert [piece.is_changed for side in sides for piece in side] == [True, True]
+
+
+def test_one_is_not_true_inside_of_json_either() -> None:
+    sides = differences({"a": 1}, {"a": True})
+    assert (marked(sides.before), marked(sides.after)) == (['  "a": 1\n'], ['  "a": true\n'])
 
 
 def test_a_long_text_is_changed_in_whole() -> None:
@@ -73,5 +78,5 @@ def test_the_pieces_of_json_are_the_json(before: Any, after: Any) -> None:
 
 @given(JSON)
 def test_what_is_equal_has_no_mark(value: Any) -> None:
-    same = loads(dumps(value))
-    assert [marked(side) for side in differences(value, same)] == [[], []]
+    read = loads(dumps(value)), loads(dumps(value))
+    assert [marked(side) for side in differences(*read)] == [[], []]

@@ -13,6 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from bemi_django.admin import activity, change_list, change_page, deleted, export, health, reverting, timeline
+from bemi_django.admin.reading import read
 from bemi_django.admin.viewer import Viewer
 from bemi_django.models import Change
 
@@ -66,10 +67,10 @@ class ChangeAdmin(ChangeAdminBase):
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         viewer = self._viewer(request)
-        change = viewer.changes().filter(id=object_id).first()
-        if change is None:
+        found = read(viewer.changes().filter(id=object_id))
+        if not found:
             raise Http404
-        return self._page(request, "change", _("Change"), change_page.context_of(change, viewer))
+        return self._page(request, "change", _("Change"), change_page.context_of(found[0], viewer))
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
         return self._page(request, "activity", _("Activity"), activity.context_of(self._viewer(request)))

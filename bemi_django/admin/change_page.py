@@ -16,6 +16,7 @@ from bemi_django.admin.differences import Sides, differences, laid_out
 from bemi_django.admin.objects import Objects
 from bemi_django.admin.paging import by_bitmap, nearest
 from bemi_django.admin.people import People, where
+from bemi_django.admin.reading import read
 from bemi_django.admin.rows import Row, rows
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Value, Viewer
@@ -139,7 +140,7 @@ def _reverts(
     address = reverse("admin:bemi_django_change_revert")
     label = _("Restore") if change.operation == "DELETE" else _("Revert")
     found = [(label, f"{address}?change={change.pk}")]
-    neighbours = list(same_transaction[: NEIGHBOURS + 1])
+    neighbours = read(same_transaction[: NEIGHBOURS + 1])
     if neighbours and may_undo(neighbours, viewer, tables):
         found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))
     if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer, tables):
@@ -187,6 +188,6 @@ def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list
 def _read(changes: ChangeQuerySet) -> list[Change]:
     try:
         with by_bitmap(patience.KEY):
-            return list(changes.order_by("id")[: NEIGHBOURS + 1])
+            return read(changes.order_by("id")[: NEIGHBOURS + 1])
     except OperationalError:
         return []

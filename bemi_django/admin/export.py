@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.filters import FilterForm
 from bemi_django.admin.paging import no_scan
+from bemi_django.admin.reading import read
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Viewer
 from bemi_django.exact import dumps
@@ -74,7 +75,7 @@ def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
     last = None
     while True:
         with no_scan():
-            batch = list((query if last is None else query.filter(id__gt=last))[:BATCH])
+            batch = read((query if last is None else query.filter(id__gt=last))[:BATCH])
         yield from (_record(change, viewer) for change in batch)
         if len(batch) < BATCH:
             return

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from bemi_django import checks, conf, tracking
 from bemi_django.admin import charts, patience
 from bemi_django.admin.paging import by_bitmap, no_scan
+from bemi_django.admin.reading import read
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
 
@@ -163,7 +164,7 @@ def _behind_seconds(checkpoint: Any, behind: int, *, is_running: bool) -> float:
 
 
 def _latest_lag() -> float:
-    newest = Change.objects.order_by("-id").first()
+    newest = Change.objects.order_by("-id").only("committed_at", "created_at").first()
     if newest is None or newest.committed_at < timezone.now() - timedelta(minutes=5):
         return 0.0
     return max((newest.created_at - newest.committed_at).total_seconds(), 0.0)
@@ -219,7 +220,7 @@ def _remedy(name: str, obstacle: str) -> str:
 def _gaps() -> Iterator[dict[str, Any]]:
     """Of lost history: a GAP belongs to no table, and so the index of objects finds it."""
     with no_scan():
-        found = list(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
+        found = read(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
     for change in found:
         yield {"change": change, "context": sorted(change.context.items())}
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import OperationalError, connections, transaction
 
 from bemi_django.admin import patience
+from bemi_django.admin.reading import read
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
 
@@ -59,7 +60,7 @@ def read_page(
     limit = None
     if not is_filtered:
         with no_scan():
-            found = list(beyond[: size + 1])
+            found = read(beyond[: size + 1])
     else:
         found, limit = _search(beyond, cursor, wait, size)
     has_more = len(found) > size
@@ -111,7 +112,7 @@ def _window(beyond: ChangeQuerySet, begin: Cursor, limit: UUID | None, size: int
     if limit is not None:
         changes = changes.filter(id__lte=limit) if begin.is_newer else changes.filter(id__gte=limit)
     with no_scan():
-        return list(changes[: size + 1])
+        return read(changes[: size + 1])
 
 
 def _by_index(changes: ChangeQuerySet, size: int, wait: int) -> list[Change] | None:
@@ -119,7 +120,7 @@ def _by_index(changes: ChangeQuerySet, size: int, wait: int) -> list[Change] | N
     try:
         # The planner would walk the whole log backwards, in the hope to meet the first of them soon.
         with by_bitmap(wait):
-            return list(changes[: size + 1])
+            return read(changes[: size + 1])
     except OperationalError as error:
         if getattr(error.__cause__, "pgcode", getattr(error.__cause__, "sqlstate", None)) != _QUERY_CANCELED:
             raise
@@ -136,7 +137,7 @@ def nearest(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: bool = F
     with no_scan():
         for key in keys:
             for column in ("primary_key", "previous_primary_key"):
-                found += changes.filter(**{column: key}).order_by(order)[:1]
+                found += read(changes.filter(**{column: key}).order_by(order)[:1])
     choose = min if is_oldest else max
     return choose(found, key=lambda change: change.id, default=None)
 

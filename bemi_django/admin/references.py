@@ -12,6 +12,7 @@ from django.db.models import Q
 from bemi_django.admin import patience
 from bemi_django.admin.objects import live, live_label
 from bemi_django.admin.paging import by_bitmap
+from bemi_django.admin.reading import read
 from bemi_django.admin.tables import Place, parse_key
 from bemi_django.admin.viewer import Viewer
 from bemi_django.keys import json_of
@@ -65,7 +66,7 @@ def other_ends(
         )
         try:
             with by_bitmap(patience.KEY):
-                changes = list(later.order_by("-id")[: _MOST + 1])
+                changes = read(later.order_by("-id")[: _MOST + 1])
         except OperationalError:
             return None
         if len(changes) > _MOST:

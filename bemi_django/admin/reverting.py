@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.change_page import in_request, in_transaction
+from bemi_django.admin.reading import read
 from bemi_django.admin.rows import brief
 from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import MASK, Viewer
@@ -52,7 +53,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     wanted = _wanted(viewer)
     try:
         return _shown(viewer, wanted, _plan(wanted))
-    except (BemiError, DatabaseError) as error:
+    except (BemiError, DatabaseError, RecursionError) as error:
         return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
 
 
@@ -75,7 +76,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
             done = wanted.changes.revert(on_conflict=how)  # type: ignore[arg-type]
     except RevertConflict as error:
         return {**_shown(viewer, wanted, error.plan), "error": _("Nothing was reverted.")}
-    except (BemiError, DatabaseError) as error:
+    except (BemiError, DatabaseError, RecursionError) as error:
         return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
     count = sum(step.is_done for step in done.steps)
     text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
@@ -108,12 +109,12 @@ def _wanted(viewer: Viewer) -> Wanted:
 
 def _change(viewer: Viewer, text: str) -> Change:
     try:
-        change = viewer.changes().filter(pk=UUID(text)).first()
+        found = read(viewer.changes().filter(pk=UUID(text)))
     except ValueError:
-        change = None
-    if change is None:
+        found = []
+    if not found:
         raise Http404
-    return change
+    return found[0]
 
 
 def _plan(wanted: Wanted) -> Plan:

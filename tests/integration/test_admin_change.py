@@ -124,3 +124,20 @@ def test_stored_markup_stays_text(admin_client: Client) -> None:
         previous_primary_key=evil,
     )
     assert "<script>alert" not in shown(admin_client, change).content.decode()
+
+
+@pytest.mark.parametrize("levels", [300, 900, 2000])
+def test_a_value_nested_without_end_hides_nothing_else(admin_client: Client, levels: int) -> None:
+    change, other = record(1), record(2)
+    deep = f'{{"task": {"[" * levels}1{"]" * levels}}}'
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE changes SET after = %s, before = %s WHERE id = %s", [deep, deep, change.pk])
+    (above, below) = admin_client.get(LIST).context["rows"]
+    assert (above.change, below.change) == (other, change)
+    shown(admin_client, change)
+    shown(admin_client, other)
+    for path in ("timeline/todos/todo/1/", "activity/", "deleted/"):
+        assert admin_client.get(f"{LIST}{path}").status_code in (200, 404)
+    exported: Any = admin_client.get(f"{LIST}export/?format=jsonl")
+    assert len(b"".join(exported.streaming_content).splitlines()) == 2
+    assert admin_client.get(f"{LIST}revert/?change={change.pk}").status_code == 200

@@ -19,6 +19,12 @@ from sample_project.todos.models import Todo
 from tests.integration.audit import LIST, listed, record, record_many, visitor
 
 
+CHECKPOINT = """
+INSERT INTO _bemi_checkpoint (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
+VALUES (%s, '0/1', '0/1', now(), 1, %s, 1, 1)
+"""
+
+
 @pytest.fixture
 def admin(admin_client: Client) -> Client:
     return admin_client
@@ -341,8 +347,7 @@ def test_a_search_back_from_a_date_begins_there(db: None, sources: int, is_known
     with connection.cursor() as cursor:
         for number in range(sources):
             cursor.execute(
-                "INSERT INTO _bemi_checkpoint VALUES (%s, '0/1', now(), 1, %s, 1, 1)",
-                [f"slot{number}", f"system{number}"],
+                CHECKPOINT, [f"slot{number}", f"system{number}"]
             )
     record(1, committed_at="2026-03-01T10:00:00Z")
     last = record(2, committed_at="2026-03-01T23:59:00Z")
@@ -355,7 +360,7 @@ def test_a_search_back_from_a_date_begins_there(db: None, sources: int, is_known
 
 def test_a_page_that_ends_at_a_date_has_nothing_newer(admin: Client) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO _bemi_checkpoint VALUES ('a', '0/1', now(), 1, 's', 1, 1)")
+        cursor.execute(CHECKPOINT, ["slot", "system"])
     for number in range(1, 61):
         record(number, committed_at="2026-03-01T10:00:00Z")
     record(99)

@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 TOX := $(BIN)/python -m tox
 TOXARGS ?=
+BENCHARGS ?=
 # The newest libraries that this Python can run.
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
-.PHONY: help demo demo-check test torture screenshots lint clean
+.PHONY: help demo demo-check test torture bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +17,7 @@ help:
 	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
 	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
 	@echo "make torture     workers killed, servers crashed, 100 times; a transaction of 5 million rows (minutes)"
+	@echo "make bench       what it costs and how fast it is, beside others: bench/RESULTS.md (a quarter of an hour)"
 	@echo "make screenshots the pictures in docs/images, with Chromium"
 	@echo "make lint        style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
@@ -32,8 +34,11 @@ test: $(VENV)/.tox
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)
 
+bench: $(VENV)/.tox
+	$(TOX) -e bench -- $(BENCHARGS)
+
 screenshots: $(VENV)/.tox
-	BEMI_SCREENSHOTS=docs/images $(TOX) -e py-$(NEWEST)-pg3 -- -p no:randomly tests/e2e/test_admin.py
+	$(TOX) -e screenshots
 
 lint: $(VENV)/.tox
 	$(TOX) -e lint,types,imports,package $(TOXARGS)

@@ -26,8 +26,7 @@ _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH)
 # FOR UPDATE and FOR NO KEY UPDATE lock rows of a SELECT.
 _WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
-_STRING = re.compile(r'"[^"]*"')
-_INERT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "*/%?'$"})
+_INERT = [(character, f"\\u{ord(character):04x}") for character in "*/%?'$"]
 
 
 def is_write(sql: str) -> bool:
@@ -130,7 +129,7 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _dumps(context: Mapping[str, Any]) -> str:
-    encoded = json.dumps(context, allow_nan=False, default=_text)
+    encoded = _encode(context)
     if "\\u0000" in encoded or "\\ud" in encoded:
         encoded = json.dumps(_deep(json.loads(encoded)))
     return encoded
@@ -183,9 +182,17 @@ def _inert(encoded: str) -> str:
     """Escape, inside a JSON text, all that a driver, a lexer or a paramstyle could read."""
     if "\\" in encoded:
         encoded = encoded.replace("\\\\", "\\u005c").replace('\\"', "\\u0022")
-    encoded = encoded.translate(_INERT)
+    # One after the other: they are rare, and a table of all would be looked at for each character.
+    for character, escape in _INERT:
+        encoded = encoded.replace(character, escape)
     # Between strings a colon is JSON's own; inside one it could name a parameter.
-    return _STRING.sub(lambda string: string[0].replace(":", "\\u003a"), encoded)
+    parts = encoded.split('"')
+    parts[1::2] = [string.replace(":", "\\u003a") for string in parts[1::2]]
+    return '"'.join(parts)
+
+
+# Made once: dumps() makes an encoder for each call that has options.
+_encode = json.JSONEncoder(allow_nan=False, default=_text).encode
 
 
 @lru_cache(maxsize=16)

@@ -17,6 +17,8 @@ BemiError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BemiError(Exception):
     """Something went wrong in bemi_django."""
@@ -48,7 +50,7 @@ class Refused(BemiError):
 class RevertConflict(BemiError):
     """The changes cannot be reverted as they are; ``plan`` says what stands in the way."""
 
-    def __init__(self, message: str | None = None, plan: object = None) -> None:
+    def __init__(self, message: str | None = None, plan: Any = None) -> None:
         super().__init__(message)
         self.plan = plan
 

@@ -12,13 +12,15 @@ from bemi_django.sql import quote
 # What the worker has the server compute: casts to json of types that somebody made, and computed columns.
 _USED = """
 WITH computed AS (
-    SELECT d.oid AS definition, d.adrelid AS relation
+    SELECT d.oid AS definition, d.adrelid AS relation, d.adnum AS number
     FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE a.attgenerated <> ''
 ),
 needed AS (
-    SELECT d.refclassid, d.refobjid FROM pg_depend d JOIN computed c ON d.objid = c.definition
-    WHERE d.classid = 'pg_attrdef'::regclass
+    SELECT d.refclassid, d.refobjid FROM pg_depend d JOIN computed c
+        ON d.classid = 'pg_attrdef'::regclass AND d.objid = c.definition
+        -- PostgreSQL 14 has it of the column.
+        OR d.classid = 'pg_class'::regclass AND d.objid = c.relation AND d.objsubid = c.number
 ),
 function AS (
     SELECT castfunc AS oid FROM pg_cast WHERE casttarget = 'json'::regtype AND castmethod = 'f'

@@ -20,8 +20,8 @@ _server = ExitStack()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--roles",
-        action="store_true",
-        help="run as an owner of the tables, a worker and a reader, none of whom is a superuser",
+        choices=["core", "all"],
+        help="run tests of the pipeline as an owner of the tables, a worker and a reader, none a superuser",
     )
 
 
@@ -39,11 +39,26 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     connection.close()
     if early_config.known_args_namespace.roles:
         roles.take(server.url)
+        _server.callback(roles.give_back)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "postgres(version): needs a server of this major version or later")
     config.addinivalue_line("markers", "administrator: needs Django's role to be a superuser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chosen := config.option.roles:
+        modules = roles.CORE if chosen == "core" else (*roles.CORE, *roles.MORE)
+        others = [item for item in items if item.path.stem not in modules]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item.path.stem in modules]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.option.roles and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        # Of a selection, none may be of the pipeline.
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

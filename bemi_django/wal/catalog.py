@@ -105,7 +105,7 @@ class Catalog:
         return rows.Shape(
             rows.head(self._database, *root),
             names,
-            tuple(rows.label(name) for name in names),
+            rows.template(names),
             tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
             tuple(names.index(name) for name in key),
             partition,

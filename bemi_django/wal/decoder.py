@@ -25,6 +25,7 @@ _BEGIN = Struct(">xQqI")
 _COMMIT = Struct(">xxQQ8x")
 _COLUMN = Struct(">Ii")
 _INT16 = Struct(">h")
+_KIND_AND_LENGTH = Struct(">BI")
 _UINT32 = Struct(">I")
 _LSN = Struct(">Q")
 
@@ -119,14 +120,17 @@ def _identity(relation: Relation, row: Row) -> Row:
 def _row(data: bytes, offset: int) -> tuple[Row, int]:
     (count,) = _INT16.unpack_from(data, offset)
     offset += 2
+    end = len(data)
+    # One look takes in kind and length; behind the last value, which may be NULL, there is no length.
+    data += b"\0\0\0\0"
+    look = _KIND_AND_LENGTH.unpack_from
     row: Row = []
-    length_at = _UINT32.unpack_from
     for _ in range(count):
-        kind = data[offset]
+        kind, length = look(data, offset)
         offset += 1
         if kind == 116:  # t
             start = offset + 4
-            offset = start + length_at(data, offset)[0]
+            offset = start + length
             row.append(data[start:offset])
         elif kind == 110:  # n
             row.append(None)
@@ -134,7 +138,7 @@ def _row(data: bytes, offset: int) -> tuple[Row, int]:
             row.append(UNAVAILABLE)
         else:
             raise ValueError(f"unknown column kind {kind}")
-    if offset > len(data):
+    if offset > end:
         raise ValueError("a value is cut short")
     return row, offset
 

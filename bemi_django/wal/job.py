@@ -54,7 +54,8 @@ class Job(NamedTuple):
 
     def connect_destination(self, lock_seconds: float = 10.0) -> Any:
         """A connection to the database that holds ``changes``; nobody waits in silence for a lock there."""
-        connection = _connect(psycopg2.connect, self.destination)
+        # What COPY is given is UTF-8.
+        connection = _connect(psycopg2.connect, {**self.destination, "client_encoding": "UTF8"})
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
         return connection

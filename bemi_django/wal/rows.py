@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 import orjson
 
-from bemi_django.wal.messages import UNAVAILABLE, Relation, Row
+from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
 from bemi_django.wal.stitcher import Stitched
 from bemi_django.wal.values import Encoder, canonical, text
 
@@ -40,10 +41,13 @@ TRAILER = b"\xff\xff"
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
 _LENGTH = Struct(">i").pack
-_FIELDS = Struct(">h").pack(len(COLUMNS))
+# How many fields follow, and the length of the first, the id.
+_START = Struct(">hi").pack(len(COLUMNS), 16)
+_ID = Struct(">QQ").pack
 _TAIL = Struct(">iqiqiqiq").pack
 _NULL = b"\xff\xff\xff\xff"
-_JSONB_VERSION = b"\1"
+_JSONB = Struct(">ib").pack
+_JSONB_VERSION = 1
 
 
 class Computed(NamedTuple):
@@ -56,12 +60,13 @@ class Computed(NamedTuple):
 class Shape(NamedTuple):
     """How the rows of one relation are written: columns in their order, key columns by number.
 
-    It holds for rows from the LSN ``since`` to the LSN ``until``.
+    ``template`` is what :func:`template` makes of the names. It all holds for rows from the LSN ``since`` to
+    the LSN ``until``.
     """
 
     head: bytes
     names: tuple[str, ...]
-    labels: tuple[bytes, ...]
+    template: bytes
     encoders: tuple[Encoder, ...]
     key: tuple[int, ...]
     partition: str | None = None
@@ -87,8 +92,7 @@ def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
     """
     lsn = commit_lsn >> 3
     high = (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
-    low = 1 << 63 | ordinal << 30 | source
-    return (high << 64 | low).to_bytes(16, "big")
+    return _ID(high, 1 << 63 | ordinal << 30 | source)
 
 
 def source_of(system_identifier: str, database: str) -> int:
@@ -107,6 +111,8 @@ class RowWriter:
         self._xid = xid
         self._shapes_of = shapes
         self._shapes: dict[int, tuple[Relation, Shape]] = {}
+        self._begin: Begin | None = None
+        self._full_xid = 0
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
@@ -127,6 +133,8 @@ class RowWriter:
 
     def _row(self, shape: Shape, change: Stitched, lost: Lost) -> bytes:
         begin = change.begin
+        if begin is not self._begin:
+            self._begin, self._full_xid = begin, self.full_xid(begin.xid)
         old, new = _complete(shape, change.before), _complete(shape, change.after)
         before, no_before = _object(shape, old, lost.before)
         after, no_after = _object(shape, new, lost.after)
@@ -134,22 +142,24 @@ class RowWriter:
         old_key = _key(shape, old, lost.before) if new else _NULL
         return b"".join(
             (
-                _FIELDS,
-                b"\0\0\0\x10",
+                _START,
                 change_id(begin.commit_lsn, change.ordinal, self.source),
                 shape.head,
                 key,
-                _field(change.operation.encode()),
-                _jsonb(before),
-                _jsonb(after),
-                _jsonb(change.context),
+                _operation(change.operation),
+                _JSONB(len(before) + 1, _JSONB_VERSION),
+                before,
+                _JSONB(len(after) + 1, _JSONB_VERSION),
+                after,
+                _JSONB(len(change.context) + 1, _JSONB_VERSION),
+                change.context,
                 _TAIL(
                     8,
                     begin.committed_at,
                     8,
                     time.time_ns() // 1000 - _EPOCH,
                     8,
-                    self.full_xid(begin.xid),
+                    self._full_xid,
                     8,
                     begin.commit_lsn,
                 ),
@@ -197,13 +207,22 @@ def head(database: str, schema: str, table: str) -> bytes:
     return b"".join(_field(name.encode()) for name in (database, schema, table))
 
 
-def label(column: str) -> bytes:
-    """The key of a column in a JSON object, with the colon."""
+def template(columns: Iterable[str]) -> bytes:
+    """A JSON object with a place for the value of each column, for the operator ``%``."""
+    return b"{" + b",".join(_label(column).replace(b"%", b"%%") + b"%b" for column in columns) + b"}"
+
+
+def _label(column: str) -> bytes:
     return text(column.encode()) + b": "
 
 
+@lru_cache(maxsize=16)
+def _operation(operation: str) -> bytes:
+    return _field(operation.encode())
+
+
 def _jsonb(value: bytes) -> bytes:
-    return _LENGTH(len(value) + 1) + _JSONB_VERSION + value
+    return _JSONB(len(value) + 1, _JSONB_VERSION) + value
 
 
 def _complete(shape: Shape, row: Row | None) -> Row | None:
@@ -224,16 +243,22 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
     """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
         return b"{}", []
+    if not lost and UNAVAILABLE not in row:
+        values = [
+            b"null" if value is None else encode(value)
+            for encode, value in zip(shape.encoders, row, strict=True)
+        ]
+        return shape.template % tuple(values), []
     pairs: list[bytes] = []
     missing: list[str] = []
-    columns = zip(shape.labels, shape.encoders, row, strict=True)
-    for number, (label, encode, value) in enumerate(columns):
+    columns = zip(shape.names, shape.encoders, row, strict=True)
+    for number, (name, encode, value) in enumerate(columns):
         if value is None:
-            pairs.append(label + b"null")
+            pairs.append(_label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
-            missing.append(shape.names[number])
+            missing.append(name)
         else:
-            pairs.append(label + encode(value))
+            pairs.append(_label(name) + encode(value))
     return b"{" + b",".join(pairs) + b"}", missing
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.errors
@@ -20,6 +20,8 @@ from bemi_django.wal.lsn import format_lsn
 from bemi_django.wal.pace import Pace
 from bemi_django.wal.slot import Slot
 from bemi_django.wal.source import Source
+
+Opened = TypeVar("Opened")
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +45,12 @@ class Session:
     def open(self) -> None:
         """Connect. Raises SlotInUse before a standby has made more than one connection."""
         job = self._job
-        self.server = self._keep(job.connect_source())
+        self.server = self.keep(job.connect_source())
         slots.require_logical(self.server)
         slots.find(self.server, job.slot)
-        self.destination = self._keep(job.connect_destination(self._pace.lock))
+        self.destination = self.keep(job.connect_destination(self._pace.lock))
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
-        self.source = self._keep(job.connect_stream(encoding, self._pace.silence))
+        self.source = self.keep(job.connect_stream(encoding, self._pace.silence))
         self.system_identifier, self._timeline = self.source.identify()
 
     def start(self, source: int) -> int:
@@ -99,13 +101,14 @@ class Session:
                     cursor.execute("SELECT pg_cancel_backend(%s)", [process])
         _shut_down(self.server)
 
-    def close(self) -> None:
-        for connection in reversed(self._opened):
-            connection.close()
+    def keep(self, opened: Opened) -> Opened:
+        """Close it with the session, before what was opened earlier."""
+        self._opened.append(opened)
+        return opened
 
-    def _keep(self, connection: Any) -> Any:
-        self._opened.append(connection)
-        return connection
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
 
     def _find_start(self, source: int) -> int:
         job = self._job

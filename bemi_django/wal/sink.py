@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from bemi_django.wal import dead_letters, rows
+from bemi_django.wal.background import Background
 from bemi_django.wal.checkpoint import Checkpoints
 from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.stitcher import Stitched
@@ -32,11 +33,21 @@ Accepts = Callable[[bytes], bool]
 Repair = Callable[[Pending, Accepts], tuple[bytes, DeadLetter]]
 
 
+class Batch(NamedTuple):
+    """Rows and letters that go together; ``end`` is the checkpoint after them, None within a transaction."""
+
+    rows: list[Pending]
+    letters: list[DeadLetter]
+    end: int | None = None
+    committed_at: int | None = None
+
+
 class Sink:
-    """Buffers rows and sends them by COPY, ``limit`` bytes at a time.
+    """Buffers rows and sends them by COPY, ``limit`` bytes at a time, while the next ones are read.
 
     Rows of the open transaction wait apart: those before it can be made durable at any moment. A
     transaction larger than ``limit`` is copied as it comes, after what came before it is durable.
+    One batch is on its way at a time.
     """
 
     def __init__(
@@ -45,7 +56,7 @@ class Sink:
         slot: str,
         checkpoint: int,
         repair: Repair,
-        limit: int = 4 * 1024 * 1024,
+        limit: int = 2 * 1024 * 1024,
     ) -> None:
         self._connection = connection
         self._slot = slot
@@ -58,21 +69,28 @@ class Sink:
         self._ready_size = 0
         self._open_letters: list[DeadLetter] = []
         self._ready_letters: list[DeadLetter] = []
-        self._copied = 0
+        self._is_partly_sent = False
         self._end = checkpoint
         self._committed_at: int | None = None
         self._is_notable = False
+        self._sent: Batch | None = None
+        self._copied = 0
+        self._background: Background[bool] = Background()
+        self.fileno = self._background.fileno
         #: Every change committed at or below this LSN is durable.
         self.checkpoint = checkpoint
+        #: Rows that are durable.
+        self.written = 0
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
         self._open.append(pending)
         self._open_size += len(pending.row)
         if self._open_size >= self._limit:
-            self.flush()
-            self._copy(self._open, self._open_letters)
-            self._open, self._open_size = [], 0
+            self.send()
+            self._send(Batch(self._open, self._open_letters))
+            self._open, self._open_size, self._open_letters = [], 0, []
+            self._is_partly_sent = True
 
     def add_letter(self, letter: DeadLetter) -> None:
         """Take a dead letter of the open transaction."""
@@ -84,7 +102,7 @@ class Sink:
         One that has no rows is not worth a write of the checkpoint, unless it is ``is_notable``:
         where the log lives in the source, that write would be the next such transaction.
         """
-        if self._open or self._copied or self._open_letters:
+        if self._open or self._is_partly_sent or self._open_letters:
             self._committed_at = committed_at
             is_notable = True
         self._ready += self._open
@@ -92,45 +110,79 @@ class Sink:
         self._open, self._open_size = [], 0
         self._ready_letters += self._open_letters
         self._open_letters = []
+        self._is_partly_sent = False
         self._end = max(self._end, lsn)
         self._is_notable |= is_notable
 
     @property
     def has_pending(self) -> bool:
-        """Whether complete transactions wait to be made durable."""
+        """Whether complete transactions wait to be sent."""
         return self._is_notable
 
     @property
     def is_full(self) -> bool:
         return self._ready_size >= self._limit
 
-    def flush(self) -> int:
-        """Make complete transactions durable together with the checkpoint; return how many rows.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is on its way; ``fileno()`` is readable when it has come to its end."""
+        return self._sent is not None
+
+    def send(self) -> None:
+        """Begin to make complete transactions durable together with the checkpoint, after the batch before.
+
+        Raises what :meth:`settle` does.
+        """
+        if self._is_notable:
+            self._send(Batch(self._ready, self._ready_letters, self._end, self._committed_at))
+            self._ready, self._ready_size, self._ready_letters = [], 0, []
+            self._is_notable = False
+
+    def settle(self) -> None:
+        """Wait for the batch on its way, and mend it where the destination refuses rows.
 
         Raises Superseded when another worker has written in the meantime.
         """
-        if not self._is_notable:
-            return 0
-        self._copy(self._ready, self._ready_letters)
-        with self._connection.cursor() as cursor:
-            dead_letters.insert(cursor, self._slot, self._ready_letters)
-            self._checkpoints.advance(cursor, self.checkpoint, self._end, self._committed_at)
-        self._connection.commit()
-        self.checkpoint = self._end
-        written = self._copied
-        self._ready, self._ready_size, self._ready_letters, self._copied = [], 0, [], 0
-        self._is_notable = False
-        return written
-
-    def _copy(self, batch: list[Pending], letters: list[DeadLetter]) -> None:
-        if batch:
+        if self._sent is None:
+            return
+        batch, self._sent = self._sent, None
+        if not self._background.result():
+            # In this thread: what it takes to repair a row belongs to it.
             with self._connection.cursor() as cursor:
-                self._copy_or_repair(cursor, batch, letters)
-            self._copied += len(batch)
+                self._copy_or_repair(cursor, batch.rows, batch.letters)
+                self._complete(cursor, batch)
+        self._copied += len(batch.rows)
+        if batch.end is not None:
+            self.checkpoint = batch.end
+            self.written += self._copied
+            self._copied = 0
+
+    def close(self) -> None:
+        """Wait for the batch on its way, whatever comes of it."""
+        self._background.close()
+
+    def _send(self, batch: Batch) -> None:
+        self.settle()
+        self._sent = batch
+        self._background.start(lambda: self._try(batch))
+
+    def _try(self, batch: Batch) -> bool:
+        """Whether the destination takes the batch as it is."""
+        with self._connection.cursor() as cursor:
+            is_taken = not batch.rows or _takes(cursor, lambda: _copy(cursor, batch.rows))
+            if is_taken:
+                self._complete(cursor, batch)
+        return is_taken
+
+    def _complete(self, cursor: Any, batch: Batch) -> None:
+        dead_letters.insert(cursor, self._slot, batch.letters)
+        if batch.end is not None:
+            self._checkpoints.advance(cursor, self.checkpoint, batch.end, batch.committed_at)
+            self._connection.commit()
 
     def _copy_or_repair(self, cursor: Any, batch: list[Pending], letters: list[DeadLetter]) -> None:
         """Copy a batch; one that is refused is halved until the row is found, which is repaired."""
-        if _takes(cursor, lambda: copy_rows(cursor, [pending.row for pending in batch])):
+        if _takes(cursor, lambda: _copy(cursor, batch)):
             return
         if len(batch) > 1:
             middle = len(batch) // 2
@@ -159,9 +211,15 @@ def _takes(cursor: Any, attempt: Callable[[], None]) -> bool:
     return True
 
 
+def _copy(cursor: Any, batch: list[Pending]) -> None:
+    copy_rows(cursor, [pending.row for pending in batch])
+
+
 def copy_rows(cursor: Any, batch: list[bytes]) -> None:
     """Write rows to ``changes``. Raises psycopg2.Error for what is wrong with one of them."""
-    cursor.copy_expert(_COPY, io.BytesIO(b"".join((rows.HEADER, *batch, rows.TRAILER))))
+    data = b"".join((rows.HEADER, *batch, rows.TRAILER))
+    # In one piece: between two of them the driver would wait for its turn to run Python.
+    cursor.copy_expert(_COPY, io.BytesIO(data), len(data))
 
 
 def _parse(cursor: Any, json: bytes) -> None:

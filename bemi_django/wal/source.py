@@ -75,8 +75,6 @@ class Source:
 
     def read(self) -> bytes | None:
         """Return the next message, None when none is there now."""
-        if time.monotonic() >= self._report_at:
-            self._report()
         message = self._reader.read_message()
         if message is None:
             return None
@@ -109,16 +107,21 @@ class Source:
         """Let the server forget the WAL before ``lsn``."""
         self._reporter.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
 
-    def wait(self, seconds: float, other: Any) -> bool:
-        """Sleep until a message may be there, at most so long; tell whether ``other`` is readable."""
-        readable, _, _ = select.select([self._reader, other], [], [], min(seconds, self._interval))
-        return other in readable
+    def wait(self, seconds: float, *others: Any) -> list[Any]:
+        """Sleep until a message may be there, at most so long; return which of ``others`` are readable."""
+        readable, _, _ = select.select([self._reader, *others], [], [], min(seconds, self._interval))
+        return [other for other in others if other in readable]
 
     def close(self) -> None:
         self._connection.close()
 
-    def _report(self) -> None:
-        """Say that we live, and ask the same. Raises OperationalError when nothing came for a long time."""
+    def report(self) -> None:
+        """Say that we live, and ask the same, when it is time to; call it often.
+
+        Raises OperationalError when nothing came for a long time.
+        """
+        if time.monotonic() < self._report_at:
+            return
         self._report_at = time.monotonic() + self._interval
         heard = self._reader.io_timestamp
         # Counted and not timed: who was busy elsewhere has not listened.

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+import orjson
+
 from bemi_django.exceptions import ProtocolError
 from bemi_django.wal.messages import (
     Begin,
@@ -155,6 +157,12 @@ def _remark(context: bytes) -> str | None:
 
 def storable_json(content: bytes) -> bytes:
     """Return a context that jsonb accepts: what is not a JSON object is kept as text under a key."""
+    try:
+        # What this parser takes, jsonb takes too, but for NUL; it is the faster one by far.
+        if b"\\u0000" not in content and isinstance(orjson.loads(content), dict):
+            return content
+    except ValueError:
+        pass
     try:
         # Kept as it came when it can be: decoding would damage large numbers.
         if isinstance(json.loads(content), dict) and not _needs_care(content):

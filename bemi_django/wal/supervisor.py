@@ -75,8 +75,9 @@ class Supervisor:
             if not self._stop.is_set():
                 worker.run(until_current)
         finally:
-            self._worker = None
+            # Still ours meanwhile: what is being written may have to be abandoned.
             worker.close()
+            self._worker = None
 
     def _stand_by(self, error: SlotInUse, seconds: float) -> None:
         if not self._is_standby:

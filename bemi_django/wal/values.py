@@ -12,7 +12,6 @@ import orjson
 
 Encoder = Callable[[bytes], bytes]
 
-_NEEDS_ESCAPE = re.compile(rb'["\\\x00-\x1f]').search
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
 
@@ -49,8 +48,6 @@ _FIRST_USER_OID = 16384
 
 def text(value: bytes) -> bytes:
     """A JSON string."""
-    if _NEEDS_ESCAPE(value) is None:
-        return b'"' + value + b'"'
     return orjson.dumps(value.decode())
 
 
@@ -72,6 +69,9 @@ def timestamp(value: bytes) -> bytes:
 
 
 def timestamptz(value: bytes) -> bytes:
+    if value[-3:] == b"+00":
+        # As a session in UTC prints almost all of them.
+        return b'"%b+00:00"' % value[:-3].replace(b" ", b"T", 1)
     if not value[:1].isdigit():
         return text(value)
     return b'"' + _ZONE.sub(rb"\1:00", value.replace(b" ", b"T", 1)) + b'"'

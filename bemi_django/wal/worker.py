@@ -30,6 +30,8 @@ _DDL = b"_bemi_ddl"
 _MARK = b"_bemi_mark"
 #: WAL that was not ours, in bytes, that is worth a checkpoint.
 _IDLE_BYTES = 64 * 1024
+#: Messages that are read between two looks at the clock: some milliseconds.
+_MESSAGES = 1000
 #: Looks at an idle slot after the last change: by then the server has written where a restart may begin.
 _QUIET_LOOKS = 3
 
@@ -55,6 +57,8 @@ class Worker:
         self._quiet_looks = 0
         self._committed_at = 0
         self._is_altering = False
+        self._confirmed = 0
+        self._counted = 0
 
     def run(self, until_current: bool = False) -> None:
         """Work until stopped, or until what is in the WAL now is written.
@@ -87,29 +91,44 @@ class Worker:
         start = session.start(self._writer.source)
         self._catalog.stream_from(start)
         self._partitions = Partitions(session.destination)
-        self._sink = Sink(session.destination, self._job.slot, start, self._repair)
+        self._sink = session.keep(Sink(session.destination, self._job.slot, start, self._repair))
 
     def _work(self, until_current: bool) -> None:
         # After a message of its own the stream confirms nothing unasked.
         target = self._mark()
         while not self._stopping:
-            if self._sink.is_full or self._source.may_confirm_unasked:
-                self._flush()
             if time.monotonic() >= self._glance_at:
                 self._glance_at_server()
-            data = self._session.read()
-            if data is not None:
-                self._take(data)
+            self._source.report()
+            if self._take_some():
                 continue
-            self._flush()
+            if not self._sink.is_busy:
+                # What comes meanwhile goes with the next batch.
+                self._send()
             if until_current and target not in self._marks:
-                return
+                break
             if self._progress.is_due:
                 logger.info("%s", self._progress.line(self._source.position - self._sink.checkpoint, 0.0))
             self._look_at_idle_slot()
-            if self._source.wait(min(0.5, self._idle), self._session.server):
+            readable = self._source.wait(min(0.5, self._idle), self._session.server, self._sink)
+            if self._session.server in readable:
                 self._glance_at = 0.0
+            if self._sink in readable:
+                self._settle()
         self._flush()
+
+    def _take_some(self) -> bool:
+        """Take what is there, or so much that the clock is to be looked at; tell whether to go on at once."""
+        for _ in range(_MESSAGES):
+            if self._source.may_confirm_unasked:
+                self._flush()
+            elif self._sink.is_full:
+                self._send()
+            data = self._session.read()
+            if data is None:
+                return False
+            self._take(data)
+        return True
 
     def _take(self, data: bytes) -> None:
         try:
@@ -213,14 +232,26 @@ class Worker:
         return dead_letters.of_change(change, identifier, message, reason)
 
     def _flush(self) -> None:
-        if not self._sink.has_pending:
-            return
-        # Before the log says that it is complete.
-        self._session.require_publication()
-        written = self._sink.flush()
-        self._source.confirm(self._sink.checkpoint)
-        self._progress.add(written)
-        if written:
+        """Make durable what is complete, and wait for it."""
+        self._send()
+        self._settle()
+
+    def _send(self) -> None:
+        self._settle()
+        if self._sink.has_pending:
+            # Before the log says that it is complete.
+            self._session.require_publication()
+            self._sink.send()
+
+    def _settle(self) -> None:
+        sink = self._sink
+        sink.settle()
+        if sink.checkpoint > self._confirmed:
+            self._confirmed = sink.checkpoint
+            self._source.confirm(sink.checkpoint)
+        if sink.written > self._counted:
+            self._progress.add(sink.written - self._counted)
+            self._counted = sink.written
             self._quiet_looks = 0
         if self._progress.is_due:
             logger.info("%s", self._progress.line(*self._lag()))
@@ -228,7 +259,7 @@ class Worker:
     def _glance_at_server(self) -> None:
         """A server that shuts down waits for us to leave: only its other connection tells."""
         self._glance_at = time.monotonic() + 1.0
-        if self._source.wait(0, self._session.server):
+        if self._session.server in self._source.wait(0, self._session.server):
             self._session.ask("SELECT 1")
 
     def _look_at_idle_slot(self) -> None:
@@ -237,7 +268,7 @@ class Worker:
         Where the log lives in the source the checkpoint is WAL too: only for much of it, and one last time.
         """
         now = time.monotonic()
-        if now < self._look_at or self._stitcher.begin is not None:
+        if now < self._look_at or self._stitcher.begin is not None or self._sink.is_busy:
             return
         self._look_at = now + self._idle
         position = self._source.position

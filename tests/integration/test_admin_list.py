@@ -18,9 +18,9 @@ from bemi_django.admin import paging, patience
 from sample_project.todos.models import Todo
 from tests.integration.audit import LIST, listed, record, record_many, visitor
 
-
 CHECKPOINT = """
-INSERT INTO _bemi_checkpoint (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
+INSERT INTO _bemi_checkpoint
+    (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
 VALUES (%s, '0/1', '0/1', now(), 1, %s, 1, 1)
 """
 
@@ -346,9 +346,7 @@ def test_an_empty_log_says_where_to_look(admin: Client) -> None:
 def test_a_search_back_from_a_date_begins_there(db: None, sources: int, is_known: bool) -> None:
     with connection.cursor() as cursor:
         for number in range(sources):
-            cursor.execute(
-                CHECKPOINT, [f"slot{number}", f"system{number}"]
-            )
+            cursor.execute(CHECKPOINT, [f"slot{number}", f"system{number}"])
     record(1, committed_at="2026-03-01T10:00:00Z")
     last = record(2, committed_at="2026-03-01T23:59:00Z")
     record(3, committed_at="2026-03-02T10:00:00Z")

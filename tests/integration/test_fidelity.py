@@ -34,6 +34,7 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
         "DateStyle": "SQL, DMY",
         "IntervalStyle": "iso_8601",
         "bytea_output": "escape",
+        "client_encoding": "LATIN1",
         "extra_float_digits": "-5",
         "TimeZone": "Asia/Kolkata",
     }

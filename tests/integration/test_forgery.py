@@ -200,3 +200,24 @@ def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: 
     observer.execute("COMMIT")
     (found,) = wal()
     assert found["why"] == "\\u0000"
+
+
+def test_a_message_is_shorter_than_its_comment_and_says_the_same(notes: None, observer: Any) -> None:
+    observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
+    with bound_context(path='/a "b" 50%', trap="\\u0022 \\\\u0025"), connection.cursor() as cursor:
+        cursor.execute('UPDATE "note" SET "line" = %s', ["x"])
+    observer.execute(
+        "SELECT data FROM pg_logical_slot_get_binary_changes('bemi_forgery', NULL, NULL, "
+        "'proto_version', '1', 'publication_names', %s, 'messages', 'true')",
+        [conf.publication()],
+    )
+    (content,) = (bytes(data) for (data,) in observer.fetchall() if bytes(data)[:1] == b"M")
+    assert rb'"UPDATE \"note\" SET \"line\" = %s"' in content
+    found = json.loads(content[content.index(b"{") :])
+    assert (found["path"], found["trap"]) == ('/a "b" 50%', "\\u0022 \\\\u0025")
+
+
+def test_backslashes_that_another_client_escapes_in_its_own_way_stay(wal: Contexts, observer: Any) -> None:
+    observer.execute(r"""/*Bemi {"a": "\\u0022 \\\u0022"} Bemi*/ INSERT INTO note (id) VALUES ('1')""")
+    (context,) = wal()
+    assert context == {"a": r"\u0022 \""}

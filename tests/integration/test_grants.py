@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import Refused
 from bemi_django.models import Change
 from bemi_django.wal.job import Job
+from bemi_django.wal.pace import Pace
 from bemi_django.wal.supervisor import Supervisor
 from tests.integration.conftest import release
 
@@ -188,3 +190,63 @@ def test_a_worker_without_the_right_to_call_handlers_says_so(
     Supervisor(Job(worker, worker, SLOT, conf.publication())).run(until_current=True)
     with django_as(worker), pytest.raises(Refused, match="grants --handlers ROLE'.* --no-handlers"):
         Dispatcher("default").run(until_current=True)
+
+
+CLOSED = """
+CREATE SCHEMA closed;
+CREATE TYPE closed.mood AS ENUM ('sad', 'happy');
+CREATE FUNCTION closed.as_json(mood closed.mood) RETURNS json IMMUTABLE LANGUAGE sql
+    AS $$SELECT json_build_object('mood', mood::text)$$;
+CREATE FUNCTION closed.twice(n int) RETURNS int IMMUTABLE LANGUAGE sql AS $$SELECT n * 2$$;
+CREATE CAST (closed.mood AS json) WITH FUNCTION closed.as_json(closed.mood);
+CREATE TABLE day (id int PRIMARY KEY, mood closed.mood, n int GENERATED ALWAYS AS (closed.twice(id)) STORED);
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA closed FROM PUBLIC;
+"""
+
+
+def test_what_the_worker_has_to_compute_it_may_compute(roles: dict[str, dict[str, Any]]) -> None:
+    worker = roles["bemi_worker"]
+    job = Job(worker, worker, SLOT, conf.publication())
+    Supervisor(job).run(until_current=True)
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSED)
+    call_command("bemi", "sync", stdout=io.StringIO())
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO day (id, mood) VALUES (21, 'happy')")
+    # Nothing is recorded that is not whole.
+    with pytest.raises(Refused, match="in roles: GRANT USAGE ON SCHEMA closed TO bemi_worker"):
+        Supervisor(job).run(until_current=True)
+    script = io.StringIO()
+    call_command("bemi", "grants", stdout=script)
+    assert [line for line in script.getvalue().splitlines() if "closed" in line] == [
+        'GRANT EXECUTE ON FUNCTION closed.as_json(closed.mood) TO "bemi_worker";',
+        'GRANT EXECUTE ON FUNCTION closed.twice(integer) TO "bemi_worker";',
+        'GRANT USAGE ON SCHEMA closed TO "bemi_worker";',
+    ]
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute(script.getvalue())
+    Supervisor(job).run(until_current=True)
+    with closing(psycopg2.connect(**roles["bemi_reader"])) as opened, opened.cursor() as cursor:
+        cursor.execute("""SELECT after, unavailable FROM changes WHERE "table" = 'day'""")
+        assert cursor.fetchall() == [({"id": 21, "mood": {"mood": "happy"}, "n": 42}, None)]
+
+
+def test_the_owner_looks_after_the_log_without_the_right_to_replicate(
+    roles: dict[str, dict[str, Any]],
+) -> None:
+    worker = roles["bemi_worker"]
+    supervisor = Supervisor(Job(worker, worker, SLOT, conf.publication()))
+    supervisor.run(until_current=True)
+    Group.objects.create(name="x")
+    out = io.StringIO()
+    call_command("bemi", "retry-dead-letters", stdout=out)
+    assert out.getvalue() == "0 mended, 0 kept\n"
+    at_work = Supervisor(Job(worker, worker, SLOT, conf.publication()), Pace(idle=0.05))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(at_work.run)
+        try:
+            call_command("bemi", "verify", "public.auth_group", stdout=out)
+        finally:
+            at_work.stop()
+            running.result()
+    assert out.getvalue().endswith("public.auth_group: 1 rows, as in the log\n")

@@ -37,3 +37,10 @@ def test_what_is_confirmed_survives_a_crash_of_the_log(of_database: str) -> None
 def test_the_source_waits_for_no_standby(of_database: str) -> None:
     with closing(job("bemi_sessions").connect_source()) as session:
         assert _synchronous_commit(session) == "local"
+
+
+def test_the_log_is_written_as_utf_8_whatever_its_role_has() -> None:
+    made = job("bemi_sessions")
+    odd = made._replace(destination={**made.destination, "client_encoding": "LATIN1"})
+    with closing(odd.connect_destination()) as session:
+        assert session.encoding == "UTF8"

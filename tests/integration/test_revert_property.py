@@ -200,4 +200,4 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
             assert left == {key: dumps(row) for key, row in folded(changes, chosen).items()}
 
     check()
-    assert seen["compared"] and seen["conflict"], seen
+    assert seen["compared"] >= 5 and seen["conflict"] >= 1, seen

@@ -5,7 +5,11 @@ import pytest
 from bemi_django import exceptions
 from bemi_django.exceptions import BemiError
 
-OURS = [error for error in vars(exceptions).values() if isinstance(error, type)]
+OURS = [
+    error
+    for error in vars(exceptions).values()
+    if isinstance(error, type) and error.__module__ == exceptions.__name__
+]
 
 
 @pytest.mark.parametrize("error", OURS)

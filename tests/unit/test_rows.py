@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bemi_django.wal import values
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
-from bemi_django.wal.rows import COLUMNS, Computed, Lost, RowWriter, Shape, change_id, head, label
+from bemi_django.wal.rows import COLUMNS, Computed, Lost, RowWriter, Shape, change_id, head, template
 from bemi_django.wal.stitcher import Stitched
 
 TABLE = Relation(1, "public", "t", ())
@@ -24,7 +24,7 @@ EPOCH_2000 = 946_684_800
 
 
 def shape(*key: int) -> Shape:
-    return Shape(head("db", "public", "t"), NAMES, tuple(map(label, NAMES)), (values.text,) * 3, key)
+    return Shape(head("db", "public", "t"), NAMES, template(NAMES), (values.text,) * 3, key)
 
 
 def writer(*key: int, xid: int = XID) -> RowWriter:
@@ -152,7 +152,7 @@ def computing(compute: Callable[[Row], Row]) -> RowWriter:
     names = (*NAMES, "sum", "product")
     computed = shape(3)._replace(
         names=names,
-        labels=tuple(map(label, names)),
+        template=template(names),
         encoders=(values.text,) * 3 + (values.number,) * 2,
         computed=Computed(2, compute),
     )
@@ -308,7 +308,7 @@ def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> N
 
 
 def test_the_names_of_the_table_are_utf_8() -> None:
-    nameless = Shape(head("dé", "s", "t😀"), (), (), (), ())
+    nameless = Shape(head("dé", "s", "t😀"), (), template(()), (), ())
     rows = RowWriter("1", "db", 0, lambda change: iter([nameless]))
     fields = read(rows.row(stitched()))
     assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())

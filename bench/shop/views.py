@@ -1,0 +1,33 @@
+"""A request as there are many: reads, a form's worth of writes, a small answer."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Engine
+
+from bench.shop.models import Item
+
+_PAGE = Engine().from_string(
+    "<ul>{% for item in items %}"
+    "<li>{{ item.title }} {{ item.price }} {{ item.created_at|date:'c' }}</li>"
+    "{% endfor %}</ul>"
+)
+
+
+@transaction.atomic
+def three_writes(request: HttpRequest) -> HttpResponse:
+    items = list(Item.objects.order_by("pk")[:20])
+    changed, removed = items[0], items[1]
+    changed.is_done = not changed.is_done
+    changed.save()
+    Item.objects.create(
+        owner_id=7, title="New", body=changed.body, price=changed.price, created_at=changed.created_at
+    )
+    removed.delete()
+    return HttpResponse(_PAGE.render(Context({"items": items})))
+
+
+def context(request: HttpRequest) -> dict[str, object]:
+    """What both packages that take a context function are given."""
+    return {"user_id": 7, "method": request.method, "path": request.path}

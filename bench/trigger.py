@@ -1,0 +1,108 @@
+"""What the statement trigger costs a statement, as pgbench sees it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from bemi_django import sql
+from bench import measure, servers
+from bench.report import Findings, Table, Target
+from bench.servers import connect, execute
+from sample_project.postgres_server import Server
+
+CONTEXT = (
+    '{"user_id": 7, "method": "POST", "path": "/accounts/7/", '
+    '"request_id": "8f14e45fceea167a5a36dedd4bea2543", '
+    '"SQL": "UPDATE \\u0022account\\u0022 SET \\u0022n\\u0022 = n + 1 WHERE account.id = \\u0025s"}'
+)
+_TABLES = """
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE TABLE plain (id int PRIMARY KEY, n int) WITH (fillfactor = 20);
+INSERT INTO plain SELECT i, 0 FROM generate_series(1, 10000) i;
+CREATE TABLE empty (LIKE plain INCLUDING ALL) WITH (fillfactor = 20);
+INSERT INTO empty SELECT * FROM plain;
+CREATE TRIGGER t BEFORE UPDATE ON empty FOR EACH STATEMENT EXECUTE FUNCTION nothing();
+CREATE TABLE ours (LIKE plain INCLUDING ALL) WITH (fillfactor = 20);
+INSERT INTO ours SELECT * FROM plain;
+CREATE TRIGGER t BEFORE UPDATE ON ours FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+CREATE TABLE bare (LIKE plain INCLUDING ALL) WITH (fillfactor = 20);
+INSERT INTO bare SELECT * FROM plain;
+CREATE TRIGGER t BEFORE UPDATE ON bare FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+VACUUM ANALYZE;
+"""
+_NAMES = {
+    "plain": "no trigger",
+    "empty": "an empty PL/pgSQL trigger",
+    "ours": "ours, with a context",
+    "bare": "ours, without a context",
+}
+
+
+class Bench:
+    def __init__(self, server: Server, directory: Path, seconds: float) -> None:
+        self._server = server
+        self._directory = directory
+        self._seconds = seconds
+        for table in _NAMES:
+            comment = "" if table == "bare" else f"/*Bemi {CONTEXT} Bemi*/ "
+            script = f"\\set id random(1, 10000)\n{comment}UPDATE {table} SET n = n + 1 WHERE id = :id;\n"
+            (directory / table).write_text(script)
+
+    def microseconds(self, table: str, clients: int, mode: str) -> float:
+        """Of one statement, in a transaction of its own: 1 / throughput."""
+        server = self._server
+        assert server.bin_dir is not None
+        command = [
+            str(server.bin_dir / "pgbench"),
+            "-n",
+            "-M",
+            mode,
+            "-c",
+            str(clients),
+            "-j",
+            str(min(clients, 2)),
+        ]
+        command += ["-T", str(self._seconds), "-f", str(self._directory / table)]
+        command += ["-h", server.host, "-p", str(server.port), "-U", server.user, server.dbname]
+        environment = {**os.environ, "PGPASSWORD": server.password, "PGOPTIONS": "-c synchronous_commit=off"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found = re.search(r"tps = ([\d.]+)", done.stdout)
+        assert found is not None, done.stdout
+        return 1e6 / float(found[1])
+
+
+def run(is_quick: bool, is_long: bool = False) -> Findings:
+    count, seconds = (2, 1) if is_quick else (5, 1)
+    findings = Findings("Trigger")
+    title = "Microseconds a statement: an UPDATE of one row by its key, in a transaction of its own"
+    table = Table(title, ["protocol", "clients", *_NAMES.values(), "ours costs", "of which its function"])
+    with servers.server() as server, tempfile.TemporaryDirectory() as directory:
+        with closing(connect(server)) as connection:
+            execute(connection, sql.read("capture_v1_up"))
+            for statement in _TABLES.strip().split(";\n"):
+                execute(connection, statement)
+        bench = Bench(server, Path(directory), seconds)
+        for mode in ("simple", "prepared"):
+            for clients in (1, 8):
+                runs = {name: partial(bench.microseconds, name, clients, mode) for name in _NAMES}
+                found = measure.rounds(count, runs, warm=1)
+                _add(findings, table, f"{mode}, {clients}", found)
+    findings.tables.append(table)
+    return findings
+
+
+def _add(findings: Findings, table: Table, what: str, found: dict[str, list[float]]) -> None:
+    costs = measure.spread([ours - plain for ours, plain in zip(found["ours"], found["plain"], strict=True)])
+    function = measure.spread(
+        [ours - empty for ours, empty in zip(found["ours"], found["empty"], strict=True)]
+    )
+    cells = [measure.spread(found[name]).show(1) for name in _NAMES]
+    table.add(*what.split(", "), *cells, costs.show(1), function.show(1))
+    claim = f"the trigger costs a statement 10 µs at most ({what} client{'s' if what.endswith('8') else ''})"
+    findings.targets.append(Target(claim, f"{costs.show(1)} µs", costs.median <= 10))

@@ -1,0 +1,272 @@
+"""One variant in a process of its own: reads orders from standard input, answers with what they took.
+
+An order is ``[workload, synchronous_commit]``, the answer ``[seconds, bytes of WAL, seconds of processors]``.
+Each is a line of JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import django
+import psycopg2
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import Client, RequestFactory
+from django.utils.module_loading import import_string
+
+SINGLE = 200
+MANY = 5_000
+FLUSHED = 1_000
+REQUESTS = 50
+_FILL = """
+SET session_replication_role = replica;
+TRUNCATE shop_item RESTART IDENTITY CASCADE;
+INSERT INTO shop_item (owner_id, title, body, is_done, price, created_at)
+SELECT i % 1000, 'Item number ' || i, repeat('some words ', 8), false, i / 100.0, '2026-01-01 10:00+00'
+FROM generate_series(1, 5000) i;
+SET session_replication_role = origin;
+"""
+
+
+def fill() -> None:
+    """The same rows as before each run, which nobody records."""
+    with connection.cursor() as cursor:
+        for table in set(connection.introspection.table_names(cursor)) & _RECORDS:
+            cursor.execute(f"TRUNCATE {table} CASCADE")
+        cursor.execute(_FILL)
+
+
+_SERVING = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+"""
+Answer = tuple[float, float, float]
+_RECORDS = {"shop_itemevent", "pghistory_context", "auditlog_logentry", "shop_historicalitem"}
+
+
+def save_in_transaction() -> Callable[[], object]:
+    items = list(_items().all()[:SINGLE])
+
+    def run() -> None:
+        for item in items:
+            with transaction.atomic():
+                item.is_done = True
+                item.save()
+
+    return run
+
+
+def save_in_autocommit() -> Callable[[], object]:
+    items = list(_items().all()[:SINGLE])
+
+    def run() -> None:
+        for item in items:
+            item.is_done = True
+            item.save(force_update=True)
+
+    return run
+
+
+def bulk_create() -> Callable[[], object]:
+    items = _new(MANY)
+    return lambda: _items().bulk_create(items)
+
+
+def update() -> Callable[[], object]:
+    return lambda: _items().update(is_done=True)
+
+
+def delete() -> Callable[[], object]:
+    return lambda: _items().all().delete()
+
+
+def flush() -> Callable[[], object]:
+    from sqlalchemy.orm import Session
+
+    session = Session(_engine())
+    session.add_all([_mapped()(**_values(number)) for number in range(FLUSHED)])
+
+    def run() -> None:
+        session.commit()
+        session.close()
+
+    return run
+
+
+def requests() -> Callable[[], object]:
+    client = Client(raise_request_exception=True)
+
+    def run() -> None:
+        for _ in range(REQUESTS):
+            assert client.post("/items/").status_code == 200
+
+    return run
+
+
+#: What is done, and how many changes that makes.
+WORKLOADS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
+    "save in a transaction": (save_in_transaction, SINGLE),
+    "save in autocommit": (save_in_autocommit, SINGLE),
+    "bulk_create of 5,000": (bulk_create, MANY),
+    "update of 5,000": (update, MANY),
+    "delete of 5,000": (delete, MANY),
+    "SQLAlchemy flush of 1,000": (flush, FLUSHED),
+    "request with 3 writes": (requests, 3 * REQUESTS),
+}
+
+
+def measured(run: Callable[[], object]) -> Answer:
+    gc.collect()
+    wal, cpu, began = _wal(), _cpu(), time.perf_counter()
+    run()
+    ended = time.perf_counter()
+    return ended - began, _wal() - wal, _cpu() - cpu
+
+
+def answer(workload: str, synchronous_commit: str) -> Answer:
+    fill()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('synchronous_commit', %s, false)", [synchronous_commit])
+    prepared, _ = WORKLOADS[workload]
+    _Engine.synchronous_commit = synchronous_commit
+    run = prepared()
+    if workload.startswith("request") or not settings.RECORDER:
+        return measured(run)
+    # As in a request: so has every package the context that it takes from there.
+    found: list[Answer] = []
+    middleware = import_string(settings.RECORDER)(lambda request: found.append(measured(run)) or _response())
+    request = RequestFactory().post("/items/")
+    from django.contrib.auth.models import AnonymousUser
+
+    request.user = AnonymousUser()
+    middleware(request)
+    return found[0]
+
+
+def _response() -> Any:
+    from django.http import HttpResponse
+
+    return HttpResponse("")
+
+
+def _items() -> Any:
+    from bench.shop.models import Item
+
+    return Item.objects
+
+
+def _values(number: int) -> dict[str, Any]:
+    from datetime import datetime, timezone
+    from decimal import Decimal
+
+    return {
+        "owner_id": number % 1000,
+        "title": f"Item number {number}",
+        "body": "some words " * 8,
+        "is_done": False,
+        "price": Decimal(number) / 100,
+        "created_at": datetime(2026, 1, 1, tzinfo=timezone.utc),
+    }
+
+
+def _new(count: int) -> list[Any]:
+    from bench.shop.models import Item
+
+    return [Item(**_values(number)) for number in range(count)]
+
+
+class _Engine:
+    engine: Any = None
+    mapped: Any = None
+    synchronous_commit = "on"
+
+
+def _engine() -> Any:
+    from sqlalchemy import create_engine, event
+
+    if _Engine.engine is None:
+        _Engine.engine = create_engine(
+            "postgresql+psycopg2://", creator=lambda: psycopg2.connect(**json.loads(_database()))
+        )
+        if settings.VARIANT == "ours":
+            from bemi_django.hooks.sqlalchemy_engine import install
+
+            install(_Engine.engine)
+
+        @event.listens_for(_Engine.engine, "begin")
+        def set_commit(opened: Any) -> None:
+            opened.exec_driver_sql(f"SET LOCAL synchronous_commit = {_Engine.synchronous_commit}")
+
+    return _Engine.engine
+
+
+def _mapped() -> Any:
+    from sqlalchemy import Table
+    from sqlalchemy.orm import DeclarativeBase
+
+    if _Engine.mapped is None:
+
+        class Base(DeclarativeBase):
+            pass
+
+        class Mapped(Base):
+            __table__ = Table("shop_item", Base.metadata, autoload_with=_engine())
+
+        _Engine.mapped = Mapped
+    return _Engine.mapped
+
+
+def _database() -> str:
+    return os.environ["BENCH_DATABASE"]
+
+
+def _wal() -> float:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::float8")
+        return float(cursor.fetchone()[0])
+
+
+def _cpu() -> float:
+    """Of this process and of those of the server that serve it: what a busy machine does not change much."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVING)
+        processes = [os.getpid(), *(pid for (pid,) in cursor.fetchall())]
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in processes) / 1e9
+
+
+def prepare() -> None:
+    """Tables, and whatever the variant puts on them."""
+    # First what the shop's tables refer to.
+    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    if settings.VARIANT == "django-pghistory":
+        call_command("pgtrigger", "install", verbosity=0)
+    # bemi-django leaves it to its user, for whom there is no row before without it.
+    if settings.VARIANT in ("REPLICA IDENTITY FULL", "bemi-django"):
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE shop_item REPLICA IDENTITY FULL")
+    connection.close()
+
+
+def main() -> None:
+    django.setup()
+    # Nothing but answers may go to standard output.
+    out, sys.stdout = sys.stdout, sys.stderr
+    prepare()
+    out.write("ready\n")
+    out.flush()
+    for line in sys.stdin:
+        out.write(json.dumps(answer(*json.loads(line))) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""A batch is written while the next one is gathered; what becomes durable when is as if it were not."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import pytest
+
+from bemi_django import conf
+from bemi_django.exceptions import Superseded
+from bemi_django.wal import values
+from bemi_django.wal.checkpoint import Checkpoints, Origin
+from bemi_django.wal.messages import Begin, Relation
+from bemi_django.wal.rows import RowWriter, Shape, head, template
+from bemi_django.wal.sink import Accepts, Pending, Sink
+from bemi_django.wal.stitcher import Stitched
+from tests.integration.conftest import job
+
+SLOT = "bemi_sink"
+SHAPE = Shape(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
+WRITER = RowWriter("1", "db", 0, lambda change: iter([SHAPE]))
+TABLE = Relation(1, "public", "t", ())
+NOVEMBER = 815_000_000 * 1_000_000
+
+
+def pending(lsn: int, value: bytes, ordinal: int = 0) -> Pending:
+    change = Stitched(Begin(lsn, NOVEMBER, 1), ordinal, TABLE, "CREATE", None, [value], b"{}")
+    return Pending(WRITER.row(change), change, b"")
+
+
+def refuse(pending: Pending, accepts: Accepts) -> Any:
+    raise AssertionError("no row is to be repaired")
+
+
+@pytest.fixture
+def destination(transactional_db: None) -> Iterator[Any]:
+    with closing(job(SLOT).connect_destination()) as connection:
+        checkpoints = Checkpoints(connection, SLOT)
+        with connection, connection.cursor() as cursor:
+            checkpoints.start(cursor, 8, 1, Origin("1", 1, 1))
+        yield connection
+        connection.rollback()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [SLOT])
+
+
+@pytest.fixture
+def sink(destination: Any) -> Iterator[Sink]:
+    with closing(Sink(destination, SLOT, 8, refuse, limit=1000)) as made:
+        yield made
+
+
+def logged(observer: Any) -> list[str]:
+    observer.execute("SELECT after ->> 'a' FROM changes ORDER BY id")
+    return [value for (value,) in observer.fetchall()]
+
+
+def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(sink: Sink, observer: Any) -> None:
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as blocker:
+        blocker.cursor().execute("LOCK TABLE changes IN EXCLUSIVE MODE")
+        sink.add(pending(16, b"first"))
+        sink.end(24, NOVEMBER)
+        sink.send()
+        sink.add(pending(32, b"second"))
+        sink.end(40, NOVEMBER)
+        assert sink.is_busy and sink.has_pending
+        assert not select.select([sink], [], [], 0)[0]
+        assert (sink.checkpoint, sink.written) == (8, 0)
+    assert select.select([sink], [], [], 20)[0]
+    assert logged(observer) == ["first"]
+    sink.settle()
+    assert (sink.checkpoint, sink.written, sink.is_busy) == (24, 1, False)
+    sink.send()
+    sink.settle()
+    assert (sink.checkpoint, sink.written) == (40, 2)
+    assert logged(observer) == ["first", "second"]
+
+
+def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sink, observer: Any) -> None:
+    sink.add(pending(16, b"small"))
+    sink.end(24, NOVEMBER)
+    for number in range(50):
+        sink.add(pending(32, b"%d" % number * 100, number))
+    sink.settle()
+    # What came before it is durable by now.
+    assert logged(observer) == ["small"]
+    assert (sink.checkpoint, sink.written) == (24, 1)
+    sink.end(40, NOVEMBER)
+    sink.send()
+    sink.settle()
+    assert len(logged(observer)) == 51
+    assert (sink.checkpoint, sink.written) == (40, 51)
+
+
+def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: Any) -> None:
+    observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
+    sink.add(pending(16, b"late"))
+    sink.end(24, NOVEMBER)
+    sink.send()
+    with pytest.raises(Superseded):
+        sink.settle()
+    assert sink.checkpoint == 8
+    assert logged(observer) == []

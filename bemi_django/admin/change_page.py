@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from bemi_django.admin import patience, statement
-from bemi_django.admin.differences import Sides, differences, laid_out
+from bemi_django.admin.differences import Sides, as_text, differences, laid_out
 from bemi_django.admin.objects import Objects
 from bemi_django.admin.paging import by_bitmap, nearest
 from bemi_django.admin.people import People, where
@@ -59,7 +59,7 @@ def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
         "about": Objects([change], viewer, tables).of(change),
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
-        "context": sorted(context.items()),
+        "context": [(name, as_text(value)) for name, value in sorted(context.items())],
         "sql": statement.laid_out(str(sql)) if sql else None,
         "transaction": _neighbours(same_transaction, viewer, tables),
         "request_rows": [] if same_request is None else _neighbours(same_request, viewer, tables),

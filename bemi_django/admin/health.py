@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django import checks, conf, tracking
 from bemi_django.admin import charts, patience
+from bemi_django.admin.differences import as_text
 from bemi_django.admin.paging import by_bitmap, no_scan
 from bemi_django.admin.reading import read
 from bemi_django.exceptions import NotInstalled
@@ -222,7 +223,10 @@ def _gaps() -> Iterator[dict[str, Any]]:
     with no_scan():
         found = read(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
     for change in found:
-        yield {"change": change, "context": sorted(change.context.items())}
+        yield {
+            "change": change,
+            "context": [(name, as_text(value)) for name, value in sorted(change.context.items())],
+        }
 
 
 def _checked() -> Iterator[CheckMessage]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
-from django.db import DataError, models
+from django.db import DataError, models, router
 from django.urls import NoReverseMatch, reverse
 
 from bemi_django.admin.tables import Place, Tables, parse_key
@@ -31,14 +31,14 @@ class Objects:
     def __init__(self, changes: Iterable[Change], viewer: Viewer, tables: Tables) -> None:
         self._viewer = viewer
         self._places: dict[Any, Place | None] = {}
-        self._live: dict[tuple[type[models.Model], str], models.Model] = {}
+        self._live: dict[tuple[Place, str], models.Model] = {}
         wanted: defaultdict[Place, set[str]] = defaultdict(set)
         for change in changes:
             place = self._places[change.pk] = tables.place(change)
             if place and change.primary_key is not None and viewer.may("view", place.model):
                 wanted[place].add(change.primary_key)
         for place, keys in wanted.items():
-            self._live |= {(place.model, key): found for key, found in live(place, keys).items()}
+            self._live |= {(place, key): found for key, found in live(place, keys).items()}
 
     def of(self, change: Change) -> Object:
         place = self._places.get(change.pk)
@@ -47,16 +47,17 @@ class Objects:
             name = change.table or change.database
             return Object(key or "", name if place is None else _name(place.model), None, None, False)
         model = place.model
-        found = self._live.get((model, key))
+        found = self._live.get((place, key))
         may_view = self._viewer.may("view", model, found)
-        timeline = None if model._meta.auto_created else timeline_url(model, key)
+        # The admin's own pages are those of the database where the model is written.
+        is_home = place.alias == router.db_for_write(model)
+        timeline = timeline_url(model, key) if is_home and not model._meta.auto_created else None
         if not may_view:
             return Object(key, _name(model), None, None, False)
         if found is None:
             return Object(gone_label(change, place, self._viewer), _name(model), None, timeline, True)
-        return Object(
-            live_label(found, self._viewer, change.schema), _name(model), _url(found), timeline, False
-        )
+        label = live_label(found, self._viewer, change.schema)
+        return Object(label, _name(model), _url(found) if is_home else None, timeline, False)
 
 
 def gone_label(change: Change, place: Place, viewer: Viewer) -> str:

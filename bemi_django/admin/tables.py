@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 
+from bemi_django import conf
 from bemi_django.models import Change
 
 
@@ -25,16 +26,20 @@ class Tables:
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], list[tuple[str | None, Place]]] = {}
         self._paths: dict[str, list[str]] = {}
+        self._sources = [alias for alias in connections if conf.is_source(alias)]
         for model in apps.get_models(include_auto_created=True):
             if not model._meta.proxy and not model._meta.swapped:
                 self._add(model)
 
     def _add(self, model: type[models.Model]) -> None:
-        alias = router.db_for_write(model)
         schema, separator, table = model._meta.db_table.strip('"').partition('"."')
-        name = str(connections[alias].settings_dict["NAME"])
         found = (schema, table) if separator else (None, schema)
-        self._places.setdefault((name, found[1]), []).append((found[0], Place(model, alias)))
+        # A model may have tables in several databases; where it is written comes first.
+        home = router.db_for_write(model)
+        others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
+        for alias in dict.fromkeys([home, *others]):
+            name = str(connections[alias].settings_dict["NAME"])
+            self._places.setdefault((name, found[1]), []).append((found[0], Place(model, alias)))
 
     def place(self, change: Change) -> Place | None:
         """Where the row of a change lives, None for a table without a model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -34,6 +35,17 @@ def chromium() -> str:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+def optional(name: str) -> Any:
+    """A module that the browser tests need. Without it they skip, but never where CI says so."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        message = f"{name} is missing: pip install -r tests/requirements.txt"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 class Site:

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import LOGIN, Site, chromium, running_site, serving, until
-
-playwright = pytest.importorskip("playwright.sync_api", reason="the playwright package drives the browser")
+from tests.e2e.browser import LOGIN, Site, chromium, optional, running_site, serving, until
 
 #: Where pictures are kept: those of docs/ are made with ``make screenshots``.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
@@ -30,7 +28,7 @@ def site(pytestconfig: pytest.Config) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(site: Site) -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
+    with optional("playwright.sync_api").sync_playwright() as driver:
         # The sandbox wants rights that root in a container has not.
         opened = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield opened
@@ -212,7 +210,7 @@ def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
 def test_it_is_at_home_in_other_themes(
     theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
 ) -> None:
-    pytest.importorskip(theme, reason="themes are optional")
+    optional(theme)
     with serving(site.database_url, f"tests.e2e.{theme}_settings") as themed:
         context = browser.new_context(viewport={"width": 1280, "height": 860}, storage_state=session)
         visitor = Visitor(context.new_page(), themed, Path(PICTURES) if PICTURES else tmp_path)
@@ -244,7 +242,7 @@ def address(visit: Visitor, page: str) -> str:
 @pytest.mark.parametrize("visit", [{}, {"color_scheme": "dark"}], indirect=True, ids=["light", "dark"])
 @pytest.mark.parametrize("page", PAGES)
 def test_axe_finds_nothing_serious(visit: Visitor, story: None, page: str) -> None:
-    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe-core checks accessibility")
+    axe = optional("axe_core_python.sync_playwright")
     visit.goto(address(visit, page))
     # Run by the driver: the policy of the site is no matter of the check.
     found = axe.Axe().run(visit.page, {"include": [["#content-main"]]})

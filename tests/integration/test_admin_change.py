@@ -40,7 +40,10 @@ def test_changed_fields_come_first_and_are_marked_inside_the_value(admin_client:
 def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> None:
     sql = "update todo set task = %s where id = %s and done"
     response = shown(admin_client, record(1, context={"user_id": 7, "SQL": sql, "nested": {"a": [1]}}))
-    assert response.context["context"] == [("nested", {"a": [1]}), ("user_id", 7)]
+    assert response.context["context"] == [
+        ("nested", '{\n  "a": [\n    1\n  ]\n}'),
+        ("user_id", "7"),
+    ]
     assert response.context["sql"].splitlines()[:2] == ["UPDATE todo", "SET task = %s"]
 
 

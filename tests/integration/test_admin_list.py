@@ -11,7 +11,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 
 from bemi_django.admin import paging, patience
@@ -367,3 +367,24 @@ def test_a_page_that_ends_at_a_date_has_nothing_newer(admin: Client) -> None:
     assert response.context["newer"] is None
     pages = walk(admin, "?until=2026-03-01", "older")
     assert [len(numbers) for numbers in pages] == [50, 10]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_rows_of_another_database_are_named_from_there(admin: Client) -> None:
+    here, there = (
+        Todo.objects.create(pk=1, task="here"),
+        Todo.objects.using("other").create(pk=1, task="there"),
+    )
+    record(1, primary_key="1")
+    record(2, primary_key="1", database=connections["other"].settings_dict["NAME"])
+    second, first = (row.object for row in admin.get(LIST).context["rows"])
+    assert (first.label, first.url) == (here.task, "/admin/todos/todo/1/change/")
+    assert (second.label, second.url, second.is_deleted) == (there.task, None, False)
+
+
+def test_numbers_are_addresses_whatever_the_format(admin: Client, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    change = record(1, transaction_id=1234567, context={"user_id": 1234567})
+    text = admin.get(f"{LIST}{change.pk}/change/").content.decode()
+    assert "?q=transaction:1234567" in text
+    assert "1,234,567" not in text

@@ -39,7 +39,8 @@ def test_keys_of_json_that_differ_are_marked() -> None:
 
 
 def test_a_value_of_another_kind_is_changed_in_whole() -> None:
-    for before, after in [(1, "1"), (1, True), (1, 1.0), (None, {}), ([], {}), ({"a": 1}, "x")]:
+    pairs: list[tuple[Any, Any]] = [(1, "1"), (1, True), (1, 1.0), (None, {}), ([], {}), ({"a": 1}, "x")]
+    for before, after in pairs:
         sides = differences(before, after)
         assert [piece.is_changed for side in sides for piece in side] == [True, True]
 

@@ -131,11 +131,11 @@ def test_exporting_needs_a_permission_of_its_own(db: None) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_under_asgi_it_is_streamed_too() -> None:
     record(1)
-    get_user_model().objects.create_superuser("ann", password="x")
+    user = get_user_model().objects.create_superuser("ann", password="x")
 
     async def exported() -> list[bytes]:
         client = AsyncClient()
-        await client.alogin(username="ann", password="x")
+        await sync_to_async(client.force_login)(user)
         response: Any = await client.get(f"{EXPORT}?format=jsonl")
         parts = [part async for part in response.streaming_content]
         await sync_to_async(connections.close_all)()

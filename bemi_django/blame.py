@@ -73,7 +73,8 @@ def _blame_row(
             now = live or after or before
             if live and not after:
                 # Deleted, and made anew by what the worker has not written yet.
-                return {column: Blame(column, value, is_pending=True) for column, value in live.items()}
+                fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
+                return _in_order(live, fresh, model)
         for column, value in after.items():
             if column in given or column not in now:
                 continue

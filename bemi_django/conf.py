@@ -46,6 +46,11 @@ def accept_gap() -> bool:
     return bool(getattr(settings, "BEMI_ACCEPT_GAP", False))
 
 
+def as_of_patience() -> float:
+    """``BEMI_AS_OF_PATIENCE``: seconds that ``as_of()`` waits for the log to move; 0: it does not wait."""
+    return float(getattr(settings, "BEMI_AS_OF_PATIENCE", 10))
+
+
 def publication() -> str:
     """``BEMI_PUBLICATION``: name of the publication."""
     return cast(str, getattr(settings, "BEMI_PUBLICATION", PUBLICATION))

@@ -1,9 +1,12 @@
 """Every error that is ours.
 
 BemiError
+├── HistoryError          as_of(): what the tables held at a moment is not known
+│   └── LogBehind         the log does not reach the present
 ├── NoModel               a change is of a table that no model has
 ├── NotInTransaction      apply_context() outside a transaction
 ├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
+├── PastIsReadOnly        a write inside as_of(), or of what was read there
 ├── ProtocolError         bytes that are not the pgoutput protocol
 ├── Refused               a right, a role, a database or an object is missing
 ├── RevertConflict        a revert would overwrite, or cannot be done; it has the plan
@@ -27,6 +30,14 @@ class BemiError(Exception):
         super().__init__(message or self.__doc__)
 
 
+class HistoryError(BemiError):
+    """What the tables held at this moment is not known."""
+
+
+class LogBehind(HistoryError):
+    """The log does not reach the present: is 'manage.py bemi run' at work?"""
+
+
 class NoModel(BemiError):
     """No Django model has the table of the change."""
 
@@ -37,6 +48,10 @@ class NotInTransaction(BemiError):
 
 class NotInstalled(BemiError):
     """The database has no bemi objects: run 'manage.py migrate bemi_django' first."""
+
+
+class PastIsReadOnly(BemiError):
+    """The past cannot be changed: write outside as_of()."""
 
 
 class ProtocolError(BemiError):

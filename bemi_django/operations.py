@@ -15,15 +15,17 @@ from bemi_django import conf, sql
 class RunSQLFile(Operation):
     """Run ``sql/<name>_up.sql`` forwards and ``sql/<name>_down.sql`` backwards, on PostgreSQL only.
 
-    With ``destination_only`` nothing happens but on the alias that holds ``changes``.
+    With ``destination_only`` nothing happens but on the alias that holds ``changes``, with
+    ``where_both_live`` only where that is a source, too.
     """
 
     reduces_to_sql = True
     reversible = True
 
-    def __init__(self, name: str, *, destination_only: bool = False) -> None:
+    def __init__(self, name: str, *, destination_only: bool = False, where_both_live: bool = False) -> None:
         self.name = name
         self.destination_only = destination_only
+        self.where_both_live = where_both_live
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         return None
@@ -45,6 +47,8 @@ class RunSQLFile(Operation):
         schema_editor.execute(sql.read(f"{self.name}_{direction}"), params=None)
 
     def _wanted(self, alias: str, app_label: str) -> bool:
+        if self.where_both_live:
+            return alias == conf.destination() and conf.is_source(alias)
         if self.destination_only:
             return alias == conf.destination()
         return conf.is_source(alias) and router.allow_migrate(alias, app_label)

@@ -118,6 +118,8 @@ def sync(
             continue
         for step in batch:
             done(str(step))
+    if not dry_run and (failure := _refresh_past(using)):
+        outcome.failed.append(failure)
     return outcome
 
 
@@ -144,6 +146,21 @@ def is_published(table: str, using: str = "default") -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_IS_PUBLISHED, [connection.ops.quote_name(table), conf.publication()])
         return bool(cursor.fetchone()[0])
+
+
+def _refresh_past(using: str) -> str | None:
+    """Bring the views of time_travel.py in line, where the log lives here, too; return why that failed."""
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute(_HOME, ["_bemi_past_refresh_v1"])
+            found = cursor.fetchone()
+            if found:
+                cursor.execute(f"SELECT count(*) FROM {quote(found[0])}._bemi_past_refresh_v1()")  # noqa: S608 - quoted
+    except DatabaseError as error:
+        # Recording goes on without. as_of() says what is missing.
+        if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+            return f"as_of(): {str(error).strip().splitlines()[0]}"
+    return None
 
 
 def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[str]:

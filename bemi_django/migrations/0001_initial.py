@@ -69,4 +69,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        RunSQLFile("past_v1", where_both_live=True),
     ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, DataError, transaction
 
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.places import Place, alias_of, model_of, renamed_columns
@@ -60,11 +60,17 @@ def revert(
         )
     (database,) = databases
     alias = alias_of(database)
-    with row_session(alias) as cursor:
-        work = _Work(cursor, alias, database, on_conflict)
-        work.prepare(with_cascades(cursor, selected) if cascade else selected, lock=not dry_run)
-        if not dry_run:
-            work.apply()
+    try:
+        with row_session(alias) as cursor:
+            work = _Work(cursor, alias, database, on_conflict)
+            work.prepare(with_cascades(cursor, selected) if cascade else selected, lock=not dry_run)
+            if not dry_run:
+                work.apply()
+    except DataError as error:
+        # Where a key or a reference is looked up.
+        raise BemiError(
+            f"values of the log do not fit the tables as they are now: {_first(error)}"
+        ) from error
     return work.plan
 
 
@@ -97,15 +103,14 @@ class _Work:
         skips = self._on_conflict == "skip"
         if self.plan.conflicts and not skips:
             raise _refusal(self.plan)
-        references = self._catalog.references
-        defer(self._cursor, references)
+        defer(self._cursor, self._catalog)
         failed: set[Draft] = set()
         for write in self._writes:
             if write.draft not in failed and not self._take(write, skips):
                 failed.add(write.draft)
         move_sequences(self._cursor, [write.draft for write in self._writes if write.draft not in failed])
         try:
-            settle(self._cursor, references)
+            settle(self._cursor, self._catalog)
         except DatabaseError as error:
             last = self._writes[-1].draft
             last.stop(*_reason(error))
@@ -246,7 +251,11 @@ def _impossible(net: Net, kind: Kind, text: str) -> Step:
 def _reason(error: Exception) -> tuple[Kind, str]:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
-    return _KINDS.get(state, "refused"), str(error).strip().splitlines()[0]
+    return _KINDS.get(state, "refused"), _first(error)
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _refusal(plan: Plan) -> RevertConflict:

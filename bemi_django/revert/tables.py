@@ -29,8 +29,15 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.rel
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+# SET CONSTRAINTS knows names in a schema, and refuses one that a constraint of another table has, too, which
+# cannot be deferred.
+_AMBIGUOUS = """EXISTS (
+    SELECT FROM pg_constraint o WHERE o.conname = {constraint}.conname
+    AND o.connamespace = {constraint}.connamespace AND NOT o.condeferrable)"""
 _UNIQUES = """
-SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary, NOT i.indimmediate,
+SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
+       coalesce(u.condeferrable AND NOT {ambiguous}, false),
+       coalesce(u.condeferred AND NOT {ambiguous}, false),
        (SELECT array_agg(a.attname::text ORDER BY k.place)
         FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
@@ -41,8 +48,9 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.rel
 JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
     AND i.indpred IS NULL AND i.indexprs IS NULL
 JOIN pg_class x ON x.oid = i.indexrelid
+LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u')
 ORDER BY x.relname
-"""
+""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u"))
 _REFERENCES = """
 SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
        (SELECT array_agg(a.attname::text ORDER BY k.place)
@@ -51,7 +59,7 @@ SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.r
        (SELECT array_agg(a.attname::text ORDER BY k.place)
         FROM unnest(f.confkey) WITH ORDINALITY k (attnum, place)
         JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
-       f.confdeltype::text, f.condeferrable, f.condeferred
+       f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous}
 FROM pg_constraint f
 JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
@@ -59,7 +67,7 @@ WHERE f.contype = 'f' AND f.conparentid = 0
   AND EXISTS (SELECT FROM jsonb_array_elements(%s::jsonb) wanted
               WHERE (wanted ->> 0, wanted ->> 1) IN ((cn.nspname, c.relname), (pn.nspname, p.relname)))
 ORDER BY cn.nspname, c.relname, f.conname
-"""
+""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "f"))
 
 
 class Unique(NamedTuple):
@@ -69,6 +77,7 @@ class Unique(NamedTuple):
     columns: tuple[str, ...]
     is_primary: bool
     is_deferrable: bool
+    is_deferred: bool
 
 
 class Reference(NamedTuple):
@@ -114,6 +123,18 @@ class Catalog(NamedTuple):
     tables: dict[Name, Table]
     references: list[Reference]
 
+    def deferrable(self) -> list[tuple[str, str, bool]]:
+        """Schema and name of the constraints that can be deferred, and whether they are without asking."""
+        return [
+            *((one.child[0], one.name, one.is_deferred) for one in self.references if one.is_deferrable),
+            *(
+                (table.name[0], unique.name, unique.is_deferred)
+                for table in self.tables.values()
+                for unique in table.uniques
+                if unique.is_deferrable
+            ),
+        ]
+
 
 def read_references(cursor: Any, names: str) -> list[Reference]:
     """The foreign keys from and to tables, whose names are given as JSON."""
@@ -140,9 +161,7 @@ def read_catalog(cursor: Any, names: str) -> Catalog:
             frozenset(column for column, _, is_required, *_ in own if is_required),
             {column: sequence for column, _, _, sequence, _ in own if sequence},
             frozenset(column for column, *_, is_hstore in own if is_hstore),
-            tuple(
-                Unique(row[2], tuple(row[5]), row[3], row[4]) for row in uniques if (row[0], row[1]) == name
-            ),
+            tuple(Unique(row[2], tuple(row[6]), *row[3:6]) for row in uniques if (row[0], row[1]) == name),
         )
     return Catalog(tables, references)
 

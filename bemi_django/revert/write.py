@@ -9,7 +9,8 @@ from bemi_django.context import bound_context
 from bemi_django.exact import dumps
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.net import Row
-from bemi_django.revert.tables import ADDRESS, Reference, Table, escaped, listed, quoted
+from bemi_django.revert.tables import ADDRESS, Catalog, Table, escaped, listed, quoted
+from bemi_django.sql import quote
 
 _FORWARD = """
 SELECT setval(%s::text::regclass, wanted.value)
@@ -81,21 +82,22 @@ def _key(table: Table) -> str:
     return f"{_record(table)} k WHERE {same}"
 
 
-def defer(cursor: Any, references: Sequence[Reference]) -> None:
-    """Let the order of rows not matter, where the foreign keys allow it."""
-    _constraints(cursor, [reference for reference in references if reference.is_deferrable], "DEFERRED")
+def defer(cursor: Any, catalog: Catalog) -> None:
+    """Let the order of rows not matter, where the constraints allow it."""
+    _constraints(cursor, catalog.deferrable(), "DEFERRED")
 
 
-def settle(cursor: Any, references: Sequence[Reference]) -> None:
+def settle(cursor: Any, catalog: Catalog) -> None:
     """Check what was deferred now, and leave the constraints to the transaction as they were."""
-    _constraints(cursor, [reference for reference in references if reference.is_deferrable], "IMMEDIATE")
-    _constraints(cursor, [reference for reference in references if reference.is_deferred], "DEFERRED")
+    constraints = catalog.deferrable()
+    _constraints(cursor, constraints, "IMMEDIATE")
+    _constraints(cursor, [one for one in constraints if one[2]], "DEFERRED")
 
 
-def _constraints(cursor: Any, references: Sequence[Reference], mode: str) -> None:
-    names = {f"{escaped(reference.child[0])}.{escaped(reference.name)}" for reference in references}
+def _constraints(cursor: Any, constraints: Sequence[tuple[str, str, bool]], mode: str) -> None:
+    names = {f"{quote(schema)}.{quote(name)}" for schema, name, _ in constraints}
     if names:
-        cursor.execute(f"SET CONSTRAINTS {', '.join(sorted(names))} {mode}".replace("%%", "%"))
+        cursor.execute(f"SET CONSTRAINTS {', '.join(sorted(names))} {mode}")
 
 
 def move_sequences(cursor: Any, drafts: Sequence[Draft]) -> None:

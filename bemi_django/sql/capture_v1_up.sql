@@ -275,6 +275,7 @@ DECLARE
     chosen _bemi_tracking;
     due record;
     step text;
+    is_gone boolean := false;
 BEGIN
     -- What is done below sets off event triggers too.
     IF current_setting('_bemi.is_following', true) = 'yes' THEN
@@ -282,12 +283,13 @@ BEGIN
     END IF;
     IF TG_EVENT = 'sql_drop' THEN
         -- A type takes its columns with it, a cast the look of its type.
-        SELECT array_agg(objid) FILTER (WHERE object_type = 'table column'),
+        SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0), false),
+               array_agg(objid) FILTER (WHERE object_type = 'table column'),
                CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
                    SELECT DISTINCT type.key::oid FROM _bemi_relations k, jsonb_each(k.description -> 'types') type
                    WHERE type.value ? 'cast') END
         FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
-        INTO tables, types;
+        INTO is_gone, tables, types;
     ELSE
         SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource))
         FROM pg_event_trigger_ddl_commands() done
@@ -316,7 +318,7 @@ BEGIN
             SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
         )
         SELECT oid FROM family WHERE oid IS NOT NULL);
-    IF touched = '{}' THEN
+    IF touched = '{}' AND NOT is_gone THEN
         RETURN;
     END IF;
     SELECT * FROM _bemi_tracking INTO chosen;
@@ -337,6 +339,14 @@ BEGIN
             RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', due.name, SQLERRM;
         END;
     END LOOP;
+    -- Where the log lives here, too.
+    BEGIN
+        IF to_regprocedure('_bemi_past_refresh_v1(oid[])') IS NOT NULL THEN
+            EXECUTE 'SELECT count(*) FROM _bemi_past_refresh_v1($1)' USING touched;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
+    END;
     PERFORM set_config('_bemi.is_following', 'no', true);
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;

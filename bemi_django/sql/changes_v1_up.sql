@@ -44,11 +44,11 @@ CREATE TABLE _bemi_checkpoint (
     slot text PRIMARY KEY,
     -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
-    -- Where this history begins: at the first start, or behind a gap.
-    start_lsn pg_lsn NOT NULL,
     committed_at timestamptz NOT NULL,
-    -- Transactions from here on are in the log since the slot was made.
+    -- Where this history begins, with the first start or behind a gap: transactions, position, time.
     start_xid bigint NOT NULL,
+    start_lsn pg_lsn NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- What the LSN belongs to.
     system_identifier text NOT NULL,
     timeline integer NOT NULL,

@@ -15,12 +15,12 @@ FROM _bemi_checkpoint WHERE slot = %s
 """
 _START = """
 INSERT INTO _bemi_checkpoint
-    (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
-VALUES (%s, %s::pg_lsn, %s::pg_lsn, clock_timestamp(), %s, %s, %s, %s)
-ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, start_lsn = excluded.start_lsn,
-    committed_at = excluded.committed_at, start_xid = excluded.start_xid,
-    system_identifier = excluded.system_identifier, timeline = excluded.timeline,
-    publication = excluded.publication, updated_at = clock_timestamp()
+    (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication)
+VALUES (%s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, %s, %s, %s)
+ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
+    start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
+    system_identifier = excluded.system_identifier,
+    timeline = excluded.timeline, publication = excluded.publication, updated_at = clock_timestamp()
 """
 _ADVANCE = """
 UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
@@ -72,8 +72,7 @@ class Checkpoints:
 
     def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
         """Begin a history at ``lsn``; transactions from ``start_xid`` on are in it, whole."""
-        start = format_lsn(lsn)
-        cursor.execute(_START, [self._slot, start, start, start_xid, *origin])
+        cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
 
     def advance(self, cursor: Any, old: int, new: int, committed_at: int | None) -> None:
         """Move from ``old`` to ``new``; ``committed_at`` in microseconds since 2000-01-01 UTC.

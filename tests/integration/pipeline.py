@@ -195,6 +195,8 @@ def no_event_triggers() -> Iterator[None]:
     try:
         yield
     finally:
+        # What was made meanwhile has to belong to somebody.
+        execute("DO $$BEGIN EXECUTE format('REASSIGN OWNED BY bemi_migrator TO %I', current_user); END$$")
         execute("DROP ROLE bemi_migrator")
         tracking.sync()
 

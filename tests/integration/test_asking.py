@@ -6,7 +6,9 @@ import io
 import sys
 from typing import Any
 
+import django
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
@@ -92,3 +94,17 @@ def test_blame_prints_a_table(todo: Todo) -> None:
     assert table[0] == ["column", "value", "before", "user", "when", "request", "operation"]
     task = next(line for line in table if line[0] == "task")
     assert [*task[:4], *task[5:]] == ["task", "Dream", "Sleep", "7", "r1", "UPDATE"]
+    Todo.objects.update(task="Wake")
+    assert "not in the log yet" in bemi("blame", f"todos.Todo:{todo.pk}")
+
+
+def test_a_key_of_parts_is_named_with_commas(drain: Drain) -> None:
+    if not apps.is_installed("tests.shapes") or django.VERSION < (5, 2):
+        pytest.skip("tests.shapes.Line is not installed: aldjemy, or Django before 5.2")
+    from tests.shapes.models import Line, Odd
+
+    line = Line.objects.create(order=Odd.objects.create(percent=1, metadata="m"), number=7, text="a")
+    drain()
+    assert "text      a" in bemi("blame", f"shapes.Line:{line.order_id},7")
+    with pytest.raises(CommandError, match="the key has 2 parts"):
+        bemi("blame", "shapes.Line:7")

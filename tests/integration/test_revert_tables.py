@@ -170,6 +170,23 @@ def test_unique_values_that_moved_on_are_free_in_the_right_order(lab: Lab) -> No
         assert rows("name") == before
 
 
+def test_deferrable_values_may_be_swapped_without_a_moment_of_null(lab: Lab) -> None:
+    execute("CREATE TABLE lab.name (id int PRIMARY KEY, name text NOT NULL UNIQUE DEFERRABLE)")
+    lab("INSERT INTO lab.name VALUES (1, 'a'), (2, 'b')")
+    before = rows("name")
+    assert lab("UPDATE lab.name SET name = CASE name WHEN 'a' THEN 'b' ELSE 'a' END").revert().is_applied
+    assert rows("name") == before
+
+
+def test_a_constraint_that_shares_its_name_is_taken_as_it_is(lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
+    for table, options in (("one", "DEFERRABLE"), ("two", "")):
+        execute(f"CREATE TABLE lab.{table} (id int CONSTRAINT up REFERENCES lab.up {options} PRIMARY KEY)")
+    lab("INSERT INTO lab.up VALUES (1)", "INSERT INTO lab.one VALUES (1)", "INSERT INTO lab.two VALUES (1)")
+    deleted = lab("DELETE FROM lab.one", "DELETE FROM lab.two", "DELETE FROM lab.up")
+    assert deleted.revert().is_applied and lab.fresh().count() == 3
+
+
 def test_skipped_parents_take_their_children_along(lab: Lab) -> None:
     execute("CREATE TABLE lab.up (id int PRIMARY KEY, name text UNIQUE)")
     execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up)")
@@ -297,6 +314,9 @@ def test_a_table_that_is_gone_or_was_altered(lab: Lab, settings: Any) -> None:
     assert kinds(refusal.value.plan) == ["constraint"]
     execute("ALTER TABLE lab.t DROP must, ALTER new TYPE int USING 1")
     with pytest.raises(RevertConflict):
+        deleted.revert()
+    execute("ALTER TABLE lab.t DROP id, ADD id date PRIMARY KEY")
+    with pytest.raises(BemiError, match="do not fit the tables as they are now"):
         deleted.revert()
     execute("DROP TABLE lab.t")
     assert kinds(deleted.revert(dry_run=True)) == ["missing_table"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone as django_timezone
 
 from bemi_django import bound_context
 from bemi_django.models import Change as DjangoChange
@@ -17,7 +17,7 @@ from tests.shop.models import Category, Product
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Numeric, Table, Text, select  # noqa: E402
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Numeric, Table, Text, select, text  # noqa: E402
 from sqlalchemy.orm import Session, registry, relationship  # noqa: E402
 
 from bemi_django.integrations import sqlalchemy_changes as log  # noqa: E402
@@ -41,6 +41,13 @@ _products = Table(
     Column("category_id", ForeignKey("shop_category.id")),
 )
 
+_pairs = Table(
+    "pair",
+    _registry.metadata,
+    Column("amount", Numeric(8, 2), primary_key=True),
+    Column("day", DateTime(timezone=True), primary_key=True),
+)
+
 
 class _Tag: ...
 
@@ -54,10 +61,18 @@ class _Category: ...
 class _Product: ...
 
 
+class _Pair:
+    amount: Any
+    day: Any
+
+
 _registry.map_imperatively(_Tag, _tags)
 _registry.map_imperatively(_Todo, _todos, properties={"tags": relationship(_Tag, secondary=_todo_tags)})
 _registry.map_imperatively(_Category, _categories, properties={"products": relationship(_Product)})
-_registry.map_imperatively(_Product, _products)
+_registry.map_imperatively(
+    _Product, _products, properties={"category": relationship(_Category, viewonly=True)}
+)
+_registry.map_imperatively(_Pair, _pairs)
 
 
 @pytest.fixture
@@ -92,7 +107,7 @@ def ids(changes: Any) -> list[Any]:
 def test_each_criterion_finds_what_its_method_does(todo: Todo, session: Any) -> None:
     changes = DjangoChange.objects.all()
     first = changes[0]
-    hour, now = timedelta(hours=1), timezone.now()
+    hour, now = timedelta(hours=1), django_timezone.now()
     for criterion, same in [
         (log.created(), changes.created()),
         (log.updated(), changes.updated()),
@@ -141,6 +156,27 @@ def test_an_object_and_what_refers_to_it(drain: Drain, session: Any) -> None:
     shop = session.get(_Category, category.pk)
     children = found(session, log.for_object(shop, related=True, database=changes.latest("id").database))
     assert children == ids(changes.for_object(category, related=True)) and len(children) == 2
+
+
+def test_keys_of_parts_and_of_exact_numbers_are_printed_as_the_worker_does(
+    drain: Drain, session: Any
+) -> None:
+    session.execute(
+        text("CREATE TABLE pair (amount numeric(8, 2), day timestamptz, PRIMARY KEY (amount, day))")
+    )
+    session.commit()
+    try:
+        day = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=timezone(timedelta(hours=5)))
+        pair = _Pair()
+        pair.amount, pair.day = Decimal("1.5"), day
+        session.add(pair)
+        session.commit()
+        drain()
+        assert len(found(session, log.for_object(pair, related=True))) == 1
+    finally:
+        session.rollback()
+        session.execute(text("DROP TABLE pair"))
+        session.commit()
 
 
 def test_changes_are_read_to_the_last_digit(drain: Drain, session: Any) -> None:

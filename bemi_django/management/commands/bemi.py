@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+from argparse import REMAINDER
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
@@ -18,6 +20,8 @@ from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import BemiError
 from bemi_django.handlers import MODULE
 from bemi_django.management import asking
+from bemi_django.moments import parse
+from bemi_django.time_travel import as_of
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry
@@ -61,7 +65,14 @@ class Command(BaseCommand):
         asking.add_revert_arguments(reverted)
         blamed = subcommands.add_parser("blame", help="say which change gave an object each of its values")
         blamed.add_argument("object", metavar="APP.MODEL:KEY", help="shop.Product:42; a key of parts: 7,2")
-        for subcommand in (blamed, granted, handled, reverted, run, sync, retried, verified):
+        as_of = subcommands.add_parser("as-of", help="run a command that reads, on the database as it was")
+        as_of.add_argument(
+            "moment", help="ISO datetime, LSN, transaction id, or the id of a change: the state after it"
+        )
+        as_of.add_argument(
+            "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"
+        )
+        for subcommand in (as_of, blamed, granted, handled, reverted, run, sync, retried, verified):
             subcommand.add_argument(
                 "--database",
                 default="default",
@@ -144,6 +155,15 @@ class Command(BaseCommand):
         wrong = [result.table for result in results if result.differences]
         if wrong:
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+    def as_of(self, database: str, options: dict[str, Any]) -> None:
+        name, *arguments = [argument for argument in options["arguments"] if argument != "--"] or [""]
+        if not name:
+            raise CommandError("name a command behind --, such as: -- dumpdata app.Model")
+        if database != "default":
+            arguments.append(f"--database={database}")
+        with as_of(parse(options["moment"]), using=database):
+            call_command(name, *arguments, stdout=self.stdout, stderr=self.stderr)
 
     def grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"]

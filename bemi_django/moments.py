@@ -1,0 +1,87 @@
+"""What people call a moment, as a place in the log."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from bemi_django.exceptions import HistoryError
+from bemi_django.models import Change
+
+#: A datetime (naive: in the current time zone), an LSN (``16/B374D848``), a transaction id, or a change.
+Moment = datetime | str | int | Change
+
+_OF_TRANSACTION = """
+SELECT max(position) FROM {home}.changes WHERE transaction_id = %s AND database = current_database()
+"""
+
+
+class Place(NamedTuple):
+    """Commits up to ``position`` are in the past, later ones are not; ``time``: where people gave one."""
+
+    position: int
+    time: datetime | None
+    said: str
+
+    def is_before(self, position: int, time: datetime) -> bool:
+        """Whether it lies before what happened at a position, at a time."""
+        return self.position < position if self.time is None else self.time < time
+
+
+def parse(text: str) -> Moment:
+    """The moment that a person typed. Raises HistoryError for what is none."""
+    if text.isdecimal():
+        return int(text)
+    try:
+        found = parse_datetime(text)
+        return found if found is not None else Change.objects.get(pk=uuid.UUID(text))
+    except Change.DoesNotExist:
+        raise HistoryError(f"there is no change {text} in the log") from None
+    except ValueError:
+        _lsn(text)
+        return text
+
+
+def place(cursor: Any, home: str, moment: Moment) -> Place:
+    """Where in the log a moment is; ``home`` is the quoted schema of the log.
+
+    Raises HistoryError for a transaction that the log does not know, and for what is no moment.
+    """
+    if isinstance(moment, Change):
+        cursor.execute("SELECT current_database()")
+        if cursor.fetchone()[0] != moment.database:
+            raise HistoryError(
+                f"the change {moment.pk} was in the database {moment.database}: name its alias"
+            )
+        return Place(moment.position, None, f"the change {moment.pk}")
+    if isinstance(moment, datetime):
+        time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+        cursor.execute(f"SELECT {home}._bemi_position_v1(%s)", [time])
+        return Place(cursor.fetchone()[0], time, time.isoformat())
+    if isinstance(moment, int) and not isinstance(moment, bool):
+        cursor.execute(_OF_TRANSACTION.format(home=home), [moment])
+        (position,) = cursor.fetchone()
+        if position is None:
+            raise HistoryError(
+                f"transaction {moment} is not in the log: it changed no tracked row, or was not written yet"
+            )
+        return Place(position, None, f"transaction {moment}")
+    if isinstance(moment, str):
+        return Place(_lsn(moment), None, moment)
+    raise HistoryError(f"{moment!r} is no moment: give a datetime, an LSN, a transaction id or a change")
+
+
+def _lsn(text: str) -> int:
+    high, slash, low = text.partition("/")
+    try:
+        if slash and len(high) <= 8 and len(low) <= 8:
+            return int(high, 16) << 32 | int(low, 16)
+    except ValueError:
+        pass
+    raise HistoryError(
+        f"{text!r} is no moment: give an ISO datetime, an LSN (16/B374D848), a transaction id, a change's id"
+    )

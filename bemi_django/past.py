@@ -1,0 +1,141 @@
+"""Where a transaction stands in the past, and whether history is complete since then."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bemi_django import late, snapshots
+from bemi_django.exceptions import HistoryError
+from bemi_django.moments import Moment, Place, place
+from bemi_django.redirection import Redirection
+from bemi_django.snapshots import Snapshot
+from bemi_django.wal.lsn import format_lsn
+
+_BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"
+_TABLES = "SELECT schema, name, since - '0/0', since_time FROM {home}._bemi_past WHERE definition <> ''"
+_BREAKS = """
+SELECT operation, schema, "table", position, committed_at, context::text FROM {home}.changes
+WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
+    AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
+ORDER BY id
+"""
+# Sent a moment before it shows: with synchronous replication a long moment.
+_IS_UNSEEN = """
+SELECT coalesce(bool_or(NOT pg_visible_in_snapshot(transaction_id::text::xid8, pg_current_snapshot())), false)
+FROM (SELECT transaction_id FROM {home}.changes WHERE id <= %s::uuid AND database = current_database()
+      ORDER BY id DESC LIMIT 1000) latest
+"""
+# What was there before the oldest month that is left was dropped with its partition.
+_OLDEST = """
+SELECT position, committed_at FROM {home}.changes
+WHERE database = current_database() AND %s < (
+    SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '{home}.changes'::regclass)
+    - interval '1 month'
+ORDER BY id LIMIT 1
+"""
+_PATH = """
+SELECT string_agg(path.part, ', ' ORDER BY place, is_present), coalesce(bool_or(NOT is_present), false)
+FROM (
+    SELECT quote_ident(name) AS part, place, true AS is_present
+    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, place)
+    UNION ALL
+    SELECT quote_ident(n.nspname), place, false
+    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, place)
+    JOIN pg_namespace n ON n.nspname = left('_bemi_past_' || s.name, 63)
+) path
+"""
+_SET = """
+SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
+       set_config('bemi.as_of_unknown', %s, true),
+       -- Compiling would take longer than most queries.
+       set_config('jit', 'off', true)
+"""
+
+
+class Past(NamedTuple):
+    """What a connection sees; kept on it as ``bemi_past``."""
+
+    place: Place
+    snapshot: Snapshot
+    redirection: Redirection
+
+
+def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | None:
+    """Take the transaction's snapshot and go back; None when another snapshot must be taken."""
+    snapshot = snapshots.completed(snapshots.take(connection, home), connection.alias)
+    if snapshot is None:
+        return None
+    with connection.cursor() as cursor:
+        found = place(cursor, home, moment)
+        if found.position > snapshot.position:
+            return None
+        cursor.execute(_PATH)
+        path, is_known = cursor.fetchone()
+        if not is_known:
+            raise HistoryError(
+                "no schema of the search path has views of the past: run 'manage.py bemi sync' as a role "
+                "that may create schemas (GRANT CREATE ON DATABASE)"
+            )
+        cursor.execute("SELECT set_config('search_path', %s, true)", [path])
+        cursor.execute(_TABLES.format(home=home))
+        redirection = Redirection({(schema, name) for schema, name, *_ in cursor.fetchall()})
+        past = Past(found, snapshot, redirection)
+        cursor.execute(_IS_UNSEEN.format(home=home), [_bound(cursor, past)])
+        return None if cursor.fetchone()[0] else go(cursor, past)
+
+
+def go(cursor: Any, past: Past) -> Past:
+    """Set the moment, when history is complete since then."""
+    bound = _bound(cursor, past)
+    _check_start(cursor, past)
+    unknown = {**_tracked_later(cursor, past), **_broken(cursor, past, bound)}
+    changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
+    cursor.execute(_SET, [bound, changes, json.dumps(unknown)])
+    return past
+
+
+def _bound(cursor: Any, past: Past) -> str:
+    cursor.execute(_BOUND.format(home=past.snapshot.home), [past.place.position])
+    return str(cursor.fetchone()[0])
+
+
+def _check_start(cursor: Any, past: Past) -> None:
+    snapshot = past.snapshot
+    if past.place.is_before(snapshot.start, snapshot.started_at):
+        raise HistoryError(f"{past.place.said} is before {_from(snapshot.start, snapshot.started_at)}")
+    cursor.execute(_OLDEST.format(home=snapshot.home), [snapshot.started_at])
+    oldest = cursor.fetchone()
+    if oldest is not None and past.place.is_before(*oldest):
+        raise HistoryError(f"{past.place.said} is older than what was kept: {_from(*oldest)}")
+
+
+def _tracked_later(cursor: Any, past: Past) -> dict[str, str]:
+    cursor.execute(_TABLES.format(home=past.snapshot.home))
+    return {
+        f"{schema}.{name}": f"{past.place.said} is before {_from(since, time, f'{schema}.{name}')}"
+        for schema, name, since, time in cursor.fetchall()
+        if since is not None and past.place.is_before(int(since), time)
+    }
+
+
+def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
+    cursor.execute(_BREAKS.format(home=past.snapshot.home), [bound, past.snapshot.snapshot])
+    broken = {}
+    for operation, schema, table, position, committed_at, context in cursor.fetchall():
+        complete = _from(position, committed_at, f"{schema}.{table}" if table else "")
+        if operation == "GAP":
+            reason = json.loads(context).get("reason", "")
+            raise HistoryError(f"changes since {past.place.said} were lost ({reason}): {complete}")
+        what = "was truncated" if operation == "TRUNCATE" else "had changes that were not to be recorded"
+        broken[f"{schema}.{table}"] = f"since {past.place.said} {schema}.{table} {what}: {complete}"
+    return broken
+
+
+def _from(position: int, time: Any, of: str = "") -> str:
+    subject = f"history of {of}" if of else "history"
+    return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({format_lsn(int(position))}) on"

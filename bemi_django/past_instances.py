@@ -1,0 +1,72 @@
+"""Instances that were read in the past remember it, and are not saved by mistake."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model
+from django.db.models.signals import post_init, pre_save
+
+from bemi_django.exceptions import PastIsReadOnly
+
+_MARK = "bemi_past"
+_lock = threading.Lock()
+_open_blocks = 0
+
+
+@contextmanager
+def marking() -> Iterator[None]:
+    """Mark the instances that are made meanwhile, by threads whose connection is in the past."""
+    _count(1)
+    try:
+        yield
+    finally:
+        _count(-1)
+
+
+def allow_save(instance: Model) -> None:
+    """Let an instance that was read in the past be saved, or deleted: the row becomes what it was then."""
+    instance._state.__dict__.pop(_MARK, None)
+    instance.__dict__.pop("delete", None)
+
+
+def _count(difference: int) -> None:
+    """A receiver of post_init costs every instance of every model: it is there as long as it is needed."""
+    global _open_blocks
+    with _lock:
+        _open_blocks += difference
+        if _open_blocks:
+            post_init.connect(_mark, dispatch_uid="bemi_django")
+            pre_save.connect(_refuse_save, dispatch_uid="bemi_django")
+        else:
+            post_init.disconnect(dispatch_uid="bemi_django")
+
+
+def _mark(instance: Model, **kwargs: Any) -> None:
+    aliases = [c.alias for c in connections.all(initialized_only=True) if getattr(c, "bemi_past", None)]
+    if aliases:
+        instance._state.__dict__[_MARK] = aliases
+        # A receiver of pre_delete would make Django read every row that a queryset deletes.
+        instance.__dict__["delete"] = _refuse_delete
+
+
+def _refuse_save(instance: Model, **kwargs: Any) -> None:
+    aliases = instance._state.__dict__.get(_MARK)
+    if aliases is None:
+        return
+    if instance._state.adding or instance._state.db not in aliases:
+        allow_save(instance)
+        return
+    raise PastIsReadOnly(f"{_named(instance)} was read in the past: call allow_save() of time_travel first")
+
+
+def _refuse_delete(*args: Any, **kwargs: Any) -> None:
+    raise PastIsReadOnly("the instance was read in the past: call allow_save() of time_travel first")
+
+
+def _named(instance: Model) -> str:
+    return f"{instance._meta.label} {instance.pk}"

@@ -1,0 +1,90 @@
+"""One query in the past: ``Todo.objects.as_of(moment)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+from django.db import models
+
+from bemi_django.exceptions import PastIsReadOnly
+from bemi_django.moments import Moment
+from bemi_django.time_travel import as_of
+
+Query = TypeVar("Query", bound="models.QuerySet[Any]")
+
+
+def read_as_of(queryset: Query, moment: Moment) -> Query:
+    """A queryset of any model as of a moment: what it reads, with its ``prefetch_related``, is of then.
+
+    Errors are those of :func:`as_of`, raised when it is evaluated; PastIsReadOnly for what writes.
+    """
+    past: Any = queryset.all()
+    past.__class__ = _in_past(type(queryset))
+    past._moment = moment
+    return past  # type: ignore[no-any-return]
+
+
+class AsOfQuerySet(models.QuerySet[Any]):
+    """For those who want ``Model.objects.as_of(moment)``: ``objects = AsOfQuerySet.as_manager()``."""
+
+    def as_of(self, moment: Moment) -> AsOfQuerySet:
+        return read_as_of(self, moment)
+
+
+class _Past:
+    """In front of a QuerySet: evaluates inside of as_of()."""
+
+    _moment: Moment
+    db: str
+
+    def _clone(self) -> Any:
+        clone = super()._clone()  # type: ignore[misc]
+        clone._moment = self._moment
+        return clone
+
+    def _fetch_all(self) -> None:
+        with as_of(self._moment, self.db):
+            super()._fetch_all()  # type: ignore[misc]
+
+    def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        # At once: a transaction in the past must not stay open under the loop's other queries.
+        with as_of(self._moment, self.db):
+            return iter(list(super().iterator(*args, **kwargs)))  # type: ignore[misc]
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise PastIsReadOnly("as a part of another query it would see the present: use with as_of(moment)")
+
+
+def _reading(name: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with as_of(self._moment, self.db):
+            return getattr(super(_Past, self), name)(*args, **kwargs)
+
+    return method
+
+
+def _refusing(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    raise PastIsReadOnly
+
+
+for _name in ("aggregate", "count", "exists", "explain"):
+    setattr(_Past, _name, _reading(_name))
+for _name in (
+    "bulk_create",
+    "bulk_update",
+    "create",
+    "delete",
+    "get_or_create",
+    "update",
+    "update_or_create",
+    "_raw_delete",
+    "_update",
+):
+    setattr(_Past, _name, _refusing)
+
+
+@cache
+def _in_past(queryset: type[models.QuerySet[Any]]) -> type[Any]:
+    return queryset if issubclass(queryset, _Past) else type(queryset.__name__, (_Past, queryset), {})

@@ -1,0 +1,40 @@
+"""Tables that a statement names together with their schema: search_path does not redirect those."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+_INERT = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
+_PART = r'"(?:[^"]|"")+"|[^\W\d][\w$]*'
+_QUALIFIED = re.compile(
+    rf'{_INERT}|(?<![\w".$])(?P<schema>{_PART})(?P<dot>\s*\.\s*)(?P<table>{_PART})', re.DOTALL
+)
+
+
+class Redirection:
+    """``tables`` are pairs of schema and name."""
+
+    def __init__(self, tables: Collection[tuple[str, str]]) -> None:
+        self._tables = tables
+        self._schemas = {schema for schema, _ in tables}
+
+    def of(self, sql: str) -> str:
+        """The statement with the schemas of the past in place of the present ones."""
+        lowered = sql.lower()
+        if not any(schema.lower() in lowered for schema in self._schemas):
+            return sql
+        return _QUALIFIED.sub(self._replace, sql)
+
+    def _replace(self, match: re.Match[str]) -> str:
+        if match["schema"] is None:
+            return match[0]
+        schema = _name(match["schema"])
+        if (schema, _name(match["table"])) not in self._tables:
+            return match[0]
+        past = f"_bemi_past_{schema}".encode()[:63].decode(errors="ignore").replace('"', '""')
+        return f'"{past}"{match["dot"]}{match["table"]}'
+
+
+def _name(written: str) -> str:
+    return written[1:-1].replace('""', '"') if written.startswith('"') else written.lower()

@@ -1,0 +1,147 @@
+"""One moment at which tables and log are read, and what the log had not got yet at that moment."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bemi_django import conf
+from bemi_django.exceptions import LogBehind
+from bemi_django.late import Late
+from bemi_django.wal.lsn import format_lsn
+
+#: Changes that a snapshot may be behind: with more, another one is taken.
+MOST_LATE = 5000
+
+# A checkpoint belongs to the publication, whatever the slot is called: so it is found on a standby, too.
+_CHECKPOINT = """
+    SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.slot
+    FROM {home}._bemi_checkpoint k
+    WHERE k.system_identifier = (pg_control_system()).system_identifier::text
+        AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
+    ORDER BY k.lsn DESC LIMIT 1
+"""
+_LOOK = """
+SELECT pg_current_snapshot()::text,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_insert_lsn() END - '0/0',
+       pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at
+FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
+"""
+_LATE = """
+SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text, after::text,
+       position, unavailable::text
+FROM {home}.changes
+WHERE id > {home}._bemi_bound_v1(%s) AND database = current_database()
+    AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
+ORDER BY id LIMIT %s
+"""
+_MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
+_WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
+
+
+class Snapshot(NamedTuple):
+    """``snapshot`` as PostgreSQL prints it; the log that it sees goes from ``start`` to ``checkpoint``.
+
+    Positions are integers. ``late``: what it sees in the tables beyond the log.
+    """
+
+    home: str
+    snapshot: str
+    position: int
+    is_standby: bool
+    checkpoint: int
+    start: int
+    started_at: datetime
+    late: tuple[Late, ...] = ()
+
+
+def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot:
+    """That of the open transaction. Raises LogBehind where there is no log of this database yet."""
+    with connection.cursor() as cursor:
+        query = _LOOK.format(checkpoint=_CHECKPOINT.format(home=home))
+        cursor.execute(query, [conf.publication()])
+        snapshot, position, is_standby, checkpoint, start, started_at = cursor.fetchone()
+    if checkpoint is None:
+        raise LogBehind("there is no log of this database yet: run 'manage.py bemi run'")
+    return Snapshot(home, snapshot, int(position), is_standby, checkpoint, start, started_at)
+
+
+def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
+    """The snapshot with what its log lacks, None when that is too much: take another one.
+
+    Looks with a connection of its own, which sees what the worker has written meanwhile. Raises LogBehind
+    when the log stands still for ``BEMI_AS_OF_PATIENCE`` seconds.
+    """
+    if conf.as_of_patience() <= 0:
+        return snapshot
+    with _another(using) as connection, connection.cursor() as cursor:
+        _mark(cursor, snapshot, using)
+        _wait(cursor, snapshot)
+        # A commit may begin where the checkpoint ends.
+        parameters: list[Any] = [snapshot.checkpoint - 8, snapshot.snapshot, MOST_LATE + 1]
+        cursor.execute(_LATE.format(home=snapshot.home), parameters)
+        late = tuple(Late(*row) for row in cursor.fetchall())
+    return None if len(late) > MOST_LATE else snapshot._replace(late=late)
+
+
+@contextmanager
+def _another(using: str) -> Iterator[BaseDatabaseWrapper]:
+    connection = connections.create_connection(using)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
+    """Write to the WAL behind the snapshot: the worker writes its checkpoint when it comes to it."""
+    mark = uuid.uuid4().hex
+    if not snapshot.is_standby:
+        cursor.execute(_MARK, [mark])
+        return
+    cursor.execute(_WHERE)
+    here = cursor.fetchone()
+    for alias in connections:
+        # Without the primary the log moves on with the next change.
+        if alias != using and connections[alias].vendor == "postgresql" and _mark_at(alias, here, mark):
+            return
+
+
+def _mark_at(alias: str, here: tuple[Any, ...], mark: str) -> bool:
+    try:
+        with _another(alias) as connection, connection.cursor() as cursor:
+            cursor.execute(_WHERE)
+            if cursor.fetchone() != here:
+                return False
+            cursor.execute(_MARK, [mark])
+    except DatabaseError:
+        return False
+    return True
+
+
+def _wait(cursor: Any, snapshot: Snapshot) -> None:
+    """Wait until the log has reached the snapshot."""
+    reached, deadline, pause = -1, 0.0, 0.002
+    while True:
+        cursor.execute(_CHECKPOINT.format(home=snapshot.home), [conf.publication()])
+        found = cursor.fetchone()
+        position = int(found[0]) if found else 0
+        if position >= snapshot.position:
+            return
+        if position > reached:
+            reached, deadline = position, time.monotonic() + conf.as_of_patience()
+        elif time.monotonic() > deadline:
+            raise LogBehind(
+                f"the log ends at {format_lsn(position)} and should reach {format_lsn(snapshot.position)}: "
+                "is 'manage.py bemi run' at work? With BEMI_AS_OF_PATIENCE = 0 as_of() does not wait for it"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)

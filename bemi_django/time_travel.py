@@ -1,0 +1,194 @@
+"""See the database as it was: ``with as_of(moment):``."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from bemi_django import conf, tracking
+from bemi_django.comment import is_write
+from bemi_django.exceptions import HistoryError, LogBehind, NotInstalled, PastIsReadOnly
+from bemi_django.moments import Moment, place
+from bemi_django.past import Past, go, look
+from bemi_django.past_instances import allow_save as allow_save
+from bemi_django.past_instances import marking
+from bemi_django.sql import quote
+
+_SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
+    "BEMI1": HistoryError,
+    "25006": PastIsReadOnly,
+}
+# An INSERT inside of WITH: views of the past cannot be written to.
+_NOT_UPDATABLE = "55000"
+_WRITE = re.compile(
+    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE)\b", re.IGNORECASE | re.DOTALL
+)
+_ATTEMPTS = 10
+
+
+@contextmanager
+def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Inside, all queries on the connection see the tables as they were at a moment; read-only, nestable.
+
+    ``moment`` is a datetime, an LSN (``"16/B374D848"``), a transaction id or a ``Change``: the state after
+    it. Raises HistoryError where that is not known (its message says from when on it is), LogBehind when
+    the log does not reach the present, and PastIsReadOnly for a write.
+    """
+    connection = connections[using]
+    outer: Past | None = getattr(connection, "bemi_past", None)
+    with ExitStack() as stack:
+        past = stack.enter_context(
+            _nested(connection, moment, outer) if outer else _first(connection, moment)
+        )
+        stack.enter_context(_kept_on(connection, past))
+        stack.enter_context(marking())
+        try:
+            yield
+        except Exception as error:
+            if (ours := translated(error)) is not None and ours is not error:
+                raise ours from error
+            raise
+
+
+def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | None:
+    """What an error of the server means here, also one that SQLAlchemy or Django has wrapped."""
+    while error is not None:
+        if isinstance(error, (HistoryError, PastIsReadOnly)):
+            return error
+        if (sqlstate := sqlstate_of(error)) in _SQLSTATES:
+            return _SQLSTATES[sqlstate](str(error).splitlines()[0] if sqlstate == "BEMI1" else None)
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """The server's code of an error of a driver, or of Django."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
+
+
+@contextmanager
+def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
+    home = _home(connection)
+    if connection.in_atomic_block:
+        with _savepoint(connection):
+            _check_transaction(connection)
+            past = look(connection, home, moment)
+            if past is None:
+                raise LogBehind("the log is too far behind this transaction: try again in a new one")
+            yield past
+        return
+    for attempt in range(1, _ATTEMPTS + 1):
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            past = look(connection, home, moment)
+            if past is not None:
+                yield past
+                return
+        time.sleep(0.02 * attempt)
+    raise LogBehind("the log is too far behind, or the moment is in the future: try again later")
+
+
+@contextmanager
+def _nested(connection: BaseDatabaseWrapper, moment: Moment, outer: Past) -> Iterator[Past]:
+    with _savepoint(connection), connection.cursor() as cursor:
+        found = place(cursor, outer.snapshot.home, moment)
+        yield go(cursor, outer._replace(place=found))
+
+
+@contextmanager
+def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Take everything back at the end: settings, too. Nothing can have been written."""
+    needs_rollback = connection.needs_rollback
+    savepoint: Any = connection.savepoint()
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.closed_in_transaction:
+            connection.needs_rollback = False
+            connection.savepoint_rollback(savepoint)
+            connection.savepoint_commit(savepoint)
+            connection.needs_rollback = needs_rollback
+
+
+def _home(connection: BaseDatabaseWrapper) -> str:
+    if connection.vendor != "postgresql":
+        raise HistoryError(f"{connection.alias} is not PostgreSQL: its changes are not recorded")
+    try:
+        return quote(tracking.home(connection.alias, "_bemi_past_refresh_v1"))
+    except NotInstalled:
+        if conf.destination() == connection.alias:
+            raise
+    raise HistoryError(
+        f"the log of {connection.alias} lives in {conf.destination()} (BEMI_DESTINATION): as_of() reads "
+        "tables and log in one query and needs both in one database; ask Change.objects instead"
+    )
+
+
+def _check_transaction(connection: BaseDatabaseWrapper) -> None:
+    """A transaction that has begun must see one snapshot, and nothing that only it sees."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('transaction_isolation'), pg_current_xact_id_if_assigned() IS NULL"
+        )
+        isolation, is_clean = cursor.fetchone()
+        if isolation == "read committed":
+            raise HistoryError(
+                "as_of() inside atomic() needs a transaction that sees one snapshot: enter it outside "
+                "atomic() (ATOMIC_REQUESTS: mark the view as non_atomic_requests), or begin the transaction "
+                "with SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+            )
+        if not is_clean:
+            raise HistoryError(
+                "this transaction has written, which no log knows yet: enter as_of() outside of it"
+            )
+        cursor.execute("SET LOCAL transaction_read_only = on")
+
+
+@contextmanager
+def _kept_on(connection: Any, past: Past) -> Iterator[None]:
+    outer = getattr(connection, "bemi_past", None)
+    connection.bemi_past = past
+    if outer is None:
+        connection.execute_wrappers.append(_execute_in_past)
+        # What a table's primary key allows, a view does not: to group by the key alone.
+        connection.features.allows_group_by_selected_pks = False
+    try:
+        yield
+    finally:
+        connection.bemi_past = outer
+        if outer is None:
+            connection.execute_wrappers.remove(_execute_in_past)
+            del connection.features.allows_group_by_selected_pks
+
+
+def _execute_in_past(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: dict[str, Any]
+) -> Any:
+    past: Past = execution["connection"].bemi_past
+    if hasattr(sql, "as_string"):
+        cursor = execution["cursor"]
+        sql = sql.as_string(getattr(cursor, "cursor", cursor))
+    sql = prepared(sql, past)
+    try:
+        return execute(sql, params, many, execution)
+    except DatabaseError as error:
+        if (ours := translated(error)) is not None:
+            raise ours from error
+        if is_write(sql) and sqlstate_of(error) == _NOT_UPDATABLE:
+            raise PastIsReadOnly from error
+        raise
+
+
+def prepared(sql: str, past: Past) -> str:
+    """A statement as it is to be run in the past. Raises PastIsReadOnly for a write."""
+    if _WRITE.match(sql):
+        raise PastIsReadOnly
+    return past.redirection.of(sql)

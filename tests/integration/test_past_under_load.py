@@ -1,0 +1,115 @@
+"""``as_of()`` while others write: the worker is always a moment behind, and the answer is right."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Sum
+
+from bemi_django import late
+from bemi_django.late import Late
+from bemi_django.time_travel import as_of
+from tests.integration.conftest import Drain
+from tests.integration.pipeline import execute
+from tests.integration.travel import here, settled, worker
+from tests.shop.models import Category, Product
+
+NOTHING = "00000000-0000-0000-0000-000000000000"
+
+
+@contextmanager
+def writing(states: list[tuple[str, Any]]) -> Iterator[None]:
+    """Transactions without a pause: each moves stock between products, makes one, and deletes one."""
+    done = threading.Event()
+
+    def write() -> None:
+        category = Category.objects.get()
+        number = 0
+        while not done.is_set():
+            number += 1
+            with transaction.atomic():
+                Product.objects.filter(sku=f"p{number - 1}").delete()
+                Product.objects.create(sku=f"p{number}", category=category, stock=-number)
+                Product.objects.filter(sku="balance").update(stock=number)
+                Product.objects.filter(sku="key").update(id=1_000_000 + number)
+            states.append((here(), list(Product.objects.order_by("sku").values("id", "sku", "stock"))))
+        connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_while_others_write(drain: Drain) -> None:
+    category = Category.objects.create(name="a")
+    Product.objects.create(sku="balance", category=category)
+    Product.objects.create(sku="key", category=category)
+    states: list[tuple[str, Any]] = []
+    was_late = 0
+    deadline = time.monotonic() + 4
+    with worker("bemi_test"), writing(states):
+        while time.monotonic() < deadline or not was_late:
+            assert time.monotonic() < deadline + 20
+            for moment, state in states[-1:] + states[len(states) // 2 : len(states) // 2 + 1]:
+                with as_of(moment):
+                    assert list(Product.objects.order_by("sku").values("id", "sku", "stock")) == state
+                    assert Product.objects.aggregate(total=Sum("stock")) == {"total": 0}
+                    was_late += execute("SHOW bemi.as_of_late") != [("[]",)]
+    assert len(states) > 10
+
+
+def test_what_the_log_does_not_have_yet_is_known_all_the_same(drain: Drain) -> None:
+    """The worker writes between the snapshot and the second look; here it is made to have been late."""
+    a = Category.objects.create(name="a")
+    b = Category.objects.create(name="b")
+    drain()
+    moment = here()
+    Category.objects.filter(pk=a.pk).update(name="c")
+    Category.objects.filter(pk=a.pk).update(name="d")
+    Category.objects.filter(pk=b.pk).delete()
+    Category.objects.create(name="e")
+    assert [change.operation for change in drain()] == ["UPDATE", "UPDATE", "DELETE", "CREATE"]
+    changes = [
+        Late(*row)
+        for row in execute(
+            """SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text,
+                      after::text, position, unavailable::text
+               FROM changes WHERE position > %s::pg_lsn - '0/0' ORDER BY id""",
+            [moment],
+        )
+    ]
+    execute("DELETE FROM changes WHERE position > %s::pg_lsn - '0/0'", [moment])
+    with settled, as_of(moment):
+        assert sorted(Category.objects.values_list("name", flat=True)) == ["d", "e"]
+
+        setting = late.rendered(changes, uuid.UUID(NOTHING))
+        execute("SELECT set_config('bemi.as_of_late', %s, true)", [setting])
+        assert sorted(Category.objects.values_list("name", flat=True)) == ["a", "b"]
+        assert Category.objects.get(pk=b.pk).name == "b"
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["one transaction", "two transactions"])
+def test_rows_that_exchange_their_keys_late(is_same: bool) -> None:
+    first = Late(_id(1), "public", "t", "2", "1", "UPDATE", '{"id": 1}', '{"id": 2, "x": 1}', 8, None)
+    second = Late(
+        _id(2), "public", "t", "1", "2", "UPDATE", '{"id": 2}', '{"id": 1}', 8 if is_same else 16, None
+    )
+
+    entries = json.loads(late.rendered([first, second], uuid.UUID(NOTHING)))
+    assert [entry["key"] for entry in entries if entry.get("is_row")] == (["1", "2"] if is_same else ["1"])
+
+
+def _id(number: int) -> str:
+    return f"00000000-0000-8000-8000-{number:012x}"

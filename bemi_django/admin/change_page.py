@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError, models
+from django.db import OperationalError
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from bemi_django.admin import patience, statement
 from bemi_django.admin.differences import Sides, as_text, differences, laid_out
-from bemi_django.admin.objects import Objects
+from bemi_django.admin.objects import Objects, live
 from bemi_django.admin.paging import by_bitmap, nearest
 from bemi_django.admin.people import People, where
 from bemi_django.admin.reading import read
@@ -156,14 +156,18 @@ def may_undo(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> bool:
     """Tell whether the user may do by hand what it takes to undo changes."""
     for change in changes:
         place, action = tables.place(change), _UNDOING.get(change.operation)
-        if action is None or not _may(viewer, place and place.model, action):
+        if action is None:
+            return False
+        if place is None:
+            # Nobody can be asked about a table that has no model.
+            is_allowed = bool(viewer.request.user.is_superuser)
+        else:
+            key = change.primary_key
+            instance = live(place, [key]).get(key) if key is not None else None
+            is_allowed = viewer.may(action, place.model, instance)
+        if not is_allowed:
             return False
     return True
-
-
-def _may(viewer: Viewer, model: type[models.Model] | None, action: str) -> bool:
-    # Nobody else can be asked about a table that has no model.
-    return viewer.request.user.is_superuser if model is None else viewer.may(action, model)
 
 
 def _field(value: Value, labels: Mapping[str | None, str]) -> Field:

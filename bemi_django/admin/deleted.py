@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from django.db.models import Q
+from django.utils.http import urlencode
 
 from bemi_django.admin import patience
 from bemi_django.admin.change_list import cursor_of
@@ -35,7 +36,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     gone = _gone(page.changes, tables)
     may_revert = viewer.has("revert")
     shown = [row for row in rows(page.changes, viewer, tables) if row.change.pk in gone]
-    query = f"table={table}&" if table else ""
+    query = f"{urlencode({'table': table})}&" if table else ""
     return {
         "gone": [Gone(row, may_revert and viewer.may("add", gone[row.change.pk].model)) for row in shown],
         "table": table,

@@ -8,16 +8,17 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, models, transaction
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.change_page import in_request, in_transaction
+from bemi_django.admin.objects import live
 from bemi_django.admin.reading import read
 from bemi_django.admin.rows import brief
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import Place, Tables
 from bemi_django.admin.viewer import MASK, Viewer
 from bemi_django.exact import dumps
 from bemi_django.exceptions import BemiError, RevertConflict
@@ -141,14 +142,45 @@ def _shown(viewer: Viewer, wanted: Wanted, plan: Plan) -> dict[str, Any]:
 
 def _lines(viewer: Viewer, plan: Plan) -> list[Line]:
     tables = Tables()
-    return [_line(viewer, tables, step) for step in plan.steps]
+    places = [tables.place(step.changes[0]) if step.changes else None for step in plan.steps]
+    seen = _seen(viewer, plan)
+    rows = _live(plan, places)
+    return [
+        _line(viewer, place, step, rows, is_seen={change.pk for change in step.changes} <= seen)
+        for place, step in zip(places, plan.steps, strict=True)
+    ]
 
 
-def _line(viewer: Viewer, tables: Tables, step: Step) -> Line:
-    place = tables.place(step.changes[0]) if step.changes else None
-    action = _ACTIONS.get(step.action, "change")
-    model = place.model if place else None
-    is_allowed = viewer.request.user.is_superuser if model is None else viewer.may(action, model)
+def _seen(viewer: Viewer, plan: Plan) -> set[Any]:
+    """The changes of the plan that the user may see: what comes back with a deleted row is in it, too."""
+    wanted = {change.pk for step in plan.steps for change in step.changes}
+    return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
+
+
+def _live(plan: Plan, places: list[Place | None]) -> dict[tuple[Place, str], models.Model]:
+    keys: dict[Place, set[str]] = {}
+    for place, step in zip(places, plan.steps, strict=True):
+        if place and step.primary_key is not None:
+            keys.setdefault(place, set()).add(step.primary_key)
+    return {(place, key): row for place, wanted in keys.items() for key, row in live(place, wanted).items()}
+
+
+def _line(
+    viewer: Viewer,
+    place: Place | None,
+    step: Step,
+    rows: dict[tuple[Place, str], models.Model],
+    *,
+    is_seen: bool,
+) -> Line:
+    name = str(place.model._meta.verbose_name) if place else f"{step.schema}.{step.table}"
+    if not is_seen:
+        return Line(step, name, [], is_allowed=False)
+    if place is None:
+        is_allowed = bool(viewer.request.user.is_superuser)
+    else:
+        instance = rows.get((place, step.primary_key or ""))
+        is_allowed = viewer.may(_ACTIONS.get(step.action, "change"), place.model, instance)
     hidden = {column for column in step.values if viewer.is_masked(step.schema, step.table, column)}
     values = [
         (
@@ -158,13 +190,8 @@ def _line(viewer: Viewer, tables: Tables, step: Step) -> Line:
         )
         for column, value in step.values.items()
     ]
-    name = str(model._meta.verbose_name) if model else f"{step.schema}.{step.table}"
-    key = (
-        MASK
-        if hidden and step.primary_key in {str(step.values[name]) for name in hidden}
-        else step.primary_key
-    )
-    return Line(step, f"{name} {key or ''}", values, bool(is_allowed))
+    is_hidden_key = step.primary_key in {str(step.values[column]) for column in hidden}
+    return Line(step, f"{name} {MASK if is_hidden_key else step.primary_key or ''}", values, is_allowed)
 
 
 def _digest(plan: Plan) -> str:

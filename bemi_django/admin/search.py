@@ -84,12 +84,18 @@ def _anywhere(word: str, tables: Iterable[str]) -> Iterator[Q]:
 
 def literals(text: str) -> list[Any]:
     """What a text may be in JSON: itself, and the number, the truth value or the null that it spells."""
-    found: list[Any] = [text]
     try:
-        value = json.loads(text)
+        return [text, _read(text)]
     except (ValueError, RecursionError):
-        return found
-    return [*found, value] if value != text else found
+        return [text]
+
+
+def _read(text: str) -> Any:
+    """JSON as the server takes it: no NaN, no number beyond all bounds, no NUL."""
+    value = json.loads(text)
+    if "\\u0000" in json.dumps(value, allow_nan=False):
+        raise ValueError
+    return value
 
 
 def _number(text: str) -> int:
@@ -100,12 +106,9 @@ def _number(text: str) -> int:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        found: dict[str, Any] = _read(text)
     except (ValueError, RecursionError) as error:
         raise ValidationError(_('A context to look for is JSON: {"reason": "import"}.')) from error
-    if "\\u0000" in text:
-        raise ValidationError(_("jsonb has no NUL."))
-    found: dict[str, Any] = value
     return found
 
 

@@ -13,6 +13,9 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections
 from django.test import Client
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
 
 from bemi_django.admin import paging, patience
 from sample_project.todos.models import Todo
@@ -388,3 +391,19 @@ def test_numbers_are_addresses_whatever_the_format(admin: Client, settings: Any)
     text = admin.get(f"{LIST}{change.pk}/change/").content.decode()
     assert "?q=transaction:1234567" in text
     assert "1,234,567" not in text
+
+
+@given(
+    st.text(
+        alphabet=st.characters(codec="utf-8") | st.sampled_from("{}[]\":=\\'0123456789 NaeEI-+."), max_size=30
+    )
+)
+@example("n:NaN")
+@example("n:1e999")
+@example("a=Infinity")
+@example('{"a": NaN}')
+@example('n:"\\\\u0000"')
+@tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_whatever_is_typed_is_found_or_refused(admin: Client, words: str) -> None:
+    assert admin.get(LIST, {"q": words}).status_code == 200
+    assert admin.get(LIST, {"user": words, "endpoint": words, "table": words}).status_code == 200

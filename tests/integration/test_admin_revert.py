@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import transaction
 from django.test import Client
 
@@ -218,3 +219,39 @@ def test_what_is_already_undone_has_nothing_to_do(admin: Client, drain: Drain) -
     assert Change.objects.filter(pk=created.pk).exists()
     response = admin.get(f"{REVERT}?change={created.pk}")
     assert not response.context["doing"]
+
+
+def no_tags(request: Any, changes: Any) -> Any:
+    return changes.exclude(table="todo_tags")
+
+
+def test_what_would_come_back_with_a_row_must_be_in_the_scope_too(drain: Drain, settings: Any) -> None:
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.no_tags"
+    todo = Todo.objects.create(task="Sleep")
+    todo.tags.add(Tag.objects.create(name="night"))
+    todo.delete()
+    deleted = next(change for change in drain() if (change.table, change.operation) == ("todo", "DELETE"))
+    client = visitor("bemi_django.view_change", "bemi_django.revert_change", *TODO)
+    response = client.get(f"{REVERT}?change={deleted.pk}")
+    assert "You may not change all of these objects." in response.content.decode()
+    assert "tag_id" not in response.content.decode()
+    digest = response.context["digest"]
+    assert client.post(f"{REVERT}?change={deleted.pk}", {"digest": digest}).status_code == 403
+    assert not Todo.objects.exists()
+
+
+def test_a_rule_of_the_model_s_admin_for_single_objects_counts(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Todo.objects.create(task="a")
+    Todo.objects.update(task="b")
+    change = drain()[-1]
+
+    def may_change(request: Any, obj: Any = None) -> bool:
+        return obj is None or obj.task != "b"
+
+    monkeypatch.setattr(site._registry[Todo], "has_change_permission", may_change)
+    client = visitor("bemi_django.view_change", "bemi_django.revert_change", *TODO)
+    assert REVERT not in client.get(f"{LIST}{change.pk}/change/").content.decode()
+    digest = client.get(f"{REVERT}?change={change.pk}").context["digest"]
+    assert client.post(f"{REVERT}?change={change.pk}", {"digest": digest}).status_code == 403

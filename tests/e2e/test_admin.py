@@ -58,7 +58,12 @@ class Visitor:
         self.page.screenshot(path=self._pictures / f"{name}.png", animations="disabled")
 
     def submit(self, text: str) -> None:
-        self.page.get_by_role("button", name=text, exact=True).click()
+        self.follow(self.page.get_by_role("button", name=text, exact=True))
+
+    def follow(self, link: Any) -> None:
+        """Click, and be on the next page."""
+        with self.page.expect_navigation():
+            link.click()
 
 
 @pytest.fixture
@@ -84,7 +89,8 @@ def session(site: Site, browser: Any) -> Any:
     page.goto(f"{site.url}/admin/login/")
     page.fill("#id_username", LOGIN)
     page.fill("#id_password", LOGIN)
-    page.get_by_role("button", name="Log in", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in", exact=True).click()
     state = page.context.storage_state()
     page.close()
     return state
@@ -119,7 +125,7 @@ def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> 
     operations = visit.page.locator("tbody .bemi-op").all_inner_texts()
     # Another test may have restored and deleted once more.
     assert operations[-3:] == ["DELETE", "UPDATE", "UPDATE"]
-    visit.page.locator("tr", has_text="Buy oat milk").locator(".bemi-when a").click()
+    visit.follow(visit.page.locator("tr", has_text="Buy oat milk").locator(".bemi-when a"))
     assert visit.page.locator(".bemi-before mark").all_inner_texts() == []
     assert visit.page.locator(".bemi-after mark").all_inner_texts() == [" oat"]
     visit.picture("change")
@@ -131,19 +137,19 @@ def test_a_stored_script_stays_text(visit: Visitor, story: None) -> None:
         assert visit.page.title() != "run"
     visit.goto(f"{LIST}timeline/todos/todo/3/")
     assert EVIL in visit.page.locator("#content-main").inner_text()
-    visit.page.locator(".bemi-when a").first.click()
+    visit.follow(visit.page.locator(".bemi-when a").first)
     assert visit.page.locator(".bemi-after pre").filter(has_text=EVIL).count() == 1
     assert visit.page.title() != "run"
 
 
 def test_a_change_is_copied(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?table=todo&operation=UPDATE")
-    visit.page.locator(".bemi-when a").first.click()
-    visit.submit("Copy as JSON")
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    visit.page.get_by_role("button", name="Copy as JSON").click()
     visit.page.get_by_text("Copied").wait_for()
     copied = json.loads(visit.page.evaluate("navigator.clipboard.readText()"))
     assert copied["operation"] == "UPDATE"
-    visit.submit("Copy as SQL")
+    visit.page.get_by_role("button", name="Copy as SQL").click()
     until(
         lambda: visit.page.evaluate("navigator.clipboard.readText()").startswith('UPDATE "public"."todo"'),
         "the SQL",
@@ -152,7 +158,7 @@ def test_a_change_is_copied(visit: Visitor, story: None) -> None:
 
 def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: None) -> None:
     visit.goto("/admin/todos/todo/1/change/")
-    visit.page.get_by_role("link", name="Audit trail").last.click()
+    visit.follow(visit.page.get_by_role("link", name="Audit trail").last)
     assert re.search(r"timeline/todos/todo/1/$", visit.page.url)
     assert "oat milk" in visit.page.locator(".bemi-sides").inner_text()
     visit.picture("timeline")
@@ -164,14 +170,14 @@ def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: N
 def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}deleted/")
     visit.picture("deleted")
-    visit.page.locator("tr", has_text="Water the plants").get_by_role("link", name="Restore").click()
+    visit.follow(visit.page.locator("tr", has_text="Water the plants").get_by_role("link", name="Restore"))
     visit.picture("revert")
     visit.submit("Restore the object")
     assert visit.page.get_by_text("1 row reverted.").is_visible()
     assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
     visit.goto(f"{LIST}?table=todo&q=is_completed:true&operation=UPDATE")
-    visit.page.locator(".bemi-when a").first.click()
-    visit.page.get_by_role("link", name="Revert…", exact=True).click()
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    visit.follow(visit.page.get_by_role("link", name="Revert…", exact=True))
     visit.submit("Revert the change")
     assert visit.site.execute("SELECT is_completed FROM todo WHERE id = 2") == [(False,)]
     visit.site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
@@ -200,7 +206,7 @@ def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visi
 
 def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
     visit.goto(LIST)
-    visit.page.locator("td.bemi-who a", has_text=LOGIN).first.click()
+    visit.follow(visit.page.locator("td.bemi-who a", has_text=LOGIN).first)
     assert "todos" in visit.page.locator(".bemi-shares").inner_text()
     assert visit.page.locator("svg .bemi-bar").count() > 0
     visit.picture("activity")
@@ -273,7 +279,7 @@ def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, 
 @pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True, ids=["dark"])
 def test_dark_mode_follows_the_admin(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?table=todo&operation=UPDATE")
-    visit.page.locator(".bemi-when a").last.click()
+    visit.follow(visit.page.locator(".bemi-when a").last)
     ink = visit.page.locator(".bemi-head h2").evaluate("(e) => getComputedStyle(e).color")
     assert [int(part) > 200 for part in re.findall(r"\d+", ink)[:3]] == [True] * 3
     visit.picture("change-dark")
@@ -298,7 +304,7 @@ def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
 def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?table=todo&operation=UPDATE")
     assert visit.page.locator("tbody tr").count() >= 2
-    visit.page.locator(".bemi-when a").first.click()
+    visit.follow(visit.page.locator(".bemi-when a").first)
     assert visit.page.get_by_role("button", name="Copy as JSON").count() == 0
     visit.page.locator("summary", has_text="As JSON").click()
     assert visit.page.locator("#bemi-json").is_visible()

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db import connections, transaction
 
@@ -113,12 +114,12 @@ class Delivery:
             position = self._take(history, from_start)
             if position is None:
                 return False
-            changes = self._next(position, history, 1)
-            if not changes:
+            ids = self._next(position, history, 1)
+            if not ids:
                 return self._rest_at_end(position, history)
             attempts = position.attempts + 1
             if attempts > self.handler.retries + 1:
-                self._positions.save(self._keep_aside(position, changes[0], _CRASHED))
+                self._positions.save(self._keep_aside(position, ids[0], _CRASHED))
                 return False
             self._positions.save(position._replace(attempts=attempts))
         return True
@@ -130,11 +131,11 @@ class Delivery:
             position = self._take(history, from_start)
             if position is None:
                 return False
-            changes = self._next(position, history, limit)
-            if not changes:
+            ids = self._next(position, history, limit)
+            if not ids:
                 return self._rest_at_end(position, history)
             is_counted = limit == 1 and position.attempts > 0
-            for change in changes:
+            for change in self._feed.read(ids):
                 failure = self._call(change)
                 if failure is not None:
                     attempts = position.attempts + (not is_counted)
@@ -182,8 +183,9 @@ class Delivery:
             last = place(history.start if from_start else history.end)
         return Position(history.system_identifier, history.start, last)
 
-    def _next(self, position: Position, history: History, limit: int) -> list[Change]:
-        return list(self._feed.of(self._ahead(position, history))[:limit])
+    def _next(self, position: Position, history: History, limit: int) -> list[UUID]:
+        ahead = self._feed.of(self._ahead(position, history))
+        return list(ahead.values_list("pk", flat=True)[:limit])
 
     def _ahead(self, position: Position, history: History) -> Span:
         """Where to look for what is next."""
@@ -226,7 +228,7 @@ class Delivery:
     def _after(self, failure: BaseException, change: Change, position: Position) -> Position:
         name, what = self.handler.name, _place(failure)
         if position.attempts > self.handler.retries:
-            return self._keep_aside(position, change, _reason(failure))
+            return self._keep_aside(position, change.pk, _reason(failure))
         pause = min(self._rhythm.first_pause * 2 ** (position.attempts - 1), self._rhythm.longest_pause)
         logger.warning(
             "%s failed on the change %s (%s), attempt %d; trying again in %.1f s",
@@ -234,13 +236,13 @@ class Delivery:
         )
         return position._replace(pause=pause)
 
-    def _keep_aside(self, position: Position, change: Change, reason: str) -> Position:
-        self._positions.keep_aside(change.pk, position.attempts, reason)
+    def _keep_aside(self, position: Position, change: UUID, reason: str) -> Position:
+        self._positions.keep_aside(change, position.attempts, reason)
         logger.error(
             "%s failed on the change %s for the last time; it is kept in _bemi_undelivered",
-            *(self.handler.name, change.pk),
+            *(self.handler.name, change),
         )
-        return position._replace(last=change.pk, attempts=0)
+        return position._replace(last=change, attempts=0)
 
 
 def refresh_connections() -> None:

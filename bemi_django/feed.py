@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ from bemi_django.wal.rows import change_id, source_of
 if TYPE_CHECKING:
     from bemi_django.handlers import Handler
 
+_PAGE = 10
 FIRST = UUID(int=0)
 LAST = UUID(int=(1 << 128) - 1)
 
@@ -76,6 +78,11 @@ class Feed:
     def of(self, span: Span) -> ChangeQuerySet:
         """Those of a span, in order."""
         return self._changes.filter(span.condition(self._database))
+
+    def read(self, ids: Sequence[UUID]) -> Iterator[Change]:
+        """The changes of these ids, in order, a few of them in memory at a time: rows may be large."""
+        for start in range(0, len(ids), _PAGE):
+            yield from self._changes.filter(pk__in=ids[start : start + _PAGE])
 
     def has_passed(self, span: Span) -> bool:
         """Whether there are changes in the span at all, be they for this handler or not."""

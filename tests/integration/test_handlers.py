@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -30,7 +31,7 @@ from bemi_django.wal.supervisor import Supervisor
 from tests import roles
 from tests.integration.conftest import Drain, drop_slot, job
 from tests.integration.processes import ROOT, database_url
-from tests.shop.models import Category, Order, Product
+from tests.shop.models import Category, Order, Product, Review
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 
@@ -521,3 +522,35 @@ def test_the_documentation_names_every_argument() -> None:
     page = (ROOT / "docs/handlers.md").read_text()
     documented = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert sorted(documented) == sorted(set(inspect.signature(on_change).parameters) - {"model"})
+
+
+def test_large_rows_are_not_in_memory_all_at_once(serve: Serve) -> None:
+    sizes: list[int] = []
+
+    @on_change(Review, name="listener")
+    def handle(change: Change) -> None:
+        sizes.append(len(change.after["text"]))
+
+    def write(size: int) -> None:
+        execute(
+            "INSERT INTO shop_review (product_id, text) "
+            "SELECT %s, repeat('x', %s) FROM generate_series(1, 40)",
+            [product.pk, size],
+        )
+        Supervisor(job("bemi_test")).run(until_current=True)
+
+    serve()
+    product = Product.objects.create(sku="x", category=Category.objects.create(name="a"))
+    dispatcher = Dispatcher("default", rhythm=QUICK._replace(batch=40, slice=60))
+    # The first batch of a process is one change at a time.
+    write(1)
+    dispatcher.run(until_current=True)
+    write(1_000_000)
+    tracemalloc.start()
+    try:
+        dispatcher.run(until_current=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sizes == [1] * 40 + [1_000_000] * 40
+    assert peak < 35_000_000

@@ -14,11 +14,11 @@ from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.check import Surroundings
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before
 from bemi_django.revert.net import Net, Row, nets_of
-from bemi_django.revert.order import Order, order
+from bemi_django.revert.order import order
 from bemi_django.revert.plan import Conflict, Kind, OnConflict, Plan, Step
 from bemi_django.revert.rows import find_rows
 from bemi_django.revert.tables import Catalog, read_catalog
-from bemi_django.revert.write import Write, defer, move_sequences, run, settle
+from bemi_django.revert.write import Write, defer, move_sequences, run, settle, writes_of
 from bemi_django.session import row_session
 
 if TYPE_CHECKING:
@@ -196,35 +196,9 @@ class _Work:
             if not skips or not blocked:
                 break
             active -= blocked
-        self._writes = _writes(ordered)
+        self._writes = writes_of(ordered)
         taken = set(ordered.nodes)
         return [draft for draft in drafts if draft not in taken] + ordered.nodes
-
-
-def _writes(ordered: Order[Draft]) -> list[Write]:
-    """The statements: where a cycle was broken, a reference is NULL for a while."""
-    early: dict[Draft, set[str]] = {}
-    late: dict[Draft, set[str]] = {}
-    for edge in ordered.broken:
-        where = early if edge.writer is edge.first else late
-        where.setdefault(edge.writer, set()).update(edge.breakable)
-    writes = [
-        Write(draft, "update", dict.fromkeys(sorted(columns)), _key(draft, draft.live or {}))
-        for draft, columns in early.items()
-    ]
-    for draft in ordered.nodes:
-        columns = late.get(draft, set())
-        values = {column: None if column in columns else value for column, value in draft.step.values.items()}
-        key = _key(draft, draft.live) if draft.live is not None else {}
-        writes.append(Write(draft, draft.step.action, values, key))
-    for draft, columns in late.items():
-        values = {column: draft.step.values[column] for column in columns if column in draft.step.values}
-        writes.append(Write(draft, "update", values, _key(draft, draft.target or {})))
-    return writes
-
-
-def _key(draft: Draft, row: Row) -> Row:
-    return {column: row[column] for column in draft.table.key}
 
 
 def _force(draft: Draft) -> None:

@@ -9,6 +9,7 @@ from bemi_django.context import bound_context
 from bemi_django.exact import dumps
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.net import Row
+from bemi_django.revert.order import Order
 from bemi_django.revert.tables import ADDRESS, Catalog, Table, escaped, listed, quoted
 from bemi_django.sql import quote
 
@@ -28,6 +29,32 @@ class Write(NamedTuple):
     action: str
     values: Row
     key: Row
+
+
+def writes_of(ordered: Order[Draft]) -> list[Write]:
+    """The statements: where a cycle was broken, a reference is NULL for a while."""
+    early: dict[Draft, set[str]] = {}
+    late: dict[Draft, set[str]] = {}
+    for edge in ordered.broken:
+        where = early if edge.writer is edge.first else late
+        where.setdefault(edge.writer, set()).update(edge.breakable)
+    writes = [
+        Write(draft, "update", dict.fromkeys(sorted(columns)), _key_of(draft, draft.live or {}))
+        for draft, columns in early.items()
+    ]
+    for draft in ordered.nodes:
+        columns = late.get(draft, set())
+        values = {column: None if column in columns else value for column, value in draft.step.values.items()}
+        key = _key_of(draft, draft.live) if draft.live is not None else {}
+        writes.append(Write(draft, draft.step.action, values, key))
+    for draft, columns in late.items():
+        values = {column: draft.step.values[column] for column in columns if column in draft.step.values}
+        writes.append(Write(draft, "update", values, _key_of(draft, draft.target or {})))
+    return writes
+
+
+def _key_of(draft: Draft, row: Row) -> Row:
+    return {column: row[column] for column in draft.table.key}
 
 
 def run(cursor: Any, write: Write) -> None:

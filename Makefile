@@ -9,7 +9,7 @@ BENCHARGS ?=
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
-.PHONY: help demo demo-check test torture bench lint clean
+.PHONY: help demo demo-check test torture bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
 	@echo "make torture     workers killed, servers crashed, 100 times; a transaction of 5 million rows (minutes)"
 	@echo "make bench       what it costs and how fast it is, beside others: bench/RESULTS.md (a quarter of an hour)"
+	@echo "make screenshots the pictures in docs/images, with Chromium"
 	@echo "make lint        style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
 
@@ -35,6 +36,9 @@ torture: $(VENV)/.tox
 
 bench: $(VENV)/.tox
 	$(TOX) -e bench -- $(BENCHARGS)
+
+screenshots: $(VENV)/.tox
+	$(TOX) -e screenshots
 
 lint: $(VENV)/.tox
 	$(TOX) -e lint,types,imports,package $(TOXARGS)

@@ -6,13 +6,14 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.db import DatabaseError, connections
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
 
 logger = logging.getLogger(__name__)
 
 
 class BemiConfig(AppConfig):
     name = "bemi_django"
-    verbose_name = "Audit trail"
+    verbose_name = _("Audit trail")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

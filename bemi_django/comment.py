@@ -71,7 +71,7 @@ def prefix(sql: str, context: Mapping[str, Any]) -> str:
     """The comment for a statement, with the blank that follows it."""
     statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
     pairs = context_json(context)[1:-1]
-    separator = ", " if pairs else ""
+    separator = "," if pairs else ""
     return f'{COMMENT_START}{{{pairs}{separator}"{SQL_KEY}": {statement}}}{COMMENT_END} '
 
 
@@ -191,8 +191,9 @@ def _inert(encoded: str) -> str:
     return '"'.join(parts)
 
 
-# Made once: dumps() makes an encoder for each call that has options.
-_encode = json.JSONEncoder(allow_nan=False, default=_text).encode
+# Made once: dumps() makes an encoder for each call that has options. Without its blank a colon could begin a
+# parameter.
+_encode = json.JSONEncoder(allow_nan=False, default=_text, separators=(",", ": ")).encode
 
 
 @lru_cache(maxsize=16)

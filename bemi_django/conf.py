@@ -15,6 +15,7 @@ from bemi_django.defaults import EXCLUDE, INCLUDE, PUBLICATION
 from bemi_django.proxies import Trusted
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
+ScopeFunction = Callable[[HttpRequest, Any], Any]
 
 
 def context_function() -> ContextFunction | None:
@@ -77,6 +78,22 @@ def trusted_proxies() -> Trusted | None:
     """
     proxies = getattr(settings, "BEMI_TRUSTED_PROXIES", None)
     return None if proxies is None else Trusted.of(proxies)
+
+
+def admin_history() -> str | None:
+    """``BEMI_ADMIN_HISTORY``: ``"button"`` beside Django's own history, ``"replace"`` it, None: neither."""
+    return cast("str | None", getattr(settings, "BEMI_ADMIN_HISTORY", "button"))
+
+
+def admin_scope() -> ScopeFunction | None:
+    """``BEMI_ADMIN_SCOPE``: dotted path of ``fn(request, changes) -> changes``."""
+    path = getattr(settings, "BEMI_ADMIN_SCOPE", None)
+    return cast(ScopeFunction, import_string(path)) if path else None
+
+
+def masked_fields() -> list[str]:
+    """``BEMI_MASKED_FIELDS``: patterns ``table.column`` whose values few may see."""
+    return list(getattr(settings, "BEMI_MASKED_FIELDS", ["*.password"]))
 
 
 def engine_options(alias: str) -> dict[str, Any]:

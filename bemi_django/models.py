@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from bemi_django.fields import RowField
 from bemi_django.instances import instance_of, live_instance
@@ -47,6 +48,14 @@ class Change(models.Model):
     class Meta:
         db_table = "changes"
         ordering = ["id"]
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
+        default_permissions = ("view",)
+        permissions = [
+            ("revert_change", _("Can revert changes")),
+            ("export_change", _("Can export changes")),
+            ("unmask_change", _("Can see masked values")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} {self.schema}.{self.table} {self.primary_key}"
@@ -101,6 +110,9 @@ class DeadLetter(models.Model):
     class Meta:
         db_table = "bemi_dead_letters"
         ordering = ["id"]
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.change_id})"

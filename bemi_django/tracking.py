@@ -77,7 +77,7 @@ def plan(using: str = "default") -> list[Step]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT relation, name, what, statement FROM {schema}._bemi_plan_v1(%s, %s, %s)",  # noqa: S608 - quoted
-            [conf.publication(), _like(conf.include()), _like(conf.exclude())],
+            [conf.publication(), like(conf.include()), like(conf.exclude())],
         )
         return [Step(*row) for row in cursor.fetchall()]
 
@@ -178,7 +178,7 @@ def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[s
             )
         yield f"publication with generated columns: {publication}"
     if not dry_run:
-        parameters = [publication, _like(conf.include()), _like(conf.exclude())]
+        parameters = [publication, like(conf.include()), like(conf.exclude())]
         _execute(connection, _REMEMBER.format(schema), parameters)
     for name in _missing_event_triggers(connection):
         if _may_create_event_trigger(connection, _EVENT_TRIGGERS[name].format(schema), dry_run):
@@ -246,6 +246,7 @@ def _sqlstate(error: DatabaseError) -> str | None:
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
-def _like(patterns: list[str]) -> list[str]:
+def like(patterns: list[str]) -> list[str]:
+    """The settings' patterns as LIKE reads them."""
     escaped = (pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") for pattern in patterns)
     return [pattern.replace("*", "%").replace("?", "_") for pattern in escaped]

@@ -22,7 +22,7 @@ _OTHERS = {
 def run(is_quick: bool, is_long: bool = False) -> Findings:
     findings = Findings("Indexes")
     count = 2 if is_quick else 3
-    with lab(5_000 if is_quick else 30_000, 10_000 if is_quick else 40_000) as made:
+    with lab(5_000 if is_quick else 20_000, 10_000 if is_quick else 30_000) as made:
         made.work()
         made.keep_rendered()
         with closing(made.connect_log()) as connection:

@@ -43,7 +43,7 @@ class Gauge(threading.Thread):
 
 def run(is_quick: bool, is_long: bool = False) -> Findings:
     rows = 5_000_000 if is_long else 100_000 if is_quick else 1_000_000
-    seconds = 3600 if is_long else 5 if is_quick else 60
+    seconds = 3600 if is_long else 5 if is_quick else 40
     findings = Findings("Memory")
     with live() as where, where.worker() as process:
         with Gauge(process) as idle:

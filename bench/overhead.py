@@ -95,7 +95,7 @@ Found = dict[str, list[Answer]]
 def run(is_quick: bool, is_long: bool = False) -> Findings:
     from bench.variant import WORKLOADS
 
-    count = 3 if is_quick else 9
+    count = 3 if is_quick else 7
     findings = Findings("Application overhead")
     # Whole pages after a checkpoint would hide what a change costs.
     with servers.server(full_page_writes="off") as server, ExitStack() as stack:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
-from bemi_django.revert.rows import find_keys
-from bemi_django.revert.tables import Catalog, Name, Reference, Unique
+from bemi_django.revert.rows import find_keys, find_partial
+from bemi_django.revert.tables import Catalog, Name, Reference, Table, Unique
 
 _NO_ACTION = "a"
 # What the database itself does to the rows that refer to a deleted one: it deletes or changes them.
@@ -18,11 +18,13 @@ _FOLLOWS = ("c", "n", "d")
 
 
 class Holder(NamedTuple):
-    """A row has the value that a step is to write into a unique index."""
+    """A row has the value that a step is to write into a unique index; ``what`` is the same, in words."""
 
     draft: Draft
     unique: Unique
     holder: Identity
+    what: str
+    is_plain: bool = True
 
 
 class Parent(NamedTuple):
@@ -75,17 +77,18 @@ class Surroundings:
         return found, edges
 
     def _check_uniques(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
-        for draft, unique, holder in self._holders:
+        for draft, unique, holder, what, is_plain in self._holders:
             owner = self._owners.get(holder)
             if draft not in active or owner is draft:
                 continue
             if owner is not None and owner in active and owner.changes(unique.columns):
                 is_hard = not unique.is_deferrable
-                edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, unique.columns)))
+                breakable = _nullable(owner, unique.columns) if is_plain else ()
+                edges.append(Edge(owner, draft, is_hard, owner, breakable))
                 continue
             kind: Kind = "key_taken" if unique.is_primary else "unique"
-            text = f"another row has the same {', '.join(unique.columns)}"
-            found.append(Found(draft, kind, text, unique.columns))
+            columns = unique.columns if is_plain else ()
+            found.append(Found(draft, kind, f"another row has the same {what}", columns))
 
     def _check_parents(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
         providers = self._providers(active)
@@ -136,7 +139,9 @@ class Surroundings:
                 writers = [draft for draft in drafts if draft.gives(unique.columns)]
                 rows = [_part(draft.target, unique.columns) for draft in writers]
                 for number, key in _find(cursor, rows, name, unique.columns, name, unique.columns, table.key):
-                    yield Holder(writers[number], unique, identity(table, key))
+                    what = ", ".join(unique.columns)
+                    yield Holder(writers[number], unique, identity(table, key), what)
+            yield from _read_partials(cursor, table, drafts)
 
     def _read_parents(self, cursor: Any) -> Iterator[Parent]:
         for reference in self._catalog.references:
@@ -183,6 +188,17 @@ class Surroundings:
     def _identity(self, name: Name, key: dict[str, Any]) -> Identity:
         table = self._catalog.tables.get(name)
         return identity(table, key) if table else (name, ())
+
+
+def _read_partials(cursor: Any, table: Table, drafts: list[Draft]) -> Iterator[Holder]:
+    writers = [draft for draft in drafts if draft.step.action in ("insert", "update")]
+    rows = [draft.target or {} for draft in writers]
+    for partial in table.partials if writers else ():
+        # Any change of the row that has the value may take it away.
+        unique = Unique(partial.name, table.columns, False, False, False)
+        for number, key in find_partial(cursor, table, partial, rows):
+            what = f"value in {partial.name}"
+            yield Holder(writers[number], unique, identity(table, key), what, is_plain=False)
 
 
 def _find(cursor: Any, rows: list[dict[str, Any]], *arguments: Any) -> Iterable[tuple[int, dict[str, Any]]]:

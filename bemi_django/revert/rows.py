@@ -7,7 +7,7 @@ from typing import Any
 
 from bemi_django.exact import dumps
 from bemi_django.revert.net import Row
-from bemi_django.revert.tables import ADDRESS, Name, Table, escaped, key_object, quoted
+from bemi_django.revert.tables import ADDRESS, Name, Partial, Table, escaped, key_object, quoted
 from bemi_django.session import rows_of
 
 # One look-up in an index for each row that is asked for.
@@ -62,6 +62,33 @@ def _find_alike(cursor: Any, table: Table, rows: Sequence[Row], locking: str) ->
             found[number - 1] = row
             taken.add(address)
     return found
+
+
+# A column without an alias is one of the innermost table's.
+_FIND_PARTIAL = """
+SELECT wanted.number, found.row
+FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number)
+CROSS JOIN LATERAL (
+    SELECT {values} FROM jsonb_populate_record(NULL::{table}, wanted.value) WHERE {predicate}) r
+CROSS JOIN LATERAL (SELECT {row} AS row FROM {table} t WHERE ({predicate}) AND {condition} LIMIT 1) found
+ORDER BY wanted.number
+"""
+
+
+def find_partial(cursor: Any, table: Table, partial: Partial, rows: Sequence[Row]) -> list[tuple[int, Row]]:
+    """The keys of rows with which given ones would clash in a unique index of some rows or of expressions."""
+    expressions = [expression.replace("%", "%%") for expression in partial.expressions]
+    statement = _FIND_PARTIAL.format(
+        values=", ".join(f"({expression}) AS _bemi_{place}" for place, expression in enumerate(expressions)),
+        table=quoted(table.name),
+        predicate=partial.predicate.replace("%", "%%"),
+        row=f"{key_object(table.key)}::text",
+        condition=" AND ".join(
+            f"({expression}) = r._bemi_{place}" for place, expression in enumerate(expressions)
+        ),
+    )
+    cursor.execute(statement, [dumps([table.readable(row) for row in rows]), *table.key])
+    return [(number - 1, row) for number, row in rows_of(cursor)]
 
 
 def find_keys(

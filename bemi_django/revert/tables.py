@@ -51,6 +51,18 @@ JOIN pg_class x ON x.oid = i.indexrelid
 LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u')
 ORDER BY x.relname
 """.replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u"))
+_PARTIALS = """
+SELECT n.nspname::text, c.relname::text, x.relname::text, pg_get_expr(i.indpred, c.oid),
+       (SELECT array_agg(pg_get_indexdef(i.indexrelid, k, false) ORDER BY k)
+        FROM generate_series(1, i.indnkeyatts) k)
+FROM jsonb_array_elements(%s::jsonb) wanted
+JOIN pg_namespace n ON n.nspname = wanted ->> 0
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+    AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)
+JOIN pg_class x ON x.oid = i.indexrelid
+ORDER BY x.relname
+"""
 _REFERENCES = """
 SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
        (SELECT array_agg(a.attname::text ORDER BY k.place)
@@ -80,6 +92,14 @@ class Unique(NamedTuple):
     is_deferred: bool
 
 
+class Partial(NamedTuple):
+    """A unique index of some rows, or of expressions, as SQL in which columns have no alias."""
+
+    name: str
+    predicate: str
+    expressions: tuple[str, ...]
+
+
 class Reference(NamedTuple):
     """A foreign key; ``on_delete`` is the letter that ``pg_constraint`` has for it."""
 
@@ -102,6 +122,7 @@ class Table(NamedTuple):
     sequences: dict[str, str]
     hstores: frozenset[str]
     uniques: tuple[Unique, ...]
+    partials: tuple[Partial, ...]
 
     @property
     def has_key(self) -> bool:
@@ -152,6 +173,8 @@ def read_catalog(cursor: Any, names: str) -> Catalog:
     columns = cursor.fetchall()
     cursor.execute(_UNIQUES, [names])
     uniques = cursor.fetchall()
+    cursor.execute(_PARTIALS, [names])
+    partials = cursor.fetchall()
     tables = {}
     for name in {(row[0], row[1]) for row in columns}:
         own = [row[2:] for row in columns if (row[0], row[1]) == name]
@@ -162,6 +185,11 @@ def read_catalog(cursor: Any, names: str) -> Catalog:
             {column: sequence for column, _, _, sequence, _ in own if sequence},
             frozenset(column for column, *_, is_hstore in own if is_hstore),
             tuple(Unique(row[2], tuple(row[6]), *row[3:6]) for row in uniques if (row[0], row[1]) == name),
+            tuple(
+                Partial(row[2], row[3] or "true", tuple(row[4]))
+                for row in partials
+                if (row[0], row[1]) == name
+            ),
         )
     return Catalog(tables, references)
 

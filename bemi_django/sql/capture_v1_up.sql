@@ -16,9 +16,10 @@ BEGIN
     IF starts_with(statement, '/*Bemi {') THEN
         -- Only here, at the very start, stands what the application's hook wrote: a value never can.
         content := substr(split_part(statement, ' Bemi*/', 1), 8);
-        -- What a comment must not hold, WAL may: quotes around each name, and the placeholders.
+        -- What a comment must not hold, WAL may: quotes around each name, placeholders, and the path's slashes.
         IF position(E'\\\\' IN content) = 0 THEN
-            content := replace(replace(content, E'\\u0022', E'\\"'), E'\\u0025', '%');
+            content := replace(replace(replace(
+                content, E'\\u0022', E'\\"'), E'\\u0025', '%'), E'\\u002f', '/');
         END IF;
     ELSE
         -- Deferred triggers write when their transaction ends: with the last context that it had.

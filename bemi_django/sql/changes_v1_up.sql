@@ -35,7 +35,7 @@ CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, 
 CREATE INDEX changes_deleted ON changes ("table", id) WHERE operation = 'DELETE';
 -- Both come nearly in order; ids of several databases are several ranges of numbers.
 CREATE INDEX changes_committed_at ON changes
-    USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on);
+    USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on, pages_per_range = 32);
 CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
 -- Made outside the application: what the capture trigger adds where there is no context.
 CREATE INDEX changes_outside ON changes (id) WHERE context ? 'db_user' OR context = '{}';

@@ -68,7 +68,13 @@ class Worker:
         try:
             if not self._session.is_open:
                 self._open()
-            self._work(until_current)
+            try:
+                self._work(until_current)
+            except psycopg2.Error:
+                # What is on its way has a fate of its own: durable by now, or it tells what is the matter.
+                self._sink.settle()
+                self._count()
+                raise
         except psycopg2.errors.UniqueViolation as error:
             # Changes have the same ids whoever writes them.
             raise Superseded from error
@@ -249,12 +255,16 @@ class Worker:
         if sink.checkpoint > self._confirmed:
             self._confirmed = sink.checkpoint
             self._source.confirm(sink.checkpoint)
-        if sink.written > self._counted:
-            self._progress.add(sink.written - self._counted)
-            self._counted = sink.written
+        if self._count():
             self._quiet_looks = 0
         if self._progress.is_due:
             logger.info("%s", self._progress.line(*self._lag()))
+
+    def _count(self) -> int:
+        fresh = self._sink.written - self._counted
+        self._counted += fresh
+        self._progress.add(fresh)
+        return fresh
 
     def _glance_at_server(self) -> None:
         """A server that shuts down waits for us to leave: only its other connection tells."""

@@ -107,11 +107,13 @@ def test_values_and_belongings_use_the_indexes_that_may_be_added(log: None) -> N
 
 @pytest.mark.django_db
 def test_there_is_no_index_without_a_question() -> None:
-    """Indexes are what writing the log costs most: those above, and no others."""
+    """Indexes are what writing the log costs most: those of the questions above and of the past."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'changes' ORDER BY 1")
-        names = [name for (name,) in cursor.fetchall()]
-    assert names == [
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'changes'")
+        names = {name for (name,) in cursor.fetchall()}
+    # Asked for by test_past_plans.py.
+    of_the_past = {"changes_bigint", "changes_breaks", "changes_integer", "changes_uuid"}
+    assert names - of_the_past == {
         "changes_committed_at",
         "changes_context",
         "changes_deleted",
@@ -119,4 +121,4 @@ def test_there_is_no_index_without_a_question() -> None:
         "changes_outside",
         "changes_pkey",
         "changes_previous_object",
-    ]
+    }

@@ -11,11 +11,13 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
-from bemi_django.exceptions import RevertConflict
+from bemi_django.exceptions import PastIsReadOnly, RevertConflict
 from bemi_django.models import Change
+from bemi_django.time_travel import as_of
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
 from tests.integration.polling import until
+from tests.integration.travel import settled
 from tests.shop.models import Category, Note, Order, Product, Review
 
 
@@ -227,3 +229,15 @@ def test_a_dry_run_waits_for_nobody(drain: Drain, observer: Any) -> None:
     observer.execute("BEGIN; UPDATE todo SET task = 'Wake'")
     assert change.revert(dry_run=True).conflicts == ()
     observer.execute("ROLLBACK")
+
+
+def test_in_the_past_nothing_is_reverted(drain: Drain) -> None:
+    Todo.objects.create(task="Sleep")
+    drain()
+    Todo.objects.update(task="Dream")
+    (change,) = drain()
+    with settled, as_of(change), pytest.raises(PastIsReadOnly):
+        change.revert()
+    assert Todo.objects.get().task == "Dream"
+    change.revert()
+    assert Todo.objects.get().task == "Sleep"

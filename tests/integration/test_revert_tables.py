@@ -187,6 +187,21 @@ def test_a_constraint_that_shares_its_name_is_taken_as_it_is(lab: Lab) -> None:
     assert deleted.revert().is_applied and lab.fresh().count() == 3
 
 
+def test_a_clash_in_an_index_of_some_rows_or_of_an_expression_is_in_the_plan(lab: Lab) -> None:
+    execute("CREATE TABLE lab.mail (id int PRIMARY KEY, name text, gone boolean NOT NULL)")
+    execute("CREATE UNIQUE INDEX one_lower ON lab.mail (lower(name), (name || '%')) WHERE NOT gone")
+    lab("INSERT INTO lab.mail VALUES (1, 'a', false)")
+    before = rows("mail")
+    moved = lab("UPDATE lab.mail SET gone = true", "INSERT INTO lab.mail VALUES (2, 'a', false)")
+    assert moved.revert().is_applied and rows("mail") == before
+    deleted = lab("DELETE FROM lab.mail")
+    lab("INSERT INTO lab.mail VALUES (3, 'a', true)")
+    assert deleted.revert(dry_run=True).conflicts == ()
+    lab("INSERT INTO lab.mail VALUES (4, 'a', false)")
+    (conflict,) = deleted.revert(dry_run=True).conflicts
+    assert (conflict.kind, conflict.text) == ("unique", "another row has the same value in one_lower")
+
+
 def test_skipped_parents_take_their_children_along(lab: Lab) -> None:
     execute("CREATE TABLE lab.up (id int PRIMARY KEY, name text UNIQUE)")
     execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up)")

@@ -1,0 +1,15 @@
+"""The audit trail in Django's admin, read-only but for reverting."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from bemi_django.admin import history_button
+from bemi_django.admin.change_admin import ChangeAdmin
+from bemi_django.admin.history_button import HistoryMixin
+from bemi_django.models import Change
+
+__all__ = ["ChangeAdmin", "HistoryMixin"]
+
+admin.site.register(Change, ChangeAdmin)
+history_button.install()

@@ -1,0 +1,138 @@
+"""Who did what: changes over time by operation, and the tables and users of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.core.cache import cache
+from django.db import OperationalError
+from django.db.models import Count, Q
+from django.db.models.functions import TruncDay, TruncHour
+from django.utils import timezone
+from django.utils.formats import date_format, number_format, time_format
+from django.utils.translation import gettext as _
+
+from bemi_django.admin import charts, patience
+from bemi_django.admin.change_list import suggestions
+from bemi_django.admin.filters import user_ids
+from bemi_django.admin.paging import Cursor, by_bitmap, read_page
+from bemi_django.admin.people import user_names
+from bemi_django.admin.rows import rows
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Viewer
+from bemi_django.querysets import ChangeQuerySet
+
+KINDS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED", "GAP")
+_FRESH = 60
+_LATEST = 20
+_TABLES = 12
+
+
+class Span(NamedTuple):
+    label: str
+    step: timedelta
+    steps: int
+    is_hourly: bool
+
+
+def spans() -> dict[str, Span]:
+    return {
+        "day": Span(_("24 hours"), timedelta(hours=1), 24, True),
+        "month": Span(_("30 days"), timedelta(days=1), 30, False),
+        "quarter": Span(_("90 days"), timedelta(days=1), 90, False),
+    }
+
+
+def context_of(viewer: Viewer) -> dict[str, Any]:
+    """What the template shows, of everybody or of ``?user=``."""
+    request = viewer.request
+    name = request.GET.get("span", "month")
+    chosen = spans().get(name, spans()["month"])
+    user = request.GET.get("user", "").strip()
+    changes = viewer.changes()
+    if user:
+        condition = Q()
+        for value in user_ids(user):
+            condition |= Q(context__contains={"user_id": value})
+        changes = changes.filter(condition)
+    found = _cached(viewer, changes, chosen, user)
+    tables = Tables()
+    page = read_page(changes, Cursor(), is_filtered=bool(user), wait=patience.FEW, size=_LATEST)
+    labels = dict(tables.labelled())
+    return {
+        "person": user,
+        "person_name": user_names([user]).get(user, user) if user else "",
+        "users": suggestions(viewer)["users"],
+        "span": name,
+        "spans": [(key, span.label) for key, span in spans().items()],
+        "chart": found and charts.stacked(found["labels"], found["columns"], KINDS),
+        "legend": [kind for kind in KINDS if found and any(column.get(kind) for column in found["columns"])],
+        "total": _grouped(sum(sum(column.values()) for column in found["columns"])) if found else None,
+        "tables": _shares(found["tables"], labels) if found else [],
+        "rows": list(rows(page.changes, viewer, tables)),
+    }
+
+
+def _cached(viewer: Viewer, changes: ChangeQuerySet, span: Span, user: str) -> dict[str, Any] | None:
+    parts = f"{viewer.request.user.pk}/{timezone.get_current_timezone_name()}/{span}/{user}"
+    key = f"bemi.activity.{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+    found: dict[str, Any] | None = cache.get(key)
+    if found is None:
+        found = _counted(changes, span)
+        if found is not None:
+            cache.set(key, found, _FRESH)
+    return found
+
+
+def _counted(changes: ChangeQuerySet, span: Span) -> dict[str, Any] | None:
+    """Counts of each step by operation, and by table; None when there are too many to count in time."""
+    now = timezone.localtime()
+    last = now.replace(minute=0, second=0, microsecond=0)
+    if not span.is_hourly:
+        last = last.replace(hour=0)
+    moments = [last - span.step * back for back in reversed(range(span.steps))]
+    truncate = TruncHour if span.is_hourly else TruncDay
+    counted = (
+        changes.filter(committed_at__gte=moments[0])
+        .annotate(step=truncate("committed_at"))
+        .order_by()
+        .values_list("step", "operation", "table")
+        .annotate(count=Count("*"))
+    )
+    try:
+        with by_bitmap(patience.COUNT):
+            groups = list(counted)
+    except OperationalError:
+        return None
+    columns: dict[str, Counter[str]] = {_label(moment, span): Counter() for moment in moments}
+    tables: Counter[str] = Counter()
+    for step, operation, table, count in groups:
+        columns.setdefault(_label(step, span), Counter())[operation] += count
+        tables[table] += count
+    labels = [_label(moment, span) for moment in moments]
+    return {"labels": labels, "columns": [dict(columns[label]) for label in labels], "tables": dict(tables)}
+
+
+def _grouped(count: int) -> str:
+    return number_format(count, force_grouping=True)
+
+
+def _label(moment: Any, span: Span) -> str:
+    local = timezone.localtime(moment)
+    return time_format(local, "H:i") if span.is_hourly else date_format(local, "MONTH_DAY_FORMAT")
+
+
+def _shares(tables: dict[str, int], labels: dict[str, str]) -> list[dict[str, Any]]:
+    most = sorted(tables.items(), key=lambda item: -item[1])[:_TABLES]
+    return [
+        {
+            "table": table,
+            "label": labels.get(table, table or _("(none)")),
+            "count": _grouped(count),
+            "share": round(100 * count / most[0][1]),
+        }
+        for table, count in most
+    ]

@@ -1,0 +1,71 @@
+"""The date hierarchy: months that the log has, and the days of a month."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import date
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.utils import timezone
+from django.utils.dates import MONTHS
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from bemi_django.models import Change
+
+_MONTHS = """
+SELECT c.relname FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid
+WHERE t.isleaf AND c.relname ~ '^changes_\\d{4}_\\d\\d$' ORDER BY c.relname DESC LIMIT %s
+"""
+#: As many as fit into a line or two.
+MOST = 12
+
+
+class Link(NamedTuple):
+    label: str
+    query: str
+    is_chosen: bool
+
+
+def links(parameters: Any, since: date | None, until: date | None) -> list[Link]:
+    """Today and months, or the days of the month that is chosen."""
+    today = timezone.localdate()
+    chosen = since if since and until and (since.year, since.month) == (until.year, until.month) else None
+    found = [_link(parameters, _("All dates"), None, None, since, until)]
+    if chosen is None:
+        found.append(_link(parameters, _("Today"), today, today, since, until))
+        months = [(today.year, today.month), *_months()]
+        for year, month in sorted(dict.fromkeys(months), reverse=True):
+            first, last = _bounds(year, month)
+            label = date_format(first, "YEAR_MONTH_FORMAT")
+            found.append(_link(parameters, label, first, last, since, until))
+        return found
+    first, last = _bounds(chosen.year, chosen.month)
+    found.append(_link(parameters, f"{MONTHS[chosen.month]} {chosen.year}", first, last, since, until))
+    for day in range(1, min(last, today).day + 1 if first <= today else 1):
+        moment = first.replace(day=day)
+        found.append(_link(parameters, str(day), moment, moment, since, until))
+    return found
+
+
+def _months() -> list[tuple[int, int]]:
+    with connections[Change.objects.db].cursor() as cursor:
+        cursor.execute(_MONTHS, [MOST])
+        names = [name for (name,) in cursor.fetchall()]
+    today = timezone.localdate()
+    months = [(int(name[8:12]), int(name[13:15])) for name in names]
+    return [month for month in months if month <= (today.year, today.month)]
+
+
+def _bounds(year: int, month: int) -> tuple[date, date]:
+    return date(year, month, 1), date(year, month, calendar.monthrange(year, month)[1])
+
+
+def _link(parameters: Any, label: str, first: date | None, last: date | None, since: Any, until: Any) -> Link:
+    query = parameters.copy()
+    for name in ("older", "newer", "since", "until"):
+        query.pop(name, None)
+    if first and last:
+        query["since"], query["until"] = first.isoformat(), last.isoformat()
+    return Link(label, f"?{query.urlencode()}", (since, until) == (first, last))

@@ -1,0 +1,132 @@
+"""The pages of the audit trail and who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+from bemi_django.admin import activity, change_list, change_page, deleted, export, health, reverting, timeline
+from bemi_django.admin.reading import read
+from bemi_django.admin.viewer import Viewer
+from bemi_django.models import Change
+
+if TYPE_CHECKING:
+    # Only the type stubs make this class generic.
+    ChangeAdminBase = admin.ModelAdmin[Change]
+else:
+    ChangeAdminBase = admin.ModelAdmin
+
+View = Callable[..., HttpResponseBase]
+
+
+class ChangeAdmin(ChangeAdminBase):
+    """Nothing is added, changed or deleted here: the permission methods say so to the whole admin."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        return Viewer(request, self.admin_site).has("view")
+
+    def get_urls(self) -> list[URLPattern]:
+        key = "<str:app_label>/<str:model_name>"
+        pages: list[tuple[str, View, str]] = [
+            ("", self.changelist_view, "changelist"),
+            ("activity/", self.activity_view, "activity"),
+            ("health/", self.health_view, "health"),
+            ("export/", self.export_view, "export"),
+            ("deleted/", self.deleted_view, "deleted"),
+            ("revert/", self.revert_view, "revert"),
+            (f"timeline/{key}/<path:object_id>/", self.timeline_view, "timeline"),
+            ("<uuid:object_id>/change/", self.change_view, "change"),
+        ]
+        return [
+            path(route, self.admin_site.admin_view(self._seen(view)), name=f"bemi_django_change_{name}")
+            for route, view, name in pages
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return self._page(
+            request, "change_list", _("Changes"), change_list.context_of(request, self._viewer(request))
+        )
+
+    def change_view(
+        self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        viewer = self._viewer(request)
+        found = read(viewer.changes().filter(id=object_id))
+        if not found:
+            raise Http404
+        return self._page(request, "change", _("Change"), change_page.context_of(found[0], viewer))
+
+    def activity_view(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, "activity", _("Activity"), activity.context_of(self._viewer(request)))
+
+    def health_view(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, "health", _("Health"), health.context_of())
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        viewer = self._viewer(request)
+        if not viewer.has("export"):
+            raise PermissionDenied
+        return export.response(viewer)
+
+    def deleted_view(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, "deleted", _("Deleted objects"), deleted.context_of(self._viewer(request)))
+
+    def revert_view(self, request: HttpRequest) -> HttpResponse:
+        viewer = self._viewer(request)
+        found = reverting.apply(viewer) if request.method == "POST" else reverting.context_of(viewer)
+        if isinstance(found, HttpResponse):
+            return found
+        return self._page(request, "revert", found["wanted"].label, found)
+
+    def timeline_view(
+        self, request: HttpRequest, app_label: str, model_name: str, object_id: str
+    ) -> HttpResponse:
+        found = timeline.context_of(self._viewer(request), app_label, model_name, object_id)
+        return self._page(request, "timeline", _("History"), found)
+
+    def _viewer(self, request: HttpRequest) -> Viewer:
+        return Viewer(request, self.admin_site)
+
+    def _seen(self, view: View) -> View:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not self.has_view_permission(request):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return checked
+
+    def _page(self, request: HttpRequest, name: str, title: str, found: dict[str, Any]) -> HttpResponse:
+        tabs = [
+            ("change_list", _("Changes"), "changelist"),
+            ("activity", _("Activity"), "activity"),
+            ("deleted", _("Deleted objects"), "deleted"),
+            ("health", _("Health"), "health"),
+        ]
+        # Not "object", "change", "user" or "original": templates of the admin and of themes ask for them.
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "tabs": [
+                (label, reverse(f"admin:bemi_django_change_{page}"), key == name) for key, label, page in tabs
+            ],
+            **found,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, f"admin/bemi_django/{name}.html", context)

@@ -1,0 +1,197 @@
+"""One change: before and after side by side, its context, and the changes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import OperationalError
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from bemi_django.admin import patience, statement
+from bemi_django.admin.differences import Sides, as_text, differences, laid_out
+from bemi_django.admin.objects import Objects, live
+from bemi_django.admin.paging import by_bitmap, nearest
+from bemi_django.admin.people import People, where
+from bemi_django.admin.reading import read
+from bemi_django.admin.rows import Row, rows
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.models import Change
+from bemi_django.querysets import ChangeQuerySet
+from bemi_django.wal.rows import change_id
+
+#: Of the changes around, as many as one likes to look at; the list has all.
+NEIGHBOURS = 20
+
+
+class Field(NamedTuple):
+    """A column as the page shows it."""
+
+    label: str
+    value: Value
+    sides: Sides
+
+
+def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
+    """What the template of the page shows."""
+    tables = Tables()
+    place = tables.place(change)
+    labels = (
+        {}
+        if place is None
+        else {field.column: str(field.verbose_name) for field in place.model._meta.concrete_fields}
+    )
+    fields = [_field(value, labels) for value in viewer.values(change)]
+    context = viewer.context(change)
+    sql = context.pop("SQL", None)
+    same_transaction = in_transaction(change, viewer)
+    same_request = in_request(change, viewer)
+    previous, following = around(change, viewer)
+    return {
+        "entry": change,
+        "key": viewer.key(change),
+        "who": People([change]).who(change),
+        "where": where(change),
+        "about": Objects([change], viewer, tables).of(change),
+        "changed": [field for field in fields if field.value.is_changed],
+        "unchanged": [field for field in fields if not field.value.is_changed],
+        "context": [(name, as_text(value)) for name, value in sorted(context.items())],
+        "sql": statement.laid_out(str(sql)) if sql else None,
+        "transaction": _neighbours(same_transaction, viewer, tables),
+        "request_rows": [] if same_request is None else _neighbours(same_request, viewer, tables),
+        "request_id": change.context.get("request_id"),
+        "request_query": f'request:"{change.context.get("request_id")}"',
+        "previous": previous,
+        "following": following,
+        "reverts": _reverts(change, viewer, tables, same_transaction, same_request),
+        "as_json": as_json(change, viewer),
+        "as_sql": as_sql(change, viewer),
+    }
+
+
+def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
+    """The other changes of its transaction: ids begin with the position of the commit."""
+    first, last = (
+        UUID(bytes=change_id(position, 0, 0)) for position in (change.position, change.position + 8)
+    )
+    same = viewer.changes().filter(id__gte=first, id__lt=last, transaction_id=change.transaction_id)
+    return same.filter(database=change.database).exclude(id=change.id)
+
+
+def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
+    """The changes of its request in other transactions, None for one of no request."""
+    request_id = change.context.get("request_id")
+    if request_id is None:
+        return None
+    same = viewer.changes().context({"request_id": request_id})
+    return same.exclude(transaction_id=change.transaction_id)
+
+
+def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None]:
+    """The change of the object before this one and the one after it."""
+    if change.primary_key is None:
+        return None, None
+    keys = {key for key in (change.primary_key, change.previous_primary_key) if key is not None}
+    same = viewer.changes().of_table(change.place)
+    return (
+        nearest(same.filter(id__lt=change.id), keys),
+        nearest(same.filter(id__gt=change.id), keys, is_oldest=True),
+    )
+
+
+def as_json(change: Change, viewer: Viewer) -> str:
+    """The change as JSON, masked where it must be."""
+    found: dict[str, Any] = {
+        **{field.name: getattr(change, field.name) for field in Change._meta.concrete_fields},
+        "id": str(change.pk),
+        "primary_key": viewer.key(change),
+        "before": viewer.row(change, "before"),
+        "after": viewer.row(change, "after"),
+        "context": viewer.context(change),
+    }
+    return laid_out({name: _plain(value) for name, value in found.items()})
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def as_sql(change: Change, viewer: Viewer) -> str | None:
+    """SQL that does the change again; None where not all values may be seen or are known."""
+    if viewer.masked_columns(change) or change.unavailable:
+        return None
+    return statement.repeat(change.operation, change.schema, change.table, change.before, change.after)
+
+
+def _reverts(
+    change: Change,
+    viewer: Viewer,
+    tables: Tables,
+    same_transaction: ChangeQuerySet,
+    same_request: ChangeQuerySet | None,
+) -> list[tuple[str, str]]:
+    """What may be undone, as labels and addresses: only what the user may do to the models by hand."""
+    if not viewer.has("revert") or not may_undo([change], viewer, tables):
+        return []
+    address = reverse("admin:bemi_django_change_revert")
+    label = _("Restore") if change.operation == "DELETE" else _("Revert")
+    found = [(label, f"{address}?change={change.pk}")]
+    neighbours = read(same_transaction[: NEIGHBOURS + 1])
+    if neighbours and may_undo(neighbours, viewer, tables):
+        found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))
+    if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer, tables):
+        found.append((_("Revert the request"), f"{address}?request={change.pk}"))
+    return found
+
+
+#: What the user must be allowed to do to a model to undo an operation on it.
+_UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
+
+
+def may_undo(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> bool:
+    """Tell whether the user may do by hand what it takes to undo changes."""
+    for change in changes:
+        place, action = tables.place(change), _UNDOING.get(change.operation)
+        if action is None:
+            return False
+        if place is None:
+            # Nobody can be asked about a table that has no model.
+            is_allowed = bool(viewer.request.user.is_superuser)
+        else:
+            key = change.primary_key
+            instance = live(place, [key]).get(key) if key is not None else None
+            is_allowed = viewer.may(action, place.model, instance)
+        if not is_allowed:
+            return False
+    return True
+
+
+def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
+    if value.is_masked:
+        # Where two values differ says something of them, too.
+        sides = differences(value.before, value.before)._replace(
+            after=differences(value.after, value.after).after
+        )
+    elif value.has_before and value.has_after:
+        sides = differences(value.before, value.after)
+    else:
+        sides = Sides(
+            differences(value.before, value.before).before, differences(value.after, value.after).after
+        )
+    return Field(labels.get(value.name, _("column")), value, sides)
+
+
+def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list[Row]:
+    return list(rows(_read(changes), viewer, tables))
+
+
+def _read(changes: ChangeQuerySet) -> list[Change]:
+    try:
+        with by_bitmap(patience.KEY):
+            return read(changes.order_by("id")[: NEIGHBOURS + 1])
+    except OperationalError:
+        return []

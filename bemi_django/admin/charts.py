@@ -1,0 +1,76 @@
+"""Charts as numbers: where the bars and the lines of an SVG are. No script, no style."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+WIDTH = 720
+HEIGHT = 140
+_GAP = 0.2
+_MARKS = 4
+
+
+class Bar(NamedTuple):
+    """A part of a column; ``kind`` is what the style sheet colours it by."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    title: str
+
+
+class Chart(NamedTuple):
+    bars: list[Bar]
+    marks: list[str]
+    line: str
+    highest: str
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def stacked(labels: Sequence[str], columns: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> Chart:
+    """Bars of counts by kind, a column for each label."""
+    highest = max((sum(column.values()) for column in columns), default=0)
+    step = WIDTH / max(len(columns), 1)
+    bars = []
+    for number, (label, column) in enumerate(zip(labels, columns, strict=True)):
+        y = float(HEIGHT)
+        for kind in kinds:
+            if count := column.get(kind, 0):
+                height = HEIGHT * count / highest
+                y -= height
+                title = f"{label}: {count} {kind}"
+                left = _rounded((number + _GAP / 2) * step)
+                bars.append(
+                    Bar(left, _rounded(y), _rounded(step * (1 - _GAP)), _rounded(height), kind, title)
+                )
+    return Chart(bars, _marks(labels), "", f"{highest:,}")
+
+
+def line(labels: Sequence[str], values: Sequence[float], unit: str) -> Chart:
+    """A line through values of equal distance."""
+    highest = max(values, default=0)
+    step = WIDTH / max(len(values) - 1, 1)
+    points = [
+        f"{_rounded(number * step)},{_rounded(HEIGHT - HEIGHT * value / (highest or 1))}"
+        for number, value in enumerate(values)
+    ]
+    return Chart([], _marks(labels), " ".join(points), f"{_figure(highest)} {unit}")
+
+
+def _marks(labels: Sequence[str]) -> list[str]:
+    """A few of the labels, at equal distances: all would overlap."""
+    last = len(labels) - 1
+    numbers = {round(last * part / _MARKS) for part in range(_MARKS + 1)} if labels else set()
+    return [labels[number] for number in sorted(numbers)]
+
+
+def _rounded(number: float) -> float:
+    return round(number, 1)
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.2f}"

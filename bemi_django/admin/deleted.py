@@ -1,0 +1,69 @@
+"""Rows that are gone: the last DELETE of each that nobody has put back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+from django.utils.http import urlencode
+
+from bemi_django.admin import patience
+from bemi_django.admin.change_list import cursor_of
+from bemi_django.admin.objects import live
+from bemi_django.admin.paging import read_page
+from bemi_django.admin.rows import Row, rows
+from bemi_django.admin.tables import Place, Tables
+from bemi_django.admin.viewer import Viewer
+from bemi_django.models import Change
+
+
+class Gone(NamedTuple):
+    row: Row
+    may_restore: bool
+
+
+def context_of(viewer: Viewer) -> dict[str, Any]:
+    """What the template shows, of all models or of ``?table=``."""
+    parameters = viewer.request.GET
+    tables = Tables()
+    table = parameters.get("table", "")
+    changes = viewer.changes().deleted()
+    if table:
+        changes = changes.filter(Q(table=table))
+    page = read_page(
+        changes, cursor_of(parameters), is_filtered=True, wait=patience.FEW if table else patience.NONE
+    )
+    gone = _gone(page.changes, tables)
+    may_revert = viewer.has("revert")
+    shown = [row for row in rows(page.changes, viewer, tables) if row.change.pk in gone]
+    query = f"{urlencode({'table': table})}&" if table else ""
+    return {
+        "gone": [Gone(row, may_revert and viewer.may("add", gone[row.change.pk].model)) for row in shown],
+        "table": table,
+        "tables": tables.labelled(),
+        "page": page,
+        "older": page.older and f"?{query}older={page.older}",
+        "newer": page.newer and f"?{query}newer={page.newer}",
+    }
+
+
+def _gone(changes: list[Change], tables: Tables) -> dict[Any, Place]:
+    """Places of those whose row is not there now, only the last DELETE of each."""
+    places = {change.pk: tables.place(change) for change in changes}
+    keys: dict[Place, set[str]] = {}
+    for change in changes:
+        place = places[change.pk]
+        if place is not None and change.primary_key is not None:
+            keys.setdefault(place, set()).add(change.primary_key)
+    alive = {(place, key) for place, wanted in keys.items() for key in live(place, wanted)}
+    found: dict[Any, Place] = {}
+    seen: set[tuple[Place, str]] = set()
+    for change in changes:
+        place = places[change.pk]
+        if place is None or change.primary_key is None:
+            continue
+        row = (place, change.primary_key)
+        if row not in alive and row not in seen:
+            seen.add(row)
+            found[change.pk] = place
+    return found

@@ -1,0 +1,106 @@
+"""What is different between two values: words of a text, keys of JSON."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from typing import Any, NamedTuple
+
+from bemi_django.exact import dumps
+
+#: Beyond it a text is shown as changed in whole: matching takes the square of the time.
+MOST_WORDS = 2000
+
+_NOTHING = object()
+_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+class Piece(NamedTuple):
+    """A part of a value as text."""
+
+    text: str
+    is_changed: bool
+
+
+class Sides(NamedTuple):
+    """The value before and after."""
+
+    before: list[Piece]
+    after: list[Piece]
+
+
+def differences(before: Any, after: Any) -> Sides:
+    """Both values, with what differs marked inside them where they are of one kind."""
+    if are_alike(before, after):
+        return Sides([Piece(as_text(before), False)], [Piece(as_text(after), False)])
+    if isinstance(before, str) and isinstance(after, str):
+        return _words(before, after)
+    if isinstance(before, (dict, list)) and type(before) is type(after):
+        return Sides(_joined(_lines(before, after)), _joined(_lines(after, before)))
+    return Sides([Piece(as_text(before), True)], [Piece(as_text(after), True)])
+
+
+def are_alike(before: Any, after: Any) -> bool:
+    """Tell whether two values are the same JSON: 1 is neither true nor 1.0."""
+    return dumps(before) == dumps(after)
+
+
+def as_text(value: Any) -> str:
+    """A value as a person reads it: a string without quotes, JSON over several lines, every digit."""
+    return value if isinstance(value, str) else laid_out(value)
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """JSON, one key a line."""
+    if not isinstance(value, (dict, list)) or not value:
+        return dumps(value)
+    inner = f"{indent}  "
+    if isinstance(value, dict):
+        lines = [f"{inner}{dumps(key)}: {laid_out(item, inner)}" for key, item in value.items()]
+    else:
+        lines = [f"{inner}{laid_out(item, inner)}" for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return "\n".join([opening, ",\n".join(lines), f"{indent}{closing}"])
+
+
+def _words(before: str, after: str) -> Sides:
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    if len(old) + len(new) > MOST_WORDS:
+        return Sides([Piece(before, True)], [Piece(after, True)])
+    sides = Sides([], [])
+    for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for pieces, text in ((sides.before, "".join(old[i:j])), (sides.after, "".join(new[k:m]))):
+            if text:
+                pieces.append(Piece(text, tag != "equal"))
+    return sides
+
+
+def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str = "") -> list[Piece]:
+    """The lines of a JSON value; changed are those that the other one has not in the same place."""
+    if not isinstance(value, (dict, list)) or not value or type(value) is not type(other):
+        return [
+            Piece(
+                f"{indent}{label}{laid_out(value, indent)}{comma}\n",
+                other is _NOTHING or not are_alike(value, other),
+            )
+        ]
+    is_object = isinstance(value, dict)
+    items: list[tuple[Any, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
+    found = [Piece(f"{indent}{label}{'{' if is_object else '['}\n", False)]
+    for place, (key, item) in enumerate(items, 1):
+        named = f"{dumps(key)}: " if is_object else ""
+        has_other = key in other if is_object else key < len(other)
+        opposite = other[key] if has_other else _NOTHING
+        found += _lines(item, opposite, f"{indent}  ", named, "," if place < len(items) else "")
+    return [*found, Piece(f"{indent}{'}' if is_object else ']'}{comma}\n", False)]
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Neighbours of one kind in one piece."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if found and found[-1].is_changed == piece.is_changed:
+            found[-1] = Piece(found[-1].text + piece.text, piece.is_changed)
+        else:
+            found.append(piece)
+    return found

@@ -1,0 +1,39 @@
+"""How many changes there are, about: what the planner thinks, never a count."""
+
+from __future__ import annotations
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+
+from bemi_django.models import Change
+from bemi_django.querysets import ChangeQuerySet
+
+_ALL = """
+SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf
+"""
+
+
+def total() -> int:
+    """Changes in the log, as of the last ANALYZE."""
+    with connections[Change.objects.db].cursor() as cursor:
+        cursor.execute(_ALL)
+        return int(cursor.fetchone()[0])
+
+
+def matching(changes: ChangeQuerySet) -> int:
+    """Changes of a query, as its plan has it."""
+    alias = Change.objects.db
+    try:
+        statement, parameters = changes.order_by().query.get_compiler(alias).as_sql()
+    except EmptyResultSet:
+        return 0
+    with connections[Change.objects.db].cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}", parameters)
+        (first,) = cursor.fetchone()
+    return int(str(first).partition(" rows=")[2].partition(" ")[0])
+
+
+def rounded(count: int) -> int:
+    """Two digits of it: more would promise too much."""
+    return round(count, 2 - len(str(count))) if count > 99 else count

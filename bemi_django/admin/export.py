@@ -1,0 +1,190 @@
+"""The filtered list as a file: CSV, JSON Lines or Parquet, written while it is read."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.filters import FilterForm
+from bemi_django.admin.paging import no_scan
+from bemi_django.admin.reading import read
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Viewer
+from bemi_django.exact import dumps
+from bemi_django.models import Change
+from bemi_django.querysets import ChangeQuerySet
+
+#: Changes in memory at a time, and in a row group of Parquet.
+BATCH = 1000
+
+JSON_COLUMNS = ("before", "after", "context", "unavailable")
+COLUMNS = [field.name for field in Change._meta.concrete_fields]
+
+Record = dict[str, Any]
+
+
+def formats() -> list[tuple[str, str]]:
+    """Names and labels of what can be written here."""
+    found = [("csv", "CSV"), ("jsonl", "JSON Lines")]
+    return [*found, ("parquet", "Parquet")] if importlib.util.find_spec("pyarrow") else found
+
+
+def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
+    """The file that a request asks for."""
+    request = viewer.request
+    wanted = request.GET.get("format", "csv")
+    if wanted == "parquet" and wanted not in dict(formats()):
+        return _refused(_("Parquet needs pyarrow: pip install 'bemi-django-wal[parquet]'."))
+    if wanted not in _WRITERS:
+        return _refused(_("A format is one of csv, jsonl and parquet."))
+    form = FilterForm(request.GET, viewer, Tables())
+    if not form.is_valid():
+        return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
+    write, content_type = _WRITERS[wanted]
+    content = write(records(form.changes().changes, viewer))
+    # An ASGI server would read a plain iterator whole before it sends anything.
+    streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
+    name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(streamed, content_type=content_type, headers=headers)
+
+
+def _refused(reason: str) -> HttpResponse:
+    # As text: the reason may repeat what was asked for.
+    return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
+
+
+def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
+    """The changes in the order of commits, up to those that are there now; JSON is text, exact."""
+    newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
+    if newest is None:
+        return
+    query = changes.filter(id__lte=newest).order_by("id")
+    last = None
+    while True:
+        with no_scan():
+            batch = read((query if last is None else query.filter(id__gt=last))[:BATCH])
+        yield from (_record(change, viewer) for change in batch)
+        if len(batch) < BATCH:
+            return
+        last = batch[-1].id
+
+
+def _record(change: Change, viewer: Viewer) -> Record:
+    return {
+        **{name: getattr(change, name) for name in COLUMNS},
+        "id": str(change.id),
+        "primary_key": viewer.key(change),
+        "before": dumps(viewer.row(change, "before")),
+        "after": dumps(viewer.row(change, "after")),
+        "context": dumps(viewer.context(change)),
+        "unavailable": dumps(change.unavailable),
+    }
+
+
+def _as_csv(found: Iterator[Record]) -> Iterator[bytes]:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for number, record in enumerate(found, 1):
+        writer.writerow([_cell(record[name]) for name in COLUMNS])
+        if number % BATCH == 0:
+            yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    # Spreadsheets run what begins like a formula.
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+def _as_json_lines(found: Iterator[Record]) -> Iterator[bytes]:
+    buffer = io.StringIO()
+    for number, record in enumerate(found, 1):
+        plain = {name: record[name] for name in COLUMNS if name not in JSON_COLUMNS}
+        line = json.dumps(plain, cls=DjangoJSONEncoder, ensure_ascii=False)
+        exact = "".join(f', "{name}": {record[name]}' for name in JSON_COLUMNS)
+        buffer.write(f"{line[:-1]}{exact}}}\n")
+        if number % BATCH == 0:
+            yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def _as_parquet(found: Iterator[Record]) -> Iterator[bytes]:
+    import pyarrow
+    from pyarrow import parquet
+
+    moment = pyarrow.timestamp("us", tz="UTC")
+    types = {"committed_at": moment, "queued_at": moment, "created_at": moment}
+    types |= {"transaction_id": pyarrow.int64(), "position": pyarrow.int64()}
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in COLUMNS])
+    sink = _Sink()
+    with parquet.ParquetWriter(sink, schema) as writer:
+        batch: list[Record] = []
+        for record in found:
+            batch.append(record)
+            if len(batch) == BATCH:
+                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+                batch = []
+                yield sink.taken()
+        if batch:
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file that is written once, and handed on as it grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, part: Any) -> int:
+        self._parts.append(bytes(part))
+        self._length += len(part)
+        return len(part)
+
+    def tell(self) -> int:
+        return self._length
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def _taken(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()
+
+
+async def _in_steps(content: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (part := await sync_to_async(lambda: next(content, None))()) is not None:
+        yield part
+
+
+_Writer = Callable[[Iterator[Record]], Iterator[bytes]]
+_WRITERS: dict[str, tuple[_Writer, str]] = {
+    "csv": (_as_csv, "text/csv; charset=utf-8"),
+    "jsonl": (_as_json_lines, "application/x-ndjson"),
+    "parquet": (_as_parquet, "application/vnd.apache.parquet"),
+}

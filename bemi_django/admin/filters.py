@@ -1,0 +1,145 @@
+"""The form above the list: what it asks for, and the changes that have it."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from bemi_django import conf
+from bemi_django.admin import patience, search
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Viewer
+from bemi_django.querysets import ChangeQuerySet
+
+OPERATIONS = [
+    ("CREATE", _("Create")),
+    ("UPDATE", _("Update")),
+    ("DELETE", _("Delete")),
+    ("TRUNCATE", _("Truncate")),
+    ("SKIPPED", _("Skipped")),
+    ("GAP", _("Gap")),
+]
+
+
+class Filtered(NamedTuple):
+    """``wait`` is the patience with the index that finds the changes."""
+
+    changes: ChangeQuerySet
+    is_filtered: bool
+    wait: int
+
+
+class FilterForm(forms.Form):
+    """Everything is optional; without anything the list is the whole log."""
+
+    q = forms.CharField(label=_("Search"), required=False, strip=True, max_length=1000)
+    table = forms.ChoiceField(label=_("Model"), required=False)
+    operation = forms.ChoiceField(
+        label=_("Operation"), required=False, choices=[("", _("Any operation")), *OPERATIONS]
+    )
+    user = forms.CharField(label=_("User"), required=False, max_length=200)
+    endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=2000)
+    since = forms.DateField(label=_("From"), required=False)
+    until = forms.DateField(label=_("To"), required=False)
+    outside = forms.BooleanField(label=_("Outside the application"), required=False)
+
+    def __init__(self, data: Any, viewer: Viewer, tables: Tables) -> None:
+        super().__init__(data, auto_id="filter-%s")
+        self._viewer = viewer
+        self._tables = tables
+        choices = tables.labelled()
+        wanted = str(data.get("table", ""))
+        if wanted and wanted not in dict(choices):
+            # A table without a model is in the log, too.
+            choices = [*choices, (wanted, wanted)]
+        table = self.fields["table"]
+        assert isinstance(table, forms.ChoiceField)
+        table.choices = [("", _("Any model")), *choices]
+        for name in ("since", "until"):
+            self.fields[name].widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+        self.fields["q"].widget = forms.TextInput(
+            {
+                "type": "search",
+                "placeholder": _("42, request id, task:Sleep, reason=import"),
+                "aria-describedby": "filter-help",
+            }
+        )
+        for name in ("user", "endpoint"):
+            self.fields[name].widget.attrs |= {"list": f"filter-{name}-list", "autocomplete": "off"}
+        for name in self.errors:
+            if name in self.fields:
+                self.fields[name].widget.attrs |= {"aria-invalid": "true"}
+
+    def clean_q(self) -> search.Search | None:
+        text = self.cleaned_data["q"]
+        if not text:
+            return None
+        found = search.parse(text, self._tables.names())
+        hidden = [column for column in found.columns if not self._viewer.may_search(column)]
+        if hidden:
+            raise ValidationError(
+                _("You may not search the values of %(column)s."), params={"column": hidden[0]}
+            )
+        return found
+
+    def clean_user(self) -> list[Any]:
+        text = self.cleaned_data["user"]
+        return user_ids(text) if text else []
+
+    def changes(self) -> Filtered:
+        """The changes that the form asks for; those of a form with errors are none."""
+        changes = self._viewer.changes()
+        if not self.is_valid():
+            return Filtered(changes.none(), True, patience.FEW)
+        asked = self.cleaned_data
+        given: list[tuple[Q, int]] = []
+        if asked["q"]:
+            given.append((asked["q"].condition, asked["q"].wait))
+        if asked["table"]:
+            given.append((Q(table=asked["table"]), patience.FEW))
+        if asked["operation"]:
+            given.append((Q(operation=asked["operation"]), patience.NONE))
+        if asked["user"]:
+            given.append((_by_user(asked["user"]), patience.FEW))
+        if asked["endpoint"]:
+            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), patience.FEW))
+        if asked["since"]:
+            given.append((Q(committed_at__gte=midnight(asked["since"])), patience.FEW))
+        if asked["until"]:
+            given.append((Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), patience.FEW))
+        if asked["outside"]:
+            # The condition of an index.
+            given.append((Q(context__has_key="db_user") | Q(context={}), patience.FEW))
+        for condition, _wait in given:
+            changes = changes.filter(condition)
+        is_filtered = bool(given) or conf.admin_scope() is not None
+        return Filtered(changes, is_filtered, max((wait for _q, wait in given), default=patience.NONE))
+
+
+def user_ids(text: str) -> list[Any]:
+    """What ``user_id`` of a context may be for somebody who is named by key or by user name."""
+    model = get_user_model()
+    named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
+    found = search.literals(text)
+    for key in named:
+        found += [key, str(key)] if isinstance(key, int) else [str(key)]
+    return found
+
+
+def _by_user(ids: list[Any]) -> Q:
+    condition = Q()
+    for value in ids:
+        condition |= Q(context__contains={"user_id": value})
+    return condition
+
+
+def midnight(day: Any) -> datetime:
+    """When a day of the site begins."""
+    return timezone.make_aware(datetime.combine(day, time.min))

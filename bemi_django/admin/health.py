@@ -1,0 +1,276 @@
+"""How the audit trail is: the worker, the WAL that is held, the tables, what was lost, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.core.cache import cache
+from django.core.checks import CheckMessage
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bemi_django import checks, conf, tracking
+from bemi_django.admin import charts, patience
+from bemi_django.admin.differences import as_text
+from bemi_django.admin.paging import by_bitmap, no_scan
+from bemi_django.admin.reading import read
+from bemi_django.exceptions import NotInstalled
+from bemi_django.models import Change, DeadLetter
+
+#: Of a slot: whether it is read, and the bytes of WAL that are not written yet and that are held for it.
+_SLOT = """
+SELECT active, wal_status,
+       greatest(pg_current_wal_lsn() - confirmed_flush_lsn, 0)::bigint,
+       greatest(pg_current_wal_lsn() - restart_lsn, 0)::bigint,
+       safe_wal_size
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+_CHECKPOINT = "SELECT committed_at, updated_at FROM _bemi_checkpoint WHERE slot = %s"
+#: By minute: changes written, and the longest that one took from its commit into the log.
+_MINUTES = """
+SELECT date_trunc('minute', committed_at), count(*), max(extract(epoch FROM created_at - committed_at))::float
+FROM changes WHERE committed_at >= %s GROUP BY 1
+"""
+_TABLES = """
+SELECT n.nspname || '.' || c.relname,
+       EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+               WHERE r.prrelid = c.oid AND p.pubname = %s),
+       n.nspname || '.' || c.relname LIKE ANY (%s), n.nspname || '.' || c.relname LIKE ANY (%s)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT starts_with(c.relname, '_bemi_')
+  AND c.relname NOT IN ('changes', 'bemi_dead_letters')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+_MINUTES_SHOWN = 60
+_SAMPLES = 120
+_LATEST = 10
+
+
+class Fact(NamedTuple):
+    """``state`` is good, warning or bad; ``command`` is what mends it."""
+
+    label: str
+    value: str
+    state: str = "good"
+    hint: str = ""
+    command: str = ""
+
+
+class Table(NamedTuple):
+    name: str
+    is_tracked: bool
+    reason: str
+    command: str
+
+
+class Source(NamedTuple):
+    """One database whose changes are recorded. ``bytes_chart`` is of what was seen while somebody looked."""
+
+    alias: str
+    database: str
+    facts: list[Fact]
+    tables: list[Table]
+    bytes_chart: charts.Chart | None
+
+
+def context_of() -> dict[str, Any]:
+    """What the template shows."""
+    sources = [_source(alias) for alias in connections if conf.is_source(alias)]
+    labels, written, lags = _minutes()
+    problems = list(_checked())
+    gaps = list(_gaps())
+    letters = list(
+        DeadLetter.objects.order_by("-id").values("id", "slot", "change_id", "reason", "created_at")[:_LATEST]
+    )
+    tracked = [table.is_tracked for source in sources for table in source.tables]
+    facts = [fact for source in sources for fact in source.facts]
+    return {
+        "sources": sources,
+        "lag_chart": charts.line(labels, lags, "s"),
+        "pace_chart": charts.stacked(labels, [{"UPDATE": count} for count in written], ("UPDATE",)),
+        "pace": sum(written) / _MINUTES_SHOWN / 60,
+        "gaps": gaps,
+        "letters": letters,
+        "letters_command": "python manage.py bemi retry-dead-letters",
+        "checks": problems,
+        "tracked": sum(tracked),
+        "untracked": len(tracked) - sum(tracked),
+        "state": _worst([*(fact.state for fact in facts), "warning" if letters or problems else "good"]),
+    }
+
+
+def _source(alias: str) -> Source:
+    name = str(connections[alias].settings_dict["NAME"])
+    try:
+        with transaction.atomic(using=alias):
+            facts, behind = _facts(alias)
+            tables = list(_tables(alias))
+    except DatabaseError as error:
+        hint = str(error).strip().partition("\n")[0]
+        return Source(alias, name, [Fact(_("Database"), _("does not answer"), "bad", hint)], [], None)
+    return Source(alias, name, facts, tables, _sampled(alias, behind))
+
+
+def _facts(alias: str) -> tuple[list[Fact], int | None]:
+    option = "" if alias == "default" else f" --database {alias}"
+    run = f"python manage.py bemi run{option}"
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_SLOT, [conf.slot(alias)])
+        slot = cursor.fetchone()
+    if slot is None:
+        hint = _("No slot: nothing is recorded until the worker has run for the first time.")
+        return [Fact(_("Worker"), _("never ran"), "bad", hint, run)], None
+    active, wal_status, behind, held, safe = slot
+    checkpoint = _checkpoint(alias)
+    facts = [
+        Fact(_("Worker"), _("running"))
+        if active
+        else Fact(_("Worker"), _("not running"), "bad", _("Changes wait in the WAL. Start the worker:"), run)
+    ]
+    seconds = _behind_seconds(checkpoint, behind, is_running=active)
+    facts.append(Fact(_("Lag"), f"{as_bytes(behind)}, {seconds:.1f} s", _grade(seconds, 30, 300)))
+    facts.append(_held(wal_status, held, safe, run))
+    if checkpoint is not None:
+        facts.append(Fact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
+    return facts, behind
+
+
+def _held(wal_status: str, held: int, safe: int | None, run: str) -> Fact:
+    room = _("%s more until the server gives it up") % as_bytes(safe) if safe is not None else ""
+    if wal_status == "lost":
+        hint = _("The server removed WAL that was not read: changes are lost. Record the gap and go on:")
+        return Fact(_("WAL held"), _("lost"), "bad", hint, f"{run} --accept-gap")
+    if wal_status == "unreserved":
+        return Fact(_("WAL held"), as_bytes(held), "bad", _("About to be lost. Start the worker now:"), run)
+    return Fact(_("WAL held"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
+
+
+def _checkpoint(alias: str) -> Any:
+    with connections[conf.destination()].cursor() as cursor:
+        cursor.execute(_CHECKPOINT, [conf.slot(alias)])
+        return cursor.fetchone()
+
+
+def _behind_seconds(checkpoint: Any, behind: int, *, is_running: bool) -> float:
+    """Since when the log may lack something. A running worker is asked by what it wrote last."""
+    if checkpoint is None or is_running or not behind:
+        return _latest_lag() if is_running and behind else 0.0
+    return float(max((timezone.now() - checkpoint[1]).total_seconds(), 0.0))
+
+
+def _latest_lag() -> float:
+    newest = Change.objects.order_by("-id").only("committed_at", "created_at").first()
+    if newest is None or newest.committed_at < timezone.now() - timedelta(minutes=5):
+        return 0.0
+    return max((newest.created_at - newest.committed_at).total_seconds(), 0.0)
+
+
+def _minutes() -> tuple[list[str], list[int], list[float]]:
+    now = timezone.now().replace(second=0, microsecond=0)
+    moments = [now - timedelta(minutes=back) for back in reversed(range(_MINUTES_SHOWN))]
+    with by_bitmap(patience.COUNT), connections[Change.objects.db].cursor() as cursor:
+        cursor.execute(_MINUTES, [moments[0]])
+        found = {minute: (count, lag) for minute, count, lag in cursor.fetchall()}
+    pairs = [found.get(moment, (0, 0.0)) for moment in moments]
+    labels = [f"{timezone.localtime(moment):%H:%M}" for moment in moments]
+    return labels, [count for count, _lag in pairs], [max(lag, 0.0) for _count, lag in pairs]
+
+
+def _tables(alias: str) -> Iterator[Table]:
+    option = "" if alias == "default" else f" --database {alias}"
+    sync = f"python manage.py bemi sync{option}"
+    try:
+        lacking = {step.name: step for step in reversed(tracking.plan(alias))}
+    except NotInstalled:
+        yield Table("", False, _("no objects of the audit trail"), f"python manage.py migrate{option}")
+        return
+    with connections[alias].cursor() as cursor:
+        like = [tracking.like(conf.include()), tracking.like(conf.exclude())]
+        cursor.execute(_TABLES, [conf.publication(), *like])
+        found = cursor.fetchall()
+    for name, is_published, is_included, is_excluded in found:
+        step = lacking.get(name)
+        if step is not None and step.statement:
+            yield Table(name, is_published, _("lacks: %s") % step.what, sync)
+        elif step is not None:
+            yield Table(name, False, step.what, _remedy(name, step.what))
+        elif is_published:
+            yield Table(name, True, "", "")
+        elif is_excluded:
+            yield Table(name, False, _("excluded by BEMI_EXCLUDE"), "")
+        elif not is_included:
+            yield Table(name, False, _("not in BEMI_INCLUDE"), "")
+        else:
+            yield Table(name, False, _("taken off by an administrator"), sync)
+
+
+def _remedy(name: str, obstacle: str) -> str:
+    return (
+        f"ALTER TABLE {name} SET LOGGED;"
+        if obstacle == "unlogged"
+        else f"ALTER TABLE {name} ADD PRIMARY KEY ...;"
+    )
+
+
+def _gaps() -> Iterator[dict[str, Any]]:
+    """Of lost history: a GAP belongs to no table, and so the index of objects finds it."""
+    with no_scan():
+        found = read(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
+    for change in found:
+        yield {
+            "change": change,
+            "context": [(name, as_text(value)) for name, value in sorted(change.context.items())],
+        }
+
+
+def _checked() -> Iterator[CheckMessage]:
+    yield from checks.check_settings()
+    try:
+        yield from checks.check_databases([alias for alias in connections if conf.is_source(alias)])
+    except DatabaseError:
+        # Said above, of the database that does not answer.
+        return
+
+
+def _sampled(alias: str, behind: int | None) -> charts.Chart | None:
+    """Lag in bytes as pages saw it: nobody else writes it down."""
+    key = f"bemi.lag.{alias}"
+    samples: list[tuple[str, int]] = cache.get(key, [])
+    if behind is not None:
+        samples = [*samples, (f"{timezone.localtime():%H:%M:%S}", behind)][-_SAMPLES:]
+        cache.set(key, samples, 3600)
+    if len(samples) < 2:
+        return None
+    return charts.line([label for label, _ in samples], [count for _, count in samples], "B")
+
+
+def as_bytes(count: int) -> str:
+    """Bytes for people."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"
+
+
+def _ago(moment: Any) -> str:
+    seconds = max(int((timezone.now() - moment).total_seconds()), 0)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def _grade(value: float, warning: float, bad: float) -> str:
+    return "bad" if value >= bad else "warning" if value >= warning else "good"
+
+
+def _worst(states: list[str]) -> str:
+    return max(states, key=("good", "warning", "bad").index)

@@ -1,0 +1,101 @@
+"""A button to the changes of an object, and of a model, on the pages of every model's admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db import models
+from django.http import HttpRequest, HttpResponseRedirect
+from django.template.response import SimpleTemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from bemi_django import conf
+from bemi_django.admin.objects import timeline_url
+from bemi_django.admin.viewer import Viewer
+from bemi_django.keys import key_of
+from bemi_django.models import Change, DeadLetter
+
+
+class HistoryMixin:
+    """For a ``ModelAdmin`` whose History is to be the audit trail's, whatever ``BEMI_ADMIN_HISTORY`` says."""
+
+    bemi_history = "replace"
+
+
+def install() -> None:
+    """Wrap what renders the pages of ``ModelAdmin``; the setting is read when they are asked for."""
+    _wrap("changelist_view", _with_list_button)
+    _wrap("render_change_form", _with_object_button)
+    _wrap("history_view", _instead_of_history)
+
+
+def _wrap(name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    method = getattr(admin.ModelAdmin, name)
+    if not hasattr(method, "_bemi_wrapped"):
+        wrapped = wrapper(method)
+        wrapped._bemi_wrapped = True  # type: ignore[attr-defined]
+        setattr(admin.ModelAdmin, name, wrapped)
+
+
+def _with_list_button(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def changelist_view(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        response = method(self, request, *args, **kwargs)
+        if _wanted(self, request):
+            query = urlencode({"table": _table(self.model)})
+            _add_button(response, "list", f"{reverse('admin:bemi_django_change_changelist')}?{query}")
+        return response
+
+    return changelist_view
+
+
+def _with_object_button(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def render_change_form(self: Any, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        response = method(self, request, context, *args, **kwargs)
+        instance = context.get("original")
+        # With "replace" the button that is there leads to us.
+        if instance is not None and _wanted(self, request) == "button":
+            _add_button(response, "form", timeline_url(type(instance), key_of(instance)))
+        return response
+
+    return render_change_form
+
+
+def _instead_of_history(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def history_view(self: Any, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
+        if _wanted(self, request) == "replace":
+            instance = self.get_object(request, unquote(object_id))
+            if instance is not None and self.has_view_or_change_permission(request, instance):
+                return HttpResponseRedirect(timeline_url(self.model, key_of(instance)))
+        return method(self, request, object_id, *args, **kwargs)
+
+    return history_view
+
+
+def _wanted(model_admin: Any, request: HttpRequest) -> str | None:
+    """``button``, ``replace`` or None: for who may not see changes there is no button."""
+    wanted = getattr(model_admin, "bemi_history", conf.admin_history())
+    if not wanted or model_admin.model in (Change, DeadLetter):
+        return None
+    return str(wanted) if Viewer(request, model_admin.admin_site).has("view") else None
+
+
+def _add_button(response: Any, kind: str, url: str) -> None:
+    # Not a page: a redirect, or an answer to a POST.
+    if not isinstance(response, SimpleTemplateResponse) or response.context_data is None:
+        return
+    base: Any = response.resolve_template(response.template_name or "")
+    response.context_data |= {"bemi_base": base.template, "bemi_history_url": url}
+    response.template_name = f"admin/bemi_django/button_on_{kind}.html"
+
+
+def _table(model: type[models.Model]) -> str:
+    concrete = model._meta.concrete_model or model
+    return concrete._meta.db_table.strip('"').rpartition('"."')[2]

@@ -1,0 +1,174 @@
+"""An object as it is, with who made it so; as it was at a moment; and what differs between two."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections, models, router
+
+from bemi_django.admin.differences import Sides, are_alike, differences
+from bemi_django.admin.paging import nearest
+from bemi_django.admin.people import People, Who
+from bemi_django.admin.references import named, other_ends
+from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.blame import blame
+from bemi_django.keys import models_of
+from bemi_django.models import Change
+from bemi_django.places import place_of
+from bemi_django.querysets import ChangeQuerySet
+from bemi_django.session import row_session, rows_of
+from bemi_django.sql import quote
+
+Row = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """A field of the form; ``by`` is the change that gave it its value, and whose it is."""
+
+    label: str
+    sides: Sides
+    is_changed: bool
+    by: tuple[Change, Who] | None = None
+    is_pending: bool = False
+
+
+def context_of(
+    viewer: Viewer,
+    model: type[models.Model],
+    key: str,
+    instance: models.Model | None,
+    moment: datetime | None,
+    other: datetime | None,
+) -> dict[str, Any]:
+    """``lines`` of the form, and whether the row ``was_there`` at the moment (None: nobody knows)."""
+    alias = router.db_for_write(model)
+    now = _live_row(instance, alias) if instance is not None else None
+    form = _Form(viewer, model, alias, key, is_there=instance is not None)
+    if moment is None and other is None:
+        return {"lines": _as_it_is(form, instance, now), "was_there": None}
+    # The tables that the model inherits from have rows of the same object.
+    tables = models_of(instance) if instance is not None else [model]
+    row = _row(viewer, tables, key, now, moment)
+    compared = _row(viewer, tables, key, now, other) if other else row
+    lines = [line for _, line in form.lines(row, compared)]
+    ends = form.ends(row is not None, moment, compared is not None, other if other else moment)
+    return {"lines": [*lines, *ends], "was_there": row is not None}
+
+
+class _Form:
+    """The fields of a model, as the form has them, with the values of rows."""
+
+    def __init__(
+        self, viewer: Viewer, model: type[models.Model], alias: str, key: str, *, is_there: bool
+    ) -> None:
+        self.viewer = viewer
+        self._model = model
+        self._alias = alias
+        self._key = key
+        self._is_there = is_there
+        self._fields = {str(field.column): field for field in model._meta.concrete_fields}
+        self._schema = place_of(model, alias).schema
+
+    def lines(self, row: Row | None, compared: Row | None) -> list[tuple[str, Line]]:
+        """Columns and their lines, of two rows; None: there was none."""
+        before, after = row or {}, compared or {}
+        columns = [column for column in self._fields if column in before or column in after]
+        columns += [column for column in {**before, **after} if column not in self._fields]
+        return [(column, self._line(column, before, after)) for column in columns]
+
+    def _line(self, column: str, before: Row, after: Row) -> Line:
+        field = self._fields.get(column)
+        old, new = before.get(column), after.get(column)
+        is_changed = not are_alike(old, new)
+        if self.viewer.is_masked(
+            self._schema, (field.model if field else self._model)._meta.db_table, column
+        ):
+            old, new = (MASK if value is not None else None for value in (old, new))
+            # Where two values differ says something of them, too.
+            sides = Sides(differences(old, old).before, differences(new, new).after)
+        else:
+            names = named(self.viewer, field, self._alias, (old, new)) if field else {}
+            sides = differences(*(names.get(value, value) if names else value for value in (old, new)))
+        there = Sides(sides.before if column in before else [], sides.after if column in after else [])
+        return Line(str(field.verbose_name) if field else column, there, is_changed)
+
+    def ends(
+        self, was_there: bool, moment: datetime | None, is_there: bool, other: datetime | None
+    ) -> list[Line]:
+        """The many-to-many fields at two moments."""
+        found = []
+        for field in self._model._meta.many_to_many:
+            sides = [
+                other_ends(self.viewer, field, self._key, self._alias, self._is_there, at) if exists else []
+                for exists, at in ((was_there, moment), (is_there, other))
+            ]
+            if None not in sides and any(sides):
+                old, new = (", ".join(side or []) for side in sides)
+                found.append(Line(str(field.verbose_name), differences(old, new), old != new))
+        return found
+
+
+def _as_it_is(form: _Form, instance: models.Model | None, now: Row | None) -> list[Line]:
+    if instance is None or now is None:
+        return []
+    blamed = blame(instance)
+    known = {found.change.pk for found in blamed.values() if found.change}
+    # Changes that one may not see are not told of.
+    seen = {change.pk: change for change in form.viewer.changes().filter(pk__in=known)}
+    people = People(seen.values())
+    found = []
+    for column, line in form.lines(now, now):
+        given = blamed.get(column)
+        change = seen.get(given.change.pk) if given and given.change else None
+        by = (change, people.who(change)) if change else None
+        found.append(line._replace(by=by, is_pending=bool(given and given.is_pending)))
+    return found + form.ends(True, None, True, None)
+
+
+def _live_row(instance: models.Model, alias: str) -> Row:
+    """The row as the log would have it, of all tables that the model inherits from."""
+    row: Row = {}
+    with row_session(alias) as cursor:
+        for table in reversed(models_of(instance)):
+            place = place_of(table, alias)
+            fields = getattr(table._meta, "pk_fields", [table._meta.pk])
+            condition = " AND ".join(f"t.{quote(field.column)} = %s" for field in fields)
+            keys = [
+                field.get_db_prep_save(getattr(instance, field.attname), connections[alias])
+                for field in fields
+            ]
+            name = f"{quote(place.schema)}.{quote(place.table)}".replace("%", "%%")
+            cursor.execute(f"SELECT to_jsonb(t)::text FROM {name} t WHERE {condition}", keys)  # noqa: S608
+            for (found,) in rows_of(cursor):
+                row |= found
+    return row
+
+
+def _row(
+    viewer: Viewer,
+    tables: list[type[models.Model]],
+    key: str,
+    now: Row | None,
+    moment: datetime | None,
+) -> Row | None:
+    """The row at a moment; None where there was none, {} where nobody knows."""
+    if moment is None:
+        return now
+    found: Row = {}
+    for table in reversed(tables):
+        part = _part(viewer.changes().for_model(table), key, now, moment)
+        if part is None:
+            return None
+        found |= part
+    return found
+
+
+def _part(own: ChangeQuerySet, key: str, now: Row | None, moment: datetime) -> Row | None:
+    last = nearest(own.filter(committed_at__lte=moment), [key])
+    if last is not None:
+        return dict(last.after) if last.operation != "DELETE" else None
+    following = nearest(own.filter(committed_at__gt=moment), [key], is_oldest=True)
+    if following is not None:
+        return dict(following.before) if following.operation != "CREATE" else None
+    return now

@@ -1,0 +1,207 @@
+"""Undo a change, a transaction or a request: the plan first, then, when it is confirmed, what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, models, transaction
+from django.http import Http404, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bemi_django.admin.change_page import in_request, in_transaction
+from bemi_django.admin.objects import live
+from bemi_django.admin.reading import read
+from bemi_django.admin.rows import brief
+from bemi_django.admin.tables import Place, Tables
+from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.exact import dumps
+from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.models import Change
+from bemi_django.places import alias_of
+from bemi_django.querysets import ChangeQuerySet
+from bemi_django.revert import Plan, Step
+
+#: Beyond it a page is the wrong place; the plan is held in memory.
+MOST = 2000
+_ACTIONS = {"insert": "add", "update": "change", "delete": "delete"}
+
+
+class Wanted(NamedTuple):
+    """What is to be undone, and the change whose page it was asked for on."""
+
+    changes: ChangeQuerySet
+    change: Change
+    label: str
+
+
+class Line(NamedTuple):
+    """A step of the plan; ``values`` are (column, now, then)."""
+
+    step: Step
+    object: str
+    values: list[tuple[str, str, str]]
+    is_allowed: bool
+
+
+def context_of(viewer: Viewer) -> dict[str, Any]:
+    """The plan, for confirmation."""
+    wanted = _wanted(viewer)
+    try:
+        return _shown(viewer, wanted, _plan(wanted))
+    except (BemiError, DatabaseError, RecursionError) as error:
+        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
+
+
+def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
+    """Do what was confirmed. The context of the page where the plan is another one now, or cannot be done."""
+    wanted = _wanted(viewer)
+    how = viewer.request.POST.get("on_conflict", "stop")
+    if how not in ("stop", "skip", "force"):
+        raise Http404
+    try:
+        alias = alias_of(wanted.change.database)
+        with transaction.atomic(using=alias):
+            plan = _plan(wanted)
+            lines = _lines(viewer, plan)
+            if not all(line.is_allowed for line in lines):
+                raise PermissionDenied
+            if viewer.request.POST.get("digest") != _digest(plan):
+                note = _("The rows have changed meanwhile: look at the plan again.")
+                return {**_shown(viewer, wanted, plan), "error": note}
+            done = wanted.changes.revert(on_conflict=how)  # type: ignore[arg-type]
+    except RevertConflict as error:
+        return {**_shown(viewer, wanted, error.plan), "error": _("Nothing was reverted.")}
+    except (BemiError, DatabaseError, RecursionError) as error:
+        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
+    count = sum(step.is_done for step in done.steps)
+    text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
+    messages.success(viewer.request, f"{text} {_('The log shows it in a moment.')}")
+    return HttpResponseRedirect(reverse("admin:bemi_django_change_change", args=[wanted.change.pk]))
+
+
+def _wanted(viewer: Viewer) -> Wanted:
+    if not viewer.has("revert"):
+        raise PermissionDenied
+    for name in ("change", "transaction", "request"):
+        if viewer.request.GET.get(name):
+            change = _change(viewer, viewer.request.GET[name])
+            break
+    else:
+        raise Http404
+    own = viewer.changes().filter(pk=change.pk)
+    if name == "change":
+        label = _("Restore the object") if change.operation == "DELETE" else _("Revert the change")
+        return Wanted(own, change, label)
+    others = in_transaction(change, viewer)
+    if name == "request":
+        same = in_request(change, viewer)
+        if same is None:
+            raise Http404
+        others = others.context({"request_id": change.context["request_id"]}) | same
+        return Wanted(own | others, change, _("Revert the request"))
+    return Wanted(own | others, change, _("Revert the transaction"))
+
+
+def _change(viewer: Viewer, text: str) -> Change:
+    try:
+        found = read(viewer.changes().filter(pk=UUID(text)))
+    except ValueError:
+        found = []
+    if not found:
+        raise Http404
+    return found[0]
+
+
+def _plan(wanted: Wanted) -> Plan:
+    if len(wanted.changes[: MOST + 1]) > MOST:
+        raise BemiError(_("These are too many changes for a page: use 'manage.py bemi revert'."))
+    return wanted.changes.revert(dry_run=True)
+
+
+def _shown(viewer: Viewer, wanted: Wanted, plan: Plan) -> dict[str, Any]:
+    lines = _lines(viewer, plan)
+    conflicts = [line for line in lines if line.step.conflict]
+    doing = [line for line in lines if line.step.action != "nothing" and not line.step.conflict]
+    return {
+        "wanted": wanted,
+        "query": viewer.request.GET.urlencode(),
+        "conflicts": conflicts,
+        "doing": doing,
+        "is_forcible": any(line.step.conflict and line.step.conflict.is_forcible for line in conflicts),
+        "may_apply": bool(doing or conflicts) and all(line.is_allowed for line in lines),
+        "is_forbidden": not all(line.is_allowed for line in lines),
+        "digest": _digest(plan),
+    }
+
+
+def _lines(viewer: Viewer, plan: Plan) -> list[Line]:
+    tables = Tables()
+    places = [tables.place(step.changes[0]) if step.changes else None for step in plan.steps]
+    seen = _seen(viewer, plan)
+    rows = _live(plan, places)
+    return [
+        _line(viewer, place, step, rows, is_seen={change.pk for change in step.changes} <= seen)
+        for place, step in zip(places, plan.steps, strict=True)
+    ]
+
+
+def _seen(viewer: Viewer, plan: Plan) -> set[Any]:
+    """The changes of the plan that the user may see: what comes back with a deleted row is in it, too."""
+    wanted = {change.pk for step in plan.steps for change in step.changes}
+    return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
+
+
+def _live(plan: Plan, places: list[Place | None]) -> dict[tuple[Place, str], models.Model]:
+    keys: dict[Place, set[str]] = {}
+    for place, step in zip(places, plan.steps, strict=True):
+        if place and step.primary_key is not None:
+            keys.setdefault(place, set()).add(step.primary_key)
+    return {(place, key): row for place, wanted in keys.items() for key, row in live(place, wanted).items()}
+
+
+def _line(
+    viewer: Viewer,
+    place: Place | None,
+    step: Step,
+    rows: dict[tuple[Place, str], models.Model],
+    *,
+    is_seen: bool,
+) -> Line:
+    name = str(place.model._meta.verbose_name) if place else f"{step.schema}.{step.table}"
+    if not is_seen:
+        return Line(step, name, [], is_allowed=False)
+    if place is None:
+        is_allowed = bool(viewer.request.user.is_superuser)
+    else:
+        instance = rows.get((place, step.primary_key or ""))
+        is_allowed = viewer.may(_ACTIONS.get(step.action, "change"), place.model, instance)
+    hidden = {column for column in step.values if viewer.is_masked(step.schema, step.table, column)}
+    values = [
+        (
+            column,
+            MASK if column in hidden else brief((step.current or {}).get(column)),
+            MASK if column in hidden else brief(value),
+        )
+        for column, value in step.values.items()
+    ]
+    is_hidden_key = step.primary_key in {str(step.values[column]) for column in hidden}
+    return Line(step, f"{name} {MASK if is_hidden_key else step.primary_key or ''}", values, is_allowed)
+
+
+def _digest(plan: Plan) -> str:
+    """What was confirmed: a plan that would do anything else has another one."""
+    found = [
+        [step.schema, step.table, step.primary_key, step.action, dict(step.values), str(step.conflict)]
+        for step in plan.steps
+    ]
+    return hashlib.sha256(dumps(found).encode()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,91 @@
+"""The lines of the list of changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.urls import reverse
+
+from bemi_django.admin.objects import Object, Objects
+from bemi_django.admin.people import People, Who, where
+from bemi_django.admin.tables import Tables
+from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.exact import dumps
+from bemi_django.models import Change
+
+#: Fields and characters of a value that fit into one line.
+FIELDS = 3
+CHARACTERS = 40
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
+
+
+class Brief(NamedTuple):
+    """One changed field in one line; ``before`` and ``after`` are None where the row was not."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class Row(NamedTuple):
+    change: Change
+    url: str
+    who: Who
+    where: str
+    object: Object
+    briefs: list[Brief]
+    more: int
+
+
+def rows(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> Iterator[Row]:
+    """What the list shows of changes."""
+    changes = list(changes)
+    people, objects = People(changes), Objects(changes, viewer, tables)
+    for change in changes:
+        found = briefs(change, viewer)
+        yield Row(
+            change,
+            reverse("admin:bemi_django_change_change", args=[change.pk]),
+            people.who(change),
+            where(change),
+            objects.of(change),
+            found[:FIELDS],
+            max(len(found) - FIELDS, 0),
+        )
+
+
+def briefs(change: Change, viewer: Viewer) -> list[Brief]:
+    """The fields that a change gave another value, those first that tell most."""
+    changed = [value for value in viewer.values(change) if value.is_changed]
+    if change.operation != "UPDATE":
+        changed.sort(key=_dullness)
+    return [
+        Brief(
+            value.name,
+            brief(value.before) if value.has_before else None,
+            brief(value.after) if value.has_after else None,
+        )
+        for value in changed
+    ]
+
+
+def _dullness(value: Value) -> int:
+    """Of a whole row the texts tell what it is; keys, flags and times do not."""
+    shown = value.after if value.has_after else value.before
+    if isinstance(shown, str):
+        return 2 if _MOMENT.match(shown) or value.is_masked else 0
+    return 3 if shown is None or isinstance(shown, bool) else 1
+
+
+def brief(value: Any) -> str:
+    """A value in a few characters; of a moment the seconds."""
+    if not isinstance(value, str):
+        text = dumps(value)
+    elif moment := _MOMENT.match(value):
+        text = f"{moment[1]} {moment[2]}"
+    else:
+        text = value[: CHARACTERS + 1].replace("\n", "↵") or "“”"
+    return f"{text[:CHARACTERS]}…" if len(text) > CHARACTERS else text

@@ -1,0 +1,116 @@
+"""What somebody types into the search box, as conditions; and which of them an index answers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import and_, or_
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from bemi_django.admin import patience
+
+_BIGGEST = 2**63 - 1
+
+
+class Search(NamedTuple):
+    """``wait`` is the patience with the index; ``columns`` are those whose values are asked for."""
+
+    condition: Q
+    wait: int
+    columns: tuple[str, ...] = ()
+
+
+def parse(text: str, tables: Iterable[str]) -> Search:
+    """Words that all must hold: see ``HELP``. Raises ValidationError for what cannot be read.
+
+    ``tables`` are those whose primary keys are looked through for a plain word.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        return Search(Q(context__contains=_json_object(text)), patience.FEW)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValidationError(_("A quotation mark is open.")) from error
+    found = [_word(word, tables) for word in words]
+    if not found:
+        return Search(Q(), patience.NONE)
+    return Search(
+        reduce(and_, (search.condition for search in found)),
+        max(search.wait for search in found),
+        tuple(column for search in found for column in search.columns),
+    )
+
+
+def _word(word: str, tables: Iterable[str]) -> Search:
+    name, colon, value = word.partition(":")
+    key, equals, wanted = word.partition("=")
+    if equals and key.isidentifier():
+        return Search(_any(Q(context__contains={key: literal}) for literal in literals(wanted)), patience.FEW)
+    if not colon or not name or not value:
+        return Search(_any(_anywhere(word, tables)), patience.KEY)
+    if name == "pk":
+        return Search(Q(table__in=list(tables), primary_key=value), patience.KEY)
+    if name == "request":
+        return Search(Q(context__contains={"request_id": value}), patience.KEY)
+    if name == "transaction":
+        return Search(Q(transaction_id=_number(value)), patience.KEY)
+    condition = _any(
+        Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
+    )
+    return Search(condition, patience.NONE, (name,))
+
+
+SIDES = ("before", "after")
+
+
+def _anywhere(word: str, tables: Iterable[str]) -> Iterator[Q]:
+    yield Q(table__in=list(tables), primary_key=word)
+    yield Q(context__contains={"request_id": word})
+    if word.isdecimal() and int(word) <= _BIGGEST:
+        yield Q(transaction_id=int(word))
+    try:
+        yield Q(id=UUID(word))
+    except ValueError:
+        return
+
+
+def literals(text: str) -> list[Any]:
+    """What a text may be in JSON: itself, and the number, the truth value or the null that it spells."""
+    try:
+        return [text, _read(text)]
+    except (ValueError, RecursionError):
+        return [text]
+
+
+def _read(text: str) -> Any:
+    """JSON as the server takes it: no NaN, no number beyond all bounds, no NUL."""
+    value = json.loads(text)
+    if "\\u0000" in json.dumps(value, allow_nan=False):
+        raise ValueError
+    return value
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) > _BIGGEST:
+        raise ValidationError(_("A transaction is a number: transaction:12345."))
+    return int(text)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = _read(text)
+    except (ValueError, RecursionError) as error:
+        raise ValidationError(_('A context to look for is JSON: {"reason": "import"}.')) from error
+    return found
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions)

@@ -1,0 +1,99 @@
+"""Which model a table of the log belongs to, and which row a key names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import connections, models, router
+
+from bemi_django import conf
+from bemi_django.models import Change
+
+
+class Place(NamedTuple):
+    """A model and the alias of the database where its rows are."""
+
+    model: type[models.Model]
+    alias: str
+
+
+class Tables:
+    """The models of the project by the place of their tables. Made anew for each request."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], list[tuple[str | None, Place]]] = {}
+        self._paths: dict[str, list[str]] = {}
+        self._sources = [alias for alias in connections if conf.is_source(alias)]
+        for model in apps.get_models(include_auto_created=True):
+            if not model._meta.proxy and not model._meta.swapped:
+                self._add(model)
+
+    def _add(self, model: type[models.Model]) -> None:
+        schema, separator, table = model._meta.db_table.strip('"').partition('"."')
+        found = (schema, table) if separator else (None, schema)
+        # A model may have tables in several databases; where it is written comes first.
+        home = router.db_for_write(model)
+        others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
+        for alias in dict.fromkeys([home, *others]):
+            name = str(connections[alias].settings_dict["NAME"])
+            self._places.setdefault((name, found[1]), []).append((found[0], Place(model, alias)))
+
+    def place(self, change: Change) -> Place | None:
+        """Where the row of a change lives, None for a table without a model."""
+        for schema, place in self._places.get((change.database, change.table), ()):
+            if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):
+                return place
+        return None
+
+    def alias(self, model: type[models.Model]) -> str:
+        """The database where the rows of a model are."""
+        return router.db_for_write(model)
+
+    def names(self) -> list[str]:
+        """The tables of all models."""
+        return sorted({table for _, table in self._places})
+
+    def labelled(self) -> list[tuple[str, str]]:
+        """Tables and what people call their rows."""
+        named = {
+            table: str(places[0][1].model._meta.verbose_name_plural)
+            for (_, table), places in self._places.items()
+        }
+        return sorted(named.items(), key=lambda item: item[1].casefold())
+
+    def _path(self, alias: str) -> list[str]:
+        if alias not in self._paths:
+            if connections[alias].vendor != "postgresql":
+                return ["public"]
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT current_schemas(false)::text[]")
+                self._paths[alias] = list(cursor.fetchone()[0])
+        return self._paths[alias]
+
+
+def parse_key(model: type[models.Model], key: str | None) -> Any:
+    """The primary key as the model has it; None for one that it cannot have."""
+    if key is None:
+        return None
+    fields = getattr(model._meta, "pk_fields", [model._meta.pk])
+    try:
+        texts = [key] if len(fields) == 1 else json.loads(key)
+        values = [_parsed(field, text) for field, text in zip(fields, texts, strict=True)]
+    except (ValidationError, ValueError, TypeError):
+        return None
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _parsed(field: models.Field[Any, Any], text: Any) -> Any:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    if isinstance(field, models.BinaryField):
+        return bytes.fromhex(str(text).removeprefix("\\x"))
+    return field.to_python({"t": True, "f": False}.get(text, text) if _is_flag(field) else text)
+
+
+def _is_flag(field: models.Field[Any, Any]) -> bool:
+    return isinstance(field, models.BooleanField)

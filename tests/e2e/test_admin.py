@@ -1,0 +1,310 @@
+"""The audit view as a person sees it: in Chromium, on the sample project, under a strict policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.browser import LOGIN, Site, chromium, optional, running_site, serving, until
+
+#: Where pictures are kept: those of docs/ are made with ``make screenshots``.
+PICTURES = os.environ.get("BEMI_SCREENSHOTS")
+LIST = "/admin/bemi_django/change/"
+EVIL = "Write <script>document.title = 'run'</script> the report"
+
+
+@pytest.fixture(scope="module")
+def site(pytestconfig: pytest.Config) -> Iterator[Site]:
+    chromium()
+    with running_site(os.environ["DATABASE_URL"]) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def browser(site: Site) -> Iterator[Any]:
+    with optional("playwright.sync_api").sync_playwright() as driver:
+        # The sandbox wants rights that root in a container has not.
+        opened = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Visitor:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, page: Any, site: Site, pictures: Path) -> None:
+        self.page = page
+        self.site = site
+        self._pictures = pictures
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self._heard(message))
+
+    def _heard(self, message: Any) -> None:
+        # A browser asks every site for an icon.
+        if message.type == "error" and "favicon" not in str(message.location):
+            self.complaints.append(message.text)
+
+    def goto(self, path: str) -> None:
+        self.page.goto(f"{self.site.url}{path}")
+
+    def picture(self, name: str) -> None:
+        self.page.screenshot(path=self._pictures / f"{name}.png", animations="disabled")
+
+    def submit(self, text: str) -> None:
+        self.follow(self.page.get_by_role("button", name=text, exact=True))
+
+    def follow(self, link: Any) -> None:
+        """Click, and be on the next page."""
+        with self.page.expect_navigation():
+            link.click()
+
+
+@pytest.fixture
+def visit(
+    browser: Any, site: Site, session: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
+    options = {
+        "viewport": {"width": 1280, "height": 860},
+        "permissions": ["clipboard-read", "clipboard-write"],
+    }
+    options |= getattr(request, "param", {})
+    context = browser.new_context(**options, storage_state=session)
+    visitor = Visitor(context.new_page(), site, Path(PICTURES) if PICTURES else tmp_path)
+    yield visitor
+    context.close()
+    assert visitor.complaints == []
+
+
+@pytest.fixture(scope="module")
+def session(site: Site, browser: Any) -> Any:
+    """The cookies of somebody who has logged in, once: each time would be a change."""
+    page = browser.new_page()
+    page.goto(f"{site.url}/admin/login/")
+    page.fill("#id_username", LOGIN)
+    page.fill("#id_password", LOGIN)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in", exact=True).click()
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@pytest.fixture(scope="module")
+def story(site: Site, browser: Any, session: Any) -> None:
+    """What a person does on the site, and an administrator by psql; it is in the log."""
+    page = browser.new_page(storage_state=session)
+    page.goto(site.url)
+    for task in ("Buy milk and bread", "Call the bank", EVIL, "Water the plants"):
+        page.fill("input[name=task]", task)
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+    page.close()
+    site.execute("INSERT INTO tag (name) VALUES ('home'), ('work')")
+    site.execute(
+        "INSERT INTO todo_tags (todo_id, tag_id) SELECT t.id, g.id FROM todo t, tag g WHERE t.id < 3"
+    )
+    site.execute("UPDATE todo SET task = 'Buy oat milk and bread' WHERE id = 1")
+    site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
+    site.execute("DELETE FROM todo WHERE task = 'Water the plants'")
+    site.arrived(7)
+
+
+def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:
+    visit.goto(LIST)
+    visit.picture("changes")
+    visit.page.select_option("#filter-table", "todo")
+    visit.page.check("#filter-outside")
+    visit.submit("Search")
+    operations = visit.page.locator("tbody .bemi-op").all_inner_texts()
+    # Another test may have restored and deleted once more.
+    assert operations[-3:] == ["DELETE", "UPDATE", "UPDATE"]
+    visit.follow(visit.page.locator("tr", has_text="Buy oat milk").locator(".bemi-when a"))
+    assert visit.page.locator(".bemi-before mark").all_inner_texts() == []
+    assert visit.page.locator(".bemi-after mark").all_inner_texts() == [" oat"]
+    visit.picture("change")
+
+
+def test_a_stored_script_stays_text(visit: Visitor, story: None) -> None:
+    for path in (LIST, f"{LIST}?q=pk:3", f"{LIST}timeline/todos/todo/3/", f"{LIST}activity/"):
+        visit.goto(path)
+        assert visit.page.title() != "run"
+    visit.goto(f"{LIST}timeline/todos/todo/3/")
+    assert EVIL in visit.page.locator("#content-main").inner_text()
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    assert visit.page.locator(".bemi-after pre").filter(has_text=EVIL).count() == 1
+    assert visit.page.title() != "run"
+
+
+def test_a_change_is_copied(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    visit.page.get_by_role("button", name="Copy as JSON").click()
+    visit.page.get_by_text("Copied").wait_for()
+    copied = json.loads(visit.page.evaluate("navigator.clipboard.readText()"))
+    assert copied["operation"] == "UPDATE"
+    visit.page.get_by_role("button", name="Copy as SQL").click()
+    until(
+        lambda: visit.page.evaluate("navigator.clipboard.readText()").startswith('UPDATE "public"."todo"'),
+        "the SQL",
+    )
+
+
+def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: None) -> None:
+    visit.goto("/admin/todos/todo/1/change/")
+    visit.follow(visit.page.get_by_role("link", name="Audit trail").last)
+    assert re.search(r"timeline/todos/todo/1/$", visit.page.url)
+    assert "oat milk" in visit.page.locator(".bemi-sides").inner_text()
+    visit.picture("timeline")
+    visit.page.fill("#timeline-at", "2020-01-01T00:00:00")
+    visit.submit("Show")
+    assert visit.page.get_by_text("It was not there at that moment.").is_visible()
+
+
+def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}deleted/")
+    visit.picture("deleted")
+    visit.follow(visit.page.locator("tr", has_text="Water the plants").get_by_role("link", name="Restore"))
+    visit.picture("revert")
+    visit.submit("Restore the object")
+    assert visit.page.get_by_text("1 row reverted.").is_visible()
+    assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
+    visit.goto(f"{LIST}?table=todo&q=is_completed:true&operation=UPDATE")
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    visit.follow(visit.page.get_by_role("link", name="Revert…", exact=True))
+    visit.submit("Revert the change")
+    assert visit.site.execute("SELECT is_completed FROM todo WHERE id = 2") == [(False,)]
+    visit.site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
+    visit.site.execute("DELETE FROM todo WHERE task = 'Water the plants'")
+
+
+@pytest.mark.parametrize(("label", "start"), [("CSV", b"id,database"), ("JSON Lines", b'{"id"')])
+def test_the_list_is_exported(visit: Visitor, story: None, label: str, start: bytes) -> None:
+    visit.goto(f"{LIST}?table=todo")
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("link", name=label, exact=True).click()
+    content = Path(download.value.path()).read_bytes()
+    assert content.startswith(start)
+    assert len(content.splitlines()) >= 7
+
+
+def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}health/")
+    assert visit.page.locator(".bemi-fact", has_text="Worker").inner_text().split() == ["Worker", "running"]
+    assert "public.todo" in visit.page.locator(".bemi-tables").inner_text()
+    visit.picture("health")
+    # As if ten seconds had passed.
+    visit.page.evaluate("refresh(document.querySelector('[data-bemi-refresh]'))")
+    visit.page.locator("figcaption", has_text="Lag in bytes").wait_for()
+
+
+def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
+    visit.goto(LIST)
+    visit.follow(visit.page.locator("td.bemi-who a", has_text=LOGIN).first)
+    assert "todos" in visit.page.locator(".bemi-shares").inner_text()
+    assert visit.page.locator("svg .bemi-bar").count() > 0
+    visit.picture("activity")
+
+
+@pytest.mark.parametrize("theme", ["unfold", "jazzmin"])
+def test_it_is_at_home_in_other_themes(
+    theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
+) -> None:
+    optional(theme)
+    with serving(site.database_url, f"tests.e2e.{theme}_settings") as themed:
+        context = browser.new_context(viewport={"width": 1280, "height": 860}, storage_state=session)
+        visitor = Visitor(context.new_page(), themed, Path(PICTURES) if PICTURES else tmp_path)
+        for page in PAGES:
+            visitor.goto(address(visitor, page))
+            assert visitor.page.locator(".bemi-tabs").is_visible(), page
+        visitor.goto(LIST)
+        visitor.picture(theme)
+        ink = "(e) => getComputedStyle(e).getPropertyValue('--b-fg').trim()"
+        assert visitor.page.locator(".bemi").evaluate(ink)
+        visitor.goto("/admin/todos/todo/1/change/")
+        assert visitor.page.locator("a[href$='timeline/todos/todo/1/']").first.is_visible()
+        visitor.goto("/admin/todos/todo/")
+        assert visitor.page.locator("a[href$='?table=todo']").first.is_visible()
+        context.close()
+
+
+PAGES = ["", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/", "change", "revert"]
+
+
+def address(visit: Visitor, page: str) -> str:
+    if page not in ("change", "revert"):
+        return f"{LIST}{page}"
+    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    link = visit.page.locator(".bemi-when a").last.get_attribute("href")
+    return link if page == "change" else f"{LIST}revert/?change={link.split('/')[-3]}"
+
+
+@pytest.mark.parametrize("visit", [{}, {"color_scheme": "dark"}], indirect=True, ids=["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing_serious(visit: Visitor, story: None, page: str) -> None:
+    axe = optional("axe_core_python.sync_playwright")
+    visit.goto(address(visit, page))
+    # Run by the driver: the policy of the site is no matter of the check.
+    found = axe.Axe().run(visit.page, {"include": [["#content-main"]]})
+    serious = [
+        f"{problem['id']}: {node['html']} {node['failureSummary']}"
+        for problem in found["violations"]
+        if problem["impact"] in ("serious", "critical")
+        for node in problem["nodes"]
+    ]
+    assert found["passes"], "nothing was looked at"
+    assert serious == []
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True, ids=["phone"])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, page: str) -> None:
+    visit.goto(address(visit, page))
+    wide = visit.page.evaluate(
+        "[...document.querySelectorAll('.bemi *')]"
+        ".filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 200))"
+    )
+    assert wide == []
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    if page in ("", "change"):
+        visit.picture(f"phone-{page or 'changes'}")
+
+
+@pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True, ids=["dark"])
+def test_dark_mode_follows_the_admin(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    visit.follow(visit.page.locator(".bemi-when a").last)
+    ink = visit.page.locator(".bemi-head h2").evaluate("(e) => getComputedStyle(e).color")
+    assert [int(part) > 200 for part in re.findall(r"\d+", ink)[:3]] == [True] * 3
+    visit.picture("change-dark")
+
+
+def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
+    visit.goto(LIST)
+    visit.page.focus("#filter-q")
+    visit.page.keyboard.type("pk:1")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_url("**q=pk%3A1**")
+    visit.page.locator(".bemi-when a").first.focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_url("**/change/")
+    fold = visit.page.locator("summary", has_text="As JSON")
+    fold.focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator("#bemi-json").is_visible()
+
+
+@pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no-script"])
+def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    assert visit.page.locator("tbody tr").count() >= 2
+    visit.follow(visit.page.locator(".bemi-when a").first)
+    assert visit.page.get_by_role("button", name="Copy as JSON").count() == 0
+    visit.page.locator("summary", has_text="As JSON").click()
+    assert visit.page.locator("#bemi-json").is_visible()

@@ -1,0 +1,9 @@
+"""Settings of the sample site in the theme django-unfold."""
+
+from __future__ import annotations
+
+from sample_project.settings import *  # noqa: F403
+from sample_project.settings import INSTALLED_APPS
+
+INSTALLED_APPS = ["unfold", *INSTALLED_APPS]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

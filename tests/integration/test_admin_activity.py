@@ -1,0 +1,171 @@
+"""Who did what, and how the audit trail is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from bemi_django import tracking
+from bemi_django.admin import health, patience
+from bemi_django.models import DeadLetter
+from tests.integration.audit import LIST, record, record_many
+from tests.integration.conftest import Drain
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+def test_changes_are_counted_by_hour_and_operation(admin_client: Client) -> None:
+    now = timezone.now()
+    record(1, committed_at=now, operation="CREATE")
+    record(2, committed_at=now)
+    record(3, committed_at=now - timedelta(hours=3))
+    record(4, committed_at=now - timedelta(days=3))
+    context = admin_client.get(f"{LIST}activity/?span=day").context
+    kinds = [(round(bar.x / 30), bar.kind) for bar in context["chart"].bars]
+    assert kinds == [(20, "UPDATE"), (23, "CREATE"), (23, "UPDATE")]
+    assert context["total"] == "3"
+    assert admin_client.get(f"{LIST}activity/?span=month").context["total"] == "4"
+
+
+def test_what_one_user_did_is_a_page(admin_client: Client, django_user_model: Any) -> None:
+    user = django_user_model.objects.create(username="bob")
+    record(1, context={"user_id": user.pk})
+    record(2, context={"user_id": user.pk}, table="tag")
+    record(3, context={"user_id": user.pk}, table="tag")
+    record(4, context={"user_id": user.pk + 1})
+    for named in (user.pk, "bob"):
+        context = admin_client.get(f"{LIST}activity/?user={named}").context
+        assert [(share["table"], share["count"], share["share"]) for share in context["tables"]] == [
+            ("tag", "2", 100),
+            ("todo", "1", 50),
+        ]
+        assert [row.change.position // 8 for row in context["rows"]] == [3, 2, 1]
+
+
+def test_counting_uses_an_index_and_is_done_once_a_minute(admin_client: Client) -> None:
+    record_many(5000)
+    first = admin_client.get(f"{LIST}activity/?span=day").context["total"]
+    record(6000)
+    assert admin_client.get(f"{LIST}activity/?span=day").context["total"] == first
+
+
+def test_too_many_to_count_is_said(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "COUNT", 1)
+    record_many(30_000)
+    assert "choose a shorter time" in admin_client.get(f"{LIST}activity/").content.decode()
+
+
+def facts(client: Client) -> dict[str, Any]:
+    return {fact.label: fact for fact in source(client, "default").facts}
+
+
+def source(client: Client, alias: str) -> Any:
+    (found,) = (one for one in client.get(f"{LIST}health/").context["sources"] if one.alias == alias)
+    return found
+
+
+def test_a_worker_that_never_ran_is_told_with_the_command_that_starts_it(admin_client: Client) -> None:
+    found = facts(admin_client)
+    assert (found["Worker"].value, found["Worker"].state) == ("never ran", "bad")
+    assert found["Worker"].command == "python manage.py bemi run"
+
+
+def test_a_worker_that_is_gone_is_told_with_what_waits(
+    drain: Drain, client: Client, admin_user: Any, settings: Any
+) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    client.force_login(admin_user)
+    found = facts(client)
+    assert found["Worker"].value == "not running"
+    assert found["Worker"].command == "python manage.py bemi run"
+    assert found["Lag"].value.endswith(" s")
+    assert "WAL held" in found
+    assert found["Last change"].value.endswith("ago")
+
+
+def test_every_database_whose_changes_are_recorded_is_there(admin_client: Client) -> None:
+    assert source(admin_client, "other").facts[0].command == "python manage.py bemi run --database other"
+
+
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [("lost", "run --accept-gap"), ("unreserved", "run"), ("reserved", "")],
+)
+def test_the_wal_that_is_held_is_graded(status: str, command: str) -> None:
+    fact = health._held(status, 2**20, None, "run")
+    assert fact.command == command
+    assert fact.state == ("good" if status == "reserved" else "bad")
+
+
+def test_tables_are_listed_with_the_reason_why_they_are_not_tracked(
+    transactional_db: None, client: Client, admin_user: Any, settings: Any
+) -> None:
+    settings.BEMI_EXCLUDE = ["*.auth_group", "*.django_migrations", "*.changes"]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNLOGGED TABLE fleeting (id int PRIMARY KEY)")
+        cursor.execute("CREATE SCHEMA aside CREATE TABLE there (id int PRIMARY KEY)")
+        cursor.execute("ALTER PUBLICATION bemi DROP TABLE tag")
+    client.force_login(admin_user)
+    try:
+        context = client.get(f"{LIST}health/").context
+        tables = {table.name: table for table in source(client, "default").tables}
+        assert tables["public.todo"].is_tracked
+        assert tables["public.tag"].command == "python manage.py bemi sync"
+        assert tables["public.fleeting"].reason == "unlogged"
+        assert tables["public.fleeting"].command == "ALTER TABLE public.fleeting SET LOGGED;"
+        assert tables["aside.there"].reason == "not in BEMI_INCLUDE"
+        assert tables["public.django_migrations"].reason == "excluded by BEMI_EXCLUDE"
+        assert any(check.id == "bemi.W006" for check in context["checks"])
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE fleeting; DROP SCHEMA aside CASCADE")
+        del settings.BEMI_EXCLUDE
+        tracking.sync()
+
+
+def test_gaps_and_dead_letters_are_told_with_what_mends_them(admin_client: Client) -> None:
+    change = record(
+        1, schema="", table="", operation="GAP", primary_key=None, context={"reason": "slot lost"}
+    )
+    DeadLetter.objects.create(
+        slot="bemi",
+        position=8,
+        change_id=change.pk,
+        message=b"x",
+        origin={},
+        reason="bad <value>",
+        created_at=timezone.now(),
+    )
+    text = admin_client.get(f"{LIST}health/").content.decode()
+    assert "slot lost" in text
+    assert "bad &lt;value&gt;" in text
+    assert "python manage.py bemi retry-dead-letters" in text
+
+
+def test_lag_and_throughput_of_the_last_hour_are_charts(admin_client: Client) -> None:
+    now = timezone.now()
+    record(1, committed_at=now, created_at=now + timedelta(seconds=3))
+    context = admin_client.get(f"{LIST}health/").context
+    assert context["lag_chart"].highest == "3 s"
+    assert [bar.title for bar in context["pace_chart"].bars][0].endswith(": 1 UPDATE")
+    cache.set("bemi.lag.default", [("10:00:00", 5), ("10:00:10", 2048)])
+    assert "Lag in bytes" in admin_client.get(f"{LIST}health/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 kB"), (20 * 2**20, "20 MB"), (2**41, "2.0 TB")],
+)
+def test_bytes_are_for_people(count: int, text: str) -> None:
+    assert health.as_bytes(count) == text

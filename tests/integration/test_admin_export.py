@@ -1,0 +1,144 @@
+"""The filtered list as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.db import connection, connections
+from django.test import AsyncClient, Client
+
+from bemi_django.admin import export
+from tests.integration.audit import LIST, record, record_many, visitor
+
+EXPORT = f"{LIST}export/"
+
+
+def content(client: Client, query: str) -> bytes:
+    response = client.get(f"{EXPORT}{query}")
+    assert response.status_code == 200
+    return b"".join(response.streaming_content)  # type: ignore[attr-defined]
+
+
+def lines(client: Client, query: str = "?format=jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content(client, query).splitlines()]
+
+
+def test_csv_holds_every_column_in_the_order_of_commits(admin_client: Client) -> None:
+    changes = [record(1), record(2, after={"task": 'a,"b"\nc'})]
+    rows = list(csv.DictReader(io.StringIO(content(admin_client, "?format=csv").decode(), newline="")))
+    assert [row["id"] for row in rows] == [str(change.pk) for change in changes]
+    assert json.loads(rows[1]["after"]) == {"task": 'a,"b"\nc'}
+    assert list(rows[0]) == export.COLUMNS
+
+
+@pytest.mark.parametrize("key", ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_spreadsheet_takes_no_cell_for_a_formula(admin_client: Client, key: str) -> None:
+    record(1, primary_key=key)
+    (row,) = csv.DictReader(io.StringIO(content(admin_client, "?format=csv").decode(), newline=""))
+    assert row["primary_key"] == f"'{key}"
+
+
+def test_json_lines_keep_numbers_exact(admin_client: Client) -> None:
+    change = record(1)
+    exact = '{"n": 12345678901234567890.123456789012345678901234567890, "i": 9007199254740993}'
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE changes SET after = %s WHERE id = %s", [exact, change.pk])
+    (line,) = content(admin_client, "?format=jsonl").decode().splitlines()
+    assert "12345678901234567890.123456789012345678901234567890" in line
+    assert "9007199254740993" in line
+
+
+def test_an_export_has_the_filter_of_the_list(admin_client: Client) -> None:
+    record(1, table="tag")
+    record(2)
+    assert [line["table"] for line in lines(admin_client, "?format=jsonl&table=tag")] == ["tag"]
+    response = admin_client.get(f"{LIST}?table=tag&older={record(3).pk}")
+    assert "export/?table=tag&amp;format=jsonl" in response.content.decode()
+
+
+def test_parquet_has_types_and_opens(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is an optional part")
+    monkeypatch.setattr(export, "BATCH", 2)
+    changes = [record(number) for number in range(1, 6)]
+    file = parquet.ParquetFile(io.BytesIO(content(admin_client, "?format=parquet")))
+    table = file.read()
+    assert file.num_row_groups == 3
+    assert table.column("id").to_pylist() == [str(change.pk) for change in changes]
+    assert table.column("committed_at").to_pylist() == [change.committed_at for change in changes]
+    assert table.column("position").to_pylist() == [8, 16, 24, 32, 40]
+    assert json.loads(table.column("after").to_pylist()[0]) == changes[0].after
+
+
+def test_without_pyarrow_parquet_is_not_offered_and_says_what_to_install(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    record(1)
+    response = admin_client.get(f"{EXPORT}?format=parquet")
+    assert response.status_code == 400
+    assert "pip install 'bemi-django-wal[parquet]'" in response.content.decode()
+    assert "Parquet" not in admin_client.get(LIST).content.decode()
+
+
+def test_a_file_is_written_while_the_log_is_read(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "BATCH", 100)
+    record_many(1000)
+    response: Any = admin_client.get(f"{EXPORT}?format=jsonl")
+    parts = iter(response.streaming_content)
+    first = next(parts)
+    assert len(first.splitlines()) == 100
+    record(5000)
+    rest = b"".join(parts)
+    assert len(rest.splitlines()) == 900, "what came later is left out"
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_an_empty_list_is_a_file_too(admin_client: Client, format: str) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet is an optional part")
+    record(1)
+    content(admin_client, f"?format={format}&q=nothing")
+
+
+@pytest.mark.parametrize("query", ["?format=xml", "?format=csv&q={", "?format=csv&since=x"])
+def test_what_cannot_be_exported_is_said(admin_client: Client, query: str) -> None:
+    assert admin_client.get(f"{EXPORT}{query}").status_code == 400
+
+
+def test_a_refusal_repeats_no_markup(admin_client: Client) -> None:
+    response = admin_client.get(EXPORT, {"operation": "<script>"})
+    assert response["Content-Type"].startswith("text/plain")
+
+
+def test_exporting_needs_a_permission_of_its_own(db: None) -> None:
+    record(1)
+    viewer = visitor("bemi_django.view_change")
+    assert viewer.get(EXPORT).status_code == 403
+    assert "format=csv" not in viewer.get(LIST).content.decode()
+    exporter = visitor("bemi_django.view_change", "bemi_django.export_change", name="bob")
+    assert len(lines(exporter)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_asgi_it_is_streamed_too() -> None:
+    record(1)
+    user = get_user_model().objects.create_superuser("ann", password="x")
+
+    async def exported() -> list[bytes]:
+        client = AsyncClient()
+        await sync_to_async(client.force_login)(user)
+        response: Any = await client.get(f"{EXPORT}?format=jsonl")
+        parts = [part async for part in response.streaming_content]
+        await sync_to_async(connections.close_all)()
+        return parts
+
+    assert json.loads(b"".join(asyncio.run(exported())))["operation"] == "UPDATE"

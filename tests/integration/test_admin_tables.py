@@ -1,0 +1,161 @@
+"""From the log's keys to the project's rows, and what the pages do where something is missing."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib import admin
+from django.db import OperationalError, models
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from bemi_django import checks, conf, tracking
+from bemi_django.admin import HistoryMixin, health, people
+from bemi_django.admin.tables import Tables, parse_key
+from bemi_django.exceptions import NotInstalled
+from bemi_django.keys import key_of
+from sample_project.todos.models import Todo
+from tests.integration.audit import LIST, record
+
+PAGE = (Path(__file__).parents[2] / "docs/admin.md").read_text()
+
+
+def field_of(kind: type[models.Field[Any, Any]]) -> Any:
+    """A model whose primary key is of a kind, as far as keys need one."""
+    field = kind(primary_key=True)
+    field.set_attributes_from_name("id")
+    return SimpleNamespace(_meta=SimpleNamespace(pk=field, pk_fields=[field]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (models.IntegerField, "42", 42),
+        (models.BooleanField, "t", True),
+        (models.BooleanField, "f", False),
+        (models.BinaryField, "\\x0aff", b"\x0a\xff"),
+        (models.UUIDField, "00000000-0000-0000-0000-00000000002a", UUID(int=42)),
+        (models.CharField, "t", "t"),
+        (models.DateField, "2026-01-02", datetime.date(2026, 1, 2)),
+        (models.IntegerField, "x", None),
+        (models.UUIDField, "x", None),
+        (models.BinaryField, "\\xz", None),
+    ],
+)
+def test_a_key_is_read_as_its_field_has_it(kind: Any, text: str, value: object) -> None:
+    assert parse_key(field_of(kind), text) == value
+
+
+def test_a_key_of_several_columns_is_read_part_by_part() -> None:
+    one, two = field_of(models.IntegerField)._meta.pk, field_of(models.CharField)._meta.pk
+    model: Any = SimpleNamespace(_meta=SimpleNamespace(pk=one, pk_fields=[one, two]))
+    assert parse_key(model, '[1, "a"]') == (1, "a")
+    for text in ("[1]", "1", "not json"):
+        assert parse_key(model, text) is None
+    assert parse_key(model, None) is None
+
+
+def test_a_key_of_the_log_finds_its_row_again(db: None) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    assert parse_key(Todo, key_of(todo)) == todo.pk
+
+
+def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
+    tables = Tables()
+    assert tables.place(record(1)) is not None
+    assert tables.place(record(2, schema="elsewhere")) is None
+    assert tables.place(record(3, database="elsewhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("context", "who", "where"),
+    [
+        ({"task": "shop.send"}, "shop.send", "shop.send"),
+        ({"command": "import"}, "import", "import"),
+        ({"process": "Worker"}, "Worker", "Worker"),
+        ({"user_id": "no number", "endpoint": "/a/"}, "user no number", "/a/"),
+        ({}, "", ""),
+    ],
+)
+def test_who_and_where_are_what_the_context_has(db: None, context: Any, who: str, where: str) -> None:
+    change = record(1, context=context)
+    assert people.People([change]).who(change).label == who
+    assert people.where(change) == where
+
+
+def test_a_database_that_does_not_answer_is_said(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OperationalError("the server is away\nDETAIL: far")
+
+    monkeypatch.setattr(health, "_facts", refuse)
+    monkeypatch.setattr(checks, "check_databases", refuse)
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    (source,) = admin_client.get(f"{LIST}health/").context["sources"]
+    assert [(fact.value, fact.hint) for fact in source.facts] == [("does not answer", "the server is away")]
+
+
+@pytest.mark.parametrize(
+    ("is_running", "behind", "least"), [(True, 0, 0), (True, 500, 2), (False, 500, 50), (False, 0, 0)]
+)
+def test_the_lag_in_seconds_is_that_of_the_last_change_or_since_the_worker_went(
+    db: None, is_running: bool, behind: int, least: int
+) -> None:
+    now = timezone.now()
+    record(1, committed_at=now, created_at=now + datetime.timedelta(seconds=3))
+    checkpoint = (now, now - datetime.timedelta(minutes=1))
+    found = health._behind_seconds(checkpoint, behind, is_running=is_running)
+    assert least <= found < (least + 60 if least else 1)
+
+
+def test_moments_are_told_by_their_distance() -> None:
+    now = timezone.now()
+    lengths = [{"seconds": 5}, {"minutes": 3}, {"hours": 2}, {"days": 4}]
+    found = [health._ago(now - datetime.timedelta(**length)) for length in lengths]
+    assert found == ["5 s", "3 min", "2 h", "4 d"]
+
+
+def test_an_installation_without_tables_of_ours_says_what_to_run(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*arguments: object) -> None:
+        raise NotInstalled
+
+    monkeypatch.setattr(tracking, "plan", missing)
+    (table,) = health._tables("other")
+    assert table.command == "python manage.py migrate --database other"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_examples_of_the_page_work(
+    db: None, rf: RequestFactory, django_user_model: Any, settings: Any
+) -> None:
+    setting, scope, mixin = blocks()
+    names: dict[str, Any] = {"Todo": Todo}
+    exec(setting + scope, names)
+    record(1), record(2, table="auth_user")
+    request = rf.get("/")
+    request.user = django_user_model(is_superuser=False)
+    changes = names["scope"](request, record(3).__class__.objects.all())
+    assert sorted(change.table for change in changes) == ["todo", "todo"]
+    registered = admin.site._registry.pop(Todo)
+    try:
+        exec(mixin, names)
+        assert isinstance(admin.site._registry[Todo], HistoryMixin)
+    finally:
+        admin.site._registry[Todo] = registered
+
+
+def test_the_page_names_every_permission() -> None:
+    permissions = ("view", "export", "revert", "unmask")
+    assert [name for name in permissions if f"`bemi_django.{name}_change`" not in PAGE] == []

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
 
 class Late(NamedTuple):
-    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are text, as the server prints it."""
+    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are text, as the server prints it.
+
+    ``is_seen``: whether the snapshot shows its transaction in the tables, too.
+    """
 
     id: str
     schema: str
@@ -21,6 +25,9 @@ class Late(NamedTuple):
     after: str
     position: int
     unavailable: str | None
+    transaction: int
+    committed_at: datetime
+    is_seen: bool
 
 
 class _Touch(NamedTuple):
@@ -37,7 +44,7 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
     entries: list[str] = []
     touches: dict[tuple[str, str, str], list[_Touch]] = {}
     for change in changes:
-        if uuid.UUID(change.id) <= bound:
+        if uuid.UUID(change.id) <= bound or not change.is_seen:
             continue
         keys = [key for key in (change.previous_key, change.key) if key is not None]
         if change.operation in ("UPDATE", "DELETE") and keys:
@@ -50,6 +57,15 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
             touches.setdefault((change.schema, change.table, key), []).append(touch)
     entries += [json.dumps({"schema": schema, "table": table, "key": key}) for schema, table, key in touches]
     return f"[{', '.join(entries)}]"
+
+
+def position_at(changes: Iterable[Late], time: datetime, position: int) -> int:
+    """The position of the last commit before the first one after a time; ``position`` where there is none."""
+    for change in changes:
+        if change.committed_at > time:
+            break
+        position = change.position
+    return position
 
 
 def _only_came_by(touch: _Touch, change: Late) -> bool:

@@ -9,14 +9,22 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from bemi_django import late
 from bemi_django.exceptions import HistoryError
 from bemi_django.models import Change
+from bemi_django.snapshots import Snapshot
 
 #: A datetime (naive: in the current time zone), an LSN (``16/B374D848``), a transaction id, or a change.
 Moment = datetime | str | int | Change
 
 _OF_TRANSACTION = """
 SELECT max(position) FROM {home}.changes WHERE transaction_id = %s AND database = current_database()
+"""
+# And whether nothing in the log is later.
+_OF_TIME = """
+SELECT {home}._bemi_position_v1(%s), coalesce((
+    SELECT committed_at <= %s FROM {home}.changes WHERE database = current_database() ORDER BY id DESC LIMIT 1
+), true)
 """
 
 
@@ -46,8 +54,8 @@ def parse(text: str) -> Moment:
         return text
 
 
-def place(cursor: Any, home: str, moment: Moment) -> Place:
-    """Where in the log a moment is; ``home`` is the quoted schema of the log.
+def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> Place:
+    """Where in the log a moment is, with what the snapshot's log has not got yet.
 
     Raises HistoryError for a transaction that the log does not know, and for what is no moment.
     """
@@ -60,12 +68,16 @@ def place(cursor: Any, home: str, moment: Moment) -> Place:
         return Place(moment.position, None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-        cursor.execute(f"SELECT {home}._bemi_position_v1(%s)", [time])
-        return Place(cursor.fetchone()[0], time, time.isoformat())
+        cursor.execute(_OF_TIME.format(home=snapshot.home), [time, time])
+        position, is_end = cursor.fetchone()
+        if is_end:
+            position = late.position_at(snapshot.late, time, position)
+        return Place(position, time, time.isoformat())
     if isinstance(moment, int) and not isinstance(moment, bool):
-        cursor.execute(_OF_TRANSACTION.format(home=home), [moment])
+        cursor.execute(_OF_TRANSACTION.format(home=snapshot.home), [moment])
         (position,) = cursor.fetchone()
-        if position is None:
+        known = [change.position for change in snapshot.late if change.transaction == moment]
+        if (position := position or max(known, default=None)) is None:
             raise HistoryError(
                 f"transaction {moment} is not in the log: it changed no tracked row, or was not written yet"
             )

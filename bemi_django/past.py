@@ -17,6 +17,8 @@ from bemi_django.wal.lsn import format_lsn
 
 _BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"
 _TABLES = "SELECT schema, name, since - '0/0', since_time FROM {home}._bemi_past WHERE definition <> ''"
+# What the past cannot be derived across.
+_BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
 SELECT operation, schema, "table", position, committed_at, context::text FROM {home}.changes
 WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
@@ -71,8 +73,11 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
     if snapshot is None:
         return None
     with connection.cursor() as cursor:
-        found = place(cursor, home, moment)
+        found = place(cursor, snapshot, moment)
         if found.position > snapshot.position:
+            return None
+        if any(not change.is_seen and change.position <= found.position for change in snapshot.late):
+            # Sent a moment before it shows.
             return None
         cursor.execute(_PATH)
         path, is_known = cursor.fetchone()
@@ -125,8 +130,13 @@ def _tracked_later(cursor: Any, past: Past) -> dict[str, str]:
 
 def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
     cursor.execute(_BREAKS.format(home=past.snapshot.home), [bound, past.snapshot.snapshot])
+    breaks = cursor.fetchall() + [
+        (change.operation, change.schema, change.table, change.position, change.committed_at, "{}")
+        for change in past.snapshot.late
+        if change.operation in _BREAKING and change.is_seen and change.position > past.place.position
+    ]
     broken = {}
-    for operation, schema, table, position, committed_at, context in cursor.fetchall():
+    for operation, schema, table, position, committed_at, context in breaks:
         complete = _from(position, committed_at, f"{schema}.{table}" if table else "")
         if operation == "GAP":
             reason = json.loads(context).get("reason", "")

@@ -37,10 +37,10 @@ FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
 SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text, after::text,
-       position, unavailable::text
+       position, unavailable::text, transaction_id, committed_at,
+       pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 FROM {home}.changes
-WHERE id > {home}._bemi_bound_v1(%s) AND database = current_database()
-    AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
+WHERE id > {home}._bemi_bound_v1(%s) AND id <= {home}._bemi_bound_v1(%s) AND database = current_database()
 ORDER BY id LIMIT %s
 """
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
@@ -50,7 +50,7 @@ _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 class Snapshot(NamedTuple):
     """``snapshot`` as PostgreSQL prints it; the log that it sees goes from ``start`` to ``checkpoint``.
 
-    Positions are integers. ``late``: what it sees in the tables beyond the log.
+    Positions are integers. ``late``: what was committed by then and is not in the log that it sees.
     """
 
     home: str
@@ -86,7 +86,8 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         _mark(cursor, snapshot, using)
         _wait(cursor, snapshot)
         # A commit may begin where the checkpoint ends.
-        parameters: list[Any] = [snapshot.checkpoint - 8, snapshot.snapshot, MOST_LATE + 1]
+        beyond = snapshot.checkpoint - 8
+        parameters: list[Any] = [snapshot.snapshot, beyond, snapshot.position, MOST_LATE + 1]
         cursor.execute(_LATE.format(home=snapshot.home), parameters)
         late = tuple(Late(*row) for row in cursor.fetchall())
     return None if len(late) > MOST_LATE else snapshot._replace(late=late)

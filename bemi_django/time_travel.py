@@ -99,7 +99,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
 @contextmanager
 def _nested(connection: BaseDatabaseWrapper, moment: Moment, outer: Past) -> Iterator[Past]:
     with _savepoint(connection), connection.cursor() as cursor:
-        found = place(cursor, outer.snapshot.home, moment)
+        found = place(cursor, outer.snapshot, moment)
         yield go(cursor, outer._replace(place=found))
 
 

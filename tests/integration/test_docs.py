@@ -1,4 +1,4 @@
-"""What docs/querying.md says works: its examples are run, in order."""
+"""What docs/querying.md and docs/time-travel.md say works: their examples are run, in order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from bemi_django import conf
-from tests.integration.conftest import Drain
+from bemi_django import conf, tracking
+from bemi_django.wal.supervisor import Supervisor
+from sample_project.todos.models import Todo
+from tests.integration.conftest import Drain, job
+from tests.integration.travel import worker
 
-PAGE = (Path(__file__).parents[2] / "docs/querying.md").read_text()
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = "querying") -> list[str]:
+    text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def url() -> Any:
@@ -53,3 +55,14 @@ def test_the_commands_are_there(drain: Drain) -> None:
     for line in lines:
         with pytest.raises(CommandError, match="does 'bemi run' run"):
             call_command(*line.removeprefix("python manage.py ").split())
+
+
+def test_the_past_is_as_the_page_says(transactional_db: None, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    tracking.sync()
+    Supervisor(job("bemi_docs")).run(until_current=True)
+    with worker("bemi_docs"):
+        for number, block in enumerate(blocks("python", "time-travel")):
+            exec(compile(block, f"docs/time-travel.md, example {number + 1}", "exec"), names)
+    assert capsys.readouterr().out == "Sleep\n"
+    assert [todo.task for todo in Todo.objects.all()] == ["Sleep"]

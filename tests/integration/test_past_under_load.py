@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
+from django.utils import timezone
 
 from bemi_django import late
+from bemi_django.exceptions import HistoryError
 from bemi_django.late import Late
 from bemi_django.time_travel import as_of
 from tests.integration.conftest import Drain
@@ -70,6 +72,31 @@ def test_while_others_write(drain: Drain) -> None:
     assert len(states) > 10
 
 
+def test_a_moment_is_found_among_changes_that_the_log_does_not_have_yet(drain: Drain) -> None:
+    drain()
+    with worker("bemi_test"):
+        for number in range(10):
+            Category.objects.create(name=f"{number}")
+            (xid,) = execute("SELECT max(xmin::text::bigint) FROM shop_category")[0]
+            moment = timezone.now()
+            Category.objects.filter(name=f"{number}").update(name=f"later {number}")
+            for when in (moment, xid):
+                with as_of(when):
+                    assert Category.objects.latest("pk").name == f"{number}"
+                    assert Category.objects.filter(name__startswith="later").count() == number
+
+
+def test_a_break_that_the_log_does_not_have_yet_is_said(drain: Drain) -> None:
+    drain()
+    with worker("bemi_test"):
+        for _ in range(5):
+            Category.objects.create(name="a")
+            moment = here()
+            execute("TRUNCATE shop_category CASCADE")
+            with pytest.raises(HistoryError, match="truncated"), as_of(moment):
+                list(Category.objects.all())
+
+
 def test_what_the_log_does_not_have_yet_is_known_all_the_same(drain: Drain) -> None:
     """The worker writes between the snapshot and the second look; here it is made to have been late."""
     a = Category.objects.create(name="a")
@@ -85,7 +112,7 @@ def test_what_the_log_does_not_have_yet_is_known_all_the_same(drain: Drain) -> N
         Late(*row)
         for row in execute(
             """SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text,
-                      after::text, position, unavailable::text
+                      after::text, position, unavailable::text, transaction_id, committed_at, true
                FROM changes WHERE position > %s::pg_lsn - '0/0' ORDER BY id""",
             [moment],
         )
@@ -102,9 +129,28 @@ def test_what_the_log_does_not_have_yet_is_known_all_the_same(drain: Drain) -> N
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["one transaction", "two transactions"])
 def test_rows_that_exchange_their_keys_late(is_same: bool) -> None:
-    first = Late(_id(1), "public", "t", "2", "1", "UPDATE", '{"id": 1}', '{"id": 2, "x": 1}', 8, None)
-    second = Late(
-        _id(2), "public", "t", "1", "2", "UPDATE", '{"id": 2}', '{"id": 1}', 8 if is_same else 16, None
+    first = Late(
+        _id(1),
+        "public",
+        "t",
+        "2",
+        "1",
+        "UPDATE",
+        '{"id": 1}',
+        '{"id": 2, "x": 1}',
+        8,
+        None,
+        7,
+        timezone.now(),
+        True,
+    )
+    second = first._replace(
+        id=_id(2),
+        key="1",
+        previous_key="2",
+        before='{"id": 2}',
+        after='{"id": 1}',
+        position=8 if is_same else 16,
     )
 
     entries = json.loads(late.rendered([first, second], uuid.UUID(NOTHING)))

@@ -151,5 +151,8 @@ def _check_obstacles(alias: str, obstacles: list[tracking.Step]) -> list[CheckMe
         return []
     named = ", ".join(f"{step.name} ({step.what})" for step in obstacles)
     message = f"Changes of {len(obstacles)} tables of {alias!r} are not recorded: {named}."
-    hint = "ALTER TABLE ... SET LOGGED, add a primary key, or name the tables in BEMI_EXCLUDE."
+    hint = (
+        "Unlogged and temporary tables write no WAL: ALTER TABLE ... SET LOGGED. Or add a primary key, or "
+        "name the tables in BEMI_EXCLUDE."
+    )
     return [Warning(message, hint=hint, id="bemi.W006")]

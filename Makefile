@@ -9,6 +9,9 @@ BENCHARGS ?=
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
+# Two servers at once; a server that is named is one.
+RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 2)
+
 .PHONY: help demo demo-check test torture bench screenshots lint clean
 .DELETE_ON_ERROR:
 
@@ -29,7 +32,7 @@ demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check
 
 test: $(VENV)/.tox
-	$(TOX) -e py-dj52-sa14,py-$(NEWEST)-pg3 $(TOXARGS)
+	$(TOX) $(RUN) -e py-dj52-sa14,py-$(NEWEST)-pg3 $(TOXARGS)
 
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)

@@ -116,9 +116,9 @@ def test_a_key_that_changes_is_kept_beside_the_new_one() -> None:
 
 
 def test_a_row_that_is_not_there_is_empty_and_a_value_that_is_not_known_is_named() -> None:
-    fields = read(writer(0).row(stitched(None, [b"1", UNAVAILABLE, b"3"])))
+    fields = read(writer(0).row(stitched(None, [b"1", UNAVAILABLE, None])))
     assert fields["before"] == b"\x01{}"
-    assert fields["after"] == b'\x01{"a": "1","c": "3"}'
+    assert fields["after"] == b'\x01{"a": "1","c": null}'
     assert fields["unavailable"] == b'\x01{"after":["b"]}'
 
 

@@ -149,7 +149,7 @@ def is_published(table: str, using: str = "default") -> bool:
 
 
 def _refresh_past(using: str) -> str | None:
-    """Bring the views of time_travel.py in line, where the log lives here, too; return why that failed."""
+    """Bring the views of time_travel in line, where the log lives here, too; return why that failed."""
     try:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             cursor.execute(_HOME, ["_bemi_past_refresh_v1"])

@@ -1,6 +1,6 @@
 -- The past: for each table a view of the same name, in a schema of its own, that derives the table as it was from
 -- the table as it is and the changes since. The moment and what must not be asked are settings of the transaction
--- (time_travel.py sets them):
+-- (time_travel/past.py sets them):
 --   bemi.as_of          the last id that a change up to the moment may have
 --   bemi.as_of_late     changes that the tables show already and the log does not: [{...}], as in _bemi_past_query_v1
 --   bemi.as_of_unknown  {"schema.table": why its past at this moment is not known}

@@ -15,10 +15,9 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from bemi_django import late
 from bemi_django.exceptions import HistoryError
-from bemi_django.late import Late
-from bemi_django.time_travel import as_of
+from bemi_django.time_travel import as_of, late
+from bemi_django.time_travel.late import Late
 from tests.integration.conftest import Drain
 from tests.integration.pipeline import execute
 from tests.integration.travel import here, settled, worker

@@ -17,8 +17,7 @@ from django.utils import timezone
 
 from bemi_django.exceptions import HistoryError, LogBehind, PastIsReadOnly
 from bemi_django.models import Change
-from bemi_django.past_querysets import AsOfQuerySet, read_as_of
-from bemi_django.time_travel import allow_save, as_of
+from bemi_django.time_travel import AsOfQuerySet, allow_save, as_of, read_as_of
 from tests.integration.conftest import Drain
 from tests.integration.pipeline import execute
 from tests.integration.travel import here, settled, worker

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bemi_django.redirection import Redirection
+from bemi_django.time_travel.redirection import Redirection
 
 
 @pytest.mark.parametrize(

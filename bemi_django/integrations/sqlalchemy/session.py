@@ -15,8 +15,8 @@ from sqlalchemy.pool import NullPool
 
 from bemi_django.hooks.sqlalchemy_engine import install
 from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
-from bemi_django.past import Past
-from bemi_django.time_travel import prepared
+from bemi_django.time_travel.block import prepared
+from bemi_django.time_travel.past import Past
 
 
 def get_session(using: str = "default", **options: Any) -> Session:

@@ -20,8 +20,8 @@ from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import BemiError
 from bemi_django.handlers import MODULE
 from bemi_django.management import asking
-from bemi_django.moments import parse
 from bemi_django.time_travel import as_of
+from bemi_django.time_travel.moments import parse
 from bemi_django.wal.job import Job
 from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, TypeVar
 from django.db import models
 
 from bemi_django.exceptions import PastIsReadOnly
-from bemi_django.moments import Moment
-from bemi_django.time_travel import as_of
+from bemi_django.time_travel.block import as_of
+from bemi_django.time_travel.moments import Moment
 
 Query = TypeVar("Query", bound="models.QuerySet[Any]")
 

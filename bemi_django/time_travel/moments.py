@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from bemi_django import late
 from bemi_django.exceptions import HistoryError
 from bemi_django.models import Change
-from bemi_django.snapshots import Snapshot
+from bemi_django.time_travel import late
+from bemi_django.time_travel.snapshots import Snapshot
 
 #: A datetime (naive: in the current time zone), an LSN (``16/B374D848``), a transaction id, or a change.
 Moment = datetime | str | int | Change

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import LogBehind
-from bemi_django.late import Late
+from bemi_django.time_travel.late import Late
 from bemi_django.wal.lsn import format_lsn
 
 #: Changes that a snapshot may be behind: with more, another one is taken.

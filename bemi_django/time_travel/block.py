@@ -14,11 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from bemi_django import conf, tracking
 from bemi_django.comment import is_write
 from bemi_django.exceptions import HistoryError, LogBehind, NotInstalled, PastIsReadOnly
-from bemi_django.moments import Moment, place
-from bemi_django.past import Past, go, look
-from bemi_django.past_instances import allow_save as allow_save
-from bemi_django.past_instances import marking
 from bemi_django.sql import quote
+from bemi_django.time_travel.instances import marking
+from bemi_django.time_travel.moments import Moment, place
+from bemi_django.time_travel.past import Past, go, look
 
 _SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
     "BEMI1": HistoryError,

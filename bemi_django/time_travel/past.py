@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bemi_django import late, snapshots
 from bemi_django.exceptions import HistoryError
-from bemi_django.moments import Moment, Place, place
-from bemi_django.redirection import Redirection
-from bemi_django.snapshots import Snapshot
+from bemi_django.time_travel import late, snapshots
+from bemi_django.time_travel.moments import Moment, Place, place
+from bemi_django.time_travel.redirection import Redirection
+from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wal.lsn import format_lsn
 
 _BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"

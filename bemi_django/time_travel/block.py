@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,9 +24,6 @@ _SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
 }
 # An INSERT inside of WITH: views of the past cannot be written to.
 _NOT_UPDATABLE = "55000"
-_WRITE = re.compile(
-    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE)\b", re.IGNORECASE | re.DOTALL
-)
 _ATTEMPTS = 10
 
 
@@ -175,7 +171,7 @@ def _execute_in_past(
     if hasattr(sql, "as_string"):
         cursor = execution["cursor"]
         sql = sql.as_string(getattr(cursor, "cursor", cursor))
-    sql = prepared(sql, past)
+    sql = past.prepared(sql)
     try:
         return execute(sql, params, many, execution)
     except DatabaseError as error:
@@ -184,10 +180,3 @@ def _execute_in_past(
         if is_write(sql) and sqlstate_of(error) == _NOT_UPDATABLE:
             raise PastIsReadOnly from error
         raise
-
-
-def prepared(sql: str, past: Past) -> str:
-    """A statement as it is to be run in the past. Raises PastIsReadOnly for a write."""
-    if _WRITE.match(sql):
-        raise PastIsReadOnly
-    return past.redirection.of(sql)

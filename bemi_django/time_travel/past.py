@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bemi_django.exceptions import HistoryError
+from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.time_travel import late, snapshots
 from bemi_django.time_travel.moments import Moment, Place, place
 from bemi_django.time_travel.redirection import Redirection
@@ -58,6 +59,10 @@ SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, tru
        set_config('jit', 'off', true)
 """
 
+_WRITE = re.compile(
+    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE)\b", re.IGNORECASE | re.DOTALL
+)
+
 
 class Past(NamedTuple):
     """What a connection sees; kept on it as ``bemi_past``."""
@@ -65,6 +70,12 @@ class Past(NamedTuple):
     place: Place
     snapshot: Snapshot
     redirection: Redirection
+
+    def prepared(self, sql: str) -> str:
+        """A statement as it is to be run in the past. Raises PastIsReadOnly for a write."""
+        if _WRITE.match(sql):
+            raise PastIsReadOnly
+        return self.redirection.of(sql)
 
 
 def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | None:

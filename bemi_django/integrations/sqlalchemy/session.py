@@ -15,8 +15,6 @@ from sqlalchemy.pool import NullPool
 
 from bemi_django.hooks.sqlalchemy_engine import install
 from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
-from bemi_django.time_travel.block import prepared
-from bemi_django.time_travel.past import Past
 
 
 def get_session(using: str = "default", **options: Any) -> Session:
@@ -71,8 +69,8 @@ def _before_execute(connection: Any, *args: Any) -> None:
 def _in_the_past(
     connection: Any, cursor: Any, statement: str, parameters: Any, *args: Any
 ) -> tuple[str, Any]:
-    past: Past | None = getattr(connections[connection.dialect.alias], "bemi_past", None)
-    return prepared(statement, past) if past else statement, parameters
+    past: Any = getattr(connections[connection.dialect.alias], "bemi_past", None)
+    return past.prepared(statement) if past else statement, parameters
 
 
 def _on_error(failed: ExceptionContext) -> None:

@@ -16,7 +16,7 @@ from bemi_django.models import Change
 from bemi_django.places import Place, alias_of, place_of, renamed_columns
 from bemi_django.revert.rows import find_rows
 from bemi_django.revert.tables import read_catalog
-from bemi_django.session import row_session
+from bemi_django.row_session import row_session
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
+from bemi_django.server_errors import sqlstate_of
 from bemi_django.sql import quote
 
 _HOME = """
@@ -158,7 +159,7 @@ def _refresh_past(using: str) -> str | None:
                 cursor.execute(f"SELECT count(*) FROM {quote(found[0])}._bemi_past_refresh_v1()")  # noqa: S608 - quoted
     except DatabaseError as error:
         # Recording goes on without. as_of() says what is missing.
-        if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+        if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
             return f"as_of(): {str(error).strip().splitlines()[0]}"
     return None
 
@@ -212,7 +213,7 @@ def _may_create_event_trigger(connection: BaseDatabaseWrapper, statement: str, d
             _execute(connection, statement)
             transaction.set_rollback(dry_run, using=connection.alias)
     except DatabaseError as error:
-        if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+        if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
             raise
         return False
     return True
@@ -228,7 +229,7 @@ def _apply(using: str, steps: list[Step], lock_timeout: float, attempts: int) ->
                     cursor.execute(step.statement)
             return
         except DatabaseError as error:
-            if _sqlstate(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
+            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
                 raise
             # Those who queued behind our lock request run first.
             time.sleep(lock_timeout / 4 * attempt)
@@ -239,11 +240,6 @@ def _execute(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-
-
-def _sqlstate(error: DatabaseError) -> str | None:
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def like(patterns: list[str]) -> list[str]:

@@ -29,3 +29,12 @@ MAX_SQL_CHARACTERS = 8192
 
 #: Characters of an encoded context, the statement not counted.
 MAX_CONTEXT_CHARACTERS = 16 * 1024 * 1024
+
+#: A session in which rows are printed as the log has them: to_jsonb() depends on it.
+ROW_SETTINGS = {
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+}

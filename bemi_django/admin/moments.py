@@ -17,7 +17,7 @@ from bemi_django.keys import models_of
 from bemi_django.models import Change
 from bemi_django.places import place_of
 from bemi_django.querysets import ChangeQuerySet
-from bemi_django.session import row_session, rows_of
+from bemi_django.row_session import row_session, rows_of
 from bemi_django.sql import quote
 
 Row = dict[str, Any]

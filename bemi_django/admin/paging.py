@@ -15,6 +15,7 @@ from bemi_django.admin import patience
 from bemi_django.admin.reading import read
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
+from bemi_django.server_errors import sqlstate_of
 
 SIZE = 50
 #: How many changes are looked through at a time for those that match; a few milliseconds.
@@ -122,7 +123,7 @@ def _by_index(changes: ChangeQuerySet, size: int, wait: int) -> list[Change] | N
         with by_bitmap(wait):
             return read(changes[: size + 1])
     except OperationalError as error:
-        if getattr(error.__cause__, "pgcode", getattr(error.__cause__, "sqlstate", None)) != _QUERY_CANCELED:
+        if sqlstate_of(error) != _QUERY_CANCELED:
             raise
         return None
 

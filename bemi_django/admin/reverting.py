@@ -26,6 +26,7 @@ from bemi_django.models import Change
 from bemi_django.places import alias_of
 from bemi_django.querysets import ChangeQuerySet
 from bemi_django.revert import Plan, Step
+from bemi_django.server_errors import first_line
 
 #: Beyond it a page is the wrong place; the plan is held in memory.
 MOST = 2000
@@ -55,7 +56,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     try:
         return _shown(viewer, wanted, _plan(wanted))
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
+        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
 
 
 def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
@@ -78,7 +79,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     except RevertConflict as error:
         return {**_shown(viewer, wanted, error.plan), "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": _first_line(error)}
+        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
     count = sum(step.is_done for step in done.steps)
     text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
     messages.success(viewer.request, f"{text} {_('The log shows it in a moment.')}")
@@ -201,7 +202,3 @@ def _digest(plan: Plan) -> str:
         for step in plan.steps
     ]
     return hashlib.sha256(dumps(found).encode()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -19,7 +19,8 @@ from bemi_django.revert.plan import Conflict, Kind, OnConflict, Plan, Step
 from bemi_django.revert.rows import find_rows
 from bemi_django.revert.tables import Catalog, read_catalog
 from bemi_django.revert.write import Write, defer, move_sequences, run, settle, writes_of
-from bemi_django.session import row_session
+from bemi_django.row_session import row_session
+from bemi_django.server_errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
     from bemi_django.models import Change
@@ -69,7 +70,7 @@ def revert(
     except DataError as error:
         # Where a key or a reference is looked up.
         raise BemiError(
-            f"values of the log do not fit the tables as they are now: {_first(error)}"
+            f"values of the log do not fit the tables as they are now: {first_line(error)}"
         ) from error
     return work.plan
 
@@ -223,13 +224,7 @@ def _impossible(net: Net, kind: Kind, text: str) -> Step:
 
 
 def _reason(error: Exception) -> tuple[Kind, str]:
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
-    return _KINDS.get(state, "refused"), _first(error)
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return _KINDS.get(sqlstate_of(error), "refused"), first_line(error)
 
 
 def _refusal(plan: Plan) -> RevertConflict:

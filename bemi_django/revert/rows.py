@@ -8,7 +8,7 @@ from typing import Any
 from bemi_django.exact import dumps
 from bemi_django.revert.net import Row
 from bemi_django.revert.tables import ADDRESS, Name, Partial, Table, escaped, key_object, quoted
-from bemi_django.session import rows_of
+from bemi_django.row_session import rows_of
 
 # One look-up in an index for each row that is asked for.
 _FIND = """

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from bemi_django import conf, tracking
 from bemi_django.comment import is_write
 from bemi_django.exceptions import HistoryError, LogBehind, NotInstalled, PastIsReadOnly
+from bemi_django.server_errors import first_line, sqlstate_of
 from bemi_django.sql import quote
 from bemi_django.time_travel.instances import marking
 from bemi_django.time_travel.moments import Moment, place
@@ -57,15 +58,9 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
         if isinstance(error, (HistoryError, PastIsReadOnly)):
             return error
         if (sqlstate := sqlstate_of(error)) in _SQLSTATES:
-            return _SQLSTATES[sqlstate](str(error).splitlines()[0] if sqlstate == "BEMI1" else None)
+            return _SQLSTATES[sqlstate](first_line(error) if sqlstate == "BEMI1" else None)
         error = getattr(error, "orig", None) or error.__cause__
     return None
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """The server's code of an error of a driver, or of Django."""
-    cause = error.__cause__ if isinstance(error, DatabaseError) else error
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
 
 
 @contextmanager

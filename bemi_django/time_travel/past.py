@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -64,11 +65,21 @@ _WRITE = re.compile(
 )
 
 
+class Table(NamedTuple):
+    """``since``: from which LSN on its past is known, None where it is not; ``time``: when that was."""
+
+    schema: str
+    name: str
+    since: Any
+    time: datetime
+
+
 class Past(NamedTuple):
-    """What a connection sees; kept on it as ``bemi_past``."""
+    """What a connection sees; kept on it as ``bemi_past``. ``tables`` have a view of their past."""
 
     place: Place
     snapshot: Snapshot
+    tables: list[Table]
     redirection: Redirection
 
     def prepared(self, sql: str) -> str:
@@ -99,8 +110,8 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
             )
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
         cursor.execute(_TABLES.format(home=home))
-        redirection = Redirection({(schema, name) for schema, name, *_ in cursor.fetchall()})
-        past = Past(found, snapshot, redirection)
+        tables = [Table(*row) for row in cursor.fetchall()]
+        past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
         cursor.execute(_IS_UNSEEN.format(home=home), [_bound(cursor, past)])
         return None if cursor.fetchone()[0] else go(cursor, past)
 
@@ -109,7 +120,7 @@ def go(cursor: Any, past: Past) -> Past:
     """Set the moment, when history is complete since then."""
     bound = _bound(cursor, past)
     _check_start(cursor, past)
-    unknown = {**_tracked_later(cursor, past), **_broken(cursor, past, bound)}
+    unknown = {**_tracked_later(past), **_broken(cursor, past, bound)}
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
     cursor.execute(_SET, [bound, changes, json.dumps(unknown)])
     return past
@@ -130,13 +141,14 @@ def _check_start(cursor: Any, past: Past) -> None:
         raise HistoryError(f"{past.place.said} is older than what was kept: {_from(*oldest)}")
 
 
-def _tracked_later(cursor: Any, past: Past) -> dict[str, str]:
-    cursor.execute(_TABLES.format(home=past.snapshot.home))
-    return {
-        f"{schema}.{name}": f"{past.place.said} is before {_from(since, time, f'{schema}.{name}')}"
-        for schema, name, since, time in cursor.fetchall()
-        if since is not None and past.place.is_before(int(since), time)
-    }
+def _tracked_later(past: Past) -> dict[str, str]:
+    later = {}
+    for schema, name, since, time in past.tables:
+        if since is not None and past.place.is_before(int(since), time):
+            later[f"{schema}.{name}"] = (
+                f"{past.place.said} is before {_from(since, time, f'{schema}.{name}')}"
+            )
+    return later
 
 
 def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:

@@ -9,15 +9,17 @@ import psycopg2
 
 from bemi_django.wal import refusal
 from bemi_django.wal.source import Source
+from bemi_django.wire import ROW_SETTINGS
 
-#: For the text form of values: what PostgreSQL's defaults are not everywhere.
-_SESSION = (
-    "-c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c TimeZone=UTC "
+_SETTINGS = {
+    **ROW_SETTINGS,
     # What is flushed here is sent to us at once; no standby has to have it too.
-    "-c extra_float_digits=1 -c synchronous_commit=local "
+    "synchronous_commit": "local",
     # A slot is made when all transactions have ended that run now; and the session is idle for long.
-    "-c statement_timeout=0 -c idle_session_timeout=0"
-)
+    "statement_timeout": "0",
+    "idle_session_timeout": "0",
+}
+_SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 #: The next worker must not wait for hours for one that vanished or stands still in the middle of a
 #: transaction. Not as ``options``: a pooler in front of the log would refuse them.
 _LOG_SESSION = """

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 
 from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded
+from bemi_django.server_errors import first_line
 from bemi_django.sql import quote
 
 # Classes of SQLSTATE that an administrator has to mend: rights, names, missing objects, features.
@@ -48,12 +49,6 @@ def is_lasting(error: Exception) -> bool:
 def is_lasting_state(state: str) -> bool:
     """The same of an SQLSTATE."""
     return state[:2] in _LASTING
-
-
-def first_line(error: Exception) -> str:
-    """What to log of an error: the lines that follow may hold values of rows."""
-    lines = str(error).strip().splitlines()
-    return " ".join(lines[0].split()) if lines else type(error).__name__
 
 
 def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:

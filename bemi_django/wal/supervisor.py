@@ -11,10 +11,11 @@ import time
 import psycopg2
 
 from bemi_django.exceptions import BemiError, SlotInUse
+from bemi_django.server_errors import first_line
 from bemi_django.wal.job import Job
 from bemi_django.wal.pace import Pace
 from bemi_django.wal.progress import Progress
-from bemi_django.wal.refusal import first_line, is_lasting
+from bemi_django.wal.refusal import is_lasting
 from bemi_django.wal.worker import Worker
 
 logger = logging.getLogger(__name__)

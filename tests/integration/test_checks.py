@@ -136,7 +136,8 @@ def test_a_handler_of_a_table_that_is_not_tracked_is_said(
 ) -> None:
     from django.contrib.sessions.models import Session
 
-    from bemi_django import handlers, on_change
+    from bemi_django import on_change
+    from bemi_django.handlers import registry as handlers
     from sample_project.todos.models import Todo
 
     monkeypatch.setattr(handlers, "registered", {})

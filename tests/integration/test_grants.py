@@ -15,9 +15,10 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 
-from bemi_django import conf, handlers, on_change
-from bemi_django.dispatch import Dispatcher
+from bemi_django import conf, on_change
 from bemi_django.exceptions import Refused
+from bemi_django.handlers import registry as handlers
+from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.models import Change
 from bemi_django.wal.job import Job
 from bemi_django.wal.pace import Pace

@@ -21,10 +21,11 @@ from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils import timezone
 
-from bemi_django import bound_context, conf, handlers, on_change, tracking
-from bemi_django.delivery import Rhythm
-from bemi_django.dispatch import Dispatcher
-from bemi_django.feed import Feed, Span
+from bemi_django import bound_context, conf, on_change, tracking
+from bemi_django.handlers import registry as handlers
+from bemi_django.handlers.delivery import Rhythm
+from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.handlers.feed import Feed, Span
 from bemi_django.models import Change, Undelivered
 from bemi_django.wal.rows import source_of
 from bemi_django.wal.supervisor import Supervisor

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from bemi_django import bound_context, conf, handlers, on_change
-from bemi_django.dispatch import Dispatcher
+from bemi_django import bound_context, conf, on_change
+from bemi_django.handlers import registry as handlers
+from bemi_django.handlers.dispatch import Dispatcher
 from tests.integration.conftest import Drain
 from tests.integration.polling import until
 from tests.integration.pooler import Pooler

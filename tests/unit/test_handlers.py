@@ -9,7 +9,8 @@ import pytest
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 
-from bemi_django import handlers, on_change
+from bemi_django import on_change
+from bemi_django.handlers import registry as handlers
 from tests.shop.models import Order, Product
 
 

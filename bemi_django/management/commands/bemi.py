@@ -16,14 +16,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from bemi_django import conf, grants, tracking
-from bemi_django.dispatch import Dispatcher
 from bemi_django.exceptions import BemiError
 from bemi_django.handlers import MODULE
+from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.management import asking
+from bemi_django.server_errors import first_line
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 from bemi_django.wal.job import Job
-from bemi_django.wal.refusal import first_line
 from bemi_django.wal.retry import retry
 from bemi_django.wal.supervisor import Supervisor
 from bemi_django.wal.verification import verify

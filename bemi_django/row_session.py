@@ -9,17 +9,10 @@ from typing import Any
 from django.db import connections, transaction
 
 from bemi_django.exact import loads
+from bemi_django.wire import ROW_SETTINGS
 
-# What the worker's session has: to_jsonb() depends on it.
-_SETTINGS = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-}
-_GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in _SETTINGS)
-_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in _SETTINGS)
+_GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in ROW_SETTINGS)
+_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in ROW_SETTINGS)
 
 
 @contextmanager
@@ -28,7 +21,7 @@ def row_session(alias: str, *, durable: bool = False) -> Iterator[Any]:
     with transaction.atomic(using=alias, durable=durable), connections[alias].cursor() as cursor:
         cursor.execute(_GET)
         before = cursor.fetchone()
-        cursor.execute(_SET, list(_SETTINGS.values()))
+        cursor.execute(_SET, list(ROW_SETTINGS.values()))
         yield cursor
         # A savepoint that is released would leave them to the rest of the caller's transaction.
         cursor.execute(_SET, before)

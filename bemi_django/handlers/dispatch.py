@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
-from bemi_django import conf, handlers, positions
-from bemi_django.delivery import Delivery, Rhythm, refresh_connections
+from bemi_django import conf
 from bemi_django.exceptions import BemiError, NotInstalled, Refused
-from bemi_django.handlers import Handler
+from bemi_django.handlers import positions, registry
+from bemi_django.handlers.delivery import Delivery, Rhythm, refresh_connections
+from bemi_django.handlers.positions import History
+from bemi_django.handlers.registry import Handler
 from bemi_django.models import Undelivered
-from bemi_django.positions import History
+from bemi_django.server_errors import first_line, sqlstate_of
 from bemi_django.wal.pace import Pace
-from bemi_django.wal.refusal import first_line, is_lasting_state, of_connection
+from bemi_django.wal.refusal import is_lasting_state, of_connection
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Dispatcher:
 
     def __init__(self, alias: str, served: list[Handler] | None = None, rhythm: Rhythm | None = None) -> None:
         self._alias = alias
-        self._served = handlers.of_database(alias) if served is None else served
+        self._served = registry.of_database(alias) if served is None else served
         self._rhythm = rhythm or Rhythm()
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._deliveries: list[Delivery] = []
@@ -197,12 +199,12 @@ class Dispatcher:
     def _refusal(self, error: Exception) -> BemiError | None:
         """What trying again does not mend."""
         destination = conf.destination()
-        state = _sqlstate(error)
+        state = sqlstate_of(error)
         if state == _UNDEFINED_TABLE:
             return NotInstalled(
                 f"{first_line(error)}: run 'manage.py migrate bemi_django' (--database {destination})"
             )
-        if state is not None:
+        if state:
             if not is_lasting_state(state):
                 return None
             remedy = (
@@ -238,8 +240,3 @@ class Dispatcher:
             thread.join(0.05)
         if thread.is_alive():
             logger.warning("a handler does not end: left in the middle, the change will come again")
-
-
-def _sqlstate(error: Exception) -> str | None:
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

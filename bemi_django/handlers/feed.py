@@ -18,7 +18,7 @@ from bemi_django.querysets import ChangeQuerySet
 from bemi_django.wal.rows import change_id, source_of
 
 if TYPE_CHECKING:
-    from bemi_django.handlers import Handler
+    from bemi_django.handlers.registry import Handler
 
 _PAGE = 10
 FIRST = UUID(int=0)

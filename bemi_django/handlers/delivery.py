@@ -14,10 +14,10 @@ from django.db import connections, transaction
 
 from bemi_django import conf
 from bemi_django.context import bound_context
-from bemi_django.feed import FIRST, LAST, Feed, Span, place, place_before, place_of_gap
-from bemi_django.handlers import Handler
+from bemi_django.handlers.feed import FIRST, LAST, Feed, Span, place, place_before, place_of_gap
+from bemi_django.handlers.positions import History, Position, Positions
+from bemi_django.handlers.registry import Handler
 from bemi_django.models import Change, Undelivered
-from bemi_django.positions import History, Position, Positions
 
 logger = logging.getLogger(__name__)
 

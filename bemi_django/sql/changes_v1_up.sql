@@ -53,6 +53,8 @@ CREATE TABLE _bemi_checkpoint (
     system_identifier text NOT NULL,
     timeline integer NOT NULL,
     publication oid NOT NULL,
+    -- Transactions that are in the log and were not visible yet: the server sends them a moment before.
+    unseen bigint[] NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

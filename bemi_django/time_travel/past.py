@@ -27,12 +27,6 @@ WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
 """
-# Sent a moment before it shows: with synchronous replication a long moment.
-_IS_UNSEEN = """
-SELECT coalesce(bool_or(NOT pg_visible_in_snapshot(transaction_id::text::xid8, pg_current_snapshot())), false)
-FROM (SELECT transaction_id FROM {home}.changes WHERE id <= %s::uuid AND database = current_database()
-      ORDER BY id DESC LIMIT 1000) latest
-"""
 # What was there before the oldest month that is left was dropped with its partition.
 _OLDEST = """
 SELECT position, committed_at FROM {home}.changes
@@ -52,6 +46,17 @@ FROM (
     FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, place)
     JOIN pg_namespace n ON n.nspname = left('_bemi_past_' || s.name, 63)
 ) path
+"""
+# A table that came without event triggers, and without "sync" since.
+_UNNOTICED = """
+SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_namespace past ON past.nspname = left('_bemi_past_' || n.nspname, 63)
+WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND c.relpersistence <> 't' AND NOT starts_with(c.relname, '_bemi_') AND c.relname <> 'bemi_dead_letters'
+    AND c.oid <> to_regclass(%s) AND NOT EXISTS (
+        SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = to_regclass(%s))
+    AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relname = c.relname)
 """
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
@@ -91,7 +96,9 @@ class Past(NamedTuple):
 
 def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | None:
     """Take the transaction's snapshot and go back; None when another snapshot must be taken."""
-    snapshot = snapshots.completed(snapshots.take(connection, home), connection.alias)
+    snapshot = snapshots.take(connection, home)
+    if snapshot is not None:
+        snapshot = snapshots.completed(snapshot, connection.alias)
     if snapshot is None:
         return None
     with connection.cursor() as cursor:
@@ -99,7 +106,7 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
         if found.position > snapshot.position:
             return None
         if any(not change.is_seen and change.position <= found.position for change in snapshot.late):
-            # Sent a moment before it shows.
+            # The server sends it a moment before it shows it: with synchronous replication a long moment.
             return None
         cursor.execute(_PATH)
         path, is_known = cursor.fetchone()
@@ -108,12 +115,21 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
                 "no schema of the search path has views of the past: run 'manage.py bemi sync' as a role "
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
+        _check_noticed(cursor, home)
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
         cursor.execute(_TABLES.format(home=home))
         tables = [Table(*row) for row in cursor.fetchall()]
         past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
-        cursor.execute(_IS_UNSEEN.format(home=home), [_bound(cursor, past)])
-        return None if cursor.fetchone()[0] else go(cursor, past)
+        return go(cursor, past)
+
+
+def _check_noticed(cursor: Any, home: str) -> None:
+    cursor.execute(_UNNOTICED, [f"{home}.changes"] * 2)
+    (names,) = cursor.fetchone()
+    if names is not None:
+        raise HistoryError(
+            f"{names} came unnoticed and would be seen as they are now: run 'manage.py bemi sync'"
+        )
 
 
 def go(cursor: Any, past: Past) -> Past:
@@ -135,6 +151,11 @@ def _check_start(cursor: Any, past: Past) -> None:
     snapshot = past.snapshot
     if past.place.is_before(snapshot.start, snapshot.started_at):
         raise HistoryError(f"{past.place.said} is before {_from(snapshot.start, snapshot.started_at)}")
+    if past.place.position < snapshot.former:
+        raise HistoryError(
+            f"{past.place.said} is not beyond {format_lsn(snapshot.former)}, up to where the log may have "
+            "changes of a server before this one"
+        )
     cursor.execute(_OLDEST.format(home=snapshot.home), [snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.place.is_before(*oldest):

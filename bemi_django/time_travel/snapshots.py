@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
-from bemi_django.exceptions import LogBehind
+from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel.late import Late
 from bemi_django.wal.lsn import format_lsn
 
@@ -22,7 +22,7 @@ MOST_LATE = 5000
 
 # A checkpoint belongs to the publication, whatever the slot is called: so it is found on a standby, too.
 _CHECKPOINT = """
-    SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.slot
+    SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.unseen
     FROM {home}._bemi_checkpoint k
     WHERE k.system_identifier = (pg_control_system()).system_identifier::text
         AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
@@ -32,7 +32,11 @@ _LOOK = """
 SELECT pg_current_snapshot()::text,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_insert_lsn() END - '0/0',
-       pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at
+       pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at,
+       EXISTS (SELECT FROM unnest(k.unseen) xid
+               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())),
+       (SELECT max((context ->> 'from_lsn')::pg_lsn) - '0/0' FROM {home}.changes
+        WHERE "table" = '' AND operation = 'GAP' AND database = current_database())
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
@@ -50,7 +54,9 @@ _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 class Snapshot(NamedTuple):
     """``snapshot`` as PostgreSQL prints it; the log that it sees goes from ``start`` to ``checkpoint``.
 
-    Positions are integers. ``late``: what was committed by then and is not in the log that it sees.
+    Positions are integers. The log may have older changes up to ``former``, where a gap began: beyond its
+    end, when another server goes on there. ``late``: what was committed by then and is not in the log that
+    it sees.
     """
 
     home: str
@@ -60,18 +66,32 @@ class Snapshot(NamedTuple):
     checkpoint: int
     start: int
     started_at: datetime
+    former: int
     late: tuple[Late, ...] = ()
 
 
-def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot:
-    """That of the open transaction. Raises LogBehind where there is no log of this database yet."""
+def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
+    """That of the open transaction, None where its log shows what its tables do not: take another one.
+
+    Raises LogBehind where there is no log of this database yet, and HistoryError where the positions of
+    another server have not been passed yet.
+    """
     with connection.cursor() as cursor:
-        query = _LOOK.format(checkpoint=_CHECKPOINT.format(home=home))
+        query = _LOOK.format(home=home, checkpoint=_CHECKPOINT.format(home=home))
         cursor.execute(query, [conf.publication()])
-        snapshot, position, is_standby, checkpoint, start, started_at = cursor.fetchone()
+        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, former = cursor.fetchone()
     if checkpoint is None:
         raise LogBehind("there is no log of this database yet: run 'manage.py bemi run'")
-    return Snapshot(home, snapshot, int(position), is_standby, checkpoint, start, started_at)
+    if former is not None and position < former:
+        raise HistoryError(
+            f"the log has changes of a server before this one, up to {format_lsn(int(former))}: what came "
+            "later can be told when the WAL of this one is beyond"
+        )
+    if is_ahead:
+        return None
+    return Snapshot(
+        home, snapshot, int(position), is_standby, checkpoint, start, started_at, int(former or 0)
+    )
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:

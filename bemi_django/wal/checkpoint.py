@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import psycopg2.errors
@@ -20,12 +21,18 @@ VALUES (%s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, %s, %s, %s)
 ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
     start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
     system_identifier = excluded.system_identifier,
-    timeline = excluded.timeline, publication = excluded.publication, updated_at = clock_timestamp()
+    timeline = excluded.timeline, publication = excluded.publication, unseen = '{}',
+    updated_at = clock_timestamp()
 """
 _ADVANCE = """
 UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
-    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at)
+    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
+    unseen = ARRAY(
+        SELECT xid FROM unnest(unseen || %s::bigint[]) xid
+        WHERE system_identifier = (pg_control_system()).system_identifier::text
+            AND NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot()))
 WHERE slot = %s AND lsn = %s::pg_lsn
+RETURNING pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """
 
 
@@ -55,6 +62,8 @@ class Checkpoints:
     def __init__(self, connection: Any, slot: str) -> None:
         self._connection = connection
         self._slot = slot
+        # Earlier transactions are visible.
+        self._horizon = 0
 
     def read(self) -> Checkpoint | None:
         """The checkpoint, None before the first start. Raises NotInstalled where there is no log."""
@@ -74,11 +83,18 @@ class Checkpoints:
         """Begin a history at ``lsn``; transactions from ``start_xid`` on are in it, whole."""
         cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
 
-    def advance(self, cursor: Any, old: int, new: int, committed_at: int | None) -> None:
-        """Move from ``old`` to ``new``; ``committed_at`` in microseconds since 2000-01-01 UTC.
+    def advance(
+        self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()
+    ) -> None:
+        """Move from ``old`` to ``new``, past ``transactions``; ``committed_at`` in microseconds since 2000.
 
-        Raises Superseded when somebody else has moved it: two workers must never write the same changes.
+        Where the log lives in the source, the checkpoint says which of them are not visible there yet:
+        tables and log are not to be read together before they are. Raises Superseded when somebody else
+        has moved it: two workers must never write the same changes.
         """
-        cursor.execute(_ADVANCE, [format_lsn(new), committed_at, self._slot, format_lsn(old)])
-        if cursor.rowcount != 1:
+        recent = [xid for xid in transactions if xid >= self._horizon]
+        cursor.execute(_ADVANCE, [format_lsn(new), committed_at, recent, self._slot, format_lsn(old)])
+        found = cursor.fetchone()
+        if found is None:
             raise Superseded
+        (self._horizon,) = found

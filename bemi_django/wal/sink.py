@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     letters: list[DeadLetter]
     end: int | None = None
     committed_at: int | None = None
+    transactions: Sequence[int] = ()
 
 
 class Sink:
@@ -69,6 +70,7 @@ class Sink:
         self._ready_size = 0
         self._open_letters: list[DeadLetter] = []
         self._ready_letters: list[DeadLetter] = []
+        self._ready_transactions: list[int] = []
         self._is_partly_sent = False
         self._end = checkpoint
         self._committed_at: int | None = None
@@ -96,14 +98,15 @@ class Sink:
         """Take a dead letter of the open transaction."""
         self._open_letters.append(letter)
 
-    def end(self, lsn: int, committed_at: int, is_notable: bool = False) -> None:
-        """The open transaction is complete; ``lsn`` is its end.
+    def end(self, lsn: int, committed_at: int, transaction: int = 0, is_notable: bool = False) -> None:
+        """The open ``transaction`` is complete; ``lsn`` is its end.
 
         One that has no rows is not worth a write of the checkpoint, unless it is ``is_notable``:
         where the log lives in the source, that write would be the next such transaction.
         """
         if self._open or self._is_partly_sent or self._open_letters:
             self._committed_at = committed_at
+            self._ready_transactions.append(transaction)
             is_notable = True
         self._ready += self._open
         self._ready_size += self._open_size
@@ -134,7 +137,8 @@ class Sink:
         Raises what :meth:`settle` does.
         """
         if self._is_notable:
-            self._send(Batch(self._ready, self._ready_letters, self._end, self._committed_at))
+            transactions, self._ready_transactions = self._ready_transactions, []
+            self._send(Batch(self._ready, self._ready_letters, self._end, self._committed_at, transactions))
             self._ready, self._ready_size, self._ready_letters = [], 0, []
             self._is_notable = False
 
@@ -177,7 +181,9 @@ class Sink:
     def _complete(self, cursor: Any, batch: Batch) -> None:
         dead_letters.insert(cursor, self._slot, batch.letters)
         if batch.end is not None:
-            self._checkpoints.advance(cursor, self.checkpoint, batch.end, batch.committed_at)
+            self._checkpoints.advance(
+                cursor, self.checkpoint, batch.end, batch.committed_at, batch.transactions
+            )
             self._connection.commit()
 
     def _copy_or_repair(self, cursor: Any, batch: list[Pending], letters: list[DeadLetter]) -> None:

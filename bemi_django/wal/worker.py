@@ -56,6 +56,7 @@ class Worker:
         self._look_at = time.monotonic() + self._idle
         self._quiet_looks = 0
         self._committed_at = 0
+        self._transaction = 0
         self._is_altering = False
         self._confirmed = 0
         self._counted = 0
@@ -152,7 +153,7 @@ class Worker:
                 # For rows that others wrote before this commit, tables are as they were.
                 self._writer.forget()
                 self._is_altering = False
-            self._sink.end(message.end_lsn, self._committed_at, self._is_notable)
+            self._sink.end(message.end_lsn, self._committed_at, self._transaction, self._is_notable)
         elif message is not None:
             self._take_changes(message, data)
 
@@ -162,6 +163,7 @@ class Worker:
         self._skipping = begin.commit_lsn < self._sink.checkpoint
         self._is_notable = False
         self._committed_at = begin.committed_at
+        self._transaction = self._writer.full_xid(begin.xid)
         if not self._partitions.covers(begin.committed_at):
             self._flush()
             self._partitions.make(begin.committed_at)
@@ -184,9 +186,8 @@ class Worker:
         if begin is None:
             # Somebody else's message: ours are of a transaction.
             return
-        xid = self._writer.full_xid(begin.xid)
-        self._catalog.note_ddl(xid, begin.commit_lsn)
-        while not self._stopping and not self._catalog.shows(xid):
+        self._catalog.note_ddl(self._transaction, begin.commit_lsn)
+        while not self._stopping and not self._catalog.shows(self._transaction):
             time.sleep(0.01)
         self._writer.forget()
         self._is_altering = True

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
+import psycopg2
 from django.db import connection
 from django.test import override_settings
 
-from bemi_django import tracking
+from bemi_django import conf, tracking
 from bemi_django.wal.progress import Progress
 from bemi_django.wal.worker import Worker
 from tests import roles
 from tests.integration.conftest import drop_slot, grant, job, read_log, release
+from tests.integration.polling import until
 
 SETTINGS = {
     "DateStyle": "ISO",
@@ -44,6 +46,19 @@ def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def wait_until(query: str) -> None:
+    """Ask until the first value of the answer is true."""
+    until(lambda: execute(query)[0][0], why=lambda: query)
+
+
+@contextmanager
+def another_session(**parameters: Any) -> Iterator[Any]:
+    """A cursor of one that is not Django's; what it does not commit is not done."""
+    other = psycopg2.connect(**{**conf.connection_parameters("default"), **parameters})
+    with closing(other), other.cursor() as cursor:
+        yield cursor
 
 
 class Pipeline:
@@ -180,6 +195,28 @@ def experiment(pipeline: Pipeline) -> Iterator[None]:
 
 
 @contextmanager
+def no_standby() -> Iterator[None]:
+    """Sessions that ask for synchronous replication wait for a standby that is not there."""
+    database = connection.settings_dict["NAME"]
+    execute("SET synchronous_commit = local")
+    execute(f"ALTER DATABASE {database} SET synchronous_commit = local")
+    execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    execute("SELECT pg_reload_conf()")
+    wait_until("SELECT current_setting('synchronous_standby_names') = 'nobody'")
+    # The checkpointer tells the others.
+    execute("CHECKPOINT")
+    try:
+        yield
+    finally:
+        execute("ALTER SYSTEM RESET synchronous_standby_names")
+        execute("SELECT pg_reload_conf()")
+        wait_until("SELECT current_setting('synchronous_standby_names') = ''")
+        execute("CHECKPOINT")
+        execute(f"ALTER DATABASE {database} RESET synchronous_commit")
+        execute("RESET synchronous_commit")
+
+
+@contextmanager
 def no_event_triggers() -> Iterator[None]:
     """Be a database whose roles may have none, as on many a managed server."""
     with roles.administrator(str(connection.settings_dict["NAME"])) as cursor:
@@ -188,6 +225,7 @@ def no_event_triggers() -> Iterator[None]:
     if roles.are_in_use():
         yield
         grant("default")
+        tracking.sync()
         return
     execute("CREATE ROLE bemi_migrator")
     # It has the rights of a superuser's objects, and is none.

@@ -4,30 +4,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import psycopg2
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
-from bemi_django import conf
 from bemi_django.wal.progress import Progress
 from bemi_django.wal.worker import Worker
 from tests.integration.conftest import job, release
-from tests.integration.pipeline import Pipeline, Witness, execute
-
-
-@contextmanager
-def another_session(**parameters: Any) -> Iterator[Any]:
-    other = psycopg2.connect(**{**conf.connection_parameters("default"), **parameters})
-    try:
-        with other.cursor() as cursor:
-            yield cursor
-    finally:
-        other.close()
+from tests.integration.pipeline import Pipeline, Witness, another_session, execute, no_standby, wait_until
 
 
 @pytest.fixture
@@ -104,21 +89,8 @@ def test_messages_that_look_like_ours_do_no_harm(pipeline: Pipeline, witness: Wi
 
 @pytest.fixture
 def absent_standby(pipeline: Pipeline) -> Iterator[None]:
-    """Sessions that ask for synchronous replication wait for a standby that is not there."""
-    database = connection.settings_dict["NAME"]
-    execute("SET synchronous_commit = local")
-    execute(f"ALTER DATABASE {database} SET synchronous_commit = local")
-    execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    execute("SELECT pg_reload_conf()")
-    wait_until("SELECT current_setting('synchronous_standby_names') = 'nobody'")
-    # The checkpointer tells the others.
-    execute("CHECKPOINT")
-    yield
-    execute("ALTER SYSTEM RESET synchronous_standby_names")
-    execute("SELECT pg_reload_conf()")
-    wait_until("SELECT current_setting('synchronous_standby_names') = ''")
-    execute("CHECKPOINT")
-    execute(f"ALTER DATABASE {database} RESET synchronous_commit")
+    with no_standby():
+        yield
 
 
 @pytest.mark.administrator
@@ -151,9 +123,3 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
         worker.close()
         release("bemi_laboratory")
     assert execute("SELECT primary_key FROM changes") == [("(1,x)",)]
-
-
-def wait_until(query: str) -> None:
-    deadline = time.monotonic() + 20
-    while not execute(query)[0][0]:
-        assert time.monotonic() < deadline, query

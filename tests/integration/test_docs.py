@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from bemi_django import conf, tracking
 from bemi_django.wal.supervisor import Supervisor
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, job
+from tests.integration.conftest import Drain, drop_slot, job
 from tests.integration.travel import worker
 
 
@@ -66,3 +66,4 @@ def test_the_past_is_as_the_page_says(transactional_db: None, capsys: pytest.Cap
             exec(compile(block, f"docs/time-travel.md, example {number + 1}", "exec"), names)
     assert capsys.readouterr().out == "Sleep\n"
     assert [todo.task for todo in Todo.objects.all()] == ["Sleep"]
+    drop_slot("bemi_docs")

@@ -58,6 +58,17 @@ def test_a_table_that_was_tracked_later(tables: Drain) -> None:
         assert execute("SELECT * FROM tool ORDER BY id") == [(1,), (2,)]
 
 
+def test_a_table_that_nobody_has_noticed_is_not_taken_for_its_past(tables: Drain) -> None:
+    with no_event_triggers():
+        before = here()
+        execute("CREATE TABLE tool (id int PRIMARY KEY)")
+        with pytest.raises(HistoryError, match="^public.tool came unnoticed .* run 'manage.py bemi sync'$"):
+            with as_of(before):
+                pass
+    with as_of(before):
+        assert Category.objects.count() == 0
+
+
 def test_a_gap(drain: Drain) -> None:
     before = here()
     Category.objects.create(name="a")
@@ -77,6 +88,41 @@ def test_a_gap(drain: Drain) -> None:
             pass
     with as_of(after):
         assert Category.objects.count() == 1
+
+
+def note_another_server(end: str) -> None:
+    """A gap where the log began: the server before had come to ``end``."""
+    execute(
+        """INSERT INTO changes (id, database, schema, "table", operation, context, committed_at, queued_at,
+                                transaction_id, position)
+           SELECT _bemi_bound_v1((start_lsn - '0/0')::bigint), current_database(), '', '', 'GAP',
+                  jsonb_build_object('reason', 'the server is another one', 'from_lsn', %s::text),
+                  started_at, started_at, 0, start_lsn - '0/0'
+           FROM _bemi_checkpoint""",
+        [end],
+    )
+
+
+def test_positions_that_a_server_before_this_one_had_too(drain: Drain) -> None:
+    """Its backup was restored elsewhere: there the WAL begins anew, and the log has the old changes."""
+    Category.objects.create(name="a")
+    before = here()
+    execute("SELECT pg_logical_emit_message(false, 'x', 'x')")
+    passed = here()
+    Category.objects.update(name="b")
+    drain()
+    note_another_server(passed)
+    with pytest.raises(HistoryError, match=f"{before} is not beyond {passed}, up to where"), as_of(before):
+        pass
+    with as_of(passed):
+        assert Category.objects.get().name == "a"
+
+
+def test_a_server_that_has_not_come_as_far_as_the_one_before(drain: Drain) -> None:
+    drain()
+    note_another_server("FFFFF/0")
+    with pytest.raises(HistoryError, match="a server before this one, up to FFFFF/0"), as_of(here()):
+        pass
 
 
 def test_a_table_that_was_truncated(drain: Drain) -> None:

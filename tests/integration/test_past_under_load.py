@@ -15,11 +15,11 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from bemi_django.exceptions import HistoryError
+from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel import as_of, late
 from bemi_django.time_travel.late import Late
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute
+from tests.integration.pipeline import another_session, execute, no_standby, wait_until
 from tests.integration.travel import here, settled, worker
 from tests.shop.models import Category, Product
 
@@ -83,6 +83,34 @@ def test_a_moment_is_found_among_changes_that_the_log_does_not_have_yet(drain: D
                 with as_of(when):
                     assert Category.objects.latest("pk").name == f"{number}"
                     assert Category.objects.filter(name__startswith="later").count() == number
+
+
+@pytest.mark.administrator
+def test_what_the_log_has_and_the_tables_do_not_show_yet_is_waited_for(drain: Drain) -> None:
+    """A commit is sent when it is durable; it is visible when its standby has it, too."""
+    for name in "ab":
+        Category.objects.create(name=name)
+    drain()
+    before = here()
+    with no_standby(), worker("bemi_test"), another_session(options="-c synchronous_commit=on") as other:
+        other.execute("UPDATE shop_category SET id = id + 1000 WHERE name = 'a'")
+        other.execute("DELETE FROM shop_category WHERE name = 'b'")
+        commit = threading.Thread(target=other.connection.commit)
+        commit.start()
+        try:
+            wait_until("SELECT count(*) = 4 FROM changes")
+            assert Category.objects.filter(name="b").exists()
+            # Of both moments: what would be taken for the past of a row is its present still.
+            for moment in (before, here()):
+                with pytest.raises(LogBehind, match="too far behind"), as_of(moment):
+                    pass
+        finally:
+            execute("SELECT pg_cancel_backend(%s)", [other.connection.info.backend_pid])
+            commit.join()
+        with as_of(before):
+            assert sorted(Category.objects.values_list("name", flat=True)) == ["a", "b"]
+        with as_of(here()):
+            assert Category.objects.get().name == "a"
 
 
 def test_a_break_that_the_log_does_not_have_yet_is_said(drain: Drain) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from bemi_django import conf, sql, tracking
-from tests.integration.pipeline import no_event_triggers
+from bemi_django import sql, tracking
+from tests.integration.pipeline import another_session, no_event_triggers
 
 
 def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -40,17 +38,6 @@ def is_published(table: str) -> bool:
 
 def is_tracked(table: str) -> bool:
     return (triggers(table), identity(table), is_published(table)) == (2, "f", True)
-
-
-@contextmanager
-def another_session(**parameters: Any) -> Iterator[Any]:
-    other = psycopg2.connect(**{**conf.connection_parameters("default"), **parameters})
-    try:
-        with other.cursor() as cursor:
-            yield cursor
-    finally:
-        other.rollback()
-        other.close()
 
 
 @pytest.fixture

@@ -47,7 +47,9 @@ def _install_on_aldjemy() -> None:
     from aldjemy.core import SQLALCHEMY_ENGINES, get_engine, get_engine_string
 
     from bemi_django.hooks import sqlalchemy_engine
+    from bemi_django.time_travel.engines import follow
 
     for alias in connections:
         if connections[alias].vendor == "postgresql" and get_engine_string(alias) in SQLALCHEMY_ENGINES:
             sqlalchemy_engine.install(get_engine(alias))
+            follow(get_engine(alias), alias)

@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from bemi_django.hooks.sqlalchemy_engine import install
 from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
+from bemi_django.time_travel.engines import follow
 
 
 def get_session(using: str = "default", **options: Any) -> Session:
@@ -43,7 +44,7 @@ def _engine(alias: str) -> Engine:
     )
     install(engine)
     event.listen(engine, "before_cursor_execute", _before_execute)
-    event.listen(engine, "before_cursor_execute", _in_the_past, retval=True)
+    follow(engine, alias)
     event.listen(engine, "handle_error", _on_error)
     event.listen(engine, "reset", abandon)
     return engine
@@ -64,13 +65,6 @@ def _before_execute(connection: Any, *args: Any) -> None:
         connection.dialect.do_begin(connection.connection)
     else:
         found.check()
-
-
-def _in_the_past(
-    connection: Any, cursor: Any, statement: str, parameters: Any, *args: Any
-) -> tuple[str, Any]:
-    past: Any = getattr(connections[connection.dialect.alias], "bemi_past", None)
-    return past.prepared(statement) if past else statement, parameters
 
 
 def _on_error(failed: ExceptionContext) -> None:

@@ -71,6 +71,11 @@ def renamed_columns() -> dict[str, dict[str, str]]:
     return dict(getattr(settings, "BEMI_RENAMED_COLUMNS", {}))
 
 
+def index_values() -> bool:
+    """``BEMI_INDEX_VALUES``: whether an index finds values of ``before`` and ``after`` in the log."""
+    return bool(getattr(settings, "BEMI_INDEX_VALUES", False))
+
+
 def trusted_proxies() -> Trusted | None:
     """``BEMI_TRUSTED_PROXIES``: proxies in front of the site, their networks or how many; None: no ``ip``.
 

@@ -1,4 +1,7 @@
-"""Bring triggers, replica identity and publication of the tracked tables in line with the settings."""
+"""Bring triggers, replica identity and publication of the tracked tables in line with the settings.
+
+And the indexes of the log that are a matter of choice.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,8 @@ SELECT EXISTS (
       AND (r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_partition_tree(wanted.oid)))
 )
 """
+# The one function that is there wherever the log is.
+_OF_THE_LOG = "_bemi_partition_v1"
 _LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -121,6 +126,11 @@ def sync(
             done(str(step))
     if not dry_run and (failure := _refresh_past(using)):
         outcome.failed.append(failure)
+    try:
+        for line in _sync_value_indexes(conf.destination(), dry_run):
+            done(line)
+    except DatabaseError as error:
+        outcome.failed.append(f"indexes of the log: {str(error).strip().splitlines()[0]}")
     return outcome
 
 
@@ -162,6 +172,30 @@ def _refresh_past(using: str) -> str | None:
         if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
             return f"as_of(): {str(error).strip().splitlines()[0]}"
     return None
+
+
+def _sync_value_indexes(using: str, dry_run: bool) -> Iterator[str]:
+    """Where the log lives. The worker waits while one is made, readers do not."""
+    connection = connections[using]
+    try:
+        schema = quote(home(using, _OF_THE_LOG))
+    except NotInstalled:
+        return
+    for side in ("before", "after"):
+        name = f"changes_{side}"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.{name}"])
+            (is_there,) = cursor.fetchone()
+        if is_there == conf.index_values():
+            continue
+        statement = (
+            f"DROP INDEX {schema}.{name}"
+            if is_there
+            else f"CREATE INDEX {name} ON {schema}.changes USING gin ({side} jsonb_path_ops)"
+        )
+        if not dry_run:
+            _execute(connection, statement)
+        yield f"{'no index' if is_there else 'index'}: {name}"
 
 
 def _sync_database(connection: BaseDatabaseWrapper, dry_run: bool) -> Iterator[str]:

@@ -13,6 +13,9 @@ from bench.servers import execute
 _OTHERS = {
     "gin (before)": "CREATE INDEX other ON changes USING gin (before jsonb_path_ops)",
     "gin (after)": "CREATE INDEX other ON changes USING gin (after jsonb_path_ops)",
+    "gin (before and after)": (
+        "CREATE INDEX other ON changes USING gin (('[]'::jsonb || before || after) jsonb_path_ops)"
+    ),
     "btree (committed_at)": "CREATE INDEX other ON changes (committed_at)",
     "btree (context ->> 'request_id')": "CREATE INDEX other ON changes ((context ->> 'request_id'))",
     "btree (transaction_id)": "CREATE INDEX other ON changes (transaction_id)",

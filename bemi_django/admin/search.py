@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from bemi_django import conf
 from bemi_django.admin import patience
 
 _BIGGEST = 2**63 - 1
@@ -65,7 +66,7 @@ def _word(word: str, tables: Iterable[str]) -> Search:
     condition = _any(
         Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
     )
-    return Search(condition, patience.NONE, (name,))
+    return Search(condition, patience.FEW if conf.index_values() else patience.NONE, (name,))
 
 
 SIDES = ("before", "after")

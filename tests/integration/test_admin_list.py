@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
+from bemi_django import tracking
 from bemi_django.admin import paging, patience
 from sample_project.todos.models import Todo
 from tests.integration.audit import LIST, listed, record, record_many, visitor
@@ -264,6 +265,24 @@ def test_what_an_index_finds_too_many_of_is_looked_for_piece_by_piece(
     assert response.context["page"].is_partial
 
 
+def test_an_index_finds_values_of_fields_where_the_settings_want_it(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(paging, "WINDOW", 10)
+    monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
+    record_many(20_000)
+    query = LIST + "?q=task:%22new%2077%22"
+    response = admin.get(query)
+    assert response.context["page"].is_partial and not response.context["page"].changes
+    settings.BEMI_INDEX_VALUES = True
+    tracking.sync()
+    with plans() as found:
+        response = admin.get(query)
+    assert not response.context["page"].is_partial
+    assert [change.after["task"] for change in response.context["page"].changes] == ["new 77"]
+    assert re.search(r"Bitmap Index Scan on changes_\S*before", found[-1]), found[-1]
+
+
 #: Each with a filter that finds much, little or nothing.
 QUERIES = [
     "",
@@ -280,12 +299,18 @@ QUERIES = [
     "?q=transaction:77",
     "?q=77",
     "?q=task:new%2077",
+    "?q=task:%22new%2077%22",
     "?q=reason=import",
     "?q=pk:7&table=tag",
 ]
 
 
-def test_no_page_reads_the_log_from_one_end_to_the_other_nor_counts_it(admin: Client) -> None:
+@pytest.mark.parametrize("with_values", [False, True], ids=["default", "values indexed"])
+def test_no_page_reads_the_log_from_one_end_to_the_other_nor_counts_it(
+    admin: Client, settings: Any, with_values: bool
+) -> None:
+    settings.BEMI_INDEX_VALUES = with_values
+    tracking.sync()
     record_many(30_000)
     for query in QUERIES:
         with plans() as found:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from bemi_django import tracking
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
 from sample_project.todos.models import Tag, Todo
@@ -90,10 +91,11 @@ OBJECT = {"table_primary_key_id", "table_previous_primary_key_id"}
 
 
 @pytest.mark.parametrize("log", [40_000], indirect=True)
-def test_values_and_belongings_use_the_indexes_that_may_be_added(log: None) -> None:
+def test_values_and_belongings_use_the_indexes_that_a_setting_adds(log: None, settings: Any) -> None:
+    settings.BEMI_INDEX_VALUES = True
     with transaction.atomic():
-        for column in ("before", "after"):
-            execute(f"CREATE INDEX changes_{column} ON changes USING gin ({column} jsonb_path_ops)")
+        assert tracking.sync().done == ["index: changes_before", "index: changes_after"]
+        assert tracking.sync().done == []
         execute("ANALYZE changes")
         changes = Change.objects.all()
         assert scans(changes.before({"task": "77"})) == {"before"}
@@ -102,7 +104,11 @@ def test_values_and_belongings_use_the_indexes_that_may_be_added(log: None) -> N
         related = changes.for_object(Todo(pk=77), related=["tags"])
         assert scans(related) == {*OBJECT, "before", "after"}
         assert related.count() > changes.for_object(Todo(pk=77)).count()
-        transaction.set_rollback(True)
+        settings.BEMI_INDEX_VALUES = False
+        assert tracking.sync(dry_run=True).done == ["no index: changes_before", "no index: changes_after"]
+        assert scans(changes.before({"task": "77"})) == {"before"}
+        assert tracking.sync().done == ["no index: changes_before", "no index: changes_after"]
+        assert scans(changes.before({"task": "77"})) != {"before"}
 
 
 @pytest.mark.django_db

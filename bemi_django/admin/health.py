@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.core.cache import cache
 from django.core.checks import CheckMessage
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bemi_django import checks, conf, tracking
-from bemi_django.admin import charts, patience
+from bemi_django.admin import charts, minutes
 from bemi_django.admin.differences import as_text
-from bemi_django.admin.paging import by_bitmap, no_scan
+from bemi_django.admin.minutes import Minutes
+from bemi_django.admin.paging import no_scan
 from bemi_django.admin.reading import read
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
+from bemi_django.wal.rows import source_of
 
 #: Of a slot: whether it is read, and the bytes of WAL that are not written yet and that are held for it.
 _SLOT = """
@@ -28,12 +29,7 @@ SELECT active, wal_status,
        safe_wal_size
 FROM pg_replication_slots WHERE slot_name = %s
 """
-_CHECKPOINT = "SELECT committed_at, updated_at FROM _bemi_checkpoint WHERE slot = %s"
-#: By minute: changes written, and the longest that one took from its commit into the log.
-_MINUTES = """
-SELECT date_trunc('minute', committed_at), count(*), max(extract(epoch FROM created_at - committed_at))::float
-FROM changes WHERE committed_at >= %s GROUP BY 1
-"""
+_CHECKPOINT = "SELECT committed_at, updated_at, system_identifier FROM _bemi_checkpoint WHERE slot = %s"
 _TABLES = """
 SELECT n.nspname || '.' || c.relname,
        EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
@@ -47,8 +43,6 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """
-_MINUTES_SHOWN = 60
-_SAMPLES = 120
 _LATEST = 10
 
 
@@ -70,7 +64,7 @@ class Table(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One database whose changes are recorded. ``bytes_chart`` is of what was seen while somebody looked."""
+    """One database whose changes are recorded. ``bytes_chart``: how far the log was behind its WAL."""
 
     alias: str
     database: str
@@ -81,8 +75,8 @@ class Source(NamedTuple):
 
 def context_of() -> dict[str, Any]:
     """What the template shows."""
-    sources = [_source(alias) for alias in connections if conf.is_source(alias)]
-    labels, written, lags = _minutes()
+    hour = minutes.last_hour()
+    sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
     gaps = list(_gaps())
     letters = list(
@@ -92,9 +86,9 @@ def context_of() -> dict[str, Any]:
     facts = [fact for source in sources for fact in source.facts]
     return {
         "sources": sources,
-        "lag_chart": charts.line(labels, lags, "s"),
-        "pace_chart": charts.stacked(labels, [{"UPDATE": count} for count in written], ("UPDATE",)),
-        "pace": sum(written) / _MINUTES_SHOWN / 60,
+        "lag_chart": hour and charts.line(hour.labels, hour.seconds, "s"),
+        "pace_chart": hour
+        and charts.stacked(hour.labels, [{"UPDATE": count} for count in hour.counts], ("UPDATE",)),
         "gaps": gaps,
         "letters": letters,
         "letters_command": "python manage.py bemi retry-dead-letters",
@@ -105,19 +99,19 @@ def context_of() -> dict[str, Any]:
     }
 
 
-def _source(alias: str) -> Source:
+def _source(alias: str, hour: Minutes | None) -> Source:
     name = str(connections[alias].settings_dict["NAME"])
     try:
         with transaction.atomic(using=alias):
-            facts, behind = _facts(alias)
+            facts, chart = _facts(alias, hour)
             tables = list(_tables(alias))
     except DatabaseError as error:
         hint = str(error).strip().partition("\n")[0]
         return Source(alias, name, [Fact(_("Database"), _("does not answer"), "bad", hint)], [], None)
-    return Source(alias, name, facts, tables, _sampled(alias, behind))
+    return Source(alias, name, facts, tables, chart)
 
 
-def _facts(alias: str) -> tuple[list[Fact], int | None]:
+def _facts(alias: str, hour: Minutes | None) -> tuple[list[Fact], charts.Chart | None]:
     option = "" if alias == "default" else f" --database {alias}"
     run = f"python manage.py bemi run{option}"
     with connections[alias].cursor() as cursor:
@@ -138,7 +132,10 @@ def _facts(alias: str) -> tuple[list[Fact], int | None]:
     facts.append(_held(wal_status, held, safe, run))
     if checkpoint is not None:
         facts.append(Fact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
-    return facts, behind
+    if checkpoint is None or hour is None:
+        return facts, None
+    source = source_of(checkpoint[2], str(connections[alias].settings_dict["NAME"]))
+    return facts, charts.line(hour.labels, hour.behind(source, behind), "B")
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> Fact:
@@ -169,17 +166,6 @@ def _latest_lag() -> float:
     if newest is None or newest.committed_at < timezone.now() - timedelta(minutes=5):
         return 0.0
     return max((newest.created_at - newest.committed_at).total_seconds(), 0.0)
-
-
-def _minutes() -> tuple[list[str], list[int], list[float]]:
-    now = timezone.now().replace(second=0, microsecond=0)
-    moments = [now - timedelta(minutes=back) for back in reversed(range(_MINUTES_SHOWN))]
-    with by_bitmap(patience.COUNT), connections[Change.objects.db].cursor() as cursor:
-        cursor.execute(_MINUTES, [moments[0]])
-        found = {minute: (count, lag) for minute, count, lag in cursor.fetchall()}
-    pairs = [found.get(moment, (0, 0.0)) for moment in moments]
-    labels = [f"{timezone.localtime(moment):%H:%M}" for moment in moments]
-    return labels, [count for count, _lag in pairs], [max(lag, 0.0) for _count, lag in pairs]
 
 
 def _tables(alias: str) -> Iterator[Table]:
@@ -236,18 +222,6 @@ def _checked() -> Iterator[CheckMessage]:
     except DatabaseError:
         # Said above, of the database that does not answer.
         return
-
-
-def _sampled(alias: str, behind: int | None) -> charts.Chart | None:
-    """Lag in bytes as pages saw it: nobody else writes it down."""
-    key = f"bemi.lag.{alias}"
-    samples: list[tuple[str, int]] = cache.get(key, [])
-    if behind is not None:
-        samples = [*samples, (f"{timezone.localtime():%H:%M:%S}", behind)][-_SAMPLES:]
-        cache.set(key, samples, 3600)
-    if len(samples) < 2:
-        return None
-    return charts.line([label for label, _ in samples], [count for _, count in samples], "B")
 
 
 def as_bytes(count: int) -> str:

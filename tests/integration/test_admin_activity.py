@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django import tracking
-from bemi_django.admin import health, patience
+from bemi_django.admin import charts, health, patience
+from bemi_django.admin.minutes import Group, Minutes
 from bemi_django.models import DeadLetter
+from sample_project.todos.models import Todo
 from tests.integration.audit import LIST, record, record_many
 from tests.integration.conftest import Drain
+from tests.integration.pipeline import execute
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -159,8 +162,58 @@ def test_lag_and_throughput_of_the_last_hour_are_charts(admin_client: Client) ->
     context = admin_client.get(f"{LIST}health/").context
     assert context["lag_chart"].highest == "3 s"
     assert [bar.title for bar in context["pace_chart"].bars][0].endswith(": 1 UPDATE")
-    cache.set("bemi.lag.default", [("10:00:00", 5), ("10:00:10", 2048)])
-    assert "Lag in bytes" in admin_client.get(f"{LIST}health/").content.decode()
+
+
+def at(minute: int) -> datetime:
+    return timezone.make_aware(datetime(2026, 11, 1, 12, minute))
+
+
+def test_how_far_the_log_was_behind_is_told_by_what_it_has_by_now() -> None:
+    groups = [
+        Group(7, at(0), at(0), 1, 0.1, 1000, 1000),
+        # The worker stood still from minute 1 to minute 3.
+        Group(7, at(1), at(3), 1, 120, 5000, 5000),
+        Group(7, at(2), at(3), 1, 60, 9000, 9000),
+        Group(7, at(3), at(3), 1, 0.1, 9500, 9500),
+        Group(8, at(1), at(1), 1, 0.1, 77, 77),
+    ]
+    hour = Minutes([at(minute) for minute in range(6)], groups)
+    assert hour.behind(7, 500) == [0, 4000, 8000, 0, 250, 500]
+    assert hour.behind(8, 0) == [0] * 6
+    # Of a source without a change in the last hour.
+    assert hour.behind(9, 10) == [0, 2, 4, 6, 8, 10]
+    assert hour.counts == [1, 2, 1, 1, 0, 0]
+    assert hour.seconds == [0.1, 120, 60, 0.1, 0.0, 0.0]
+
+
+def test_the_lag_in_bytes_is_a_chart(drain: Drain, client: Client, admin_user: Any, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    client.force_login(admin_user)
+    for task in ("Sleep", "Wake up"):
+        Todo.objects.create(task=task)
+    drain()
+    execute("UPDATE changes SET committed_at = committed_at - interval '10 minutes'")
+    ((bytes_,),) = execute("SELECT max(position) - min(position) FROM changes")
+    chart = source(client, "default").bytes_chart
+    highest = int(chart.highest.removesuffix(" B").replace(",", ""))
+    assert highest >= bytes_ > 0
+    height = charts.HEIGHT - charts.HEIGHT * bytes_ / highest
+    assert chart.line.count(f",{height:.1f}") >= 10
+    assert "Bytes behind the WAL" in client.get(f"{LIST}health/").content.decode()
+
+
+def test_an_hour_with_too_many_changes_is_not_drawn(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "COUNT", 1)
+    execute(
+        """INSERT INTO changes (id, database, schema, "table", operation, committed_at, queued_at,
+                                transaction_id, position)
+           SELECT lpad(to_hex(n), 32, '0')::uuid, '', '', '', 'UPDATE', now(), now(), 1, 1
+           FROM generate_series(1, 50000) n"""
+    )
+    page = admin_client.get(f"{LIST}health/").content.decode()
+    assert "too many changes to be drawn" in page
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,14 @@ def take(url: str) -> None:
         cursor.execute(
             f"{verb} ROLE {OWNER} LOGIN CREATEDB NOSUPERUSER NOREPLICATION PASSWORD %s", [PASSWORD]
         )
+    os.environ["DATABASE_URL"] = address(url, OWNER)
+
+
+def address(url: str, role: str) -> str:
+    """Where a role comes in."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
-    os.environ["DATABASE_URL"] = urlunsplit(parts._replace(netloc=f"{OWNER}:{PASSWORD}@{place}"))
+    return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{place}"))
 
 
 def give_back() -> None:

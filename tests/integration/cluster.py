@@ -16,7 +16,23 @@ import pytest
 
 from bemi_django import sql
 from sample_project.postgres_server import ADDRESSES, Server, postgres_server
+from tests.roles import OWNER, PASSWORD, WORKER
 
+#: The roles of a careful installation: everything belongs to one that is no superuser, the worker has what
+#: "bemi grants" prints.
+ROLES = f"""
+CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
+CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
+GRANT CREATE ON DATABASE postgres TO {OWNER};
+GRANT CREATE ON SCHEMA public TO {OWNER};
+"""
+GRANTS = f"""
+GRANT SELECT ON _bemi_relations TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi_describe_v1(oid, boolean), _bemi_types_v1(oid[]) TO {WORKER};
+GRANT INSERT ON changes, bemi_dead_letters TO {WORKER};
+GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi_partition_v1(regclass, timestamptz) TO {WORKER};
+"""
 #: A table whose rows carry a value that must not appear in any line of the log, its publication and capture.
 SETUP = """
 CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, secret text NOT NULL DEFAULT 'row-value');
@@ -40,17 +56,23 @@ class Cluster:
         self._server: Server | None = None
         self._connection: Any = None
         self.start()
-        for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), SETUP):
+        self.run(ROLES)
+        self.run(f"SET ROLE {OWNER}")
+        for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), SETUP, GRANTS):
             self.run(script)
+        self.run("RESET ROLE")
 
     @property
     def server(self) -> Server:
         assert self._server is not None
         return self._server
 
+    def parameters_of(self, role: str) -> dict[str, Any]:
+        return {**self.parameters, "user": role, "password": PASSWORD}
+
     @property
     def parameters(self) -> dict[str, Any]:
-        """What libpq connects with, without TLS: a proxy reads along."""
+        """What libpq connects with as a superuser, without TLS: a proxy reads along."""
         server = self.server
         address = {"host": server.host, "port": server.port, "dbname": server.dbname, "sslmode": "disable"}
         return {**address, "user": server.user, "password": server.password}

@@ -16,6 +16,7 @@ from tests.integration.cluster import Cluster
 from tests.integration.polling import until
 from tests.integration.proxy import Proxy
 from tests.integration.trail import QUICK, Trail
+from tests.roles import WORKER
 
 Warned = Callable[..., int]
 
@@ -169,6 +170,7 @@ def a_small_file_system(log: Cluster) -> Iterator[Callable[[], object]]:
     drop = [f"DROP TABLE {name}" for (name,) in log.run(partitions)]
     try:
         log.run(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        log.run("GRANT CREATE ON TABLESPACE small TO PUBLIC")
         log.run("ALTER DATABASE postgres SET default_tablespace = small; " + "; ".join(drop))
         yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         log.run("ALTER DATABASE postgres RESET default_tablespace; " + "; ".join(drop))
@@ -211,7 +213,7 @@ def test_a_timeout_in_the_log_is_no_end(what: str, trail: Trail, warned: Warned)
 
 
 def test_a_deadlock_in_the_log_is_no_end(trail: Trail, warned: Warned) -> None:
-    trail.job.destination["options"] = "-c deadlock_timeout=500"
+    trail.log.run(f"ALTER ROLE {WORKER} SET deadlock_timeout = 500")
     with trail.worker(QUICK._replace(lock=10)):
         trail.write()
         trail.catch_up()
@@ -224,6 +226,7 @@ def test_a_deadlock_in_the_log_is_no_end(trail: Trail, warned: Warned) -> None:
             cursor.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
             until(lambda: warned("deadlock detected"))
         trail.catch_up()
+    trail.log.run(f"ALTER ROLE {WORKER} RESET deadlock_timeout")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from bemi_django.wal.supervisor import Supervisor
 from tests.integration.cluster import Cluster
 from tests.integration.command import Command
 from tests.integration.polling import until
+from tests.roles import OWNER, WORKER, address
 
 #: A worker that does in moments what it has minutes for.
 QUICK = Pace(first_pause=0.05, longest_pause=0.2, standby=0.05, idle=0.1, lock=0.3, grace=0.5)
@@ -27,12 +28,15 @@ FROM pg_replication_slots WHERE slot_name = %s
 
 
 class Trail:
-    """The table ``load`` of ``source``, whose changes a worker on ``slot`` writes to ``log``."""
+    """The table ``load`` of ``source``, whose changes a worker on ``slot`` writes to ``log``.
+
+    The worker has no more rights than it needs, and the table belongs to a role that is no superuser.
+    """
 
     def __init__(self, source: Cluster, log: Cluster, slot: str) -> None:
         self.source, self.log, self.slot = source, log, slot
         self._n = 0
-        self.job = Job(source.parameters, log.parameters, slot, "bemi")
+        self.job = Job(source.parameters_of(WORKER), log.parameters_of(WORKER), slot, "bemi")
 
     def write(self, count: int = 1) -> None:
         """So many transactions."""
@@ -72,7 +76,8 @@ class Trail:
 
     def command(self, *arguments: str, source: str = "", log: str = "", slot: str = "") -> Command:
         """A worker in a process of its own; it may work on something else."""
-        source, log = source or self.source.server.url, log or self.log.server.url
+        source = source or address(self.source.server.url, WORKER)
+        log = log or address(self.log.server.url, WORKER)
         return Command(source, log, slot or self.slot, *arguments)
 
     def catch_up(self) -> None:
@@ -145,7 +150,7 @@ class Trail:
 
     @contextmanager
     def _writer(self) -> Iterator[Any]:
-        connection = psycopg2.connect(**self.source.parameters)
+        connection = psycopg2.connect(**self.source.parameters_of(OWNER))
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:

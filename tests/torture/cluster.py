@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+
+import psycopg2
 
 from sample_project.postgres_server import Server, postgres_server
 
@@ -35,3 +37,8 @@ class Cluster:
 
     def stop(self) -> None:
         self._running.close()
+
+    def run(self, script: str) -> None:
+        """Run SQL as the superuser."""
+        with closing(psycopg2.connect(self.url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(script)

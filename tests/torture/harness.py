@@ -12,18 +12,29 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
+from tests import roles
 from tests.torture.cluster import Cluster
 from tests.torture.load import TABLES
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800
+_OWNER = f"""
+CREATE ROLE {roles.OWNER} LOGIN PASSWORD '{roles.PASSWORD}';
+GRANT CREATE ON DATABASE postgres TO {roles.OWNER};
+GRANT CREATE ON SCHEMA public TO {roles.OWNER};
+"""
+_PASSWORD = f"ALTER ROLE {roles.WORKER} PASSWORD '{roles.PASSWORD}';"
 
 
 class Harness:
-    """``worker_output`` is the file of what all workers said."""
+    """``worker_output`` is the file of what all workers said.
+
+    The tables belong to a role that is no superuser, and the worker has what ``bemi grants`` prints.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.source = Cluster(directory / "source")
@@ -35,21 +46,32 @@ class Harness:
     def start(self) -> None:
         self.source.start()
         self.log.start()
+        for cluster in (self.source, self.log):
+            cluster.run(_OWNER)
         for alias in ("default", "log"):
             self.run("migrate", "--database", alias, "-v", "0")
-        with closing(psycopg2.connect(self.source.url)) as connection, connection.cursor() as cursor:
+        # The event triggers, which take a superuser.
+        self.run("bemi", "sync", role="")
+        with closing(self.connect(self.source)) as connection, connection.cursor() as cursor:
             cursor.execute(TABLES)
             connection.commit()
+        of_source, of_log = self.run("bemi", "grants").split("\n-- log:")
+        self.source.run(of_source + _PASSWORD)
+        self.log.run(f"-- log:{of_log}{_PASSWORD}")
 
-    def run(self, *arguments: str) -> str:
-        """Run a subcommand of manage.py to its end and return its output."""
-        return self.run_measured(*arguments)[0]
+    def connect(self, cluster: Cluster) -> Any:
+        """As the owner of the tables."""
+        return psycopg2.connect(roles.address(cluster.url, roles.OWNER))
 
-    def run_measured(self, *arguments: str) -> tuple[str, float]:
+    def run(self, *arguments: str, role: str = roles.OWNER) -> str:
+        """Run a subcommand of manage.py to its end and return its output; role "" is the superuser."""
+        return self.run_measured(*arguments, role=role)[0]
+
+    def run_measured(self, *arguments: str, role: str = roles.WORKER) -> tuple[str, float]:
         """Like :meth:`run`, with the peak of its resident memory in MB."""
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
-                self._command(arguments), cwd=ROOT, env=self._environment(), stdout=output, stderr=output
+                self._command(arguments), cwd=ROOT, env=self._environment(role), stdout=output, stderr=output
             )
             peak = 0.0
             while process.poll() is None:
@@ -65,7 +87,7 @@ class Harness:
             self._worker = subprocess.Popen(
                 self._command(("bemi", "run")),
                 cwd=ROOT,
-                env=self._environment(),
+                env=self._environment(roles.WORKER),
                 stdout=output,
                 stderr=output,
             )
@@ -88,11 +110,14 @@ class Harness:
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "django", *arguments]
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, role: str) -> dict[str, str]:
+        source, log = (
+            roles.address(cluster.url, role) if role else cluster.url for cluster in (self.source, self.log)
+        )
         return {
             **os.environ,
-            "SOURCE_URL": self.source.url,
-            "LOG_URL": self.log.url,
+            "SOURCE_URL": source,
+            "LOG_URL": log,
             "DJANGO_SETTINGS_MODULE": "tests.torture.settings",
         }
 

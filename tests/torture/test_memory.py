@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-import psycopg2
 import pytest
 
+from tests.roles import WORKER
 from tests.torture.harness import Harness
 
 ROWS = int(os.environ.get("BEMI_ROWS", "100_000"))
@@ -20,10 +20,10 @@ MEGABYTES = 200
 def test_a_large_transaction_is_ingested_in_little_memory(
     harness: Harness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    harness.run("bemi", "run", "--until-current")
+    harness.run("bemi", "run", "--until-current", role=WORKER)
     with (
-        closing(psycopg2.connect(harness.source.url)) as large,
-        closing(psycopg2.connect(harness.source.url)) as small,
+        closing(harness.connect(harness.source)) as large,
+        closing(harness.connect(harness.source)) as small,
     ):
         small.autocommit = True
         with large.cursor() as cursor, small.cursor() as other:
@@ -38,7 +38,7 @@ def test_a_large_transaction_is_ingested_in_little_memory(
     with capsys.disabled():
         print(f"\n{ROWS:,} rows in one transaction: peak RSS of the worker {peak:.0f} MB")  # noqa: T201
     assert f"{ROWS + 3} changes written" in output
-    with closing(psycopg2.connect(harness.log.url)) as connection, connection.cursor() as cursor:
+    with closing(harness.connect(harness.log)) as connection, connection.cursor() as cursor:
         cursor.execute(
             'SELECT "table", count(*), count(DISTINCT id), min(primary_key::int), max(primary_key::int) '
             'FROM changes GROUP BY position, "table" ORDER BY min(id::text)'

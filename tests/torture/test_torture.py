@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 from uuid import UUID
 
-import psycopg2
-
+from tests.roles import OWNER, WORKER, address
 from tests.torture.cluster import Cluster
 from tests.torture.fold import Entry, fold, live
 from tests.torture.harness import Harness
@@ -51,8 +51,8 @@ def strike(harness: Harness, blow: int) -> None:
     harness.start_worker()
 
 
-def entries(url: str) -> Iterator[Entry]:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor("entries") as cursor:
+def entries(connection: Any) -> Iterator[Entry]:
+    with closing(connection), connection.cursor("entries") as cursor:
         cursor.execute(
             'SELECT id, "table", operation, before::text, after::text, position FROM changes ORDER BY id'
         )
@@ -62,9 +62,9 @@ def entries(url: str) -> Iterator[Entry]:
 
 def test_nothing_is_lost_and_nothing_twice(harness: Harness) -> None:
     chance = random.Random(SEED)
-    harness.run("bemi", "run", "--until-current")
+    harness.run("bemi", "run", "--until-current", role=WORKER)
     harness.start_worker()
-    with load(harness.source.url) as writers:
+    with load(address(harness.source.url, OWNER)) as writers:
         for blow in range(BLOWS):
             # Random moments are what this is about.
             time.sleep(chance.uniform(0.1, 1.0))
@@ -74,8 +74,8 @@ def test_nothing_is_lost_and_nothing_twice(harness: Harness) -> None:
     report = harness.run("bemi", "verify")
     assert report.count("as in the log") == 3, report
     assert harness.end_worker(signal.SIGTERM) == 0, harness.said()
-    found = fold(entries(harness.log.url))
-    with closing(psycopg2.connect(harness.source.url)) as connection, connection.cursor() as cursor:
+    found = fold(entries(harness.connect(harness.log)))
+    with closing(harness.connect(harness.source)) as connection, connection.cursor() as cursor:
         expected = live(cursor, ("account", "entry", "note"))
     assert {table: found.get(table) for table in expected} == expected
     assert "" not in found, "a gap is in the log"

@@ -11,7 +11,17 @@ import time
 from bench import plot, report, servers
 
 _MET = {True: "met", False: "NOT MET", None: "not measured"}
-TOPICS = ("overhead", "trigger", "ingest", "indexes", "latency", "memory", "growth", "storage")
+TOPICS = (
+    "overhead",
+    "trigger",
+    "ingest",
+    "indexes",
+    "latency",
+    "memory",
+    "growth",
+    "storage",
+    "time_travel",
+)
 
 
 def main() -> None:

@@ -1,20 +1,15 @@
-"""How long queries of the past take: ``python -m bench.time_travel [rows]``, on a server of its own.
-
-A table of a million rows with a million changes in the log, one of each row, in the order of a shuffled key.
-Each line is the median (least to most) of 11 runs of a query as ``as_of()`` runs it, planning included.
-"""
+"""How long queries of the past take: a table with as many changes in the log as it has rows, one of each."""
 
 from __future__ import annotations
 
-import statistics
-import sys
 import time
+from contextlib import closing
 from typing import Any
 
-import psycopg2
-
 from bemi_django import sql
-from sample_project.postgres_server import postgres_server
+from bench import measure, servers
+from bench.report import Findings, Table, Target
+from bench.servers import connect, execute
 
 SETUP = """
 CREATE TABLE category (id bigint PRIMARY KEY, name text);
@@ -45,57 +40,65 @@ WHERE p.category_id = 77 ORDER BY p.id LIMIT 100
 """
 SELF = "SELECT a.*, b.sku FROM product a JOIN product b ON b.id = a.id + 1 WHERE a.category_id = 77 LIMIT 100"
 ALL = "SELECT count(*), sum(stock) FROM product"
-QUERIES = {"one row by key": ONE, "page, join": PAGE, "page, big join": SELF, "all": ALL}
-RUNS = 11
+QUERIES = {
+    "one row by its key": ONE,
+    "a page of 100 with a join": PAGE,
+    "the same with a large table": SELF,
+    "all rows, counted": ALL,
+}
+_SINCE = 10_000
+_RUNS = 11
+_LOOK = """
+SELECT set_config('search_path', '_bemi_past_public, public', true), set_config('jit', 'off', true),
+       set_config('bemi.as_of', _bemi_bound_v1(%s)::text, true), set_config('bemi.as_of_late', '[]', true),
+       set_config('bemi.as_of_unknown', '{}', true)
+"""
 
 
-def main(rows: int) -> None:
-    with postgres_server() as server:
-        connection = psycopg2.connect(server.url)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            prepare(cursor, rows)
-            for since in (0, 10_000, rows):
-                say(f"{since:,} changes since, {rows:,} in the log")
-                for name, query in QUERIES.items():
-                    say(f"  {name:16}{timed(cursor, query, (rows - since) * 800)}")
-            say("the present")
-            for name, query in QUERIES.items():
-                say(f"  {name:16}{timed(cursor, query, None)}")
-        connection.close()
+def run(is_quick: bool, is_long: bool = False) -> Findings:
+    rows = 50_000 if is_quick else 1_000_000
+    findings = Findings("Time travel")
+    moments = {"the present": None, f"{_SINCE:,} changes since": _SINCE, f"{rows:,} changes since": rows}
+    with servers.server() as server, closing(connect(server)) as connection:
+        _prepare(connection, rows)
+        found = {
+            when: {name: _timed(connection, query, rows, since) for name, query in QUERIES.items()}
+            for when, since in moments.items()
+        }
+    table = Table(
+        f"Milliseconds, planning included: {rows:,} rows, {rows:,} changes in the log", ["query", *moments]
+    )
+    for name in QUERIES:
+        table.add(name, *(found[when][name].show(1) for when in moments))
+    findings.tables.append(table)
+    last, near = found[f"{rows:,} changes since"], found[f"{_SINCE:,} changes since"]
+    for claim, spread, most in (
+        (f"one row by its key with {rows:,} changes since", last["one row by its key"], 20),
+        (f"a page with a join, {_SINCE:,} changes since", near["a page of 100 with a join"], 300),
+    ):
+        findings.targets.append(
+            Target(f"{claim}: under {most} ms", f"{spread.median:.1f} ms", spread.median < most)
+        )
+    findings.unfair.append("Each row has changed once; who asks has the pages in memory.")
+    return findings
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def prepare(cursor: Any, rows: int) -> None:
-    cursor.execute("DROP SCHEMA IF EXISTS public, _bemi_past_public CASCADE; CREATE SCHEMA public")
+def _prepare(connection: Any, rows: int) -> None:
     for name in ("capture_v1_up", "changes_v1_up", "past_v1_up"):
-        cursor.execute(sql.read(name))
-    cursor.execute(SETUP.format(rows=rows))
-    cursor.execute("VACUUM ANALYZE")
+        execute(connection, sql.read(name))
+    execute(connection, SETUP.format(rows=rows))
+    execute(connection, "VACUUM ANALYZE")
 
 
-def timed(cursor: Any, query: str, position: int | None) -> str:
+def _timed(connection: Any, query: str, rows: int, since: int | None) -> measure.Spread:
+    """As ``as_of()`` runs it; ``since`` is the number of changes since the moment, None the present."""
     times = []
-    for _ in range(RUNS):
-        cursor.execute("BEGIN READ ONLY")
-        if position is not None:
-            cursor.execute(
-                "SELECT set_config('search_path', '_bemi_past_public, public', true), "
-                "set_config('jit', 'off', true), set_config('bemi.as_of', _bemi_bound_v1(%s)::text, true), "
-                "set_config('bemi.as_of_late', '[]', true), set_config('bemi.as_of_unknown', '{}', true)",
-                [position],
-            )
+    for _ in range(_RUNS):
+        execute(connection, "BEGIN READ ONLY")
+        if since is not None:
+            execute(connection, _LOOK, [(rows - since) * 800])
         began = time.perf_counter()
-        cursor.execute(query)
-        cursor.fetchall()
+        execute(connection, query)
         times.append((time.perf_counter() - began) * 1000)
-        cursor.execute("COMMIT")
-    return f"{statistics.median(times):8.1f} ms ({min(times):.1f} to {max(times):.1f})"
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+        execute(connection, "COMMIT")
+    return measure.spread(times)

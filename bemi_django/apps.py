@@ -47,7 +47,7 @@ def _install_on_aldjemy() -> None:
     from aldjemy.core import SQLALCHEMY_ENGINES, get_engine, get_engine_string
 
     from bemi_django.hooks import sqlalchemy_engine
-    from bemi_django.time_travel.engines import follow
+    from bemi_django.hooks.sqlalchemy_past import follow
 
     for alias in connections:
         if connections[alias].vendor == "postgresql" and get_engine_string(alias) in SQLALCHEMY_ENGINES:

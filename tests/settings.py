@@ -11,6 +11,7 @@ if "aldjemy" not in INSTALLED_APPS:
     INSTALLED_APPS += ["django.contrib.postgres", "tests.shapes"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-DATABASES["other"] = {**DATABASES["default"], "NAME": "other"}
+# In processes of their own, where no test has made it, there is one all the same: checks connect to it.
+DATABASES["other"] = {**DATABASES["default"], "TEST": {"NAME": "test_other"}}
 
 INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "rest_framework.authtoken"]

@@ -47,7 +47,7 @@ FROM (
     JOIN pg_namespace n ON n.nspname = left('_bemi_past_' || s.name, 63)
 ) path
 """
-# A table that came without event triggers, and without "sync" since.
+# A table that came without event triggers, and without "sync" since; beside tracked ones.
 _UNNOTICED = """
 SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -56,6 +56,7 @@ WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 
     AND c.relpersistence <> 't' AND NOT starts_with(c.relname, '_bemi_') AND c.relname <> 'bemi_dead_letters'
     AND c.oid <> to_regclass(%s) AND NOT EXISTS (
         SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = to_regclass(%s))
+    AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relkind = 'v')
     AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relname = c.relname)
 """
 _SET = """

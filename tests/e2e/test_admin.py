@@ -201,7 +201,7 @@ def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visi
     visit.picture("health")
     # As if ten seconds had passed.
     visit.page.evaluate("refresh(document.querySelector('[data-bemi-refresh]'))")
-    visit.page.locator("figcaption", has_text="Lag in bytes").wait_for()
+    visit.page.locator("figcaption", has_text="Bytes behind the WAL").wait_for()
 
 
 def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:

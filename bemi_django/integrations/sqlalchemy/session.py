@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from bemi_django.hooks.sqlalchemy_engine import install
+from bemi_django.hooks.sqlalchemy_past import follow
 from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
-from bemi_django.time_travel.engines import follow
 
 
 def get_session(using: str = "default", **options: Any) -> Session:

@@ -20,8 +20,9 @@ _server = ExitStack()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--roles",
-        choices=["core", "all"],
-        help="run tests of the pipeline as an owner of the tables, a worker and a reader, none a superuser",
+        choices=["with", "without"],
+        help="with: the integration tests, but for those marked administrator, as an owner of the tables, a "
+        "worker and a reader, none a superuser; without: all other tests",
     )
 
 
@@ -37,7 +38,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     connection = psycopg2.connect(server.url)
     early_config.stash[_VERSION] = connection.info.server_version // 10000
     connection.close()
-    if early_config.known_args_namespace.roles:
+    if early_config.known_args_namespace.roles == "with":
         roles.take(server.url)
         _server.callback(roles.give_back)
 
@@ -49,15 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if chosen := config.option.roles:
-        modules = roles.CORE if chosen == "core" else (*roles.CORE, *roles.MORE)
-        others = [item for item in items if item.path.stem not in modules]
+        others = [item for item in items if _needs_no_superuser(item) != (chosen == "with")]
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item.path.stem in modules]
+        items[:] = [item for item in items if _needs_no_superuser(item) == (chosen == "with")]
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if session.config.option.roles and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-        # Of a selection, none may be of the pipeline.
+        # Of a selection, all may be of the other kind.
         session.exitstatus = pytest.ExitCode.OK
 
 
@@ -66,8 +66,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         (needed,), version = marker.args, item.config.stash[_VERSION]
         if version < needed:
             pytest.skip(f"the server is PostgreSQL {version}; this needs {needed}")
-    if roles.are_in_use() and item.get_closest_marker("administrator"):
-        pytest.skip("the owner of the tables is no superuser; this needs one")
+
+
+def _needs_no_superuser(item: pytest.Item) -> bool:
+    return item.path.parent.name == "integration" and item.get_closest_marker("administrator") is None
 
 
 @pytest.fixture(scope="session")

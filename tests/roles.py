@@ -1,4 +1,4 @@
-"""The roles of a careful installation: with ``pytest --roles`` the tests have no more rights than these."""
+"""The roles of a careful installation: with ``pytest --roles with`` tests have no more rights than these."""
 
 from __future__ import annotations
 
@@ -18,26 +18,6 @@ OWNER = "bemi_owner"
 WORKER = "bemi_worker"
 READER = "bemi_reader"
 PASSWORD = "secret"
-
-#: Modules of tests that are run as these roles, and those for which there is less time.
-CORE = ("test_pipeline", "test_fidelity", "test_statements", "test_dead_letters")
-MORE = (
-    "test_concurrent_ddl",
-    "test_context_in_the_log",
-    "test_django_db",
-    "test_forgery",
-    "test_handlers",
-    "test_isolation",
-    "test_keys",
-    "test_matrix",
-    "test_querysets",
-    "test_schema_changes",
-    "test_schema_histories",
-    "test_tables",
-    "test_transactions",
-    "test_unnoticed_ddl",
-    "test_verification",
-)
 
 
 def are_in_use() -> bool:

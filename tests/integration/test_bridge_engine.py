@@ -96,6 +96,7 @@ def test_tls_is_not_dropped_silently(configured: dict[str, Any], tmp_path: Any) 
         one("SELECT 1")
 
 
+@pytest.mark.administrator
 def test_role_isolation_level_and_time_zone_are_djangos(configured: dict[str, Any]) -> None:
     configured["OPTIONS"] = {
         "assume_role": "pg_read_all_data",

@@ -109,6 +109,7 @@ def test_every_id_is_listed_once() -> None:
     assert len(listed) == len(set(listed))
 
 
+@pytest.mark.administrator
 def test_migrations_run_down_and_up(transactional_db: None) -> None:
     from django.core.management import call_command
     from django.db import connection

@@ -27,6 +27,7 @@ def bemi(*arguments: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.administrator
 def test_run_creates_what_it_needs_and_writes_the_changes(slot: None) -> None:
     bemi("run", "--until-current")
     Todo.objects.create(task="x")
@@ -55,6 +56,7 @@ def test_a_publication_that_is_missing_is_made(slot: None, settings: Any) -> Non
         cursor.execute("DROP PUBLICATION another")
 
 
+@pytest.mark.administrator
 def test_a_slot_in_use_is_one_line_not_a_traceback(slot: None, settings: Any) -> None:
     settings.BEMI_SLOT = "not a name"
     with pytest.raises(CommandError, match="cannot create the slot not a name"):

@@ -80,6 +80,7 @@ def log_in_other(settings: Any, transactional_db: None) -> Iterator[None]:
     migrate_both()
 
 
+@pytest.mark.administrator
 @both
 def test_the_log_may_live_in_another_database(log_in_other: None) -> None:
     def relation(alias: str, name: str) -> str | None:
@@ -136,6 +137,7 @@ def test_questions_and_reverts_go_to_the_database_of_the_rows(settings: Any) -> 
     assert Todo.objects.get().task == "here"
 
 
+@pytest.mark.administrator
 @both
 def test_a_revert_reads_a_log_that_lives_elsewhere(log_in_other: None) -> None:
     run("default", "bemi_databases")

@@ -202,6 +202,7 @@ def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: 
     assert found["why"] == "\\u0000"
 
 
+@pytest.mark.administrator
 def test_a_message_is_shorter_than_its_comment_and_says_the_same(notes: None, observer: Any) -> None:
     observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
     with bound_context(path='/a "b" 50%', trap="\\u0022 \\\\u0025"), connection.cursor() as cursor:

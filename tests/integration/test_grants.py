@@ -25,6 +25,9 @@ from bemi_django.wal.pace import Pace
 from bemi_django.wal.supervisor import Supervisor
 from tests.integration.conftest import release
 
+# It makes roles of its own.
+pytestmark = pytest.mark.administrator
+
 SLOT = "bemi_roles"
 
 

@@ -104,6 +104,7 @@ def test_another_process_takes_over_from_one_that_was_killed(listeners: Listener
         until(lambda: listeners.heard == ["a", "b"])
 
 
+@pytest.mark.administrator
 def test_the_worker_calls_handlers_itself_and_at_once(listeners: Listeners) -> None:
     with listeners.start() as process:
         write("first")
@@ -116,6 +117,7 @@ def test_the_worker_calls_handlers_itself_and_at_once(listeners: Listeners) -> N
         assert process.wait(10) == 0
 
 
+@pytest.mark.administrator
 def test_the_worker_leaves_handlers_alone_that_run_elsewhere(listeners: Listeners) -> None:
     write("a")
     assert listeners.until_end("--no-handlers") == 0

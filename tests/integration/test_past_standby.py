@@ -52,6 +52,7 @@ def replica(pipeline: Pipeline) -> Iterator[str]:
         shutil.rmtree(directory)
 
 
+@pytest.mark.administrator
 def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline) -> None:
     execute("CREATE TABLE lab.tool (id int PRIMARY KEY, word text)")
     execute("INSERT INTO lab.tool VALUES (1, 'old')")

@@ -20,6 +20,7 @@ from bemi_django.wal.rows import RowWriter, Shape, head, template
 from bemi_django.wal.sink import Accepts, Pending, Sink
 from bemi_django.wal.stitcher import Stitched
 from tests.integration.conftest import job
+from tests.integration.pipeline import execute
 
 SLOT = "bemi_sink"
 SHAPE = Shape(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
@@ -45,8 +46,8 @@ def destination(transactional_db: None) -> Iterator[Any]:
             checkpoints.start(cursor, 8, 1, Origin("1", 1, 1))
         yield connection
         connection.rollback()
-        with connection, connection.cursor() as cursor:
-            cursor.execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [SLOT])
+        # The worker deletes none.
+        execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [SLOT])
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_a_new_table_is_tracked_at_once(schema: str) -> None:
     assert tracking.sync().done == []
 
 
+@pytest.mark.administrator
 def test_a_new_table_of_a_role_without_rights_is_tracked_at_once(owner: str) -> None:
     with another_session(user=owner, password="secret") as cursor:
         cursor.execute("CREATE TABLE shed.tool (id int); COMMIT")
@@ -231,6 +232,7 @@ def test_a_parent_is_chosen_without_its_children(schema: str) -> None:
     assert triggers("shed.saw_tmp") == 0 and not is_published("shed.saw_tmp")
 
 
+@pytest.mark.administrator
 def test_a_table_of_an_extension_is_left_alone(schema: str) -> None:
     execute("CREATE TABLE shed.tool (id int)")
     execute("ALTER EXTENSION plpgsql ADD TABLE shed.tool")
@@ -279,6 +281,7 @@ def foreign_database(transactional_db: None) -> Iterator[str]:
     execute("DROP ROLE app_owner")
 
 
+@pytest.mark.administrator
 def test_a_role_needs_to_own_its_tables_and_no_more(foreign_database: str) -> None:
     execute(sql.read("capture_v1_up"))
     execute("CREATE TABLE tool (id int)")

@@ -199,6 +199,7 @@ client.post("/todo?task=Eat", headers={"Authorization": "187234"}).raise_for_sta
 """
 
 
+@pytest.mark.administrator
 def test_the_documentation_of_the_seed_works_as_written(database: Database, tmp_path: Path) -> None:
     project = Project(tmp_path, database.url("psycopg2"))
     run(tmp_path, ALEMBIC, "upgrade", "head")
@@ -262,6 +263,7 @@ def test_the_installed_objects_are_those_of_the_file_and_a_script_makes_the_same
     assert database.query(TRACKED) == [("todo",)]
 
 
+@pytest.mark.administrator
 def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_call(
     database: Database, tmp_path: Path
 ) -> None:
@@ -278,6 +280,7 @@ def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_cal
     assert chosen == [(["public.%"], ["%.alembic\\_version", "%.later"])]
 
 
+@pytest.mark.administrator
 def test_what_the_role_may_not_do_is_said_and_the_rest_is_done(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -41,13 +41,14 @@ def test_the_scope_rules_every_page(db: None, scoped: None, admin_client: Client
 
 
 def secret_change(number: int = 1, **fields: Any) -> Any:
+    """Of a user whose key no other user gets."""
     given = {
         "table": "auth_user",
-        "before": {"id": 5, "username": "bob", "password": f"{SECRET}-1"},
-        "after": {"id": 5, "username": "bob", "password": f"{SECRET}-2"},
+        "before": {"id": 5_000_000, "username": "bob", "password": f"{SECRET}-1"},
+        "after": {"id": 5_000_000, "username": "bob", "password": f"{SECRET}-2"},
         "context": {"db_user": "x", "SQL": f"password = '{SECRET}-2'"},
     }
-    return record(number, primary_key="5", **{**given, **fields})
+    return record(number, primary_key="5000000", **{**given, **fields})
 
 
 PATHS = [
@@ -57,8 +58,8 @@ PATHS = [
     "{id}/change/",
     "export/?format=csv",
     "export/?format=jsonl",
-    "timeline/auth/user/5/",
-    "timeline/auth/user/5/?at=2020-01-01T00:00&and=2030-01-01T00:00",
+    "timeline/auth/user/5000000/",
+    "timeline/auth/user/5000000/?at=2020-01-01T00:00&and=2030-01-01T00:00",
 ]
 
 

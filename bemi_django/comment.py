@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from bemi_django.context import Context
 from bemi_django.wire import (
     COMMENT_END,
     COMMENT_START,
@@ -113,7 +114,15 @@ _sql_json = lru_cache(maxsize=512)(_encode_sql)
 
 
 def context_json(context: Mapping[str, Any]) -> str:
-    """The context as an inert JSON object; never raises."""
+    """The context as an inert JSON object; never raises. One that nobody changes is encoded once."""
+    if not isinstance(context, Context):
+        return _encode_context(context)
+    if context.encoded is None:
+        context.encoded = _encode_context(context)
+    return context.encoded
+
+
+def _encode_context(context: Mapping[str, Any]) -> str:
     if not context:
         return "{}"
     try:

@@ -21,6 +21,16 @@ Item = TypeVar("Item")
 _PARENTS = {"id": "parent_id", "request_id": "parent_request_id", "task_id": "parent_task_id"}
 
 
+class Context(dict[str, Any]):
+    """A context in force, which nobody changes; ``encoded`` is its JSON, once somebody has made it."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.encoded: str | None = None
+
+
 class Layer:
     """One level of context over its parent; a provider is asked once, at the first write.
 
@@ -28,7 +38,7 @@ class Layer:
     parent knows. ``defaults`` hold where neither the parent nor the layer itself says otherwise.
     """
 
-    __slots__ = ("_asking", "_defaults", "_merged", "_parent", "_provider", "_values")
+    __slots__ = ("_asking", "_defaults", "_found", "_merged", "_parent", "_provider", "_values")
 
     def __init__(
         self,
@@ -42,15 +52,20 @@ class Layer:
         self._provider = provider
         self._defaults = defaults or {}
         self._asking: set[int] = set()
-        self._merged: dict[str, Any] | None = None
+        self._merged: Context | None = None
+        self._found: tuple[Context, Mapping[str, Any], Context] | None = None
 
-    def resolve(self) -> dict[str, Any]:
+    def resolve(self) -> Context:
         """For a write: what is found now holds from now on, but for what nobody knows yet."""
         if self._merged is not None:
             return self._merged
-        inherited = self._parent.resolve() if self._parent else {}
+        inherited = self._parent.resolve() if self._parent else _NOTHING
         provided = self._provided()
-        merged = self._over(inherited, provided)
+        found = self._found
+        # Nothing new since the last write: the same context, whose JSON is known.
+        if found is None or found[0] is not inherited or found[1] != provided:
+            found = self._found = inherited, provided, Context(self._over(inherited, provided))
+        merged = found[2]
         if self._is_final(provided):
             self._merged = merged
             self._provider = None
@@ -95,6 +110,7 @@ class Layer:
             self._asking.discard(thread)
 
 
+_NOTHING = Context({})
 _EMPTY = Layer({})
 _current: ContextVar[Layer] = ContextVar("bemi_context", default=_EMPTY)
 
@@ -110,7 +126,7 @@ def set_context(values: Mapping[str, Any]) -> None:
 
 def get_context() -> dict[str, Any]:
     """Return a copy of the context that a write would carry now; looking settles nothing."""
-    return dict(_traced(_current.get().peek()))
+    return {**active_span(), **_current.get().peek()}
 
 
 @contextmanager
@@ -145,9 +161,11 @@ def provided_context(provider: Provider, **defaults: Any) -> Iterator[None]:
         yield
 
 
-def current() -> Mapping[str, Any]:
+def current() -> Context:
     """The context in force, not copied: for the hooks, which only read it."""
-    return _traced(_current.get().resolve())
+    context = _current.get().resolve()
+    span = active_span()
+    return Context({**span, **context}) if span else context
 
 
 def inheritable() -> dict[str, Any]:
@@ -201,8 +219,3 @@ def _entered(layer: Layer) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-def _traced(context: dict[str, Any]) -> dict[str, Any]:
-    span = active_span()
-    return {**span, **context} if span else context

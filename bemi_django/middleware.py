@@ -8,11 +8,15 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
+from django.http.request import HttpHeaders
 
 from bemi_django import conf
 from bemi_django.context import akeep, keep, provided_context
 from bemi_django.proxies import client_address
 from bemi_django.request_id import HEADER, request_id_from
+
+# Not request.headers, which are made of all of META.
+_HEADER = HttpHeaders.to_wsgi_name(HEADER)
 
 
 class BemiMiddleware:
@@ -55,7 +59,7 @@ def request_id(request: HttpRequest) -> str:
     """The ``X-Request-ID`` that came with the request, else one that is made for it."""
     attributes = request.__dict__
     if "_bemi_request_id" not in attributes:
-        attributes["_bemi_request_id"] = request_id_from(request.headers.get(HEADER, ""))
+        attributes["_bemi_request_id"] = request_id_from(request.META.get(_HEADER, ""))
     return str(attributes["_bemi_request_id"])
 
 

@@ -5,10 +5,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
+from bemi_django.comment import context_json
 from bemi_django.context import akeep, current, inheritable, keep, provided_context
 
 
@@ -125,6 +127,19 @@ def test_what_a_provider_does_not_know_yet_is_asked_again() -> None:
         assert current() == {"user": "ann", "step": 1}
         user = "bob"
         assert current() == {"user": "ann", "step": 1}
+
+
+def test_a_context_that_says_nothing_new_is_the_same_and_its_json_is_known() -> None:
+    answers: Iterator[dict[str, Any]] = iter([{"user_id": None}, {"user_id": None}, {"user_id": 7}])
+    with bound_context(process="x"), provided_context(lambda: next(answers)):
+        first = current()
+        text = context_json(first)
+        assert current() is first and context_json(first) is text
+        assert current() is not first
+        assert (text, context_json(current())) == (
+            '{"process": "x","user_id": null}',
+            '{"process": "x","user_id": 7}',
+        )
 
 
 def test_defaults_give_way_to_the_outer_context_and_to_the_provider() -> None:

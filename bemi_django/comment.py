@@ -16,7 +16,7 @@ from bemi_django.wire import (
     DROPPED_KEY,
     MAX_CONTEXT_CHARACTERS,
     MAX_SQL_CHARACTERS,
-    SQL_KEY,
+    STATEMENT,
 )
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ def prefix(sql: str, context: Mapping[str, Any]) -> str:
     """The comment for a statement, with the blank that follows it."""
     statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
     pairs = context_json(context)[1:-1]
-    separator = "," if pairs else ""
-    return f'{COMMENT_START}{{{pairs}{separator}"{SQL_KEY}": {statement}}}{COMMENT_END} '
+    named = STATEMENT if pairs else STATEMENT[1:]
+    return f"{COMMENT_START}{{{pairs}{named}{statement}}}{COMMENT_END} "
 
 
 def collapse_values(sql: str) -> str:

@@ -12,6 +12,11 @@ COMMENT_END = " Bemi*/"
 #: The key of a context that holds the statement. First in the object: there is no other context.
 SQL_KEY = "SQL"
 
+#: A message that begins with it holds a statement only, what stands behind :data:`STATEMENT`: the context is
+#: that of the message before, up to there.
+CONTINUED = "+"
+STATEMENT = f',"{SQL_KEY}": '
+
 #: Key that lists what a context lost because it was too large.
 DROPPED_KEY = "_bemi_dropped"
 

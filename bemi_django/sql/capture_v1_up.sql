@@ -11,42 +11,51 @@ DECLARE
     content text;
     -- Transaction-local: for statements that cannot carry a comment.
     context text;
+    -- What the last message stands for. It goes back with a savepoint exactly as the message does.
+    last text := current_setting('_bemi.last', true);
+    shared text;
+    sent text;
     sent_at pg_lsn;
 BEGIN
     IF starts_with(statement, '/*Bemi {') THEN
         -- Only here, at the very start, stands what the application's hook wrote: a value never can.
         content := substr(split_part(statement, ' Bemi*/', 1), 8);
-        -- What a comment must not hold, WAL may: quotes around each name, placeholders, and the path's slashes.
-        IF position(E'\\\\' IN content) = 0 THEN
-            content := replace(replace(replace(
-                content, E'\\u0022', E'\\"'), E'\\u0025', '%'), E'\\u002f', '/');
-        END IF;
     ELSE
         -- Deferred triggers write when their transaction ends: with the last context that it had.
-        IF left(statement, 64) ~* '^\s*(commit|end|prepare\s+transaction)\M'
-            AND current_setting('_bemi.last', true) <> '' THEN
+        IF left(statement, 64) ~* '^\s*(commit|end|prepare\s+transaction)\M' AND last <> '' THEN
             RETURN NULL;
         END IF;
         IF length(statement) > 8192 THEN
             statement := left(statement, 8192) || '… (cut)';
         END IF;
         content := '{"SQL": ' || to_json(statement)::text || '}';
-        context := ltrim(coalesce(current_setting('bemi.context', true), ''));
+        context := btrim(coalesce(current_setting('bemi.context', true), ''));
     END IF;
     IF starts_with(context, '{') AND ltrim(substr(context, 2)) <> '}' THEN
-        content := left(content, -1) || ', ' || substr(context, 2);
+        content := left(context, -1) || ',' || substr(content, 2);
     ELSIF starts_with(content, '{"SQL"') THEN
         -- No application context: what the database itself knows of the writer.
         content := '{"db_user": ' || to_json(session_user::text)::text
             || ', "application_name": ' || to_json(current_setting('application_name'))::text
-            || ', ' || substr(content, 2);
+            || ',' || substr(content, 2);
     END IF;
-    -- A message holds for all rows until the next one, so an equal one need not be repeated. The
-    -- setting goes back with a savepoint exactly as the message does.
-    IF content IS DISTINCT FROM current_setting('_bemi.last', true) THEN
+    -- A message holds for all rows until the next one, so an equal one need not be repeated.
+    IF content IS DISTINCT FROM last THEN
+        sent := content;
+        -- The context of the message before and another statement: that is all that is sent.
+        IF last <> '' THEN
+            shared := split_part(content, ',"SQL": ', 1);
+            IF shared = split_part(last, ',"SQL": ', 1) AND length(shared) < length(content) THEN
+                sent := '+' || substr(content, length(shared) + 9);
+            END IF;
+        END IF;
+        -- What a comment must not hold, WAL may: quotes around each name, placeholders, and the path's slashes.
+        IF position(E'\\\\' IN sent) = 0 THEN
+            sent := replace(replace(replace(sent, E'\\u0022', E'\\"'), E'\\u0025', '%'), E'\\u002f', '/');
+        END IF;
         -- Assigned, not performed: an expression takes a tenth of a query's time.
-        sent_at := pg_logical_emit_message(true, '_bemi', convert_to(content, 'UTF8'));
-        content := set_config('_bemi.last', content, true);
+        sent_at := pg_logical_emit_message(true, '_bemi', convert_to(sent, 'UTF8'));
+        last := set_config('_bemi.last', content, true);
     END IF;
     RETURN NULL;
 END

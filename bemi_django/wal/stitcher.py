@@ -25,9 +25,11 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from bemi_django.wire import INVALID_KEY, MESSAGE_PREFIX, SKIP_KEY, SQL_KEY
+from bemi_django.wire import CONTINUED, INVALID_KEY, MESSAGE_PREFIX, SKIP_KEY, SQL_KEY, STATEMENT
 
 _PREFIX = MESSAGE_PREFIX.encode()
+_CONTINUED = CONTINUED.encode()
+_STATEMENT = STATEMENT.encode()
 _NO_CONTEXT = b"{}"
 # Behind an even number of backslashes, else the backslash of \u is one of the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
@@ -56,7 +58,7 @@ class Stitcher:
     def __init__(self) -> None:
         self._begin: Begin | None = None
         self._ordinal = 0
-        self._context = _NO_CONTEXT
+        self._content = self._context = _NO_CONTEXT
         self._skipped = Skipped()
         #: Whether the message fed last was a context that jsonb does not take.
         self.is_context_invalid = False
@@ -88,10 +90,15 @@ class Stitcher:
             return [self._change(lsn, relation, "TRUNCATE", None, None) for relation in message.relations]
         if isinstance(message, Message):
             if message.prefix == _PREFIX:
-                self._context = storable_json(message.content)
-                self.is_context_invalid = self._context is not message.content
+                content = message.content
+                if content.startswith(_CONTINUED):
+                    # The context of the message before, and another statement.
+                    content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
+                self._content, self._context = content, storable_json(content)
+                self.is_context_invalid = self._context is not content
         elif isinstance(message, Begin):
-            self._begin, self._ordinal, self._context = message, 0, _NO_CONTEXT
+            self._begin, self._ordinal = message, 0
+            self._content = self._context = _NO_CONTEXT
         elif isinstance(message, Commit):
             self._begin = None
         return []

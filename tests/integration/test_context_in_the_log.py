@@ -1,15 +1,21 @@
+# ruff: noqa: S608 - the SQL of tests
 """What contexts leave in the log: silence with its reason, spans, ids of parents."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry import trace
 
 from bemi_django import apply_context, bound_context, skip_tracking
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
+from tests.integration.pipeline import Pipeline, execute
 
 
 def test_what_is_skipped_leaves_one_change_a_table_and_transaction(drain: Drain) -> None:
@@ -77,3 +83,74 @@ def test_an_inner_context_keeps_the_id_of_the_outer_one(drain: Drain) -> None:
     outer, inner = ({key: value for key, value in c.context.items() if key != "SQL"} for c in drain())
     assert outer == {"request_id": "r", "user_id": 7, "id": "import", "reason": "monthly"}
     assert inner == {**outer, "id": "row", "parent_id": "import"}
+
+
+#: With what could be taken for the place where the statement stands, and with what a comment must escape.
+CONTEXTS: list[dict[str, Any]] = [
+    {"user": 7},
+    {"user": 7, "nested": {"a": 1, "SQL": "x"}, "b": 2},
+    {"note": ',"SQL": ', "path": "/a%b/", "said": 'say "x"'},
+    {"back": "\\u0022", "path": "/a/"},
+]
+STEPS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(CONTEXTS), st.integers(0, 2)),
+    st.tuples(st.just("plain"), st.just({}), st.integers(0, 2)),
+    st.tuples(st.just("apply"), st.sampled_from(CONTEXTS), st.just(0)),
+    st.tuples(st.sampled_from(["savepoint", "rollback", "release"]), st.just({}), st.just(0)),
+)
+
+
+class Session:
+    """What the rows of one transaction ought to have as their contexts; all goes back with a savepoint."""
+
+    def __init__(self) -> None:
+        self.expected: list[dict[str, Any]] = []
+        self._applied: dict[str, Any] = {}
+        self._savepoints: list[tuple[Any, list[dict[str, Any]], dict[str, Any]]] = []
+
+    def do(self, what: str, context: dict[str, Any], number: int) -> None:
+        statement = f"INSERT INTO lab.t VALUES ({number})"
+        if what == "write":
+            with bound_context(**context):
+                execute(statement)
+            self.expected.append({**context, "SQL": statement})
+        elif what == "plain":
+            with connection.connection.cursor() as cursor:
+                cursor.execute(statement)
+            self.expected.append({**(self._applied or OUTSIDE), "SQL": statement})
+        elif what == "apply":
+            with bound_context(**context):
+                apply_context()
+            self._applied = context
+        elif what == "savepoint":
+            self._savepoints.append((transaction.savepoint(), list(self.expected), self._applied))
+        elif self._savepoints:
+            savepoint, expected, applied = self._savepoints.pop()
+            if what == "release":
+                transaction.savepoint_commit(savepoint)
+            else:
+                transaction.savepoint_rollback(savepoint)
+                self.expected, self._applied = expected, applied
+
+
+OUTSIDE = {"db_user": "?", "application_name": "?"}
+
+
+def test_each_row_has_the_context_of_its_statement_whatever_was_taken_back(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.t (id int)")
+    pipeline.drain()
+
+    @given(st.lists(STEPS, max_size=12))
+    @settings(max_examples=40)
+    def check(steps: list[tuple[str, dict[str, Any], int]]) -> None:
+        session = Session()
+        with transaction.atomic():
+            for step in steps:
+                session.do(*step)
+        pipeline.drain()
+        found = [
+            {**context, **{key: "?" for key in OUTSIDE if key in context}} for context in pipeline.contexts
+        ]
+        assert found == session.expected
+
+    check()

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -205,17 +205,25 @@ def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: 
 @pytest.mark.administrator
 def test_a_message_is_shorter_than_its_comment_and_says_the_same(notes: None, observer: Any) -> None:
     observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
-    with bound_context(path='/a "b" 50%', trap="\\u0022 \\\\u0025"), connection.cursor() as cursor:
-        cursor.execute('UPDATE "note" SET "line" = %s', ["x"])
+    with (
+        transaction.atomic(),
+        bound_context(path='/a "b" 50%', trap="\\u0022 \\\\u0025"),
+        connection.cursor() as cursor,
+    ):
+        for line in ("x", "y"):
+            cursor.execute('UPDATE "note" SET "line" = %s', [line])
+        cursor.execute('DELETE FROM "note" WHERE "line" = %s', ["x"])
     observer.execute(
         "SELECT data FROM pg_logical_slot_get_binary_changes('bemi_forgery', NULL, NULL, "
         "'proto_version', '1', 'publication_names', %s, 'messages', 'true')",
         [conf.publication()],
     )
-    (content,) = (bytes(data) for (data,) in observer.fetchall() if bytes(data)[:1] == b"M")
+    content, more = (bytes(data) for (data,) in observer.fetchall() if bytes(data)[:1] == b"M")
     assert rb'"UPDATE \"note\" SET \"line\" = %s"' in content
     found = json.loads(content[content.index(b"{") :])
     assert (found["path"], found["trap"]) == ('/a "b" 50%', "\\u0022 \\\\u0025")
+    # The context is sent once a transaction.
+    assert more.endswith(rb"""+"DELETE FROM \"note\" WHERE \"line\" = %s"}""")
 
 
 def test_backslashes_that_another_client_escapes_in_its_own_way_stay(wal: Contexts, observer: Any) -> None:

@@ -52,6 +52,33 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
     assert [change.begin.xid for change in changes] == [1, 1, 1, 1, 1, 2]
 
 
+def test_a_message_may_hold_only_what_is_new() -> None:
+    stitcher = Stitcher()
+    messages = [
+        b'{"user": 7,"SQL": "a"}',
+        b'+"b"}',
+        # Only a name that is followed by its value: in a string its quotes are escaped.
+        b'{"note": ",\\"SQL\\": ","SQL": "c"}',
+        b'+"d"}',
+        # Of a client that knows half of it.
+        b"+",
+    ]
+    stream: list[Decoded] = [
+        Begin(8, 0, 1),
+        *(part for content in messages for part in (context(content), ROW)),
+    ]
+    stream += [Commit(8, 16), Begin(24, 0, 2), context(b'+"e"}'), ROW]
+    changes = [change for message in stream for change in stitcher.feed(message)]
+    assert [json.loads(change.context) for change in changes] == [
+        {"user": 7, "SQL": "a"},
+        {"user": 7, "SQL": "b"},
+        {"note": ',"SQL": ', "SQL": "c"},
+        {"note": ',"SQL": ', "SQL": "d"},
+        {"_bemi_invalid": '{"note": ",\\"SQL\\": ","SQL": '},
+        {"_bemi_invalid": '{},"SQL": "e"}'},
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "operation", "before", "after"),
     [

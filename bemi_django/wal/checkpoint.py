@@ -29,8 +29,9 @@ UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
     unseen = ARRAY(
         SELECT xid FROM unnest(unseen || %s::bigint[]) xid
-        WHERE system_identifier = (pg_control_system()).system_identifier::text
-            AND NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot()))
+        WHERE NOT pg_visible_in_snapshot(xid::text::xid8, (SELECT pg_current_snapshot()))
+            -- Asked once, and only then: it reads a file.
+            AND system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s))
 WHERE slot = %s AND lsn = %s::pg_lsn
 RETURNING pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """

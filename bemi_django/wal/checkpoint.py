@@ -29,11 +29,11 @@ UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
     unseen = ARRAY(
         SELECT xid FROM unnest(unseen || %s::bigint[]) xid
-        WHERE NOT pg_visible_in_snapshot(xid::text::xid8, (SELECT pg_current_snapshot()))
-            -- Asked once, and only then: it reads a file.
+        WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())
             AND system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s))
 WHERE slot = %s AND lsn = %s::pg_lsn
-RETURNING pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+RETURNING CASE WHEN system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s)
+    THEN pg_snapshot_xmin(pg_current_snapshot())::text::bigint ELSE 9223372036854775807 END
 """
 
 
@@ -63,7 +63,7 @@ class Checkpoints:
     def __init__(self, connection: Any, slot: str) -> None:
         self._connection = connection
         self._slot = slot
-        # Earlier transactions are visible.
+        # Earlier transactions are visible: all of them, where the log lives elsewhere.
         self._horizon = 0
 
     def read(self) -> Checkpoint | None:

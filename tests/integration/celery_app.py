@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import django
 from celery import Celery
 from django.apps import apps
+from kombu.transport import filesystem
 
 from bemi_django.integrations.celery import install
 
@@ -20,9 +24,24 @@ from sample_project.todos.models import Todo
 
 HOME = Path(os.environ.get("BEMI_TEST_CELERY", "."))
 
+
+class Channel(filesystem.Channel):
+    def _put(self, *message: Any, **options: Any) -> None:
+        """Show a message when it is whole; kombu's worker also reads a file that is being written."""
+        queue, payload = message
+        name = f"{time.monotonic_ns():020d}_{uuid4()}"
+        unseen = Path(self.data_folder_out, f"{name}.part")
+        unseen.write_text(json.dumps(payload))
+        unseen.rename(unseen.with_name(f"{name}.{queue}.msg"))
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+
+
 app = Celery(
     "tests.integration.celery_app",
-    broker="filesystem://",
+    broker_transport=f"{__name__}:{Transport.__name__}",
     backend=f"file://{HOME}/results",
     broker_transport_options={
         "data_folder_in": f"{HOME}/messages",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -12,7 +12,7 @@ from django.http.request import HttpHeaders
 
 from bemi_django import conf
 from bemi_django.context import akeep, keep, provided_context
-from bemi_django.proxies import client_address
+from bemi_django.proxies import Trusted, client_address
 from bemi_django.request_id import HEADER, request_id_from
 
 # Not request.headers, which are made of all of META.
@@ -38,16 +38,28 @@ class BemiMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
             return self.__acall__(request)
-        with provided_context(partial(_context_of, request), request_id=request_id(request)):
+        with provided_context(partial(self._context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = self.get_response(request)
             _keep_streaming(response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        with provided_context(partial(_context_of, request), request_id=request_id(request)):
+        with provided_context(partial(self._context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = await self.get_response(request)
             _keep_streaming(response)
         return response
+
+    def _context_of(self, request: HttpRequest) -> Mapping[str, Any]:
+        return {**_address(request, self._trusted), **self._function(request)}
+
+    # A setting that is not there takes longer to look for than all else at a write of somebody unknown.
+    @cached_property
+    def _function(self) -> conf.ContextFunction:
+        return conf.context_function() or default_context
+
+    @cached_property
+    def _trusted(self) -> Trusted | None:
+        return conf.trusted_proxies()
 
 
 def default_context(request: HttpRequest) -> dict[str, Any]:
@@ -63,11 +75,6 @@ def request_id(request: HttpRequest) -> str:
     return str(attributes["_bemi_request_id"])
 
 
-def _context_of(request: HttpRequest) -> Mapping[str, Any]:
-    function = conf.context_function() or default_context
-    return {**_address(request), **function(request)}
-
-
 def _user_id(request: HttpRequest) -> Any:
     # django-ninja leaves whom it has authenticated in ``auth``, where others leave tokens.
     for attribute in ("user", "auth"):
@@ -77,8 +84,7 @@ def _user_id(request: HttpRequest) -> Any:
     return None
 
 
-def _address(request: HttpRequest) -> dict[str, str]:
-    trusted = conf.trusted_proxies()
+def _address(request: HttpRequest, trusted: Trusted | None) -> dict[str, str]:
     if trusted is None:
         return {}
     remote, forwarded = (request.META.get(key, "") for key in ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR"))

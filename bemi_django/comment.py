@@ -27,7 +27,7 @@ _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH)
 # FOR UPDATE and FOR NO KEY UPDATE lock rows of a SELECT.
 _WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
-_INERT = [(character, f"\\u{ord(character):04x}") for character in "*/%?'$"]
+_INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
 
 
 def is_write(sql: str) -> bool:

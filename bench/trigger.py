@@ -19,7 +19,7 @@ from bench.servers import connect, execute
 from sample_project.postgres_server import Server
 
 CONTEXT = (
-    '{"user_id": 7, "method": "POST", "path": "\\u002faccounts\\u002f7\\u002f", '
+    '{"user_id": 7, "method": "POST", "path": "/accounts/7/", '
     '"request_id": "8f14e45fceea167a5a36dedd4bea2543", '
     '"SQL": "UPDATE \\u0022account\\u0022 SET \\u0022n\\u0022 = n + 1 WHERE account.id = \\u0025s"}'
 )

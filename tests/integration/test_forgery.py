@@ -230,3 +230,64 @@ def test_backslashes_that_another_client_escapes_in_its_own_way_stay(wal: Contex
     observer.execute(r"""/*Bemi {"a": "\\u0022 \\\u0022"} Bemi*/ INSERT INTO note (id) VALUES ('1')""")
     (context,) = wal()
     assert context == {"a": r"\u0022 \""}
+
+
+#: Of each function that capture calls, and of its operators, one that raises.
+IMPOSTORS = r"""
+CREATE SCHEMA impostor;
+CREATE FUNCTION impostor.no(text, text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$;
+CREATE FUNCTION impostor.no(int, int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$;
+DO $do$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT format('%I(%s) RETURNS %s', proname, pg_get_function_identity_arguments(oid),
+                      pg_get_function_result(oid)) AS signature
+        FROM pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND (SELECT prosrc FROM pg_proc WHERE proname = '_bemi_capture_v1') ~ format('\m%s\(', proname)
+            AND NOT proargtypes::oid[] && ARRAY['"any"'::regtype]::oid[]
+    LOOP
+        EXECUTE format('CREATE FUNCTION impostor.%s LANGUAGE plpgsql AS $$BEGIN RAISE ''called''; END$$',
+                       found.signature);
+    END LOOP;
+    FOR found IN
+        SELECT * FROM unnest(ARRAY['=', '<>', '<', '>', '~*', '+', '||']) name,
+                      unnest(ARRAY['text', 'int']) type
+    LOOP
+        EXECUTE format(
+            'CREATE OPERATOR impostor.%1$s (LEFTARG = %2$s, RIGHTARG = %2$s, FUNCTION = impostor.no)',
+            found.name, found.type);
+    END LOOP;
+    CREATE DOMAIN impostor.text AS pg_catalog.text CHECK (false);
+END
+$do$
+"""
+
+
+def test_what_stands_in_front_of_the_catalog_is_never_called(notes: None, drain: Drain) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(IMPOSTORS)
+    try:
+        path = "-c search_path=impostor,pg_catalog,public"
+        with closing(psycopg2.connect(**conf.connection_parameters("default"), options=path)) as opened:
+            cursor = opened.cursor()
+            for call in ("starts_with('a', 'b')", "1 = 1", "'a'::pg_catalog.text <> 'b'"):
+                with pytest.raises(psycopg2.errors.RaiseException, match="called"):
+                    cursor.execute(f"SELECT {call}")
+                opened.rollback()
+            contexts = ('{"user_id": 7,"SQL": "a"}', '{"user_id": 7,"SQL": "b"}')
+            for number, context in enumerate((*contexts, '{"SQL": "c"}')):
+                cursor.execute(f"/*Bemi {context} Bemi*/ INSERT INTO note (id) VALUES ('{number}')")  # noqa: S608
+            cursor.execute("INSERT INTO note (id) VALUES ('d')")
+            cursor.execute("SET LOCAL bemi.context = '{\"user_id\": 8}'")
+            cursor.execute(f"INSERT INTO note (id) VALUES ('{'x' * 9000}')")  # noqa: S608
+            opened.commit()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA impostor CASCADE")
+    *named, attributed, plain, applied = (change.context for change in drain())
+    assert named == [{"user_id": 7, "SQL": "a"}, {"user_id": 7, "SQL": "b"}]
+    assert without_application(attributed) and without_application(plain)
+    assert applied["user_id"] == 8

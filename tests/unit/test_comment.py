@@ -119,7 +119,8 @@ def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, A
     sql = "UPDATE t SET a = %s"
     annotated = comment.annotate(sql, context)
     body = annotated[2 : -len(sql) - 3]
-    assert not re.search(r"[*/%?'$]|:\S|[^\x00-\x7f]|[\x00-\x1f]", body.replace("Bemi*/", "")), body
+    # A slash alone is nothing: no asterisk stands beside it.
+    assert not re.search(r"[*%?'$]|:\S|[^\x00-\x7f]|[\x00-\x1f]", body.replace("Bemi*/", "")), body
     found = parsed(annotated, sql)
     assert found.pop("SQL") == sql
     if (

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from bemi_django.context import Context
@@ -32,7 +33,8 @@ _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
 
 def is_write(sql: str) -> bool:
     """Tell whether a statement may write rows, and so gets a context."""
-    keyword = _WRITE.match(sql, _first_word(sql))
+    # Most begin with their first word.
+    keyword = _WRITE.match(sql, 0 if sql[:1].isalpha() else _first_word(sql))
     if keyword is None:
         return False
     return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
@@ -107,7 +109,7 @@ def _encode_sql(sql: str) -> str:
     short = collapse_values(sql)
     if len(short) > MAX_SQL_CHARACTERS:
         short = short[:MAX_SQL_CHARACTERS] + "… (cut)"
-    return _inert(json.dumps(_storable(short)))
+    return _string(short)
 
 
 _sql_json = lru_cache(maxsize=512)(_encode_sql)
@@ -123,22 +125,43 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _encode_context(context: Mapping[str, Any]) -> str:
-    if not context:
-        return "{}"
+    pairs = [f"{_key(key)}: {_value(value)}" for key, value in context.items()]
+    encoded = ",".join(pairs)
+    if len(encoded) <= MAX_CONTEXT_CHARACTERS:
+        return f"{{{encoded}}}"
+    _warn_once("a context is too large; its largest values are dropped")
+    return _without_largest(dict(zip(context, pairs, strict=True)))
+
+
+def _value(value: Any) -> str:
+    # What nearly all values are: json would make an encoder for each.
+    if type(value) is str:
+        return _string(value)
+    if type(value) is int:
+        return str(value)
+    if value is None:
+        return "null"
     try:
-        encoded = _inert(_dumps(context))
+        return _inert(_dumps(value))
     except (TypeError, ValueError, RecursionError):
         _warn_once("a context is not JSON; such values are stored as text")
-        context = {str(key): _salvage(value) for key, value in context.items()}
-        encoded = _inert(_dumps(context))
-    if len(encoded) <= MAX_CONTEXT_CHARACTERS:
-        return encoded
-    _warn_once("a context is too large; its largest values are dropped")
-    return _inert(_dumps(_drop_largest(context)))
+        return _string(_text(value))
 
 
-def _dumps(context: Mapping[str, Any]) -> str:
-    encoded = _encode(context)
+def _string(text: str) -> str:
+    encoded = encode_basestring_ascii(text)
+    if "\\u0000" in encoded or "\\ud" in encoded:
+        encoded = encode_basestring_ascii(_storable(text))
+    return _escape(encoded).replace(":", "\\u003a")
+
+
+@lru_cache(maxsize=512, typed=True)
+def _key(key: Any) -> str:
+    return _string(_text(key))
+
+
+def _dumps(value: Any) -> str:
+    encoded = _encode(value)
     if "\\u0000" in encoded or "\\ud" in encoded:
         encoded = json.dumps(_deep(json.loads(encoded)))
     return encoded
@@ -160,14 +183,6 @@ def _storable(value: Any) -> Any:
     return whole.replace("\0", "\u2400")
 
 
-def _salvage(value: Any) -> Any:
-    try:
-        json.dumps(value, allow_nan=False, default=_text)
-    except (TypeError, ValueError, RecursionError):
-        return _text(value)
-    return value
-
-
 def _text(value: Any) -> str:
     try:
         return str(value)
@@ -175,32 +190,37 @@ def _text(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _drop_largest(context: Mapping[str, Any]) -> dict[str, Any]:
-    by_size = sorted(context, key=lambda key: len(_inert(_dumps({key: context[key]}))))
-    kept: dict[str, Any] = {}
+def _without_largest(pairs: Mapping[str, str]) -> str:
+    """The smallest pairs that fit together, and the names of the others."""
+    kept = set()
     room = MAX_CONTEXT_CHARACTERS
-    for key in by_size:
-        room -= len(_inert(_dumps({key: context[key]})))
+    for key in sorted(pairs, key=lambda key: len(pairs[key])):
+        room -= len(pairs[key])
         if room >= 0:
-            kept[key] = context[key]
-    kept[DROPPED_KEY] = [str(key)[:200] for key in context if key not in kept]
-    return kept
+            kept.add(key)
+    dropped = [_text(key)[:200] for key in pairs if key not in kept]
+    named = f"{_key(DROPPED_KEY)}: {_value(dropped)}"
+    return f"{{{','.join([*(pairs[key] for key in pairs if key in kept), named])}}}"
 
 
 def _inert(encoded: str) -> str:
     """Escape, inside a JSON text, all that a driver, a lexer or a paramstyle could read."""
+    # Between strings a colon is JSON's own; inside one it could name a parameter.
+    parts = _escape(encoded).split('"')
+    parts[1::2] = [string.replace(":", "\\u003a") for string in parts[1::2]]
+    return '"'.join(parts)
+
+
+def _escape(encoded: str) -> str:
     if "\\" in encoded:
         encoded = encoded.replace("\\\\", "\\u005c").replace('\\"', "\\u0022")
     # One after the other: they are rare, and a table of all would be looked at for each character.
     for character, escape in _INERT:
         encoded = encoded.replace(character, escape)
-    # Between strings a colon is JSON's own; inside one it could name a parameter.
-    parts = encoded.split('"')
-    parts[1::2] = [string.replace(":", "\\u003a") for string in parts[1::2]]
-    return '"'.join(parts)
+    return encoded
 
 
-# Made once: dumps() makes an encoder for each call that has options. Without its blank a colon could begin a
+# Made once: dumps() makes one for each call that has options. Without its blank a colon could name a
 # parameter.
 _encode = json.JSONEncoder(allow_nan=False, default=_text, separators=(",", ": ")).encode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+from secrets import token_hex
 
 HEADER = "X-Request-ID"
 _VALID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -11,4 +11,4 @@ _VALID = re.compile(r"[\x21-\x7e]{1,200}")
 
 def request_id_from(header: str) -> str:
     """Return what ``X-Request-ID`` says when it can be an id, else a new id."""
-    return header if _VALID.fullmatch(header) else uuid.uuid4().hex
+    return header if header and _VALID.fullmatch(header) else token_hex(16)

@@ -21,6 +21,7 @@ DATABASES = {
         "PASSWORD": _PARAMETERS["password"],
         "HOST": _PARAMETERS["host"],
         "PORT": _PARAMETERS["port"],
+        "CONN_MAX_AGE": None,
     }
 }
 

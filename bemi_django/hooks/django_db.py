@@ -55,18 +55,17 @@ def _annotate(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: dict[str, Any]
 ) -> Any:
     try:
-        sql = _annotated(sql, execution)
+        text = sql if isinstance(sql, str) else _text(sql, execution["cursor"])
+        if comment.is_write(text):
+            sql = comment.prefix(text, context.current()) + text
     except Exception:
         logger.warning("a write has no context: annotating it failed", exc_info=True)
     # Outside the handler: the statement runs once and its own exception reaches the caller.
     return execute(sql, params, many, execution)
 
 
-def _annotated(sql: Any, execution: dict[str, Any]) -> Any:
-    text = sql
-    if hasattr(sql, "as_string"):
-        cursor = execution["cursor"]
-        text = sql.as_string(getattr(cursor, "cursor", cursor))
-    if not isinstance(text, str) or not comment.is_write(text):
-        return sql
-    return comment.prefix(text, context.current()) + text
+def _text(sql: Any, cursor: Any) -> str:
+    """Of what psycopg composes; nothing of what no driver takes, which the driver says."""
+    if not hasattr(sql, "as_string"):
+        return ""
+    return str(sql.as_string(getattr(cursor, "cursor", cursor)))

@@ -22,40 +22,40 @@ DECLARE
 BEGIN
     -- All but the first write of a transaction whose application says who writes.
     IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"') THEN
-        IF content IS NULL THEN
-            statement := pg_catalog.current_query();
-            -- Deferred triggers write when their transaction ends: with the last context that it had.
-            IF last OPERATOR(pg_catalog.<>) '' AND pg_catalog.left(statement, 64)
-                OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction)\\M' THEN
-                RETURN NULL;
+        IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
+            IF content IS NULL THEN
+                statement := pg_catalog.current_query();
+                -- Deferred triggers write when their transaction ends: with the last context that it had.
+                IF last OPERATOR(pg_catalog.<>) '' AND pg_catalog.left(statement, 64)
+                    OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction)\\M' THEN
+                    RETURN NULL;
+                END IF;
+                IF pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192 THEN
+                    statement := pg_catalog.concat(pg_catalog.left(statement, 8192), '… (cut)');
+                END IF;
+                content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(statement), '}');
+                context := pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true));
             END IF;
-            IF pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192 THEN
-                statement := pg_catalog.concat(pg_catalog.left(statement, 8192), '… (cut)');
+            IF pg_catalog.starts_with(context, '{')
+                AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
+                content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
+            ELSE
+                -- No application context: what the database itself knows of the writer.
+                content := pg_catalog.concat(
+                    '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
+                    pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
+                    pg_catalog.substr(content, 2));
             END IF;
-            content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(statement), '}');
-            context := pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true));
-        END IF;
-        IF pg_catalog.starts_with(context, '{')
-            AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
-            content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
-        ELSIF pg_catalog.starts_with(content, '{"SQL"') THEN
-            -- No application context: what the database itself knows of the writer.
-            content := pg_catalog.concat(
-                '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
-                pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
-                pg_catalog.substr(content, 2));
         END IF;
         -- A message holds for all rows until the next one, so an equal one need not be repeated.
         IF content OPERATOR(pg_catalog.=) last THEN
             RETURN NULL;
         END IF;
         -- The context of the message before and another statement: that is all that is sent.
-        shared := pg_catalog.split_part(content, ',"SQL": ', 1);
-        IF shared OPERATOR(pg_catalog.=) pg_catalog.split_part(last, ',"SQL": ', 1)
-            AND pg_catalog.length(shared) OPERATOR(pg_catalog.<) pg_catalog.length(content) THEN
-            sent := pg_catalog.concat(
-                '+', pg_catalog.substr(content, pg_catalog.length(shared) OPERATOR(pg_catalog.+) 9));
-        END IF;
+        shared := pg_catalog.split_part(content, ',"SQL": ', 1) OPERATOR(pg_catalog.||) ',"SQL": ';
+        sent := CASE WHEN pg_catalog.starts_with(last, shared) AND pg_catalog.starts_with(content, shared)
+            THEN '+' OPERATOR(pg_catalog.||) pg_catalog.substr(
+                content, pg_catalog.length(shared) OPERATOR(pg_catalog.+) 1) END;
     END IF;
     -- What a comment must not hold, WAL may: quotes around each name, placeholders. Of two backslashes one could seem
     -- to begin an escape. Assigned, not performed: an expression takes a tenth of a query's time.

@@ -1,4 +1,4 @@
-"""One view."""
+"""The view that is measured, and the one that says how its connection commits."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from django.urls import path
 
 from bench.shop import views
 
-urlpatterns = [path("items/", views.three_writes)]
+urlpatterns = [path("items/", views.three_writes), path("commit/<value>/", views.set_commit)]

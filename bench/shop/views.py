@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 
@@ -26,6 +26,12 @@ def three_writes(request: HttpRequest) -> HttpResponse:
     )
     removed.delete()
     return HttpResponse(_PAGE.render(Context({"items": items})))
+
+
+def set_commit(request: HttpRequest, value: str) -> HttpResponse:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('synchronous_commit', %s, false)", [value])
+    return HttpResponse()
 
 
 def context(request: HttpRequest) -> dict[str, object]:

@@ -87,7 +87,7 @@ class Layer:
         own = {key: provided[key] for key in provided if provided[key] is not None or key not in inherited}
         own.update(self._values)
         merged = {**self._defaults, **inherited, **own}
-        for key, parent in _PARENTS.items():
+        for key, parent in _PARENTS.items() if inherited else ():
             outer = inherited.get(key)
             if outer is not None and merged[key] != outer and parent not in own:
                 merged[parent] = outer

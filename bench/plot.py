@@ -86,9 +86,10 @@ def _growth(axes: Any, found: dict[str, Any]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("changes")
     axes.set_ylabel("µs")
-    _legend(axes)
+    # Between the questions and what one change takes.
+    _legend(axes, loc="center", bbox_to_anchor=(0.5, 0.3))
 
 
-def _legend(axes: Any) -> None:
+def _legend(axes: Any, **where: Any) -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, **where)

@@ -22,6 +22,8 @@ from bemi_django.wire import (
 
 logger = logging.getLogger(__name__)
 
+#: As the ORMs begin; for all else a regular expression has to look.
+_USUAL = {"INSERT ": True, "UPDATE ": True, "DELETE ": True, "SELECT ": False}
 _BLANK = re.compile(r"\s+|--[^\r\n]*")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
@@ -29,12 +31,15 @@ _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH)
 _WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
+_ACTIVE = re.compile(r"[*%?'$:\\]")
 
 
 def is_write(sql: str) -> bool:
     """Tell whether a statement may write rows, and so gets a context."""
-    # Most begin with their first word.
-    keyword = _WRITE.match(sql, 0 if sql[:1].isalpha() else _first_word(sql))
+    usual = _USUAL.get(sql[:7])
+    if usual is not None:
+        return usual
+    keyword = _WRITE.match(sql, _first_word(sql))
     if keyword is None:
         return False
     return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
@@ -150,6 +155,9 @@ def _value(value: Any) -> str:
 
 def _string(text: str) -> str:
     encoded = encode_basestring_ascii(text)
+    # Ids, methods, paths: most strings have nothing to escape.
+    if _ACTIVE.search(encoded) is None:
+        return encoded
     if "\\u0000" in encoded or "\\ud" in encoded:
         encoded = encode_basestring_ascii(_storable(text))
     return _escape(encoded).replace(":", "\\u003a")

@@ -139,14 +139,14 @@ def _encode_context(context: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    # What nearly all values are: json would make an encoder for each.
-    if type(value) is str:
-        return _string(value)
-    if type(value) is int:
-        return str(value)
-    if value is None:
-        return "null"
     try:
+        # What nearly all values are: json would make an encoder for each.
+        if type(value) is str:
+            return _string(value)
+        if type(value) is int:
+            return str(value)
+        if value is None:
+            return "null"
         return _inert(_dumps(value))
     except (TypeError, ValueError, RecursionError):
         _warn_once("a context is not JSON; such values are stored as text")

@@ -144,11 +144,13 @@ def test_what_is_not_json_is_stored_as_text() -> None:
 
     cycle: list[object] = []
     cycle.append(cycle)
-    context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": cycle}
+    endless = 10**5000  # Python prints no number as long as this
+    context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": cycle, "endless": endless}
     found = parsed(comment.annotate("DELETE FROM t", context), "DELETE FROM t")
     assert found["good"] == 1
     assert found["bad"] == "nan"
     assert found["broken"] == "<Broken>"
+    assert found["endless"] == "<int>"
 
 
 def test_the_largest_values_of_an_oversized_context_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,12 +277,13 @@ def test_what_stands_in_front_of_the_catalog_is_never_called(notes: None, drain:
                 with pytest.raises(psycopg2.errors.RaiseException, match="called"):
                     cursor.execute(f"SELECT {call}")
                 opened.rollback()
+            insert = "INSERT INTO note (id) VALUES (%s)"
             contexts = ('{"user_id": 7,"SQL": "a"}', '{"user_id": 7,"SQL": "b"}')
             for number, context in enumerate((*contexts, '{"SQL": "c"}')):
-                cursor.execute(f"/*Bemi {context} Bemi*/ INSERT INTO note (id) VALUES ('{number}')")  # noqa: S608
-            cursor.execute("INSERT INTO note (id) VALUES ('d')")
+                cursor.execute(f"/*Bemi {context} Bemi*/ {insert}", [str(number)])
+            cursor.execute(insert, ["d"])
             cursor.execute("SET LOCAL bemi.context = '{\"user_id\": 8}'")
-            cursor.execute(f"INSERT INTO note (id) VALUES ('{'x' * 9000}')")  # noqa: S608
+            cursor.execute(insert, ["x" * 9000])
             opened.commit()
     finally:
         with connection.cursor() as cursor:

@@ -118,6 +118,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         "django-auditlog and django-simple-history do not see bulk_create, update() and SQLAlchemy (marked "
         "†): they do less there.",
         "The client and the server share the machine; with a network in between every ratio is nearer to 1.",
+        "The server of the requests is a thread of the process that sends them: both are in the time.",
         "full_page_writes is off, so that WAL is counted and not when the last checkpoint was.",
     ]
     return findings

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from bemi_django import comment, context
+from bemi_django import comment, context, inert
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.wire import CONTEXT_SETTING
 
@@ -42,7 +42,7 @@ def apply_context(using: str = "default") -> None:
         return
     if not connection.in_atomic_block:
         raise NotInTransaction
-    value = json.dumps(json.loads(comment.context_json(context.current())))
+    value = json.dumps(json.loads(inert.context_json(context.current())))
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config(%s, %s, true)", [CONTEXT_SETTING, value])
 

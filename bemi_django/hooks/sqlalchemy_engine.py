@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from bemi_django import comment, context
+from bemi_django import comment, context, inert
 from bemi_django.wire import CONTEXT_SETTING
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def _prepares_statements(connection: Any) -> bool:
 
 
 def _send(connection: Any) -> None:
-    value = comment.context_json(context.current())
+    value = inert.context_json(context.current())
     # A savepoint that is rolled back takes the setting with it.
     where = connection.get_transaction(), connection.get_nested_transaction()
     sent_where, sent = connection.info.get(_SENT, (None, None))

@@ -102,17 +102,18 @@ class Catalog:
         key = described.key if columns.keys() >= set(described.key) else ()
         names = tuple(columns)
         root, partition = self._root(relation, described)
-        return rows.Shape(
+        shape = rows.Shape(
             rows.head(self._database, *root),
             names,
             rows.template(names),
             tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
             tuple(names.index(name) for name in key),
-            partition,
+            rows.NULL if partition is None else rows.field(partition.encode()),
             self._computed(relation, left_out),
             chosen.since,
             chosen.until,
         )
+        return rows.with_image(shape)
 
     def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
         name = (relation.schema, relation.name)

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from bemi_django.wal.messages import Begin, Column, Relation
-from bemi_django.wal.stitcher import Stitched
+from bemi_django.wal.stitcher import Place, Stitched
 
 _INSERT = """
 INSERT INTO bemi_dead_letters (slot, position, change_id, message, origin, reason)
@@ -52,9 +52,9 @@ def insert(cursor: Any, slot: str, letters: list[DeadLetter]) -> None:
         cursor.execute(_INSERT, [slot, *values])
 
 
-def read_origin(origin: dict[str, Any]) -> tuple[Begin, int, int, bytes, Relation]:
-    """What :func:`of_change` wrote: begin, ordinal, LSN, context, relation."""
+def read_origin(origin: dict[str, Any]) -> Place:
+    """What :func:`of_change` wrote."""
     oid, schema, name, columns = origin["relation"]
     relation = Relation(oid, schema, name, tuple(Column(*column) for column in columns))
     begin = Begin(*origin["begin"])
-    return begin, origin["ordinal"], origin["lsn"], origin["context"].encode(), relation
+    return Place(begin, origin["ordinal"], relation, origin["context"].encode(), origin["lsn"])

@@ -34,7 +34,8 @@ class Decoder:
     """Remembers the relations that the server has described; feed it every message of a stream."""
 
     def __init__(self) -> None:
-        self._relations: dict[int, Relation] = {}
+        #: By their oid, as they were described last.
+        self.relations: dict[int, Relation] = {}
 
     def decode(self, data: bytes) -> Decoded | None:
         """Return the message, or None for one that says nothing of rows (origin, type).
@@ -62,7 +63,7 @@ class Decoder:
 
     def know(self, relation: Relation) -> None:
         """Take a relation as described, as if the stream had."""
-        self._relations[relation.oid] = relation
+        self.relations[relation.oid] = relation
 
     def _decode(self, data: bytes) -> Decoded | None:
         kind = data[:1]
@@ -81,7 +82,7 @@ class Decoder:
             return Commit(*_COMMIT.unpack_from(data))
         if kind == b"R":
             relation = _describe(data)
-            self._relations[relation.oid] = relation
+            self.relations[relation.oid] = relation
             return relation
         if kind == b"T":
             (count,) = _UINT32.unpack_from(data, 1)
@@ -91,7 +92,7 @@ class Decoder:
         raise ProtocolError(f"unknown message type {kind!r}")
 
     def _relation(self, data: bytes, offset: int) -> Relation:
-        return self._relations[_UINT32.unpack_from(data, offset)[0]]
+        return self.relations[_UINT32.unpack_from(data, offset)[0]]
 
     def _update(self, data: bytes) -> Update:
         relation = self._relation(data, 1)

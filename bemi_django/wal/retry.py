@@ -10,11 +10,10 @@ from psycopg2 import DataError
 from bemi_django.exceptions import ProtocolError
 from bemi_django.wal import dead_letters
 from bemi_django.wal.catalog import Catalog
-from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.job import Job
 from bemi_django.wal.rows import RowWriter
 from bemi_django.wal.sink import copy_rows
-from bemi_django.wal.stitcher import Stitched, Stitcher, storable_json
+from bemi_django.wal.stitcher import Stitched, read_again, storable_json
 
 _LETTERS = """
 SELECT id, change_id::text, message, origin FROM bemi_dead_letters
@@ -75,12 +74,5 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
 
 
 def _change(message: bytes, origin: dict[str, Any]) -> Stitched:
-    begin, ordinal, lsn, context, relation = dead_letters.read_origin(origin)
-    decoder, stitcher = Decoder(), Stitcher()
-    decoder.know(relation)
-    stitcher.feed(begin)
-    decoded = decoder.decode(message)
-    if decoded is None:
-        raise ProtocolError
-    (change,) = stitcher.feed(decoded, lsn)
-    return change._replace(ordinal=ordinal, context=storable_json(context))
+    place = dead_letters.read_origin(origin)
+    return read_again(place._replace(context=storable_json(place.context)), message)

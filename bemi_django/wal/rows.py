@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 import orjson
 
+from bemi_django.wal.image import Image, make_image
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
-from bemi_django.wal.stitcher import Stitched
+from bemi_django.wal.stitcher import NO_CONTEXT, Place, Stitched
 from bemi_django.wal.values import Encoder, canonical, text
 
 COLUMNS = (
@@ -44,10 +44,16 @@ _LENGTH = Struct(">i").pack
 # How many fields follow, and the length of the first, the id.
 _START = Struct(">hi").pack(len(COLUMNS), 16)
 _ID = Struct(">QQ").pack
-_TAIL = Struct(">iqiqiqiq").pack
-_NULL = b"\xff\xff\xff\xff"
+# The variant of a UUID.
+_SECOND_HALF = 1 << 63
+_INT64 = Struct(">iq").pack
+_TWO_INT64 = Struct(">iqiq").pack
+#: A field without a value.
+NULL = b"\xff\xff\xff\xff"
 _JSONB = Struct(">ib").pack
 _JSONB_VERSION = 1
+#: The JSON of a row that is not there.
+NO_ROW = b"{}"
 
 
 class Computed(NamedTuple):
@@ -60,8 +66,8 @@ class Computed(NamedTuple):
 class Shape(NamedTuple):
     """How the rows of one relation are written: columns in their order, key columns by number.
 
-    ``template`` is what :func:`template` makes of the names. It all holds for rows from the LSN ``since`` to
-    the LSN ``until``.
+    ``template`` is what :func:`template` makes of the names, ``partition`` a field, ``image`` a function for
+    all of that, None where each row needs care. It holds for rows from the LSN ``since`` to ``until``.
     """
 
     head: bytes
@@ -69,10 +75,19 @@ class Shape(NamedTuple):
     template: bytes
     encoders: tuple[Encoder, ...]
     key: tuple[int, ...]
-    partition: str | None = None
+    partition: bytes = NULL
     computed: Computed | None = None
     since: int = 0
     until: int = 1 << 64
+    image: Image | None = None
+
+
+def with_image(shape: Shape) -> Shape:
+    """The shape with the function for its rows."""
+    if shape.computed is not None or len(shape.key) > 1:
+        return shape
+    key = shape.key[0] if shape.key else None
+    return shape._replace(image=make_image(shape.template, shape.encoders, key))
 
 
 class Lost(NamedTuple):
@@ -86,13 +101,14 @@ NOTHING = Lost()
 
 
 def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
-    """A UUIDv8 (RFC 9562) that sorts in commit order: LSN, ordinal, 30 bits of the source.
+    """A UUIDv8 (RFC 9562) that sorts in commit order: LSN, ordinal, 30 bits of the source."""
+    return _ID(_first_half(commit_lsn), _SECOND_HALF | ordinal << 30 | source)
 
-    A commit LSN is a multiple of 8, so 60 bits hold it.
-    """
+
+def _first_half(commit_lsn: int) -> int:
+    # A commit LSN is a multiple of 8, so 60 bits hold it.
     lsn = commit_lsn >> 3
-    high = (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
-    return _ID(high, 1 << 63 | ordinal << 30 | source)
+    return (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
 
 
 def source_of(system_identifier: str, database: str) -> int:
@@ -110,9 +126,12 @@ class RowWriter:
         self.source = source_of(system_identifier, database)
         self._xid = xid
         self._shapes_of = shapes
-        self._shapes: dict[int, tuple[Relation, Shape]] = {}
+        #: By the oid of the table: as the stream described it, and how its rows are written.
+        self.known: dict[int, tuple[Relation, Shape]] = {}
         self._begin: Begin | None = None
-        self._full_xid = 0
+        self._first_half = 0
+        self._committed_at = self._transaction = b""
+        self._context, self._context_field = NO_CONTEXT, _jsonb(NO_CONTEXT)
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
@@ -127,45 +146,59 @@ class RowWriter:
             except (ValueError, LookupError) as error:
                 failure = error
             else:
-                self._shapes[change.relation.oid] = change.relation, shape
+                self.known[change.relation.oid] = change.relation, shape
                 return row
         raise failure
 
     def _row(self, shape: Shape, change: Stitched, lost: Lost) -> bytes:
-        begin = change.begin
-        if begin is not self._begin:
-            self._begin, self._full_xid = begin, self.full_xid(begin.xid)
         old, new = _complete(shape, change.before), _complete(shape, change.after)
         before, no_before = _object(shape, old, lost.before)
         after, no_after = _object(shape, new, lost.after)
         key = _key(shape, new, lost.after) if new else _key(shape, old, lost.before)
-        old_key = _key(shape, old, lost.before) if new else _NULL
+        old_key = _key(shape, old, lost.before) if new else NULL
+        unavailable = _unavailable(no_before, no_after)
+        return self.assemble(
+            shape, change, OPERATIONS[change.operation], before, after, key, old_key, unavailable
+        )
+
+    def assemble(
+        self,
+        shape: Shape,
+        place: Place | Stitched,
+        operation: bytes,
+        before: bytes,
+        after: bytes,
+        key: bytes,
+        old_key: bytes,
+        unavailable: bytes = NULL,
+    ) -> bytes:
+        """The row for COPY: ``before`` and ``after`` are JSON, the others fields as of :func:`field`."""
+        begin, context = place.begin, place.context
+        if begin is not self._begin:
+            self._begin = begin
+            self._first_half = _first_half(begin.commit_lsn)
+            self._committed_at = _INT64(8, begin.committed_at)
+            self._transaction = _TWO_INT64(8, self.full_xid(begin.xid), 8, begin.commit_lsn)
+        if context is not self._context:
+            self._context, self._context_field = context, _jsonb(context)
         return b"".join(
             (
                 _START,
-                change_id(begin.commit_lsn, change.ordinal, self.source),
+                _ID(self._first_half, _SECOND_HALF | place.ordinal << 30 | self.source),
                 shape.head,
                 key,
-                _operation(change.operation),
+                operation,
                 _JSONB(len(before) + 1, _JSONB_VERSION),
                 before,
                 _JSONB(len(after) + 1, _JSONB_VERSION),
                 after,
-                _JSONB(len(change.context) + 1, _JSONB_VERSION),
-                change.context,
-                _TAIL(
-                    8,
-                    begin.committed_at,
-                    8,
-                    time.time_ns() // 1000 - _EPOCH,
-                    8,
-                    self._full_xid,
-                    8,
-                    begin.commit_lsn,
-                ),
-                old_key if old_key != key else _NULL,
-                _NULL if shape.partition is None else _field(shape.partition.encode()),
-                _unavailable(no_before, no_after),
+                self._context_field,
+                self._committed_at,
+                _INT64(8, time.time_ns() // 1000 - _EPOCH),
+                self._transaction,
+                old_key if old_key != key else NULL,
+                shape.partition,
+                unavailable,
             )
         )
 
@@ -181,14 +214,14 @@ class RowWriter:
     def shape(self, change: Stitched) -> Shape:
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
-        known = self._shapes.get(relation.oid)
+        known = self.known.get(relation.oid)
         if known is None or known[0] is not relation or not known[1].since <= lsn < known[1].until:
-            known = self._shapes[relation.oid] = relation, next(self._shapes_of(change))
+            known = self.known[relation.oid] = relation, next(self._shapes_of(change))
         return known[1]
 
     def forget(self) -> None:
         """Ask for every shape again: there was DDL."""
-        self._shapes.clear()
+        self.known.clear()
 
     def full_xid(self, xid: int) -> int:
         """The transaction id that the protocol sends the low 32 bits of: the nearest to one seen before."""
@@ -198,13 +231,20 @@ class RowWriter:
         return full
 
 
-def _field(value: bytes) -> bytes:
+def field(value: bytes) -> bytes:
+    """A value as COPY takes it."""
     return _LENGTH(len(value)) + value
+
+
+OPERATIONS = {
+    operation: field(operation.encode())
+    for operation in ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED")
+}
 
 
 def head(database: str, schema: str, table: str) -> bytes:
     """The fields that all rows of a table share."""
-    return b"".join(_field(name.encode()) for name in (database, schema, table))
+    return b"".join(field(name.encode()) for name in (database, schema, table))
 
 
 def template(columns: Iterable[str]) -> bytes:
@@ -214,11 +254,6 @@ def template(columns: Iterable[str]) -> bytes:
 
 def _label(column: str) -> bytes:
     return text(column.encode()) + b": "
-
-
-@lru_cache(maxsize=16)
-def _operation(operation: str) -> bytes:
-    return _field(operation.encode())
 
 
 def _jsonb(value: bytes) -> bytes:
@@ -242,7 +277,7 @@ def _complete(shape: Shape, row: Row | None) -> Row | None:
 def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
     """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
-        return b"{}", []
+        return NO_ROW, []
     if not lost and UNAVAILABLE not in row:
         values = [
             b"null" if value is None else encode(value)
@@ -284,7 +319,7 @@ def _failing(
 
 def _unavailable(before: list[str], after: list[str]) -> bytes:
     if not before and not after:
-        return _NULL
+        return NULL
     sides = {"before": before, "after": after}
     return _jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
 
@@ -292,16 +327,16 @@ def _unavailable(before: list[str], after: list[str]) -> bytes:
 def _key(shape: Shape, row: Row | None, lost: frozenset[int]) -> bytes:
     """A key column as its text, several as a jsonb array; NULL when there is no key or it is not known."""
     if not row or not shape.key:
-        return _NULL
+        return NULL
     values: list[bytes] = []
     for number in shape.key:
         value = row[number]
         if value is None or value is UNAVAILABLE or number in lost:
-            return _NULL
+            return NULL
         values.append(value)
     if len(values) == 1:
-        return _field(values[0])
+        return field(values[0])
     rendered = [shape.encoders[number](value) for number, value in zip(shape.key, values, strict=True)]
     # As the server prints jsonb, so that a key can be looked for.
     printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
-    return _field(b"[" + b", ".join(printed) + b"]")
+    return field(b"[" + b", ".join(printed) + b"]")

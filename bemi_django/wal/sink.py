@@ -12,7 +12,7 @@ from bemi_django.wal import dead_letters, rows
 from bemi_django.wal.background import Background
 from bemi_django.wal.checkpoint import Checkpoints
 from bemi_django.wal.dead_letters import DeadLetter
-from bemi_django.wal.stitcher import Stitched
+from bemi_django.wal.stitcher import Place, Stitched
 
 _COPY = "COPY changes ({}) FROM STDIN (FORMAT binary)".format(", ".join(f'"{name}"' for name in rows.COLUMNS))
 # Data exceptions, and limits of the program: it is the row, and will be the next time.
@@ -23,7 +23,7 @@ class Pending(NamedTuple):
     """A row as COPY takes it, and what it was made of."""
 
     row: bytes
-    change: Stitched
+    change: Stitched | Place
     message: bytes
 
 

@@ -36,7 +36,12 @@ class Source:
         )
         self._reader = self._connection.cursor()
         self._reporter = self._connection.cursor()
-        self._last_start = 0
+        #: The LSN of the message read last: of a row, where it was written.
+        self.message_lsn = 0
+        #: Whether reading on could confirm what is not written yet, which must be written first: a cursor
+        #: that has confirmed nothing has confirmed position 0, where a Relation message begins, and a
+        #: keepalive that follows one is confirmed. So it is before the first message.
+        self.may_confirm_unasked = True
         self._interval = silence / _REPORTS
         self._report_at = 0.0
         self._heard: object = None
@@ -78,24 +83,10 @@ class Source:
         message = self._reader.read_message()
         if message is None:
             return None
-        self._last_start = message.data_start
+        self.message_lsn = message.data_start
+        self.may_confirm_unasked = not self.message_lsn
         payload: bytes = message.payload
         return payload
-
-    @property
-    def message_lsn(self) -> int:
-        """The LSN of the message read last: of a row, where it was written."""
-        return self._last_start
-
-    @property
-    def may_confirm_unasked(self) -> bool:
-        """Whether reading on could confirm what is not written yet.
-
-        A cursor that has confirmed nothing has confirmed position 0, where a Relation message begins: a
-        keepalive that follows one is confirmed. So it is before the first message. What is pending must be
-        written first.
-        """
-        return not self._last_start
 
     @property
     def position(self) -> int:

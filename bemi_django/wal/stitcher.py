@@ -13,6 +13,7 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.messages import (
     Begin,
     Commit,
@@ -30,17 +31,30 @@ from bemi_django.wire import CONTINUED, INVALID_KEY, MESSAGE_PREFIX, SKIP_KEY, S
 _PREFIX = MESSAGE_PREFIX.encode()
 _CONTINUED = CONTINUED.encode()
 _STATEMENT = STATEMENT.encode()
-_NO_CONTEXT = b"{}"
+#: The context of a statement that says nothing of its own.
+NO_CONTEXT = b"{}"
 # Behind an even number of backslashes, else the backslash of \u is one of the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 _SKIP = f'"{SKIP_KEY}"'.encode()
+_ROWS = (Insert, Update, Delete)
+
+
+class Place(NamedTuple):
+    """Where a row message stands: with the message itself, all that its change is made of.
+
+    ``ordinal`` counts the changes of the transaction from 0, ``context`` is JSON text, ``lsn`` is where the
+    row lies in the WAL, 0 when that is not known.
+    """
+
+    begin: Begin
+    ordinal: int
+    relation: Relation
+    context: bytes
+    lsn: int
 
 
 class Stitched(NamedTuple):
-    """One change: ``ordinal`` counts the changes of its transaction from 0, ``context`` is JSON text.
-
-    ``lsn`` is where the row lies in the WAL, 0 when that is not known.
-    """
+    """One change in its :class:`Place`, with the values of its rows."""
 
     begin: Begin
     ordinal: int
@@ -56,17 +70,15 @@ class Stitcher:
     """Feed it the messages of a stream in order."""
 
     def __init__(self) -> None:
-        self._begin: Begin | None = None
         self._ordinal = 0
-        self._content = self._context = _NO_CONTEXT
+        self._content = self._context = NO_CONTEXT
         self._skipped = Skipped()
+        #: The beginning of the open transaction.
+        self.begin: Begin | None = None
+        #: Whether the rows that come are only to be counted.
+        self.is_skipping = False
         #: Whether the message fed last was a context that jsonb does not take.
         self.is_context_invalid = False
-
-    @property
-    def begin(self) -> Begin | None:
-        """The beginning of the open transaction."""
-        return self._begin
 
     def feed(self, message: Decoded, lsn: int = 0) -> list[Stitched]:
         """Return the changes that the message at ``lsn`` makes: none, one, or one a table for TRUNCATE.
@@ -74,43 +86,72 @@ class Stitcher:
         Commit makes one for each table whose rows were skipped. Raises ProtocolError for a row outside
         a transaction.
         """
-        changes = self._stitch(message, lsn)
-        if changes:
-            return self._skipped.sift(changes)
-        return self._skipped.take() if isinstance(message, Commit) else changes
-
-    def _stitch(self, message: Decoded, lsn: int) -> list[Stitched]:
-        if isinstance(message, Insert):
-            return [self._change(lsn, message.relation, "CREATE", None, message.after)]
-        if isinstance(message, Update):
-            return [self._change(lsn, message.relation, "UPDATE", message.before, message.after)]
-        if isinstance(message, Delete):
-            return [self._change(lsn, message.relation, "DELETE", message.before, None)]
-        if isinstance(message, Truncate):
-            return [self._change(lsn, relation, "TRUNCATE", None, None) for relation in message.relations]
         if isinstance(message, Message):
             if message.prefix == _PREFIX:
-                content = message.content
-                if content.startswith(_CONTINUED):
-                    # The context of the message before, and another statement.
-                    content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
-                self._content, self._context = content, storable_json(content)
-                self.is_context_invalid = self._context is not content
+                self._read(message.content)
+        elif isinstance(message, _ROWS):
+            return self._skipped.sift([_change(self.claim(message.relation, lsn), message)])
         elif isinstance(message, Begin):
-            self._begin, self._ordinal = message, 0
-            self._content = self._context = _NO_CONTEXT
+            self.begin, self._ordinal = message, 0
+            self._content = NO_CONTEXT
+            self._enter(NO_CONTEXT)
         elif isinstance(message, Commit):
-            self._begin = None
+            self.begin = None
+            return self._skipped.take()
+        elif isinstance(message, Truncate):
+            return self._skipped.sift(
+                [_change(self.claim(relation, lsn), message) for relation in message.relations]
+            )
         return []
 
-    def _change(
-        self, lsn: int, relation: Relation, operation: str, before: Row | None, after: Row | None
-    ) -> Stitched:
-        if self._begin is None:
+    def claim(self, relation: Relation, lsn: int) -> Place:
+        """The place of the next change. Raises ProtocolError outside a transaction."""
+        if self.begin is None:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
-        change = Stitched(self._begin, self._ordinal, relation, operation, before, after, self._context, lsn)
+        place = Place(self.begin, self._ordinal, relation, self._context, lsn)
         self._ordinal += 1
-        return change
+        return place
+
+    def _read(self, content: bytes) -> None:
+        if content.startswith(_CONTINUED):
+            # The context of the message before, and another statement.
+            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
+        self._content, context = content, storable_json(content)
+        self.is_context_invalid = context is not content
+        self._enter(context)
+
+    def _enter(self, context: bytes) -> None:
+        self._context = context
+        self.is_skipping = self._skipped.follow(context)
+
+
+def read_again(place: Place, data: bytes) -> Stitched:
+    """The change of a row message that was read before, from its bytes.
+
+    Raises ProtocolError for a message that is none of a row.
+    """
+    decoder = Decoder()
+    decoder.know(place.relation)
+    message = decoder.decode(data)
+    if not isinstance(message, (*_ROWS, Truncate)):
+        raise ProtocolError
+    return _change(place, message)
+
+
+def _change(place: Place, message: Insert | Update | Delete | Truncate) -> Stitched:
+    begin, ordinal, relation, context, lsn = place
+    operation, before, after = _effect(message)
+    return Stitched(begin, ordinal, relation, operation, before, after, context, lsn)
+
+
+def _effect(message: Insert | Update | Delete | Truncate) -> tuple[str, Row | None, Row | None]:
+    if isinstance(message, Insert):
+        return "CREATE", None, message.after
+    if isinstance(message, Update):
+        return "UPDATE", message.before, message.after
+    if isinstance(message, Delete):
+        return "DELETE", message.before, None
+    return "TRUNCATE", None, None
 
 
 class Skipped:
@@ -122,14 +163,15 @@ class Skipped:
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
         self._counts: dict[tuple[int, str], tuple[Stitched, Counter[str]]] = {}
-        self._context = _NO_CONTEXT
         self._remark: str | None = None
+
+    def follow(self, context: bytes) -> bool:
+        """Take the context of the changes that come; tell whether they are counted."""
+        self._remark = _remark(context)
+        return self._remark is not None
 
     def sift(self, changes: list[Stitched]) -> list[Stitched]:
         """Return the changes that are to be recorded."""
-        if changes[0].context is not self._context:
-            self._context = changes[0].context
-            self._remark = _remark(self._context)
         if self._remark is None:
             return changes
         for change in changes:
@@ -142,6 +184,8 @@ class Skipped:
 
     def take(self) -> list[Stitched]:
         """Return the counts as changes, each in the place of the first that it counts, and forget them."""
+        if not self._counts:
+            return []
         taken = [
             summary._replace(context=json.dumps({**json.loads(remark), "rows": count}).encode())
             for (_, remark), (summary, count) in self._counts.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import uuid
 
@@ -14,6 +15,7 @@ from bemi_django.wal import dead_letters, refusal
 from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.decoder import Decoder
+from bemi_django.wal.express import Express
 from bemi_django.wal.job import Job
 from bemi_django.wal.messages import Begin, Commit, Decoded, Message
 from bemi_django.wal.pace import Pace
@@ -22,16 +24,21 @@ from bemi_django.wal.progress import Progress
 from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter, change_id
 from bemi_django.wal.session import Session
 from bemi_django.wal.sink import Accepts, Pending, Sink
-from bemi_django.wal.stitcher import Stitched, Stitcher, invalid_context
+from bemi_django.wal.stitcher import Place, Stitched, Stitcher, invalid_context, read_again
 
 logger = logging.getLogger(__name__)
 
 _DDL = b"_bemi_ddl"
 _MARK = b"_bemi_mark"
+#: Messages of a row: inserted, updated, deleted.
+_ROWS = (b"I", b"U", b"D")
 #: WAL that was not ours, in bytes, that is worth a checkpoint.
 _IDLE_BYTES = 64 * 1024
 #: Messages that are read between two looks at the clock: some milliseconds.
 _MESSAGES = 1000
+#: Seconds that the thread which sends a batch waits for the one that reads, some times a batch. Python's own
+#: 5 ms were a third of the time that the server needs for it.
+_SWITCH_INTERVAL = 0.0005
 #: Looks at an idle slot after the last change: by then the server has written where a restart may begin.
 _QUIET_LOOKS = 3
 
@@ -66,6 +73,7 @@ class Worker:
 
         Raises BemiError, or psycopg2.Error for what may pass.
         """
+        sys.setswitchinterval(min(_SWITCH_INTERVAL, sys.getswitchinterval()))
         try:
             if not self._session.is_open:
                 self._open()
@@ -97,6 +105,7 @@ class Worker:
         self._writer = RowWriter(session.system_identifier, session.database, int(xid), self._catalog.shapes)
         start = session.start(self._writer.source)
         self._catalog.stream_from(start)
+        self._express = Express(self._decoder, self._stitcher, self._writer)
         self._partitions = Partitions(session.destination)
         self._sink = session.keep(Sink(session.destination, self._job.slot, start, self._repair))
 
@@ -126,27 +135,31 @@ class Worker:
 
     def _take_some(self) -> bool:
         """Take what is there, or so much that the clock is to be looked at; tell whether to go on at once."""
+        source, read, take = self._source, self._session.read, self._take
         for _ in range(_MESSAGES):
-            if self._source.may_confirm_unasked:
+            if source.may_confirm_unasked:
                 self._flush()
-            elif self._sink.is_full:
-                self._send()
-            data = self._session.read()
+            data = read()
             if data is None:
                 return False
-            self._take(data)
+            take(data)
         return True
 
     def _take(self, data: bytes) -> None:
+        if data[:1] in _ROWS and not self._skipping:
+            taken = self._express.take(data, self._source.message_lsn)
+            if taken is not None:
+                self._sink.add(Pending(*taken, data))
+                return
         try:
             message = self._decoder.decode(data)
         except ProtocolError as error:
             self._take_undecodable(data, error)
             return
-        if isinstance(message, Begin):
-            self._begin(message)
-        elif isinstance(message, Message):
+        if isinstance(message, Message):
             self._take_message(message, data)
+        elif isinstance(message, Begin):
+            self._begin(message)
         elif isinstance(message, Commit):
             self._take_changes(message, data)
             if self._is_altering:
@@ -154,6 +167,8 @@ class Worker:
                 self._writer.forget()
                 self._is_altering = False
             self._sink.end(message.end_lsn, self._committed_at, self._transaction, self._is_notable)
+            if self._sink.is_full:
+                self._send()
         elif message is not None:
             self._take_changes(message, data)
 
@@ -225,14 +240,18 @@ class Worker:
 
     def _repair(self, pending: Pending, accepts: Accepts) -> tuple[bytes, DeadLetter]:
         """Make a row of what is known, and a letter of the message."""
-        change = pending.change
+        change = original = self._read_again(pending)
         lost, reasons = self._writer.salvage(change, accepts)
         if not accepts(change.context):
             reasons.append("context: not accepted as jsonb")
             change = change._replace(context=invalid_context(change.context))
         logger.error("a change cannot be stored as it is; it is kept in bemi_dead_letters")
-        letter = self._letter(pending.change, pending.message, "; ".join(reasons) or "not accepted")
+        letter = self._letter(original, pending.message, "; ".join(reasons) or "not accepted")
         return self._writer.row(change, lost), letter
+
+    def _read_again(self, pending: Pending) -> Stitched:
+        change = pending.change
+        return read_again(change, pending.message) if isinstance(change, Place) else change
 
     def _letter(self, change: Stitched, message: bytes, reason: str) -> DeadLetter:
         identifier = change_id(change.begin.commit_lsn, change.ordinal, self._writer.source)

@@ -1,4 +1,4 @@
-"""The decoder against messages built by hand from the protocol's documentation (PostgreSQL docs, 55.9)."""
+"""The decoder against messages built by hand."""
 
 from __future__ import annotations
 
@@ -24,42 +24,15 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
+from tests.unit import pgoutput
+from tests.unit.pgoutput import message, relation, text
 
 TABLE = Relation(7, "public", "tödo", (Column("id", 23, True), Column("note", 25, False)))
 OTHER = Relation(8, "pg_catalog", "pg_x", ())
 
 
-def text(value: str) -> bytes:
-    return value.encode() + b"\0"
-
-
-def relation(table: Relation, schema: str) -> bytes:
-    head = b"R" + struct.pack(">I", table.oid) + text(schema) + text(table.name)
-    columns = [
-        struct.pack(">B", column.in_identity) + text(column.name) + struct.pack(">Ii", column.type_oid, -1)
-        for column in table.columns
-    ]
-    return head + b"f" + struct.pack(">h", len(columns)) + b"".join(columns)
-
-
-def values(row: Row) -> bytes:
-    parts = [struct.pack(">h", len(row))]
-    for value in row:
-        if value is None:
-            parts.append(b"n")
-        elif value is UNAVAILABLE:
-            parts.append(b"u")
-        else:
-            parts.append(b"t" + struct.pack(">I", len(value)) + value)
-    return b"".join(parts)
-
-
 def change(kind: bytes, *rows: tuple[bytes, Row]) -> bytes:
-    return kind + struct.pack(">I", TABLE.oid) + b"".join(mark + values(row) for mark, row in rows)
-
-
-def message(prefix: str, content: bytes) -> bytes:
-    return b"M" + struct.pack(">BQ", 1, 99) + text(prefix) + struct.pack(">I", len(content)) + content
+    return pgoutput.change(kind, TABLE.oid, *rows)
 
 
 MESSAGES: dict[str, tuple[bytes, Decoded | None]] = {

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from bemi_django.wal import values
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
-from bemi_django.wal.rows import COLUMNS, Computed, Lost, RowWriter, Shape, change_id, head, template
+from bemi_django.wal.rows import Computed, Lost, RowWriter, Shape, change_id, field, head, template
 from bemi_django.wal.stitcher import Stitched
+from tests.unit.copied import read
 
 TABLE = Relation(1, "public", "t", ())
 NAMES = ("a", "b", "c")
@@ -40,18 +41,6 @@ def stitched(
     lsn: int = 0,
 ) -> Stitched:
     return Stitched(Begin(0x1_0000_0008, 1234, xid), 3, table, "UPDATE", before, after, b'{"user": 7}', lsn)
-
-
-def read(row: bytes) -> dict[str, bytes | None]:
-    (count,) = struct.unpack_from(">h", row)
-    offset, fields = 2, []
-    for _ in range(count):
-        (length,) = struct.unpack_from(">i", row, offset)
-        offset += 4
-        fields.append(row[offset : offset + length] if length >= 0 else None)
-        offset += max(length, 0)
-    assert offset == len(row)
-    return dict(zip(COLUMNS, fields, strict=True))
 
 
 def number(field: bytes | None) -> int:
@@ -144,7 +133,7 @@ def test_what_cannot_be_written_is_found_and_said() -> None:
 
 
 def test_the_partition_is_noted() -> None:
-    rows = RowWriter("1", "db", 0, lambda change: iter([shape()._replace(partition="public.t_1")]))
+    rows = RowWriter("1", "db", 0, lambda change: iter([shape()._replace(partition=field(b"public.t_1"))]))
     assert read(rows.row(stitched()))["partition"] == b"public.t_1"
 
 

@@ -1,0 +1,79 @@
+"""Row messages straight to rows of COPY: the usual ones, by a function that is made for each table.
+
+What needs care takes the long way, through decoder, stitcher and :meth:`RowWriter.row`, which writes the same
+bytes: values that were not sent, rows that are not recorded, a key of many columns, columns that the stream
+leaves out, and whatever is wrong.
+"""
+
+from __future__ import annotations
+
+from struct import error as StructError
+
+from bemi_django.wal.decoder import Decoder
+from bemi_django.wal.image import PADDING, Image
+from bemi_django.wal.rows import NO_ROW, NULL, OPERATIONS, RowWriter, field
+from bemi_django.wal.stitcher import Place, Stitcher
+
+#: Operation, before, after, key and previous key.
+Effect = tuple[bytes, bytes, bytes, bytes, bytes]
+
+_CREATE, _UPDATE, _DELETE = (OPERATIONS[operation] for operation in ("CREATE", "UPDATE", "DELETE"))
+
+
+class Express:
+    """Takes the row messages of a stream whose other messages decoder and stitcher are fed."""
+
+    def __init__(self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter) -> None:
+        self._relations = decoder.relations
+        self._stitcher = stitcher
+        self._writer = writer
+
+    def take(self, data: bytes, lsn: int) -> tuple[bytes, Place] | None:
+        """Return the change of the message at ``lsn`` as COPY takes it, None when it must go the long way."""
+        stitcher = self._stitcher
+        oid = int.from_bytes(data[1:5], "big")
+        known = self._writer.known.get(oid)
+        if known is None or stitcher.begin is None or stitcher.is_skipping:
+            return None
+        relation, shape = known
+        if (
+            shape.image is None
+            or not shape.since <= lsn < shape.until
+            or relation is not self._relations.get(oid)
+        ):
+            return None
+        try:
+            effect = _effect(data, shape.image)
+        except (ValueError, LookupError, StructError):
+            return None
+        if effect is None:
+            return None
+        place = stitcher.claim(relation, lsn)
+        return self._writer.assemble(shape, place, *effect), place
+
+
+def _effect(data: bytes, image: Image) -> Effect | None:
+    padded = data + PADDING
+    read = image(padded, 6)
+    if read is None:
+        return None
+    end, json, key = read
+    kind = data[:1]
+    if kind == b"I":
+        effect = _CREATE, NO_ROW, json, _key(key), NULL
+    elif data[5:6] != b"O":
+        # Not all of the old row.
+        return None
+    elif kind == b"D":
+        effect = _DELETE, json, NO_ROW, _key(key), NULL
+    else:
+        read = image(padded, end + 1)
+        if read is None:
+            return None
+        end, new_json, new_key = read
+        effect = _UPDATE, json, new_json, _key(new_key), NULL if key == new_key else _key(key)
+    return effect if end == len(data) else None
+
+
+def _key(value: bytes | None) -> bytes:
+    return NULL if value is None else field(value)

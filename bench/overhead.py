@@ -95,7 +95,6 @@ Found = dict[str, list[Answer]]
 def run(is_quick: bool, is_long: bool = False) -> Findings:
     from bench.variant import WORKLOADS
 
-    count = 3 if is_quick else 7
     findings = Findings("Application overhead")
     # Whole pages after a checkpoint would hide what a change costs.
     with servers.server(full_page_writes="off") as server, ExitStack() as stack:
@@ -103,13 +102,13 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         for commit in ("off", "on"):
             found = {
                 workload: measure.rounds(
-                    count,
+                    3 if is_quick else kind.rounds,
                     {name: partial(started[name].run, workload, commit) for name in VARIANTS},
                     warm=1,
                 )
-                for workload in WORKLOADS
+                for workload, kind in WORKLOADS.items()
             }
-            changes = {workload: number for workload, (_, number) in WORKLOADS.items()}
+            changes = {workload: kind.changes for workload, kind in WORKLOADS.items()}
             _report(findings, found, changes, commit)
     findings.unfair += [
         "The others keep their records with this commit; those of ours and bemi-django are written later by "

@@ -16,12 +16,13 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
 import psycopg2
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, transaction
@@ -31,7 +32,7 @@ from django.utils.module_loading import import_string
 SINGLE = 200
 MANY = 5_000
 FLUSHED = 1_000
-REQUESTS = 100
+REQUESTS = 25
 _FILL = """
 SET session_replication_role = replica;
 TRUNCATE shop_item RESTART IDENTITY CASCADE;
@@ -53,6 +54,7 @@ def fill() -> None:
 _SERVING = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
 """
+_BACKEND = "django.contrib.auth.backends.ModelBackend"
 Answer = tuple[float, float, float]
 _RECORDS = {"shop_itemevent", "pghistory_context", "auditlog_logentry", "shop_historicalitem"}
 
@@ -109,19 +111,21 @@ def flush() -> Callable[[], object]:
 
 
 def requests() -> Callable[[], object]:
-    port = _serve()
-    post(port, f"/commit/{_Engine.synchronous_commit}/")
-    post(port, "/items/")
+    port, headers = _serve(), _logged_in()
+    post(port, f"/commit/{_Engine.synchronous_commit}/", headers)
+    post(port, "/items/", headers)
 
     def run() -> None:
         for _ in range(REQUESTS):
-            post(port, "/items/")
+            post(port, "/items/", headers)
 
     return run
 
 
-def post(port: int, path: str) -> None:
-    request = f"POST {path} HTTP/1.1\r\nHost: testserver\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+def post(port: int, path: str, headers: str) -> None:
+    request = (
+        f"POST {path} HTTP/1.1\r\nHost: testserver\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", port)) as opened:
         opened.sendall(request.encode())
         answer = b"".join(iter(partial(opened.recv, 65536), b""))
@@ -135,6 +139,26 @@ class _Quiet(WSGIRequestHandler):
 
 
 @cache
+def _logged_in() -> str:
+    """The headers of a browser with a session."""
+    from django.contrib.sessions.backends.db import SessionStore
+
+    session, user, token = SessionStore(), _user(), "0" * 32
+    session.update(
+        {SESSION_KEY: user.pk, BACKEND_SESSION_KEY: _BACKEND, HASH_SESSION_KEY: user.get_session_auth_hash()}
+    )
+    session.create()
+    return f"Cookie: sessionid={session.session_key}; csrftoken={token}\r\nX-CSRFToken: {token}\r\n"
+
+
+@cache
+def _user() -> Any:
+    from django.contrib.auth.models import User
+
+    return User.objects.create_user("somebody")
+
+
+@cache
 def _serve() -> int:
     """The port of a server in a thread of this process, which answers one request after the other."""
     server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=_Quiet)
@@ -142,16 +166,25 @@ def _serve() -> int:
     return server.server_port
 
 
-#: What is done, and how many changes that makes. The first of many is done before: after fill() the server
-#: has to learn the table anew.
-WORKLOADS: dict[str, tuple[Callable[[], Callable[[], object]], int]] = {
-    "save in a transaction": (save_in_transaction, SINGLE),
-    "save in autocommit": (save_in_autocommit, SINGLE),
-    "bulk_create of 5,000": (bulk_create, MANY),
-    "update of 5,000": (update, MANY),
-    "delete of 5,000": (delete, MANY),
-    "SQLAlchemy flush of 1,000": (flush, FLUSHED),
-    "request with 3 writes": (requests, 3 * REQUESTS),
+class Workload(NamedTuple):
+    """What makes so many changes; the smaller the difference that is looked for, the more ``rounds``.
+
+    The first of many changes is made before: after fill() the server has to learn the table anew.
+    """
+
+    prepare: Callable[[], Callable[[], object]]
+    changes: int
+    rounds: int = 7
+
+
+WORKLOADS = {
+    "save in a transaction": Workload(save_in_transaction, SINGLE, 15),
+    "save in autocommit": Workload(save_in_autocommit, SINGLE, 15),
+    "bulk_create of 5,000": Workload(bulk_create, MANY),
+    "update of 5,000": Workload(update, MANY),
+    "delete of 5,000": Workload(delete, MANY),
+    "SQLAlchemy flush of 1,000": Workload(flush, FLUSHED),
+    "request with 3 writes": Workload(requests, 3 * REQUESTS, 41),
 }
 
 
@@ -167,18 +200,15 @@ def answer(workload: str, synchronous_commit: str) -> Answer:
     fill()
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('synchronous_commit', %s, false)", [synchronous_commit])
-    prepared, _ = WORKLOADS[workload]
     _Engine.synchronous_commit = synchronous_commit
-    run = prepared()
+    run = WORKLOADS[workload].prepare()
     if workload.startswith("request") or not settings.RECORDER:
         return measured(run)
     # As in a request: so has every package the context that it takes from there.
     found: list[Answer] = []
     middleware = import_string(settings.RECORDER)(lambda request: found.append(measured(run)) or _response())
     request = RequestFactory().post("/items/")
-    from django.contrib.auth.models import AnonymousUser
-
-    request.user = AnonymousUser()
+    request.user = _user()
     middleware(request)
     return found[0]
 

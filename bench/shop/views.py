@@ -1,7 +1,8 @@
-"""A request as there are many: reads, a form's worth of writes, a small answer."""
+"""A request as there are many: of somebody logged in, reads, a form's worth of writes, a small answer."""
 
 from __future__ import annotations
 
+from django.contrib.auth.decorators import login_required
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
@@ -15,6 +16,7 @@ _PAGE = Engine().from_string(
 )
 
 
+@login_required
 @transaction.atomic
 def three_writes(request: HttpRequest) -> HttpResponse:
     items = list(Item.objects.order_by("pk")[:20])
@@ -36,4 +38,4 @@ def set_commit(request: HttpRequest, value: str) -> HttpResponse:
 
 def context(request: HttpRequest) -> dict[str, object]:
     """What both packages that take a context function are given."""
-    return {"user_id": 7, "method": request.method, "path": request.path}
+    return {"user_id": request.user.pk, "method": request.method, "path": request.path}

@@ -19,7 +19,8 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from bemi_django.wal.stitcher import Skipped, Stitched, Stitcher, storable_json
+from bemi_django.wal.stitcher import Place, Skipped, Stitched, Stitcher, read_again, storable_json
+from tests.unit import pgoutput
 
 TABLE = Relation(1, "public", "t", ())
 ROW = Insert(TABLE, [])
@@ -167,6 +168,15 @@ def test_only_true_skips(content: bytes) -> None:
         change for message in (Begin(8, 0, 1), context(content), ROW) for change in stitcher.feed(message)
     ]
     assert [change.operation for change in changes] == ["CREATE"]
+
+
+def test_a_message_of_a_row_can_be_read_again_and_no_other() -> None:
+    place = Place(Begin(8, 0, 1), 3, TABLE, b"{}", 9)
+    assert read_again(place, pgoutput.change(b"I", TABLE.oid, (b"N", []))) == Stitched(
+        place.begin, 3, TABLE, "CREATE", None, [], b"{}", 9
+    )
+    with pytest.raises(ProtocolError):
+        read_again(place, pgoutput.message("_bemi", b"{}"))
 
 
 def test_counts_need_no_more_memory_the_more_there_are() -> None:

@@ -22,7 +22,7 @@ from bemi_django.admin.tables import Tables
 from bemi_django.admin.viewer import Value, Viewer
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
-from bemi_django.wal.rows import change_id
+from bemi_django.wal.ids import change_id
 
 #: Of the changes around, as many as one likes to look at; the list has all.
 NEIGHBOURS = 20

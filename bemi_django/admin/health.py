@@ -19,7 +19,7 @@ from bemi_django.admin.paging import no_scan
 from bemi_django.admin.reading import read
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
-from bemi_django.wal.rows import source_of
+from bemi_django.wal.ids import source_of
 
 #: Of a slot: whether it is read, and the bytes of WAL that are not written yet and that are held for it.
 _SLOT = """

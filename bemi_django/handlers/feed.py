@@ -15,7 +15,7 @@ from django.db.models.lookups import Exact
 from bemi_django import conf
 from bemi_django.models import Change
 from bemi_django.querysets import ChangeQuerySet
-from bemi_django.wal.rows import change_id, source_of
+from bemi_django.wal.ids import change_id, source_of
 
 if TYPE_CHECKING:
     from bemi_django.handlers.registry import Handler

@@ -10,9 +10,10 @@ import psycopg2
 from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.exceptions import NotInstalled
-from bemi_django.wal import description, rows, values
+from bemi_django.wal import copy_format, description, values
 from bemi_django.wal.description import END, Chosen, Description, Generated, Version
 from bemi_django.wal.messages import Relation, Row
+from bemi_django.wal.shape import Computed, Shape, head, template, with_image
 from bemi_django.wal.stitcher import Stitched
 from bemi_django.wal.values import Castable
 
@@ -69,7 +70,7 @@ class Catalog:
         """Whether the server shows what a transaction has done: it sends it a moment before."""
         return bool(self._rows(_SHOWS, [str(xid)])[0][0])
 
-    def shapes(self, change: Stitched) -> Iterator[rows.Shape]:
+    def shapes(self, change: Stitched) -> Iterator[Shape]:
         """How the change may be written, the likeliest first."""
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
@@ -94,7 +95,7 @@ class Catalog:
         query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
         return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid]) if stored]
 
-    def _shape(self, relation: Relation, described: Description, chosen: Chosen) -> rows.Shape:
+    def _shape(self, relation: Relation, described: Description, chosen: Chosen) -> Shape:
         columns = {column.name: column.type_oid for column in relation.columns}
         left_out = [column for column in described.generated if column.name not in columns]
         columns.update((column.name, described.columns[column.name]) for column in left_out)
@@ -102,18 +103,18 @@ class Catalog:
         key = described.key if columns.keys() >= set(described.key) else ()
         names = tuple(columns)
         root, partition = self._root(relation, described)
-        shape = rows.Shape(
-            rows.head(self._database, *root),
+        shape = Shape(
+            head(self._database, *root),
             names,
-            rows.template(names),
+            template(names),
             tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
             tuple(names.index(name) for name in key),
-            rows.NULL if partition is None else rows.field(partition.encode()),
+            copy_format.NULL if partition is None else copy_format.field(partition.encode()),
             self._computed(relation, left_out),
             chosen.since,
             chosen.until,
         )
-        return rows.with_image(shape)
+        return with_image(shape)
 
     def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
         name = (relation.schema, relation.name)
@@ -131,7 +132,7 @@ class Catalog:
         query = SQL("SELECT {}._bemi_types_v1(%s::oid[])").format(self._home)
         return {**description.parse_types(self._rows(query, [list(unknown)])[0][0]), **described.types}
 
-    def _computed(self, relation: Relation, left_out: list[Generated]) -> rows.Computed | None:
+    def _computed(self, relation: Relation, left_out: list[Generated]) -> Computed | None:
         if not left_out:
             return None
         types = self._rows(_TYPE_NAMES, [[column.type_oid for column in relation.columns]])
@@ -145,7 +146,7 @@ class Catalog:
         query = SQL("SELECT {} FROM (SELECT {}) sent").format(
             SQL(", ").join(targets), SQL(", ").join(sources)
         )
-        return rows.Computed(len(left_out), lambda row: self._compute(query, row))
+        return Computed(len(left_out), lambda row: self._compute(query, row))
 
     def _compute(self, query: Composable, row: Row) -> Row:
         return self._rendered(query, [None if value is None else value.decode() for value in row])

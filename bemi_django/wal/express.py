@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from struct import error as StructError
 
+from bemi_django.wal.copy_format import NULL, field
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.image import PADDING, Image
-from bemi_django.wal.rows import NO_ROW, NULL, OPERATIONS, RowWriter, field
+from bemi_django.wal.rows import NO_ROW, OPERATIONS, RowWriter
 from bemi_django.wal.stitcher import Place, Stitcher
 
 #: Operation, before, after, key and previous key.

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from bemi_django.wal.checkpoint import Checkpoint, Origin
+from bemi_django.wal.ids import change_id
 from bemi_django.wal.lsn import format_lsn
-from bemi_django.wal.rows import change_id
 from bemi_django.wal.slot import Slot
 
 _GAP = """

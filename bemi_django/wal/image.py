@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -52,7 +51,6 @@ _INLINE: dict[Encoder, str] = {
 }
 
 
-@lru_cache(maxsize=256)
 def make_image(template: bytes, encoders: tuple[Encoder, ...], key: int | None) -> Image:
     """Write the function for rows with these columns; ``key`` is the number of the one that is the key."""
     columns = [

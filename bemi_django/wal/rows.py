@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
 import orjson
 
-from bemi_django.wal.image import Image, make_image
+from bemi_django.wal.copy_format import NULL, field, int64, jsonb
+from bemi_django.wal.ids import change_id, source_of
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
+from bemi_django.wal.shape import Shape, label
 from bemi_django.wal.stitcher import NO_CONTEXT, Place, Stitched
-from bemi_django.wal.values import Encoder, canonical, text
+from bemi_django.wal.values import canonical
 
 COLUMNS = (
     "id",
@@ -34,60 +35,17 @@ COLUMNS = (
     "unavailable",
 )
 
-HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-TRAILER = b"\xff\xff"
-
 #: From 1970 to 2000, where PostgreSQL's timestamps start.
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
-_LENGTH = Struct(">i").pack
 # How many fields follow, and the length of the first, the id.
 _START = Struct(">hi").pack(len(COLUMNS), 16)
-_ID = Struct(">QQ").pack
-# The variant of a UUID.
-_SECOND_HALF = 1 << 63
-_INT64 = Struct(">iq").pack
-_TWO_INT64 = Struct(">iqiq").pack
-#: A field without a value.
-NULL = b"\xff\xff\xff\xff"
-_JSONB = Struct(">ib").pack
-_JSONB_VERSION = 1
 #: The JSON of a row that is not there.
 NO_ROW = b"{}"
-
-
-class Computed(NamedTuple):
-    """The last columns, which the stream leaves out; ``compute`` makes their values from the others."""
-
-    width: int
-    compute: Callable[[Row], Row]
-
-
-class Shape(NamedTuple):
-    """How the rows of one relation are written: columns in their order, key columns by number.
-
-    ``template`` is what :func:`template` makes of the names, ``partition`` a field, ``image`` a function for
-    all of that, None where each row needs care. It holds for rows from the LSN ``since`` to ``until``.
-    """
-
-    head: bytes
-    names: tuple[str, ...]
-    template: bytes
-    encoders: tuple[Encoder, ...]
-    key: tuple[int, ...]
-    partition: bytes = NULL
-    computed: Computed | None = None
-    since: int = 0
-    until: int = 1 << 64
-    image: Image | None = None
-
-
-def with_image(shape: Shape) -> Shape:
-    """The shape with the function for its rows."""
-    if shape.computed is not None or len(shape.key) > 1:
-        return shape
-    key = shape.key[0] if shape.key else None
-    return shape._replace(image=make_image(shape.template, shape.encoders, key))
+OPERATIONS = {
+    operation: field(operation.encode())
+    for operation in ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED")
+}
 
 
 class Lost(NamedTuple):
@@ -98,23 +56,6 @@ class Lost(NamedTuple):
 
 
 NOTHING = Lost()
-
-
-def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
-    """A UUIDv8 (RFC 9562) that sorts in commit order: LSN, ordinal, 30 bits of the source."""
-    return _ID(_first_half(commit_lsn), _SECOND_HALF | ordinal << 30 | source)
-
-
-def _first_half(commit_lsn: int) -> int:
-    # A commit LSN is a multiple of 8, so 60 bits hold it.
-    lsn = commit_lsn >> 3
-    return (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
-
-
-def source_of(system_identifier: str, database: str) -> int:
-    """The 30 bits of an id that tell one source from another."""
-    digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 2
 
 
 class RowWriter:
@@ -129,9 +70,8 @@ class RowWriter:
         #: By the oid of the table: as the stream described it, and how its rows are written.
         self.known: dict[int, tuple[Relation, Shape]] = {}
         self._begin: Begin | None = None
-        self._first_half = 0
         self._committed_at = self._transaction = b""
-        self._context, self._context_field = NO_CONTEXT, _jsonb(NO_CONTEXT)
+        self._context, self._context_field = NO_CONTEXT, jsonb(NO_CONTEXT)
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
@@ -176,25 +116,22 @@ class RowWriter:
         begin, context = place.begin, place.context
         if begin is not self._begin:
             self._begin = begin
-            self._first_half = _first_half(begin.commit_lsn)
-            self._committed_at = _INT64(8, begin.committed_at)
-            self._transaction = _TWO_INT64(8, self.full_xid(begin.xid), 8, begin.commit_lsn)
+            self._committed_at = int64(begin.committed_at)
+            self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
         if context is not self._context:
-            self._context, self._context_field = context, _jsonb(context)
+            self._context, self._context_field = context, jsonb(context)
         return b"".join(
             (
                 _START,
-                _ID(self._first_half, _SECOND_HALF | place.ordinal << 30 | self.source),
+                change_id(begin.commit_lsn, place.ordinal, self.source),
                 shape.head,
                 key,
                 operation,
-                _JSONB(len(before) + 1, _JSONB_VERSION),
-                before,
-                _JSONB(len(after) + 1, _JSONB_VERSION),
-                after,
+                jsonb(before),
+                jsonb(after),
                 self._context_field,
                 self._committed_at,
-                _INT64(8, time.time_ns() // 1000 - _EPOCH),
+                int64(time.time_ns() // 1000 - _EPOCH),
                 self._transaction,
                 old_key if old_key != key else NULL,
                 shape.partition,
@@ -231,35 +168,6 @@ class RowWriter:
         return full
 
 
-def field(value: bytes) -> bytes:
-    """A value as COPY takes it."""
-    return _LENGTH(len(value)) + value
-
-
-OPERATIONS = {
-    operation: field(operation.encode())
-    for operation in ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED")
-}
-
-
-def head(database: str, schema: str, table: str) -> bytes:
-    """The fields that all rows of a table share."""
-    return b"".join(field(name.encode()) for name in (database, schema, table))
-
-
-def template(columns: Iterable[str]) -> bytes:
-    """A JSON object with a place for the value of each column, for the operator ``%``."""
-    return b"{" + b",".join(_label(column).replace(b"%", b"%%") + b"%b" for column in columns) + b"}"
-
-
-def _label(column: str) -> bytes:
-    return text(column.encode()) + b": "
-
-
-def _jsonb(value: bytes) -> bytes:
-    return _JSONB(len(value) + 1, _JSONB_VERSION) + value
-
-
 def _complete(shape: Shape, row: Row | None) -> Row | None:
     """The row with the columns that the stream leaves out."""
     if row is None or shape.computed is None:
@@ -289,11 +197,11 @@ def _object(shape: Shape, row: Row | None, lost: frozenset[int]) -> tuple[bytes,
     columns = zip(shape.names, shape.encoders, row, strict=True)
     for number, (name, encode, value) in enumerate(columns):
         if value is None:
-            pairs.append(_label(name) + b"null")
+            pairs.append(label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
             missing.append(name)
         else:
-            pairs.append(_label(name) + encode(value))
+            pairs.append(label(name) + encode(value))
     return b"{" + b",".join(pairs) + b"}", missing
 
 
@@ -321,7 +229,7 @@ def _unavailable(before: list[str], after: list[str]) -> bytes:
     if not before and not after:
         return NULL
     sides = {"before": before, "after": after}
-    return _jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
+    return jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
 
 
 def _key(shape: Shape, row: Row | None, lost: frozenset[int]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from bemi_django.wal import dead_letters, rows
+from bemi_django.wal import copy_format, dead_letters, rows
 from bemi_django.wal.background import Background
 from bemi_django.wal.checkpoint import Checkpoints
 from bemi_django.wal.dead_letters import DeadLetter
@@ -223,7 +223,7 @@ def _copy(cursor: Any, batch: list[Pending]) -> None:
 
 def copy_rows(cursor: Any, batch: list[bytes]) -> None:
     """Write rows to ``changes``. Raises psycopg2.Error for what is wrong with one of them."""
-    data = b"".join((rows.HEADER, *batch, rows.TRAILER))
+    data = b"".join((copy_format.HEADER, *batch, copy_format.TRAILER))
     # In one piece: between two of them the driver would wait for its turn to run Python.
     cursor.copy_expert(_COPY, io.BytesIO(data), len(data))
 

@@ -16,12 +16,13 @@ from bemi_django.wal.catalog import Catalog
 from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.express import Express
+from bemi_django.wal.ids import change_id
 from bemi_django.wal.job import Job
 from bemi_django.wal.messages import Begin, Commit, Decoded, Message
 from bemi_django.wal.pace import Pace
 from bemi_django.wal.partitions import Partitions
 from bemi_django.wal.progress import Progress
-from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter, change_id
+from bemi_django.wal.rows import EPOCH_SECONDS, RowWriter
 from bemi_django.wal.session import Session
 from bemi_django.wal.sink import Accepts, Pending, Sink
 from bemi_django.wal.stitcher import Place, Stitched, Stitcher, invalid_context, read_again
@@ -36,8 +37,8 @@ _ROWS = (b"I", b"U", b"D")
 _IDLE_BYTES = 64 * 1024
 #: Messages that are read between two looks at the clock: some milliseconds.
 _MESSAGES = 1000
-#: Seconds that the thread which sends a batch waits for the one that reads, some times a batch. Python's own
-#: 5 ms were a third of the time that the server needs for it.
+#: Seconds that the thread which sends a batch waits for the one that reads, at each of its steps: with
+#: Python's own 5 ms the server waits for the next step a good part of the time.
 _SWITCH_INTERVAL = 0.0005
 #: Looks at an idle slot after the last change: by then the server has written where a restart may begin.
 _QUIET_LOOKS = 3

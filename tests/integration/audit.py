@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django.models import Change
-from bemi_django.wal.rows import change_id
+from bemi_django.wal.ids import change_id
 
 LIST = "/admin/bemi_django/change/"
 

@@ -27,7 +27,7 @@ from bemi_django.handlers.delivery import Rhythm
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.feed import Feed, Span
 from bemi_django.models import Change, Undelivered
-from bemi_django.wal.rows import source_of
+from bemi_django.wal.ids import source_of
 from bemi_django.wal.supervisor import Supervisor
 from tests import roles
 from tests.integration.conftest import Drain, drop_slot, job

@@ -10,7 +10,7 @@ from bemi_django import apply_context, bound_context
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.integration.conftest import Drain, read_log
 
 
 def todos(changes: list[Change]) -> list[Change]:
@@ -138,6 +138,16 @@ def test_what_is_written_while_the_worker_rests_is_neither_lost_nor_doubled(drai
         Todo.objects.create(task=str(round_))
         assert [change.after["task"] for change in todos(drain())] == [str(round_)]
     assert Change.objects.filter(table="todo").count() == 3
+
+
+def test_what_is_complete_is_made_durable_before_all_is_read(drain: Drain) -> None:
+    for number in range(5):
+        with bound_context(note="x" * 1_000_000):
+            Todo.objects.create(task=str(number))
+    assert [change.after["task"] for change in todos(drain())] == list("01234")
+    # Of the transactions of the log that wrote them: a batch is two megabytes.
+    ((batches,),) = read_log("SELECT count(DISTINCT xmin::text) FROM changes WHERE \"table\" = 'todo'")
+    assert batches > 1
 
 
 def test_sync_has_nothing_to_do_the_second_time(drain: Drain) -> None:

@@ -16,7 +16,8 @@ from bemi_django.exceptions import Superseded
 from bemi_django.wal import values
 from bemi_django.wal.checkpoint import Checkpoints, Origin
 from bemi_django.wal.messages import Begin, Relation
-from bemi_django.wal.rows import RowWriter, Shape, head, template
+from bemi_django.wal.rows import RowWriter
+from bemi_django.wal.shape import Shape, head, template
 from bemi_django.wal.sink import Accepts, Pending, Sink
 from bemi_django.wal.stitcher import Stitched
 from tests.integration.conftest import job

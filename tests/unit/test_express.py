@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.wal.copy_format import field
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.express import Express
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Column, Message, Relation, Row
-from bemi_django.wal.rows import Computed, RowWriter, Shape, field, head, template, with_image
+from bemi_django.wal.rows import RowWriter
+from bemi_django.wal.shape import Computed, Shape, head, template, with_image
 from bemi_django.wal.stitcher import Stitched, Stitcher, read_again
 from bemi_django.wal.values import encoder
 from tests.unit.copied import read
@@ -67,7 +69,6 @@ class Ways:
 
     def long(self, data: bytes, lsn: int = 8) -> bytes | None:
         """None for what is refused."""
-        message = None
         try:
             message = self.decoder.decode(data)
             assert message is not None

@@ -13,8 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.wal import values
+from bemi_django.wal.copy_format import field
+from bemi_django.wal.ids import change_id
 from bemi_django.wal.messages import UNAVAILABLE, Begin, Relation, Row
-from bemi_django.wal.rows import Computed, Lost, RowWriter, Shape, change_id, field, head, template
+from bemi_django.wal.rows import Lost, RowWriter
+from bemi_django.wal.shape import Computed, Shape, head, template
 from bemi_django.wal.stitcher import Stitched
 from tests.unit.copied import read
 

@@ -178,13 +178,13 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = {
-    "save in a transaction": Workload(save_in_transaction, SINGLE, 15),
-    "save in autocommit": Workload(save_in_autocommit, SINGLE, 15),
+    "save in a transaction": Workload(save_in_transaction, SINGLE, 9),
+    "save in autocommit": Workload(save_in_autocommit, SINGLE, 9),
     "bulk_create of 5,000": Workload(bulk_create, MANY),
     "update of 5,000": Workload(update, MANY),
     "delete of 5,000": Workload(delete, MANY),
     "SQLAlchemy flush of 1,000": Workload(flush, FLUSHED),
-    "request with 3 writes": Workload(requests, 3 * REQUESTS, 41),
+    "request with 3 writes": Workload(requests, 3 * REQUESTS, 21),
 }
 
 

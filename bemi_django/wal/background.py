@@ -1,8 +1,9 @@
-"""One task at a time in a thread of its own, whose end a ``select()`` can wait for."""
+"""Tasks one after the other in a thread of their own, whose ends a ``select()`` can wait for."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -15,34 +16,26 @@ class Background(Generic[Result]):
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "bemi-writer")
-        self._task: Future[Result] | None = None
+        self._tasks: deque[Future[Result]] = deque()
         self._ended, self._end = os.pipe()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether there is a task whose result nobody has taken."""
-        return self._task is not None
-
     def start(self, task: Callable[[], Result]) -> None:
-        """Begin a task; the result of the one before must have been taken."""
-        assert self._task is None
-        self._task = self._pool.submit(self._run, task)
+        """Begin a task when those before it have ended."""
+        self._tasks.append(self._pool.submit(self._run, task))
 
     def result(self) -> Result:
-        """Wait for the task and return its result, or raise what it has raised."""
-        assert self._task is not None
+        """Wait for the first task whose result nobody has taken; return it, or raise what it has raised."""
         try:
-            return self._task.result()
+            return self._tasks.popleft().result()
         finally:
-            self._task = None
             os.read(self._ended, 1)
 
     def fileno(self) -> int:
-        """Readable when the task has ended."""
+        """Readable when there is a result to take."""
         return self._ended
 
     def close(self) -> None:
-        """Wait for the task, whatever comes of it."""
+        """Wait for the tasks, whatever comes of them."""
         self._pool.shutdown()
         os.close(self._ended)
         os.close(self._end)

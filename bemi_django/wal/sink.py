@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -33,11 +34,19 @@ Accepts = Callable[[bytes], bool]
 Repair = Callable[[Pending, Accepts], tuple[bytes, DeadLetter]]
 
 
+#: Batches on their way: one is written, and the next is at hand when it is.
+_IN_FLIGHT = 2
+
+
 class Batch(NamedTuple):
-    """Rows and letters that go together; ``end`` is the checkpoint after them, None within a transaction."""
+    """Rows and letters that go together, after the checkpoint ``begin``; ``end`` is the one after them.
+
+    Within a transaction ``end`` is None.
+    """
 
     rows: list[Pending]
     letters: list[DeadLetter]
+    begin: int
     end: int | None = None
     committed_at: int | None = None
     transactions: Sequence[int] = ()
@@ -47,8 +56,7 @@ class Sink:
     """Buffers rows and sends them by COPY, ``limit`` bytes at a time, while the next ones are read.
 
     Rows of the open transaction wait apart: those before it can be made durable at any moment. A
-    transaction larger than ``limit`` is copied as it comes, after what came before it is durable.
-    One batch is on its way at a time.
+    transaction larger than ``limit`` is copied as it comes, after what came before it.
     """
 
     def __init__(
@@ -75,7 +83,10 @@ class Sink:
         self._end = checkpoint
         self._committed_at: int | None = None
         self._is_notable = False
-        self._sent: Batch | None = None
+        self._sent: deque[Batch] = deque()
+        self._sent_end = checkpoint
+        #: Whether a batch was not taken as it is: those behind it must not be written before it.
+        self._is_held = False
         self._copied = 0
         self._background: Background[bool] = Background()
         self.fileno = self._background.fileno
@@ -90,7 +101,7 @@ class Sink:
         self._open_size += len(pending.row)
         if self._open_size >= self._limit:
             self.send()
-            self._send(Batch(self._open, self._open_letters))
+            self._send(Batch(self._open, self._open_letters, self._sent_end))
             self._open, self._open_size, self._open_letters = [], 0, []
             self._is_partly_sent = True
 
@@ -127,63 +138,80 @@ class Sink:
         return self._ready_size >= self._limit
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a batch is on its way; ``fileno()`` is readable when it has come to its end."""
-        return self._sent is not None
+    def in_flight(self) -> int:
+        """Batches on their way; ``fileno()`` is readable when the first of them has come to its end."""
+        return len(self._sent)
 
     def send(self) -> None:
-        """Begin to make complete transactions durable together with the checkpoint, after the batch before.
+        """Begin to make complete transactions durable together with the checkpoint, after the batches before.
 
         Raises what :meth:`settle` does.
         """
         if self._is_notable:
             transactions, self._ready_transactions = self._ready_transactions, []
-            self._send(Batch(self._ready, self._ready_letters, self._end, self._committed_at, transactions))
+            batch = Batch(
+                self._ready, self._ready_letters, self._sent_end, self._end, self._committed_at, transactions
+            )
+            self._sent_end = self._end
+            self._send(batch)
             self._ready, self._ready_size, self._ready_letters = [], 0, []
             self._is_notable = False
 
-    def settle(self) -> None:
-        """Wait for the batch on its way, and mend it where the destination refuses rows.
+    def settle(self, in_flight: int = 0) -> None:
+        """Wait until no more batches than that are on their way; mend what the destination refuses.
 
         Raises Superseded when another worker has written in the meantime.
         """
-        if self._sent is None:
-            return
-        batch, self._sent = self._sent, None
-        if not self._background.result():
-            # In this thread: what it takes to repair a row belongs to it.
-            with self._connection.cursor() as cursor:
-                self._copy_or_repair(cursor, batch.rows, batch.letters)
-                self._complete(cursor, batch)
+        while len(self._sent) > in_flight:
+            batch = self._sent.popleft()
+            try:
+                if not self._background.result():
+                    # Those behind it wait for it.
+                    in_flight = 0
+                    # In this thread: what it takes to repair a row belongs to it.
+                    with self._connection.cursor() as cursor:
+                        self._copy_or_repair(cursor, batch.rows, batch.letters)
+                        self._complete(cursor, batch)
+            except BaseException:
+                # What is behind it is not written.
+                self._sent.clear()
+                raise
+            self._note(batch)
+            if not self._sent:
+                self._is_held = False
+
+    def close(self) -> None:
+        """Wait for the batches on their way, whatever comes of them."""
+        self._background.close()
+
+    def _note(self, batch: Batch) -> None:
         self._copied += len(batch.rows)
         if batch.end is not None:
             self.checkpoint = batch.end
             self.written += self._copied
             self._copied = 0
 
-    def close(self) -> None:
-        """Wait for the batch on its way, whatever comes of it."""
-        self._background.close()
-
     def _send(self, batch: Batch) -> None:
-        self.settle()
-        self._sent = batch
+        self.settle(_IN_FLIGHT - 1)
+        self._sent.append(batch)
         self._background.start(lambda: self._try(batch))
 
     def _try(self, batch: Batch) -> bool:
         """Whether the destination takes the batch as it is."""
+        if self._is_held:
+            return False
+        self._is_held = True
         with self._connection.cursor() as cursor:
             is_taken = not batch.rows or _takes(cursor, lambda: _copy(cursor, batch.rows))
             if is_taken:
                 self._complete(cursor, batch)
+        self._is_held = not is_taken
         return is_taken
 
     def _complete(self, cursor: Any, batch: Batch) -> None:
         dead_letters.insert(cursor, self._slot, batch.letters)
         if batch.end is not None:
-            self._checkpoints.advance(
-                cursor, self.checkpoint, batch.end, batch.committed_at, batch.transactions
-            )
+            self._checkpoints.advance(cursor, batch.begin, batch.end, batch.committed_at, batch.transactions)
             self._connection.commit()
 
     def _copy_or_repair(self, cursor: Any, batch: list[Pending], letters: list[DeadLetter]) -> None:

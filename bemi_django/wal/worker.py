@@ -119,7 +119,7 @@ class Worker:
             self._source.report()
             if self._take_some():
                 continue
-            if not self._sink.is_busy:
+            if not self._sink.in_flight:
                 # What comes meanwhile goes with the next batch.
                 self._send()
             if until_current and target not in self._marks:
@@ -131,7 +131,7 @@ class Worker:
             if self._session.server in readable:
                 self._glance_at = 0.0
             if self._sink in readable:
-                self._settle()
+                self._settle(self._sink.in_flight - 1)
         self._flush()
 
     def _take_some(self) -> bool:
@@ -264,18 +264,22 @@ class Worker:
         self._settle()
 
     def _send(self) -> None:
-        self._settle()
         if self._sink.has_pending:
             # Before the log says that it is complete.
             self._session.require_publication()
             self._sink.send()
+            self._acknowledge()
 
-    def _settle(self) -> None:
-        sink = self._sink
-        sink.settle()
-        if sink.checkpoint > self._confirmed:
-            self._confirmed = sink.checkpoint
-            self._source.confirm(sink.checkpoint)
+    def _settle(self, in_flight: int = 0) -> None:
+        self._sink.settle(in_flight)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell the source, and whoever watches, of what is durable."""
+        checkpoint = self._sink.checkpoint
+        if checkpoint > self._confirmed:
+            self._confirmed = checkpoint
+            self._source.confirm(checkpoint)
         if self._count():
             self._quiet_looks = 0
         if self._progress.is_due:
@@ -299,7 +303,7 @@ class Worker:
         Where the log lives in the source the checkpoint is WAL too: only for much of it, and one last time.
         """
         now = time.monotonic()
-        if now < self._look_at or self._stitcher.begin is not None or self._sink.is_busy:
+        if now < self._look_at or self._stitcher.begin is not None or self._sink.in_flight:
             return
         self._look_at = now + self._idle
         position = self._source.position

@@ -1,10 +1,10 @@
-"""A batch is written while the next one is gathered; what becomes durable when is as if it were not."""
+"""Batches are written while others are gathered; what becomes durable when is as if they were not."""
 
 from __future__ import annotations
 
 import select
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -15,6 +15,7 @@ from bemi_django import conf
 from bemi_django.exceptions import Superseded
 from bemi_django.wal import values
 from bemi_django.wal.checkpoint import Checkpoints, Origin
+from bemi_django.wal.dead_letters import DeadLetter
 from bemi_django.wal.messages import Begin, Relation
 from bemi_django.wal.rows import RowWriter
 from bemi_django.wal.shape import Shape, head, template
@@ -33,6 +34,21 @@ NOVEMBER = 815_000_000 * 1_000_000
 def pending(lsn: int, value: bytes, ordinal: int = 0) -> Pending:
     change = Stitched(Begin(lsn, NOVEMBER, 1), ordinal, TABLE, "CREATE", None, [value], b"{}")
     return Pending(WRITER.row(change), change, b"")
+
+
+def fill(sink: Sink, lsn: int, value: bytes) -> None:
+    """A transaction, which is sent."""
+    sink.add(pending(lsn, value))
+    sink.end(lsn + 8, NOVEMBER)
+    sink.send()
+
+
+@contextmanager
+def locked_log() -> Iterator[None]:
+    """Nobody writes to the log meanwhile."""
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as blocker:
+        blocker.cursor().execute("LOCK TABLE changes IN EXCLUSIVE MODE")
+        yield
 
 
 def refuse(pending: Pending, accepts: Accepts) -> Any:
@@ -63,24 +79,64 @@ def logged(observer: Any) -> list[str]:
 
 
 def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(sink: Sink, observer: Any) -> None:
-    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as blocker:
-        blocker.cursor().execute("LOCK TABLE changes IN EXCLUSIVE MODE")
-        sink.add(pending(16, b"first"))
-        sink.end(24, NOVEMBER)
-        sink.send()
+    with locked_log():
+        fill(sink, 16, b"first")
         sink.add(pending(32, b"second"))
         sink.end(40, NOVEMBER)
-        assert sink.is_busy and sink.has_pending
+        assert sink.in_flight == 1 and sink.has_pending
         assert not select.select([sink], [], [], 0)[0]
         assert (sink.checkpoint, sink.written) == (8, 0)
     assert select.select([sink], [], [], 20)[0]
     assert logged(observer) == ["first"]
     sink.settle()
-    assert (sink.checkpoint, sink.written, sink.is_busy) == (24, 1, False)
+    assert (sink.checkpoint, sink.written, sink.in_flight) == (24, 1, 0)
     sink.send()
     sink.settle()
     assert (sink.checkpoint, sink.written) == (40, 2)
     assert logged(observer) == ["first", "second"]
+
+
+def test_a_batch_waits_for_the_one_that_is_written_and_follows_it(sink: Sink, observer: Any) -> None:
+    with locked_log():
+        fill(sink, 16, b"first")
+        fill(sink, 32, b"second")
+        assert (sink.in_flight, sink.checkpoint) == (2, 8)
+    sink.settle(1)
+    assert (sink.in_flight, sink.checkpoint, sink.written) == (1, 24, 1)
+    sink.settle()
+    assert (sink.in_flight, sink.checkpoint, sink.written) == (0, 40, 2)
+    assert logged(observer) == ["first", "second"]
+
+
+def test_no_more_than_two_batches_are_held_in_memory(sink: Sink) -> None:
+    for number in range(1, 20):
+        fill(sink, 16 * number, b"x")
+        assert sink.in_flight <= 2
+    # What the third one and those after it have waited for.
+    assert sink.checkpoint >= 16 * 17 + 8
+
+
+def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
+    destination: Any, observer: Any
+) -> None:
+    seen: list[list[str]] = []
+
+    def repair(refused: Pending, accepts: Accepts) -> tuple[bytes, DeadLetter]:
+        seen.append(logged(observer))
+        return pending(16, b"mended").row, DeadLetter(16, None, b"", b"{}", "")
+
+    with closing(Sink(destination, SLOT, 8, repair, limit=1000)) as sink:
+        with locked_log():
+            fill(sink, 16, b"\0")
+            fill(sink, 32, b"second")
+        sink.settle(1)
+        # Those behind it did not run, and the next one must not run before them.
+        assert (sink.in_flight, sink.checkpoint) == (0, 40)
+        assert seen == [[]]
+        fill(sink, 48, b"third")
+        sink.settle()
+    assert (sink.checkpoint, sink.written) == (56, 3)
+    assert logged(observer) == ["mended", "second", "third"]
 
 
 def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sink, observer: Any) -> None:
@@ -101,10 +157,24 @@ def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sin
 
 def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: Any) -> None:
     observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
-    sink.add(pending(16, b"late"))
-    sink.end(24, NOVEMBER)
-    sink.send()
+    fill(sink, 16, b"late")
     with pytest.raises(Superseded):
         sink.settle()
     assert sink.checkpoint == 8
+    assert logged(observer) == []
+
+
+def test_what_is_behind_a_batch_that_fails_is_not_written(
+    sink: Sink, destination: Any, observer: Any
+) -> None:
+    with locked_log():
+        observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
+        fill(sink, 16, b"first")
+        fill(sink, 32, b"second")
+    with pytest.raises(Superseded):
+        sink.settle()
+    assert sink.in_flight == 0
+    # Nothing is left to be mended.
+    sink.settle()
+    assert (sink.checkpoint, sink.written) == (8, 0)
     assert logged(observer) == []

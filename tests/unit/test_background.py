@@ -1,4 +1,4 @@
-"""A task in another thread, whose end can be waited for."""
+"""Tasks in another thread, whose ends can be waited for."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def test_what_a_task_raises_comes_with_its_result_and_the_next_one_runs(backgrou
         background.result()
     background.start(lambda: 8)
     assert background.result() == 8
+
+
+def test_tasks_run_one_after_the_other_and_each_result_is_taken_in_turn(background: Background[int]) -> None:
+    may_end = threading.Event()
+    background.start(lambda: 7 if may_end.wait(20) else 0)
+    background.start(lambda: 8 if may_end.is_set() else 0)
+    assert not is_readable(background, 0)
+    may_end.set()
+    assert background.result() == 7
+    assert is_readable(background, 20)
+    assert background.result() == 8
+    assert not is_readable(background, 0)
 
 
 def test_closing_waits_for_the_task_and_takes_no_notice_of_its_failure() -> None:

@@ -2,7 +2,7 @@
 
 What needs care takes the long way, through decoder, stitcher and :meth:`RowWriter.row`, which writes the same
 bytes: values that were not sent, rows that are not recorded, a key of many columns, columns that the stream
-leaves out, and whatever is wrong.
+leaves out, and whatever is wrong. A context goes straight to the stitcher.
 """
 
 from __future__ import annotations
@@ -13,21 +13,36 @@ from bemi_django.wal.copy_format import NULL, field
 from bemi_django.wal.decoder import Decoder
 from bemi_django.wal.image import PADDING, Image
 from bemi_django.wal.rows import NO_ROW, OPERATIONS, RowWriter
-from bemi_django.wal.stitcher import Place, Stitcher
+from bemi_django.wal.stitcher import PREFIX, Place, Stitcher
 
 #: Operation, before, after, key and previous key.
 Effect = tuple[bytes, bytes, bytes, bytes, bytes]
+
+# Of a logical message: behind its kind, flags and LSN, and in front of the length of its content.
+_OUR_PREFIX = PREFIX + b"\0"
+_PREFIX_AT = 10
+_LENGTH_AT = _PREFIX_AT + len(_OUR_PREFIX)
+_CONTENT_AT = _LENGTH_AT + 4
 
 _CREATE, _UPDATE, _DELETE = (OPERATIONS[operation] for operation in ("CREATE", "UPDATE", "DELETE"))
 
 
 class Express:
-    """Takes the row messages of a stream whose other messages decoder and stitcher are fed."""
+    """Takes rows and contexts of a stream whose other messages decoder and stitcher are fed."""
 
     def __init__(self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter) -> None:
         self._relations = decoder.relations
         self._stitcher = stitcher
         self._writer = writer
+
+    def follow(self, data: bytes) -> bool:
+        """Whether the logical message is a context; the rows that come are given it."""
+        if data[_PREFIX_AT:_LENGTH_AT] != _OUR_PREFIX:
+            return False
+        if len(data) - _CONTENT_AT != int.from_bytes(data[_LENGTH_AT:_CONTENT_AT], "big"):
+            return False
+        self._stitcher.follow(data[_CONTENT_AT:])
+        return True
 
     def take(self, data: bytes, lsn: int) -> tuple[bytes, Place] | None:
         """Return the change of the message at ``lsn`` as COPY takes it, None when it must go the long way."""

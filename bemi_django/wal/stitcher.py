@@ -28,7 +28,8 @@ from bemi_django.wal.messages import (
 )
 from bemi_django.wire import CONTINUED, INVALID_KEY, MESSAGE_PREFIX, SKIP_KEY, SQL_KEY, STATEMENT
 
-_PREFIX = MESSAGE_PREFIX.encode()
+#: Of the messages that hold a context.
+PREFIX = MESSAGE_PREFIX.encode()
 _CONTINUED = CONTINUED.encode()
 _STATEMENT = STATEMENT.encode()
 #: The context of a statement that says nothing of its own.
@@ -77,7 +78,7 @@ class Stitcher:
         self.begin: Begin | None = None
         #: Whether the rows that come are only to be counted.
         self.is_skipping = False
-        #: Whether the message fed last was a context that jsonb does not take.
+        #: Whether the context is one that jsonb does not take as it came.
         self.is_context_invalid = False
 
     def feed(self, message: Decoded, lsn: int = 0) -> list[Stitched]:
@@ -87,8 +88,8 @@ class Stitcher:
         a transaction.
         """
         if isinstance(message, Message):
-            if message.prefix == _PREFIX:
-                self._read(message.content)
+            if message.prefix == PREFIX:
+                self.follow(message.content)
         elif isinstance(message, _ROWS):
             return self._skipped.sift([_change(self.claim(message.relation, lsn), message)])
         elif isinstance(message, Begin):
@@ -104,6 +105,15 @@ class Stitcher:
             )
         return []
 
+    def follow(self, content: bytes) -> None:
+        """Give the rows that come the context of a message."""
+        if content.startswith(_CONTINUED):
+            # The context of the message before, and another statement.
+            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
+        self._content, context = content, storable_json(content)
+        self.is_context_invalid = context is not content
+        self._enter(context)
+
     def claim(self, relation: Relation, lsn: int) -> Place:
         """The place of the next change. Raises ProtocolError outside a transaction."""
         if self.begin is None:
@@ -111,14 +121,6 @@ class Stitcher:
         place = Place(self.begin, self._ordinal, relation, self._context, lsn)
         self._ordinal += 1
         return place
-
-    def _read(self, content: bytes) -> None:
-        if content.startswith(_CONTINUED):
-            # The context of the message before, and another statement.
-            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
-        self._content, context = content, storable_json(content)
-        self.is_context_invalid = context is not content
-        self._enter(context)
 
     def _enter(self, context: bytes) -> None:
         self._context = context

@@ -147,18 +147,22 @@ class Worker:
         return True
 
     def _take(self, data: bytes) -> None:
-        if data[:1] in _ROWS and not self._skipping:
+        kind = data[:1]
+        if kind in _ROWS and not self._skipping:
             taken = self._express.take(data, self._source.message_lsn)
             if taken is not None:
                 self._sink.add(Pending(*taken, data))
                 return
+        elif kind == b"M" and self._express.follow(data):
+            self._look_at_context(data)
+            return
         try:
             message = self._decoder.decode(data)
         except ProtocolError as error:
             self._take_undecodable(data, error)
             return
         if isinstance(message, Message):
-            self._take_message(message, data)
+            self._take_message(message)
         elif isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):
@@ -184,18 +188,18 @@ class Worker:
             self._flush()
             self._partitions.make(begin.committed_at)
 
-    def _take_message(self, message: Message, data: bytes) -> None:
+    def _take_message(self, message: Message) -> None:
         if message.prefix == _DDL:
             self._follow_ddl()
         elif message.prefix == _MARK:
             self._is_notable = True
             self._marks.discard(message.content)
-        else:
-            self._stitcher.feed(message)
-            if self._stitcher.is_context_invalid and not self._skipping:
-                self._sink.add_letter(
-                    dead_letters.of_message(self._stitcher.begin, data, "the context is no JSON object")
-                )
+
+    def _look_at_context(self, data: bytes) -> None:
+        if self._stitcher.is_context_invalid and not self._skipping:
+            self._sink.add_letter(
+                dead_letters.of_message(self._stitcher.begin, data, "the context is no JSON object")
+            )
 
     def _follow_ddl(self) -> None:
         begin = self._stitcher.begin

@@ -1,4 +1,4 @@
-"""The short way of a row message gives what the long way does, or nothing."""
+"""The short way of a message gives what the long way does, or nothing."""
 
 from __future__ import annotations
 
@@ -224,6 +224,48 @@ def test_both_ways_write_the_same_or_the_short_one_nothing(
     for data in messages:
         short, long = Ways(relation, known).short(data), Ways(relation, known).long(data)
         assert short is None or long is not None and same(short, long)
+
+
+def context(content: bytes, prefix: bytes = b"_bemi", length: int | None = None) -> bytes:
+    size = len(content) if length is None else length
+    return b"M\1" + bytes(8) + prefix + b"\0" + size.to_bytes(4, "big") + content
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b'{"a": 1,"SQL": "x"}', b'+"y"}', b'{"_bemi_skip": true}', b"no JSON", b"\xff", b"{}"]
+        )
+    )
+)
+def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) -> None:
+    short, long = (Ways(TABLE, shape(TABLE, 0)) for _ in range(2))
+    for content in contents:
+        data = context(content)
+        assert short.express.follow(data)
+        message = long.decoder.decode(data)
+        assert message is not None
+        long.stitcher.feed(message)
+        assert short.stitcher.is_context_invalid == long.stitcher.is_context_invalid
+        assert short.stitcher.is_skipping == long.stitcher.is_skipping
+        # A row tells under which context it stands.
+        assert short.stitcher.claim(TABLE, 8).context == long.stitcher.claim(TABLE, 8).context
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(context(b"{}", b"_bemi_ddl"), id="another message of ours"),
+        pytest.param(context(b"{}", b"other"), id="another one's"),
+        pytest.param(context(b"{}", length=3), id="cut short"),
+        pytest.param(context(b"{}")[:18], id="cut in the length"),
+        pytest.param(b"M", id="cut to nothing"),
+    ],
+)
+def test_what_is_no_context_or_not_a_whole_one_is_not_followed(data: bytes) -> None:
+    ways = Ways(TABLE, shape(TABLE, 0))
+    assert not ways.express.follow(data)
+    assert ways.stitcher.claim(TABLE, 8).context == ways.context
 
 
 def test_a_value_of_any_length_goes_the_short_way() -> None:

@@ -18,6 +18,8 @@ from bemi_django.wal.stitcher import Place, Stitched
 _COPY = "COPY changes ({}) FROM STDIN (FORMAT binary)".format(", ".join(f'"{name}"' for name in rows.COLUMNS))
 # Data exceptions, and limits of the program: it is the row, and will be the next time.
 _OF_THE_ROW = ("22", "54")
+#: Batches on their way: one is written, and the next is at hand when it is.
+_IN_FLIGHT = 2
 
 
 class Pending(NamedTuple):
@@ -32,10 +34,6 @@ class Pending(NamedTuple):
 Accepts = Callable[[bytes], bool]
 #: Makes a row that the destination takes of one that it refused.
 Repair = Callable[[Pending, Accepts], tuple[bytes, DeadLetter]]
-
-
-#: Batches on their way: one is written, and the next is at hand when it is.
-_IN_FLIGHT = 2
 
 
 class Batch(NamedTuple):

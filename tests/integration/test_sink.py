@@ -164,9 +164,7 @@ def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: 
     assert logged(observer) == []
 
 
-def test_what_is_behind_a_batch_that_fails_is_not_written(
-    sink: Sink, destination: Any, observer: Any
-) -> None:
+def test_what_is_behind_a_batch_that_fails_is_not_written(sink: Sink, observer: Any) -> None:
     with locked_log():
         observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
         fill(sink, 16, b"first")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bemi_django.context import bound_context, get_context, set_context, skip_tracking
+from bemi_django.capture.api import Bemi, apply_context
+from bemi_django.capture.context import bound_context, get_context, set_context, skip_tracking
 from bemi_django.exceptions import BemiError
-from bemi_django.facade import Bemi, apply_context
 from bemi_django.handlers import on_change
 
 __all__ = [

@@ -18,7 +18,7 @@ class BemiConfig(AppConfig):
 
     def ready(self) -> None:
         from bemi_django import checks as checks  # registers them
-        from bemi_django.hooks import commands, django_db
+        from bemi_django.capture.hooks import commands, django_db
 
         django_db.install()
         commands.install()
@@ -28,8 +28,9 @@ class BemiConfig(AppConfig):
 
 
 def _track_new_tables(using: str, **kwargs: Any) -> None:
-    from bemi_django import conf, tracking
+    from bemi_django import conf
     from bemi_django.exceptions import NotInstalled
+    from bemi_django.schema import tracking
 
     if not conf.is_source(using):
         return
@@ -46,8 +47,8 @@ def _track_new_tables(using: str, **kwargs: Any) -> None:
 def _install_on_aldjemy() -> None:
     from aldjemy.core import SQLALCHEMY_ENGINES, get_engine, get_engine_string
 
-    from bemi_django.hooks import sqlalchemy_engine
-    from bemi_django.hooks.sqlalchemy_past import follow
+    from bemi_django.capture.hooks import sqlalchemy_engine
+    from bemi_django.capture.hooks.sqlalchemy_past import follow
 
     for alias in connections:
         if connections[alias].vendor == "postgresql" and get_engine_string(alias) in SQLALCHEMY_ENGINES:

@@ -31,9 +31,11 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from bemi_django import conf, handlers, tracking
+from bemi_django import conf, handlers
+from bemi_django.capture.proxies import Trusted
 from bemi_django.exceptions import NotInstalled
 from bemi_django.middleware import BemiMiddleware
+from bemi_django.schema import tracking
 
 _LACKS = {
     "triggers": ("bemi.W002", "have no current triggers"),
@@ -51,7 +53,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         hint = "Set BEMI_CONTEXT_FUNCTION to the dotted path of a function that takes a request."
         found.append(Error(f"BEMI_CONTEXT_FUNCTION cannot be imported: {error}", hint=hint, id="bemi.E001"))
     try:
-        conf.trusted_proxies()
+        Trusted.of(conf.trusted_proxies())
     except (TypeError, ValueError) as error:
         hint = "Set BEMI_TRUSTED_PROXIES to the number of proxies, or to networks: ['10.0.0.0/8']."
         found.append(Error(f"BEMI_TRUSTED_PROXIES is wrong: {error}", hint=hint, id="bemi.E004"))
@@ -146,7 +148,7 @@ def _check_handlers(alias: str) -> list[CheckMessage]:
     return found
 
 
-def _check_obstacles(alias: str, obstacles: list[tracking.Step]) -> list[CheckMessage]:
+def _check_obstacles(alias: str, obstacles: list[tracking.TrackingStep]) -> list[CheckMessage]:
     if not obstacles:
         return []
     named = ", ".join(f"{step.name} ({step.what})" for step in obstacles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from django.conf import settings
@@ -11,8 +11,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from bemi_django.defaults import EXCLUDE, INCLUDE, PUBLICATION
-from bemi_django.proxies import Trusted
+from bemi_django.wire.defaults import EXCLUDE, INCLUDE, PUBLICATION
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 ScopeFunction = Callable[[HttpRequest, Any], Any]
@@ -76,13 +75,9 @@ def index_values() -> bool:
     return bool(getattr(settings, "BEMI_INDEX_VALUES", False))
 
 
-def trusted_proxies() -> Trusted | None:
-    """``BEMI_TRUSTED_PROXIES``: proxies in front of the site, their networks or how many; None: no ``ip``.
-
-    Raises ValueError or TypeError for anything else.
-    """
-    proxies = getattr(settings, "BEMI_TRUSTED_PROXIES", None)
-    return None if proxies is None else Trusted.of(proxies)
+def trusted_proxies() -> int | str | Iterable[str] | None:
+    """``BEMI_TRUSTED_PROXIES``: the trusted proxies, their number or networks; None: no ``ip`` is kept."""
+    return cast("int | str | Iterable[str] | None", getattr(settings, "BEMI_TRUSTED_PROXIES", None))
 
 
 def admin_history() -> str | None:

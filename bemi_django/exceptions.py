@@ -92,3 +92,18 @@ class Disrupted(ReplicationError):
 
 class LostHistory(ReplicationError):
     """Changes were lost: run 'manage.py bemi run --accept-gap' to record the gap and go on."""
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """The SQLSTATE, empty where there is none."""
+    for found in (error, error.__cause__):
+        # That of psycopg 3, and that of psycopg2.
+        if state := getattr(found, "sqlstate", None) or getattr(found, "pgcode", None):
+            return str(state)
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """What to log of an error: the lines that follow may hold values of rows."""
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split()) if lines else type(error).__name__

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
 from bemi_django import conf
-from bemi_django.context import akeep, keep, provided_context
-from bemi_django.proxies import Trusted, client_address
-from bemi_django.request_id import HEADER, request_id_from
+from bemi_django.capture.context import akeep, keep, provided_context
+from bemi_django.capture.proxies import Trusted, client_address
+from bemi_django.capture.request_id import HEADER, request_id_from
 
 # Not request.headers, which are made of all of META.
 _HEADER = HttpHeaders.to_wsgi_name(HEADER)
@@ -59,7 +59,7 @@ class BemiMiddleware:
 
     @cached_property
     def _trusted(self) -> Trusted | None:
-        return conf.trusted_proxies()
+        return Trusted.of(conf.trusted_proxies())
 
 
 def default_context(request: HttpRequest) -> dict[str, Any]:

@@ -11,17 +11,18 @@ import threading
 import time
 from typing import Any
 
-from bemi_django.wal.decoder import Decoder
-from bemi_django.wal.job import Job
-from bemi_django.wal.messages import Message
-from bemi_django.wal.progress import Progress
-from bemi_django.wal.rows import RowWriter
-from bemi_django.wal.stitcher import Stitcher
-from bemi_django.wal.worker import Worker
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.worker import Worker
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.protocol.decoder import Decoder
+from bemi_django.ingest.protocol.messages import Message
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.ingest.stream.connections import connect_source, connect_stream
 from bench.stream import END
 
 
-def work(job: Job) -> None:
+def work(job: WorkerConfig) -> None:
     """All of it, into the table ``changes``."""
     worker = Worker(job, Progress())
     try:
@@ -30,7 +31,7 @@ def work(job: Job) -> None:
         worker.close()
 
 
-def serve(job: Job) -> None:
+def serve(job: WorkerConfig) -> None:
     """Like :func:`work`, until SIGTERM."""
     worker = Worker(job, Progress())
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
@@ -42,17 +43,17 @@ def serve(job: Job) -> None:
     worker.close()
 
 
-def decode(job: Job) -> None:
+def decode(job: WorkerConfig) -> None:
     """Only to messages."""
     _read(job, lambda data: None)
 
 
-def render(job: Job) -> None:
+def render(job: WorkerConfig) -> None:
     """To rows as COPY takes them, which nobody takes."""
-    from bemi_django.wal.catalog import Catalog
+    from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 
-    server = job.connect_source()
-    catalog = Catalog(server, "source")
+    server = connect_source(job)
+    catalog = LayoutCatalog(server, "source")
     stitcher = Stitcher()
     writer = RowWriter("1", "source", 1, catalog.shapes)
 
@@ -64,8 +65,8 @@ def render(job: Job) -> None:
     server.close()
 
 
-def _read(job: Job, take: Any) -> None:
-    source = job.connect_stream("UTF8", 60.0)
+def _read(job: WorkerConfig, take: Any) -> None:
+    source = connect_stream(job, "UTF8", 60.0)
     decoder = Decoder()
     source.start(job.slot, job.publication, 0)
     while True:
@@ -85,7 +86,7 @@ def _read(job: Job, take: Any) -> None:
 def main() -> None:
     how, source, destination, slot = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING)
-    job = Job(json.loads(source), json.loads(destination), slot, "bemi")
+    job = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
     began = time.perf_counter()
     {"work": work, "serve": serve, "decode": decode, "render": render}[how](job)
     seconds = time.perf_counter() - began

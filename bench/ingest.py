@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bemi_django import sql
-from bemi_django.wal import rows
+from bemi_django.ingest.rows import row_writer
+from bemi_django.schema import sql
 from bench import debezium, measure, servers
 from bench.report import Findings, Table, Target
 from bench.servers import connect, execute, one, parameters
@@ -23,7 +23,7 @@ from sample_project.postgres_server import Server
 
 OURS = "ours, into changes"
 DEBEZIUM = "Debezium's engine alone"
-COLUMNS = ", ".join(f'"{name}"' for name in rows.COLUMNS)
+COLUMNS = ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
 
 
 class Lab:

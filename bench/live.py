@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from bemi_django import sql
+from bemi_django.schema import sql
 from bench import servers
 from bench.servers import connect, execute, one, parameters
 from bench.stream import TABLE

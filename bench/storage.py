@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from bemi_django import sql
+from bemi_django.schema import sql
 from bench import servers
 from bench.filling import fill
 from bench.report import Findings, Table

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from bemi_django import sql
+from bemi_django.schema import sql
 from bench.servers import connect, execute, one
 from sample_project.postgres_server import Server
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bemi_django import sql
+from bemi_django.schema import sql
 from bench import measure, servers
 from bench.report import Findings, Table, Target
 from bench.servers import connect, execute

@@ -259,7 +259,7 @@ def _engine() -> Any:
             "postgresql+psycopg2://", creator=lambda: psycopg2.connect(**json.loads(_database()))
         )
         if settings.VARIANT == "ours":
-            from bemi_django.hooks.sqlalchemy_engine import install
+            from bemi_django.capture.hooks.sqlalchemy_engine import install
 
             install(_Engine.engine)
 

@@ -21,9 +21,9 @@ from bemi_django.admin.filters import user_ids
 from bemi_django.admin.paging import Cursor, by_bitmap, read_page
 from bemi_django.admin.people import user_names
 from bemi_django.admin.rows import rows
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Viewer
-from bemi_django.querysets import ChangeQuerySet
+from bemi_django.log.querysets import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED", "GAP")
 _FRESH = 60
@@ -31,18 +31,18 @@ _LATEST = 20
 _TABLES = 12
 
 
-class Span(NamedTuple):
+class ChartSpan(NamedTuple):
     label: str
     step: timedelta
     steps: int
     is_hourly: bool
 
 
-def spans() -> dict[str, Span]:
+def spans() -> dict[str, ChartSpan]:
     return {
-        "day": Span(_("24 hours"), timedelta(hours=1), 24, True),
-        "month": Span(_("30 days"), timedelta(days=1), 30, False),
-        "quarter": Span(_("90 days"), timedelta(days=1), 90, False),
+        "day": ChartSpan(_("24 hours"), timedelta(hours=1), 24, True),
+        "month": ChartSpan(_("30 days"), timedelta(days=1), 30, False),
+        "quarter": ChartSpan(_("90 days"), timedelta(days=1), 90, False),
     }
 
 
@@ -59,7 +59,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
             condition |= Q(context__contains={"user_id": value})
         changes = changes.filter(condition)
     found = _cached(viewer, changes, chosen, user)
-    tables = Tables()
+    tables = LoggedModels()
     page = read_page(changes, Cursor(), is_filtered=bool(user), wait=patience.FEW, size=_LATEST)
     labels = dict(tables.labelled())
     return {
@@ -76,7 +76,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _cached(viewer: Viewer, changes: ChangeQuerySet, span: Span, user: str) -> dict[str, Any] | None:
+def _cached(viewer: Viewer, changes: ChangeQuerySet, span: ChartSpan, user: str) -> dict[str, Any] | None:
     parts = f"{viewer.request.user.pk}/{timezone.get_current_timezone_name()}/{span}/{user}"
     key = f"bemi.activity.{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
     found: dict[str, Any] | None = cache.get(key)
@@ -87,7 +87,7 @@ def _cached(viewer: Viewer, changes: ChangeQuerySet, span: Span, user: str) -> d
     return found
 
 
-def _counted(changes: ChangeQuerySet, span: Span) -> dict[str, Any] | None:
+def _counted(changes: ChangeQuerySet, span: ChartSpan) -> dict[str, Any] | None:
     """Counts of each step by operation, and by table; None when there are too many to count in time."""
     now = timezone.localtime()
     last = now.replace(minute=0, second=0, microsecond=0)
@@ -120,7 +120,7 @@ def _grouped(count: int) -> str:
     return number_format(count, force_grouping=True)
 
 
-def _label(moment: Any, span: Span) -> str:
+def _label(moment: Any, span: ChartSpan) -> str:
     local = timezone.localtime(moment)
     return time_format(local, "H:i") if span.is_hourly else date_format(local, "MONTH_DAY_FORMAT")
 

@@ -16,7 +16,7 @@ from bemi_django.admin.filters import FilterForm, midnight
 from bemi_django.admin.paging import Cursor, Page, first_before, no_scan, read_page
 from bemi_django.admin.people import user_names
 from bemi_django.admin.rows import rows
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Viewer
 from bemi_django.models import Change
 
@@ -27,7 +27,7 @@ _FRESH = 60
 
 def context_of(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     """What the template of the list shows."""
-    tables = Tables()
+    tables = LoggedModels()
     form = FilterForm(request.GET, viewer, tables)
     filtered = form.changes()
     asked = getattr(form, "cleaned_data", {})

@@ -17,12 +17,12 @@ from bemi_django.admin.objects import Objects, live
 from bemi_django.admin.paging import by_bitmap, nearest
 from bemi_django.admin.people import People, where
 from bemi_django.admin.reading import read
-from bemi_django.admin.rows import Row, rows
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.rows import ListedRow, rows
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
-from bemi_django.wal.ids import change_id
+from bemi_django.wire.ids import change_id
 
 #: Of the changes around, as many as one likes to look at; the list has all.
 NEIGHBOURS = 20
@@ -38,7 +38,7 @@ class Field(NamedTuple):
 
 def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
     """What the template of the page shows."""
-    tables = Tables()
+    tables = LoggedModels()
     place = tables.place(change)
     labels = (
         {}
@@ -130,7 +130,7 @@ def as_sql(change: Change, viewer: Viewer) -> str | None:
 def _reverts(
     change: Change,
     viewer: Viewer,
-    tables: Tables,
+    tables: LoggedModels,
     same_transaction: ChangeQuerySet,
     same_request: ChangeQuerySet | None,
 ) -> list[tuple[str, str]]:
@@ -152,7 +152,7 @@ def _reverts(
 _UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
 
 
-def may_undo(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> bool:
+def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> bool:
     """Tell whether the user may do by hand what it takes to undo changes."""
     for change in changes:
         place, action = tables.place(change), _UNDOING.get(change.operation)
@@ -185,7 +185,7 @@ def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
     return Field(labels.get(value.name, _("column")), value, sides)
 
 
-def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: Tables) -> list[Row]:
+def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: LoggedModels) -> list[ListedRow]:
     return list(rows(_read(changes), viewer, tables))
 
 

@@ -11,21 +11,21 @@ from bemi_django.admin import patience
 from bemi_django.admin.change_list import cursor_of
 from bemi_django.admin.objects import live
 from bemi_django.admin.paging import read_page
-from bemi_django.admin.rows import Row, rows
-from bemi_django.admin.tables import Place, Tables
+from bemi_django.admin.rows import ListedRow, rows
+from bemi_django.admin.tables import LoggedModel, LoggedModels
 from bemi_django.admin.viewer import Viewer
 from bemi_django.models import Change
 
 
 class Gone(NamedTuple):
-    row: Row
+    row: ListedRow
     may_restore: bool
 
 
 def context_of(viewer: Viewer) -> dict[str, Any]:
     """What the template shows, of all models or of ``?table=``."""
     parameters = viewer.request.GET
-    tables = Tables()
+    tables = LoggedModels()
     table = parameters.get("table", "")
     changes = viewer.changes().deleted()
     if table:
@@ -47,17 +47,17 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _gone(changes: list[Change], tables: Tables) -> dict[Any, Place]:
+def _gone(changes: list[Change], tables: LoggedModels) -> dict[Any, LoggedModel]:
     """Places of those whose row is not there now, only the last DELETE of each."""
     places = {change.pk: tables.place(change) for change in changes}
-    keys: dict[Place, set[str]] = {}
+    keys: dict[LoggedModel, set[str]] = {}
     for change in changes:
         place = places[change.pk]
         if place is not None and change.primary_key is not None:
             keys.setdefault(place, set()).add(change.primary_key)
     alive = {(place, key) for place, wanted in keys.items() for key in live(place, wanted)}
-    found: dict[Any, Place] = {}
-    seen: set[tuple[Place, str]] = set()
+    found: dict[Any, LoggedModel] = {}
+    seen: set[tuple[LoggedModel, str]] = set()
     for change in changes:
         place = places[change.pk]
         if place is None or change.primary_key is None:

@@ -6,7 +6,7 @@ import re
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-from bemi_django.exact import dumps
+from bemi_django.log.lossless_json import dumps
 
 #: Beyond it a text is shown as changed in whole: matching takes the square of the time.
 MOST_WORDS = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
 
 _ALL = """
 SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint

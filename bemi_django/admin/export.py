@@ -20,11 +20,11 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.filters import FilterForm
 from bemi_django.admin.paging import no_scan
 from bemi_django.admin.reading import read
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Viewer
-from bemi_django.exact import dumps
+from bemi_django.log.lossless_json import dumps
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
 
 #: Changes in memory at a time, and in a row group of Parquet.
 BATCH = 1000
@@ -49,7 +49,7 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
         return _refused(_("Parquet needs pyarrow: pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
         return _refused(_("A format is one of csv, jsonl and parquet."))
-    form = FilterForm(request.GET, viewer, Tables())
+    form = FilterForm(request.GET, viewer, LoggedModels())
     if not form.is_valid():
         return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]

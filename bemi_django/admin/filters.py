@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
 from bemi_django.admin import patience, search
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Viewer
-from bemi_django.querysets import ChangeQuerySet
+from bemi_django.log.querysets import ChangeQuerySet
 
 OPERATIONS = [
     ("CREATE", _("Create")),
@@ -50,7 +50,7 @@ class FilterForm(forms.Form):
     until = forms.DateField(label=_("To"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
 
-    def __init__(self, data: Any, viewer: Viewer, tables: Tables) -> None:
+    def __init__(self, data: Any, viewer: Viewer, tables: LoggedModels) -> None:
         super().__init__(data, auto_id="filter-%s")
         self._viewer = viewer
         self._tables = tables

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bemi_django import checks, conf, tracking
+from bemi_django import checks, conf
 from bemi_django.admin import charts, minutes
 from bemi_django.admin.differences import as_text
 from bemi_django.admin.minutes import Minutes
@@ -19,7 +19,8 @@ from bemi_django.admin.paging import no_scan
 from bemi_django.admin.reading import read
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
-from bemi_django.wal.ids import source_of
+from bemi_django.schema import tracking
+from bemi_django.wire.ids import source_of
 
 #: Of a slot: whether it is read, and the bytes of WAL that are not written yet and that are held for it.
 _SLOT = """
@@ -56,20 +57,20 @@ class Fact(NamedTuple):
     command: str = ""
 
 
-class Table(NamedTuple):
+class TableHealth(NamedTuple):
     name: str
     is_tracked: bool
     reason: str
     command: str
 
 
-class Source(NamedTuple):
+class SourceHealth(NamedTuple):
     """One database whose changes are recorded. ``bytes_chart``: how far the log was behind its WAL."""
 
     alias: str
     database: str
     facts: list[Fact]
-    tables: list[Table]
+    tables: list[TableHealth]
     bytes_chart: charts.Chart | None
 
 
@@ -99,7 +100,7 @@ def context_of() -> dict[str, Any]:
     }
 
 
-def _source(alias: str, hour: Minutes | None) -> Source:
+def _source(alias: str, hour: Minutes | None) -> SourceHealth:
     name = str(connections[alias].settings_dict["NAME"])
     try:
         with transaction.atomic(using=alias):
@@ -107,8 +108,8 @@ def _source(alias: str, hour: Minutes | None) -> Source:
             tables = list(_tables(alias))
     except DatabaseError as error:
         hint = str(error).strip().partition("\n")[0]
-        return Source(alias, name, [Fact(_("Database"), _("does not answer"), "bad", hint)], [], None)
-    return Source(alias, name, facts, tables, chart)
+        return SourceHealth(alias, name, [Fact(_("Database"), _("does not answer"), "bad", hint)], [], None)
+    return SourceHealth(alias, name, facts, tables, chart)
 
 
 def _facts(alias: str, hour: Minutes | None) -> tuple[list[Fact], charts.Chart | None]:
@@ -168,13 +169,13 @@ def _latest_lag() -> float:
     return max((newest.created_at - newest.committed_at).total_seconds(), 0.0)
 
 
-def _tables(alias: str) -> Iterator[Table]:
+def _tables(alias: str) -> Iterator[TableHealth]:
     option = "" if alias == "default" else f" --database {alias}"
     sync = f"python manage.py bemi sync{option}"
     try:
         lacking = {step.name: step for step in reversed(tracking.plan(alias))}
     except NotInstalled:
-        yield Table("", False, _("no objects of the audit trail"), f"python manage.py migrate{option}")
+        yield TableHealth("", False, _("no objects of the audit trail"), f"python manage.py migrate{option}")
         return
     with connections[alias].cursor() as cursor:
         like = [tracking.like(conf.include()), tracking.like(conf.exclude())]
@@ -183,17 +184,17 @@ def _tables(alias: str) -> Iterator[Table]:
     for name, is_published, is_included, is_excluded in found:
         step = lacking.get(name)
         if step is not None and step.statement:
-            yield Table(name, is_published, _("lacks: %s") % step.what, sync)
+            yield TableHealth(name, is_published, _("lacks: %s") % step.what, sync)
         elif step is not None:
-            yield Table(name, False, step.what, _remedy(name, step.what))
+            yield TableHealth(name, False, step.what, _remedy(name, step.what))
         elif is_published:
-            yield Table(name, True, "", "")
+            yield TableHealth(name, True, "", "")
         elif is_excluded:
-            yield Table(name, False, _("excluded by BEMI_EXCLUDE"), "")
+            yield TableHealth(name, False, _("excluded by BEMI_EXCLUDE"), "")
         elif not is_included:
-            yield Table(name, False, _("not in BEMI_INCLUDE"), "")
+            yield TableHealth(name, False, _("not in BEMI_INCLUDE"), "")
         else:
-            yield Table(name, False, _("taken off by an administrator"), sync)
+            yield TableHealth(name, False, _("taken off by an administrator"), sync)
 
 
 def _remedy(name: str, obstacle: str) -> str:

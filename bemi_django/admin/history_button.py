@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 from bemi_django import conf
 from bemi_django.admin.objects import timeline_url
 from bemi_django.admin.viewer import Viewer
-from bemi_django.keys import key_of
+from bemi_django.log.keys import key_of
 from bemi_django.models import Change, DeadLetter
 
 

@@ -12,18 +12,18 @@ from bemi_django.admin.paging import nearest
 from bemi_django.admin.people import People, Who
 from bemi_django.admin.references import named, other_ends
 from bemi_django.admin.viewer import MASK, Viewer
-from bemi_django.blame import blame
-from bemi_django.keys import models_of
+from bemi_django.log.blame import blame
+from bemi_django.log.keys import models_of
+from bemi_django.log.places import place_of
+from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.row_session import row_session, rows_of
 from bemi_django.models import Change
-from bemi_django.places import place_of
-from bemi_django.querysets import ChangeQuerySet
-from bemi_django.row_session import row_session, rows_of
-from bemi_django.sql import quote
+from bemi_django.schema.sql import quote
 
-Row = dict[str, Any]
+RowValues = dict[str, Any]
 
 
-class Line(NamedTuple):
+class FieldLine(NamedTuple):
     """A field of the form; ``by`` is the change that gave it its value, and whose it is."""
 
     label: str
@@ -70,14 +70,14 @@ class _Form:
         self._fields = {str(field.column): field for field in model._meta.concrete_fields}
         self._schema = place_of(model, alias).schema
 
-    def lines(self, row: Row | None, compared: Row | None) -> list[tuple[str, Line]]:
+    def lines(self, row: RowValues | None, compared: RowValues | None) -> list[tuple[str, FieldLine]]:
         """Columns and their lines, of two rows; None: there was none."""
         before, after = row or {}, compared or {}
         columns = [column for column in self._fields if column in before or column in after]
         columns += [column for column in {**before, **after} if column not in self._fields]
         return [(column, self._line(column, before, after)) for column in columns]
 
-    def _line(self, column: str, before: Row, after: Row) -> Line:
+    def _line(self, column: str, before: RowValues, after: RowValues) -> FieldLine:
         field = self._fields.get(column)
         old, new = before.get(column), after.get(column)
         is_changed = not are_alike(old, new)
@@ -91,11 +91,11 @@ class _Form:
             names = named(self.viewer, field, self._alias, (old, new)) if field else {}
             sides = differences(*(names.get(value, value) if names else value for value in (old, new)))
         there = Sides(sides.before if column in before else [], sides.after if column in after else [])
-        return Line(str(field.verbose_name) if field else column, there, is_changed)
+        return FieldLine(str(field.verbose_name) if field else column, there, is_changed)
 
     def ends(
         self, was_there: bool, moment: datetime | None, is_there: bool, other: datetime | None
-    ) -> list[Line]:
+    ) -> list[FieldLine]:
         """The many-to-many fields at two moments."""
         found = []
         for field in self._model._meta.many_to_many:
@@ -105,11 +105,11 @@ class _Form:
             ]
             if None not in sides and any(sides):
                 old, new = (", ".join(side or []) for side in sides)
-                found.append(Line(str(field.verbose_name), differences(old, new), old != new))
+                found.append(FieldLine(str(field.verbose_name), differences(old, new), old != new))
         return found
 
 
-def _as_it_is(form: _Form, instance: models.Model | None, now: Row | None) -> list[Line]:
+def _as_it_is(form: _Form, instance: models.Model | None, now: RowValues | None) -> list[FieldLine]:
     if instance is None or now is None:
         return []
     blamed = blame(instance)
@@ -126,9 +126,9 @@ def _as_it_is(form: _Form, instance: models.Model | None, now: Row | None) -> li
     return found + form.ends(True, None, True, None)
 
 
-def _live_row(instance: models.Model, alias: str) -> Row:
+def _live_row(instance: models.Model, alias: str) -> RowValues:
     """The row as the log would have it, of all tables that the model inherits from."""
-    row: Row = {}
+    row: RowValues = {}
     with row_session(alias) as cursor:
         for table in reversed(models_of(instance)):
             place = place_of(table, alias)
@@ -149,13 +149,13 @@ def _row(
     viewer: Viewer,
     tables: list[type[models.Model]],
     key: str,
-    now: Row | None,
+    now: RowValues | None,
     moment: datetime | None,
-) -> Row | None:
+) -> RowValues | None:
     """The row at a moment; None where there was none, {} where nobody knows."""
     if moment is None:
         return now
-    found: Row = {}
+    found: RowValues = {}
     for table in reversed(tables):
         part = _part(viewer.changes().for_model(table), key, now, moment)
         if part is None:
@@ -164,7 +164,7 @@ def _row(
     return found
 
 
-def _part(own: ChangeQuerySet, key: str, now: Row | None, moment: datetime) -> Row | None:
+def _part(own: ChangeQuerySet, key: str, now: RowValues | None, moment: datetime) -> RowValues | None:
     last = nearest(own.filter(committed_at__lte=moment), [key])
     if last is not None:
         return dict(last.after) if last.operation != "DELETE" else None

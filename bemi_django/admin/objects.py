@@ -10,7 +10,7 @@ from django.contrib.admin.utils import quote
 from django.db import DataError, models, router
 from django.urls import NoReverseMatch, reverse
 
-from bemi_django.admin.tables import Place, Tables, parse_key
+from bemi_django.admin.tables import LoggedModel, LoggedModels, parse_key
 from bemi_django.admin.viewer import MASK, Viewer
 from bemi_django.models import Change
 
@@ -28,11 +28,11 @@ class Object(NamedTuple):
 class Objects:
     """Looks up the objects of some changes."""
 
-    def __init__(self, changes: Iterable[Change], viewer: Viewer, tables: Tables) -> None:
+    def __init__(self, changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> None:
         self._viewer = viewer
-        self._places: dict[Any, Place | None] = {}
-        self._live: dict[tuple[Place, str], models.Model] = {}
-        wanted: defaultdict[Place, set[str]] = defaultdict(set)
+        self._places: dict[Any, LoggedModel | None] = {}
+        self._live: dict[tuple[LoggedModel, str], models.Model] = {}
+        wanted: defaultdict[LoggedModel, set[str]] = defaultdict(set)
         for change in changes:
             place = self._places[change.pk] = tables.place(change)
             if place and change.primary_key is not None and viewer.may("view", place.model):
@@ -60,7 +60,7 @@ class Objects:
         return Object(label, _name(model), _url(found) if is_home else None, timeline, False)
 
 
-def gone_label(change: Change, place: Place, viewer: Viewer) -> str:
+def gone_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
     """What the model would call a row that is gone, as the change has it."""
     row = viewer.row(change, "before" if change.operation == "DELETE" else "after")
     fields = {field.column: field for field in place.model._meta.concrete_fields}
@@ -73,7 +73,7 @@ def gone_label(change: Change, place: Place, viewer: Viewer) -> str:
     return text if text and place.model.__str__ is not models.Model.__str__ else str(viewer.key(change))
 
 
-def live(place: Place, keys: Iterable[str]) -> dict[str, models.Model]:
+def live(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
     """The rows that are there, by the text of their keys."""
     parsed = {key: parse_key(place.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]

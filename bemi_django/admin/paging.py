@@ -13,9 +13,9 @@ from django.db import OperationalError, connections, transaction
 
 from bemi_django.admin import patience
 from bemi_django.admin.reading import read
+from bemi_django.exceptions import sqlstate_of
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
-from bemi_django.server_errors import sqlstate_of
 
 SIZE = 50
 #: How many changes are looked through at a time for those that match; a few milliseconds.

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
 
 #: Levels of JSON that are shown. Python reads about a thousand, PostgreSQL stores more.
 DEEPEST = 100

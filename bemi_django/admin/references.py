@@ -13,9 +13,9 @@ from bemi_django.admin import patience
 from bemi_django.admin.objects import live, live_label
 from bemi_django.admin.paging import by_bitmap
 from bemi_django.admin.reading import read
-from bemi_django.admin.tables import Place, parse_key
+from bemi_django.admin.tables import LoggedModel, parse_key
 from bemi_django.admin.viewer import Viewer
-from bemi_django.keys import json_of
+from bemi_django.log.keys import json_of
 
 #: Beyond it the other ends at a moment are not told.
 _MOST = 5000
@@ -36,7 +36,7 @@ def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable
     by_text = {str(key): key for key in keys}
     if not by_text or not viewer.may("view", model):
         return {}
-    found = live(Place(model, alias), by_text)
+    found = live(LoggedModel(model, alias), by_text)
     return {by_text[text]: live_label(row, viewer) for text, row in found.items()}
 
 

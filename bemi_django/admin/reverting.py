@@ -18,15 +18,14 @@ from bemi_django.admin.change_page import in_request, in_transaction
 from bemi_django.admin.objects import live
 from bemi_django.admin.reading import read
 from bemi_django.admin.rows import brief
-from bemi_django.admin.tables import Place, Tables
+from bemi_django.admin.tables import LoggedModel, LoggedModels
 from bemi_django.admin.viewer import MASK, Viewer
-from bemi_django.exact import dumps
-from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.exceptions import BemiError, RevertConflict, first_line
+from bemi_django.log.lossless_json import dumps
+from bemi_django.log.places import alias_of
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.places import alias_of
-from bemi_django.querysets import ChangeQuerySet
 from bemi_django.revert import Plan, Step
-from bemi_django.server_errors import first_line
 
 #: Beyond it a page is the wrong place; the plan is held in memory.
 MOST = 2000
@@ -41,7 +40,7 @@ class Wanted(NamedTuple):
     label: str
 
 
-class Line(NamedTuple):
+class StepLine(NamedTuple):
     """A step of the plan; ``values`` are (column, now, then)."""
 
     step: Step
@@ -141,8 +140,8 @@ def _shown(viewer: Viewer, wanted: Wanted, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _lines(viewer: Viewer, plan: Plan) -> list[Line]:
-    tables = Tables()
+def _lines(viewer: Viewer, plan: Plan) -> list[StepLine]:
+    tables = LoggedModels()
     places = [tables.place(step.changes[0]) if step.changes else None for step in plan.steps]
     seen = _seen(viewer, plan)
     rows = _live(plan, places)
@@ -158,8 +157,8 @@ def _seen(viewer: Viewer, plan: Plan) -> set[Any]:
     return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
 
 
-def _live(plan: Plan, places: list[Place | None]) -> dict[tuple[Place, str], models.Model]:
-    keys: dict[Place, set[str]] = {}
+def _live(plan: Plan, places: list[LoggedModel | None]) -> dict[tuple[LoggedModel, str], models.Model]:
+    keys: dict[LoggedModel, set[str]] = {}
     for place, step in zip(places, plan.steps, strict=True):
         if place and step.primary_key is not None:
             keys.setdefault(place, set()).add(step.primary_key)
@@ -168,15 +167,15 @@ def _live(plan: Plan, places: list[Place | None]) -> dict[tuple[Place, str], mod
 
 def _line(
     viewer: Viewer,
-    place: Place | None,
+    place: LoggedModel | None,
     step: Step,
-    rows: dict[tuple[Place, str], models.Model],
+    rows: dict[tuple[LoggedModel, str], models.Model],
     *,
     is_seen: bool,
-) -> Line:
+) -> StepLine:
     name = str(place.model._meta.verbose_name) if place else f"{step.schema}.{step.table}"
     if not is_seen:
-        return Line(step, name, [], is_allowed=False)
+        return StepLine(step, name, [], is_allowed=False)
     if place is None:
         is_allowed = bool(viewer.request.user.is_superuser)
     else:
@@ -192,7 +191,7 @@ def _line(
         for column, value in step.values.items()
     ]
     is_hidden_key = step.primary_key in {str(step.values[column]) for column in hidden}
-    return Line(step, f"{name} {MASK if is_hidden_key else step.primary_key or ''}", values, is_allowed)
+    return StepLine(step, f"{name} {MASK if is_hidden_key else step.primary_key or ''}", values, is_allowed)
 
 
 def _digest(plan: Plan) -> str:

@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from bemi_django.admin.objects import Object, Objects
 from bemi_django.admin.people import People, Who, where
-from bemi_django.admin.tables import Tables
+from bemi_django.admin.tables import LoggedModels
 from bemi_django.admin.viewer import Value, Viewer
-from bemi_django.exact import dumps
+from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
 #: Fields and characters of a value that fit into one line.
@@ -30,7 +30,7 @@ class Brief(NamedTuple):
     after: str | None
 
 
-class Row(NamedTuple):
+class ListedRow(NamedTuple):
     change: Change
     url: str
     who: Who
@@ -40,13 +40,13 @@ class Row(NamedTuple):
     more: int
 
 
-def rows(changes: Iterable[Change], viewer: Viewer, tables: Tables) -> Iterator[Row]:
+def rows(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> Iterator[ListedRow]:
     """What the list shows of changes."""
     changes = list(changes)
     people, objects = People(changes), Objects(changes, viewer, tables)
     for change in changes:
         found = briefs(change, viewer)
-        yield Row(
+        yield ListedRow(
             change,
             reverse("admin:bemi_django_change_change", args=[change.pk]),
             people.who(change),

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlparse
 
-from bemi_django.exact import dumps
-from bemi_django.sql import quote
+from bemi_django.log.lossless_json import dumps
+from bemi_django.schema.sql import quote
 
 #: Beyond it a statement is shown as it is: laying it out would keep the page waiting.
 LONGEST = 20_000

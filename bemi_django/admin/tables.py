@@ -13,18 +13,18 @@ from bemi_django import conf
 from bemi_django.models import Change
 
 
-class Place(NamedTuple):
+class LoggedModel(NamedTuple):
     """A model and the alias of the database where its rows are."""
 
     model: type[models.Model]
     alias: str
 
 
-class Tables:
+class LoggedModels:
     """The models of the project by the place of their tables. Made anew for each request."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, str], list[tuple[str | None, Place]]] = {}
+        self._places: dict[tuple[str, str], list[tuple[str | None, LoggedModel]]] = {}
         self._paths: dict[str, list[str]] = {}
         self._sources = [alias for alias in connections if conf.is_source(alias)]
         for model in apps.get_models(include_auto_created=True):
@@ -39,9 +39,9 @@ class Tables:
         others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
         for alias in dict.fromkeys([home, *others]):
             name = str(connections[alias].settings_dict["NAME"])
-            self._places.setdefault((name, found[1]), []).append((found[0], Place(model, alias)))
+            self._places.setdefault((name, found[1]), []).append((found[0], LoggedModel(model, alias)))
 
-    def place(self, change: Change) -> Place | None:
+    def place(self, change: Change) -> LoggedModel | None:
         """Where the row of a change lives, None for a table without a model."""
         for schema, place in self._places.get((change.database, change.table), ()):
             if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):

@@ -20,12 +20,12 @@ from bemi_django.admin.change_list import cursor_of
 from bemi_django.admin.objects import gone_label, live, live_label
 from bemi_django.admin.paging import by_bitmap, nearest, read_page
 from bemi_django.admin.rows import rows
-from bemi_django.admin.tables import Place, Tables
+from bemi_django.admin.tables import LoggedModel, LoggedModels
 from bemi_django.admin.viewer import Viewer
 from bemi_django.exceptions import BemiError
+from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.relations import belongings
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
-from bemi_django.relations import belongings
 
 #: Changes of children are found by their foreign key, in the rows: not in a table with very many changes.
 _MOST_CHILDREN = 5000
@@ -36,8 +36,8 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     model, key = _named(app_label, model_name, object_id)
     if not viewer.may("view", model):
         raise PermissionDenied
-    tables = Tables()
-    place = Place(model, tables.alias(model))
+    tables = LoggedModels()
+    place = LoggedModel(model, tables.alias(model))
     instance = live(place, [key]).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
@@ -81,7 +81,7 @@ def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models
 
 
 def _label(
-    viewer: Viewer, place: Place, instance: models.Model | None, newest: Change | None, key: str
+    viewer: Viewer, place: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
 ) -> str:
     if instance is not None:
         return live_label(instance, viewer)

@@ -16,9 +16,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
-from bemi_django.exact import dumps
+from bemi_django.log.lossless_json import dumps
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
 
 MASK = "••••••"
 

@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from bemi_django import conf
-from bemi_django.context import bound_context
-from bemi_django.handlers.feed import FIRST, LAST, Feed, Span, place, place_before, place_of_gap
-from bemi_django.handlers.positions import History, Position, Positions
+from bemi_django.capture.context import bound_context
+from bemi_django.handlers.feed import FIRST, LAST, Feed, FeedSpan, place, place_before, place_of_gap
+from bemi_django.handlers.positions import LogHistory, Position, Positions
 from bemi_django.handlers.registry import Handler
 from bemi_django.models import Change, Undelivered
 
@@ -53,7 +53,7 @@ class Delivery:
         self._feed = Feed(handler, alias)
         self._rhythm = rhythm
         self._is_stopping = stopping
-        self._through: History | None = None
+        self._through: LogHistory | None = None
         self._looked: Position | None = None
         self._noted_at = time.monotonic()
         self._resting_until = 0.0
@@ -73,7 +73,7 @@ class Delivery:
         """The LSN up to which nothing is left."""
         return self._through.end if self._through else 0
 
-    def step(self, history: History, *, from_start: bool = False) -> bool:
+    def step(self, history: LogHistory, *, from_start: bool = False) -> bool:
         """Hand over some changes; tell whether there may be more right now.
 
         ``from_start``: a new handler begins where the log does.
@@ -91,7 +91,7 @@ class Delivery:
             if position is not None and self._through is not None:
                 self._note(position, self._through)
 
-    def pending(self, history: History, limit: int) -> tuple[int, int, float]:
+    def pending(self, history: LogHistory, limit: int) -> tuple[int, int, float]:
         """Changes left (counts to ``limit``), attempts at the next one, seconds until it is tried."""
         position = self._positions.read() or self._begin(history, from_start=False)
         left = self._feed.of(self._ahead(position, history))[:limit].count()
@@ -109,7 +109,7 @@ class Delivery:
         letter.delete(using=self._destination)
         return True
 
-    def _count_attempt(self, history: History, from_start: bool) -> bool:
+    def _count_attempt(self, history: LogHistory, from_start: bool) -> bool:
         with transaction.atomic(using=self._destination):
             position = self._take(history, from_start)
             if position is None:
@@ -124,7 +124,7 @@ class Delivery:
             self._positions.save(position._replace(attempts=attempts))
         return True
 
-    def _hand_over(self, history: History, from_start: bool, limit: int) -> bool:
+    def _hand_over(self, history: LogHistory, from_start: bool, limit: int) -> bool:
         ends_at = time.monotonic() + self._rhythm.slice
         failure: BaseException | None = None
         with transaction.atomic(using=self._destination):
@@ -152,7 +152,7 @@ class Delivery:
             refresh_connections()
         return position.pause <= 0
 
-    def _take(self, history: History, from_start: bool) -> Position | None:
+    def _take(self, history: LogHistory, from_start: bool) -> Position | None:
         """Where the handler is, in this transaction ours alone; None while there is nothing for us to do."""
         if not self._positions.lock():
             self._resting_until = time.monotonic() + self._rhythm.look
@@ -171,31 +171,31 @@ class Delivery:
             self._positions.save(position)
         return position
 
-    def _begin(self, history: History, from_start: bool) -> Position:
+    def _begin(self, history: LogHistory, from_start: bool) -> Position:
         since = self.handler.since
         if since == "beginning":
             last = FIRST
         elif since is not None:
-            whole = Span(history.system_identifier, FIRST, place(history.end))
+            whole = FeedSpan(history.system_identifier, FIRST, place(history.end))
             first = self._feed.of(whole).filter(committed_at__gte=since).first()
             last = place_before(first) if first else place(history.end)
         else:
             last = place(history.start if from_start else history.end)
         return Position(history.system_identifier, history.start, last)
 
-    def _next(self, position: Position, history: History, limit: int) -> list[UUID]:
+    def _next(self, position: Position, history: LogHistory, limit: int) -> list[UUID]:
         ahead = self._feed.of(self._ahead(position, history))
         return list(ahead.values_list("pk", flat=True)[:limit])
 
-    def _ahead(self, position: Position, history: History) -> Span:
+    def _ahead(self, position: Position, history: LogHistory) -> FeedSpan:
         """Where to look for what is next."""
         last, looked = position.last, self._looked
         if looked is not None and looked[:2] == position[:2]:
             last = max(last, looked.last)
         is_present = position.system_identifier == history.system_identifier
-        return Span(position.system_identifier, last, place(history.end) if is_present else LAST)
+        return FeedSpan(position.system_identifier, last, place(history.end) if is_present else LAST)
 
-    def _rest_at_end(self, position: Position, history: History) -> bool:
+    def _rest_at_end(self, position: Position, history: LogHistory) -> bool:
         """Nothing is left, of this server: tell whether there is another one."""
         if position.system_identifier != history.system_identifier:
             last = place_of_gap(history.start)
@@ -208,11 +208,11 @@ class Delivery:
             self._note(position, history)
         return False
 
-    def _note(self, position: Position, history: History) -> None:
+    def _note(self, position: Position, history: LogHistory) -> None:
         self._noted_at = time.monotonic()
         end = place(history.end)
         # Where nothing was recorded there is nothing to pass by.
-        if self._feed.has_passed(Span(position.system_identifier, position.last, end)):
+        if self._feed.has_passed(FeedSpan(position.system_identifier, position.last, end)):
             self._positions.save(position._replace(last=end))
 
     def _call(self, change: Change) -> BaseException | None:

@@ -13,15 +13,14 @@ from typing import NamedTuple
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from bemi_django import conf
-from bemi_django.exceptions import BemiError, NotInstalled, Refused
+from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line, sqlstate_of
 from bemi_django.handlers import positions, registry
 from bemi_django.handlers.delivery import Delivery, Rhythm, refresh_connections
-from bemi_django.handlers.positions import History
+from bemi_django.handlers.positions import LogHistory
 from bemi_django.handlers.registry import Handler
+from bemi_django.ingest.error_advice import is_lasting_state, of_connection
+from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Undelivered
-from bemi_django.server_errors import first_line, sqlstate_of
-from bemi_django.wal.pace import Pace
-from bemi_django.wal.refusal import is_lasting_state, of_connection
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _UNDEFINED_TABLE = "42P01"
 _COUNT_TO = 10_000
 
 
-class Retried(NamedTuple):
+class RetriedDeliveries(NamedTuple):
     """How many changes that were kept aside are handled now, and how many are as they were."""
 
     delivered: int
@@ -82,7 +81,7 @@ class Dispatcher:
 
         Raises BemiError for what trying again would not mend.
         """
-        pace = Pace()
+        pace = Timeouts()
         pause, deadline = pace.first_pause, time.monotonic() + pace.patience
         target = 0 if until_current else math.inf
         try:
@@ -138,7 +137,7 @@ class Dispatcher:
             raise failures[0]
         return self.handled
 
-    def retry(self) -> Retried:
+    def retry(self) -> RetriedDeliveries:
         """Hand over once more what was kept aside."""
         self._open()
         destination = conf.destination()
@@ -149,7 +148,7 @@ class Dispatcher:
             with transaction.atomic(using=destination):
                 letter = letters.select_for_update(skip_locked=True).filter(pk=pk).first()
                 delivered += letter is not None and by_name[letter.handler].retry(letter)
-        return Retried(delivered, letters.count())
+        return RetriedDeliveries(delivered, letters.count())
 
     def standings(self) -> list[Standing]:
         """Where each handler is."""
@@ -157,7 +156,7 @@ class Dispatcher:
         history = positions.history(conf.destination(), conf.slot(self._alias))
         return [self._standing(delivery, history) for delivery in self._deliveries]
 
-    def _standing(self, delivery: Delivery, history: History | None) -> Standing:
+    def _standing(self, delivery: Delivery, history: LogHistory | None) -> Standing:
         aside = Undelivered.objects.using(conf.destination()).filter(handler=delivery.handler.name).count()
         at = delivery.pending(history, _COUNT_TO) if history else (0, 0, 0.0)
         return Standing(delivery.handler, *at, aside)
@@ -168,7 +167,7 @@ class Dispatcher:
                 Delivery(handler, self._alias, self._rhythm, self._stop.is_set) for handler in self._served
             ]
 
-    def _round(self, history: History | None) -> bool:
+    def _round(self, history: LogHistory | None) -> bool:
         """Let every handler take a step; tell whether one of them has more to do at once."""
         if not self._deliveries:
             self._open()

@@ -13,9 +13,9 @@ from django.db.models import BigIntegerField, BooleanField, F, Func, JSONField, 
 from django.db.models.lookups import Exact
 
 from bemi_django import conf
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
-from bemi_django.wal.ids import change_id, source_of
+from bemi_django.wire.ids import change_id, source_of
 
 if TYPE_CHECKING:
     from bemi_django.handlers.registry import Handler
@@ -43,7 +43,7 @@ class _Source(Func):
     output_field = BigIntegerField()
 
 
-class Span(NamedTuple):
+class FeedSpan(NamedTuple):
     """The part of the log that one server wrote, behind the place ``last`` and not behind ``end``.
 
     The ids of another server, of other positions in another WAL, need not be looked at.
@@ -75,7 +75,7 @@ class Feed:
             changes = changes.context_not({"handler": handler.name})
         self._changes = changes.asc()
 
-    def of(self, span: Span) -> ChangeQuerySet:
+    def of(self, span: FeedSpan) -> ChangeQuerySet:
         """Those of a span, in order."""
         return self._changes.filter(span.condition(self._database))
 
@@ -84,7 +84,7 @@ class Feed:
         for start in range(0, len(ids), _PAGE):
             yield from self._changes.filter(pk__in=ids[start : start + _PAGE])
 
-    def has_passed(self, span: Span) -> bool:
+    def has_passed(self, span: FeedSpan) -> bool:
         """Whether there are changes in the span at all, be they for this handler or not."""
         return self._log.filter(span.condition(self._database)).exists()
 

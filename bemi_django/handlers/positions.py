@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from bemi_django.wal.lsn import format_lsn
+from bemi_django.wire.lsn import format_lsn
 
 _HISTORY = """
 SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s
@@ -29,7 +29,7 @@ ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_id
 _KEEP = "INSERT INTO _bemi_undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
 
 
-class History(NamedTuple):
+class LogHistory(NamedTuple):
     """What the log has of one server: from the LSN ``start`` to ``end``."""
 
     system_identifier: str
@@ -86,7 +86,7 @@ class Positions:
             cursor.execute(_KEEP, [self._key[1], change, attempts, reason])
 
 
-def history(alias: str, slot: str) -> History | None:
+def history(alias: str, slot: str) -> LogHistory | None:
     """What the log has of a slot, None before its worker has started."""
     with connections[alias].cursor() as cursor:
         cursor.execute(_HISTORY, [slot])
@@ -94,4 +94,4 @@ def history(alias: str, slot: str) -> History | None:
     if found is None:
         return None
     system_identifier, start, end = found
-    return History(system_identifier, int(start), int(end))
+    return LogHistory(system_identifier, int(start), int(end))

@@ -10,7 +10,7 @@ from alembic import context, op
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
-from bemi_django import sql
+from bemi_django.schema import sql
 
 logger = logging.getLogger(__name__)
 

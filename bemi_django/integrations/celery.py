@@ -12,7 +12,7 @@ from typing import Any
 
 from celery.signals import before_task_publish, task_postrun, task_prerun
 
-from bemi_django import context, inert
+from bemi_django.capture import context, context_encoding
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def install() -> None:
 
 def _on_publish(headers: dict[str, Any], **_: Any) -> None:
     # A text: not every broker takes a nested object as a header.
-    encoded = inert.context_json(context.inheritable())
+    encoded = context_encoding.context_json(context.inheritable())
     if len(encoded) > _MAX_HEADER:
         logger.warning("a task has no context from its publisher: it is too large")
         return

@@ -11,10 +11,10 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bemi_django.context import provided_context
-from bemi_django.facade import hook_every_engine
-from bemi_django.proxies import Trusted, client_address
-from bemi_django.request_id import HEADER, request_id_from
+from bemi_django.capture.api import hook_every_engine
+from bemi_django.capture.context import provided_context
+from bemi_django.capture.proxies import Trusted, client_address
+from bemi_django.capture.request_id import HEADER, request_id_from
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class BemiFastAPIMiddleware:
     ) -> None:
         self.app = app
         self._set_context = set_context
-        self._trusted = None if trusted_proxies is None else Trusted.of(trusted_proxies)
+        self._trusted = Trusted.of(trusted_proxies)
         hook_every_engine()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

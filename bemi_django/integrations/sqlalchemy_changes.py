@@ -34,8 +34,8 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
 
-from bemi_django.exact import loads
-from bemi_django.printing import json_text, key_text
+from bemi_django.log.lossless_json import loads
+from bemi_django.log.printing import json_text, key_text
 
 __all__ = [
     "Change",
@@ -63,7 +63,7 @@ _ANY = object()
 _mapper_registry = registry()
 
 
-class Row(TypeDecorator[Any]):
+class RowType(TypeDecorator[Any]):
     """A row as jsonb, read with every digit of its numbers: drivers would make floats of them."""
 
     impl = JSONB
@@ -90,9 +90,9 @@ changes = Table(
     Column("table", Text, nullable=False),
     Column("primary_key", Text),
     Column("operation", Text, nullable=False),
-    Column("before", Row, nullable=False),
-    Column("after", Row, nullable=False),
-    Column("context", Row, nullable=False),
+    Column("before", RowType, nullable=False),
+    Column("after", RowType, nullable=False),
+    Column("context", RowType, nullable=False),
     Column("committed_at", DateTime(timezone=True), nullable=False),
     Column("queued_at", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -12,11 +12,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, models
 
-from bemi_django.blame import blame
-from bemi_django.exact import dumps
 from bemi_django.exceptions import RevertConflict
+from bemi_django.log.blame import blame
+from bemi_django.log.lossless_json import dumps
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
 from bemi_django.revert import Plan
 
 _WIDEST = 40

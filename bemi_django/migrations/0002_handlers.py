@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from bemi_django.operations import RunSQLFile
+from bemi_django.schema.operations import RunSQLFile
 
 
 class Migration(migrations.Migration):

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, DataError, transaction
 
-from bemi_django.exceptions import BemiError, RevertConflict
-from bemi_django.places import Place, alias_of, model_of, renamed_columns
+from bemi_django.exceptions import BemiError, RevertConflict, first_line, sqlstate_of
+from bemi_django.log.live_rows import find_rows
+from bemi_django.log.live_tables import LiveCatalog, RowValues, read_catalog
+from bemi_django.log.places import Place, alias_of, model_of, renamed_columns
+from bemi_django.log.row_session import row_session
 from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.check import Surroundings
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before
-from bemi_django.revert.net import Net, Row, nets_of
+from bemi_django.revert.net import Net, nets_of
 from bemi_django.revert.order import order
 from bemi_django.revert.plan import Conflict, Kind, OnConflict, Plan, Step
-from bemi_django.revert.rows import find_rows
-from bemi_django.revert.tables import Catalog, read_catalog
 from bemi_django.revert.write import Write, defer, move_sequences, run, settle, writes_of
-from bemi_django.row_session import row_session
-from bemi_django.server_errors import first_line, sqlstate_of
 
 if TYPE_CHECKING:
-    from bemi_django.models import Change
+    from bemi_django.log.change import Change
 
 __all__ = ["Conflict", "OnConflict", "Plan", "Step", "revert"]
 
@@ -84,7 +83,7 @@ class _Work:
         self._on_conflict = on_conflict
         self.plan = Plan(database, ())
         self._writes: list[Write] = []
-        self._catalog = Catalog({}, [])
+        self._catalog = LiveCatalog({}, [])
 
     def prepare(self, changes: list[Change], *, lock: bool) -> None:
         """Make the plan; ``lock`` the rows that it is about."""
@@ -140,7 +139,7 @@ class _Work:
 
     def _drafts(self, nets: list[Net], lock: bool) -> tuple[list[Draft], list[Step]]:
         impossible: list[Step] = []
-        keys: dict[Net, Row] = {}
+        keys: dict[Net, RowValues] = {}
         for net in nets:
             table = self._catalog.tables.get((net.schema, net.table))
             key = key_before(net, table) if table else None
@@ -163,8 +162,8 @@ class _Work:
     def _table(self, net: Net) -> Any:
         return self._catalog.tables[net.schema, net.table]
 
-    def _live(self, keys: dict[Net, Row], lock: bool) -> dict[Net, Row]:
-        found: dict[Net, Row] = {}
+    def _live(self, keys: dict[Net, RowValues], lock: bool) -> dict[Net, RowValues]:
+        found: dict[Net, RowValues] = {}
         for name, table in sorted(self._catalog.tables.items()):
             # In the order of the keys, so that two reverts do not wait for each other. Where there is no key,
             # a row that was deleted has no place that could be taken.

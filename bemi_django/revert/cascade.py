@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bemi_django.instances import instance_of
-from bemi_django.places import Place, alias_of, model_of, place_of, places_of
-from bemi_django.relations import generic_belongings, has_generic_relations, unconstrained
+from bemi_django.log.instances import instance_of
+from bemi_django.log.live_tables import Reference, read_references
+from bemi_django.log.places import Place, alias_of, model_of, place_of, places_of
+from bemi_django.log.relations import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ
-from bemi_django.revert.tables import Reference, read_references
 
 if TYPE_CHECKING:
-    from bemi_django.models import Change
+    from bemi_django.log.change import Change
 
 _Values = tuple[str, ...]
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from bemi_django.log.live_rows import find_keys, find_partial
+from bemi_django.log.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
-from bemi_django.revert.rows import find_keys, find_partial
-from bemi_django.revert.tables import Catalog, Name, Reference, Table, Unique
 
 _NO_ACTION = "a"
 # What the database itself does to the rows that refer to a deleted one: it deletes or changes them.
@@ -56,7 +56,7 @@ class Found(NamedTuple):
 class Surroundings:
     """The rows around the steps, read once; asked again for each choice of steps."""
 
-    def __init__(self, cursor: Any, catalog: Catalog, drafts: list[Draft]) -> None:
+    def __init__(self, cursor: Any, catalog: LiveCatalog, drafts: list[Draft]) -> None:
         self._catalog = catalog
         by_table: dict[Name, list[Draft]] = defaultdict(list)
         for draft in drafts:
@@ -190,7 +190,7 @@ class Surroundings:
         return identity(table, key) if table else (name, ())
 
 
-def _read_partials(cursor: Any, table: Table, drafts: list[Draft]) -> Iterator[Holder]:
+def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterator[Holder]:
     writers = [draft for draft in drafts if draft.step.action in ("insert", "update")]
     rows = [draft.target or {} for draft in writers]
     for partial in table.partials if writers else ():

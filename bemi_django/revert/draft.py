@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bemi_django.exact import dumps
-from bemi_django.revert.net import Net, Row, differ
+from bemi_django.log.live_tables import ADDRESS, LiveTable, Name, RowValues
+from bemi_django.log.lossless_json import dumps
+from bemi_django.revert.net import Net, differ
 from bemi_django.revert.plan import Conflict, Kind, Step
-from bemi_django.revert.tables import ADDRESS, Name, Table
 
 Identity = tuple[Name, tuple[str, ...]]
 
@@ -19,12 +19,12 @@ class Draft:
 
     step: Step
     net: Net
-    table: Table
-    live: Row | None
-    forced: tuple[str, Row] | None = None
+    table: LiveTable
+    live: RowValues | None
+    forced: tuple[str, RowValues] | None = None
 
     @property
-    def target(self) -> Row | None:
+    def target(self) -> RowValues | None:
         """The row as it will be, as far as it is known."""
         step = self.step
         if step.action == "delete":
@@ -61,17 +61,17 @@ class Draft:
         return step.conflict
 
 
-def identity(table: Table, row: Row) -> Identity:
+def identity(table: LiveTable, row: RowValues) -> Identity:
     """A row by the values of its key."""
     return table.name, values_of(row, table.key)
 
 
-def values_of(row: Row, columns: tuple[str, ...]) -> tuple[str, ...]:
+def values_of(row: RowValues, columns: tuple[str, ...]) -> tuple[str, ...]:
     """Values that can be compared and looked up."""
     return tuple(dumps(row[column]) for column in columns)
 
 
-def key_before(net: Net, table: Table) -> Row | None:
+def key_before(net: Net, table: LiveTable) -> RowValues | None:
     """What the row is found by as it is now, or was until it was deleted; None when it is not known.
 
     Without a key that is the whole row.
@@ -84,7 +84,7 @@ def key_before(net: Net, table: Table) -> Row | None:
     return {column: row[column] for column in table.key}
 
 
-def draft_of(net: Net, table: Table, live: Row | None, is_moving: bool) -> Draft:
+def draft_of(net: Net, table: LiveTable, live: RowValues | None, is_moving: bool) -> Draft:
     """What undoes the net effect. ``is_moving``: the row that has the key now is another of the plan."""
     current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
     step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
@@ -168,7 +168,7 @@ def _know(draft: Draft, unknown: set[str]) -> None:
         )
 
 
-def _writable(draft: Draft, row: Row) -> Row:
+def _writable(draft: Draft, row: RowValues) -> RowValues:
     return {column: row[column] for column in draft.table.columns if column in row}
 
 

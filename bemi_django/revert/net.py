@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bemi_django.exact import dumps
+from bemi_django.log.live_tables import RowValues
+from bemi_django.log.lossless_json import dumps
 
 if TYPE_CHECKING:
-    from bemi_django.models import Change
-
-Row = dict[str, Any]
+    from bemi_django.log.change import Change
 
 
 @dataclass(eq=False)
@@ -28,10 +27,10 @@ class Net:
     changes: list[Change]
     existed: bool
     exists: bool
-    first: Row
-    last: Row
-    old: Row = field(default_factory=dict)
-    new: Row = field(default_factory=dict)
+    first: RowValues
+    last: RowValues
+    old: RowValues = field(default_factory=dict)
+    new: RowValues = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     torn: set[str] = field(default_factory=set)
     is_torn: bool = False
@@ -41,7 +40,7 @@ class Net:
         """The key that the row has after the selection, or had before it was deleted."""
         return self.changes[-1].primary_key
 
-    def add(self, change: Change, before: Row | None, after: Row | None, lost: set[str]) -> None:
+    def add(self, change: Change, before: RowValues | None, after: RowValues | None, lost: set[str]) -> None:
         """Take one more change of the row; ``lost`` are columns whose values before it are not known."""
         if self.changes and self.exists != (before is not None):
             # Others deleted it, or made it anew.
@@ -53,7 +52,7 @@ class Net:
         self.exists = after is not None
         self.last = after if after is not None else before or {}
 
-    def _touch(self, before: Row | None, after: Row | None) -> None:
+    def _touch(self, before: RowValues | None, after: RowValues | None) -> None:
         if before is not None and after is not None:
             self.unknown |= (before.keys() ^ after.keys()) - self.old.keys()
             self.new.update({column: after[column] for column in after if column not in before})
@@ -102,7 +101,7 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
     return found
 
 
-def _handle(change: Change, key: str | None, row: Row | None) -> tuple[Any, ...]:
+def _handle(change: Change, key: str | None, row: RowValues | None) -> tuple[Any, ...]:
     """What a row is known by to the next change of it: without a key by all that it holds."""
     if key is not None:
         return change.schema, change.table, key
@@ -110,5 +109,5 @@ def _handle(change: Change, key: str | None, row: Row | None) -> tuple[Any, ...]
     return change.schema, change.table, None, change.pk if row is None else dumps(row)
 
 
-def _renamed(row: Row, names: Mapping[str, str]) -> Row:
+def _renamed(row: RowValues, names: Mapping[str, str]) -> RowValues:
     return {names.get(column, column): value for column, value in row.items()} if names else row

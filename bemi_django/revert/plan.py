@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from bemi_django.models import Change
+    from bemi_django.log.change import Change
 
 OnConflict = Literal["stop", "skip", "force"]
 Action = Literal["insert", "update", "delete", "nothing"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bemi_django.context import bound_context
-from bemi_django.exact import dumps
+from bemi_django.capture.context import bound_context
+from bemi_django.log.live_tables import ADDRESS, LiveCatalog, LiveTable, RowValues, escaped, listed, quoted
+from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.draft import Draft
-from bemi_django.revert.net import Row
 from bemi_django.revert.order import Order
-from bemi_django.revert.tables import ADDRESS, Catalog, Table, escaped, listed, quoted
-from bemi_django.sql import quote
+from bemi_django.schema.sql import quote
 
 _FORWARD = """
 SELECT setval(%s::text::regclass, wanted.value)
@@ -27,8 +26,8 @@ class Write(NamedTuple):
 
     draft: Draft
     action: str
-    values: Row
-    key: Row
+    values: RowValues
+    key: RowValues
 
 
 def writes_of(ordered: Order[Draft]) -> list[Write]:
@@ -53,7 +52,7 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
     return writes
 
 
-def _key_of(draft: Draft, row: Row) -> Row:
+def _key_of(draft: Draft, row: RowValues) -> RowValues:
     return {column: row[column] for column in draft.table.key}
 
 
@@ -73,7 +72,7 @@ def run(cursor: Any, write: Write) -> None:
         raise LookupError("a trigger or a policy of the table kept the row from being written")
 
 
-def _insert(table: Table, values: Mapping[str, Any]) -> str:
+def _insert(table: LiveTable, values: Mapping[str, Any]) -> str:
     columns = ", ".join(map(escaped, values))
     return (
         f"INSERT INTO {quoted(table.name)} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted
@@ -81,7 +80,7 @@ def _insert(table: Table, values: Mapping[str, Any]) -> str:
     )
 
 
-def _update(table: Table, values: Mapping[str, Any]) -> str:
+def _update(table: LiveTable, values: Mapping[str, Any]) -> str:
     assignments = ", ".join(f"{escaped(column)} = r.{escaped(column)}" for column in values)
     return (
         f"UPDATE {quoted(table.name)} t SET {assignments} "  # noqa: S608 - quoted
@@ -89,15 +88,15 @@ def _update(table: Table, values: Mapping[str, Any]) -> str:
     )
 
 
-def _delete(table: Table, values: Mapping[str, Any]) -> str:
+def _delete(table: LiveTable, values: Mapping[str, Any]) -> str:
     return f"DELETE FROM {quoted(table.name)} t USING {_key(table)}"  # noqa: S608 - quoted
 
 
-def _record(table: Table) -> str:
+def _record(table: LiveTable) -> str:
     return f"jsonb_populate_record(NULL::{quoted(table.name)}, %s::jsonb)"
 
 
-def _key(table: Table) -> str:
+def _key(table: LiveTable) -> str:
     """The row ``t``, by the key that is the parameter."""
     if not table.has_key:
         place, row = ADDRESS
@@ -109,12 +108,12 @@ def _key(table: Table) -> str:
     return f"{_record(table)} k WHERE {same}"
 
 
-def defer(cursor: Any, catalog: Catalog) -> None:
+def defer(cursor: Any, catalog: LiveCatalog) -> None:
     """Let the order of rows not matter, where the constraints allow it."""
     _constraints(cursor, catalog.deferrable(), "DEFERRED")
 
 
-def settle(cursor: Any, catalog: Catalog) -> None:
+def settle(cursor: Any, catalog: LiveCatalog) -> None:
     """Check what was deferred now, and leave the constraints to the transaction as they were."""
     constraints = catalog.deferrable()
     _constraints(cursor, constraints, "IMMEDIATE")

@@ -10,11 +10,18 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bemi_django import conf, tracking
-from bemi_django.comment import is_write
-from bemi_django.exceptions import HistoryError, LogBehind, NotInstalled, PastIsReadOnly
-from bemi_django.server_errors import first_line, sqlstate_of
-from bemi_django.sql import quote
+from bemi_django import conf
+from bemi_django.capture.comment import is_write
+from bemi_django.exceptions import (
+    HistoryError,
+    LogBehind,
+    NotInstalled,
+    PastIsReadOnly,
+    first_line,
+    sqlstate_of,
+)
+from bemi_django.schema import tracking
+from bemi_django.schema.sql import quote
 from bemi_django.time_travel.instances import marking
 from bemi_django.time_travel.moments import Moment, place
 from bemi_django.time_travel.past import Past, go, look

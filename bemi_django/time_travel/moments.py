@@ -28,7 +28,7 @@ SELECT {home}._bemi_position_v1(%s), coalesce((
 """
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """Commits up to ``position`` are in the past, later ones are not; ``time``: where people gave one."""
 
     position: int
@@ -54,7 +54,7 @@ def parse(text: str) -> Moment:
         return text
 
 
-def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> Place:
+def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
     """Where in the log a moment is, with what the snapshot's log has not got yet.
 
     Raises HistoryError for a transaction that the log does not know, and for what is no moment.
@@ -65,14 +65,14 @@ def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> Place:
             raise HistoryError(
                 f"the change {moment.pk} was in the database {moment.database}: name its alias"
             )
-        return Place(moment.position, None, f"the change {moment.pk}")
+        return LogPosition(moment.position, None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
         cursor.execute(_OF_TIME.format(home=snapshot.home), [time, time])
         position, is_end = cursor.fetchone()
         if is_end:
             position = late.position_at(snapshot.late, time, position)
-        return Place(position, time, time.isoformat())
+        return LogPosition(position, time, time.isoformat())
     if isinstance(moment, int) and not isinstance(moment, bool):
         cursor.execute(_OF_TRANSACTION.format(home=snapshot.home), [moment])
         (position,) = cursor.fetchone()
@@ -81,9 +81,9 @@ def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> Place:
             raise HistoryError(
                 f"transaction {moment} is not in the log: it changed no tracked row, or was not written yet"
             )
-        return Place(position, None, f"transaction {moment}")
+        return LogPosition(position, None, f"transaction {moment}")
     if isinstance(moment, str):
-        return Place(_lsn(moment), None, moment)
+        return LogPosition(_lsn(moment), None, moment)
     raise HistoryError(f"{moment!r} is no moment: give a datetime, an LSN, a transaction id or a change")
 
 

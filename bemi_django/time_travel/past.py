@@ -12,10 +12,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.time_travel import late, snapshots
-from bemi_django.time_travel.moments import Moment, Place, place
+from bemi_django.time_travel.moments import LogPosition, Moment, place
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
-from bemi_django.wal.lsn import format_lsn
+from bemi_django.wire.lsn import format_lsn
 
 _BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"
 _TABLES = "SELECT schema, name, since - '0/0', since_time FROM {home}._bemi_past WHERE definition <> ''"
@@ -71,7 +71,7 @@ _WRITE = re.compile(
 )
 
 
-class Table(NamedTuple):
+class PastTable(NamedTuple):
     """``since``: from which LSN on its past is known, None where it is not; ``time``: when that was."""
 
     schema: str
@@ -83,9 +83,9 @@ class Table(NamedTuple):
 class Past(NamedTuple):
     """What a connection sees; kept on it as ``bemi_past``. ``tables`` have a view of their past."""
 
-    place: Place
+    place: LogPosition
     snapshot: Snapshot
-    tables: list[Table]
+    tables: list[PastTable]
     redirection: Redirection
 
     def prepared(self, sql: str) -> str:
@@ -119,7 +119,7 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
         _check_noticed(cursor, home)
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
         cursor.execute(_TABLES.format(home=home))
-        tables = [Table(*row) for row in cursor.fetchall()]
+        tables = [PastTable(*row) for row in cursor.fetchall()]
         past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
         return go(cursor, past)
 

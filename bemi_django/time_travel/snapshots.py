@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from bemi_django import conf
 from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel.late import Late
-from bemi_django.wal.lsn import format_lsn
+from bemi_django.wire.lsn import format_lsn
 
 #: Changes that a snapshot may be behind: with more, another one is taken.
 MOST_LATE = 5000

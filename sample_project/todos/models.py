@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from bemi_django.history import History
+from bemi_django.log.history import History
 
 
 class Tag(models.Model):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import LOGIN, Site, chromium, optional, running_site, serving, until
+from tests.support.browser import LOGIN, Site, chromium, optional, running_site, serving, until
 
 #: Where pictures are kept: those of docs/ are made with ``make screenshots``.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")

@@ -17,16 +17,17 @@ from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
-from bemi_django import conf, tracking
+from bemi_django import conf
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change
-from bemi_django.wal.job import Job
-from bemi_django.wal.supervisor import Supervisor
-from tests import roles
-from tests.integration.cluster import Cluster
-from tests.integration.trail import Trail
+from bemi_django.schema import tracking
+from tests.support import roles
+from tests.support.cluster import Cluster
+from tests.support.trail import Trail
 
 if TYPE_CHECKING:
-    from tests.integration.pipeline import Pipeline
+    from tests.support.pipeline import Pipeline
 
 Drain = Callable[[], list[Change]]
 
@@ -64,12 +65,12 @@ def read_log(query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def job(slot: str, using: str = "default", role: str = roles.WORKER) -> Job:
+def job(slot: str, using: str = "default", role: str = roles.WORKER) -> WorkerConfig:
     """What the worker of a test works on, or the owner, where there are several roles."""
     source, destination = (
         roles.as_role(role, conf.connection_parameters(alias)) for alias in (using, conf.destination())
     )
-    return Job(source, destination, slot, conf.publication())
+    return WorkerConfig(source, destination, slot, conf.publication())
 
 
 def release(slot: str, using: str = "default") -> None:
@@ -109,7 +110,7 @@ def observer(transactional_db: None) -> Iterator[Any]:
 def engine(transactional_db: None) -> Iterator[Any]:
     """A SQLAlchemy engine that carries the context."""
     sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
-    from bemi_django.hooks.sqlalchemy_engine import install, uninstall
+    from bemi_django.capture.hooks.sqlalchemy_engine import install, uninstall
 
     made = sqlalchemy.create_engine(
         "postgresql+psycopg2://",
@@ -175,7 +176,7 @@ def grant(*aliases: str) -> None:
 @pytest.fixture(scope="module")
 def laboratory(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Pipeline]:
     """One pipeline for all tests of a module."""
-    from tests.integration import pipeline
+    from tests.support import pipeline
 
     with django_db_blocker.unblock(), pipeline.laboratory("lab*.*") as opened:
         yield opened
@@ -184,7 +185,7 @@ def laboratory(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
 @pytest.fixture
 def pipeline(laboratory: Pipeline) -> Iterator[Pipeline]:
     """A worker that has written everything, and the empty schema ``lab``, all of whose tables are tracked."""
-    from tests.integration.pipeline import experiment
+    from tests.support.pipeline import experiment
 
     with experiment(laboratory):
         yield laboratory

@@ -11,14 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bemi_django import tracking
 from bemi_django.admin import charts, health, patience
 from bemi_django.admin.minutes import Group, Minutes
 from bemi_django.models import DeadLetter
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.audit import LIST, record, record_many
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute
+from tests.support.audit import LIST, record, record_many
+from tests.support.pipeline import execute
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

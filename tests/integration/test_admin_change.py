@@ -11,8 +11,8 @@ from django.test import Client
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.audit import LIST, record
 from tests.integration.conftest import Drain
+from tests.support.audit import LIST, record
 
 
 def shown(client: Client, change: Change) -> Any:

@@ -15,7 +15,7 @@ from django.db import connection, connections
 from django.test import AsyncClient, Client
 
 from bemi_django.admin import export
-from tests.integration.audit import LIST, record, record_many, visitor
+from tests.support.audit import LIST, record, record_many, visitor
 
 EXPORT = f"{LIST}export/"
 

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from bemi_django import tracking
 from bemi_django.admin import paging, patience
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.audit import LIST, listed, record, record_many, visitor
+from tests.support.audit import LIST, listed, record, record_many, visitor
 
 CHECKPOINT = """
 INSERT INTO _bemi_checkpoint

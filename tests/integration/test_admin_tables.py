@@ -15,13 +15,14 @@ from django.db import OperationalError, models
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from bemi_django import checks, conf, tracking
+from bemi_django import checks, conf
 from bemi_django.admin import HistoryMixin, health, people
-from bemi_django.admin.tables import Tables, parse_key
+from bemi_django.admin.tables import LoggedModels, parse_key
 from bemi_django.exceptions import NotInstalled
-from bemi_django.keys import key_of
+from bemi_django.log.keys import key_of
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.audit import LIST, record
+from tests.support.audit import LIST, record
 
 PAGE = (Path(__file__).parents[2] / "docs/admin.md").read_text()
 
@@ -67,7 +68,7 @@ def test_a_key_of_the_log_finds_its_row_again(db: None) -> None:
 
 
 def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
-    tables = Tables()
+    tables = LoggedModels()
     assert tables.place(record(1)) is not None
     assert tables.place(record(2, schema="elsewhere")) is None
     assert tables.place(record(3, database="elsewhere")) is None

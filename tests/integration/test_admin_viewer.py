@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from sample_project.todos.models import Todo
-from tests.integration.audit import LIST, listed, record, visitor
+from tests.support.audit import LIST, listed, record, visitor
 
 SECRET = "pbkdf2-secret"
 

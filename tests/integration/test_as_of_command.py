@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.integration.conftest import Drain
-from tests.integration.travel import here, settled
 from tests.shop.models import Category
+from tests.support.travel import here, settled
 
 
 def as_of(moment: str, *arguments: str) -> str:

@@ -15,11 +15,11 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bemi_django import tracking
+from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
 from sample_project.optional import aldjemy_usable
-from tests.integration.pipeline import Pipeline, execute
 from tests.shop.models import Category, Order, Product, Review
+from tests.support.pipeline import Pipeline, execute
 
 # Text keys, keys of two columns, and rows that exchange their keys.
 TABLES = """

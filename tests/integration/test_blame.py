@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bemi_django import bound_context
-from bemi_django.blame import blame
+from bemi_django.log.blame import blame
 from sample_project.todos.models import Todo
 from tests.integration.conftest import Drain
 

@@ -10,9 +10,9 @@ import django
 import pytest
 from django.utils import timezone
 
-from tests.integration.bridge import bridge, sqlalchemy
 from tests.shapes import models
 from tests.shapes.models import Defaults
+from tests.support.bridge import bridge, sqlalchemy
 
 pytestmark = pytest.mark.django_db
 

@@ -18,7 +18,7 @@ from tests.integration.conftest import Drain
 
 sqlalchemy: Any = pytest.importorskip("sqlalchemy", minversion="1.4", reason="SQLAlchemy is an optional part")
 asyncio_part: Any = importlib.import_module("sqlalchemy.ext.asyncio")
-hook: Any = pytest.importorskip("bemi_django.hooks.sqlalchemy_engine")
+hook: Any = pytest.importorskip("bemi_django.capture.hooks.sqlalchemy_engine")
 
 text = sqlalchemy.text
 SQLALCHEMY_2 = not sqlalchemy.__version__.startswith("1.")

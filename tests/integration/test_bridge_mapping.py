@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from sample_project.todos.models import Tag, Todo
-from tests.integration.bridge import bridge, sqlalchemy
 from tests.shapes import models
+from tests.support.bridge import bridge, sqlalchemy
 
 pytestmark = pytest.mark.django_db
 

@@ -13,8 +13,8 @@ from django.db.backends.postgresql.psycopg_any import RANGE_TYPES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.bridge import bridge, sqlalchemy
 from tests.shapes.models import Colour, Everything, Size
+from tests.support.bridge import bridge, sqlalchemy
 
 pytestmark = pytest.mark.django_db
 

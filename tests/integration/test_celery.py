@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 from bemi_django import bound_context, get_context, skip_tracking
 from bemi_django.models import Change
 from tests.integration.conftest import Drain
-from tests.integration.processes import running
+from tests.support.processes import running
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         (home / name).mkdir()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BEMI_TEST_CELERY", str(home))
-        from tests.integration import celery_app
+        from tests.support import celery_app
 
         yield celery_app
     celery_app.app.close()
@@ -31,7 +31,7 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def worker(celery: Any, django_db_setup: None) -> Iterator[None]:
-    application = ("-A", "tests.integration.celery_app")
+    application = ("-A", "tests.support.celery_app")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
     with running("celery", *application, "worker", "-c", "1", *quiet):
         yield
@@ -63,7 +63,7 @@ def test_the_context_travels_from_the_publisher_to_the_worker(
 
     found = contexts(drain())
     handed = {"request_id": "r", "user_id": 7, "at": "2024-01-02", "reason": "import"}
-    name = "tests.integration.celery_app"
+    name = "tests.support.celery_app"
     publishing = {**handed, "task": f"{name}.write_and_publish", "task_id": first.id, "retries": 0}
     retried = {**handed, "task": f"{name}.write_at_the_second_try", "task_id": again.id}
     assert found == {
@@ -87,7 +87,7 @@ def test_an_eager_task_is_part_of_who_calls_it(drain: Drain, celery: Any) -> Non
         result = celery.write.apply(["eager"])
         failed = celery.fail.apply(["fails"])
         assert get_context() == {"request_id": "r"}
-    name = "tests.integration.celery_app"
+    name = "tests.support.celery_app"
     assert contexts(drain()) == {
         "eager": {"request_id": "r", "task": f"{name}.write", "task_id": result.id, "retries": 0},
         "fails": {"request_id": "r", "task": f"{name}.fail", "task_id": failed.id, "retries": 0},

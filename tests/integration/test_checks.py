@@ -9,7 +9,8 @@ from django.apps import apps
 from django.core.checks import run_checks
 from django.db import connection
 
-from bemi_django import checks, tracking
+from bemi_django import checks
+from bemi_django.schema import tracking
 
 
 def ids(**kwargs: Any) -> set[str | None]:

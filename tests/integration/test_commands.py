@@ -15,7 +15,7 @@ from bemi_django import bound_context, get_context, set_context
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.integration.conftest import Drain
-from tests.integration.processes import running
+from tests.support.processes import running
 
 MANAGE = "sample_project.manage"
 
@@ -91,9 +91,7 @@ def test_requests_under_runserver_have_their_own_context(drain: Drain, options: 
         free.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*free.getsockname())
     with (
-        running(
-            MANAGE, "runserver", address, *options, settings="tests.integration.request_settings"
-        ) as server,
+        running(MANAGE, "runserver", address, *options, settings="tests.support.request_settings") as server,
         httpx2.Client(base_url=f"http://{address}", trust_env=False) as client,
     ):
         deadline = time.monotonic() + 30

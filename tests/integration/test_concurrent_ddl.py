@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import transaction
 
-from bemi_django.wal.progress import Progress
-from bemi_django.wal.worker import Worker
+from bemi_django.ingest.loop.worker import Worker
+from bemi_django.ingest.progress import Progress
 from tests.integration.conftest import job, release
-from tests.integration.pipeline import Pipeline, Witness, another_session, execute, no_standby, wait_until
+from tests.support.pipeline import Pipeline, Witness, another_session, execute, no_standby, wait_until
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 
-from bemi_django import bound_context, conf, tracking
-from bemi_django.blame import blame
+from bemi_django import bound_context, conf
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.log.blame import blame
 from bemi_django.models import Change
-from bemi_django.wal.supervisor import Supervisor
+from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import drop_slot, job
 

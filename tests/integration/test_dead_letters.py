@@ -12,11 +12,13 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from bemi_django import conf, sql
+from bemi_django import conf
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.stream.connections import connect_source
+from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
-from bemi_django.wal.job import Job
-from bemi_django.wal.source import Source
-from bemi_django.wal.supervisor import Supervisor
+from bemi_django.schema import sql
 from sample_project.todos.models import Todo
 from tests.integration.conftest import Drain, drop_slot, job, release
 
@@ -168,28 +170,28 @@ def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, 
 
 
 @pytest.fixture
-def bytes_job(transactional_db: None) -> Iterator[Job]:
+def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
     """The job of a worker on a database whose encoding takes any bytes."""
     execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     made = job("bemi_bytes")
     made = made._replace(source={**made.source, "dbname": "bytes"})
-    with closing(made.connect_source()) as opened, opened.cursor() as cursor:
+    with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         # The file is UTF-8, which this database does not know.
         cursor.execute(sql.read("capture_v1_up").replace("…", "..."))
         cursor.execute("CREATE TABLE raw (id int PRIMARY KEY, body text, note text)")
         cursor.execute("ALTER TABLE raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE raw")
     yield made
     release("bemi_bytes")
-    with closing(made.connect_source()) as opened, opened.cursor() as cursor:
+    with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_bytes')")
     execute("DROP DATABASE bytes WITH (FORCE)")
     drop_slot("bemi_bytes")
 
 
 @pytest.mark.administrator
-def test_bytes_that_are_no_text_are_kept(bytes_job: Job) -> None:
+def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     Supervisor(bytes_job).run(until_current=True)
-    with closing(bytes_job.connect_source()) as opened, opened.cursor() as cursor:
+    with closing(connect_source(bytes_job)) as opened, opened.cursor() as cursor:
         cursor.execute(
             r"INSERT INTO raw VALUES (1, E'caf\xe9', 'ok'), (2, 'plain', 'ok'), (3, E'a\nb\xff', 'ok')"
         )

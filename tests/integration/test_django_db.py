@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3, sql
 
 from bemi_django import bound_context
-from bemi_django.hooks import django_db
+from bemi_django.capture.hooks import django_db
 from tests.integration.conftest import Drain
 
 FORGED = '/*Bemi {"user_id": 999} Bemi*/'

@@ -10,11 +10,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from bemi_django import conf, tracking
-from bemi_django.wal.supervisor import Supervisor
+from bemi_django import conf
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.integration.conftest import Drain, drop_slot, job
-from tests.integration.travel import worker
+from tests.support.travel import worker
 
 
 def blocks(language: str, page: str = "querying") -> list[str]:

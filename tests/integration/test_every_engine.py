@@ -9,7 +9,7 @@ import pytest
 
 from bemi_django import Bemi, bound_context
 from tests.integration.conftest import Drain
-from tests.integration.processes import database_url
+from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
@@ -18,7 +18,7 @@ INSERT = "INSERT INTO todo (task, is_completed, created_at) VALUES ('x', false, 
 
 @pytest.fixture
 def engine() -> Iterator[Any]:
-    from bemi_django.hooks import every_engine
+    from bemi_django.capture.hooks import every_engine
 
     made = sqlalchemy.create_engine(database_url("postgresql+psycopg2"), future=True)
     yield made
@@ -34,7 +34,7 @@ def write(engine: Any) -> None:
 
 @pytest.mark.parametrize("is_named", [False, True])
 def test_every_engine_has_the_context_once(drain: Drain, engine: Any, is_named: bool) -> None:
-    from bemi_django.hooks import sqlalchemy_engine
+    from bemi_django.capture.hooks import sqlalchemy_engine
 
     if is_named:
         sqlalchemy_engine.install(engine)

@@ -12,11 +12,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.integration.cluster import Cluster
-from tests.integration.polling import until
-from tests.integration.proxy import Proxy
-from tests.integration.trail import QUICK, Trail
-from tests.roles import WORKER
+from tests.support.cluster import Cluster
+from tests.support.polling import until
+from tests.support.proxy import Proxy
+from tests.support.roles import WORKER
+from tests.support.trail import QUICK, Trail
 
 Warned = Callable[..., int]
 

@@ -23,16 +23,16 @@ from bemi_django import bound_context, get_context
 from bemi_django.integrations.fastapi import BemiFastAPIMiddleware
 from bemi_django.models import Change
 from tests.integration.conftest import Drain
-from tests.integration.processes import database_url
+from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
-DJANGO = "tests.integration.request_views"
+DJANGO = "tests.support.request_views"
 
 
 @pytest.fixture
 def engine(drain: Drain) -> Iterator[Any]:
-    from bemi_django.hooks import every_engine
+    from bemi_django.capture.hooks import every_engine
 
     made = sqlalchemy.create_engine(database_url("postgresql+psycopg2"), future=True)
     yield made

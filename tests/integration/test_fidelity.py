@@ -12,10 +12,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bemi_django.models import Change
-from tests.integration import pg_types
 from tests.integration.conftest import grant
-from tests.integration.pg_types import Type
-from tests.integration.pipeline import Pipeline, execute, laboratory, plain_settings
+from tests.support import pg_types
+from tests.support.pg_types import Type
+from tests.support.pipeline import Pipeline, execute, laboratory, plain_settings
 
 
 def written(pipeline: Pipeline) -> list[tuple[Any, ...]]:

@@ -14,13 +14,13 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bemi_django import bound_context, conf, tracking
-from bemi_django.wal.decoder import Decoder
-from bemi_django.wal.stitcher import Stitcher
-from tests import roles
-from tests.integration import drivers
+from bemi_django import bound_context, conf
+from bemi_django.ingest.protocol.decoder import Decoder
+from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.schema import tracking
 from tests.integration.conftest import Drain
-from tests.integration.drivers import Insert, Note, visible
+from tests.support import drivers, roles
+from tests.support.drivers import Insert, Note, visible
 
 Driver = Callable[[], AbstractContextManager[Insert]]
 Contexts = Callable[[], list[dict[str, Any]]]

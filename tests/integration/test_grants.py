@@ -19,10 +19,10 @@ from bemi_django import conf, on_change
 from bemi_django.exceptions import Refused
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
-from bemi_django.wal.job import Job
-from bemi_django.wal.pace import Pace
-from bemi_django.wal.supervisor import Supervisor
 from tests.integration.conftest import release
 
 # It makes roles of its own.
@@ -89,7 +89,7 @@ def may(parameters: dict[str, Any], statement: str) -> bool:
 
 def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, dict[str, Any]]) -> None:
     worker = roles["bemi_worker"]
-    supervisor = Supervisor(Job(worker, worker, SLOT, conf.publication()))
+    supervisor = Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication()))
     supervisor.run(until_current=True)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -99,7 +99,7 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
     call_command("bemi", "sync", stdout=io.StringIO())
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tool VALUES (1, ROW(1, 'x'))")
-    Supervisor(Job(worker, worker, SLOT, conf.publication())).run(until_current=True)
+    Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication())).run(until_current=True)
     with closing(psycopg2.connect(**roles["bemi_reader"])) as opened, opened.cursor() as cursor:
         cursor.execute("""SELECT primary_key, after FROM changes WHERE "table" = 'tool'""")
         assert cursor.fetchall() == [("1", {"g": 2, "id": 1, "p": {"a": 1, "b": "x"}})]
@@ -181,7 +181,7 @@ def test_handlers_need_what_grants_prints_and_nothing_more(
     monkeypatch.setattr(handlers, "registered", {})
     on_change(Group, name="listener", retries=0)(handle)
     worker = roles["bemi_worker"]
-    job = Job(worker, worker, SLOT, conf.publication())
+    job = WorkerConfig(worker, worker, SLOT, conf.publication())
     Supervisor(job).run(until_current=True)
     with django_as(roles["bemi_handlers"]):
         assert Dispatcher("default").run(until_current=True) == 0
@@ -206,7 +206,7 @@ def test_a_worker_without_the_right_to_call_handlers_says_so(
     monkeypatch.setattr(handlers, "registered", {})
     on_change(Group, name="listener")(print)
     worker = roles["bemi_worker"]
-    Supervisor(Job(worker, worker, SLOT, conf.publication())).run(until_current=True)
+    Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication())).run(until_current=True)
     with django_as(worker), pytest.raises(Refused, match="grants --handlers ROLE'.* --no-handlers"):
         Dispatcher("default").run(until_current=True)
 
@@ -225,7 +225,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA closed FROM PUBLIC;
 
 def test_what_the_worker_has_to_compute_it_may_compute(roles: dict[str, dict[str, Any]]) -> None:
     worker = roles["bemi_worker"]
-    job = Job(worker, worker, SLOT, conf.publication())
+    job = WorkerConfig(worker, worker, SLOT, conf.publication())
     Supervisor(job).run(until_current=True)
     with connection.cursor() as cursor:
         cursor.execute(CLOSED)
@@ -254,13 +254,13 @@ def test_the_owner_looks_after_the_log_without_the_right_to_replicate(
     roles: dict[str, dict[str, Any]],
 ) -> None:
     worker = roles["bemi_worker"]
-    supervisor = Supervisor(Job(worker, worker, SLOT, conf.publication()))
+    supervisor = Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication()))
     supervisor.run(until_current=True)
     Group.objects.create(name="x")
     out = io.StringIO()
     call_command("bemi", "retry-dead-letters", stdout=out)
     assert out.getvalue() == "0 mended, 0 kept\n"
-    at_work = Supervisor(Job(worker, worker, SLOT, conf.publication()), Pace(idle=0.05))
+    at_work = Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication()), Timeouts(idle=0.05))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(at_work.run)
         try:

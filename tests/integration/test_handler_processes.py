@@ -15,9 +15,9 @@ from django.db import connection
 
 from bemi_django.models import Undelivered
 from tests.integration.conftest import Drain, release
-from tests.integration.polling import until
-from tests.integration.processes import running
 from tests.shop.models import Category
+from tests.support.polling import until
+from tests.support.processes import running
 
 
 class Listeners:
@@ -27,7 +27,7 @@ class Listeners:
         self._file = file
 
     def start(self, *arguments: str) -> AbstractContextManager[Popen[str]]:
-        return running("django", "bemi", "run", *arguments, settings="tests.listener_settings")
+        return running("django", "bemi", "run", *arguments, settings="tests.support.listener_settings")
 
     @property
     def heard(self) -> list[str]:

@@ -21,18 +21,19 @@ from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils import timezone
 
-from bemi_django import bound_context, conf, on_change, tracking
+from bemi_django import bound_context, conf, on_change
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.delivery import Rhythm
 from bemi_django.handlers.dispatch import Dispatcher
-from bemi_django.handlers.feed import Feed, Span
+from bemi_django.handlers.feed import Feed, FeedSpan
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change, Undelivered
-from bemi_django.wal.ids import source_of
-from bemi_django.wal.supervisor import Supervisor
-from tests import roles
+from bemi_django.schema import tracking
+from bemi_django.wire.ids import source_of
 from tests.integration.conftest import Drain, drop_slot, job
-from tests.integration.processes import ROOT, database_url
 from tests.shop.models import Category, Order, Product, Review
+from tests.support import roles
+from tests.support.processes import ROOT, database_url
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 
@@ -458,7 +459,7 @@ def test_looking_takes_the_index_and_not_the_whole_log(serve: Serve) -> None:
     execute("ANALYZE changes")
     (handler,) = handlers.registered.values()
     (system_identifier,) = execute("SELECT system_identifier FROM _bemi_checkpoint")[0]
-    span = Span(system_identifier, heard[-3].pk, heard[-1].pk)
+    span = FeedSpan(system_identifier, heard[-3].pk, heard[-1].pk)
     query = Feed(handler, "default").of(span)[:100]
     assert [change.pk for change in query] == [change.pk for change in heard[-2:]]
     plan = query.explain(format="json")

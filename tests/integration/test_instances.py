@@ -15,8 +15,8 @@ from bemi_django.exceptions import BemiError, NoModel, UnknownDatabase
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute
 from tests.shop.models import Category, Note, Order, Product, Review
+from tests.support.pipeline import execute
 
 
 def test_before_and_after_are_unsaved_instances_with_python_values(drain: Drain) -> None:
@@ -124,7 +124,7 @@ def test_renamed_and_dropped_columns_are_readable(altered: None, settings: Any) 
 
 
 def test_a_model_may_say_itself_what_was_renamed(altered: None, monkeypatch: Any) -> None:
-    from bemi_django.history import History
+    from bemi_django.log.history import History
 
     History({"title": "task"}).contribute_to_class(Todo, "history")
     try:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from bemi_django import models
-from tests.integration.pipeline import Change, Pipeline, Witness, execute
+from tests.support.pipeline import Change, Pipeline, Witness, execute
 
 TYPES = {
     "uuid": ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "'00000000-0000-0000-0000-000000000000'"),

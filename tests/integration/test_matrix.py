@@ -14,9 +14,9 @@ from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
 from bemi_django.models import Change
-from tests.integration import writes
 from tests.integration.conftest import Drain
-from tests.integration.writes import Expected
+from tests.support import writes
+from tests.support.writes import Expected
 
 TRUE = {"user_id": 7, "path": "/a"}
 OTHER = {"user_id": 8}

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from bemi_django import conf
-from bemi_django.wal.partitions import Partitions
+from bemi_django.ingest.destination.partitions import Partitions
 from sample_project.todos.models import Todo
 from tests.integration.conftest import Drain
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from bemi_django import tracking
 from bemi_django.exceptions import HistoryError
+from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute, no_event_triggers, sync_as_migrator
-from tests.integration.travel import here, settled
+from tests.support.pipeline import execute, no_event_triggers, sync_as_migrator
+from tests.support.travel import here, settled
 
 
 @pytest.fixture

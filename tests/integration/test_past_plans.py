@@ -11,8 +11,8 @@ import pytest
 
 from bemi_django.time_travel import as_of
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute, no_event_triggers
-from tests.integration.travel import here, settled
+from tests.support.pipeline import execute, no_event_triggers
+from tests.support.travel import here, settled
 
 CHANGES = """
 INSERT INTO changes (id, database, schema, "table", primary_key, operation, before, after,

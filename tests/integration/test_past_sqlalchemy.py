@@ -7,11 +7,11 @@ from django.db import connection
 
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
-from tests.integration.bridge import bridge, sqlalchemy
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute
-from tests.integration.travel import here, settled
 from tests.shop.models import Category
+from tests.support.bridge import bridge, sqlalchemy
+from tests.support.pipeline import execute
+from tests.support.travel import here, settled
 
 select, text = sqlalchemy.select, sqlalchemy.text
 

@@ -14,9 +14,9 @@ from bemi_django import conf
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
 from sample_project.postgres_server import SETTINGS, _account, _free_port, _run
-from tests.integration.pipeline import Pipeline, execute
-from tests.integration.polling import until
-from tests.integration.travel import here, worker
+from tests.support.pipeline import Pipeline, execute
+from tests.support.polling import until
+from tests.support.travel import here, worker
 
 
 @pytest.fixture

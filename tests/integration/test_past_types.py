@@ -11,9 +11,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bemi_django.time_travel import as_of
-from tests.integration import pg_types
-from tests.integration.pipeline import Pipeline, execute, laboratory
-from tests.integration.travel import here, settled
+from tests.support import pg_types
+from tests.support.pipeline import Pipeline, execute, laboratory
+from tests.support.travel import here, settled
 
 #: What JSON has of these is not enough to make them again.
 LOSSY = {"types.secret", "types.secret[]", "hstore[]", "int2vector[]", "oidvector[]", "json[]", "jsonb[]"}

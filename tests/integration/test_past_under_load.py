@@ -19,9 +19,9 @@ from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel import as_of, late
 from bemi_django.time_travel.late import Late
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import another_session, execute, no_standby, wait_until
-from tests.integration.travel import here, settled, worker
 from tests.shop.models import Category, Product
+from tests.support.pipeline import another_session, execute, no_standby, wait_until
+from tests.support.travel import here, settled, worker
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
 

@@ -151,13 +151,13 @@ def test_what_is_complete_is_made_durable_before_all_is_read(drain: Drain) -> No
 
 
 def test_sync_has_nothing_to_do_the_second_time(drain: Drain) -> None:
-    from bemi_django import tracking
+    from bemi_django.schema import tracking
 
     assert tracking.sync().done == []
 
 
 def test_odd_identifiers_are_tracked(drain: Drain) -> None:
-    from bemi_django import tracking
+    from bemi_django.schema import tracking
 
     name = 'odd "Näme"-with %s ' + "x" * 20
     quoted = '"' + name.replace('"', '""') + '"'

@@ -14,10 +14,10 @@ from bemi_django import bound_context, conf, on_change
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
 from tests.integration.conftest import Drain
-from tests.integration.polling import until
-from tests.integration.pooler import Pooler
-from tests.integration.trail import Trail
 from tests.shop.models import Category
+from tests.support.polling import until
+from tests.support.pooler import Pooler
+from tests.support.trail import Trail
 
 
 def test_the_worker_writes_the_log_through_a_pooler(trail: Trail) -> None:

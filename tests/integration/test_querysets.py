@@ -15,9 +15,10 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django import bound_context, tracking
-from bemi_django.keys import key_of
+from bemi_django import bound_context
+from bemi_django.log.keys import key_of
 from bemi_django.models import Change
+from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
 

@@ -13,9 +13,9 @@ from django.core.wsgi import get_wsgi_application
 
 from bemi_django import get_context
 from tests.integration.conftest import Drain
-from tests.integration.request_views import VIEWS
+from tests.support.request_views import VIEWS
 
-HERE = "tests.integration.request_views"
+HERE = "tests.support.request_views"
 OURS = "bemi_django.middleware.BemiMiddleware"
 SYNC, ASYNC = f"{HERE}.sync_middleware", f"{HERE}.AsyncMiddleware"
 STACKS = {

@@ -16,9 +16,9 @@ from bemi_django.models import Change
 from bemi_django.time_travel import as_of
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
-from tests.integration.polling import until
-from tests.integration.travel import settled
 from tests.shop.models import Category, Note, Order, Product, Review
+from tests.support.polling import until
+from tests.support.travel import settled
 
 
 def rows(table: str = "todo") -> list[Any]:

@@ -11,9 +11,9 @@ from django.db import DatabaseError, transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bemi_django.exact import dumps
+from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
-from tests.integration.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline, execute
 
 TABLES = """
 CREATE TABLE lab.parent (

@@ -10,9 +10,9 @@ from django.db import transaction
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.querysets import ChangeQuerySet
-from tests.integration.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline, execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,8 @@ from enum import Enum
 import pytest
 from django.db import connection, transaction
 
-from bemi_django import tracking
-from tests.integration.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
+from bemi_django.schema import tracking
+from tests.support.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
 
 
 class Mode(Enum):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.integration.pipeline import Change, Pipeline, Witness, execute
+from tests.support.pipeline import Change, Pipeline, Witness, execute
 
 TYPES = ["int", "text", "numeric", "timestamptz", "int[]", "lab.pair", "lab.pair[]", "lab.mood", "lab.few"]
 NAMES = ["a", "b", "c", "d"]

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from tests.integration.polling import until
 from tests.integration.test_failures import transaction
-from tests.integration.trail import Trail
+from tests.support.polling import until
+from tests.support.trail import Trail
 
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 

@@ -13,19 +13,20 @@ import pytest
 
 from bemi_django import conf
 from bemi_django.exceptions import Superseded
-from bemi_django.wal import values
-from bemi_django.wal.checkpoint import Checkpoints, Origin
-from bemi_django.wal.dead_letters import DeadLetter
-from bemi_django.wal.messages import Begin, Relation
-from bemi_django.wal.rows import RowWriter
-from bemi_django.wal.shape import Shape, head, template
-from bemi_django.wal.sink import Accepts, Pending, Sink
-from bemi_django.wal.stitcher import Stitched
+from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.sink import Accepts, Pending, Sink
+from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.row_layout import RowLayout, head, template
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.stitcher import Stitched
+from bemi_django.ingest.stream.connections import connect_destination
 from tests.integration.conftest import job
-from tests.integration.pipeline import execute
+from tests.support.pipeline import execute
 
 SLOT = "bemi_sink"
-SHAPE = Shape(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
+SHAPE = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
 WRITER = RowWriter("1", "db", 0, lambda change: iter([SHAPE]))
 TABLE = Relation(1, "public", "t", ())
 NOVEMBER = 815_000_000 * 1_000_000
@@ -57,7 +58,7 @@ def refuse(pending: Pending, accepts: Accepts) -> Any:
 
 @pytest.fixture
 def destination(transactional_db: None) -> Iterator[Any]:
-    with closing(job(SLOT).connect_destination()) as connection:
+    with closing(connect_destination(job(SLOT))) as connection:
         checkpoints = Checkpoints(connection, SLOT)
         with connection, connection.cursor() as cursor:
             checkpoints.start(cursor, 8, 1, Origin("1", 1, 1))
@@ -121,9 +122,9 @@ def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
 ) -> None:
     seen: list[list[str]] = []
 
-    def repair(refused: Pending, accepts: Accepts) -> tuple[bytes, DeadLetter]:
+    def repair(refused: Pending, accepts: Accepts) -> tuple[bytes, RejectedMessage]:
         seen.append(logged(observer))
-        return pending(16, b"mended").row, DeadLetter(16, None, b"", b"{}", "")
+        return pending(16, b"mended").row, RejectedMessage(16, None, b"", b"{}", "")
 
     with closing(Sink(destination, SLOT, 8, repair, limit=1000)) as sink:
         with locked_log():

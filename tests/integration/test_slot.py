@@ -8,8 +8,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from tests.integration.polling import until
-from tests.integration.trail import QUICK, SOURCE_STATE, Trail
+from tests.support.polling import until
+from tests.support.trail import QUICK, SOURCE_STATE, Trail
 
 JUNK = "INSERT INTO junk SELECT repeat('x', 200) FROM generate_series(1, 1000)"
 

@@ -8,14 +8,15 @@ from contextlib import closing
 import pytest
 
 from bemi_django.exceptions import Disrupted
-from bemi_django.wal.source import Source
-from tests.integration.polling import until
-from tests.integration.trail import Trail
+from bemi_django.ingest.stream.connections import connect_stream
+from bemi_django.ingest.stream.source import Source
+from tests.support.polling import until
+from tests.support.trail import Trail
 
 
 @pytest.fixture
 def source(trail: Trail) -> Iterator[Source]:
-    with closing(trail.job.connect_stream("UTF8", silence=1.0)) as source:
+    with closing(connect_stream(trail.job, "UTF8", silence=1.0)) as source:
         source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
 
@@ -58,5 +59,5 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, sour
 
 
 def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: Trail) -> None:
-    with closing(trail.job.connect_stream("UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
+    with closing(connect_stream(trail.job, "UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
         source.start("bemi_unmade", "bemi", 0)

@@ -33,7 +33,7 @@ def url(drain: Drain, request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def engine(url: Any) -> Iterator[Any]:
-    from bemi_django.hooks.sqlalchemy_engine import install, uninstall
+    from bemi_django.capture.hooks.sqlalchemy_engine import install, uninstall
 
     made = sqlalchemy.create_engine(url, future=True)
     install(made)
@@ -90,7 +90,7 @@ def test_an_executemany_carries_the_context(drain: Drain, engine: Any) -> None:
 
 
 def test_after_uninstall_a_statement_is_untouched(engine: Any) -> None:
-    from bemi_django.hooks.sqlalchemy_engine import uninstall
+    from bemi_django.capture.hooks.sqlalchemy_engine import uninstall
 
     uninstall(engine)
     with bound_context(user_id=7), engine.connect() as opened:
@@ -101,7 +101,7 @@ def test_after_uninstall_a_statement_is_untouched(engine: Any) -> None:
 
 
 def test_an_engine_of_another_database_is_left_alone() -> None:
-    from bemi_django.hooks.sqlalchemy_engine import install
+    from bemi_django.capture.hooks.sqlalchemy_engine import install
 
     engine = sqlalchemy.create_engine("sqlite://", future=True)
     install(engine)
@@ -113,7 +113,7 @@ def test_an_engine_of_another_database_is_left_alone() -> None:
 def test_an_async_engine_carries_the_context(drain: Drain, url: Any) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    from bemi_django.hooks.sqlalchemy_engine import install, uninstall
+    from bemi_django.capture.hooks.sqlalchemy_engine import install, uninstall
 
     async def write() -> None:
         engine = create_async_engine(url)

@@ -9,10 +9,11 @@ from contextlib import closing
 import pytest
 
 from bemi_django.exceptions import Superseded
-from bemi_django.wal.checkpoint import Checkpoints
-from tests.integration.polling import until
-from tests.integration.proxy import Proxy
-from tests.integration.trail import QUICK, Trail
+from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.stream.connections import connect_destination
+from tests.support.polling import until
+from tests.support.proxy import Proxy
+from tests.support.trail import QUICK, Trail
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -73,7 +74,7 @@ def test_what_another_worker_has_written_is_not_written_again(
 
 
 def test_a_checkpoint_moves_only_from_where_it_was_left(trail: Trail) -> None:
-    with closing(trail.job.connect_destination()) as connection, connection.cursor() as cursor:
+    with closing(connect_destination(trail.job)) as connection, connection.cursor() as cursor:
         checkpoints = Checkpoints(connection, trail.slot)
         checkpoint = checkpoints.read()
         assert checkpoint is not None

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 
-from bemi_django import bound_context, tracking
-from tests.integration.pipeline import Change, Pipeline, Witness, execute
+from bemi_django import bound_context
+from bemi_django.schema import tracking
+from tests.support.pipeline import Change, Pipeline, Witness, execute
 
 
 def truncation(schema: str, table: str, partition: str | None = None) -> Change:

@@ -19,9 +19,9 @@ from bemi_django.exceptions import HistoryError, LogBehind, PastIsReadOnly
 from bemi_django.models import Change
 from bemi_django.time_travel import AsOfQuerySet, allow_save, as_of, read_as_of
 from tests.integration.conftest import Drain
-from tests.integration.pipeline import execute
-from tests.integration.travel import here, settled, worker
 from tests.shop.models import Category, Product
+from tests.support.pipeline import execute
+from tests.support.travel import here, settled, worker
 
 
 @pytest.fixture

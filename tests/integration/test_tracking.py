@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from bemi_django import sql, tracking
-from tests.integration.pipeline import another_session, no_event_triggers
+from bemi_django.schema import sql, tracking
+from tests.support.pipeline import another_session, no_event_triggers
 
 
 def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

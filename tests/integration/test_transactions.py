@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
-from tests.integration.pipeline import Change, Pipeline, execute
+from tests.support.pipeline import Change, Pipeline, execute
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from bemi_django.models import DeadLetter
-from tests.integration.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
+from tests.support.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
 
 
 @pytest.fixture

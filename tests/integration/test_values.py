@@ -12,7 +12,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bemi_django.wal.values import Array, Castable, Composite, Type, encoder
+from bemi_django.ingest.rows.values import Array, Castable, Composite, Type, encoder
 from tests.integration.conftest import Drain
 
 PAIR, PAIRS = 50_000, 50_001  # oids of no other type

@@ -13,11 +13,11 @@ from django.db import connection
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
-from bemi_django.wal.pace import Pace
-from bemi_django.wal.supervisor import Supervisor
-from bemi_django.wal.verification import Verified, verify
-from tests import roles
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.verification.verification import Verified, verify
 from tests.integration.conftest import Drain, grant, job
+from tests.support import roles
 
 
 def execute(*statements: str) -> None:
@@ -48,7 +48,7 @@ def tool(drain: Drain) -> Iterator[Drain]:
 
 def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     """What verify says while the worker is at work."""
-    supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
+    supervisor = Supervisor(job("bemi_test"), Timeouts(idle=0.05))
     worker = threading.Thread(target=supervisor.run)
     worker.start()
     try:
@@ -115,7 +115,7 @@ def test_the_command_reports_and_ends_with_an_error(tool: Drain, settings: Any) 
 
     def run() -> str:
         out = io.StringIO()
-        supervisor = Supervisor(job("bemi_test"), Pace(idle=0.05))
+        supervisor = Supervisor(job("bemi_test"), Timeouts(idle=0.05))
         worker = threading.Thread(target=supervisor.run)
         worker.start()
         try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.torture.harness import Harness, open_directory
+from tests.support.torture_harness import Harness, open_directory
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.roles import WORKER
-from tests.torture.harness import Harness
+from tests.support.roles import WORKER
+from tests.support.torture_harness import Harness
 
 ROWS = int(os.environ.get("BEMI_ROWS", "100_000"))
 MEGABYTES = 200

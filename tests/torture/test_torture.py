@@ -15,11 +15,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from tests.roles import OWNER, WORKER, address
-from tests.torture.cluster import Cluster
-from tests.torture.fold import Entry, fold, live
-from tests.torture.harness import Harness
-from tests.torture.load import Writer
+from tests.support.crashing_cluster import Cluster
+from tests.support.fold import Entry, fold, live
+from tests.support.random_load import Writer
+from tests.support.roles import OWNER, WORKER, address
+from tests.support.torture_harness import Harness
 
 BLOWS = int(os.environ.get("BEMI_BLOWS", "8"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.admin.differences import MOST_WORDS, Piece, as_text, differences
-from bemi_django.exact import dumps, loads
+from bemi_django.log.lossless_json import dumps, loads
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from bemi_django.wal.background import Background
+from bemi_django.ingest.destination.background import Background
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.core.management.base import BaseCommand, CommandParser
 
-from bemi_django.hooks import commands
-from bemi_django.hooks.commands import command_context
+from bemi_django.capture.hooks import commands
+from bemi_django.capture.hooks.commands import command_context
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django import comment, inert
+from bemi_django.capture import comment, context_encoding
 
 WRITES = [
     "INSERT INTO t VALUES (1)",
@@ -154,20 +154,20 @@ def test_what_is_not_json_is_stored_as_text() -> None:
 
 
 def test_the_largest_values_of_an_oversized_context_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inert, "MAX_CONTEXT_CHARACTERS", 100)
+    monkeypatch.setattr(context_encoding, "MAX_CONTEXT_CHARACTERS", 100)
     found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 1000}), "DELETE FROM t")
     assert found == {"user": 7, "_bemi_dropped": ["page"], "SQL": "DELETE FROM t"}
 
 
 @pytest.mark.parametrize(("room", "dropped"), [(9, ["page"]), (8, ["user", "page"])])
 def test_what_just_fits_is_kept(monkeypatch: pytest.MonkeyPatch, room: int, dropped: list[str]) -> None:
-    monkeypatch.setattr(inert, "MAX_CONTEXT_CHARACTERS", room)
+    monkeypatch.setattr(context_encoding, "MAX_CONTEXT_CHARACTERS", room)
     found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 20}), "DELETE FROM t")
     assert found["_bemi_dropped"] == dropped
 
 
 def test_what_goes_wrong_with_a_context_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    inert._warn_once.cache_clear()
+    context_encoding._warn_once.cache_clear()
     for _ in range(2):
         comment.annotate("DELETE FROM t", {"bad": {1, float("nan")}, "worse": float("inf")})
     assert [record.getMessage() for record in caplog.records] == [

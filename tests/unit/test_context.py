@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
-from bemi_django.context import akeep, current, inheritable, keep, provided_context
-from bemi_django.inert import context_json
+from bemi_django.capture.context import akeep, current, inheritable, keep, provided_context
+from bemi_django.capture.context_encoding import context_json
 
 
 def test_bound_context_merges_nests_and_restores() -> None:

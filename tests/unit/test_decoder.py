@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.exceptions import ProtocolError
-from bemi_django.wal.decoder import Decoder
-from bemi_django.wal.messages import (
+from bemi_django.ingest.protocol.decoder import Decoder
+from bemi_django.ingest.protocol.messages import (
     UNAVAILABLE,
     Begin,
     Column,
@@ -24,8 +24,8 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from tests.unit import pgoutput
-from tests.unit.pgoutput import message, relation, text
+from tests.support import pgoutput
+from tests.support.pgoutput import message, relation, text
 
 TABLE = Relation(7, "public", "tödo", (Column("id", 23, True), Column("note", 25, False)))
 OTHER = Relation(8, "pg_catalog", "pg_x", ())

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bemi_django.wal import description
-from bemi_django.wal.description import END, Description, Version
-from bemi_django.wal.messages import Column, Relation
-from bemi_django.wal.values import Array, Castable, Composite, Domain, Plain
+from bemi_django.ingest.protocol.messages import Column, Relation
+from bemi_django.ingest.rows import description
+from bemi_django.ingest.rows.description import END, Description, Version
+from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Plain
 
 MINE, OTHER = 7, 8
 STORED: dict[str, Any] = {

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bemi_django.wal.progress import Progress
+from bemi_django.ingest.progress import Progress
 
 
 def test_there_is_a_line_a_second_at_most_and_none_when_nothing_came() -> None:

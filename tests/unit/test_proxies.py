@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bemi_django.proxies import Trusted, client_address
+from bemi_django.capture.proxies import Trusted, client_address
 
 OURS = ["10.0.0.0/8", "2001:db8::/32"]
 
@@ -43,7 +43,9 @@ OURS = ["10.0.0.0/8", "2001:db8::/32"]
 def test_the_client_is_the_first_from_the_right_that_is_not_trusted(
     proxies: Any, remote: str, forwarded: str, client: str | None
 ) -> None:
-    assert client_address(remote, forwarded, Trusted.of(proxies)) == client
+    trusted = Trusted.of(proxies)
+    assert trusted is not None
+    assert client_address(remote, forwarded, trusted) == client
 
 
 @pytest.mark.parametrize("proxies", [-1, True, "everybody", ["10.0.0.1/8"], [7.5], 1.5])

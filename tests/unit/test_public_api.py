@@ -13,7 +13,7 @@ from bemi_django import Bemi, bound_context, get_context
 @pytest.fixture
 def no_engine_hooked() -> Iterator[None]:
     yield
-    from bemi_django.hooks import every_engine
+    from bemi_django.capture.hooks import every_engine
 
     every_engine.uninstall()
 
@@ -33,8 +33,8 @@ def test_the_facade_sets_the_same_context(no_engine_hooked: None) -> None:
     "module",
     [
         "bemi_django",
-        "bemi_django.hooks.every_engine",
-        "bemi_django.hooks.sqlalchemy_engine",
+        "bemi_django.capture.hooks.every_engine",
+        "bemi_django.capture.hooks.sqlalchemy_engine",
         "bemi_django.integrations.alembic",
         "bemi_django.integrations.celery",
         "bemi_django.integrations.fastapi",

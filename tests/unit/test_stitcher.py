@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.exceptions import ProtocolError
-from bemi_django.wal.messages import (
+from bemi_django.ingest.protocol.messages import (
     Begin,
     Commit,
     Decoded,
@@ -19,8 +19,15 @@ from bemi_django.wal.messages import (
     Truncate,
     Update,
 )
-from bemi_django.wal.stitcher import Place, Skipped, Stitched, Stitcher, read_again, storable_json
-from tests.unit import pgoutput
+from bemi_django.ingest.rows.stitcher import (
+    ChangeHeader,
+    Skipped,
+    Stitched,
+    Stitcher,
+    read_again,
+    storable_json,
+)
+from tests.support import pgoutput
 
 TABLE = Relation(1, "public", "t", ())
 ROW = Insert(TABLE, [])
@@ -171,7 +178,7 @@ def test_only_true_skips(content: bytes) -> None:
 
 
 def test_a_message_of_a_row_can_be_read_again_and_no_other() -> None:
-    place = Place(Begin(8, 0, 1), 3, TABLE, b"{}", 9)
+    place = ChangeHeader(Begin(8, 0, 1), 3, TABLE, b"{}", 9)
     assert read_again(place, pgoutput.change(b"I", TABLE.oid, (b"N", []))) == Stitched(
         place.begin, 3, TABLE, "CREATE", None, [], b"{}", 9
     )

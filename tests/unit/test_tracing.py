@@ -7,7 +7,7 @@ import pytest
 from opentelemetry import trace
 
 from bemi_django import bound_context, get_context
-from bemi_django.context import current, inheritable
+from bemi_django.capture.context import current, inheritable
 
 SPAN = trace.NonRecordingSpan(trace.SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=False))
 IDS = {"trace_id": "00000000000000000000000000000abc", "span_id": "0000000000000def"}

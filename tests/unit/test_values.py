@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.wal.values import Array, Castable, Composite, Domain, Encoder, Plain, Type, canonical
-from bemi_django.wal.values import encoder as encoder_of
+from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Encoder, Plain, Type, canonical
+from bemi_django.ingest.rows.values import encoder as encoder_of
 
 OIDS = {
     "bool": 16,

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bemi_django import sql, wire
+from bemi_django import wire
+from bemi_django.schema import sql
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ if sqlalchemy.__version__.startswith(("0.", "1.")):
     )
 
 # Only where the version is known to be right.
-from bemi_django.hooks.sqlalchemy_engine import install, uninstall
+from bemi_django.capture.hooks.sqlalchemy_engine import install, uninstall
 from bemi_django.integrations.sqlalchemy.engine import get_engine
 from bemi_django.integrations.sqlalchemy.mapping import mapped, models_of
 from bemi_django.integrations.sqlalchemy.session import get_session

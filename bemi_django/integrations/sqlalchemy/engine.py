@@ -12,7 +12,7 @@ from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg
 from sqlalchemy import Engine, create_engine, event
 
 from bemi_django import conf
-from bemi_django.hooks.sqlalchemy_engine import install
+from bemi_django.capture.hooks.sqlalchemy_engine import install
 
 # What Django gives its driver for its own purposes.
 _OF_DJANGO = ("context", "cursor_factory")

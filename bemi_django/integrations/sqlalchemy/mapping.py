@@ -12,7 +12,7 @@ from sqlalchemy.orm import column_property, registry, synonym
 from sqlalchemy.sql import FromClause
 
 from bemi_django.integrations.sqlalchemy.relations import Relations
-from bemi_django.integrations.sqlalchemy.tables import ModelClass, Tables, concrete, primary_key
+from bemi_django.integrations.sqlalchemy.tables import MappedTables, ModelClass, concrete, primary_key
 
 
 class Mapped:
@@ -76,7 +76,7 @@ def mapped(model: ModelClass) -> Any:
 def _classes(models: tuple[ModelClass, ...]) -> dict[ModelClass, type]:
     stored = [model for model in models if not model._meta.proxy]
     mappers = registry(metadata=MetaData())
-    tables = Tables(stored, mappers.metadata)
+    tables = MappedTables(stored, mappers.metadata)
     classes: dict[ModelClass, type] = {model: _class_of(model) for model in stored}
     relations = Relations(tables, classes)
     for model, made in classes.items():
@@ -97,7 +97,7 @@ def _class_of(model: ModelClass) -> type:
     return type(model.__name__, (Mapped,), names)
 
 
-def _selectable(tables: Tables, model: ModelClass) -> FromClause:
+def _selectable(tables: MappedTables, model: ModelClass) -> FromClause:
     # Not SQLAlchemy's joined inheritance: a parent and its child are two objects, as they are in Django.
     found: FromClause = tables[model]
     for link in _links(model):
@@ -114,7 +114,7 @@ def _links(model: ModelClass) -> Iterator[Any]:
             yield from _links(concrete(parent))
 
 
-def _columns(tables: Tables, model: ModelClass) -> dict[str, Any]:
+def _columns(tables: MappedTables, model: ModelClass) -> dict[str, Any]:
     same: dict[Any, list[Column[Any]]] = {}
     names: dict[str, Any] = {}
     for field in model._meta.concrete_fields:

@@ -11,13 +11,13 @@ from django.db.models.fields.related import ForeignObject
 from sqlalchemy import ColumnElement, and_
 from sqlalchemy.orm import Relationship, foreign, relationship, remote
 
-from bemi_django.integrations.sqlalchemy.tables import ModelClass, Tables, concrete
+from bemi_django.integrations.sqlalchemy.tables import MappedTables, ModelClass, concrete
 
 
 class Relations:
     """Makes the relationships of models whose tables and classes are there."""
 
-    def __init__(self, tables: Tables, classes: Mapping[ModelClass, type]) -> None:
+    def __init__(self, tables: MappedTables, classes: Mapping[ModelClass, type]) -> None:
         self._tables = tables
         self._classes = classes
 

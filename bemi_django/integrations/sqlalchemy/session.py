@@ -13,8 +13,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from bemi_django.hooks.sqlalchemy_engine import install
-from bemi_django.hooks.sqlalchemy_past import follow
+from bemi_django.capture.hooks.sqlalchemy_engine import install
+from bemi_django.capture.hooks.sqlalchemy_past import follow
 from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
 
 

@@ -19,7 +19,7 @@ ModelClass = type[Model]
 _QUALIFIED = re.compile(r'"?(?P<schema>[^"]+)"\."(?P<name>[^"]+)"?')
 
 
-class Tables:
+class MappedTables:
     """The table of each model that has one; columns go by Django's names for them (``owner_id``)."""
 
     def __init__(self, models: Iterable[ModelClass], metadata: MetaData) -> None:

@@ -15,18 +15,18 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from bemi_django import conf, grants, tracking
-from bemi_django.exceptions import BemiError
+from bemi_django import conf
+from bemi_django.exceptions import BemiError, first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.dead_letter_retry import retry
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management import asking
-from bemi_django.server_errors import first_line
+from bemi_django.schema import grants, tracking
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
-from bemi_django.wal.job import Job
-from bemi_django.wal.retry import retry
-from bemi_django.wal.supervisor import Supervisor
-from bemi_django.wal.verification import verify
+from bemi_django.verification.verification import verify
 
 
 class Command(BaseCommand):
@@ -196,9 +196,11 @@ class Command(BaseCommand):
             logger.removeHandler(handler)
 
 
-def _job(database: str) -> Job:
+def _job(database: str) -> WorkerConfig:
     destination = conf.connection_parameters(conf.destination())
-    return Job(conf.connection_parameters(database), destination, conf.slot(database), conf.publication())
+    return WorkerConfig(
+        conf.connection_parameters(database), destination, conf.slot(database), conf.publication()
+    )
 
 
 @contextmanager

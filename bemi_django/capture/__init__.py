@@ -1,0 +1,1 @@
+"""What runs in the application: give each statement the context of who writes, and why."""

@@ -1,0 +1,106 @@
+"""Put a context in front of a statement as a comment that nothing on the way can misread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from bemi_django.capture import context_encoding
+from bemi_django.wire import COMMENT_END, COMMENT_START, MAX_SQL_CHARACTERS, STATEMENT
+
+#: As the ORMs begin; for all else a regular expression has to look.
+_USUAL = {"INSERT ": True, "UPDATE ": True, "DELETE ": True, "SELECT ": False}
+_BLANK = re.compile(r"\s+|--[^\r\n]*")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
+# FOR UPDATE and FOR NO KEY UPDATE lock rows of a SELECT.
+_WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
+
+
+def is_write(sql: str) -> bool:
+    """Tell whether a statement may write rows, and so gets a context."""
+    usual = _USUAL.get(sql[:7])
+    if usual is not None:
+        return usual
+    keyword = _WRITE.match(sql, _first_word(sql))
+    if keyword is None:
+        return False
+    return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
+
+
+def _first_word(sql: str) -> int:
+    position = 0
+    while True:
+        if blank := _BLANK.match(sql, position):
+            position = blank.end()
+        elif sql.startswith("/*", position):
+            position = _comment_end(sql, position)
+        else:
+            return position
+
+
+def _comment_end(sql: str, start: int) -> int:
+    # PostgreSQL nests comments, which no regular expression can count.
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)
+
+
+def annotate(sql: str, context: Mapping[str, Any]) -> str:
+    """Return the statement with its context in front; anything but a write comes back unchanged.
+
+    ``annotate("DELETE FROM t", {"user": 7})`` is ``/*Bemi {"user": 7, "SQL": ...} Bemi*/ DELETE FROM t``.
+    The context never raises: what JSON cannot hold is stored as text, what is too large is dropped.
+    """
+    return prefix(sql, context) + sql if is_write(sql) else sql
+
+
+def prefix(sql: str, context: Mapping[str, Any]) -> str:
+    """The comment for a statement, with the blank that follows it."""
+    statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
+    pairs = context_encoding.context_json(context)[1:-1]
+    named = STATEMENT if pairs else STATEMENT[1:]
+    return f"{COMMENT_START}{{{pairs}{named}{statement}}}{COMMENT_END} "
+
+
+def collapse_values(sql: str) -> str:
+    """Shorten a VALUES list of like rows: ``VALUES (%s), (%s), (%s)`` is ``VALUES (%s), … ×3``."""
+    values = _VALUES.search(sql)
+    if values is None:
+        return sql
+    end = _closing_parenthesis(sql, values.end())
+    if end is None:
+        return sql
+    row = sql[values.end() : end]
+    # Some drivers number the placeholders of each row.
+    alike = re.sub(r"\d+", r"\\d+", re.escape(row))
+    more = re.compile(rf"(?:\s*,\s*{alike})+").match(sql, end)
+    if more is None:
+        return sql
+    rows = 1 + more[0].count(")") // row.count(")")
+    return f"{sql[:end]}, … ×{rows}{sql[more.end() :]}"
+
+
+def _closing_parenthesis(sql: str, start: int) -> int | None:
+    depth = 0
+    for parenthesis in re.finditer(r"[()]", sql[start : start + MAX_SQL_CHARACTERS]):
+        depth += 1 if parenthesis[0] == "(" else -1
+        if depth == 0:
+            return start + parenthesis.end()
+    return None
+
+
+def _encode_sql(sql: str) -> str:
+    short = collapse_values(sql)
+    if len(short) > MAX_SQL_CHARACTERS:
+        short = short[:MAX_SQL_CHARACTERS] + "… (cut)"
+    return context_encoding.string(short)
+
+
+_sql_json = lru_cache(maxsize=512)(_encode_sql)

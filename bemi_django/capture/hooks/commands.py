@@ -1,0 +1,85 @@
+"""Give every write of a management command its name and arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from bemi_django.capture.context import provided_context
+
+_SECRET = re.compile(r"pass(?:word|wd|phrase)|token|secret|key|credential", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]*@")
+_MASK = "***"
+# How a command is run and what it prints, not what it does.
+_ASIDE = frozenset(
+    (
+        "force_color",
+        "no_color",
+        "pythonpath",
+        "settings",
+        "skip_checks",
+        "stderr",
+        "stdout",
+        "traceback",
+        "verbosity",
+    )
+)
+
+
+def install() -> None:
+    """Wrap ``BaseCommand.execute``; harmless when repeated.
+
+    Both ``manage.py`` and ``call_command()`` come through it, with arguments that are parsed: there a
+    secret has a name, which it need not have in ``sys.argv``.
+    """
+    execute = BaseCommand.execute
+    if not hasattr(execute, "_bemi_wraps"):
+        BaseCommand.execute = _with_context(execute)  # type: ignore[method-assign]
+
+
+def command_context(
+    command: BaseCommand, args: tuple[Any, ...], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The command's name, and the arguments that differ from their defaults, secrets masked."""
+    name = type(command).__module__.rpartition(".")[2]
+    parser = command.create_parser("manage.py", name)
+    arguments = {
+        key: _masked(key, value)
+        for key, value in options.items()
+        if key not in _ASIDE and _is_given(value, parser.get_default(key))
+    }
+    if args:
+        arguments["args"] = _masked("args", list(args))
+    return {"command": name, **({"arguments": arguments} if arguments else {})}
+
+
+def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(execute)
+    def wrapped(self: BaseCommand, *args: Any, **options: Any) -> Any:
+        # Ours look after the log: what they write is none of the application's.
+        if type(self).__module__.startswith("bemi_django."):
+            return execute(self, *args, **options)
+        with provided_context(partial(command_context, self, args, options)):
+            return execute(self, *args, **options)
+
+    wrapped._bemi_wraps = execute  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _is_given(value: Any, default: Any) -> bool:
+    # The parser does not know the defaults of a subcommand.
+    return value != default and value not in (None, []) and not (value is False and default is None)
+
+
+def _masked(name: str, value: Any) -> Any:
+    if _SECRET.search(name):
+        return _MASK
+    if isinstance(value, (list, tuple)):
+        return [_masked("", item) for item in value]
+    if isinstance(value, (bool, int, float)):
+        return value
+    return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}@", str(value))

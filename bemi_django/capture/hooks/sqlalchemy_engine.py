@@ -1,0 +1,82 @@
+"""Give the writes of SQLAlchemy engines their context.
+
+As a comment on the statement; or, where the driver prepares statements and would prepare each anew for
+another comment, as a setting of the transaction: once, before its first write, and when the context changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import event
+
+from bemi_django.capture import comment, context, context_encoding
+from bemi_django.wire import CONTEXT_SETTING
+
+logger = logging.getLogger(__name__)
+
+_EVENT = "before_cursor_execute"
+_SENT = "bemi_context"
+
+
+def install(engine: Any) -> None:
+    """Give every write on this Engine or AsyncEngine the context in force; harmless when repeated."""
+    engine = getattr(engine, "sync_engine", engine)
+    if engine.dialect.name == "postgresql" and not event.contains(engine, _EVENT, _annotate):
+        event.listen(engine, _EVENT, _annotate, retval=True)
+
+
+def uninstall(engine: Any) -> None:
+    """Undo :func:`install`; harmless when there is nothing to undo."""
+    engine = getattr(engine, "sync_engine", engine)
+    if event.contains(engine, _EVENT, _annotate):
+        event.remove(engine, _EVENT, _annotate)
+
+
+def _annotate(
+    connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
+) -> tuple[str, Any]:
+    try:
+        if comment.is_write(statement):
+            if _prepares_statements(connection):
+                _send(connection)
+            else:
+                statement = comment.prefix(statement, context.current()) + statement
+    except Exception:
+        logger.warning("a write has no context: annotating it failed", exc_info=True)
+    # Outside the handler: the statement runs once and its own exception reaches the caller.
+    return statement, parameters
+
+
+def _prepares_statements(connection: Any) -> bool:
+    driver = connection.dialect.driver
+    if driver not in ("asyncpg", "psycopg", "psycopg_async"):
+        return False
+    opened = connection.connection
+    # A setting of the transaction would be gone before the write.
+    if opened.dbapi_connection.autocommit or connection.get_transaction() is None:
+        return False
+    return driver == "asyncpg" or opened.driver_connection.prepare_threshold is not None
+
+
+def _send(connection: Any) -> None:
+    value = context_encoding.context_json(context.current())
+    # A savepoint that is rolled back takes the setting with it.
+    where = connection.get_transaction(), connection.get_nested_transaction()
+    sent_where, sent = connection.info.get(_SENT, (None, None))
+    # Until something is sent a transaction has no context.
+    if sent_where is None or sent_where[0] is not where[0]:
+        sent_where, sent = where, "{}"
+    if (sent_where, sent) != (where, value):
+        _execute(connection, value)
+    connection.info[_SENT] = where, value
+
+
+def _execute(connection: Any, value: str) -> None:
+    placeholder = "$1" if connection.dialect.paramstyle == "numeric_dollar" else "%s"
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(f"SELECT set_config('{CONTEXT_SETTING}', {placeholder}, true)", (value,))
+    finally:
+        cursor.close()

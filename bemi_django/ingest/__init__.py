@@ -1,0 +1,1 @@
+"""What runs in the worker: read the write-ahead log and write the table ``changes``."""

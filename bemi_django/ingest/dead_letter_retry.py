@@ -1,0 +1,79 @@
+"""Read dead letters again: with the software, the types and the casts of today they may be readable."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from psycopg2 import DataError
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination import dead_letters
+from bemi_django.ingest.destination.sink import copy_rows
+from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.stitcher import Stitched, read_again, storable_json
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
+
+_LETTERS = """
+SELECT id, change_id::text, message, origin FROM bemi_dead_letters
+WHERE slot = %s AND change_id IS NOT NULL ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_REMOVE_CHANGE = """
+DELETE FROM changes
+WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
+"""
+
+
+class RetriedLetters(NamedTuple):
+    """How many letters became whole changes, and how many are as they were."""
+
+    mended: int
+    kept: int
+
+
+def retry(job: WorkerConfig) -> RetriedLetters:
+    """Replace the changes of dead letters by whole ones where they can be read now."""
+    with closing(connect_source(job)) as server, closing(connect_destination(job)) as destination:
+        writer = _writer(job, server)
+        with destination, destination.cursor() as cursor:
+            cursor.execute(_LETTERS, [job.slot])
+            letters = cursor.fetchall()
+            mended = sum(_mend(cursor, writer, *letter) for letter in letters)
+            cursor.execute("SELECT count(*) FROM bemi_dead_letters WHERE slot = %s", [job.slot])
+            (kept,) = cursor.fetchone()
+    return RetriedLetters(mended, kept)
+
+
+def _writer(job: WorkerConfig, server: Any) -> RowWriter:
+    with server.cursor() as cursor:
+        cursor.execute(
+            "SELECT (pg_control_system()).system_identifier::text, current_database(), "
+            "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        )
+        system_identifier, database, xid = cursor.fetchone()
+    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database).shapes)
+
+
+def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
+    try:
+        change = _change(bytes(message), origin)
+        row = writer.row(change)
+    except (ProtocolError, ValueError, LookupError):
+        return False
+    cursor.execute("SAVEPOINT letter")
+    try:
+        cursor.execute(_REMOVE_CHANGE, [change_id, change.begin.committed_at])
+        copy_rows(cursor, [row])
+        cursor.execute("DELETE FROM bemi_dead_letters WHERE id = %s", [letter])
+    except DataError:
+        cursor.execute("ROLLBACK TO SAVEPOINT letter")
+        return False
+    cursor.execute("RELEASE SAVEPOINT letter")
+    return True
+
+
+def _change(message: bytes, origin: dict[str, Any]) -> Stitched:
+    place = dead_letters.read_origin(origin)
+    return read_again(place._replace(context=storable_json(place.context)), message)

@@ -1,0 +1,1 @@
+"""Write rows, dead letters and the checkpoint, in one transaction of the destination."""

@@ -1,0 +1,101 @@
+"""How far the log goes: one row a slot, committed together with the changes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import psycopg2.errors
+
+from bemi_django.exceptions import NotInstalled, Superseded
+from bemi_django.wire.lsn import format_lsn
+
+_READ = """
+SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication
+FROM _bemi_checkpoint WHERE slot = %s
+"""
+_START = """
+INSERT INTO _bemi_checkpoint
+    (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication)
+VALUES (%s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, %s, %s, %s)
+ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
+    start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
+    system_identifier = excluded.system_identifier,
+    timeline = excluded.timeline, publication = excluded.publication, unseen = '{}',
+    updated_at = clock_timestamp()
+"""
+_ADVANCE = """
+UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
+    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
+    unseen = ARRAY(
+        SELECT xid FROM unnest(unseen || %s::bigint[]) xid
+        WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())
+            AND system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s))
+WHERE slot = %s AND lsn = %s::pg_lsn
+RETURNING CASE WHEN system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s)
+    THEN pg_snapshot_xmin(pg_current_snapshot())::text::bigint ELSE 9223372036854775807 END
+"""
+
+
+class Origin(NamedTuple):
+    """What a position in the WAL belongs to: another server, timeline or publication has another history."""
+
+    system_identifier: str
+    timeline: int
+    publication: int
+
+
+class Checkpoint(NamedTuple):
+    """Every change committed at or below ``lsn`` is in the log; ``committed_at`` is when the last one was.
+
+    Transactions from ``start_xid`` on were streamed whole, since the slot was made.
+    """
+
+    lsn: int
+    committed_at: Any
+    start_xid: int
+    origin: Origin
+
+
+class Checkpoints:
+    """The checkpoint of one slot, over a connection to the destination."""
+
+    def __init__(self, connection: Any, slot: str) -> None:
+        self._connection = connection
+        self._slot = slot
+        # Earlier transactions are visible: all of them, where the log lives elsewhere.
+        self._horizon = 0
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, None before the first start. Raises NotInstalled where there is no log."""
+        try:
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(_READ, [self._slot])
+                found = cursor.fetchone()
+        except psycopg2.errors.UndefinedTable:
+            message = "the destination has no table changes: run 'manage.py migrate' there (--database)"
+            raise NotInstalled(message) from None
+        if found is None:
+            return None
+        lsn, committed_at, start_xid, *origin = found
+        return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin))
+
+    def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
+        """Begin a history at ``lsn``; transactions from ``start_xid`` on are in it, whole."""
+        cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
+
+    def advance(
+        self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()
+    ) -> None:
+        """Move from ``old`` to ``new``, past ``transactions``; ``committed_at`` in microseconds since 2000.
+
+        Where the log lives in the source, the checkpoint says which of them are not visible there yet:
+        tables and log are not to be read together before they are. Raises Superseded when somebody else
+        has moved it: two workers must never write the same changes.
+        """
+        recent = [xid for xid in transactions if xid >= self._horizon]
+        cursor.execute(_ADVANCE, [format_lsn(new), committed_at, recent, self._slot, format_lsn(old)])
+        found = cursor.fetchone()
+        if found is None:
+            raise Superseded
+        (self._horizon,) = found

@@ -1,0 +1,92 @@
+"""What trying again does not mend, in one line that says what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg2
+
+from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded, first_line
+from bemi_django.schema.sql import quote
+
+# Classes of SQLSTATE that an administrator has to mend: rights, names, missing objects, features.
+_LASTING = ("0A", "28", "3D", "42")
+_NO_RIGHT = "42501"
+_UNKNOWN = ("42P01", "42703", "42883")
+
+# libpq has no SQLSTATE for a refused connection, only the server's words: what they mean is to be done.
+_ADVICE = {
+    "wal ?sender": "run as superuser: ALTER ROLE {role} REPLICATION (RDS: GRANT rds_replication TO {role})",
+    "password authentication failed|no password supplied": "correct USER and PASSWORD in DATABASES",
+    r"pg_hba\.conf": "let {role} in with a line of pg_hba.conf, then reload the server's configuration",
+    "not permitted to log in": "run as superuser: ALTER ROLE {role} LOGIN",
+    "permission denied for database": "run as its owner: GRANT CONNECT ON DATABASE {database} TO {role}",
+    'role ".*" does not exist': "create the role, or correct USER in DATABASES",
+    'database ".*" does not exist': "create the database, or correct NAME in DATABASES",
+    "invalid connection option|does not exist": "correct OPTIONS in DATABASES",
+}
+# What the worker needs of the objects that are ours.
+_RIGHTS = {
+    "changes": "INSERT ON changes",
+    "_bemi_checkpoint": "SELECT, INSERT, UPDATE ON _bemi_checkpoint",
+    "bemi_dead_letters": "INSERT ON bemi_dead_letters",
+    "_bemi_partition_v1": "EXECUTE ON FUNCTION _bemi_partition_v1",
+    "_bemi_relations": "SELECT ON _bemi_relations",
+    "_bemi_describe_v1": "EXECUTE ON FUNCTION _bemi_describe_v1",
+    "_bemi_types_v1": "EXECUTE ON FUNCTION _bemi_types_v1",
+}
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether trying again would end the same way."""
+    if isinstance(error, psycopg2.Error):
+        return is_lasting_state(error.pgcode or "")
+    return isinstance(error, BemiError) and not isinstance(error, (Disrupted, SlotInUse, Superseded))
+
+
+def is_lasting_state(state: str) -> bool:
+    """The same of an SQLSTATE."""
+    return state[:2] in _LASTING
+
+
+def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:
+    """The refusal of a connection that was tried with libpq's ``parameters``, None for what may pass."""
+    role = quoted(parameters.get("user") or "the_role")
+    database = quoted(parameters.get("dbname") or "the_database")
+    # A line for each address of the host; the refusal need not be the first.
+    lines = str(error).splitlines()
+    for pattern, advice in _ADVICE.items():
+        for line in lines:
+            if re.search(pattern, line, re.IGNORECASE):
+                return Refused(f"{' '.join(line.split())}: {advice.format(role=role, database=database)}")
+    return None
+
+
+def of_statement(error: psycopg2.Error) -> Refused | None:
+    """The refusal of a statement, None for what may pass; its connection is still open."""
+    if not is_lasting(error):
+        return None
+    reason = first_line(error)
+    if error.pgcode == _NO_RIGHT:
+        return Refused(f"{reason}: {_grant(error, reason)}")
+    if error.pgcode in _UNKNOWN:
+        return Refused(f"{reason}: run 'manage.py migrate bemi_django' (--database)")
+    return Refused(reason)
+
+
+def quoted(identifier: str) -> str:
+    """The identifier for a statement that a person runs: with quotes only where it needs them."""
+    if re.fullmatch("[a-z_][a-z0-9_]*", identifier):
+        return identifier
+    return quote(identifier)
+
+
+def _grant(error: psycopg2.Error, reason: str) -> str:
+    right = next((_RIGHTS[word] for word in re.findall(r"\w+", reason) if word in _RIGHTS), None)
+    if right is None and (schema := re.search(r"permission denied for schema (\S+)", reason)):
+        right = f"USAGE ON SCHEMA {schema[1]}"
+    if right is None or error.cursor is None:
+        return "grant it to the worker's role"
+    info = error.cursor.connection.info
+    return f"run as the owner in {quoted(info.dbname)}: GRANT {right} TO {quoted(info.user)}"

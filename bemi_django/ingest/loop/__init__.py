@@ -1,0 +1,1 @@
+"""Run the worker: read, write, confirm, and try again after a failure."""

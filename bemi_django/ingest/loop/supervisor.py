@@ -1,0 +1,93 @@
+"""Keep a worker at work: wait for the slot, try again after what passes, give up on what does not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+
+import psycopg2
+
+from bemi_django.exceptions import BemiError, SlotInUse, first_line
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.error_advice import is_lasting
+from bemi_django.ingest.loop.worker import Worker
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.timeouts import Timeouts
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs sessions one after another; ``stop()`` may be called from a signal handler."""
+
+    def __init__(self, job: WorkerConfig, pace: Timeouts | None = None) -> None:
+        self._job = job
+        self._pace = pace or Timeouts()
+        self._progress = Progress()
+        self._stop = threading.Event()
+        self._worker: Worker | None = None
+        self._pause = self._pace.first_pause
+        self._is_standby = False
+
+    def run(self, until_current: bool = False) -> int:
+        """Work until stopped, or until what is in the WAL now is written; return the changes written.
+
+        Raises BemiError for what trying again would not mend, or what did not pass in time.
+        """
+        deadline = time.monotonic() + self._pace.patience if until_current else math.inf
+        while not self._stop.is_set():
+            began, total = time.monotonic(), self._progress.total
+            try:
+                self._session(until_current)
+                break
+            except (BemiError, psycopg2.Error) as error:
+                if self._stop.is_set():
+                    logger.info("left in the middle: %s", first_line(error))
+                    break
+                if is_lasting(error) or began > deadline:
+                    raise
+                if isinstance(error, SlotInUse):
+                    self._stand_by(error, 0.05 if until_current else self._pace.standby)
+                    continue
+                if self._progress.total > total or began + self._pace.good < time.monotonic():
+                    self._pause = self._pace.first_pause
+                self._rest(error)
+        return self._progress.total
+
+    def stop(self, *_: object) -> None:
+        """Finish the batch and leave; told twice, or when that takes long, leave it unfinished."""
+        grace = 0.0 if self._stop.is_set() else self._pace.grace
+        self._stop.set()
+        if (worker := self._worker) is not None:
+            worker.stop()
+            logger.info("leaving when the batch is written, in %.0f s at the latest", grace)
+            # Who waits in libpq hears nothing.
+            timer = threading.Timer(grace, worker.abandon)
+            timer.daemon = True
+            timer.start()
+
+    def _session(self, until_current: bool) -> None:
+        worker = self._worker = Worker(self._job, self._progress, self._pace)
+        try:
+            if not self._stop.is_set():
+                worker.run(until_current)
+        finally:
+            # Still ours meanwhile: what is being written may have to be abandoned.
+            worker.close()
+            self._worker = None
+
+    def _stand_by(self, error: SlotInUse, seconds: float) -> None:
+        if not self._is_standby:
+            logger.info("standing by: %s", first_line(error))
+        self._is_standby = True
+        self._stop.wait(seconds)
+
+    def _rest(self, error: Exception) -> None:
+        self._is_standby = False
+        logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
+        # Workers that fail together need not come back together.
+        self._stop.wait(self._pause * random.uniform(0.8, 1.2))
+        self._pause = min(self._pause * 2, self._pace.longest_pause)

@@ -1,0 +1,176 @@
+"""Bytes of the pgoutput protocol, version 1, to messages."""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as StructError
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.protocol.messages import (
+    UNAVAILABLE,
+    Begin,
+    Column,
+    Commit,
+    Decoded,
+    Delete,
+    Insert,
+    Message,
+    Relation,
+    Row,
+    Truncate,
+    Update,
+)
+
+_BEGIN = Struct(">xQqI")
+_COMMIT = Struct(">xxQQ8x")
+_COLUMN = Struct(">Ii")
+_INT16 = Struct(">h")
+_KIND_AND_LENGTH = Struct(">BI")
+_UINT32 = Struct(">I")
+_LSN = Struct(">Q")
+
+
+class Decoder:
+    """Remembers the relations that the server has described; feed it every message of a stream."""
+
+    def __init__(self) -> None:
+        #: By their oid, as they were described last.
+        self.relations: dict[int, Relation] = {}
+
+    def decode(self, data: bytes) -> Decoded | None:
+        """Return the message, or None for one that says nothing of rows (origin, type).
+
+        Raises ProtocolError for bytes that are not pgoutput.
+        """
+        try:
+            return self._decode(data)
+        except (LookupError, StructError, ValueError) as error:
+            raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
+
+    def outline(self, data: bytes) -> Decoded | None:
+        """What is known of a row message that cannot be decoded: its table, and none of its values."""
+        try:
+            relation = self._relation(data, 1)
+        except (LookupError, StructError):
+            return None
+        unknown: Row = [UNAVAILABLE] * len(relation.columns)
+        outlines: dict[bytes, Decoded] = {
+            b"I": Insert(relation, unknown),
+            b"U": Update(relation, unknown, unknown),
+            b"D": Delete(relation, unknown),
+        }
+        return outlines.get(data[:1])
+
+    def know(self, relation: Relation) -> None:
+        """Take a relation as described, as if the stream had."""
+        self.relations[relation.oid] = relation
+
+    def _decode(self, data: bytes) -> Decoded | None:
+        kind = data[:1]
+        if kind == b"I":
+            row, _ = _row(data, 6)
+            return Insert(self._relation(data, 1), row)
+        if kind == b"U":
+            return self._update(data)
+        if kind == b"D":
+            return self._delete(data)
+        if kind == b"M":
+            return _message(data)
+        if kind == b"B":
+            return Begin(*_BEGIN.unpack_from(data))
+        if kind == b"C":
+            return Commit(*_COMMIT.unpack_from(data))
+        if kind == b"R":
+            relation = _describe(data)
+            self.relations[relation.oid] = relation
+            return relation
+        if kind == b"T":
+            (count,) = _UINT32.unpack_from(data, 1)
+            return Truncate(tuple(self._relation(data, 6 + 4 * index) for index in range(count)))
+        if kind in (b"O", b"Y"):
+            return None
+        raise ProtocolError(f"unknown message type {kind!r}")
+
+    def _relation(self, data: bytes, offset: int) -> Relation:
+        return self.relations[_UINT32.unpack_from(data, offset)[0]]
+
+    def _update(self, data: bytes) -> Update:
+        relation = self._relation(data, 1)
+        if data[5:6] == b"N":
+            after, _ = _row(data, 6)
+            # The columns of the identity did not change, else they had been sent.
+            return Update(relation, _identity(relation, after), after)
+        before, offset = _row(data, 6)
+        after, _ = _row(data, offset + 1)
+        if data[5:6] == b"K":
+            before = _identity(relation, before)
+        pairs = zip(after, before, strict=True)
+        return Update(relation, before, [old if new is UNAVAILABLE else new for new, old in pairs])
+
+    def _delete(self, data: bytes) -> Delete:
+        relation = self._relation(data, 1)
+        before, _ = _row(data, 6)
+        return Delete(relation, before if data[5:6] == b"O" else _identity(relation, before))
+
+
+def _identity(relation: Relation, row: Row) -> Row:
+    pairs = zip(relation.columns, row, strict=True)
+    return [value if column.in_identity else UNAVAILABLE for column, value in pairs]
+
+
+def _row(data: bytes, offset: int) -> tuple[Row, int]:
+    (count,) = _INT16.unpack_from(data, offset)
+    offset += 2
+    end = len(data)
+    # One look takes in kind and length; behind the last value, which may be NULL, there is no length.
+    data += b"\0\0\0\0"
+    look = _KIND_AND_LENGTH.unpack_from
+    row: Row = []
+    for _ in range(count):
+        kind, length = look(data, offset)
+        offset += 1
+        if kind == 116:  # t
+            start = offset + 4
+            offset = start + length
+            row.append(data[start:offset])
+        elif kind == 110:  # n
+            row.append(None)
+        elif kind == 117:  # u
+            row.append(UNAVAILABLE)
+        else:
+            raise ValueError(f"unknown column kind {kind}")
+    if offset > end:
+        raise ValueError("a value is cut short")
+    return row, offset
+
+
+def _text(data: bytes, offset: int) -> tuple[bytes, int]:
+    end = data.index(b"\0", offset)
+    return data[offset:end], end + 1
+
+
+def _describe(data: bytes) -> Relation:
+    (oid,) = _UINT32.unpack_from(data, 1)
+    schema, offset = _text(data, 5)
+    name, offset = _text(data, offset)
+    (count,) = _INT16.unpack_from(data, offset + 1)
+    offset += 3
+    columns = []
+    for _ in range(count):
+        in_identity = bool(data[offset] & 1)
+        column, offset = _text(data, offset + 1)
+        type_oid, _modifier = _COLUMN.unpack_from(data, offset)
+        offset += 8
+        columns.append(Column(column.decode(), type_oid, in_identity))
+    # The server leaves the schema out for its own catalog.
+    return Relation(oid, schema.decode() or "pg_catalog", name.decode(), tuple(columns))
+
+
+def _message(data: bytes) -> Message:
+    (lsn,) = _LSN.unpack_from(data, 2)
+    prefix, offset = _text(data, 10)
+    (length,) = _UINT32.unpack_from(data, offset)
+    content = data[offset + 4 :]
+    if len(content) != length:
+        raise ValueError(f"{len(content)} bytes of content, not {length}")
+    return Message(lsn, prefix, content)

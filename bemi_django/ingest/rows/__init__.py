@@ -1,0 +1,1 @@
+"""Turn decoded messages and their contexts into rows of ``changes``."""

@@ -1,0 +1,115 @@
+"""What the stream leaves out of a table: its root, its key, its generated columns, its types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from bemi_django.ingest.protocol.messages import Relation
+from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Plain, Type
+
+
+class Generated(NamedTuple):
+    """A column that the server computes and may not send; ``type`` is SQL."""
+
+    name: str
+    type: str
+    expression: str
+
+
+class Description(NamedTuple):
+    """A table between two DDL statements; its rows are recorded under ``root``, a schema and a name."""
+
+    name: tuple[str, str]
+    root: tuple[str, str]
+    columns: dict[str, int]
+    key: tuple[str, ...]
+    generated: tuple[Generated, ...]
+    types: dict[int, Type]
+
+    def matches(self, relation: Relation) -> bool:
+        """Whether the stream describes the same columns, but for those that it leaves out."""
+        sent = {column.name: column.type_oid for column in relation.columns}
+        left_out = self.columns.keys() - {column.name for column in self.generated} - sent.keys()
+        return sent.items() <= self.columns.items() and not left_out
+
+    def has_key(self, relation: Relation) -> bool:
+        """Whether the table, as the stream describes it, has the columns of the key."""
+        names = {column.name for column in relation.columns} | {column.name for column in self.generated}
+        return names.issuperset(self.key)
+
+
+class Version(NamedTuple):
+    """A description, the transaction that made it, and the LSNs from which it holds: there, and elsewhere."""
+
+    description: Description
+    xid: int
+    since: int
+    since_elsewhere: int
+
+    def begin(self, xid: int) -> int:
+        return self.since if xid == self.xid else self.since_elsewhere
+
+
+class Chosen(NamedTuple):
+    """Descriptions of a table at an LSN, the best first, and the LSNs between which they are the same."""
+
+    descriptions: list[Description]
+    since: int
+    until: int
+
+
+#: Beyond every LSN.
+END = 1 << 64
+
+
+def parse(stored: dict[str, Any]) -> Description:
+    """Read what ``_bemi_describe_v1`` made."""
+    (schema, table), (root_schema, root_table) = stored["name"], stored["root"]
+    return Description(
+        (schema, table),
+        (root_schema, root_table),
+        stored["columns"],
+        tuple(stored["key"]),
+        tuple(Generated(*column) for column in stored["generated"]),
+        parse_types(stored["types"]),
+    )
+
+
+def parse_types(stored: dict[str, Any]) -> dict[int, Type]:
+    """Read what ``_bemi_types_v1`` made."""
+    return {int(oid): _type(int(oid), definition) for oid, definition in stored.items()}
+
+
+def choose(versions: Iterable[Version], relation: Relation, lsn: int, xid: int) -> Chosen:
+    """What is known of a relation at a row's LSN, in the row's transaction.
+
+    Where DDL was noticed, the first is right. Where nobody noticed it, the next one does not match the
+    columns, or the row, and the description that was made after it comes next.
+    """
+    ordered = sorted(versions, key=lambda version: version.begin(xid))
+    past = [version for version in ordered if version.begin(xid) <= lsn]
+    future = ordered[len(past) :]
+    likely = [*past[-1:], *future, *past[-2::-1]]
+    return Chosen(
+        best_first([version.description for version in likely], relation),
+        past[-1].begin(xid) if past else 0,
+        future[0].begin(xid) if future else END,
+    )
+
+
+def best_first(descriptions: list[Description], relation: Relation) -> list[Description]:
+    """Those that match the relation come first, in their order; then those that have its key."""
+    return sorted(descriptions, key=lambda one: (not one.matches(relation), not one.has_key(relation)))
+
+
+def _type(oid: int, definition: dict[str, Any]) -> Type:
+    if "base" in definition:
+        return Domain(definition["base"])
+    if "element" in definition:
+        return Array(definition["element"], definition["delimiter"])
+    if "fields" in definition:
+        return Composite(tuple((name, field) for name, field in definition["fields"]))
+    if "cast" in definition:
+        return Castable(oid, definition["cast"])
+    return Plain()

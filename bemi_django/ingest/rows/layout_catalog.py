@@ -1,0 +1,191 @@
+"""What only the source's server knows: descriptions of tables, generated columns, casts to json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import psycopg2
+from psycopg2.sql import SQL, Composable, Identifier
+
+from bemi_django.exceptions import NotInstalled
+from bemi_django.ingest.protocol.messages import Relation, Row
+from bemi_django.ingest.rows import copy_format, description, values
+from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
+from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_image
+from bemi_django.ingest.rows.stitcher import Stitched
+from bemi_django.ingest.rows.values import Castable
+
+_HOME = """
+SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
+"""
+_VERSIONS = """
+SELECT description, since_xid::text::bigint, (since - '0/0')::bigint FROM {}._bemi_relations
+WHERE relation = %s AND system = (pg_control_system()).system_identifier ORDER BY since
+"""
+_IS_FOLLOWED = (
+    "SELECT count(*) > 0 FROM pg_event_trigger WHERE evtname = '_bemi_follow_ddl' AND evtenabled <> 'D'"
+)
+_SHOWS = "SELECT pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
+_NAMES = "SELECT format_type(%s, -1), %s::regproc::text"
+_TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALITY t (oid, n) ORDER BY n"
+_NO_RIGHT = "42501"
+# SQLSTATE classes of the connection and of the server's state: not the value is at fault, and it may pass.
+_PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
+
+
+def home_of(connection: Any) -> Identifier:
+    """The schema of our objects. Raises NotInstalled before ``migrate``."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOME)
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return Identifier(found[0])
+
+
+class LayoutCatalog:
+    """Reads over one connection to the source, as :meth:`Job.connect_source` makes it."""
+
+    def __init__(self, connection: Any, database: str) -> None:
+        self._connection = connection
+        self._database = database
+        self._home = home_of(connection)
+        self._cast = lru_cache(maxsize=1024)(self._ask_cast)
+        self._names = lru_cache(maxsize=64)(self._ask_names)
+        self._start = END
+        self._commits: dict[int, int] = {}
+
+    def stream_from(self, lsn: int) -> None:
+        """Transactions that commit after ``lsn`` will be read; those with DDL are to be noted."""
+        self._start = lsn
+
+    def note_ddl(self, xid: int, commit_lsn: int) -> None:
+        """What a transaction has made of tables holds for others from its commit on."""
+        self._commits[xid] = commit_lsn
+
+    def shows(self, xid: int) -> bool:
+        """Whether the server shows what a transaction has done: it sends it a moment before."""
+        return bool(self._rows(_SHOWS, [str(xid)])[0][0])
+
+    def shapes(self, change: Stitched) -> Iterator[RowLayout]:
+        """How the change may be written, the likeliest first."""
+        relation = change.relation
+        lsn = change.lsn or change.begin.commit_lsn
+        chosen = description.choose(self._versions(relation), relation, lsn, change.begin.xid)
+        known = chosen.descriptions
+        is_noticed = bool(known) and known[0].matches(relation)
+        if not is_noticed:
+            # Nobody noticed the DDL; perhaps there was no other since.
+            known = description.best_first([*known, *self._live(relation)], relation)
+        for described in known:
+            yield self._shape(relation, described, chosen)
+        if is_noticed:
+            for described in self._live(relation):
+                yield self._shape(relation, described, chosen)
+
+    def _versions(self, relation: Relation) -> Iterator[Version]:
+        for stored, xid, since in self._rows(SQL(_VERSIONS).format(self._home), [relation.oid]):
+            elsewhere = self._commits.get(xid, END if since >= self._start else since)
+            yield Version(description.parse(stored), xid & 0xFFFFFFFF, since, elsewhere)
+
+    def _live(self, relation: Relation) -> list[Description]:
+        query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
+        return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid]) if stored]
+
+    def _shape(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
+        columns = {column.name: column.type_oid for column in relation.columns}
+        left_out = [column for column in described.generated if column.name not in columns]
+        columns.update((column.name, described.columns[column.name]) for column in left_out)
+        types = self._types(described, columns)
+        key = described.key if columns.keys() >= set(described.key) else ()
+        names = tuple(columns)
+        root, partition = self._root(relation, described)
+        shape = RowLayout(
+            head(self._database, *root),
+            names,
+            template(names),
+            tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
+            tuple(names.index(name) for name in key),
+            copy_format.NULL if partition is None else copy_format.field(partition.encode()),
+            self._computed(relation, left_out),
+            chosen.since,
+            chosen.until,
+        )
+        return with_image(shape)
+
+    def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
+        name = (relation.schema, relation.name)
+        if name != described.name and described.matches(relation) and self._rows(_IS_FOLLOWED, [])[0][0]:
+            # Before PostgreSQL 16 the stream goes on with the old name of a schema.
+            name = described.name
+        root = described.root if described.root != described.name else name
+        return root, f"{name[0]}.{name[1]}" if root != name else None
+
+    def _types(self, described: Description, columns: dict[str, int]) -> dict[int, values.Type]:
+        """Definitions of the columns' types: those of types that the description does not know are asked."""
+        unknown = set(columns.values()) - set(described.columns.values())
+        if not unknown:
+            return described.types
+        query = SQL("SELECT {}._bemi_types_v1(%s::oid[])").format(self._home)
+        return {**description.parse_types(self._rows(query, [list(unknown)])[0][0]), **described.types}
+
+    def _computed(self, relation: Relation, left_out: list[Generated]) -> Computed | None:
+        if not left_out:
+            return None
+        types = self._rows(_TYPE_NAMES, [[column.type_oid for column in relation.columns]])
+        sources = [
+            SQL("%s::text::{} AS {}").format(_raw(type_), _raw(self._quoted(column.name)))
+            for column, (type_,) in zip(relation.columns, types, strict=True)
+        ]
+        targets = [
+            SQL("(({})::{})::text").format(_raw(column.expression), _raw(column.type)) for column in left_out
+        ]
+        query = SQL("SELECT {} FROM (SELECT {}) sent").format(
+            SQL(", ").join(targets), SQL(", ").join(sources)
+        )
+        return Computed(len(left_out), lambda row: self._compute(query, row))
+
+    def _compute(self, query: Composable, row: Row) -> Row:
+        return self._rendered(query, [None if value is None else value.decode() for value in row])
+
+    def _ask_cast(self, type_: Castable, value: bytes) -> bytes:
+        name, function = self._names(type_)
+        query = SQL("SELECT {}(%s::text::{})::jsonb::text").format(_raw(function), _raw(name))
+        try:
+            return self._rendered(query, [value.decode()])[0] or b"null"
+        except ValueError:
+            # They may have others by now.
+            self._names.cache_clear()
+            raise
+
+    def _ask_names(self, type_: Castable) -> tuple[str, str]:
+        ((name, function),) = self._rows(_NAMES, [type_.oid, type_.function])
+        return name, function
+
+    def _rendered(self, query: Composable, parameters: list[Any]) -> Row:
+        try:
+            (row,) = self._rows(query, parameters)
+        except psycopg2.Error as error:
+            # A right that is missing can be given: the value is not lost.
+            if error.pgcode is None or error.pgcode.startswith(_PASSING) or error.pgcode == _NO_RIGHT:
+                raise
+            # The type or the function is another one by now, or gone.
+            raise ValueError(error.diag.message_primary) from error
+        return [None if value is None else value.encode() for value in row]
+
+    def _quoted(self, name: str) -> str:
+        quoted: str = Identifier(name).as_string(self._connection)
+        return quoted
+
+    def _rows(self, query: Any, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+            return list(cursor.fetchall())
+
+
+def _raw(text: str) -> SQL:
+    """SQL that the catalog itself has printed."""
+    return SQL(text.replace("%", "%%"))

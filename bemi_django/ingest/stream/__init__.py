@@ -1,0 +1,1 @@
+"""Open the replication stream, and find where the log and the slot meet."""

@@ -1,0 +1,165 @@
+"""The connections of a worker, and the one place in the WAL where log and slot meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import closing, suppress
+from typing import Any, TypeVar
+
+import psycopg2
+import psycopg2.errors
+
+from bemi_django.exceptions import BemiError, Disrupted, LostHistory, NotInstalled, ReplicationError
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
+from bemi_django.ingest.stream import gaps
+from bemi_django.ingest.stream import slot as slots
+from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_stream
+from bemi_django.ingest.stream.slot import Slot
+from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.wire.lsn import format_lsn
+
+Opened = TypeVar("Opened")
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """``server`` is a plain connection to the source, ``source`` the stream, ``destination`` has the log."""
+
+    server: Any = None
+    destination: Any = None
+    source: Source
+
+    def __init__(self, job: WorkerConfig, pace: Timeouts) -> None:
+        self._job = job
+        self._pace = pace
+        self._opened: list[Any] = []
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._opened)
+
+    def open(self) -> None:
+        """Connect. Raises SlotInUse before a standby has made more than one connection."""
+        job = self._job
+        self.server = self.keep(connect_source(job))
+        slots.require_logical(self.server)
+        slots.find(self.server, job.slot)
+        self.destination = self.keep(connect_destination(job, self._pace.lock))
+        self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
+        self.source = self.keep(connect_stream(job, encoding, self._pace.silence))
+        self.system_identifier, self._timeline = self.source.identify()
+
+    def start(self, source: int) -> int:
+        """Begin to stream where the log ends, and return that; ``source`` is part of a gap's id.
+
+        Raises LostHistory when the slot does not go on there.
+        """
+        start = self._find_start(source)
+        self.source.start(self._job.slot, self._job.publication, start)
+        logger.info("reading the slot %s from %s", self._job.slot, format_lsn(start))
+        return start
+
+    def read(self) -> bytes | None:
+        """The next message of the stream, None when none is there now."""
+        try:
+            return self.source.read()
+        except psycopg2.errors.UndefinedObject as error:
+            self.require_publication()
+            job = self._job
+            raise ReplicationError(
+                f"the slot {job.slot} begins before the publication {job.publication} was made: "
+                f"run SELECT pg_drop_replication_slot('{job.slot}')"
+            ) from error
+
+    def ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
+        """One row from the source."""
+        with self.server.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+            found: tuple[Any, ...] = cursor.fetchone()
+        return found
+
+    def require_publication(self) -> None:
+        """Raise Disrupted when it is another one by now; the next session tells what was lost.
+
+        The server itself does not tell: without one it fails, or sends nothing, by version.
+        """
+        if self._find_origin() != self._origin:
+            raise Disrupted(f"the publication {self._job.publication} was dropped")
+
+    def abandon(self) -> None:
+        """End what another thread waits for; a slot in the making is given up."""
+        _shut_down(self.destination)
+        if self.server is not None:
+            # Not with cancel(): while that waits for the server, no other thread runs.
+            with suppress(BemiError, psycopg2.Error):
+                process = self.server.info.backend_pid
+                with closing(connect_source(self._job)) as other, other.cursor() as cursor:
+                    cursor.execute("SELECT pg_cancel_backend(%s)", [process])
+        _shut_down(self.server)
+
+    def keep(self, opened: Opened) -> Opened:
+        """Close it with the session, before what was opened earlier."""
+        self._opened.append(opened)
+        return opened
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+    def _find_start(self, source: int) -> int:
+        job = self._job
+        checkpoints = Checkpoints(self.destination, job.slot)
+        checkpoint = checkpoints.read()
+        self._origin = self._find_origin()
+        slot = slots.find(self.server, job.slot)
+        (end,) = self.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
+        gap = gaps.find_gap(checkpoint, slot, self._origin, int(end))
+        if gap is not None and not job.accept_gap:
+            raise LostHistory(f"{gap}. {LostHistory.__doc__}")
+        if checkpoint is not None and gap is None:
+            return checkpoint.lsn
+        # Of no use either: a slot from before its publication.
+        is_useless = self._publish() or gap is not None
+        slot = self._renew(slot) if slot is None or is_useless else slot
+        (start_xid,) = self.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        with self.destination, self.destination.cursor() as cursor:
+            if gap is not None:
+                gaps.record_gap(cursor, gap, self.database, source, slot.confirmed)
+                logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
+            checkpoints.start(cursor, slot.confirmed, start_xid, self._origin)
+        return slot.confirmed
+
+    def _renew(self, slot: Slot | None) -> Slot:
+        if slot is not None:
+            slots.drop(self.server, self._job.slot)
+        return slots.create(self.server, self._job.slot)
+
+    def _find_origin(self) -> Origin:
+        (publication,) = self.ask(
+            "SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
+            self._job.publication,
+        )
+        return Origin(self.system_identifier, self._timeline, publication)
+
+    def _publish(self) -> bool:
+        """Make the publication when it is missing; tell whether it was."""
+        if self._origin.publication:
+            return False
+        if self._job.publish is not None:
+            self._job.publish()
+            self._origin = self._find_origin()
+        if not self._origin.publication:
+            name = self._job.publication
+            raise NotInstalled(f"the publication {name} is missing: run 'manage.py bemi sync'")
+        return True
+
+
+def _shut_down(connection: Any) -> None:
+    if connection is not None:
+        with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)

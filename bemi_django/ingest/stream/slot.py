@@ -1,0 +1,86 @@
+"""The replication slot: where the server keeps our place in the WAL."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import psycopg2
+import psycopg2.errors
+
+from bemi_django.exceptions import ReplicationError, SlotInUse
+from bemi_django.wire.lsn import parse_lsn
+
+logger = logging.getLogger(__name__)
+
+_FIND = """
+SELECT database, database = current_database(), plugin,
+       confirmed_flush_lsn - '0/0', wal_status = 'lost', active_pid
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+
+
+class Slot(NamedTuple):
+    """``confirmed`` is the LSN up to which the server has forgotten; ``is_lost``: it had to remove more."""
+
+    confirmed: int
+    is_lost: bool
+
+
+def require_logical(connection: Any) -> None:
+    """Raise ReplicationError on a server that writes no logical WAL."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW wal_level")
+        (level,) = cursor.fetchone()
+    if level != "logical":
+        raise ReplicationError(
+            f"wal_level is {level}: run ALTER SYSTEM SET wal_level = logical and restart the server"
+        )
+
+
+def find(connection: Any, name: str) -> Slot | None:
+    """The slot, or None.
+
+    Raises SlotInUse when somebody reads it, ReplicationError when the name belongs to something else.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [name])
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    database, is_here, plugin, confirmed, is_lost, active_pid = found
+    if not is_here or plugin != "pgoutput":
+        owner = f"database {database}" if database else "physical replication"
+        raise ReplicationError(
+            f"the slot {name} belongs to {owner}{f' (plugin {plugin})' if is_here else ''}: "
+            "choose another name with BEMI_SLOT"
+        )
+    if active_pid is not None:
+        raise SlotInUse(f"the slot {name} is in use by process {active_pid} of the server")
+    return Slot(int(confirmed or 0), bool(is_lost))
+
+
+def create(connection: Any, name: str) -> Slot:
+    """Create the slot; ``connection`` is in autocommit. It waits for the transactions that run now."""
+    logger.info("creating the slot %s: this waits for running transactions to end", name)
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+        except psycopg2.errors.DuplicateObject as error:
+            # Another worker was faster.
+            raise SlotInUse(error.diag.message_primary) from error
+        except psycopg2.errors.ConfigurationLimitExceeded as error:
+            reason = (
+                f"{error.diag.message_primary}: drop one that nobody reads, or raise max_replication_slots"
+            )
+            raise ReplicationError(f"cannot create the slot {name}: {reason}") from error
+        except psycopg2.ProgrammingError as error:
+            reason = error.diag.message_primary
+            raise ReplicationError(f"cannot create the slot {name}: {reason}") from error
+        return Slot(parse_lsn(cursor.fetchone()[0]), False)
+
+
+def drop(connection: Any, name: str) -> None:
+    """Drop the slot; its place in the WAL is gone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])

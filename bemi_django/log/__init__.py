@@ -1,0 +1,1 @@
+"""Read the log: address its rows, turn them into instances, and query them."""

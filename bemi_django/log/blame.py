@@ -1,0 +1,123 @@
+"""Who made a row what it is: for each column the change that gave it its present value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import models, router
+
+from bemi_django.log.change import Change
+from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.live_rows import find_rows
+from bemi_django.log.live_tables import read_catalog
+from bemi_django.log.lossless_json import dumps
+from bemi_django.log.places import Place, alias_of, place_of, renamed_columns
+from bemi_django.log.row_session import row_session
+
+
+@dataclass(frozen=True)
+class Blame:
+    """A column of a row, its value, and the change that gave it.
+
+    ``change`` is None where the log does not tell: the value is older than the log, or newer than what
+    the worker has written (``is_pending``). ``previous`` is the value before, None for a new row.
+    """
+
+    column: str
+    value: Any
+    change: Change | None = None
+    previous: Any = None
+    is_pending: bool = False
+
+    @property
+    def committed_at(self) -> datetime | None:
+        return self.change.committed_at if self.change else None
+
+    @property
+    def user_id(self) -> Any:
+        return self.change.context.get("user_id") if self.change else None
+
+    @property
+    def request_id(self) -> Any:
+        return self.change.context.get("request_id") if self.change else None
+
+
+def blame(instance: models.Model) -> dict[str, Blame]:
+    """For each column of an object the change that gave it its present value, by the column's name.
+
+    The row is looked at as it is now, or, when it is gone, as the log saw it last. Columns of the tables
+    that the model inherits from come first.
+    """
+    alias = instance._state.db or router.db_for_write(type(instance))
+    found: dict[str, Blame] = {}
+    for model in reversed(models_of(instance)):
+        place = place_of(model, alias)
+        found.update(_blame_row(place, key_of(instance, model), renamed_columns(place, model), model))
+    return found
+
+
+def _blame_row(
+    place: Place, primary_key: str, names: Mapping[str, str], model: type[models.Model]
+) -> dict[str, Blame]:
+    given: dict[str, Blame] = {}
+    now: dict[str, Any] | None = None
+    for change in _backwards(place, primary_key):
+        before = {names.get(column, column): value for column, value in change.before.items()}
+        after = {names.get(column, column): value for column, value in change.after.items()}
+        if now is None:
+            live = _live(place, after or before)
+            now = live or after or before
+            if live and not after:
+                # Deleted, and made anew by what the worker has not written yet.
+                fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
+                return _in_order(live, fresh, model)
+        for column, value in after.items():
+            if column in given or column not in now:
+                continue
+            if dumps(value) != dumps(now[column]):
+                # Only at the newest change: the worker has not written the next one yet.
+                given[column] = Blame(column, now[column], is_pending=True)
+            elif change.operation == "CREATE" or dumps(before.get(column)) != dumps(value):
+                given[column] = Blame(column, value, change, before.get(column))
+        if change.operation == "CREATE" or len(given) == len(now):
+            break
+    return _in_order(now or {}, given, model)
+
+
+def _in_order(
+    now: Mapping[str, Any], given: Mapping[str, Blame], model: type[models.Model]
+) -> dict[str, Blame]:
+    declared = [field.column for field in model._meta.local_concrete_fields]
+    columns = sorted(now, key=lambda column: declared.index(column) if column in declared else len(declared))
+    return {column: given.get(column) or Blame(column, now[column]) for column in columns}
+
+
+def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
+    """The changes of the row, the newest first, under whatever key it had."""
+    changes = Change.objects.of_table(place).desc()
+    key: str | None = primary_key
+    while key is not None:
+        current, key = key, None
+        for change in changes.of_key(current).iterator(chunk_size=200):
+            # The key was given to another row after this one had left it.
+            if change.primary_key != current:
+                return
+            yield change
+            if change.previous_primary_key is not None:
+                key = change.previous_primary_key
+                changes = changes.filter(pk__lt=change.pk)
+                break
+
+
+def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    name = place.schema, place.table
+    with row_session(alias_of(place.database)) as cursor:
+        table = read_catalog(cursor, json.dumps([name])).tables.get(name)
+        if table is None or not table.key or not all(column in row for column in table.key):
+            return None
+        rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
+    return rows.get(0)

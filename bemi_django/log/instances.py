@@ -1,0 +1,74 @@
+"""A row of the log as an instance of its Django model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import connections, models
+from django.db.models.sql import Query
+
+from bemi_django.exceptions import NoModel
+from bemi_django.log.lossless_json import dumps, hstore
+from bemi_django.log.places import Place, alias_of, model_of, renamed_columns
+from bemi_django.schema.sql import quote
+
+
+def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
+    """The object of a row as it is now, None when it is gone. Raises NoModel where no model has the table."""
+    instance = instance_of(place, row)
+    found: models.Model | None = (
+        type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk).first()
+    )
+    return found
+
+
+def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
+    """The row as an unsaved instance; each value has the type that its field gives out.
+
+    The server reads the values, so every type is right that the driver and the field know. Columns that
+    the row has not have their field's default, columns that the table no longer has are attributes with
+    the value of the log. Raises NoModel where no model has the table.
+    """
+    model = model_of(place)
+    if model is None:
+        raise NoModel(f"no model has the table {place.schema}.{place.table}: read before and after instead")
+    alias = alias_of(place.database)
+    names = renamed_columns(place, model)
+    values = {names.get(column, column): value for column, value in row.items()}
+    fields = {str(field.column): field for field in model._meta.local_concrete_fields}
+    instance = _read(model, place, alias, fields, values)
+    for column, field in fields.items():
+        if column not in values and not getattr(field, "generated", False):
+            setattr(instance, field.attname, field.get_default())
+    for column, value in values.items():
+        if column not in fields and not hasattr(instance, column):
+            setattr(instance, column, value)
+    # As one that was made in Python: save() inserts.
+    instance._state.adding = True
+    return instance
+
+
+def _read(
+    model: type[models.Model], place: Place, alias: str, fields: Mapping[str, Any], values: Mapping[str, Any]
+) -> models.Model:
+    connection = connections[alias]
+    table = f"{quote(place.schema)}.{quote(place.table)}".replace("%", "%%")
+    columns = ", ".join(f"r.{quote(column)}" for column in fields).replace("%", "%%")
+    known = {
+        column: hstore(value) if (fields[column].db_type(connection) or "").startswith("hstore") else value
+        for column, value in values.items()
+        if column in fields
+    }
+    with connection.cursor() as cursor:
+        query = f"SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s::jsonb) r"  # noqa: S608 - quoted
+        cursor.execute(query, [dumps(known)])
+        row = cursor.fetchone()
+    compiler = connection.ops.compiler("SQLCompiler")(Query(model), connection, alias)
+    converters = compiler.get_converters([field.get_col(model._meta.db_table) for field in fields.values()])
+    (read,) = compiler.apply_converters([row], converters)
+    values_read: list[Any] = list(read)
+    names = [field.attname for field in fields.values()]
+    # What psycopg2 gives for bytes.
+    plain = [bytes(value) if isinstance(value, memoryview) else value for value in values_read]
+    return model.from_db(alias, names, plain)

@@ -1,0 +1,43 @@
+"""The text under which the log files a row: its key as PostgreSQL prints it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+
+from bemi_django.log.lossless_json import loads
+from bemi_django.log.printing import json_text, key_text
+
+
+def key_of(instance: models.Model, model: type[models.Model] | None = None) -> str:
+    """Return ``changes.primary_key`` of an instance: one column as text, several as a JSON array.
+
+    ``model``: of its row in the table of this one, which it inherits from.
+    """
+    link: Any = instance._meta.get_ancestor_link(model) if model else None
+    meta = (model or type(instance))._meta
+    fields = [link] if link else getattr(meta, "pk_fields", [meta.pk])
+    return key_text([_stored(field, getattr(instance, field.attname)) for field in fields])
+
+
+def models_of(instance: models.Model) -> list[type[models.Model]]:
+    """The models whose tables hold an object: its own, without proxies, and those that it inherits from."""
+    return [instance._meta.concrete_model or type(instance), *instance._meta.get_parent_list()]
+
+
+def json_of(field: models.Field[Any, Any], value: Any) -> Any:
+    """The value of a field as JSON has it in the log."""
+    stored = _stored(field, value)
+    return None if stored is None else loads(json_text(stored))
+
+
+def _stored(field: models.Field[Any, Any], value: Any) -> Any:
+    """The value as it goes to the database."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    prepared = field.get_prep_value(value)
+    if isinstance(field, models.DecimalField) and prepared is not None:
+        return Decimal(prepared).quantize(Decimal(1).scaleb(-(field.decimal_places or 0)))
+    return prepared

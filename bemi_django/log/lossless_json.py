@@ -1,0 +1,81 @@
+"""JSON whose numbers are what the server has: a float would forget digits of a numeric."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+# Python refuses to read an integer of more than 4300 digits.
+_LONGEST_INTEGER = 4000
+
+
+class Number(float):
+    """A float that remembers how it was written, and is compared by that with others of its kind."""
+
+    __slots__ = ("literal",)
+
+    literal: str
+
+    def __new__(cls, literal: str) -> Number:
+        number = super().__new__(cls, literal)
+        number.literal = literal
+        return number
+
+    def __getnewargs__(self) -> Any:
+        return (self.literal,)
+
+    def __repr__(self) -> str:
+        return self.literal
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Number):
+            return Decimal(self.literal) == Decimal(other.literal)
+        return float(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = float.__hash__
+
+
+class LosslessDecoder(json.JSONDecoder):
+    """Reads fractions, and integers too long for Python, as :class:`Number`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(parse_float=Number, parse_int=_integer, **options)
+
+
+def loads(text: str) -> Any:
+    """Read JSON without loss."""
+    return json.loads(text, cls=LosslessDecoder)
+
+
+def dumps(value: Any) -> str:
+    """Print what :func:`loads` has read, digit for digit, as the server's jsonb does."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{dumps(key)}: {dumps(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(dumps, value)) + "]"
+    if isinstance(value, (Number, Decimal)):
+        return value.literal if isinstance(value, Number) else f"{value:f}"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def hstore(value: Any) -> Any:
+    """What ``to_jsonb`` makes of an hstore, or of an array of them, as its type reads it."""
+    if isinstance(value, list):
+        return [hstore(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(
+        f"{_quoted(key)}=>{'NULL' if part is None else _quoted(str(part))}" for key, part in value.items()
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _integer(literal: str) -> int | Number:
+    return int(literal) if len(literal) < _LONGEST_INTEGER else Number(literal)

@@ -1,0 +1,94 @@
+"""Where rows live: database, schema and table of a model, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import connections, models
+
+from bemi_django import conf
+from bemi_django.exceptions import UnknownDatabase
+from bemi_django.schema.sql import quote
+
+_SCHEMAS_OF = """
+SELECT n.nspname
+FROM unnest(%s::text[]) WITH ORDINALITY wanted (name, place)
+LEFT JOIN pg_class c ON c.oid = to_regclass(wanted.name)
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY wanted.place
+"""
+
+
+class Place(NamedTuple):
+    """A table, by the names that the log has for it."""
+
+    database: str
+    schema: str
+    table: str
+
+
+def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
+    """The places of models' tables in the database of an alias."""
+    names = [_parts(model) for model in tables]
+    connection = connections[alias]
+    database = str(connection.settings_dict["NAME"])
+    # Whatever search_path says where the table was not named with its schema.
+    unknown = [quote(table) for schema, table in names if schema is None]
+    found: list[str | None] = []
+    if unknown and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_SCHEMAS_OF, [unknown])
+            found = [schema for (schema,) in cursor.fetchall()]
+    schemas = iter(found)
+    return [
+        Place(database, schema if schema is not None else next(schemas, None) or "public", table)
+        for schema, table in names
+    ]
+
+
+def place_of(model: type[models.Model], alias: str) -> Place:
+    """The place of a model's table in the database of an alias."""
+    return places_of([model], alias)[0]
+
+
+def alias_of(database: str) -> str:
+    """The alias of a database by its name. Raises UnknownDatabase for one that ``DATABASES`` has not."""
+    # Of several with one name, replicas that is, the default comes first.
+    for alias in sorted(connections, key=lambda alias: alias != "default"):
+        connection = connections[alias]
+        if connection.vendor == "postgresql" and connection.settings_dict["NAME"] == database:
+            return alias
+    raise UnknownDatabase(f"no database of DATABASES has the NAME {database!r}: add it there")
+
+
+def model_of(place: Place) -> type[models.Model] | None:
+    """The model of a table, None where there is none."""
+    named = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy and _parts(model)[1] == place.table
+    ]
+    # Several models of one table: the one that makes it.
+    named.sort(key=lambda model: not model._meta.managed)
+    for model, found in zip(named, places_of(named, alias_of(place.database)), strict=True):
+        if found == place:
+            return model
+    return None
+
+
+def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[str, str]:
+    """``{old: new}`` of the columns that have another name now, as the setting and the model say."""
+    return {**conf.renamed_columns().get(f"{place.schema}.{place.table}", {}), **_declared(model)}
+
+
+def _declared(model: Any) -> Mapping[str, str]:
+    declared: Mapping[str, str] = getattr(model, "bemi_renamed_columns", {})
+    return declared
+
+
+def _parts(model: type[models.Model]) -> tuple[str | None, str]:
+    # The well-known way to name a schema: db_table = 'schema"."table', with or without the outer quotes.
+    schema, separator, table = model._meta.db_table.strip('"').partition('"."')
+    return (schema, table) if separator else (None, model._meta.db_table)

@@ -1,0 +1,109 @@
+"""What belongs to an object: rows that refer to it, those between it and others included."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from django.db import models
+
+from bemi_django.exceptions import BemiError
+from bemi_django.log.keys import json_of
+
+
+class Belonging(NamedTuple):
+    """Rows of a model's table that have these values, as JSON has them."""
+
+    model: type[models.Model]
+    values: dict[str, Any]
+
+
+def belongings(instance: models.Model, names: Collection[str] | None = None) -> list[Belonging]:
+    """The rows that refer to an object; ``names`` are those of relations as queries name them, default all.
+
+    Many-to-many relations are known by their field's name: the rows of the table between. Raises BemiError
+    for a name that no relation has.
+    """
+    model = type(instance)
+    found = [
+        ({relation.name}, _generic(instance, relation))
+        if _is_generic(relation)
+        else (_names(relation), _referring(instance, relation.field, relation.related_model))
+        for relation in _relations(model)
+    ]
+    between = _many_to_many(model)
+    chosen = []
+    for known, belonging in found:
+        known |= between.get(belonging.model, set())
+        if names is None or known & set(names):
+            chosen.append(belonging)
+    unknown = set(names or ()) - {name for known, _ in found for name in known}
+    if unknown:
+        raise BemiError(
+            f"{model.__name__} has no relation {', '.join(sorted(unknown))} that rows refer to it by"
+        )
+    return chosen
+
+
+def unconstrained(model: type[models.Model]) -> list[Any]:
+    """The fields of other models that refer to a model's rows without a foreign key in the database."""
+    found = [relation.field for relation in _relations(model) if not _is_generic(relation)]
+    return [field for field in found if not getattr(field, "db_constraint", True)]
+
+
+def has_generic_relations(model: type[models.Model]) -> bool:
+    """Whether rows refer to the model's by content type and key."""
+    return any(map(_is_generic, _relations(model)))
+
+
+def generic_belongings(instance: models.Model) -> list[Belonging]:
+    """The rows that refer to an object by content type and key."""
+    return [_generic(instance, relation) for relation in _relations(type(instance)) if _is_generic(relation)]
+
+
+def _relations(model: Any) -> Iterator[Any]:
+    for relation in model._meta.get_fields(include_hidden=True):
+        is_reverse = (relation.one_to_many or relation.one_to_one) and relation.auto_created
+        if _is_generic(relation) or (is_reverse and not relation.concrete):
+            yield relation
+
+
+def _is_generic(relation: Any) -> bool:
+    return bool(relation.one_to_many) and hasattr(relation, "object_id_field_name")
+
+
+def _names(relation: Any) -> set[str]:
+    return {name for name in (relation.name, relation.get_accessor_name()) if name}
+
+
+def _many_to_many(model: Any) -> dict[Any, set[str]]:
+    """The names of many-to-many relations, from both ends, by the model of the table between."""
+    names: dict[Any, set[str]] = {}
+    for field in model._meta.many_to_many:
+        names.setdefault(field.remote_field.through, set()).add(field.name)
+    for relation in model._meta.related_objects:
+        if relation.many_to_many:
+            names.setdefault(relation.through, set()).update(_names(relation))
+    return names
+
+
+def _referring(instance: models.Model, field: Any, model: Any) -> Belonging:
+    values = {}
+    for own, other in field.related_fields:
+        values[own.column] = json_of(other, getattr(instance, other.attname))
+    return Belonging(model, values)
+
+
+def _generic(instance: models.Model, relation: Any) -> Belonging:
+    from django.contrib.contenttypes.models import ContentType
+
+    model = relation.related_model
+    kind = ContentType.objects.get_for_model(instance, for_concrete_model=relation.for_concrete_model)
+    key = model._meta.get_field(relation.object_id_field_name)
+    return Belonging(
+        model,
+        {
+            key.column: json_of(key, instance.pk),
+            model._meta.get_field(relation.content_type_field_name).column: kind.pk,
+        },
+    )

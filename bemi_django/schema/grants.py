@@ -1,0 +1,129 @@
+"""The rights that the worker and the readers of the log need, as SQL: no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections, transaction
+
+from bemi_django import conf
+from bemi_django.schema import tracking
+from bemi_django.schema.sql import quote
+
+# What the worker has the server compute: casts to json of types that somebody made, and computed columns.
+_USED = """
+WITH computed AS (
+    SELECT d.oid AS definition, d.adrelid AS relation, d.adnum AS number
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE a.attgenerated <> ''
+),
+needed AS (
+    SELECT d.refclassid, d.refobjid FROM pg_depend d JOIN computed c
+        ON d.classid = 'pg_attrdef'::regclass AND d.objid = c.definition
+        -- PostgreSQL 14 has it of the column.
+        OR d.classid = 'pg_class'::regclass AND d.objid = c.relation AND d.objsubid = c.number
+),
+function AS (
+    SELECT castfunc AS oid FROM pg_cast WHERE casttarget = 'json'::regtype AND castmethod = 'f'
+    UNION SELECT refobjid FROM needed WHERE refclassid = 'pg_proc'::regclass
+    UNION SELECT oprcode FROM needed JOIN pg_operator o ON o.oid = refobjid
+          WHERE refclassid = 'pg_operator'::regclass
+),
+type AS (
+    SELECT castsource AS oid FROM pg_cast WHERE casttarget = 'json'::regtype AND castmethod = 'f'
+    UNION SELECT refobjid FROM needed WHERE refclassid = 'pg_type'::regclass
+    UNION SELECT atttypid FROM pg_attribute JOIN computed ON attrelid = relation
+          WHERE attnum > 0 AND NOT attisdropped
+),
+namespace AS (
+    SELECT pronamespace AS oid FROM function JOIN pg_proc USING (oid)
+    UNION SELECT typnamespace FROM type JOIN pg_type USING (oid)
+    UNION SELECT oprnamespace FROM needed JOIN pg_operator o ON o.oid = refobjid
+          WHERE refclassid = 'pg_operator'::regclass
+)
+SELECT 'USAGE ON SCHEMA ' || quote_ident(nspname) FROM namespace JOIN pg_namespace USING (oid)
+WHERE NOT has_schema_privilege('public', oid, 'USAGE')
+UNION ALL
+SELECT 'EXECUTE ON FUNCTION ' || oid::regprocedure::text FROM function
+WHERE NOT has_function_privilege('public', oid, 'EXECUTE')
+ORDER BY 1
+"""
+
+
+def statements(using: str, worker: str, reader: str, handlers: str | None = None) -> Iterator[str]:
+    """The lines of a script for a superuser. Raises NotInstalled before ``migrate``."""
+    yield f"-- {_place(using)}, whose changes are recorded"
+    yield from _on_source(using, worker)
+    destination = conf.destination()
+    yield f"-- {_place(destination)}, which holds the log"
+    yield from _on_destination(
+        destination, worker, reader, is_same_server=_is_same_server(using, destination)
+    )
+    if handlers is not None:
+        yield from _for_handlers(destination, handlers)
+
+
+def _on_source(alias: str, worker: str) -> Iterator[str]:
+    home, role = quote(tracking.home(alias)), quote(worker)
+    yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT SELECT ON {home}._bemi_relations TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_describe_v1(oid, boolean) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_types_v1(oid[]) TO {role};"
+    for right in _rights_on_what_is_used(alias):
+        yield f"GRANT {right} TO {role};"
+
+
+def _rights_on_what_is_used(alias: str) -> list[str]:
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        # So that names are printed with their schemas.
+        cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+        cursor.execute(_USED)
+        return [right for (right,) in cursor.fetchall()]
+
+
+def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:
+    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(worker)
+    if not is_same_server:
+        yield f"{_create_or_alter(alias, worker)} LOGIN;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT INSERT ON {home}.changes, {home}.bemi_dead_letters TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_checkpoint TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_partition_v1(regclass, timestamptz) TO {role};"
+    yield f"{_create_or_alter(alias, reader)} LOGIN;"
+    yield from _way_in(alias, home, quote(reader))
+    yield f"GRANT SELECT ON {home}.changes TO {quote(reader)};"
+    if conf.is_source(alias):
+        # For as_of(), together with the right to read the tables.
+        yield f"GRANT SELECT ON {home}._bemi_checkpoint, {home}._bemi_past TO {quote(reader)};"
+
+
+def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
+    """What calling handlers takes; what these do themselves is theirs to say."""
+    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(handlers)
+    yield f"{_create_or_alter(alias, handlers)} LOGIN;"
+    yield from _way_in(alias, home, role)
+    yield f"GRANT SELECT ON {home}.changes, {home}._bemi_checkpoint TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_handlers TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {home}._bemi_undelivered TO {role};"
+
+
+def _way_in(alias: str, home: str, role: str) -> Iterator[str]:
+    yield f"GRANT CONNECT ON DATABASE {quote(str(connections[alias].settings_dict['NAME']))} TO {role};"
+    yield f"GRANT USAGE ON SCHEMA {home} TO {role};"
+
+
+def _create_or_alter(alias: str, role: str) -> str:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
+        exists = cursor.fetchone()[0]
+    return f"{'ALTER' if exists else 'CREATE'} ROLE {quote(role)}"
+
+
+def _is_same_server(*aliases: str) -> bool:
+    found = [connections[alias].settings_dict for alias in aliases]
+    return len({(settings["HOST"], str(settings["PORT"])) for settings in found}) == 1
+
+
+def _place(alias: str) -> str:
+    return f"{alias}: database {connections[alias].settings_dict['NAME']}"

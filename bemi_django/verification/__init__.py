@@ -1,0 +1,1 @@
+"""Compare the log with the tables that it records."""

@@ -1,0 +1,47 @@
+"""The sessions of a worker wait for as much as they must, and for no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.db import connection
+
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from tests.integration.conftest import job
+from tests.support.pipeline import execute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["off", "local", "on", "remote_apply"])
+def of_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    database = connection.settings_dict["NAME"]
+    execute(f"ALTER DATABASE {database} SET synchronous_commit = {request.param}")
+    yield request.param
+    execute(f"ALTER DATABASE {database} RESET synchronous_commit")
+
+
+def _synchronous_commit(session: object) -> str:
+    with session.cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SHOW synchronous_commit")
+        (found,) = cursor.fetchone()
+    return str(found)
+
+
+def test_what_is_confirmed_survives_a_crash_of_the_log(of_database: str) -> None:
+    with closing(connect_destination(job("bemi_sessions"))) as session:
+        assert _synchronous_commit(session) == {"off": "local"}.get(of_database, of_database)
+
+
+def test_the_source_waits_for_no_standby(of_database: str) -> None:
+    with closing(connect_source(job("bemi_sessions"))) as session:
+        assert _synchronous_commit(session) == "local"
+
+
+def test_the_log_is_written_as_utf_8_whatever_its_role_has() -> None:
+    made = job("bemi_sessions")
+    odd = made._replace(destination={**made.destination, "client_encoding": "LATIN1"})
+    with closing(connect_destination(odd)) as session:
+        assert session.encoding == "UTF8"

@@ -1,0 +1,134 @@
+"""What only an administrator can mend: ``bemi run`` ends with status 1 and one line that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.trail import Trail
+
+ROLES = """
+CREATE ROLE plain LOGIN PASSWORD 'p';
+CREATE ROLE asleep REPLICATION PASSWORD 'p';
+CREATE ROLE barred LOGIN REPLICATION PASSWORD 'p';
+CREATE ROLE "No-Rights" LOGIN REPLICATION PASSWORD 'p';
+CREATE ROLE counter LOGIN PASSWORD 'p';
+CREATE ROLE maker LOGIN PASSWORD 'p';
+GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO counter, maker;
+GRANT EXECUTE ON FUNCTION _bemi_partition_v1 TO maker;
+"""
+UNMAKE = "; ".join(
+    f"DROP OWNED BY {role}; DROP ROLE {role}"
+    for role in ("plain", "asleep", "barred", '"No-Rights"', "counter", "maker")
+)
+
+#: Where the worker reads or writes as whom, and what it says then.
+CASES = {
+    "wrong password": (
+        "source plain wrong",
+        'password authentication failed for user "plain": correct USER and PASSWORD in DATABASES',
+    ),
+    "no login": ("source asleep", "is not permitted to log in: run as superuser: ALTER ROLE asleep LOGIN"),
+    "no replication": ("source plain", "run as superuser: ALTER ROLE plain REPLICATION (RDS: GRANT rds_"),
+    "pg_hba": ("source barred", "let barred in with a line of pg_hba.conf, then reload the server's conf"),
+    "pg_hba of the log": ("log barred", "let barred in with a line of pg_hba.conf"),
+    "no database": (
+        "source plain p nowhere",
+        'database "nowhere" does not exist: create the database, or correct NAME in DATABASES',
+    ),
+    "slot of another database": (
+        "source postgres - empty",
+        "the slot bemi_trail belongs to database postgres: choose another name with BEMI_SLOT",
+    ),
+    "log not migrated": ("log postgres - empty", "run 'manage.py migrate' there (--database)"),
+    "no descriptions": (
+        "source No-Rights",
+        'run as the owner in postgres: GRANT SELECT ON _bemi_relations TO "No-Rights"',
+    ),
+    "no checkpoint": (
+        "log No-Rights",
+        'run as the owner in postgres: GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO "No-Rights"',
+    ),
+    "no partitions": (
+        "log counter",
+        "run as the owner in postgres: GRANT EXECUTE ON FUNCTION _bemi_partition_v1 TO counter",
+    ),
+    "no changes": ("log maker", "run as the owner in postgres: GRANT INSERT ON changes TO maker"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def roles(source_cluster: Cluster, log_cluster: Cluster) -> Iterator[None]:
+    for cluster in (source_cluster, log_cluster):
+        rules = cluster.directory / "data" / "pg_hba.conf"
+        rules.write_text("host all barred all reject\n" + rules.read_text())
+        cluster.run(ROLES)
+        cluster.run("CREATE DATABASE empty")
+        cluster.run("SELECT pg_reload_conf()")
+    yield
+    for cluster in (source_cluster, log_cluster):
+        cluster.run("DROP DATABASE empty")
+        cluster.run(UNMAKE)
+
+
+def address(cluster: Cluster, role: str, password: str = "p", database: str = "postgres") -> str:
+    server = cluster.server
+    if role == server.user:
+        password = server.password
+    return f"postgresql://{quote(role)}:{password}@{server.host}:{server.port}/{database}"
+
+
+@pytest.mark.parametrize(("who", "words"), CASES.values(), ids=CASES)
+def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail: Trail) -> None:
+    trail.write()
+    where, *identity = who.split()
+    given = {where: address(getattr(trail, where), *identity)}
+    with trail.command(**given) as worker:
+        assert worker.ends(10) == 1, worker.out
+        (line,) = worker.errors.splitlines()
+        assert line.startswith("CommandError: ") and words in line
+        assert "Traceback" not in worker.out and "trying again" not in worker.out
+
+
+def test_a_source_without_our_objects_is_one_line(trail: Trail) -> None:
+    source = address(trail.source, "postgres", database="empty")
+    with trail.command(source=source, slot="bemi_unmade") as worker:
+        assert worker.ends(10) == 1
+        assert worker.errors == (
+            "CommandError: The database has no bemi objects: run 'manage.py migrate bemi_django' first.\n"
+        )
+
+
+def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: Trail) -> None:
+    trail.source.run("DROP PUBLICATION bemi")
+    with trail.command(source=address(trail.source, "No-Rights"), slot="bemi_unmade") as worker:
+        assert worker.ends(10) == 1
+        assert worker.errors == (
+            "CommandError: the publication cannot be made: permission denied for database postgres: "
+            "run 'manage.py bemi sync' as the owner of the tables\n"
+        )
+
+
+def test_a_slot_of_another_plugin_is_one_line(trail: Trail) -> None:
+    trail.source.run("SELECT pg_create_logical_replication_slot('bemi_unmade', 'test_decoding')")
+    try:
+        with trail.command(slot="bemi_unmade") as worker:
+            assert worker.ends(10) == 1
+            assert worker.errors == (
+                "CommandError: the slot bemi_unmade belongs to database postgres (plugin test_decoding): "
+                "choose another name with BEMI_SLOT\n"
+            )
+    finally:
+        trail.source.run("SELECT pg_drop_replication_slot('bemi_unmade')")
+
+
+def test_a_server_without_logical_wal_is_one_line(trail: Trail) -> None:
+    with trail.command(source=trail.log.server.url) as worker:
+        assert worker.ends(10) == 1
+        assert worker.errors == (
+            "CommandError: wal_level is replica: "
+            "run ALTER SYSTEM SET wal_level = logical and restart the server\n"
+        )

@@ -1,0 +1,203 @@
+"""Lost history is never silent, and what is not lost is never called so."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+
+import pytest
+
+from bemi_django.exceptions import LostHistory
+from tests.support.polling import until
+from tests.support.proxy import Proxy
+from tests.support.trail import QUICK, Trail
+
+
+def drop_slot(trail: Trail) -> None:
+    trail.release()
+    trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
+
+
+def make_slot_again(trail: Trail) -> None:
+    drop_slot(trail)
+    trail.source.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [trail.slot])
+
+
+def advance_slot(trail: Trail) -> None:
+    trail.write()
+    trail.source.run("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", [trail.slot])
+
+
+def invalidate_slot(trail: Trail) -> None:
+    trail.source.run("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
+    trail.source.run("SELECT pg_reload_conf()")
+    try:
+        for _ in range(3):
+            trail.source.run("SELECT pg_switch_wal(), txid_current()")
+        trail.source.run("CHECKPOINT")
+        status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s"
+        assert trail.source.one(status, [trail.slot]) == "lost"
+    finally:
+        trail.source.run("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        trail.source.run("SELECT pg_reload_conf()")
+
+
+def be_another_server(trail: Trail) -> None:
+    trail.log.run("UPDATE _bemi_checkpoint SET system_identifier = '1'")
+
+
+def promote(trail: Trail) -> None:
+    """Recovery ends on a new timeline."""
+    trail.source.stop()
+    (trail.source.directory / "data" / "standby.signal").touch()
+    trail.source.start()
+    assert trail.source.one("SELECT pg_promote()")
+
+
+def restore_source(trail: Trail) -> None:
+    """To what a snapshot of its disk has: the same server, the same timeline."""
+    data, copy = trail.source.directory / "data", trail.source.directory / "copy"
+    trail.source.stop()
+    subprocess.run(["cp", "-a", data, copy], check=True)
+    trail.source.start()
+    trail.write(2)
+    trail.run()
+    trail.source.stop()
+    shutil.rmtree(data)
+    copy.rename(data)
+    trail.source.start()
+
+
+def restore_log(trail: Trail) -> None:
+    lsn = trail.log.one("SELECT lsn::text FROM _bemi_checkpoint")
+    trail.write(2)
+    trail.run()
+    trail.log.run("DELETE FROM changes WHERE position > %s::pg_lsn - '0/0'", [lsn])
+    trail.log.run("UPDATE _bemi_checkpoint SET lsn = %s", [lsn])
+
+
+def drop_publication(trail: Trail) -> None:
+    trail.source.run("DROP PUBLICATION bemi")
+
+
+def make_publication_again(trail: Trail) -> None:
+    drop_publication(trail)
+    trail.write()
+    trail.publish()
+
+
+LOSSES: dict[Callable[[Trail], None], str] = {
+    drop_slot: "the replication slot is gone",
+    make_slot_again: "it was made again or moved on",
+    advance_slot: "it was made again or moved on",
+    invalidate_slot: "the server has removed WAL that the replication slot needed",
+    be_another_server: "the server is another one (system 1, now ",
+    promote: "the server is on timeline ",
+    restore_source: "the server was restored to an older state: its WAL ends at ",
+    restore_log: "or the log was restored to an older state",
+    drop_publication: "the publication was dropped",
+    make_publication_again: "the publication was dropped and made again",
+}
+
+
+@pytest.mark.parametrize(("lose", "reason"), LOSSES.items(), ids=[lose.__name__ for lose in LOSSES])
+def test_lost_history_is_a_row_once_it_is_accepted(
+    lose: Callable[[Trail], None], reason: str, trail: Trail
+) -> None:
+    trail.write(2)
+    trail.run()
+    lose(trail)
+    from_lsn, known = trail.log.run("SELECT lsn::text, committed_at FROM _bemi_checkpoint")[0]
+    for _ in range(2):
+        with pytest.raises(LostHistory) as raised:
+            trail.run()
+        assert reason in str(raised.value) and f"the log ends at {from_lsn} (" in str(raised.value)
+        assert "--accept-gap" in str(raised.value) and "\n" not in str(raised.value)
+    assert trail.gaps() == []
+
+    job = trail.job._replace(accept_gap=True, publish=trail.publish)
+    trail.run(job)
+    trail.write(2)
+    trail.run(job)
+    trail.write(2)
+    trail.run()
+    (gap,) = trail.gaps()
+    assert reason in gap["reason"] and gap["from_lsn"] == from_lsn
+    assert datetime.fromisoformat(gap["from"]) == known <= datetime.fromisoformat(gap["to"])
+    operations = [name for (name,) in trail.log.run("SELECT operation FROM changes ORDER BY id")]
+    after = operations[operations.index("GAP") + 1 :]
+    assert len(after) >= 4 and "GAP" not in after
+    ((to, first),) = trail.log.run(
+        "SELECT %s::pg_lsn - '0/0', min(position) FROM (SELECT * FROM changes ORDER BY id DESC LIMIT 4) last",
+        [gap["to_lsn"]],
+    )
+    assert to <= first
+
+
+@pytest.mark.parametrize("lose", [drop_publication, make_publication_again])
+def test_a_publication_that_goes_away_under_the_worker_is_noticed(
+    lose: Callable[[Trail], None], trail: Trail
+) -> None:
+    with pytest.raises(LostHistory, match="the publication was dropped"), trail.worker() as worker:
+        trail.write()
+        trail.catch_up()
+        lose(trail)
+        until(worker.done)
+
+
+def test_the_command_goes_on_only_when_it_is_told_to(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_slot(trail)
+    with trail.command() as worker:
+        assert worker.ends(10) == 1
+        (line,) = worker.errors.splitlines()
+        assert line.startswith("CommandError: the replication slot is gone; the log ends at ")
+        assert line.endswith(f"). {LostHistory.__doc__}")
+    with trail.command("--accept-gap", "--until-current") as worker:
+        assert worker.ends(10) == 0 and "history was lost: the replication slot is gone" in worker.out
+    drop_publication(trail)
+    monkeypatch.setenv("ACCEPT_GAP", "1")
+    # Not as the worker's role, which may make no publication.
+    with trail.command("--until-current", source=trail.source.server.url) as worker:
+        assert worker.ends(10) == 0 and "publication: bemi" in worker.out
+    assert [gap["reason"] for gap in trail.gaps()] == [
+        "the replication slot is gone",
+        "the publication was dropped",
+    ]
+
+
+def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) -> None:
+    moment = random.Random()
+    with trail.load():
+        for _ in range(4):
+            with trail.command() as worker:
+                worker.says("reading the slot")
+                count = len(trail.logged()) + moment.randrange(100)
+                until(lambda: len(trail.logged()) >= count)  # noqa: B023
+                worker.send(signal.SIGKILL)
+    trail.run()
+    trail.check()
+    assert trail.gaps() == []
+
+
+def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
+    """Else it could not be told from one that was made again."""
+    silence = "SELECT extract(epoch FROM clock_timestamp() - max(reply_time)) FROM pg_stat_replication"
+    with closing(Proxy(trail.source.server.port)) as proxy:
+        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
+        with trail.worker(QUICK._replace(silence=3.0), job):
+            trail.wait_until_read()
+            trail.source.run("INSERT INTO junk VALUES ('x')")
+            # The worker waits for an answer; the server says how far it is, and asks to be answered.
+            proxy.stall("plain")
+            until(lambda: (trail.source.one(silence) or 0) > 1.6)
+            proxy.resume()
+            until(lambda: (trail.source.one(silence) or 9) < 0.5)
+            for _ in range(20):
+                confirmed = trail.confirmed()
+                assert confirmed <= trail.checkpoint()
+    trail.run()

@@ -1,0 +1,173 @@
+"""The sample project's site and worker on a database of their own, and Chromium in front of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psycopg2
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MANAGE = [sys.executable, "-u", "-m", "sample_project.manage"]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LOGIN = "demo"
+DATABASE = "bemi_browser"
+
+
+def chromium() -> str:
+    """The path of Chromium. Without one the tests skip, but never where CI says that nothing is missing."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        message = "no Chromium: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def optional(name: str) -> Any:
+    """A module that the browser tests need. Without it they skip, but never where CI says so."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        message = f"{name} is missing: pip install -r tests/requirements.txt"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+class Site:
+    """The site at ``url``; ``execute`` is what somebody does by psql."""
+
+    def __init__(self, url: str, database_url: str) -> None:
+        self.url = url
+        self.database_url = database_url
+
+    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(self.database_url, application_name="psql")) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+
+    def arrived(self, count: int, table: str = "todo") -> None:
+        """Wait until the log has at least so many changes of a table."""
+        query = 'SELECT count(*) FROM changes WHERE "table" = %s'
+        until(lambda: self.execute(query, [table])[0][0] >= count, f"{count} changes of {table}")
+
+
+def until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_site(server_url: str) -> Iterator[Site]:
+    """Migrated, with a superuser ``demo``, a worker and a server, until the block ends."""
+    url = f"{server_url.rpartition('/')[0]}/{DATABASE}"
+    with ExitStack() as stack:
+        stack.enter_context(_database(server_url))
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "tests.support.browser_settings",
+            "DJANGO_SUPERUSER_PASSWORD": LOGIN,
+        }
+        for arguments in (
+            ["migrate", "--verbosity", "0"],
+            ["createsuperuser", "--noinput", "--username", LOGIN, "--email", "demo@example.com"],
+        ):
+            subprocess.run([*MANAGE, *arguments], env=environment, cwd=ROOT, check=True, capture_output=True)
+        stack.enter_context(_process([*MANAGE, "bemi", "run"], environment))
+        site = stack.enter_context(serving(url, environment["DJANGO_SETTINGS_MODULE"]))
+        slot = "SELECT count(*) FROM pg_replication_slots WHERE active AND database = current_database()"
+        until(lambda: site.execute(slot)[0][0] > 0, "the worker")
+        yield site
+
+
+@contextmanager
+def serving(database_url: str, settings: str) -> Iterator[Site]:
+    """A server of the sample project on a database, until the block ends."""
+    site = Site(f"http://127.0.0.1:{_free_port()}", database_url)
+    environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": settings}
+    server = ["runserver", "--noreload", "--insecure", site.url.removeprefix("http://")]
+    with _process([*MANAGE, *server], environment):
+        until(lambda: _is_up(site.url), "the site")
+        yield site
+
+
+@contextmanager
+def _database(server_url: str) -> Iterator[None]:
+    with closing(psycopg2.connect(server_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+            cursor.execute(f"CREATE DATABASE {DATABASE}")
+            yield
+            cursor.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE database = %s AND active",
+                [DATABASE],
+            )
+            left = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
+
+            def is_free() -> bool:
+                cursor.execute(left, [DATABASE])
+                return bool(cursor.fetchone() == (0,))
+
+            until(is_free, "the slot's end")
+            cursor.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
+                [DATABASE],
+            )
+            cursor.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_up(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/admin/login/", timeout=5):
+            return True
+    except OSError:
+        return False

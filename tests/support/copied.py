@@ -1,0 +1,19 @@
+"""What a row of COPY says, in its binary format."""
+
+from __future__ import annotations
+
+import struct
+
+from bemi_django.ingest.rows.row_writer import COLUMNS
+
+
+def read(row: bytes) -> dict[str, bytes | None]:
+    (count,) = struct.unpack_from(">h", row)
+    offset, fields = 2, []
+    for _ in range(count):
+        (length,) = struct.unpack_from(">i", row, offset)
+        offset += 4
+        fields.append(row[offset : offset + length] if length >= 0 else None)
+        offset += max(length, 0)
+    assert offset == len(row)
+    return dict(zip(COLUMNS, fields, strict=True))

@@ -1,0 +1,57 @@
+"""A PgBouncer that lends a connection for one transaction, in front of a server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.polling import until
+
+CONFIGURATION = """
+[databases]
+* = host={host} port={port} user={user} password={password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+"""
+
+
+class Pooler:
+    """Takes the connections of anybody, and has two for each database; ``parameters`` are libpq's."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            pytest.skip("no pgbouncer on PATH")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._directory = Path(tempfile.mkdtemp(prefix="bemi-pooler-", dir="/var/tmp"))
+        self._directory.chmod(0o755)
+        configuration = self._directory / "pgbouncer.ini"
+        server = {name: parameters[name] for name in ("host", "port", "user", "password")}
+        configuration.write_text(CONFIGURATION.format(**server, listen=self.port))
+        # It does not run as root.
+        account = {"user": "nobody"} if os.geteuid() == 0 else {}
+        self._process = subprocess.Popen([program, "-q", str(configuration)], cwd="/", **account)  # type: ignore[call-overload]
+        until(self._listens)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._directory)
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0

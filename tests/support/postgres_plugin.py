@@ -1,0 +1,83 @@
+"""One PostgreSQL server for the session, started before Django reads its settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+
+import psycopg2
+import pytest
+
+from sample_project.postgres_server import Server, ServerError, postgres_server
+from tests.support import roles
+
+_SERVER = pytest.StashKey[Server]()
+_VERSION = pytest.StashKey[int]()
+_server = ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--roles",
+        choices=["with", "without"],
+        help="with: the integration tests, but for those marked administrator, as an owner of the tables, a "
+        "worker and a reader, none a superuser; without: all other tests",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    try:
+        server = _server.enter_context(postgres_server())
+    except ServerError as error:
+        raise pytest.UsageError(str(error)) from error
+    early_config.add_cleanup(_server.close)
+    early_config.stash[_SERVER] = server
+    os.environ["DATABASE_URL"] = server.url
+    connection = psycopg2.connect(server.url)
+    early_config.stash[_VERSION] = connection.info.server_version // 10000
+    connection.close()
+    if early_config.known_args_namespace.roles == "with":
+        roles.take(server.url)
+        _server.callback(roles.give_back)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "postgres(version): needs a server of this major version or later")
+    config.addinivalue_line("markers", "administrator: needs Django's role to be a superuser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chosen := config.option.roles:
+        others = [item for item in items if _needs_no_superuser(item) != (chosen == "with")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _needs_no_superuser(item) == (chosen == "with")]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.option.roles and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        # Of a selection, all may be of the other kind.
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if marker := item.get_closest_marker("postgres"):
+        (needed,), version = marker.args, item.config.stash[_VERSION]
+        if version < needed:
+            pytest.skip(f"the server is PostgreSQL {version}; this needs {needed}")
+
+
+def _needs_no_superuser(item: pytest.Item) -> bool:
+    return item.path.parent.name == "integration" and item.get_closest_marker("administrator") is None
+
+
+@pytest.fixture(scope="session")
+def psql(pytestconfig: pytest.Config) -> str:
+    """Path of the psql program: the server's own, else the one on PATH."""
+    bin_dir = pytestconfig.stash[_SERVER].bin_dir
+    beside = shutil.which("psql", path=str(bin_dir)) if bin_dir else None
+    found = beside or shutil.which("psql")
+    if found is None:
+        pytest.skip("no psql beside the server's binaries nor on PATH")
+    return found

@@ -1,0 +1,89 @@
+"""The roles of a careful installation: with ``pytest --roles with`` tests have no more rights than these."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+
+#: Where the server lets a superuser in; only set while the tests run as other roles.
+_ADMINISTRATOR = "BEMI_TEST_ADMINISTRATOR"
+#: Owns the tables, and may make databases as the tests do; Django's role.
+OWNER = "bemi_owner"
+WORKER = "bemi_worker"
+READER = "bemi_reader"
+PASSWORD = "secret"
+
+
+def are_in_use() -> bool:
+    return _ADMINISTRATOR in os.environ
+
+
+def take(url: str) -> None:
+    """From now on ``DATABASE_URL`` is that of the owner."""
+    os.environ[_ADMINISTRATOR] = url
+    with administrator() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [OWNER])
+        verb = "ALTER" if cursor.fetchone() else "CREATE"
+        cursor.execute(
+            f"{verb} ROLE {OWNER} LOGIN CREATEDB NOSUPERUSER NOREPLICATION PASSWORD %s", [PASSWORD]
+        )
+    os.environ["DATABASE_URL"] = address(url, OWNER)
+
+
+def address(url: str, role: str) -> str:
+    """Where a role comes in."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{place}"))
+
+
+def give_back() -> None:
+    """Leave a server that was there before without the role of the owner, whose databases are gone."""
+    with administrator() as cursor:
+        for role in (WORKER, READER, OWNER):
+            cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [role])
+            if cursor.fetchone():
+                cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    del os.environ[_ADMINISTRATOR]
+
+
+def grant(script: str) -> None:
+    """Run what ``bemi grants`` prints, each part where it says, and make what the owner may not make."""
+    from bemi_django.schema import tracking
+
+    parts = re.split(r"^-- \S+: database (\S+), wh.*\n", script, flags=re.MULTILINE)[1:]
+    for dbname, statements in zip(parts[::2], parts[1::2], strict=True):
+        with administrator(dbname) as cursor:
+            cursor.execute(statements)
+            for role in (WORKER, READER):
+                cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
+                if cursor.fetchone() == (1,):
+                    cursor.execute(f"ALTER ROLE {role} PASSWORD %s", [PASSWORD])
+    with administrator(parts[0]) as cursor:
+        for name, statement in tracking._EVENT_TRIGGERS.items():
+            cursor.execute(f"DROP EVENT TRIGGER IF EXISTS {name}")
+            cursor.execute(statement.format("public"))
+
+
+def as_role(role: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a connection of Django's role, as those of another one where there are several."""
+    return {**parameters, "user": role, "password": PASSWORD} if are_in_use() else parameters
+
+
+@contextmanager
+def administrator(dbname: str = "postgres") -> Iterator[Any]:
+    """A cursor of the superuser's, in autocommit."""
+    url = os.environ.get(_ADMINISTRATOR) or os.environ["DATABASE_URL"]
+    connection = psycopg2.connect(url, dbname=dbname)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()

@@ -22,18 +22,18 @@ from bemi_django.ingest.stream.connections import connect_source, connect_stream
 from bench.stream import END
 
 
-def work(job: WorkerConfig) -> None:
+def work(config: WorkerConfig) -> None:
     """All of it, into the table ``changes``."""
-    worker = Worker(job, Progress())
+    worker = Worker(config, Progress())
     try:
         worker.run(until_current=True)
     finally:
         worker.close()
 
 
-def serve(job: WorkerConfig) -> None:
+def serve(config: WorkerConfig) -> None:
     """Like :func:`work`, until SIGTERM."""
-    worker = Worker(job, Progress())
+    worker = Worker(config, Progress())
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     # libpq waits in C, where no signal is heard.
     thread = threading.Thread(target=worker.run)
@@ -43,16 +43,16 @@ def serve(job: WorkerConfig) -> None:
     worker.close()
 
 
-def decode(job: WorkerConfig) -> None:
+def decode(config: WorkerConfig) -> None:
     """Only to messages."""
-    _read(job, lambda data: None)
+    _read(config, lambda data: None)
 
 
-def render(job: WorkerConfig) -> None:
+def render(config: WorkerConfig) -> None:
     """To rows as COPY takes them, which nobody takes."""
     from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 
-    server = connect_source(job)
+    server = connect_source(config)
     catalog = LayoutCatalog(server, "source")
     stitcher = Stitcher()
     writer = RowWriter("1", "source", 1, catalog.shapes)
@@ -61,14 +61,14 @@ def render(job: WorkerConfig) -> None:
         for change in stitcher.feed(message):
             writer.row(change)
 
-    _read(job, take)
+    _read(config, take)
     server.close()
 
 
-def _read(job: WorkerConfig, take: Any) -> None:
-    source = connect_stream(job, "UTF8", 60.0)
+def _read(config: WorkerConfig, take: Any) -> None:
+    source = connect_stream(config, "UTF8", 60.0)
     decoder = Decoder()
-    source.start(job.slot, job.publication, 0)
+    source.start(config.slot, config.publication, 0)
     while True:
         data = source.read()
         if data is None:
@@ -86,9 +86,9 @@ def _read(job: WorkerConfig, take: Any) -> None:
 def main() -> None:
     how, source, destination, slot = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING)
-    job = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
+    config = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
     began = time.perf_counter()
-    {"work": work, "serve": serve, "decode": decode, "render": render}[how](job)
+    {"work": work, "serve": serve, "decode": decode, "render": render}[how](config)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
     answer = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss / 1024}

@@ -33,20 +33,20 @@ class RetriedLetters(NamedTuple):
     kept: int
 
 
-def retry(job: WorkerConfig) -> RetriedLetters:
+def retry(config: WorkerConfig) -> RetriedLetters:
     """Replace the changes of dead letters by whole ones where they can be read now."""
-    with closing(connect_source(job)) as server, closing(connect_destination(job)) as destination:
-        writer = _writer(job, server)
+    with closing(connect_source(config)) as server, closing(connect_destination(config)) as destination:
+        writer = _writer(config, server)
         with destination, destination.cursor() as cursor:
-            cursor.execute(_LETTERS, [job.slot])
+            cursor.execute(_LETTERS, [config.slot])
             letters = cursor.fetchall()
             mended = sum(_mend(cursor, writer, *letter) for letter in letters)
-            cursor.execute("SELECT count(*) FROM bemi_dead_letters WHERE slot = %s", [job.slot])
+            cursor.execute("SELECT count(*) FROM bemi_dead_letters WHERE slot = %s", [config.slot])
             (kept,) = cursor.fetchone()
     return RetriedLetters(mended, kept)
 
 
-def _writer(job: WorkerConfig, server: Any) -> RowWriter:
+def _writer(config: WorkerConfig, server: Any) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
             "SELECT (pg_control_system()).system_identifier::text, current_database(), "

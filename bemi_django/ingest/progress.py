@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class Progress:
-    """Counts changes between two lines, which are ``pace`` seconds apart at least."""
+    """Counts changes between two lines, which are ``interval`` seconds apart at least."""
 
-    def __init__(self, pace: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pace = pace
+    def __init__(self, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval
         self._clock = clock
         self._since = clock()
         self._fresh = 0
@@ -23,7 +23,7 @@ class Progress:
     @property
     def is_due(self) -> bool:
         """Whether there is something to say, and it is time to."""
-        return self._fresh > 0 and self._clock() - self._since >= self._pace
+        return self._fresh > 0 and self._clock() - self._since >= self._interval
 
     def line(self, lag_bytes: int, lag_seconds: float) -> str:
         """What was written since the last line, and what the server has that is not written."""

@@ -135,25 +135,25 @@ class Verified:
 
 
 def verify(
-    job: WorkerConfig, only: Sequence[str] = (), patience: float = PATIENCE_SECONDS
+    config: WorkerConfig, only: Sequence[str] = (), patience: float = PATIENCE_SECONDS
 ) -> Iterator[Verified]:
     """Compare every tracked table with its log, one after another, as they were at one moment.
 
     Waits until the log has reached that moment; raises BemiError when it stands still for ``patience``
     seconds. ``only`` names tables as ``schema.table``.
     """
-    with closing(connect_source(job)) as source, closing(connect_destination(job)) as destination:
+    with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         source.autocommit = False
         source.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        verifier = _Verifier(job, source, destination)
+        verifier = _Verifier(config, source, destination)
         verifier.wait_for_log(patience)
         for table in verifier.tables(only):
             yield verifier.verify(table)
 
 
 class _Verifier:
-    def __init__(self, job: WorkerConfig, source: Any, destination: Any) -> None:
-        self._job = job
+    def __init__(self, config: WorkerConfig, source: Any, destination: Any) -> None:
+        self._config = config
         self._source = source
         self._destination = destination
         with source.cursor() as cursor:
@@ -165,10 +165,10 @@ class _Verifier:
         self._start_xid = 0
 
     def wait_for_log(self, patience: float) -> None:
-        with closing(connect_source(self._job)) as server, server.cursor() as cursor:
+        with closing(connect_source(self._config)) as server, server.cursor() as cursor:
             # Behind the snapshot: the worker writes its checkpoint when it comes to it.
             cursor.execute("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", [uuid.uuid4().hex])
-        checkpoints = Checkpoints(self._destination, self._job.slot)
+        checkpoints = Checkpoints(self._destination, self._config.slot)
         reached, deadline = -1, 0.0
         while True:
             checkpoint = self._checkpoint(checkpoints)
@@ -186,13 +186,13 @@ class _Verifier:
     def _checkpoint(self, checkpoints: Checkpoints) -> Checkpoint:
         checkpoint = checkpoints.read()
         if checkpoint is None:
-            raise BemiError(f"there is no log of the slot {self._job.slot} yet: run 'manage.py bemi run'")
+            raise BemiError(f"there is no log of the slot {self._config.slot} yet: run 'manage.py bemi run'")
         self._start_xid = checkpoint.start_xid
         return checkpoint
 
     def tables(self, only: Sequence[str]) -> list[ComparedTable]:
         with self._source.cursor() as cursor:
-            cursor.execute(_TABLES, [self._job.publication])
+            cursor.execute(_TABLES, [self._config.publication])
             tables = [ComparedTable(*row) for row in cursor.fetchall()]
         unknown = set(only) - {str(table) for table in tables}
         if unknown:

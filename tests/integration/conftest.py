@@ -40,7 +40,7 @@ def drain(transactional_db: None) -> Iterator[Drain]:
 
     def run() -> list[Change]:
         release("bemi_test")
-        Supervisor(job("bemi_test")).run(until_current=True)
+        Supervisor(worker_config("bemi_test")).run(until_current=True)
         fresh = [change for change in Change.objects.all() if change.pk not in seen]
         assert {change.pk for change in fresh} <= {
             UUID(pk) for (pk,) in read_log("SELECT id::text FROM changes")
@@ -65,7 +65,7 @@ def read_log(query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def job(slot: str, using: str = "default", role: str = roles.WORKER) -> WorkerConfig:
+def worker_config(slot: str, using: str = "default", role: str = roles.WORKER) -> WorkerConfig:
     """What the worker of a test works on, or the owner, where there are several roles."""
     source, destination = (
         roles.as_role(role, conf.connection_parameters(alias)) for alias in (using, conf.destination())

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
-from tests.integration.conftest import job, release
+from tests.integration.conftest import release, worker_config
 from tests.support.pipeline import Pipeline, Witness, another_session, execute, no_standby, wait_until
 
 
@@ -98,7 +98,7 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
     pipeline: Pipeline, witness: Witness, absent_standby: None
 ) -> None:
     pipeline.stop()
-    worker = Worker(job("bemi_laboratory"), Progress())
+    worker = Worker(worker_config("bemi_laboratory"), Progress())
     work = threading.Thread(target=worker.run)
     work.start()
     try:

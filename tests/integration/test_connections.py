@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
-from tests.integration.conftest import job
+from tests.integration.conftest import worker_config
 from tests.support.pipeline import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,17 +31,17 @@ def _synchronous_commit(session: object) -> str:
 
 
 def test_what_is_confirmed_survives_a_crash_of_the_log(of_database: str) -> None:
-    with closing(connect_destination(job("bemi_sessions"))) as session:
+    with closing(connect_destination(worker_config("bemi_sessions"))) as session:
         assert _synchronous_commit(session) == {"off": "local"}.get(of_database, of_database)
 
 
 def test_the_source_waits_for_no_standby(of_database: str) -> None:
-    with closing(connect_source(job("bemi_sessions"))) as session:
+    with closing(connect_source(worker_config("bemi_sessions"))) as session:
         assert _synchronous_commit(session) == "local"
 
 
 def test_the_log_is_written_as_utf_8_whatever_its_role_has() -> None:
-    made = job("bemi_sessions")
+    made = worker_config("bemi_sessions")
     odd = made._replace(destination={**made.destination, "client_encoding": "LATIN1"})
     with closing(connect_destination(odd)) as session:
         assert session.encoding == "UTF8"

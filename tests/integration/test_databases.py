@@ -18,7 +18,7 @@ from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import drop_slot, job
+from tests.integration.conftest import drop_slot, worker_config
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -48,7 +48,7 @@ call_command("migrate", "bemi_django", "zero", verbosity=0)
 
 
 def run(alias: str, slot: str) -> None:
-    Supervisor(job(slot, alias)).run(until_current=True)
+    Supervisor(worker_config(slot, alias)).run(until_current=True)
 
 
 @both

@@ -20,7 +20,7 @@ from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, drop_slot, job, release
+from tests.integration.conftest import Drain, drop_slot, release, worker_config
 
 
 def execute(statement: str) -> None:
@@ -171,9 +171,9 @@ def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, 
 
 @pytest.fixture
 def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
-    """The job of a worker on a database whose encoding takes any bytes."""
+    """The configuration of a worker on a database whose encoding takes any bytes."""
     execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-    made = job("bemi_bytes")
+    made = worker_config("bemi_bytes")
     made = made._replace(source={**made.source, "dbname": "bytes"})
     with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         # The file is UTF-8, which this database does not know.

@@ -14,7 +14,7 @@ from bemi_django import conf
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, drop_slot, job
+from tests.integration.conftest import Drain, drop_slot, worker_config
 from tests.support.travel import worker
 
 
@@ -61,7 +61,7 @@ def test_the_commands_are_there(drain: Drain) -> None:
 def test_the_past_is_as_the_page_says(transactional_db: None, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     tracking.sync()
-    Supervisor(job("bemi_docs")).run(until_current=True)
+    Supervisor(worker_config("bemi_docs")).run(until_current=True)
     with worker("bemi_docs"):
         for number, block in enumerate(blocks("python", "time-travel")):
             exec(compile(block, f"docs/time-travel.md, example {number + 1}", "exec"), names)

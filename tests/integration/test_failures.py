@@ -34,14 +34,14 @@ def warned(caplog: pytest.LogCaptureFixture) -> Warned:
 @pytest.fixture
 def source_proxy(trail: Trail) -> Iterator[Proxy]:
     with closing(Proxy(trail.source.server.port)) as proxy:
-        trail.job.source["port"] = proxy.port
+        trail.config.source["port"] = proxy.port
         yield proxy
 
 
 @pytest.fixture
 def log_proxy(trail: Trail) -> Iterator[Proxy]:
     with closing(Proxy(trail.log.server.port)) as proxy:
-        trail.job.destination["port"] = proxy.port
+        trail.config.destination["port"] = proxy.port
         yield proxy
 
 
@@ -203,7 +203,7 @@ def transaction(cluster: Cluster) -> Iterator[Any]:
 @pytest.mark.parametrize("what", ["statement", "lock"])
 def test_a_timeout_in_the_log_is_no_end(what: str, trail: Trail, warned: Warned) -> None:
     if what == "statement":
-        trail.job.destination["options"] = "-c statement_timeout=200"
+        trail.config.destination["options"] = "-c statement_timeout=200"
     with trail.worker(QUICK._replace(lock=10 if what == "statement" else 0.2)):
         with transaction(trail.log) as cursor:
             cursor.execute("LOCK TABLE changes IN SHARE MODE")

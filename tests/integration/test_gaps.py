@@ -120,10 +120,10 @@ def test_lost_history_is_a_row_once_it_is_accepted(
         assert "--accept-gap" in str(raised.value) and "\n" not in str(raised.value)
     assert trail.gaps() == []
 
-    job = trail.job._replace(accept_gap=True, publish=trail.publish)
-    trail.run(job)
+    config = trail.config._replace(accept_gap=True, publish=trail.publish)
+    trail.run(config)
     trail.write(2)
-    trail.run(job)
+    trail.run(config)
     trail.write(2)
     trail.run()
     (gap,) = trail.gaps()
@@ -188,8 +188,8 @@ def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
     """Else it could not be told from one that was made again."""
     silence = "SELECT extract(epoch FROM clock_timestamp() - max(reply_time)) FROM pg_stat_replication"
     with closing(Proxy(trail.source.server.port)) as proxy:
-        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
-        with trail.worker(QUICK._replace(silence=3.0), job):
+        config = trail.config._replace(source={**trail.config.source, "port": proxy.port})
+        with trail.worker(QUICK._replace(silence=3.0), config):
             trail.wait_until_read()
             trail.source.run("INSERT INTO junk VALUES ('x')")
             # The worker waits for an answer; the server says how far it is, and asks to be answered.

@@ -181,13 +181,13 @@ def test_handlers_need_what_grants_prints_and_nothing_more(
     monkeypatch.setattr(handlers, "registered", {})
     on_change(Group, name="listener", retries=0)(handle)
     worker = roles["bemi_worker"]
-    job = WorkerConfig(worker, worker, SLOT, conf.publication())
-    Supervisor(job).run(until_current=True)
+    config = WorkerConfig(worker, worker, SLOT, conf.publication())
+    Supervisor(config).run(until_current=True)
     with django_as(roles["bemi_handlers"]):
         assert Dispatcher("default").run(until_current=True) == 0
     for name in ("a", "poison", "b"):
         Group.objects.create(name=name)
-    Supervisor(job).run(until_current=True)
+    Supervisor(config).run(until_current=True)
     with django_as(roles["bemi_handlers"]):
         assert Dispatcher("default").run(until_current=True) == 2
         assert Dispatcher("default").retry() == (0, 1)
@@ -225,8 +225,8 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA closed FROM PUBLIC;
 
 def test_what_the_worker_has_to_compute_it_may_compute(roles: dict[str, dict[str, Any]]) -> None:
     worker = roles["bemi_worker"]
-    job = WorkerConfig(worker, worker, SLOT, conf.publication())
-    Supervisor(job).run(until_current=True)
+    config = WorkerConfig(worker, worker, SLOT, conf.publication())
+    Supervisor(config).run(until_current=True)
     with connection.cursor() as cursor:
         cursor.execute(CLOSED)
     call_command("bemi", "sync", stdout=io.StringIO())
@@ -234,7 +234,7 @@ def test_what_the_worker_has_to_compute_it_may_compute(roles: dict[str, dict[str
         cursor.execute("INSERT INTO day (id, mood) VALUES (21, 'happy')")
     # Nothing is recorded that is not whole.
     with pytest.raises(Refused, match="in roles: GRANT USAGE ON SCHEMA closed TO bemi_worker"):
-        Supervisor(job).run(until_current=True)
+        Supervisor(config).run(until_current=True)
     script = io.StringIO()
     call_command("bemi", "grants", stdout=script)
     assert [line for line in script.getvalue().splitlines() if "closed" in line] == [
@@ -244,7 +244,7 @@ def test_what_the_worker_has_to_compute_it_may_compute(roles: dict[str, dict[str
     ]
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute(script.getvalue())
-    Supervisor(job).run(until_current=True)
+    Supervisor(config).run(until_current=True)
     with closing(psycopg2.connect(**roles["bemi_reader"])) as opened, opened.cursor() as cursor:
         cursor.execute("""SELECT after, unavailable FROM changes WHERE "table" = 'day'""")
         assert cursor.fetchall() == [({"id": 21, "mood": {"mood": "happy"}, "n": 42}, None)]

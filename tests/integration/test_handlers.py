@@ -30,7 +30,7 @@ from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change, Undelivered
 from bemi_django.schema import tracking
 from bemi_django.wire.ids import source_of
-from tests.integration.conftest import Drain, drop_slot, job
+from tests.integration.conftest import Drain, drop_slot, worker_config
 from tests.shop.models import Category, Order, Product, Review
 from tests.support import roles
 from tests.support.processes import ROOT, database_url
@@ -368,9 +368,9 @@ def test_who_waits_for_the_log_misses_nothing_of_it(
     heard = listen()
     dispatcher = Dispatcher("default", rhythm=QUICK)
     assert dispatcher.run(until_current=True) == 0
-    Supervisor(job("bemi_handlers")).run(until_current=True)
+    Supervisor(worker_config("bemi_handlers")).run(until_current=True)
     Category.objects.create(name="a")
-    Supervisor(job("bemi_handlers")).run(until_current=True)
+    Supervisor(worker_config("bemi_handlers")).run(until_current=True)
     dispatcher.run(until_current=True)
     drop_slot("bemi_handlers")
     execute("DELETE FROM _bemi_handlers")
@@ -385,7 +385,7 @@ def test_a_gap_is_heard_and_handlers_go_on_behind_it(serve: Serve) -> None:
     with roles.administrator() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_test')")
     Category.objects.create(name="lost")
-    Supervisor(job("bemi_test")._replace(accept_gap=True)).run(until_current=True)
+    Supervisor(worker_config("bemi_test")._replace(accept_gap=True)).run(until_current=True)
     Category.objects.create(name="b")
     serve()
     assert [change.operation for change in heard] == ["CREATE", "GAP", "CREATE"]
@@ -424,7 +424,7 @@ def test_databases_that_share_a_log_have_handlers_of_their_own(serve: Serve) -> 
 
     def serve_all() -> None:
         serve()
-        Supervisor(job("bemi_test_other", "other")).run(until_current=True)
+        Supervisor(worker_config("bemi_test_other", "other")).run(until_current=True)
         Dispatcher("other", rhythm=QUICK).run(until_current=True)
 
     serve_all()
@@ -539,7 +539,7 @@ def test_large_rows_are_not_in_memory_all_at_once(serve: Serve) -> None:
             "SELECT %s, repeat('x', %s) FROM generate_series(1, 40)",
             [product.pk, size],
         )
-        Supervisor(job("bemi_test")).run(until_current=True)
+        Supervisor(worker_config("bemi_test")).run(until_current=True)
 
     serve()
     product = Product.objects.create(sku="x", category=Category.objects.create(name="a"))

@@ -22,7 +22,7 @@ from tests.support.trail import Trail
 
 def test_the_worker_writes_the_log_through_a_pooler(trail: Trail) -> None:
     with closing(Pooler(trail.log.parameters)) as pooler:
-        trail.job.destination["port"] = pooler.port
+        trail.config.destination["port"] = pooler.port
         with trail.worker(), trail.load():
             until(lambda: len(trail.logged()) > 50)
             # The pooler makes new ones; the worker loses the transaction it was in.

@@ -22,7 +22,7 @@ from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.stitcher import Stitched
 from bemi_django.ingest.stream.connections import connect_destination
-from tests.integration.conftest import job
+from tests.integration.conftest import worker_config
 from tests.support.pipeline import execute
 
 SLOT = "bemi_sink"
@@ -58,7 +58,7 @@ def refuse(pending: Pending, accepts: Accepts) -> Any:
 
 @pytest.fixture
 def destination(transactional_db: None) -> Iterator[Any]:
-    with closing(connect_destination(job(SLOT))) as connection:
+    with closing(connect_destination(worker_config(SLOT))) as connection:
         checkpoints = Checkpoints(connection, SLOT)
         with connection, connection.cursor() as cursor:
             checkpoints.start(cursor, 8, 1, Origin("1", 1, 1))

@@ -66,7 +66,7 @@ def test_the_slot_of_an_idle_server_ends_up_at_the_end(trail: Trail) -> None:
 def test_an_idle_worker_does_not_keep_itself_busy(trail: Trail) -> None:
     """Where the log lives in its source, a checkpoint is WAL that was not ours."""
     trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
-    job = trail.job._replace(destination=trail.job.source)
+    config = trail.config._replace(destination=trail.config.source)
     looks: set[object] = set()
     checkpoints: set[object] = set()
     look = (
@@ -74,7 +74,7 @@ def test_an_idle_worker_does_not_keep_itself_busy(trail: Trail) -> None:
         "WHERE query LIKE '%pg_publication WHERE%' AND pid <> pg_backend_pid()"
     )
     try:
-        with trail.worker(QUICK._replace(idle=0.02), job):
+        with trail.worker(QUICK._replace(idle=0.02), config):
             trail.wait_until_read()
             trail.write()
             until(lambda: trail.source.one("SELECT count(*) FROM changes"))

@@ -16,7 +16,7 @@ from tests.support.trail import Trail
 
 @pytest.fixture
 def source(trail: Trail) -> Iterator[Source]:
-    with closing(connect_stream(trail.job, "UTF8", silence=1.0)) as source:
+    with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source:
         source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
 
@@ -59,5 +59,5 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, sour
 
 
 def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: Trail) -> None:
-    with closing(connect_stream(trail.job, "UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
+    with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
         source.start("bemi_unmade", "bemi", 0)

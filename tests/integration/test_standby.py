@@ -56,8 +56,8 @@ def test_what_another_worker_has_written_is_not_written_again(
     trail: Trail, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Proxy(trail.source.server.port)) as proxy:
-        job = trail.job._replace(source={**trail.job.source, "port": proxy.port})
-        with trail.worker(QUICK._replace(idle=60), job):
+        config = trail.config._replace(source={**trail.config.source, "port": proxy.port})
+        with trail.worker(QUICK._replace(idle=60), config):
             trail.write()
             trail.catch_up()
             # It reads, and waits for an answer before it writes.
@@ -74,7 +74,7 @@ def test_what_another_worker_has_written_is_not_written_again(
 
 
 def test_a_checkpoint_moves_only_from_where_it_was_left(trail: Trail) -> None:
-    with closing(connect_destination(trail.job)) as connection, connection.cursor() as cursor:
+    with closing(connect_destination(trail.config)) as connection, connection.cursor() as cursor:
         checkpoints = Checkpoints(connection, trail.slot)
         checkpoint = checkpoints.read()
         assert checkpoint is not None

@@ -16,7 +16,7 @@ from bemi_django.exceptions import BemiError
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.verification.verification import Verified, verify
-from tests.integration.conftest import Drain, grant, job
+from tests.integration.conftest import Drain, grant, worker_config
 from tests.support import roles
 
 
@@ -48,11 +48,13 @@ def tool(drain: Drain) -> Iterator[Drain]:
 
 def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     """What verify says while the worker is at work."""
-    supervisor = Supervisor(job("bemi_test"), Timeouts(idle=0.05))
+    supervisor = Supervisor(worker_config("bemi_test"), Timeouts(idle=0.05))
     worker = threading.Thread(target=supervisor.run)
     worker.start()
     try:
-        return {result.table: result for result in verify(job("bemi_test", role=roles.OWNER), tables)}
+        return {
+            result.table: result for result in verify(worker_config("bemi_test", role=roles.OWNER), tables)
+        }
     finally:
         supervisor.stop()
         worker.join()
@@ -115,7 +117,7 @@ def test_the_command_reports_and_ends_with_an_error(tool: Drain, settings: Any) 
 
     def run() -> str:
         out = io.StringIO()
-        supervisor = Supervisor(job("bemi_test"), Timeouts(idle=0.05))
+        supervisor = Supervisor(worker_config("bemi_test"), Timeouts(idle=0.05))
         worker = threading.Thread(target=supervisor.run)
         worker.start()
         try:
@@ -138,12 +140,12 @@ def test_a_table_that_is_not_tracked_is_said(tool: Drain) -> None:
 
 def test_a_log_that_stands_still_is_said(tool: Drain) -> None:
     with pytest.raises(BemiError, match="is 'manage.py bemi run' at work"):
-        list(verify(job("bemi_test", role=roles.OWNER), patience=0.2))
+        list(verify(worker_config("bemi_test", role=roles.OWNER), patience=0.2))
 
 
 def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:
     with pytest.raises(BemiError, match="there is no log of the slot nothing yet: run 'manage.py bemi run'"):
-        list(verify(job("nothing", role=roles.OWNER)))
+        list(verify(worker_config("nothing", role=roles.OWNER)))
 
 
 CASES = {

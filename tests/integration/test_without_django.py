@@ -26,7 +26,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change
 from bemi_django.schema import sql
-from tests.integration.conftest import drop_slot, job
+from tests.integration.conftest import drop_slot, worker_config
 from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
@@ -205,7 +205,7 @@ def test_the_documentation_of_the_seed_works_as_written(database: Database, tmp_
     project = Project(tmp_path, database.url("psycopg2"))
     run(tmp_path, ALEMBIC, "upgrade", "head")
     assert database.query(TRACKED) == [("todo",)]
-    worker_job: WorkerConfig = job("bemi_seed")._replace(source=database.libpq)
+    worker_job: WorkerConfig = worker_config("bemi_seed")._replace(source=database.libpq)
     try:
         Supervisor(worker_job).run(until_current=True)
         run(tmp_path, WORKER if SQLALCHEMY_2 else WORKER_AS_WRITTEN, database.url("psycopg2"))

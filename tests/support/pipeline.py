@@ -16,7 +16,7 @@ from bemi_django import conf
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
 from bemi_django.schema import tracking
-from tests.integration.conftest import drop_slot, grant, job, read_log, release
+from tests.integration.conftest import drop_slot, grant, read_log, release, worker_config
 from tests.support import roles
 from tests.support.polling import until
 
@@ -76,7 +76,7 @@ class Pipeline:
     def catch_up(self) -> None:
         """Write what is there. A stopped worker is started."""
         if self._worker is None:
-            self._worker = Worker(job(self._slot), Progress())
+            self._worker = Worker(worker_config(self._slot), Progress())
         self._worker.run(until_current=True)
 
     def drain(self) -> list[Change]:

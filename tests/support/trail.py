@@ -36,7 +36,7 @@ class Trail:
     def __init__(self, source: Cluster, log: Cluster, slot: str) -> None:
         self.source, self.log, self.slot = source, log, slot
         self._n = 0
-        self.job = WorkerConfig(source.parameters_of(WORKER), log.parameters_of(WORKER), slot, "bemi")
+        self.config = WorkerConfig(source.parameters_of(WORKER), log.parameters_of(WORKER), slot, "bemi")
 
     def write(self, count: int = 1) -> None:
         """So many transactions."""
@@ -56,16 +56,16 @@ class Trail:
             done.set()
             thread.join()
 
-    def run(self, job: WorkerConfig | None = None) -> int:
+    def run(self, config: WorkerConfig | None = None) -> int:
         """A worker that ends when the log is complete."""
-        written = Supervisor(job or self.job, QUICK).run(until_current=True)
+        written = Supervisor(config or self.config, QUICK).run(until_current=True)
         self.release()
         return written
 
     @contextmanager
-    def worker(self, pace: Timeouts = QUICK, job: WorkerConfig | None = None) -> Iterator[Future[int]]:
+    def worker(self, timeouts: Timeouts = QUICK, config: WorkerConfig | None = None) -> Iterator[Future[int]]:
         """A worker at work meanwhile, in a thread; why it ended by itself is raised in the end."""
-        supervisor = Supervisor(job or self.job, pace)
+        supervisor = Supervisor(config or self.config, timeouts)
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(supervisor.run)
             try:

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
-from tests.integration.conftest import job, release
+from tests.integration.conftest import release, worker_config
 from tests.support.pipeline import execute
 
 #: For tests whose worker has written all there is.
@@ -20,7 +20,7 @@ settled = override_settings(BEMI_AS_OF_PATIENCE=0)
 @contextmanager
 def worker(slot: str) -> Iterator[None]:
     """One at work meanwhile."""
-    supervisor = Supervisor(job(slot), Timeouts(idle=0.05))
+    supervisor = Supervisor(worker_config(slot), Timeouts(idle=0.05))
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:

@@ -5,7 +5,7 @@ from bemi_django.ingest.progress import Progress
 
 def test_there_is_a_line_a_second_at_most_and_none_when_nothing_came() -> None:
     now = 0.0
-    progress = Progress(pace=1.0, clock=lambda: now)
+    progress = Progress(interval=1.0, clock=lambda: now)
     progress.add(1000)
     assert not progress.is_due
     now = 2.0

@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """Runs sessions one after another; ``stop()`` may be called from a signal handler."""
 
-    def __init__(self, job: WorkerConfig, pace: Timeouts | None = None) -> None:
-        self._job = job
-        self._pace = pace or Timeouts()
+    def __init__(self, config: WorkerConfig, timeouts: Timeouts | None = None) -> None:
+        self._config = config
+        self._timeouts = timeouts or Timeouts()
         self._progress = Progress()
         self._stop = threading.Event()
         self._worker: Worker | None = None
-        self._pause = self._pace.first_pause
+        self._pause = self._timeouts.first_pause
         self._is_standby = False
 
     def run(self, until_current: bool = False) -> int:
@@ -37,7 +37,7 @@ class Supervisor:
 
         Raises BemiError for what trying again would not mend, or what did not pass in time.
         """
-        deadline = time.monotonic() + self._pace.patience if until_current else math.inf
+        deadline = time.monotonic() + self._timeouts.patience if until_current else math.inf
         while not self._stop.is_set():
             began, total = time.monotonic(), self._progress.total
             try:
@@ -50,16 +50,16 @@ class Supervisor:
                 if is_lasting(error) or began > deadline:
                     raise
                 if isinstance(error, SlotInUse):
-                    self._stand_by(error, 0.05 if until_current else self._pace.standby)
+                    self._stand_by(error, 0.05 if until_current else self._timeouts.standby)
                     continue
-                if self._progress.total > total or began + self._pace.good < time.monotonic():
-                    self._pause = self._pace.first_pause
+                if self._progress.total > total or began + self._timeouts.good < time.monotonic():
+                    self._pause = self._timeouts.first_pause
                 self._rest(error)
         return self._progress.total
 
     def stop(self, *_: object) -> None:
         """Finish the batch and leave; told twice, or when that takes long, leave it unfinished."""
-        grace = 0.0 if self._stop.is_set() else self._pace.grace
+        grace = 0.0 if self._stop.is_set() else self._timeouts.grace
         self._stop.set()
         if (worker := self._worker) is not None:
             worker.stop()
@@ -70,7 +70,7 @@ class Supervisor:
             timer.start()
 
     def _session(self, until_current: bool) -> None:
-        worker = self._worker = Worker(self._job, self._progress, self._pace)
+        worker = self._worker = Worker(self._config, self._progress, self._timeouts)
         try:
             if not self._stop.is_set():
                 worker.run(until_current)
@@ -90,4 +90,4 @@ class Supervisor:
         logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
         # Workers that fail together need not come back together.
         self._stop.wait(self._pause * random.uniform(0.8, 1.2))
-        self._pause = min(self._pause * 2, self._pace.longest_pause)
+        self._pause = min(self._pause * 2, self._timeouts.longest_pause)

@@ -48,12 +48,12 @@ _QUIET_LOOKS = 3
 class Worker:
     """One session, opened by its first run; all but ``run()`` and ``close()`` may come from elsewhere."""
 
-    def __init__(self, job: WorkerConfig, progress: Progress, pace: Timeouts | None = None) -> None:
-        pace = pace or Timeouts()
-        self._job = job
+    def __init__(self, config: WorkerConfig, progress: Progress, timeouts: Timeouts | None = None) -> None:
+        timeouts = timeouts or Timeouts()
+        self._config = config
         self._progress = progress
-        self._idle = pace.idle
-        self._session = Session(job, pace)
+        self._idle = timeouts.idle
+        self._session = Session(config, timeouts)
         self.abandon = self._session.abandon
         self.close = self._session.close
         self._stopping = False
@@ -109,7 +109,7 @@ class Worker:
         self._catalog.stream_from(start)
         self._express = FastPath(self._decoder, self._stitcher, self._writer)
         self._partitions = Partitions(session.destination)
-        self._sink = session.keep(Sink(session.destination, self._job.slot, start, self._repair))
+        self._sink = session.keep(Sink(session.destination, self._config.slot, start, self._repair))
 
     def _work(self, until_current: bool) -> None:
         # After a message of its own the stream confirms nothing unasked.

@@ -34,9 +34,9 @@ class Session:
     destination: Any = None
     source: Source
 
-    def __init__(self, job: WorkerConfig, pace: Timeouts) -> None:
-        self._job = job
-        self._pace = pace
+    def __init__(self, config: WorkerConfig, timeouts: Timeouts) -> None:
+        self._config = config
+        self._timeouts = timeouts
         self._opened: list[Any] = []
 
     @property
@@ -45,13 +45,13 @@ class Session:
 
     def open(self) -> None:
         """Connect. Raises SlotInUse before a standby has made more than one connection."""
-        job = self._job
-        self.server = self.keep(connect_source(job))
+        config = self._config
+        self.server = self.keep(connect_source(config))
         slots.require_logical(self.server)
-        slots.find(self.server, job.slot)
-        self.destination = self.keep(connect_destination(job, self._pace.lock))
+        slots.find(self.server, config.slot)
+        self.destination = self.keep(connect_destination(config, self._timeouts.lock))
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
-        self.source = self.keep(connect_stream(job, encoding, self._pace.silence))
+        self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self.system_identifier, self._timeline = self.source.identify()
 
     def start(self, source: int) -> int:
@@ -60,8 +60,8 @@ class Session:
         Raises LostHistory when the slot does not go on there.
         """
         start = self._find_start(source)
-        self.source.start(self._job.slot, self._job.publication, start)
-        logger.info("reading the slot %s from %s", self._job.slot, format_lsn(start))
+        self.source.start(self._config.slot, self._config.publication, start)
+        logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
 
     def read(self) -> bytes | None:
@@ -70,10 +70,10 @@ class Session:
             return self.source.read()
         except psycopg2.errors.UndefinedObject as error:
             self.require_publication()
-            job = self._job
+            config = self._config
             raise ReplicationError(
-                f"the slot {job.slot} begins before the publication {job.publication} was made: "
-                f"run SELECT pg_drop_replication_slot('{job.slot}')"
+                f"the slot {config.slot} begins before the publication {config.publication} was made: "
+                f"run SELECT pg_drop_replication_slot('{config.slot}')"
             ) from error
 
     def ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
@@ -89,7 +89,7 @@ class Session:
         The server itself does not tell: without one it fails, or sends nothing, by version.
         """
         if self._find_origin() != self._origin:
-            raise Disrupted(f"the publication {self._job.publication} was dropped")
+            raise Disrupted(f"the publication {self._config.publication} was dropped")
 
     def abandon(self) -> None:
         """End what another thread waits for; a slot in the making is given up."""
@@ -98,7 +98,7 @@ class Session:
             # Not with cancel(): while that waits for the server, no other thread runs.
             with suppress(BemiError, psycopg2.Error):
                 process = self.server.info.backend_pid
-                with closing(connect_source(self._job)) as other, other.cursor() as cursor:
+                with closing(connect_source(self._config)) as other, other.cursor() as cursor:
                     cursor.execute("SELECT pg_cancel_backend(%s)", [process])
         _shut_down(self.server)
 
@@ -112,14 +112,14 @@ class Session:
             self._opened.pop().close()
 
     def _find_start(self, source: int) -> int:
-        job = self._job
-        checkpoints = Checkpoints(self.destination, job.slot)
+        config = self._config
+        checkpoints = Checkpoints(self.destination, config.slot)
         checkpoint = checkpoints.read()
         self._origin = self._find_origin()
-        slot = slots.find(self.server, job.slot)
+        slot = slots.find(self.server, config.slot)
         (end,) = self.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
         gap = gaps.find_gap(checkpoint, slot, self._origin, int(end))
-        if gap is not None and not job.accept_gap:
+        if gap is not None and not config.accept_gap:
             raise LostHistory(f"{gap}. {LostHistory.__doc__}")
         if checkpoint is not None and gap is None:
             return checkpoint.lsn
@@ -136,13 +136,13 @@ class Session:
 
     def _renew(self, slot: Slot | None) -> Slot:
         if slot is not None:
-            slots.drop(self.server, self._job.slot)
-        return slots.create(self.server, self._job.slot)
+            slots.drop(self.server, self._config.slot)
+        return slots.create(self.server, self._config.slot)
 
     def _find_origin(self) -> Origin:
         (publication,) = self.ask(
             "SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
-            self._job.publication,
+            self._config.publication,
         )
         return Origin(self.system_identifier, self._timeline, publication)
 
@@ -150,11 +150,11 @@ class Session:
         """Make the publication when it is missing; tell whether it was."""
         if self._origin.publication:
             return False
-        if self._job.publish is not None:
-            self._job.publish()
+        if self._config.publish is not None:
+            self._config.publish()
             self._origin = self._find_origin()
         if not self._origin.publication:
-            name = self._job.publication
+            name = self._config.publication
             raise NotInstalled(f"the publication {name} is missing: run 'manage.py bemi sync'")
         return True
 

@@ -96,8 +96,10 @@ class Command(BaseCommand):
             self._run_handlers(dispatcher, options["until_current"])
             return
         accept_gap = options["accept_gap"] or conf.accept_gap()
-        job = _job(database)._replace(accept_gap=accept_gap, publish=lambda: self._publish(database))
-        supervisor = Supervisor(job)
+        config = _worker_config(database)._replace(
+            accept_gap=accept_gap, publish=lambda: self._publish(database)
+        )
+        supervisor = Supervisor(config)
         is_to_end = options["until_current"]
         beside = nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile()
         with self._log_to_output(), _stopped_by_signals(supervisor.stop, dispatcher.stop):
@@ -144,12 +146,12 @@ class Command(BaseCommand):
             self.stdout.write("nothing to do")
 
     def retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
-        mended, kept = retry(_job(database))
+        mended, kept = retry(_worker_config(database))
         self.stdout.write(f"{mended} mended, {kept} kept")
 
     def verify(self, database: str, options: dict[str, Any]) -> None:
         results = []
-        for result in verify(_job(database), options["tables"]):
+        for result in verify(_worker_config(database), options["tables"]):
             results.append(result)
             self.stdout.write(str(result))
         wrong = [result.table for result in results if result.differences]
@@ -196,7 +198,7 @@ class Command(BaseCommand):
             logger.removeHandler(handler)
 
 
-def _job(database: str) -> WorkerConfig:
+def _worker_config(database: str) -> WorkerConfig:
     destination = conf.connection_parameters(conf.destination())
     return WorkerConfig(
         conf.connection_parameters(database), destination, conf.slot(database), conf.publication()

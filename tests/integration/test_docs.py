@@ -1,4 +1,4 @@
-"""What docs/querying.md and docs/time-travel.md say works: their examples are run, in order."""
+"""What the pages of docs/ say works: their examples are run, in order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test import override_settings
 
 from bemi_django import conf
 from bemi_django.ingest.loop.supervisor import Supervisor
@@ -68,3 +69,15 @@ def test_the_past_is_as_the_page_says(transactional_db: None, capsys: pytest.Cap
     assert capsys.readouterr().out == "Sleep\n"
     assert [todo.task for todo in Todo.objects.all()] == ["Sleep"]
     drop_slot("bemi_docs")
+
+
+def test_the_bridge_does_what_its_page_says(drain: Drain) -> None:
+    pytest.importorskip("sqlalchemy", minversion="2.0", reason="The bridge needs SQLAlchemy 2.")
+    todo = Todo.objects.create(task="Sleep")
+    session_example, setting_example = blocks("python", "sqlalchemy")
+    names: dict[str, Any] = {}
+    exec(compile(session_example, "docs/sqlalchemy.md, example 1", "exec"), names)
+    assert [tag.name for tag in todo.tags.all()] == ["home"]
+    exec(compile(setting_example, "docs/sqlalchemy.md, example 2", "exec"), names)
+    with override_settings(BEMI_ENGINE_OPTIONS=names["BEMI_ENGINE_OPTIONS"]):
+        assert conf.engine_options("default") == {"pool_size": 10, "echo": True}

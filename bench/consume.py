@@ -55,7 +55,7 @@ def render(config: WorkerConfig) -> None:
     server = connect_source(config)
     catalog = LayoutCatalog(server, "source")
     stitcher = Stitcher()
-    writer = RowWriter("1", "source", 1, catalog.shapes)
+    writer = RowWriter("1", "source", 1, catalog.layouts)
 
     def take(message: Any) -> None:
         for change in stitcher.feed(message):

@@ -53,7 +53,7 @@ def _writer(config: WorkerConfig, server: Any) -> RowWriter:
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
         system_identifier, database, xid = cursor.fetchone()
-    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database).shapes)
+    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database).layouts)
 
 
 def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:

@@ -1,1 +1,1 @@
-"""Compare the log with the tables that it records."""
+"""Compare the log with the tables: is every row accounted for, and does every value agree?"""

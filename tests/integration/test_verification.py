@@ -15,7 +15,8 @@ from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
-from bemi_django.verification.verification import Verified, verify
+from bemi_django.verification.result import Verified
+from bemi_django.verification.verify import verify
 from tests.integration.conftest import Drain, grant, worker_config
 from tests.support import roles
 

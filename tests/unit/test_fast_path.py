@@ -14,7 +14,7 @@ from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Column, Message, Relation, Row
 from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.fast_path import FastPath
-from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_image
+from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.stitcher import Stitched, Stitcher, read_again
 from bemi_django.ingest.rows.values import encoder
@@ -32,10 +32,10 @@ def table(*types: int) -> Relation:
     return Relation(OID, "public", "t", tuple(columns))
 
 
-def shape(relation: Relation, *key: int) -> RowLayout:
+def layout(relation: Relation, *key: int) -> RowLayout:
     names = tuple(column.name for column in relation.columns)
     encoders = tuple(encoder(column.type_oid, {}, lambda type_, value: value) for column in relation.columns)
-    return with_image(RowLayout(head("db", "public", "t"), names, template(names), encoders, key))
+    return with_reader(RowLayout(head("db", "public", "t"), names, template(names), encoders, key))
 
 
 @dataclass
@@ -43,23 +43,23 @@ class Ways:
     """Both, for the rows of a transaction of one table, which the writer knows already."""
 
     relation: Relation
-    shape: RowLayout
+    layout: RowLayout
     context: bytes = b'{"user": 7}'
 
     def __post_init__(self) -> None:
         self.decoder, self.stitcher = Decoder(), Stitcher()
         self.decoder.know(self.relation)
-        self.writer = RowWriter("1", "db", 5 << 32, self.shapes)
-        self.writer.known[OID] = self.relation, self.shape
-        self.express = FastPath(self.decoder, self.stitcher, self.writer)
+        self.writer = RowWriter("1", "db", 5 << 32, self.layouts)
+        self.writer.known[OID] = self.relation, self.layout
+        self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)
         self.stitcher.feed(BEGIN)
         self.stitcher.feed(Message(0, b"_bemi", self.context))
 
-    def shapes(self, change: Stitched) -> Iterator[RowLayout]:
-        yield self.shape
+    def layouts(self, change: Stitched) -> Iterator[RowLayout]:
+        yield self.layout
 
     def short(self, data: bytes, lsn: int = 8) -> bytes | None:
-        taken = self.express.take(data, lsn)
+        taken = self.fast_path.take(data, lsn)
         if taken is None:
             return None
         row, place = taken
@@ -99,7 +99,7 @@ USUAL = {
 
 @pytest.mark.parametrize("data", USUAL.values(), ids=USUAL)
 def test_a_usual_row_goes_the_short_way(data: bytes) -> None:
-    short, long = (Ways(TABLE, shape(TABLE, 0)) for _ in range(2))
+    short, long = (Ways(TABLE, layout(TABLE, 0)) for _ in range(2))
     for _ in range(2):
         row, expected = short.short(data), long.long(data)
         assert row is not None and expected is not None
@@ -108,7 +108,7 @@ def test_a_usual_row_goes_the_short_way(data: bytes) -> None:
 
 def test_a_table_may_have_no_key_or_no_columns_and_be_a_partition() -> None:
     for relation, row in ((TABLE, ROW), (table(), [])):
-        ways = Ways(relation, shape(relation)._replace(partition=field(b"public.t_1")))
+        ways = Ways(relation, layout(relation)._replace(partition=field(b"public.t_1")))
         data = change(b"I", OID, (b"N", row))
         found = ways.short(data)
         assert found is not None
@@ -134,12 +134,12 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("data", UNUSUAL.values(), ids=UNUSUAL)
 def test_what_needs_care_does_not_go_the_short_way(data: bytes) -> None:
-    ways = Ways(TABLE, shape(TABLE, 0))
+    ways = Ways(TABLE, layout(TABLE, 0))
     assert ways.short(data) is None
     # Nothing was counted.
     following = ways.short(USUAL["insert"])
     assert following is not None and same(
-        following, Ways(TABLE, shape(TABLE, 0)).short(USUAL["insert"]) or b""
+        following, Ways(TABLE, layout(TABLE, 0)).short(USUAL["insert"]) or b""
     )
 
 
@@ -149,11 +149,11 @@ COMPUTED = Computed(1, lambda row: [b"1"])
 @pytest.mark.parametrize(
     "unusual",
     [
-        pytest.param(shape(TABLE, 0, 1), id="a key of two columns"),
-        pytest.param(with_image(shape(TABLE, 0)._replace(computed=COMPUTED, image=None)), id="computed"),
-        pytest.param(shape(table(INTEGER, TEXT, GONE), 0), id="a type that is gone"),
-        pytest.param(shape(TABLE, 0)._replace(since=9), id="since later"),
-        pytest.param(shape(TABLE, 0)._replace(until=8), id="until earlier"),
+        pytest.param(layout(TABLE, 0, 1), id="a key of two columns"),
+        pytest.param(with_reader(layout(TABLE, 0)._replace(computed=COMPUTED, reader=None)), id="computed"),
+        pytest.param(layout(table(INTEGER, TEXT, GONE), 0), id="a type that is gone"),
+        pytest.param(layout(TABLE, 0)._replace(since=9), id="since later"),
+        pytest.param(layout(TABLE, 0)._replace(until=8), id="until earlier"),
     ],
 )
 def test_a_table_that_needs_care_does_not_go_the_short_way(unusual: RowLayout) -> None:
@@ -161,20 +161,20 @@ def test_a_table_that_needs_care_does_not_go_the_short_way(unusual: RowLayout) -
 
 
 def test_rows_that_are_only_counted_do_not_go_the_short_way() -> None:
-    assert Ways(TABLE, shape(TABLE, 0), b'{"_bemi_skip": true}').short(USUAL["insert"]) is None
+    assert Ways(TABLE, layout(TABLE, 0), b'{"_bemi_skip": true}').short(USUAL["insert"]) is None
 
 
 def test_a_row_outside_a_transaction_does_not_go_the_short_way() -> None:
-    ways = Ways(TABLE, shape(TABLE, 0))
+    ways = Ways(TABLE, layout(TABLE, 0))
     ways.stitcher.begin = None
     assert ways.short(USUAL["insert"]) is None
 
 
 def test_a_table_that_was_described_again_or_is_not_known_does_not_go_the_short_way() -> None:
-    ways = Ways(TABLE, shape(TABLE, 0))
+    ways = Ways(TABLE, layout(TABLE, 0))
     ways.decoder.know(table(INTEGER, TEXT, TEXT))
     assert ways.short(USUAL["insert"]) is None
-    ways = Ways(TABLE, shape(TABLE, 0))
+    ways = Ways(TABLE, layout(TABLE, 0))
     ways.writer.forget()
     assert ways.short(USUAL["insert"]) is None
 
@@ -213,7 +213,7 @@ def streams(draw: st.DrawFn) -> tuple[Relation, RowLayout, list[bytes]]:
             at = draw(st.integers(5, len(data)))
             data = data[:at] + draw(st.binary(max_size=3)) + data[at + draw(st.integers(0, 2)) :]
         messages.append(data)
-    return relation, shape(relation, *key), messages
+    return relation, layout(relation, *key), messages
 
 
 @given(streams())
@@ -239,10 +239,10 @@ def context(content: bytes, prefix: bytes = b"_bemi", length: int | None = None)
     )
 )
 def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) -> None:
-    short, long = (Ways(TABLE, shape(TABLE, 0)) for _ in range(2))
+    short, long = (Ways(TABLE, layout(TABLE, 0)) for _ in range(2))
     for content in contents:
         data = context(content)
-        assert short.express.follow(data)
+        assert short.fast_path.follow(data)
         message = long.decoder.decode(data)
         assert message is not None
         long.stitcher.feed(message)
@@ -263,15 +263,15 @@ def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) 
     ],
 )
 def test_what_is_no_context_or_not_a_whole_one_is_not_followed(data: bytes) -> None:
-    ways = Ways(TABLE, shape(TABLE, 0))
-    assert not ways.express.follow(data)
+    ways = Ways(TABLE, layout(TABLE, 0))
+    assert not ways.fast_path.follow(data)
     assert ways.stitcher.claim(TABLE, 8).context == ways.context
 
 
 def test_a_value_of_any_length_goes_the_short_way() -> None:
-    ways = Ways(TABLE, shape(TABLE, 0))
+    ways = Ways(TABLE, layout(TABLE, 0))
     for length in (0, 1, 255, 256, 70_000):
         data = change(b"I", OID, (b"N", [b"1", b"x" * length, b""]))
-        row, expected = ways.short(data), Ways(TABLE, shape(TABLE, 0)).long(data)
+        row, expected = ways.short(data), Ways(TABLE, layout(TABLE, 0)).long(data)
         assert row is not None and expected is not None
         assert read(row)["after"] == read(expected)["after"]

@@ -27,12 +27,12 @@ XID = 5 << 32
 EPOCH_2000 = 946_684_800
 
 
-def shape(*key: int) -> RowLayout:
+def layout(*key: int) -> RowLayout:
     return RowLayout(head("db", "public", "t"), NAMES, template(NAMES), (values.text,) * 3, key)
 
 
 def writer(*key: int, xid: int = XID) -> RowWriter:
-    return RowWriter("7000000000000000000", "db", xid, lambda change: iter([shape(*key)]))
+    return RowWriter("7000000000000000000", "db", xid, lambda change: iter([layout(*key)]))
 
 
 def stitched(
@@ -136,13 +136,13 @@ def test_what_cannot_be_written_is_found_and_said() -> None:
 
 
 def test_the_partition_is_noted() -> None:
-    rows = RowWriter("1", "db", 0, lambda change: iter([shape()._replace(partition=field(b"public.t_1"))]))
+    rows = RowWriter("1", "db", 0, lambda change: iter([layout()._replace(partition=field(b"public.t_1"))]))
     assert read(rows.row(stitched()))["partition"] == b"public.t_1"
 
 
 def computing(compute: Callable[[Row], Row]) -> RowWriter:
     names = (*NAMES, "sum", "product")
-    computed = shape(3)._replace(
+    computed = layout(3)._replace(
         names=names,
         template=template(names),
         encoders=(values.text,) * 3 + (values.number,) * 2,
@@ -176,22 +176,22 @@ def test_columns_that_cannot_be_computed_are_named(value: bytes) -> None:
 
 
 class Asked:
-    """Tells shapes one after another, and keeps what it was asked for."""
+    """Tells layouts one after another, and keeps what it was asked for."""
 
-    def __init__(self, *shapes: RowLayout) -> None:
-        self.shapes = shapes
+    def __init__(self, *layouts: RowLayout) -> None:
+        self.layouts = layouts
         self.lsns: list[int] = []
 
     def __call__(self, change: Stitched) -> Iterator[RowLayout]:
         self.lsns.append(change.lsn)
-        return iter(self.shapes)
+        return iter(self.layouts)
 
     def writer(self) -> RowWriter:
         return RowWriter("1", "db", 0, self)
 
 
-def test_after_ddl_the_shape_is_asked_again() -> None:
-    asked = Asked(shape())
+def test_after_ddl_the_layout_is_asked_again() -> None:
+    asked = Asked(layout())
     rows = asked.writer()
     for lsn in (8, 16):
         rows.row(stitched(lsn=lsn))
@@ -201,7 +201,7 @@ def test_after_ddl_the_shape_is_asked_again() -> None:
 
 
 def test_a_row_from_before_or_after_ddl_that_was_noticed_asks_again() -> None:
-    asked = Asked(shape()._replace(since=10, until=20))
+    asked = Asked(layout()._replace(since=10, until=20))
     rows = asked.writer()
     for lsn in (10, 19, 20, 15, 9):
         rows.row(stitched(lsn=lsn))
@@ -209,7 +209,7 @@ def test_a_row_from_before_or_after_ddl_that_was_noticed_asks_again() -> None:
 
 
 def test_a_row_whose_place_is_not_known_counts_as_written_at_its_commit() -> None:
-    asked = Asked(shape()._replace(since=0x1_0000_0008, until=0x1_0000_0009))
+    asked = Asked(layout()._replace(since=0x1_0000_0008, until=0x1_0000_0009))
     rows = asked.writer()
     for _ in range(2):
         rows.row(stitched())
@@ -220,14 +220,14 @@ def refuse(value: bytes) -> bytes:
     raise ValueError(value)
 
 
-def test_a_row_that_refutes_a_shape_is_written_by_the_next_one_and_those_after_it_too() -> None:
-    wrong = shape(0)._replace(encoders=(refuse,) * 3)
-    asked = Asked(wrong, wrong, shape(1))
+def test_a_row_that_refutes_a_layout_is_written_by_the_next_one_and_those_after_it_too() -> None:
+    wrong = layout(0)._replace(encoders=(refuse,) * 3)
+    asked = Asked(wrong, wrong, layout(1))
     rows = asked.writer()
     change = stitched(after=[b"1", b"2", None])
     with pytest.raises(ValueError, match="1"):
         rows.row(change)
-    assert read(rows.row_of_another_shape(change))["primary_key"] == b"2"
+    assert read(rows.row_of_another_layout(change))["primary_key"] == b"2"
     assert read(rows.row(change))["primary_key"] == b"2"
     assert len(asked.lsns) == 2
 
@@ -235,9 +235,9 @@ def test_a_row_that_refutes_a_shape_is_written_by_the_next_one_and_those_after_i
 def test_a_row_that_refutes_all_that_is_known_is_refused() -> None:
     change = stitched(after=[b"1", b"2", None])
     with pytest.raises(ValueError, match="1"):
-        Asked(shape(0)._replace(encoders=(refuse,) * 3)).writer().row_of_another_shape(change)
+        Asked(layout(0)._replace(encoders=(refuse,) * 3)).writer().row_of_another_layout(change)
     with pytest.raises(LookupError, match="nothing is known"):
-        Asked().writer().row_of_another_shape(change)
+        Asked().writer().row_of_another_layout(change)
 
 
 def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
@@ -245,8 +245,8 @@ def test_a_row_of_another_width_than_its_relation_is_refused() -> None:
         writer(0).row(stitched(after=[b"1"]))
 
 
-def test_the_shape_is_asked_once_for_each_description_of_a_relation() -> None:
-    asked = Asked(shape())
+def test_the_layout_is_asked_once_for_each_description_of_a_relation() -> None:
+    asked = Asked(layout())
     rows = asked.writer()
     again = Relation(*TABLE)
     for lsn, table in enumerate((TABLE, TABLE, again, again), 1):
@@ -293,7 +293,7 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
     change = stitched(after=[b"1", None, None])
     here, again, elsewhere = (
-        read(RowWriter(system, "db", xid, lambda change: iter([shape(0)])).row(change))["id"]
+        read(RowWriter(system, "db", xid, lambda change: iter([layout(0)])).row(change))["id"]
         for system, xid in (("1", 0), ("1", XID), ("2", 0))
     )
     assert here == again != elsewhere

@@ -104,10 +104,10 @@ class Worker:
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
         self._catalog = LayoutCatalog(session.server, session.database)
-        self._writer = RowWriter(session.system_identifier, session.database, int(xid), self._catalog.shapes)
+        self._writer = RowWriter(session.system_identifier, session.database, int(xid), self._catalog.layouts)
         start = session.start(self._writer.source)
         self._catalog.stream_from(start)
-        self._express = FastPath(self._decoder, self._stitcher, self._writer)
+        self._fast_path = FastPath(self._decoder, self._stitcher, self._writer)
         self._partitions = Partitions(session.destination)
         self._sink = session.keep(Sink(session.destination, self._config.slot, start, self._repair))
 
@@ -150,11 +150,11 @@ class Worker:
     def _take(self, data: bytes) -> None:
         kind = data[:1]
         if kind in _ROWS and not self._skipping:
-            taken = self._express.take(data, self._source.message_lsn)
+            taken = self._fast_path.take(data, self._source.message_lsn)
             if taken is not None:
                 self._sink.add(Pending(*taken, data))
                 return
-        elif kind == b"M" and self._express.follow(data):
+        elif kind == b"M" and self._fast_path.follow(data):
             self._look_at_context(data)
             return
         try:
@@ -226,7 +226,7 @@ class Worker:
 
     def _row_of_altered_type(self, change: Stitched, data: bytes) -> bytes:
         try:
-            return self._writer.row_of_another_shape(change)
+            return self._writer.row_of_another_layout(change)
         except (ValueError, LookupError):
             row, letter = self._repair(Pending(b"", change, data), lambda json: True)
         self._sink.add_letter(letter)

@@ -51,26 +51,26 @@ class FastPath:
         known = self._writer.known.get(oid)
         if known is None or stitcher.begin is None or stitcher.is_skipping:
             return None
-        relation, shape = known
+        relation, layout = known
         if (
-            shape.image is None
-            or not shape.since <= lsn < shape.until
+            layout.reader is None
+            or not layout.since <= lsn < layout.until
             or relation is not self._relations.get(oid)
         ):
             return None
         try:
-            effect = _effect(data, shape.image)
+            effect = _effect(data, layout.reader)
         except (ValueError, LookupError, StructError):
             return None
         if effect is None:
             return None
         place = stitcher.claim(relation, lsn)
-        return self._writer.assemble(shape, place, *effect), place
+        return self._writer.assemble(layout, place, *effect), place
 
 
-def _effect(data: bytes, image: RowReader) -> Effect | None:
+def _effect(data: bytes, reader: RowReader) -> Effect | None:
     padded = data + PADDING
-    read = image(padded, 6)
+    read = reader(padded, 6)
     if read is None:
         return None
     end, json, key = read
@@ -83,7 +83,7 @@ def _effect(data: bytes, image: RowReader) -> Effect | None:
     elif kind == b"D":
         effect = _DELETE, json, NO_ROW, _key(key), NULL
     else:
-        read = image(padded, end + 1)
+        read = reader(padded, end + 1)
         if read is None:
             return None
         end, new_json, new_key = read

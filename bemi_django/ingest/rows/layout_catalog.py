@@ -13,7 +13,7 @@ from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
-from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_image
+from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.stitcher import Stitched
 from bemi_django.ingest.rows.values import Castable
 
@@ -70,7 +70,7 @@ class LayoutCatalog:
         """Whether the server shows what a transaction has done: it sends it a moment before."""
         return bool(self._rows(_SHOWS, [str(xid)])[0][0])
 
-    def shapes(self, change: Stitched) -> Iterator[RowLayout]:
+    def layouts(self, change: Stitched) -> Iterator[RowLayout]:
         """How the change may be written, the likeliest first."""
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
@@ -81,10 +81,10 @@ class LayoutCatalog:
             # Nobody noticed the DDL; perhaps there was no other since.
             known = description.best_first([*known, *self._live(relation)], relation)
         for described in known:
-            yield self._shape(relation, described, chosen)
+            yield self._layout(relation, described, chosen)
         if is_noticed:
             for described in self._live(relation):
-                yield self._shape(relation, described, chosen)
+                yield self._layout(relation, described, chosen)
 
     def _versions(self, relation: Relation) -> Iterator[Version]:
         for stored, xid, since in self._rows(SQL(_VERSIONS).format(self._home), [relation.oid]):
@@ -95,7 +95,7 @@ class LayoutCatalog:
         query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
         return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid]) if stored]
 
-    def _shape(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
+    def _layout(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
         columns = {column.name: column.type_oid for column in relation.columns}
         left_out = [column for column in described.generated if column.name not in columns]
         columns.update((column.name, described.columns[column.name]) for column in left_out)
@@ -103,7 +103,7 @@ class LayoutCatalog:
         key = described.key if columns.keys() >= set(described.key) else ()
         names = tuple(columns)
         root, partition = self._root(relation, described)
-        shape = RowLayout(
+        layout = RowLayout(
             head(self._database, *root),
             names,
             template(names),
@@ -114,7 +114,7 @@ class LayoutCatalog:
             chosen.since,
             chosen.until,
         )
-        return with_image(shape)
+        return with_reader(layout)
 
     def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
         name = (relation.schema, relation.name)

@@ -20,7 +20,7 @@ PADDING = bytes(4)
 
 _KIND_AND_LENGTH = Struct(">BI")
 _FUNCTION = """
-def image(data, at):
+def reader(data, at):
     key = None
     if data[at : at + 2] != count:
         return None
@@ -51,7 +51,7 @@ _INLINE: dict[Encoder, str] = {
 }
 
 
-def make_image(template: bytes, encoders: tuple[Encoder, ...], key: int | None) -> RowReader:
+def make_reader(template: bytes, encoders: tuple[Encoder, ...], key: int | None) -> RowReader:
     """Write the function for rows with these columns; ``key`` is the number of the one that is the key."""
     columns = [
         _COLUMN.format(
@@ -73,5 +73,5 @@ def make_image(template: bytes, encoders: tuple[Encoder, ...], key: int | None) 
     }
     # Made of numbers and of this module's own words.
     exec(source, names)
-    image: RowReader = names["image"]
-    return image
+    reader: RowReader = names["reader"]
+    return reader

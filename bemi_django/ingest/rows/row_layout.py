@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bemi_django.ingest.protocol.messages import Row
 from bemi_django.ingest.rows.copy_format import NULL, field
-from bemi_django.ingest.rows.row_codegen import RowReader, make_image
+from bemi_django.ingest.rows.row_codegen import RowReader, make_reader
 from bemi_django.ingest.rows.values import Encoder, text
 
 
@@ -21,7 +21,7 @@ class Computed(NamedTuple):
 class RowLayout(NamedTuple):
     """How the rows of one relation are written: columns in their order, key columns by number.
 
-    ``template`` is what :func:`template` makes of the names, ``partition`` a field, ``image`` a function for
+    ``template`` is what :func:`template` makes of the names, ``partition`` a field, ``reader`` a function for
     all of that, None where each row needs care. It holds for rows from the LSN ``since`` to ``until``.
     """
 
@@ -34,15 +34,15 @@ class RowLayout(NamedTuple):
     computed: Computed | None = None
     since: int = 0
     until: int = 1 << 64
-    image: RowReader | None = None
+    reader: RowReader | None = None
 
 
-def with_image(shape: RowLayout) -> RowLayout:
-    """The shape with the function for its rows."""
-    if shape.computed is not None or len(shape.key) > 1:
-        return shape
-    key = shape.key[0] if shape.key else None
-    return shape._replace(image=make_image(shape.template, shape.encoders, key))
+def with_reader(layout: RowLayout) -> RowLayout:
+    """The layout with the function for its rows."""
+    if layout.computed is not None or len(layout.key) > 1:
+        return layout
+    key = layout.key[0] if layout.key else None
+    return layout._replace(reader=make_reader(layout.template, layout.encoders, key))
 
 
 def head(database: str, schema: str, table: str) -> bytes:

@@ -59,18 +59,18 @@ NOTHING = Lost()
 
 
 class RowWriter:
-    """Renders changes of one source; ``shapes`` tells how a change may be written, the likeliest first."""
+    """Renders changes of one source; ``layouts`` tells how a change may be written, the likeliest first."""
 
     def __init__(
         self,
         system_identifier: str,
         database: str,
         xid: int,
-        shapes: Callable[[Stitched], Iterator[RowLayout]],
+        layouts: Callable[[Stitched], Iterator[RowLayout]],
     ) -> None:
         self.source = source_of(system_identifier, database)
         self._xid = xid
-        self._shapes_of = shapes
+        self._layouts_of = layouts
         #: By the oid of the table: as the stream described it, and how its rows are written.
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
         self._begin: Begin | None = None
@@ -79,35 +79,35 @@ class RowWriter:
 
     def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
         """The change as COPY takes it. Raises ValueError or LookupError for a value its type cannot have."""
-        return self._row(self.shape(change), change, lost)
+        return self._row(self.layout(change), change, lost)
 
-    def row_of_another_shape(self, change: Stitched) -> bytes:
+    def row_of_another_layout(self, change: Stitched) -> bytes:
         """The change by whatever else is known of its table, which then holds for the next rows too."""
         failure: Exception = LookupError("nothing is known of the table")
-        for shape in self._shapes_of(change):
+        for layout in self._layouts_of(change):
             try:
-                row = self._row(shape, change, NOTHING)
+                row = self._row(layout, change, NOTHING)
             except (ValueError, LookupError) as error:
                 failure = error
             else:
-                self.known[change.relation.oid] = change.relation, shape
+                self.known[change.relation.oid] = change.relation, layout
                 return row
         raise failure
 
-    def _row(self, shape: RowLayout, change: Stitched, lost: Lost) -> bytes:
-        old, new = _complete(shape, change.before), _complete(shape, change.after)
-        before, no_before = _object(shape, old, lost.before)
-        after, no_after = _object(shape, new, lost.after)
-        key = _key(shape, new, lost.after) if new else _key(shape, old, lost.before)
-        old_key = _key(shape, old, lost.before) if new else NULL
+    def _row(self, layout: RowLayout, change: Stitched, lost: Lost) -> bytes:
+        old, new = _complete(layout, change.before), _complete(layout, change.after)
+        before, no_before = _object(layout, old, lost.before)
+        after, no_after = _object(layout, new, lost.after)
+        key = _key(layout, new, lost.after) if new else _key(layout, old, lost.before)
+        old_key = _key(layout, old, lost.before) if new else NULL
         unavailable = _unavailable(no_before, no_after)
         return self.assemble(
-            shape, change, OPERATIONS[change.operation], before, after, key, old_key, unavailable
+            layout, change, OPERATIONS[change.operation], before, after, key, old_key, unavailable
         )
 
     def assemble(
         self,
-        shape: RowLayout,
+        layout: RowLayout,
         place: ChangeHeader | Stitched,
         operation: bytes,
         before: bytes,
@@ -128,7 +128,7 @@ class RowWriter:
             (
                 _START,
                 change_id(begin.commit_lsn, place.ordinal, self.source),
-                shape.head,
+                layout.head,
                 key,
                 operation,
                 jsonb(before),
@@ -138,30 +138,30 @@ class RowWriter:
                 int64(time.time_ns() // 1000 - _EPOCH),
                 self._transaction,
                 old_key if old_key != key else NULL,
-                shape.partition,
+                layout.partition,
                 unavailable,
             )
         )
 
     def salvage(self, change: Stitched, accepts: Callable[[bytes], bool]) -> tuple[Lost, list[str]]:
         """Find the values that cannot be rendered or are not accepted, and the reasons in words."""
-        shape = self.shape(change)
+        layout = self.layout(change)
         reasons: list[str] = []
-        old, new = _complete(shape, change.before), _complete(shape, change.after)
-        before = frozenset(_failing(shape, old, accepts, "before", reasons))
-        after = frozenset(_failing(shape, new, accepts, "after", reasons))
+        old, new = _complete(layout, change.before), _complete(layout, change.after)
+        before = frozenset(_failing(layout, old, accepts, "before", reasons))
+        after = frozenset(_failing(layout, new, accepts, "after", reasons))
         return Lost(before, after), reasons
 
-    def shape(self, change: Stitched) -> RowLayout:
+    def layout(self, change: Stitched) -> RowLayout:
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
         known = self.known.get(relation.oid)
         if known is None or known[0] is not relation or not known[1].since <= lsn < known[1].until:
-            known = self.known[relation.oid] = relation, next(self._shapes_of(change))
+            known = self.known[relation.oid] = relation, next(self._layouts_of(change))
         return known[1]
 
     def forget(self) -> None:
-        """Ask for every shape again: there was DDL."""
+        """Ask for every layout again: there was DDL."""
         self.known.clear()
 
     def full_xid(self, xid: int) -> int:
@@ -172,11 +172,11 @@ class RowWriter:
         return full
 
 
-def _complete(shape: RowLayout, row: Row | None) -> Row | None:
+def _complete(layout: RowLayout, row: Row | None) -> Row | None:
     """The row with the columns that the stream leaves out."""
-    if row is None or shape.computed is None:
+    if row is None or layout.computed is None:
         return row
-    width, compute = shape.computed
+    width, compute = layout.computed
     if any(value is UNAVAILABLE for value in row):
         # They may be made of what is missing.
         return row + [UNAVAILABLE] * width
@@ -186,19 +186,19 @@ def _complete(shape: RowLayout, row: Row | None) -> Row | None:
         return row + [UNAVAILABLE] * width
 
 
-def _object(shape: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
+def _object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
     """The row as a JSON object, and the names of the columns that are not in it."""
     if row is None:
         return NO_ROW, []
     if not lost and UNAVAILABLE not in row:
         values = [
             b"null" if value is None else encode(value)
-            for encode, value in zip(shape.encoders, row, strict=True)
+            for encode, value in zip(layout.encoders, row, strict=True)
         ]
-        return shape.template % tuple(values), []
+        return layout.template % tuple(values), []
     pairs: list[bytes] = []
     missing: list[str] = []
-    columns = zip(shape.names, shape.encoders, row, strict=True)
+    columns = zip(layout.names, layout.encoders, row, strict=True)
     for number, (name, encode, value) in enumerate(columns):
         if value is None:
             pairs.append(label(name) + b"null")
@@ -210,11 +210,11 @@ def _object(shape: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[by
 
 
 def _failing(
-    shape: RowLayout, row: Row | None, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
+    layout: RowLayout, row: Row | None, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
 ) -> Iterator[int]:
     if row is None:
         return
-    for number, (name, encode, value) in enumerate(zip(shape.names, shape.encoders, row, strict=True)):
+    for number, (name, encode, value) in enumerate(zip(layout.names, layout.encoders, row, strict=True)):
         if value is None or value is UNAVAILABLE:
             continue
         try:
@@ -236,19 +236,19 @@ def _unavailable(before: list[str], after: list[str]) -> bytes:
     return jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
 
 
-def _key(shape: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes:
+def _key(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes:
     """A key column as its text, several as a jsonb array; NULL when there is no key or it is not known."""
-    if not row or not shape.key:
+    if not row or not layout.key:
         return NULL
     values: list[bytes] = []
-    for number in shape.key:
+    for number in layout.key:
         value = row[number]
         if value is None or value is UNAVAILABLE or number in lost:
             return NULL
         values.append(value)
     if len(values) == 1:
         return field(values[0])
-    rendered = [shape.encoders[number](value) for number, value in zip(shape.key, values, strict=True)]
+    rendered = [layout.encoders[number](value) for number, value in zip(layout.key, values, strict=True)]
     # As the server prints jsonb, so that a key can be looked for.
     printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
     return field(b"[" + b", ".join(printed) + b"]")

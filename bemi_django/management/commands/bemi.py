@@ -26,7 +26,7 @@ from bemi_django.management import asking
 from bemi_django.schema import grants, tracking
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
-from bemi_django.verification.verification import verify
+from bemi_django.verification.verify import verify
 
 
 class Command(BaseCommand):

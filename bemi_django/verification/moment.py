@@ -1,0 +1,73 @@
+"""The moment at which the log and the tables are compared."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from bemi_django.exceptions import BemiError
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints
+from bemi_django.ingest.stream.connections import connect_source
+from bemi_django.wire.lsn import format_lsn
+
+
+class Moment(NamedTuple):
+    """A snapshot of the source: ``snapshot`` as PostgreSQL prints it, ``lsn`` in bytes of WAL."""
+
+    database: str
+    snapshot: str
+    lsn: int
+
+
+def take_moment(source: Any) -> Moment:
+    """Return the snapshot of the source's open transaction, which must be REPEATABLE READ."""
+    with source.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_database(), pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
+        )
+        database, snapshot, lsn = cursor.fetchone()
+    return Moment(database, snapshot, int(lsn))
+
+
+def wait_for_log(config: WorkerConfig, destination: Any, moment: Moment, patience: float) -> int:
+    """Wait until the log has everything that the moment shows.
+
+    Args:
+        config: The worker whose log it is.
+        destination: A connection to the destination.
+        moment: The moment that the log must reach.
+        patience: Seconds without any progress of the log after which to give up.
+
+    Returns:
+        The transaction id with which the log begins.
+
+    Raises:
+        BemiError: If there is no log, or if it makes no progress.
+    """
+    with closing(connect_source(config)) as server, server.cursor() as cursor:
+        # It lies behind the snapshot, and the worker writes its checkpoint when it reaches it.
+        cursor.execute("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", [uuid.uuid4().hex])
+    checkpoints = Checkpoints(destination, config.slot)
+    reached, deadline = -1, 0.0
+    while True:
+        checkpoint = _checkpoint(checkpoints, config.slot)
+        if checkpoint.lsn >= moment.lsn:
+            return checkpoint.start_xid
+        if checkpoint.lsn > reached:
+            reached, deadline = checkpoint.lsn, time.monotonic() + patience
+        elif time.monotonic() > deadline:
+            raise BemiError(
+                f"the log ends at {format_lsn(reached)} and should reach {format_lsn(moment.lsn)}: "
+                "is 'manage.py bemi run' at work?"
+            )
+        time.sleep(0.05)
+
+
+def _checkpoint(checkpoints: Checkpoints, slot: str) -> Checkpoint:
+    checkpoint = checkpoints.read()
+    if checkpoint is None:
+        raise BemiError(f"there is no log of the slot {slot} yet: run 'manage.py bemi run'")
+    return checkpoint

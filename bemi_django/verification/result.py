@@ -1,0 +1,53 @@
+"""The result of comparing one table with its log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_EXAMPLES = 3
+
+
+@dataclass
+class Verified:
+    """How one table and its log agree.
+
+    Attributes:
+        table: The table as ``schema.name``.
+        rows: Rows that the table has.
+        older: Those of them that are older than the log, which it cannot know.
+        skipped: Changes that ``skip_tracking()`` kept out of the log; they may explain the differences.
+        missing: Keys (or, without a key, rows) that the table has and the log does not.
+        extra: Keys (or rows) that the log has and the table does not.
+        different: Keys whose values differ, each with the names of the columns.
+    """
+
+    table: str
+    rows: int = 0
+    older: int = 0
+    skipped: int = 0
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+
+    @property
+    def differences(self) -> int:
+        """Return the number of rows that differ."""
+        return len(self.missing) + len(self.extra) + len(self.different)
+
+    def __str__(self) -> str:
+        parts = [f"{self.rows} rows"]
+        if self.older:
+            parts.append(f"{self.older} of them older than the log")
+        if self.skipped:
+            parts.append(f"{self.skipped} changes skipped")
+        for description, keys in (
+            ("not in the log", self.missing),
+            ("only in the log", self.extra),
+            ("different", self.different),
+        ):
+            if keys:
+                more = ", ..." if len(keys) > _EXAMPLES else ""
+                parts.append(f"{len(keys)} {description} ({', '.join(keys[:_EXAMPLES])}{more})")
+        if not self.differences:
+            parts.append("as in the log")
+        return f"{self.table}: {', '.join(parts)}"

@@ -1,0 +1,43 @@
+"""Compare every tracked table with its log, as they were at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.rows.layout_catalog import home_of
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.verification.compared_table import tracked_tables
+from bemi_django.verification.comparison import Comparison, compare
+from bemi_django.verification.moment import take_moment, wait_for_log
+from bemi_django.verification.result import Verified
+
+#: Seconds without any progress of the log after which it is considered to stand still.
+PATIENCE_SECONDS = 30.0
+
+
+def verify(
+    config: WorkerConfig, only: Sequence[str] = (), patience: float = PATIENCE_SECONDS
+) -> Iterator[Verified]:
+    """Compare tracked tables with the log, one after another, in one snapshot of the source.
+
+    Args:
+        config: The worker whose log is compared.
+        only: Tables to compare, as ``schema.table``; empty for all tracked tables.
+        patience: Seconds to wait for a log that makes no progress towards the snapshot.
+
+    Yields:
+        The result of each table, in the order of their names.
+
+    Raises:
+        BemiError: If there is no log, if it stands still, or if a table in ``only`` is not tracked.
+    """
+    with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
+        source.autocommit = False
+        source.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        moment = take_moment(source)
+        start_xid = wait_for_log(config, destination, moment, patience)
+        comparison = Comparison(source, destination, moment, home_of(source), start_xid)
+        for table in tracked_tables(source, config.publication, only):
+            yield compare(comparison, table)

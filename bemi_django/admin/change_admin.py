@@ -12,9 +12,18 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import activity, change_list, change_page, deleted, export, health, reverting, timeline
-from bemi_django.admin.reading import read
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.pages import (
+    activity,
+    change_detail,
+    change_list,
+    deleted_objects,
+    export,
+    health,
+    revert_plan,
+    timeline,
+)
+from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
 
 if TYPE_CHECKING:
@@ -60,23 +69,25 @@ class ChangeAdmin(ChangeAdminBase):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return self._page(
-            request, "change_list", _("Changes"), change_list.context_of(request, self._viewer(request))
+            request, "change_list", _("Changes"), change_list.template_context(request, self._viewer(request))
         )
 
     def change_view(
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         viewer = self._viewer(request)
-        found = read(viewer.changes().filter(id=object_id))
+        found = read_changes(viewer.changes().filter(id=object_id))
         if not found:
             raise Http404
-        return self._page(request, "change", _("Change"), change_page.context_of(found[0], viewer))
+        return self._page(request, "change", _("Change"), change_detail.template_context(found[0], viewer))
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "activity", _("Activity"), activity.context_of(self._viewer(request)))
+        return self._page(
+            request, "activity", _("Activity"), activity.template_context(self._viewer(request))
+        )
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "health", _("Health"), health.context_of())
+        return self._page(request, "health", _("Health"), health.template_context())
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         viewer = self._viewer(request)
@@ -85,19 +96,23 @@ class ChangeAdmin(ChangeAdminBase):
         return export.response(viewer)
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "deleted", _("Deleted objects"), deleted.context_of(self._viewer(request)))
+        return self._page(
+            request, "deleted", _("Deleted objects"), deleted_objects.template_context(self._viewer(request))
+        )
 
     def revert_view(self, request: HttpRequest) -> HttpResponse:
         viewer = self._viewer(request)
-        found = reverting.apply(viewer) if request.method == "POST" else reverting.context_of(viewer)
+        found = (
+            revert_plan.apply(viewer) if request.method == "POST" else revert_plan.template_context(viewer)
+        )
         if isinstance(found, HttpResponse):
             return found
-        return self._page(request, "revert", found["wanted"].label, found)
+        return self._page(request, "revert", found["selection"].label, found)
 
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str
     ) -> HttpResponse:
-        found = timeline.context_of(self._viewer(request), app_label, model_name, object_id)
+        found = timeline.template_context(self._viewer(request), app_label, model_name, object_id)
         return self._page(request, "timeline", _("History"), found)
 
     def _viewer(self, request: HttpRequest) -> Viewer:

@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from bemi_django import conf
-from bemi_django.admin.objects import timeline_url
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.object_labels import timeline_url
 from bemi_django.log.keys import key_of
 from bemi_django.models import Change, DeadLetter
 

@@ -217,7 +217,7 @@ def test_it_is_at_home_in_other_themes(
     theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
 ) -> None:
     optional(theme)
-    with serving(site.database_url, f"tests.e2e.{theme}_settings") as themed:
+    with serving(site.database_url, f"tests.support.{theme}_settings") as themed:
         context = browser.new_context(viewport={"width": 1280, "height": 860}, storage_state=session)
         visitor = Visitor(context.new_page(), themed, Path(PICTURES) if PICTURES else tmp_path)
         for page in PAGES:

@@ -11,8 +11,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bemi_django.admin import charts, health, patience
-from bemi_django.admin.minutes import Group, Minutes
+from bemi_django.admin.display import svg_charts
+from bemi_django.admin.pages import health
+from bemi_django.admin.pages.throughput import LastHour, MinuteGroup
+from bemi_django.admin.search import query_timeouts
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
@@ -64,7 +66,7 @@ def test_counting_uses_an_index_and_is_done_once_a_minute(admin_client: Client) 
 
 
 def test_too_many_to_count_is_said(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "COUNT", 1)
+    monkeypatch.setattr(query_timeouts, "COUNT", 1)
     record_many(30_000)
     assert "choose a shorter time" in admin_client.get(f"{LIST}activity/").content.decode()
 
@@ -170,14 +172,14 @@ def at(minute: int) -> datetime:
 
 def test_how_far_the_log_was_behind_is_told_by_what_it_has_by_now() -> None:
     groups = [
-        Group(7, at(0), at(0), 1, 0.1, 1000, 1000),
+        MinuteGroup(7, at(0), at(0), 1, 0.1, 1000, 1000),
         # The worker stood still from minute 1 to minute 3.
-        Group(7, at(1), at(3), 1, 120, 5000, 5000),
-        Group(7, at(2), at(3), 1, 60, 9000, 9000),
-        Group(7, at(3), at(3), 1, 0.1, 9500, 9500),
-        Group(8, at(1), at(1), 1, 0.1, 77, 77),
+        MinuteGroup(7, at(1), at(3), 1, 120, 5000, 5000),
+        MinuteGroup(7, at(2), at(3), 1, 60, 9000, 9000),
+        MinuteGroup(7, at(3), at(3), 1, 0.1, 9500, 9500),
+        MinuteGroup(8, at(1), at(1), 1, 0.1, 77, 77),
     ]
-    hour = Minutes([at(minute) for minute in range(6)], groups)
+    hour = LastHour([at(minute) for minute in range(6)], groups)
     assert hour.behind(7, 500) == [0, 4000, 8000, 0, 250, 500]
     assert hour.behind(8, 0) == [0] * 6
     # Of a source without a change in the last hour.
@@ -197,7 +199,7 @@ def test_the_lag_in_bytes_is_a_chart(drain: Drain, client: Client, admin_user: A
     chart = source(client, "default").bytes_chart
     highest = int(chart.highest.removesuffix(" B").replace(",", ""))
     assert highest >= bytes_ > 0
-    height = charts.HEIGHT - charts.HEIGHT * bytes_ / highest
+    height = svg_charts.HEIGHT - svg_charts.HEIGHT * bytes_ / highest
     assert chart.line.count(f",{height:.1f}") >= 9
     assert "Bytes behind the WAL" in client.get(f"{LIST}health/").content.decode()
 
@@ -205,7 +207,7 @@ def test_the_lag_in_bytes_is_a_chart(drain: Drain, client: Client, admin_user: A
 def test_an_hour_with_too_many_changes_is_not_drawn(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "COUNT", 1)
+    monkeypatch.setattr(query_timeouts, "COUNT", 1)
     execute(
         """INSERT INTO changes (id, database, schema, "table", operation, committed_at, queued_at,
                                 transaction_id, position)

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections
 from django.test import AsyncClient, Client
 
-from bemi_django.admin import export
+from bemi_django.admin.pages import export
 from tests.support.audit import LIST, record, record_many, visitor
 
 EXPORT = f"{LIST}export/"

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from bemi_django.admin import paging, patience
+from bemi_django.admin.search import paging, query_timeouts
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, listed, record, record_many, visitor
@@ -67,7 +67,7 @@ def test_the_list_says_when_who_where_what_and_the_difference(admin: Client, dja
     )
     response = admin.get(LIST)
     (row,) = response.context["rows"]
-    assert row.who.label == "bob"
+    assert row.actor.label == "bob"
     assert row.where == "POST /todos/1/rename/"
     assert (row.object.label, row.object.url) == ("Wake up", f"/admin/todos/todo/{todo.pk}/change/")
     assert [(brief.name, brief.before, brief.after) for brief in row.briefs] == [("task", "Sleep", "Wake up")]
@@ -94,7 +94,7 @@ def test_a_row_of_a_many_to_many_table_is_named_by_its_two_ends(admin: Client) -
 def test_a_change_by_psql_is_marked_as_outside(admin: Client) -> None:
     record(1, context={"db_user": "postgres", "application_name": "psql", "SQL": "UPDATE todo"})
     (row,) = admin.get(LIST).context["rows"]
-    assert (row.who.label, row.who.is_outside, row.where) == ("postgres", True, "psql")
+    assert (row.actor.label, row.actor.is_outside, row.where) == ("postgres", True, "psql")
 
 
 def test_nothing_can_be_added_changed_or_deleted(admin: Client) -> None:
@@ -258,7 +258,7 @@ def test_what_an_index_finds_too_many_of_is_looked_for_piece_by_piece(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paging, "WINDOW", 10)
-    monkeypatch.setattr(patience, "FEW", 1)
+    monkeypatch.setattr(query_timeouts, "FILTER", 1)
     monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
     record_many(20_000)
     response = admin.get(f"{LIST}?q={quote('{}')}&table=tag&operation=UPDATE")
@@ -379,9 +379,9 @@ def test_a_search_back_from_a_date_begins_there(db: None, sources: int, is_known
     last = record(2, committed_at="2026-03-01T23:59:00Z")
     record(3, committed_at="2026-03-02T10:00:00Z")
     day = datetime(2026, 3, 2, tzinfo=timezone.utc)
-    found = paging.first_before(day)
+    found = paging.cursor_before(day)
     assert found.id == (UUID(int=last.pk.int + 1) if is_known else None)
-    assert paging.first_before(day + timedelta(days=30)).id is None
+    assert paging.cursor_before(day + timedelta(days=30)).id is None
 
 
 def test_a_page_that_ends_at_a_date_has_nothing_newer(admin: Client) -> None:

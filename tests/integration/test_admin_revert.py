@@ -10,7 +10,7 @@ from django.db import transaction
 from django.test import Client
 
 from bemi_django import bound_context
-from bemi_django.admin import reverting
+from bemi_django.admin.pages import revert_plan
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.integration.conftest import Drain
@@ -207,7 +207,7 @@ def test_what_cannot_be_planned_is_said(admin_client: Client, monkeypatch: pytes
     response = admin_client.get(f"{REVERT}?change={change.pk}")
     assert "no database of DATABASES has the NAME" in response.content.decode()
     assert "elsewhere" in admin_client.post(f"{REVERT}?change={change.pk}").content.decode()
-    monkeypatch.setattr(reverting, "MOST", 0)
+    monkeypatch.setattr(revert_plan, "MOST", 0)
     change = record(2)
     assert "too many changes" in admin_client.get(f"{REVERT}?change={change.pk}").content.decode()
 

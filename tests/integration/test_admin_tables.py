@@ -16,8 +16,10 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from bemi_django import checks, conf
-from bemi_django.admin import HistoryMixin, health, people
-from bemi_django.admin.tables import LoggedModels, parse_key
+from bemi_django.admin import HistoryMixin
+from bemi_django.admin.access.logged_models import LoggedModels, parse_key
+from bemi_django.admin.display import actors
+from bemi_django.admin.pages import health
 from bemi_django.exceptions import NotInstalled
 from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
@@ -69,9 +71,9 @@ def test_a_key_of_the_log_finds_its_row_again(db: None) -> None:
 
 def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
     tables = LoggedModels()
-    assert tables.place(record(1)) is not None
-    assert tables.place(record(2, schema="elsewhere")) is None
-    assert tables.place(record(3, database="elsewhere")) is None
+    assert tables.model_of(record(1)) is not None
+    assert tables.model_of(record(2, schema="elsewhere")) is None
+    assert tables.model_of(record(3, database="elsewhere")) is None
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,8 @@ def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
 )
 def test_who_and_where_are_what_the_context_has(db: None, context: Any, who: str, where: str) -> None:
     change = record(1, context=context)
-    assert people.People([change]).who(change).label == who
-    assert people.where(change) == where
+    assert actors.Actors([change]).actor_of(change).label == who
+    assert actors.where(change) == where
 
 
 def test_a_database_that_does_not_answer_is_said(

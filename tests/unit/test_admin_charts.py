@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bemi_django.admin import charts
+from bemi_django.admin.display import svg_charts
 
 
 def test_bars_stand_on_each_other_and_fill_the_height() -> None:
-    chart = charts.stacked(["a", "b"], [{"UPDATE": 1, "CREATE": 3}, {}], ("CREATE", "UPDATE"))
+    chart = svg_charts.stacked(["a", "b"], [{"UPDATE": 1, "CREATE": 3}, {}], ("CREATE", "UPDATE"))
     lower, upper = chart.bars
     assert (lower.kind, lower.height, lower.y) == ("CREATE", 105, 35)
     assert (upper.kind, upper.height, upper.y) == ("UPDATE", 35, 0)
@@ -15,18 +15,18 @@ def test_bars_stand_on_each_other_and_fill_the_height() -> None:
 
 
 def test_a_line_goes_from_edge_to_edge() -> None:
-    chart = charts.line(["a", "b", "c"], [0, 2.5, 5], "s")
+    chart = svg_charts.line(["a", "b", "c"], [0, 2.5, 5], "s")
     assert chart.line == "0.0,140.0 360.0,70.0 720.0,0.0"
     assert chart.highest == "5 s"
-    assert charts.line(["a", "b"], [0, 0.25], "s").highest == "0.25 s"
+    assert svg_charts.line(["a", "b"], [0, 0.25], "s").highest == "0.25 s"
 
 
 def test_a_few_labels_are_shown_at_equal_distances() -> None:
-    chart = charts.line([str(number) for number in range(41)], [0] * 41, "s")
+    chart = svg_charts.line([str(number) for number in range(41)], [0] * 41, "s")
     assert chart.marks == ["0", "10", "20", "30", "40"]
 
 
 def test_nothing_is_a_chart_too() -> None:
-    assert charts.stacked([], [], ("CREATE",)).bars == []
-    assert charts.line([], [], "s").marks == []
-    assert charts.line(["a"], [0], "s").line == "0.0,140.0"
+    assert svg_charts.stacked([], [], ("CREATE",)).bars == []
+    assert svg_charts.line([], [], "s").marks == []
+    assert svg_charts.line(["a"], [0], "s").line == "0.0,140.0"

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.admin.differences import MOST_WORDS, Piece, as_text, differences
+from bemi_django.admin.display.value_diff import MOST_WORDS, Piece, as_text, differences
 from bemi_django.log.lossless_json import dumps, loads
 
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -14,14 +14,14 @@ from bemi_django.schema.sql import quote
 LONGEST = 20_000
 
 
-def laid_out(statement: str) -> str:
+def format_sql(statement: str) -> str:
     """A statement over several lines."""
     if len(statement) > LONGEST:
         return statement
     return str(sqlparse.format(statement, reindent=True, keyword_case="upper")).strip()
 
 
-def repeat(
+def replay_sql(
     operation: str, schema: str, table: str, before: dict[str, Any], after: dict[str, Any]
 ) -> str | None:
     """A statement that does to a row what the change did; None for operations of no row.

@@ -15,13 +15,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import moments, patience
-from bemi_django.admin.change_list import cursor_of
-from bemi_django.admin.objects import gone_label, live, live_label
-from bemi_django.admin.paging import by_bitmap, nearest, read_page
-from bemi_django.admin.rows import rows
-from bemi_django.admin.tables import LoggedModel, LoggedModels
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.change_rows import rows
+from bemi_django.admin.display.object_labels import deleted_label, live_instances, live_label
+from bemi_django.admin.pages import object_state
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, nearest_change, read_page
 from bemi_django.exceptions import BemiError
 from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.log.relations import belongings
@@ -31,23 +31,23 @@ from bemi_django.models import Change
 _MOST_CHILDREN = 5000
 
 
-def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> dict[str, Any]:
+def template_context(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> dict[str, Any]:
     """What the template shows."""
     model, key = _named(app_label, model_name, object_id)
     if not viewer.may("view", model):
         raise PermissionDenied
     tables = LoggedModels()
     place = LoggedModel(model, tables.alias(model))
-    instance = live(place, [key]).get(key)
+    instance = live_instances(place, [key]).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
-    newest = nearest(viewer.changes().for_model(model), [key])
+    newest = nearest_change(viewer.changes().for_model(model), [key])
     if instance is None and newest is None:
         raise Http404
     subject = instance or _last_instance(newest)
     changes, is_whole = _with_children(viewer, model, key, subject)
     parameters = viewer.request.GET
-    page = read_page(changes, cursor_of(parameters), is_filtered=True, wait=patience.KEY)
+    page = read_page(changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP)
     moment, other = (_moment(parameters.get(name)) for name in ("at", "and"))
     return {
         "model": model,
@@ -63,7 +63,7 @@ def context_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
         "at_input": _as_input(moment),
         "other_input": _as_input(other),
         "now_label": _("now"),
-        **moments.context_of(viewer, model, key, instance, moment, other),
+        **object_state.template_context(viewer, model, key, instance, moment, other),
         "restores": newest
         if instance is None and viewer.has("revert") and viewer.may("add", model) and _is_deletion(newest)
         else None,
@@ -85,7 +85,7 @@ def _label(
 ) -> str:
     if instance is not None:
         return live_label(instance, viewer)
-    return gone_label(newest, place, viewer) if newest is not None else key
+    return deleted_label(newest, place, viewer) if newest is not None else key
 
 
 def _is_deletion(change: Change | None) -> bool:
@@ -117,7 +117,7 @@ def _with_children(
         holds = Q(before__contains=child.values) | Q(after__contains=child.values)
         referring = seen.for_model(child.model).filter(holds).order_by("-id").values_list("id", flat=True)
         try:
-            with by_bitmap(patience.KEY):
+            with bitmap_scan_only(query_timeouts.LOOKUP):
                 found = list(referring[:_MOST_CHILDREN])
         except OperationalError:
             is_whole = False

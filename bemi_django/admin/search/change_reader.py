@@ -14,7 +14,7 @@ DEEPEST = 100
 _JSON = ("before", "after", "context")
 
 
-def read(changes: ChangeQuerySet) -> list[Change]:
+def read_changes(changes: ChangeQuerySet) -> list[Change]:
     """The changes of a query, as deep as they can be shown."""
     try:
         found = list(changes)
@@ -28,17 +28,17 @@ def read(changes: ChangeQuerySet) -> list[Change]:
 
 def _part(change: Change, name: str) -> Any:
     try:
-        return pruned(getattr(change, name))
+        return prune(getattr(change, name))
     except RecursionError:
         return {_("(nested too deeply to be read)"): None}
 
 
-def pruned(value: Any, levels: int = DEEPEST) -> Any:
+def prune(value: Any, levels: int = DEEPEST) -> Any:
     """A value without what is nested deeper."""
     if not isinstance(value, (dict, list)):
         return value
     if levels == 0:
         return _("(nested too deeply to be shown)")
     if isinstance(value, dict):
-        return {key: pruned(item, levels - 1) for key, item in value.items()}
-    return [pruned(item, levels - 1) for item in value]
+        return {key: prune(item, levels - 1) for key, item in value.items()}
+    return [prune(item, levels - 1) for item in value]

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models, router
 
-from bemi_django.admin.differences import Sides, are_alike, differences
-from bemi_django.admin.paging import nearest
-from bemi_django.admin.people import People, Who
-from bemi_django.admin.references import named, other_ends
-from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.admin.access.viewer import MASK, Viewer
+from bemi_django.admin.display.actors import Actor, Actors
+from bemi_django.admin.display.foreign_keys import referenced_labels
+from bemi_django.admin.display.value_diff import Sides, are_alike, differences
+from bemi_django.admin.pages.many_to_many import many_to_many_labels
+from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.keys import models_of
 from bemi_django.log.places import place_of
@@ -23,17 +24,17 @@ from bemi_django.schema.sql import quote
 RowValues = dict[str, Any]
 
 
-class FieldLine(NamedTuple):
+class FieldState(NamedTuple):
     """A field of the form; ``by`` is the change that gave it its value, and whose it is."""
 
     label: str
     sides: Sides
     is_changed: bool
-    by: tuple[Change, Who] | None = None
+    by: tuple[Change, Actor] | None = None
     is_pending: bool = False
 
 
-def context_of(
+def template_context(
     viewer: Viewer,
     model: type[models.Model],
     key: str,
@@ -70,14 +71,14 @@ class _Form:
         self._fields = {str(field.column): field for field in model._meta.concrete_fields}
         self._schema = place_of(model, alias).schema
 
-    def lines(self, row: RowValues | None, compared: RowValues | None) -> list[tuple[str, FieldLine]]:
+    def lines(self, row: RowValues | None, compared: RowValues | None) -> list[tuple[str, FieldState]]:
         """Columns and their lines, of two rows; None: there was none."""
         before, after = row or {}, compared or {}
         columns = [column for column in self._fields if column in before or column in after]
         columns += [column for column in {**before, **after} if column not in self._fields]
         return [(column, self._line(column, before, after)) for column in columns]
 
-    def _line(self, column: str, before: RowValues, after: RowValues) -> FieldLine:
+    def _line(self, column: str, before: RowValues, after: RowValues) -> FieldState:
         field = self._fields.get(column)
         old, new = before.get(column), after.get(column)
         is_changed = not are_alike(old, new)
@@ -88,40 +89,42 @@ class _Form:
             # Where two values differ says something of them, too.
             sides = Sides(differences(old, old).before, differences(new, new).after)
         else:
-            names = named(self.viewer, field, self._alias, (old, new)) if field else {}
+            names = referenced_labels(self.viewer, field, self._alias, (old, new)) if field else {}
             sides = differences(*(names.get(value, value) if names else value for value in (old, new)))
         there = Sides(sides.before if column in before else [], sides.after if column in after else [])
-        return FieldLine(str(field.verbose_name) if field else column, there, is_changed)
+        return FieldState(str(field.verbose_name) if field else column, there, is_changed)
 
     def ends(
         self, was_there: bool, moment: datetime | None, is_there: bool, other: datetime | None
-    ) -> list[FieldLine]:
+    ) -> list[FieldState]:
         """The many-to-many fields at two moments."""
         found = []
         for field in self._model._meta.many_to_many:
             sides = [
-                other_ends(self.viewer, field, self._key, self._alias, self._is_there, at) if exists else []
+                many_to_many_labels(self.viewer, field, self._key, self._alias, self._is_there, at)
+                if exists
+                else []
                 for exists, at in ((was_there, moment), (is_there, other))
             ]
             if None not in sides and any(sides):
                 old, new = (", ".join(side or []) for side in sides)
-                found.append(FieldLine(str(field.verbose_name), differences(old, new), old != new))
+                found.append(FieldState(str(field.verbose_name), differences(old, new), old != new))
         return found
 
 
-def _as_it_is(form: _Form, instance: models.Model | None, now: RowValues | None) -> list[FieldLine]:
+def _as_it_is(form: _Form, instance: models.Model | None, now: RowValues | None) -> list[FieldState]:
     if instance is None or now is None:
         return []
     blamed = blame(instance)
     known = {found.change.pk for found in blamed.values() if found.change}
     # Changes that one may not see are not told of.
     seen = {change.pk: change for change in form.viewer.changes().filter(pk__in=known)}
-    people = People(seen.values())
+    actors = Actors(seen.values())
     found = []
     for column, line in form.lines(now, now):
         given = blamed.get(column)
         change = seen.get(given.change.pk) if given and given.change else None
-        by = (change, people.who(change)) if change else None
+        by = (change, actors.actor_of(change)) if change else None
         found.append(line._replace(by=by, is_pending=bool(given and given.is_pending)))
     return found + form.ends(True, None, True, None)
 
@@ -165,10 +168,10 @@ def _row(
 
 
 def _part(own: ChangeQuerySet, key: str, now: RowValues | None, moment: datetime) -> RowValues | None:
-    last = nearest(own.filter(committed_at__lte=moment), [key])
+    last = nearest_change(own.filter(committed_at__lte=moment), [key])
     if last is not None:
         return dict(last.after) if last.operation != "DELETE" else None
-    following = nearest(own.filter(committed_at__gt=moment), [key], is_oldest=True)
+    following = nearest_change(own.filter(committed_at__gt=moment), [key], is_oldest=True)
     if following is not None:
         return dict(following.before) if following.operation != "CREATE" else None
     return now

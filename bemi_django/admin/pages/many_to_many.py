@@ -1,46 +1,26 @@
-"""What the values of foreign keys name, and the other ends of many-to-many relations at a moment."""
+"""The members of many-to-many fields at a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, models
+from django.db import OperationalError
 from django.db.models import Q
 
-from bemi_django.admin import patience
-from bemi_django.admin.objects import live, live_label
-from bemi_django.admin.paging import by_bitmap
-from bemi_django.admin.reading import read
-from bemi_django.admin.tables import LoggedModel, parse_key
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.logged_models import parse_key
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.foreign_keys import labels
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.paging import bitmap_scan_only
 from bemi_django.log.keys import json_of
 
-#: Beyond it the other ends at a moment are not told.
+#: With more later changes than this, the members at a moment are not shown.
 _MOST = 5000
 
 
-def named(viewer: Viewer, field: models.Field[Any, Any], alias: str, values: Iterable[Any]) -> dict[Any, str]:
-    """What the rows are called that values of a foreign key refer to, of those that are there."""
-    target = field.remote_field.model if isinstance(field, models.ForeignKey) else None
-    if target is None or not field.target_field.primary_key:  # type: ignore[attr-defined]
-        return {}
-    wanted = {value for value in values if isinstance(value, (int, str))}
-    names = labels(viewer, target, alias, wanted)
-    return {value: f"{names[value]} ({value})" for value in wanted if value in names}
-
-
-def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable[Any]) -> dict[Any, str]:
-    """What rows are called, by their key as JSON has it; only those that the viewer may see."""
-    by_text = {str(key): key for key in keys}
-    if not by_text or not viewer.may("view", model):
-        return {}
-    found = live(LoggedModel(model, alias), by_text)
-    return {by_text[text]: live_label(row, viewer) for text, row in found.items()}
-
-
-def other_ends(
+def many_to_many_labels(
     viewer: Viewer, field: Any, key: str, alias: str, is_there: bool, moment: datetime | None
 ) -> list[str] | None:
     """What a many-to-many field held at a moment (None: now), in order; None where that cannot be told.
@@ -65,8 +45,8 @@ def other_ends(
             .filter(Q(before__contains=holds) | Q(after__contains=holds), committed_at__gt=moment)
         )
         try:
-            with by_bitmap(patience.KEY):
-                changes = read(later.order_by("-id")[: _MOST + 1])
+            with bitmap_scan_only(query_timeouts.LOOKUP):
+                changes = read_changes(later.order_by("-id")[: _MOST + 1])
         except OperationalError:
             return None
         if len(changes) > _MOST:

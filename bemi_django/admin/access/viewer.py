@@ -28,7 +28,7 @@ _LITERAL = re.compile(r"'|\$|(?<![\w.\"])\d")
 
 
 @dataclass(frozen=True)
-class Value:
+class ColumnValue:
     """One column of a change; ``has_before`` and ``has_after`` tell on which sides it is."""
 
     name: str
@@ -85,14 +85,14 @@ class Viewer:
         """Tell whether the values of a column may be asked for: not where any table's are masked."""
         return not any(fnmatchcase(column, mask.rpartition(".")[2]) for mask in self._masks)
 
-    def values(self, change: Change) -> Iterator[Value]:
+    def values(self, change: Change) -> Iterator[ColumnValue]:
         """The columns of a change, masked where they must be."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
         for name in sorted({*change.before, *change.after, *lost}):
             before, after = change.before.get(name), change.after.get(name)
             masked = self.is_masked(change.schema, change.table, name)
-            yield Value(
+            yield ColumnValue(
                 name,
                 MASK if masked and before is not None else before,
                 MASK if masked and after is not None else after,

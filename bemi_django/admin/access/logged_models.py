@@ -41,7 +41,7 @@ class LoggedModels:
             name = str(connections[alias].settings_dict["NAME"])
             self._places.setdefault((name, found[1]), []).append((found[0], LoggedModel(model, alias)))
 
-    def place(self, change: Change) -> LoggedModel | None:
+    def model_of(self, change: Change) -> LoggedModel | None:
         """Where the row of a change lives, None for a table without a model."""
         for schema, place in self._places.get((change.database, change.table), ()):
             if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):
@@ -57,7 +57,7 @@ class LoggedModels:
         return sorted({table for _, table in self._places})
 
     def labelled(self) -> list[tuple[str, str]]:
-        """Tables and what people call their rows."""
+        """Tables and what actors call their rows."""
         named = {
             table: str(places[0][1].model._meta.verbose_name_plural)
             for (_, table), places in self._places.items()

@@ -14,12 +14,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bemi_django.admin.change_page import in_request, in_transaction
-from bemi_django.admin.objects import live
-from bemi_django.admin.reading import read
-from bemi_django.admin.rows import brief
-from bemi_django.admin.tables import LoggedModel, LoggedModels
-from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
+from bemi_django.admin.access.viewer import MASK, Viewer
+from bemi_django.admin.display.change_rows import brief
+from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.admin.pages.change_detail import in_request, in_transaction
+from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, RevertConflict, first_line
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import alias_of
@@ -32,7 +32,7 @@ MOST = 2000
 _ACTIONS = {"insert": "add", "update": "change", "delete": "delete"}
 
 
-class Wanted(NamedTuple):
+class RevertSelection(NamedTuple):
     """What is to be undone, and the change whose page it was asked for on."""
 
     changes: ChangeQuerySet
@@ -49,18 +49,18 @@ class StepLine(NamedTuple):
     is_allowed: bool
 
 
-def context_of(viewer: Viewer) -> dict[str, Any]:
+def template_context(viewer: Viewer) -> dict[str, Any]:
     """The plan, for confirmation."""
-    wanted = _wanted(viewer)
+    wanted = _selection(viewer)
     try:
         return _shown(viewer, wanted, _plan(wanted))
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
+        return {"selection": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
 
 
 def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     """Do what was confirmed. The context of the page where the plan is another one now, or cannot be done."""
-    wanted = _wanted(viewer)
+    wanted = _selection(viewer)
     how = viewer.request.POST.get("on_conflict", "stop")
     if how not in ("stop", "skip", "force"):
         raise Http404
@@ -78,14 +78,14 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     except RevertConflict as error:
         return {**_shown(viewer, wanted, error.plan), "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"wanted": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
+        return {"selection": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
     count = sum(step.is_done for step in done.steps)
     text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
     messages.success(viewer.request, f"{text} {_('The log shows it in a moment.')}")
     return HttpResponseRedirect(reverse("admin:bemi_django_change_change", args=[wanted.change.pk]))
 
 
-def _wanted(viewer: Viewer) -> Wanted:
+def _selection(viewer: Viewer) -> RevertSelection:
     if not viewer.has("revert"):
         raise PermissionDenied
     for name in ("change", "transaction", "request"):
@@ -97,20 +97,20 @@ def _wanted(viewer: Viewer) -> Wanted:
     own = viewer.changes().filter(pk=change.pk)
     if name == "change":
         label = _("Restore the object") if change.operation == "DELETE" else _("Revert the change")
-        return Wanted(own, change, label)
+        return RevertSelection(own, change, label)
     others = in_transaction(change, viewer)
     if name == "request":
         same = in_request(change, viewer)
         if same is None:
             raise Http404
         others = others.context({"request_id": change.context["request_id"]}) | same
-        return Wanted(own | others, change, _("Revert the request"))
-    return Wanted(own | others, change, _("Revert the transaction"))
+        return RevertSelection(own | others, change, _("Revert the request"))
+    return RevertSelection(own | others, change, _("Revert the transaction"))
 
 
 def _change(viewer: Viewer, text: str) -> Change:
     try:
-        found = read(viewer.changes().filter(pk=UUID(text)))
+        found = read_changes(viewer.changes().filter(pk=UUID(text)))
     except ValueError:
         found = []
     if not found:
@@ -118,18 +118,18 @@ def _change(viewer: Viewer, text: str) -> Change:
     return found[0]
 
 
-def _plan(wanted: Wanted) -> Plan:
+def _plan(wanted: RevertSelection) -> Plan:
     if len(wanted.changes[: MOST + 1]) > MOST:
         raise BemiError(_("These are too many changes for a page: use 'manage.py bemi revert'."))
     return wanted.changes.revert(dry_run=True)
 
 
-def _shown(viewer: Viewer, wanted: Wanted, plan: Plan) -> dict[str, Any]:
+def _shown(viewer: Viewer, wanted: RevertSelection, plan: Plan) -> dict[str, Any]:
     lines = _lines(viewer, plan)
     conflicts = [line for line in lines if line.step.conflict]
     doing = [line for line in lines if line.step.action != "nothing" and not line.step.conflict]
     return {
-        "wanted": wanted,
+        "selection": wanted,
         "query": viewer.request.GET.urlencode(),
         "conflicts": conflicts,
         "doing": doing,
@@ -142,7 +142,7 @@ def _shown(viewer: Viewer, wanted: Wanted, plan: Plan) -> dict[str, Any]:
 
 def _lines(viewer: Viewer, plan: Plan) -> list[StepLine]:
     tables = LoggedModels()
-    places = [tables.place(step.changes[0]) if step.changes else None for step in plan.steps]
+    places = [tables.model_of(step.changes[0]) if step.changes else None for step in plan.steps]
     seen = _seen(viewer, plan)
     rows = _live(plan, places)
     return [
@@ -162,7 +162,11 @@ def _live(plan: Plan, places: list[LoggedModel | None]) -> dict[tuple[LoggedMode
     for place, step in zip(places, plan.steps, strict=True):
         if place and step.primary_key is not None:
             keys.setdefault(place, set()).add(step.primary_key)
-    return {(place, key): row for place, wanted in keys.items() for key, row in live(place, wanted).items()}
+    return {
+        (place, key): row
+        for place, wanted in keys.items()
+        for key, row in live_instances(place, wanted).items()
+    }
 
 
 def _line(

@@ -10,8 +10,8 @@ from django.core.cache import cache
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from bemi_django.admin import patience
-from bemi_django.admin.paging import by_bitmap
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.paging import bitmap_scan_only
 from bemi_django.models import Change
 
 SHOWN = 60
@@ -27,7 +27,7 @@ FROM changes WHERE committed_at >= %s GROUP BY 1, 2, 3
 """
 
 
-class Group(NamedTuple):
+class MinuteGroup(NamedTuple):
     """Changes of a source by the minutes of their commit and of their way into the log.
 
     ``seconds`` is the longest that one of them took; ``first`` and ``last`` are LSNs of commits.
@@ -42,9 +42,9 @@ class Group(NamedTuple):
     last: int
 
 
-class Minutes(NamedTuple):
+class LastHour(NamedTuple):
     moments: list[datetime]
-    groups: list[Group]
+    groups: list[MinuteGroup]
 
     @property
     def labels(self) -> list[str]:
@@ -84,20 +84,20 @@ class Minutes(NamedTuple):
         return [*found[: latest + 1], *_between(found[latest], now, len(found) - latest - 1)]
 
 
-def last_hour() -> Minutes | None:
+def read_last_hour() -> LastHour | None:
     """None when there are too many to count in time."""
     now = timezone.now().replace(second=0, microsecond=0)
     moments = [now - timedelta(minutes=back) for back in reversed(range(SHOWN))]
-    groups: list[Group] | None = cache.get(_KEY)
+    groups: list[MinuteGroup] | None = cache.get(_KEY)
     if groups is None:
         try:
-            with by_bitmap(patience.COUNT), connections[Change.objects.db].cursor() as cursor:
+            with bitmap_scan_only(query_timeouts.COUNT), connections[Change.objects.db].cursor() as cursor:
                 cursor.execute(_GROUPS, [moments[0]])
-                groups = [Group(*row) for row in cursor.fetchall()]
+                groups = [MinuteGroup(*row) for row in cursor.fetchall()]
         except OperationalError:
             return None
         cache.set(_KEY, groups, _FRESH)
-    return Minutes(moments, groups)
+    return LastHour(moments, groups)
 
 
 def _highest(positions: Iterable[int], otherwise: int) -> int:

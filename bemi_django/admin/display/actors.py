@@ -1,4 +1,4 @@
-"""Who and where, as a context tells."""
+"""Actor and where, as a context tells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from bemi_django.models import Change
 
 
-class Who(NamedTuple):
+class Actor(NamedTuple):
     """``url`` leads to what the user did, None for whom the application does not know."""
 
     label: str
@@ -22,24 +22,24 @@ class Who(NamedTuple):
     is_outside: bool = False
 
 
-class People:
+class Actors:
     """The users that changes name, asked for at once."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         ids = {str(change.context["user_id"]) for change in changes if _has_user(change)}
         self._names = user_names(ids)
 
-    def who(self, change: Change) -> Who:
+    def actor_of(self, change: Change) -> Actor:
         context = change.context
         if _has_user(change):
             user_id = str(context["user_id"])
-            return Who(self._names.get(user_id, _("user %s") % user_id), user_url(user_id))
+            return Actor(self._names.get(user_id, _("user %s") % user_id), user_url(user_id))
         if "db_user" in context:
-            return Who(str(context["db_user"]), None, is_outside=True)
+            return Actor(str(context["db_user"]), None, is_outside=True)
         for key in ("process", "task", "command"):
             if context.get(key):
-                return Who(str(context[key]), None)
-        return Who("", None)
+                return Actor(str(context[key]), None)
+        return Actor("", None)
 
 
 def where(change: Change) -> str:

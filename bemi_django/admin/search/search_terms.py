@@ -15,58 +15,62 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
-from bemi_django.admin import patience
+from bemi_django.admin.search import query_timeouts
 
 _BIGGEST = 2**63 - 1
 
 
-class Search(NamedTuple):
-    """``wait`` is the patience with the index; ``columns`` are those whose values are asked for."""
+class SearchTerms(NamedTuple):
+    """``timeout`` is the patience with the index; ``columns`` are those whose values are asked for."""
 
     condition: Q
-    wait: int
+    timeout: int
     columns: tuple[str, ...] = ()
 
 
-def parse(text: str, tables: Iterable[str]) -> Search:
+def parse(text: str, tables: Iterable[str]) -> SearchTerms:
     """Words that all must hold: see ``HELP``. Raises ValidationError for what cannot be read.
 
     ``tables`` are those whose primary keys are looked through for a plain word.
     """
     text = text.strip()
     if text.startswith("{"):
-        return Search(Q(context__contains=_json_object(text)), patience.FEW)
+        return SearchTerms(Q(context__contains=_json_object(text)), query_timeouts.FILTER)
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise ValidationError(_("A quotation mark is open.")) from error
     found = [_word(word, tables) for word in words]
     if not found:
-        return Search(Q(), patience.NONE)
-    return Search(
+        return SearchTerms(Q(), query_timeouts.NO_INDEX)
+    return SearchTerms(
         reduce(and_, (search.condition for search in found)),
-        max(search.wait for search in found),
+        max(search.timeout for search in found),
         tuple(column for search in found for column in search.columns),
     )
 
 
-def _word(word: str, tables: Iterable[str]) -> Search:
+def _word(word: str, tables: Iterable[str]) -> SearchTerms:
     name, colon, value = word.partition(":")
     key, equals, wanted = word.partition("=")
     if equals and key.isidentifier():
-        return Search(_any(Q(context__contains={key: literal}) for literal in literals(wanted)), patience.FEW)
+        return SearchTerms(
+            _any(Q(context__contains={key: literal}) for literal in literals(wanted)), query_timeouts.FILTER
+        )
     if not colon or not name or not value:
-        return Search(_any(_anywhere(word, tables)), patience.KEY)
+        return SearchTerms(_any(_anywhere(word, tables)), query_timeouts.LOOKUP)
     if name == "pk":
-        return Search(Q(table__in=list(tables), primary_key=value), patience.KEY)
+        return SearchTerms(Q(table__in=list(tables), primary_key=value), query_timeouts.LOOKUP)
     if name == "request":
-        return Search(Q(context__contains={"request_id": value}), patience.KEY)
+        return SearchTerms(Q(context__contains={"request_id": value}), query_timeouts.LOOKUP)
     if name == "transaction":
-        return Search(Q(transaction_id=_number(value)), patience.KEY)
+        return SearchTerms(Q(transaction_id=_number(value)), query_timeouts.LOOKUP)
     condition = _any(
         Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
     )
-    return Search(condition, patience.FEW if conf.index_values() else patience.NONE, (name,))
+    return SearchTerms(
+        condition, query_timeouts.FILTER if conf.index_values() else query_timeouts.NO_INDEX, (name,)
+    )
 
 
 SIDES = ("before", "after")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from django.urls import reverse
 
-from bemi_django.admin.objects import Object, Objects
-from bemi_django.admin.people import People, Who, where
-from bemi_django.admin.tables import LoggedModels
-from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.viewer import ColumnValue, Viewer
+from bemi_django.admin.display.actors import Actor, Actors, where
+from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
@@ -33,9 +33,9 @@ class Brief(NamedTuple):
 class ListedRow(NamedTuple):
     change: Change
     url: str
-    who: Who
+    actor: Actor
     where: str
-    object: Object
+    object: ObjectLabel
     briefs: list[Brief]
     more: int
 
@@ -43,13 +43,13 @@ class ListedRow(NamedTuple):
 def rows(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> Iterator[ListedRow]:
     """What the list shows of changes."""
     changes = list(changes)
-    people, objects = People(changes), Objects(changes, viewer, tables)
+    actors, objects = Actors(changes), ObjectLabels(changes, viewer, tables)
     for change in changes:
         found = briefs(change, viewer)
         yield ListedRow(
             change,
             reverse("admin:bemi_django_change_change", args=[change.pk]),
-            people.who(change),
+            actors.actor_of(change),
             where(change),
             objects.of(change),
             found[:FIELDS],
@@ -72,7 +72,7 @@ def briefs(change: Change, viewer: Viewer) -> list[Brief]:
     ]
 
 
-def _dullness(value: Value) -> int:
+def _dullness(value: ColumnValue) -> int:
     """Of a whole row the texts tell what it is; keys, flags and times do not."""
     shown = value.after if value.has_after else value.before
     if isinstance(shown, str):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 #: There is no index to wait for.
-NONE = 0
+NO_INDEX = 0
 #: An index finds few changes at once; nobody waits for it to sort a great many.
-FEW = 100
+FILTER = 100
 #: Of a key there are few, wherever they are: that is worth a wait for a cold disk.
-KEY = 2000
+LOOKUP = 2000
 #: Counts that are kept afterwards.
 COUNT = 5000

@@ -22,13 +22,13 @@ WHERE t.isleaf AND c.relname ~ '^changes_\\d{4}_\\d\\d$' ORDER BY c.relname DESC
 MOST = 12
 
 
-class Link(NamedTuple):
+class DateLink(NamedTuple):
     label: str
     query: str
     is_chosen: bool
 
 
-def links(parameters: Any, since: date | None, until: date | None) -> list[Link]:
+def links(parameters: Any, since: date | None, until: date | None) -> list[DateLink]:
     """Today and months, or the days of the month that is chosen."""
     today = timezone.localdate()
     chosen = since if since and until and (since.year, since.month) == (until.year, until.month) else None
@@ -62,10 +62,12 @@ def _bounds(year: int, month: int) -> tuple[date, date]:
     return date(year, month, 1), date(year, month, calendar.monthrange(year, month)[1])
 
 
-def _link(parameters: Any, label: str, first: date | None, last: date | None, since: Any, until: Any) -> Link:
+def _link(
+    parameters: Any, label: str, first: date | None, last: date | None, since: Any, until: Any
+) -> DateLink:
     query = parameters.copy()
     for name in ("older", "newer", "since", "until"):
         query.pop(name, None)
     if first and last:
         query["since"], query["until"] = first.isoformat(), last.isoformat()
-    return Link(label, f"?{query.urlencode()}", (since, until) == (first, last))
+    return DateLink(label, f"?{query.urlencode()}", (since, until) == (first, last))

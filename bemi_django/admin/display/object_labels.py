@@ -10,12 +10,12 @@ from django.contrib.admin.utils import quote
 from django.db import DataError, models, router
 from django.urls import NoReverseMatch, reverse
 
-from bemi_django.admin.tables import LoggedModel, LoggedModels, parse_key
-from bemi_django.admin.viewer import MASK, Viewer
+from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels, parse_key
+from bemi_django.admin.access.viewer import MASK, Viewer
 from bemi_django.models import Change
 
 
-class Object(NamedTuple):
+class ObjectLabel(NamedTuple):
     """``url``: the page of the live object. ``timeline``: that of its changes. None: there is none."""
 
     label: str
@@ -25,7 +25,7 @@ class Object(NamedTuple):
     is_deleted: bool
 
 
-class Objects:
+class ObjectLabels:
     """Looks up the objects of some changes."""
 
     def __init__(self, changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> None:
@@ -34,18 +34,18 @@ class Objects:
         self._live: dict[tuple[LoggedModel, str], models.Model] = {}
         wanted: defaultdict[LoggedModel, set[str]] = defaultdict(set)
         for change in changes:
-            place = self._places[change.pk] = tables.place(change)
+            place = self._places[change.pk] = tables.model_of(change)
             if place and change.primary_key is not None and viewer.may("view", place.model):
                 wanted[place].add(change.primary_key)
         for place, keys in wanted.items():
-            self._live |= {(place, key): found for key, found in live(place, keys).items()}
+            self._live |= {(place, key): found for key, found in live_instances(place, keys).items()}
 
-    def of(self, change: Change) -> Object:
+    def of(self, change: Change) -> ObjectLabel:
         place = self._places.get(change.pk)
         key = self._viewer.key(change)
         if place is None or key is None or key == MASK:
             name = change.table or change.database
-            return Object(key or "", name if place is None else _name(place.model), None, None, False)
+            return ObjectLabel(key or "", name if place is None else _name(place.model), None, None, False)
         model = place.model
         found = self._live.get((place, key))
         may_view = self._viewer.may("view", model, found)
@@ -53,14 +53,14 @@ class Objects:
         is_home = place.alias == router.db_for_write(model)
         timeline = timeline_url(model, key) if is_home and not model._meta.auto_created else None
         if not may_view:
-            return Object(key, _name(model), None, None, False)
+            return ObjectLabel(key, _name(model), None, None, False)
         if found is None:
-            return Object(gone_label(change, place, self._viewer), _name(model), None, timeline, True)
+            return ObjectLabel(deleted_label(change, place, self._viewer), _name(model), None, timeline, True)
         label = live_label(found, self._viewer, change.schema)
-        return Object(label, _name(model), _url(found) if is_home else None, timeline, False)
+        return ObjectLabel(label, _name(model), _url(found) if is_home else None, timeline, False)
 
 
-def gone_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
+def deleted_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
     """What the model would call a row that is gone, as the change has it."""
     row = viewer.row(change, "before" if change.operation == "DELETE" else "after")
     fields = {field.column: field for field in place.model._meta.concrete_fields}
@@ -73,7 +73,7 @@ def gone_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
     return text if text and place.model.__str__ is not models.Model.__str__ else str(viewer.key(change))
 
 
-def live(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
+def live_instances(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
     """The rows that are there, by the text of their keys."""
     parsed = {key: parse_key(place.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]

@@ -12,11 +12,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bemi_django import checks, conf
-from bemi_django.admin import charts, minutes
-from bemi_django.admin.differences import as_text
-from bemi_django.admin.minutes import Minutes
-from bemi_django.admin.paging import no_scan
-from bemi_django.admin.reading import read
+from bemi_django.admin.display import svg_charts
+from bemi_django.admin.display.value_diff import as_text
+from bemi_django.admin.pages import throughput
+from bemi_django.admin.pages.throughput import LastHour
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
@@ -47,7 +48,7 @@ ORDER BY 1
 _LATEST = 10
 
 
-class Fact(NamedTuple):
+class HealthFact(NamedTuple):
     """``state`` is good, warning or bad; ``command`` is what mends it."""
 
     label: str
@@ -69,14 +70,14 @@ class SourceHealth(NamedTuple):
 
     alias: str
     database: str
-    facts: list[Fact]
+    facts: list[HealthFact]
     tables: list[TableHealth]
-    bytes_chart: charts.Chart | None
+    bytes_chart: svg_charts.Chart | None
 
 
-def context_of() -> dict[str, Any]:
+def template_context() -> dict[str, Any]:
     """What the template shows."""
-    hour = minutes.last_hour()
+    hour = throughput.read_last_hour()
     sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
     gaps = list(_gaps())
@@ -87,9 +88,9 @@ def context_of() -> dict[str, Any]:
     facts = [fact for source in sources for fact in source.facts]
     return {
         "sources": sources,
-        "lag_chart": hour and charts.line(hour.labels, hour.seconds, "s"),
+        "lag_chart": hour and svg_charts.line(hour.labels, hour.seconds, "s"),
         "pace_chart": hour
-        and charts.stacked(hour.labels, [{"UPDATE": count} for count in hour.counts], ("UPDATE",)),
+        and svg_charts.stacked(hour.labels, [{"UPDATE": count} for count in hour.counts], ("UPDATE",)),
         "gaps": gaps,
         "letters": letters,
         "letters_command": "python manage.py bemi retry-dead-letters",
@@ -100,7 +101,7 @@ def context_of() -> dict[str, Any]:
     }
 
 
-def _source(alias: str, hour: Minutes | None) -> SourceHealth:
+def _source(alias: str, hour: LastHour | None) -> SourceHealth:
     name = str(connections[alias].settings_dict["NAME"])
     try:
         with transaction.atomic(using=alias):
@@ -108,11 +109,13 @@ def _source(alias: str, hour: Minutes | None) -> SourceHealth:
             tables = list(_tables(alias))
     except DatabaseError as error:
         hint = str(error).strip().partition("\n")[0]
-        return SourceHealth(alias, name, [Fact(_("Database"), _("does not answer"), "bad", hint)], [], None)
+        return SourceHealth(
+            alias, name, [HealthFact(_("Database"), _("does not answer"), "bad", hint)], [], None
+        )
     return SourceHealth(alias, name, facts, tables, chart)
 
 
-def _facts(alias: str, hour: Minutes | None) -> tuple[list[Fact], charts.Chart | None]:
+def _facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], svg_charts.Chart | None]:
     option = "" if alias == "default" else f" --database {alias}"
     run = f"python manage.py bemi run{option}"
     with connections[alias].cursor() as cursor:
@@ -120,33 +123,37 @@ def _facts(alias: str, hour: Minutes | None) -> tuple[list[Fact], charts.Chart |
         slot = cursor.fetchone()
     if slot is None:
         hint = _("No slot: nothing is recorded until the worker has run for the first time.")
-        return [Fact(_("Worker"), _("never ran"), "bad", hint, run)], None
+        return [HealthFact(_("Worker"), _("never ran"), "bad", hint, run)], None
     active, wal_status, behind, held, safe = slot
     checkpoint = _checkpoint(alias)
     facts = [
-        Fact(_("Worker"), _("running"))
+        HealthFact(_("Worker"), _("running"))
         if active
-        else Fact(_("Worker"), _("not running"), "bad", _("Changes wait in the WAL. Start the worker:"), run)
+        else HealthFact(
+            _("Worker"), _("not running"), "bad", _("Changes wait in the WAL. Start the worker:"), run
+        )
     ]
     seconds = _behind_seconds(checkpoint, behind, is_running=active)
-    facts.append(Fact(_("Lag"), f"{as_bytes(behind)}, {seconds:.1f} s", _grade(seconds, 30, 300)))
+    facts.append(HealthFact(_("Lag"), f"{as_bytes(behind)}, {seconds:.1f} s", _grade(seconds, 30, 300)))
     facts.append(_held(wal_status, held, safe, run))
     if checkpoint is not None:
-        facts.append(Fact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
+        facts.append(HealthFact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
     if checkpoint is None or hour is None:
         return facts, None
     source = source_of(checkpoint[2], str(connections[alias].settings_dict["NAME"]))
-    return facts, charts.line(hour.labels, hour.behind(source, behind), "B")
+    return facts, svg_charts.line(hour.labels, hour.behind(source, behind), "B")
 
 
-def _held(wal_status: str, held: int, safe: int | None, run: str) -> Fact:
+def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:
     room = _("%s more until the server gives it up") % as_bytes(safe) if safe is not None else ""
     if wal_status == "lost":
-        hint = _("The server removed WAL that was not read: changes are lost. Record the gap and go on:")
-        return Fact(_("WAL held"), _("lost"), "bad", hint, f"{run} --accept-gap")
+        hint = _("The server removed WAL that was not read: changes are lost. ExportRow the gap and go on:")
+        return HealthFact(_("WAL held"), _("lost"), "bad", hint, f"{run} --accept-gap")
     if wal_status == "unreserved":
-        return Fact(_("WAL held"), as_bytes(held), "bad", _("About to be lost. Start the worker now:"), run)
-    return Fact(_("WAL held"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
+        return HealthFact(
+            _("WAL held"), as_bytes(held), "bad", _("About to be lost. Start the worker now:"), run
+        )
+    return HealthFact(_("WAL held"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
 
 
 def _checkpoint(alias: str) -> Any:
@@ -207,8 +214,8 @@ def _remedy(name: str, obstacle: str) -> str:
 
 def _gaps() -> Iterator[dict[str, Any]]:
     """Of lost history: a GAP belongs to no table, and so the index of objects finds it."""
-    with no_scan():
-        found = read(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
+    with no_seqscan():
+        found = read_changes(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
     for change in found:
         yield {
             "change": change,
@@ -226,7 +233,7 @@ def _checked() -> Iterator[CheckMessage]:
 
 
 def as_bytes(count: int) -> str:
-    """Bytes for people."""
+    """Bytes for actors."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1024:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError, connections, transaction
+from django.http import Http404, QueryDict
 
-from bemi_django.admin import patience
-from bemi_django.admin.reading import read
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
@@ -27,7 +28,7 @@ _QUERY_CANCELED = "57014"
 _SOURCES = "SELECT count(DISTINCT system_identifier) FROM _bemi_checkpoint"
 
 
-class Cursor(NamedTuple):
+class PageCursor(NamedTuple):
     """The id at which a page begins, exclusive; a page of ``is_newer`` is read towards the present.
 
     ``is_first``: there is nothing before it.
@@ -50,20 +51,31 @@ class Page(NamedTuple):
     is_partial: bool
 
 
+def cursor_of(parameters: QueryDict) -> PageCursor:
+    """Where the page begins. Raises Http404 for what is no id."""
+    try:
+        for name in ("older", "newer"):
+            if parameters.get(name):
+                return PageCursor(UUID(str(parameters[name])), name == "newer")
+    except ValueError:
+        raise Http404 from None
+    return PageCursor()
+
+
 def read_page(
-    changes: ChangeQuerySet, cursor: Cursor, *, is_filtered: bool, wait: int, size: int = SIZE
+    changes: ChangeQuerySet, cursor: PageCursor, *, is_filtered: bool, timeout: int, size: int = SIZE
 ) -> Page:
     """The changes beyond the cursor.
 
-    ``wait`` is the patience with the index that finds those that match.
+    ``timeout`` is the patience with the index that finds those that match.
     """
     beyond = _beyond(changes, cursor)
     limit = None
     if not is_filtered:
-        with no_scan():
-            found = read(beyond[: size + 1])
+        with no_seqscan():
+            found = read_changes(beyond[: size + 1])
     else:
-        found, limit = _search(beyond, cursor, wait, size)
+        found, limit = _search(beyond, cursor, timeout, size)
     has_more = len(found) > size
     found = found[:size]
     is_partial = limit is not None and not has_more
@@ -75,7 +87,9 @@ def read_page(
     return Page(found, found[-1].id if found else cursor.id, end, is_partial)
 
 
-def _search(beyond: ChangeQuerySet, cursor: Cursor, wait: int, size: int) -> tuple[list[Change], UUID | None]:
+def _search(
+    beyond: ChangeQuerySet, cursor: PageCursor, timeout: int, size: int
+) -> tuple[list[Change], UUID | None]:
     """The changes of a page and one more, and the id up to which was looked; None: everything was."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found: list[Change] = []
@@ -85,91 +99,91 @@ def _search(beyond: ChangeQuerySet, cursor: Cursor, wait: int, size: int) -> tup
         found += _window(beyond, begin, limit, size - len(found))
         if limit is None or len(found) > size:
             return found, limit
-        if begin is cursor and wait != patience.NONE:
-            whole = _by_index(beyond, size, wait)
+        if begin is cursor and timeout != query_timeouts.NO_INDEX:
+            whole = _by_index(beyond, size, timeout)
             if whole is not None:
                 return whole, None
         if time.monotonic() > deadline:
             return found, limit
-        begin = Cursor(limit, cursor.is_newer)
+        begin = PageCursor(limit, cursor.is_newer)
 
 
-def _beyond(changes: ChangeQuerySet, cursor: Cursor) -> ChangeQuerySet:
+def _beyond(changes: ChangeQuerySet, cursor: PageCursor) -> ChangeQuerySet:
     if cursor.is_newer:
         return changes.filter(id__gt=cursor.id).order_by("id")
     changes = changes.order_by("-id")
     return changes if cursor.id is None else changes.filter(id__lt=cursor.id)
 
 
-def _limit(begin: Cursor) -> UUID | None:
+def _limit(begin: PageCursor) -> UUID | None:
     """The last id of the window; None: the window reaches to the end."""
-    with no_scan():
+    with no_seqscan():
         ids = _beyond(Change.objects.all(), begin).values_list("id", flat=True)
         return next(iter(ids[WINDOW - 1 : WINDOW]), None)
 
 
-def _window(beyond: ChangeQuerySet, begin: Cursor, limit: UUID | None, size: int) -> list[Change]:
+def _window(beyond: ChangeQuerySet, begin: PageCursor, limit: UUID | None, size: int) -> list[Change]:
     changes = _beyond(beyond, begin)
     if limit is not None:
         changes = changes.filter(id__lte=limit) if begin.is_newer else changes.filter(id__gte=limit)
-    with no_scan():
-        return read(changes[: size + 1])
+    with no_seqscan():
+        return read_changes(changes[: size + 1])
 
 
-def _by_index(changes: ChangeQuerySet, size: int, wait: int) -> list[Change] | None:
+def _by_index(changes: ChangeQuerySet, size: int, timeout: int) -> list[Change] | None:
     """None when there are too many to sort in time."""
     try:
         # The planner would walk the whole log backwards, in the hope to meet the first of them soon.
-        with by_bitmap(wait):
-            return read(changes[: size + 1])
+        with bitmap_scan_only(timeout):
+            return read_changes(changes[: size + 1])
     except OperationalError as error:
         if sqlstate_of(error) != _QUERY_CANCELED:
             raise
         return None
 
 
-def nearest(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: bool = False) -> Change | None:
+def nearest_change(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: bool = False) -> Change | None:
     """The newest change, or the oldest, of rows that have or had one of the keys.
 
     One look at an index for each key: with OR the planner would walk through all changes.
     """
     order = "id" if is_oldest else "-id"
     found: list[Change] = []
-    with no_scan():
+    with no_seqscan():
         for key in keys:
             for column in ("primary_key", "previous_primary_key"):
-                found += read(changes.filter(**{column: key}).order_by(order)[:1])
+                found += read_changes(changes.filter(**{column: key}).order_by(order)[:1])
     choose = min if is_oldest else max
     return choose(found, key=lambda change: change.id, default=None)
 
 
-def first_before(moment: datetime) -> Cursor:
+def cursor_before(moment: datetime) -> PageCursor:
     """Where the changes before a moment begin, in the order of commits."""
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_SOURCES)
         if cursor.fetchone()[0] != 1:
             # The ids of several servers are several orders.
-            return Cursor()
+            return PageCursor()
     # A commit may have its time a moment before its place.
     until = moment + timedelta(minutes=1)
     for length in (timedelta(hours=1), timedelta(days=1)):
         close = Change.objects.filter(committed_at__gte=moment - length, committed_at__lt=until)
-        with by_bitmap(patience.KEY):
+        with bitmap_scan_only(query_timeouts.LOOKUP):
             newest = close.order_by("-id").values_list("id", flat=True).first()
         if newest is not None:
-            return Cursor(UUID(int=newest.int + 1), is_first=True)
-    return Cursor()
+            return PageCursor(UUID(int=newest.int + 1), is_first=True)
+    return PageCursor()
 
 
 @contextmanager
-def by_bitmap(wait: int) -> Iterator[None]:
+def bitmap_scan_only(timeout: int) -> Iterator[None]:
     """Read by the indexes of conditions, never in the order of ids; at most for so many milliseconds."""
-    with no_scan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {wait}"):
+    with no_seqscan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {timeout}"):
         yield
 
 
 @contextmanager
-def no_scan(*settings: str) -> Iterator[None]:
+def no_seqscan(*settings: str) -> Iterator[None]:
     """A transaction on the log in which nothing is read from one end to the other."""
     alias = Change.objects.db
     settings = ("SET LOCAL enable_seqscan = off", *settings)

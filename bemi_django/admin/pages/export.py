@@ -17,11 +17,11 @@ from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpRespo
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.filters import FilterForm
-from bemi_django.admin.paging import no_scan
-from bemi_django.admin.reading import read
-from bemi_django.admin.tables import LoggedModels
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
@@ -32,7 +32,7 @@ BATCH = 1000
 JSON_COLUMNS = ("before", "after", "context", "unavailable")
 COLUMNS = [field.name for field in Change._meta.concrete_fields]
 
-Record = dict[str, Any]
+ExportRow = dict[str, Any]
 
 
 def formats() -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ def _refused(reason: str) -> HttpResponse:
     return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
 
 
-def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
+def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[ExportRow]:
     """The changes in the order of commits, up to those that are there now; JSON is text, exact."""
     newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
@@ -74,15 +74,15 @@ def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[Record]:
     query = changes.filter(id__lte=newest).order_by("id")
     last = None
     while True:
-        with no_scan():
-            batch = read((query if last is None else query.filter(id__gt=last))[:BATCH])
+        with no_seqscan():
+            batch = read_changes((query if last is None else query.filter(id__gt=last))[:BATCH])
         yield from (_record(change, viewer) for change in batch)
         if len(batch) < BATCH:
             return
         last = batch[-1].id
 
 
-def _record(change: Change, viewer: Viewer) -> Record:
+def _record(change: Change, viewer: Viewer) -> ExportRow:
     return {
         **{name: getattr(change, name) for name in COLUMNS},
         "id": str(change.id),
@@ -94,7 +94,7 @@ def _record(change: Change, viewer: Viewer) -> Record:
     }
 
 
-def _as_csv(found: Iterator[Record]) -> Iterator[bytes]:
+def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
@@ -112,7 +112,7 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
-def _as_json_lines(found: Iterator[Record]) -> Iterator[bytes]:
+def _as_json_lines(found: Iterator[ExportRow]) -> Iterator[bytes]:
     buffer = io.StringIO()
     for number, record in enumerate(found, 1):
         plain = {name: record[name] for name in COLUMNS if name not in JSON_COLUMNS}
@@ -124,7 +124,7 @@ def _as_json_lines(found: Iterator[Record]) -> Iterator[bytes]:
     yield _taken(buffer)
 
 
-def _as_parquet(found: Iterator[Record]) -> Iterator[bytes]:
+def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
     import pyarrow
     from pyarrow import parquet
 
@@ -134,7 +134,7 @@ def _as_parquet(found: Iterator[Record]) -> Iterator[bytes]:
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in COLUMNS])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema) as writer:
-        batch: list[Record] = []
+        batch: list[ExportRow] = []
         for record in found:
             batch.append(record)
             if len(batch) == BATCH:
@@ -182,7 +182,7 @@ async def _in_steps(content: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield part
 
 
-_Writer = Callable[[Iterator[Record]], Iterator[bytes]]
+_Writer = Callable[[Iterator[ExportRow]], Iterator[bytes]]
 _WRITERS: dict[str, tuple[_Writer, str]] = {
     "csv": (_as_csv, "text/csv; charset=utf-8"),
     "jsonl": (_as_json_lines, "application/x-ndjson"),

@@ -11,15 +11,16 @@ from django.db import OperationalError
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import patience, statement
-from bemi_django.admin.differences import Sides, as_text, differences, laid_out
-from bemi_django.admin.objects import Objects, live
-from bemi_django.admin.paging import by_bitmap, nearest
-from bemi_django.admin.people import People, where
-from bemi_django.admin.reading import read
-from bemi_django.admin.rows import ListedRow, rows
-from bemi_django.admin.tables import LoggedModels
-from bemi_django.admin.viewer import Value, Viewer
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.viewer import ColumnValue, Viewer
+from bemi_django.admin.display import sql_text
+from bemi_django.admin.display.actors import Actors, where
+from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
+from bemi_django.admin.display.value_diff import Sides, as_text, differences, pretty_json
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
 from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id
@@ -28,18 +29,18 @@ from bemi_django.wire.ids import change_id
 NEIGHBOURS = 20
 
 
-class Field(NamedTuple):
+class FieldDiff(NamedTuple):
     """A column as the page shows it."""
 
     label: str
-    value: Value
+    value: ColumnValue
     sides: Sides
 
 
-def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
+def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     """What the template of the page shows."""
     tables = LoggedModels()
-    place = tables.place(change)
+    place = tables.model_of(change)
     labels = (
         {}
         if place is None
@@ -54,13 +55,13 @@ def context_of(change: Change, viewer: Viewer) -> dict[str, Any]:
     return {
         "entry": change,
         "key": viewer.key(change),
-        "who": People([change]).who(change),
+        "actor": Actors([change]).actor_of(change),
         "where": where(change),
-        "about": Objects([change], viewer, tables).of(change),
+        "about": ObjectLabels([change], viewer, tables).of(change),
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
         "context": [(name, as_text(value)) for name, value in sorted(context.items())],
-        "sql": statement.laid_out(str(sql)) if sql else None,
+        "sql": sql_text.format_sql(str(sql)) if sql else None,
         "transaction": _neighbours(same_transaction, viewer, tables),
         "request_rows": [] if same_request is None else _neighbours(same_request, viewer, tables),
         "request_id": change.context.get("request_id"),
@@ -98,8 +99,8 @@ def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None
     keys = {key for key in (change.primary_key, change.previous_primary_key) if key is not None}
     same = viewer.changes().of_table(change.place)
     return (
-        nearest(same.filter(id__lt=change.id), keys),
-        nearest(same.filter(id__gt=change.id), keys, is_oldest=True),
+        nearest_change(same.filter(id__lt=change.id), keys),
+        nearest_change(same.filter(id__gt=change.id), keys, is_oldest=True),
     )
 
 
@@ -113,7 +114,7 @@ def as_json(change: Change, viewer: Viewer) -> str:
         "after": viewer.row(change, "after"),
         "context": viewer.context(change),
     }
-    return laid_out({name: _plain(value) for name, value in found.items()})
+    return pretty_json({name: _plain(value) for name, value in found.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -124,7 +125,7 @@ def as_sql(change: Change, viewer: Viewer) -> str | None:
     """SQL that does the change again; None where not all values may be seen or are known."""
     if viewer.masked_columns(change) or change.unavailable:
         return None
-    return statement.repeat(change.operation, change.schema, change.table, change.before, change.after)
+    return sql_text.replay_sql(change.operation, change.schema, change.table, change.before, change.after)
 
 
 def _reverts(
@@ -140,7 +141,7 @@ def _reverts(
     address = reverse("admin:bemi_django_change_revert")
     label = _("Restore") if change.operation == "DELETE" else _("Revert")
     found = [(label, f"{address}?change={change.pk}")]
-    neighbours = read(same_transaction[: NEIGHBOURS + 1])
+    neighbours = read_changes(same_transaction[: NEIGHBOURS + 1])
     if neighbours and may_undo(neighbours, viewer, tables):
         found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))
     if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer, tables):
@@ -155,7 +156,7 @@ _UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
 def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> bool:
     """Tell whether the user may do by hand what it takes to undo changes."""
     for change in changes:
-        place, action = tables.place(change), _UNDOING.get(change.operation)
+        place, action = tables.model_of(change), _UNDOING.get(change.operation)
         if action is None:
             return False
         if place is None:
@@ -163,14 +164,14 @@ def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) ->
             is_allowed = bool(viewer.request.user.is_superuser)
         else:
             key = change.primary_key
-            instance = live(place, [key]).get(key) if key is not None else None
+            instance = live_instances(place, [key]).get(key) if key is not None else None
             is_allowed = viewer.may(action, place.model, instance)
         if not is_allowed:
             return False
     return True
 
 
-def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
+def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:
     if value.is_masked:
         # Where two values differ says something of them, too.
         sides = differences(value.before, value.before)._replace(
@@ -182,7 +183,7 @@ def _field(value: Value, labels: Mapping[str | None, str]) -> Field:
         sides = Sides(
             differences(value.before, value.before).before, differences(value.after, value.after).after
         )
-    return Field(labels.get(value.name, _("column")), value, sides)
+    return FieldDiff(labels.get(value.name, _("column")), value, sides)
 
 
 def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: LoggedModels) -> list[ListedRow]:
@@ -191,7 +192,7 @@ def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: LoggedModels) -
 
 def _read(changes: ChangeQuerySet) -> list[Change]:
     try:
-        with by_bitmap(patience.KEY):
-            return read(changes.order_by("id")[: NEIGHBOURS + 1])
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            return read_changes(changes.order_by("id")[: NEIGHBOURS + 1])
     except OperationalError:
         return []

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
-from bemi_django.admin import patience, search
-from bemi_django.admin.tables import LoggedModels
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search import query_timeouts, search_terms
 from bemi_django.log.querysets import ChangeQuerySet
 
 OPERATIONS = [
@@ -28,12 +28,12 @@ OPERATIONS = [
 ]
 
 
-class Filtered(NamedTuple):
-    """``wait`` is the patience with the index that finds the changes."""
+class FilteredChanges(NamedTuple):
+    """``timeout`` is the patience with the index that finds the changes."""
 
     changes: ChangeQuerySet
     is_filtered: bool
-    wait: int
+    timeout: int
 
 
 class FilterForm(forms.Form):
@@ -77,11 +77,11 @@ class FilterForm(forms.Form):
             if name in self.fields:
                 self.fields[name].widget.attrs |= {"aria-invalid": "true"}
 
-    def clean_q(self) -> search.Search | None:
+    def clean_q(self) -> search_terms.SearchTerms | None:
         text = self.cleaned_data["q"]
         if not text:
             return None
-        found = search.parse(text, self._tables.names())
+        found = search_terms.parse(text, self._tables.names())
         hidden = [column for column in found.columns if not self._viewer.may_search(column)]
         if hidden:
             raise ValidationError(
@@ -93,41 +93,45 @@ class FilterForm(forms.Form):
         text = self.cleaned_data["user"]
         return user_ids(text) if text else []
 
-    def changes(self) -> Filtered:
+    def changes(self) -> FilteredChanges:
         """The changes that the form asks for; those of a form with errors are none."""
         changes = self._viewer.changes()
         if not self.is_valid():
-            return Filtered(changes.none(), True, patience.FEW)
+            return FilteredChanges(changes.none(), True, query_timeouts.FILTER)
         asked = self.cleaned_data
         given: list[tuple[Q, int]] = []
         if asked["q"]:
-            given.append((asked["q"].condition, asked["q"].wait))
+            given.append((asked["q"].condition, asked["q"].timeout))
         if asked["table"]:
-            given.append((Q(table=asked["table"]), patience.FEW))
+            given.append((Q(table=asked["table"]), query_timeouts.FILTER))
         if asked["operation"]:
-            given.append((Q(operation=asked["operation"]), patience.NONE))
+            given.append((Q(operation=asked["operation"]), query_timeouts.NO_INDEX))
         if asked["user"]:
-            given.append((_by_user(asked["user"]), patience.FEW))
+            given.append((_by_user(asked["user"]), query_timeouts.FILTER))
         if asked["endpoint"]:
-            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), patience.FEW))
+            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER))
         if asked["since"]:
-            given.append((Q(committed_at__gte=midnight(asked["since"])), patience.FEW))
+            given.append((Q(committed_at__gte=midnight(asked["since"])), query_timeouts.FILTER))
         if asked["until"]:
-            given.append((Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), patience.FEW))
+            given.append(
+                (Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), query_timeouts.FILTER)
+            )
         if asked["outside"]:
             # The condition of an index.
-            given.append((Q(context__has_key="db_user") | Q(context={}), patience.FEW))
+            given.append((Q(context__has_key="db_user") | Q(context={}), query_timeouts.FILTER))
         for condition, _wait in given:
             changes = changes.filter(condition)
         is_filtered = bool(given) or conf.admin_scope() is not None
-        return Filtered(changes, is_filtered, max((wait for _q, wait in given), default=patience.NONE))
+        return FilteredChanges(
+            changes, is_filtered, max((timeout for _q, timeout in given), default=query_timeouts.NO_INDEX)
+        )
 
 
 def user_ids(text: str) -> list[Any]:
     """What ``user_id`` of a context may be for somebody who is named by key or by user name."""
     model = get_user_model()
     named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
-    found = search.literals(text)
+    found = search_terms.literals(text)
     for key in named:
         found += [key, str(key)] if isinstance(key, int) else [str(key)]
     return found

@@ -47,18 +47,18 @@ def are_alike(before: Any, after: Any) -> bool:
 
 def as_text(value: Any) -> str:
     """A value as a person reads it: a string without quotes, JSON over several lines, every digit."""
-    return value if isinstance(value, str) else laid_out(value)
+    return value if isinstance(value, str) else pretty_json(value)
 
 
-def laid_out(value: Any, indent: str = "") -> str:
+def pretty_json(value: Any, indent: str = "") -> str:
     """JSON, one key a line."""
     if not isinstance(value, (dict, list)) or not value:
         return dumps(value)
     inner = f"{indent}  "
     if isinstance(value, dict):
-        lines = [f"{inner}{dumps(key)}: {laid_out(item, inner)}" for key, item in value.items()]
+        lines = [f"{inner}{dumps(key)}: {pretty_json(item, inner)}" for key, item in value.items()]
     else:
-        lines = [f"{inner}{laid_out(item, inner)}" for item in value]
+        lines = [f"{inner}{pretty_json(item, inner)}" for item in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return "\n".join([opening, ",\n".join(lines), f"{indent}{closing}"])
 
@@ -80,7 +80,7 @@ def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str
     if not isinstance(value, (dict, list)) or not value or type(value) is not type(other):
         return [
             Piece(
-                f"{indent}{label}{laid_out(value, indent)}{comma}\n",
+                f"{indent}{label}{pretty_json(value, indent)}{comma}\n",
                 other is _NOTHING or not are_alike(value, other),
             )
         ]

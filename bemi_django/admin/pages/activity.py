@@ -15,14 +15,15 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format, time_format
 from django.utils.translation import gettext as _
 
-from bemi_django.admin import charts, patience
-from bemi_django.admin.change_list import suggestions
-from bemi_django.admin.filters import user_ids
-from bemi_django.admin.paging import Cursor, by_bitmap, read_page
-from bemi_django.admin.people import user_names
-from bemi_django.admin.rows import rows
-from bemi_django.admin.tables import LoggedModels
-from bemi_django.admin.viewer import Viewer
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display import svg_charts
+from bemi_django.admin.display.actors import user_names
+from bemi_django.admin.display.change_rows import rows
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.filter_form import user_ids
+from bemi_django.admin.search.paging import PageCursor, bitmap_scan_only, read_page
+from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.log.querysets import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED", "GAP")
@@ -46,7 +47,7 @@ def spans() -> dict[str, ChartSpan]:
     }
 
 
-def context_of(viewer: Viewer) -> dict[str, Any]:
+def template_context(viewer: Viewer) -> dict[str, Any]:
     """What the template shows, of everybody or of ``?user=``."""
     request = viewer.request
     name = request.GET.get("span", "month")
@@ -60,7 +61,9 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
         changes = changes.filter(condition)
     found = _cached(viewer, changes, chosen, user)
     tables = LoggedModels()
-    page = read_page(changes, Cursor(), is_filtered=bool(user), wait=patience.FEW, size=_LATEST)
+    page = read_page(
+        changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST
+    )
     labels = dict(tables.labelled())
     return {
         "person": user,
@@ -68,7 +71,7 @@ def context_of(viewer: Viewer) -> dict[str, Any]:
         "users": suggestions(viewer)["users"],
         "span": name,
         "spans": [(key, span.label) for key, span in spans().items()],
-        "chart": found and charts.stacked(found["labels"], found["columns"], KINDS),
+        "chart": found and svg_charts.stacked(found["labels"], found["columns"], KINDS),
         "legend": [kind for kind in KINDS if found and any(column.get(kind) for column in found["columns"])],
         "total": _grouped(sum(sum(column.values()) for column in found["columns"])) if found else None,
         "tables": _shares(found["tables"], labels) if found else [],
@@ -103,7 +106,7 @@ def _counted(changes: ChangeQuerySet, span: ChartSpan) -> dict[str, Any] | None:
         .annotate(count=Count("*"))
     )
     try:
-        with by_bitmap(patience.COUNT):
+        with bitmap_scan_only(query_timeouts.COUNT):
             groups = list(counted)
     except OperationalError:
         return None

@@ -1,0 +1,36 @@
+"""What the values of foreign keys name, and the other ends of many-to-many relations at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import models
+
+from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.object_labels import live_instances, live_label
+
+#: Beyond it the other ends at a moment are not told.
+_MOST = 5000
+
+
+def referenced_labels(
+    viewer: Viewer, field: models.Field[Any, Any], alias: str, values: Iterable[Any]
+) -> dict[Any, str]:
+    """What the rows are called that values of a foreign key refer to, of those that are there."""
+    target = field.remote_field.model if isinstance(field, models.ForeignKey) else None
+    if target is None or not field.target_field.primary_key:  # type: ignore[attr-defined]
+        return {}
+    wanted = {value for value in values if isinstance(value, (int, str))}
+    names = labels(viewer, target, alias, wanted)
+    return {value: f"{names[value]} ({value})" for value in wanted if value in names}
+
+
+def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable[Any]) -> dict[Any, str]:
+    """What rows are called, by their key as JSON has it; only those that the viewer may see."""
+    by_text = {str(key): key for key in keys}
+    if not by_text or not viewer.may("view", model):
+        return {}
+    found = live_instances(LoggedModel(model, alias), by_text)
+    return {by_text[text]: live_label(row, viewer) for text, row in found.items()}

@@ -1,4 +1,4 @@
-"""The audit trail that PostgreSQL itself keeps."""
+"""An audit trail of every committed row change, read from PostgreSQL's write-ahead log."""
 
 from __future__ import annotations
 

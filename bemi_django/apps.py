@@ -1,3 +1,5 @@
+"""Django's configuration of the app."""
+
 from __future__ import annotations
 
 import logging
@@ -12,12 +14,15 @@ logger = logging.getLogger(__name__)
 
 
 class BemiConfig(AppConfig):
+    """Install the hooks and checks when Django starts."""
+
     name = "bemi_django"
     verbose_name = _("Audit trail")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from bemi_django import checks as checks  # registers them
+        """Install hooks on connections and commands, and track new tables after each ``migrate``."""
+        from bemi_django import checks as checks  # importing registers them
         from bemi_django.capture.hooks import commands, django_db
 
         django_db.install()
@@ -41,7 +46,7 @@ def _track_new_tables(using: str, **kwargs: Any) -> None:
     except DatabaseError as error:
         failed = [str(error).strip()]
     for line in failed:
-        logger.warning("not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
+        logger.warning("a table is not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
 
 
 def _install_on_aldjemy() -> None:

@@ -2,20 +2,20 @@
 
 bemi.E001  BEMI_CONTEXT_FUNCTION cannot be imported
 bemi.E002  psycopg2 is not installed
-bemi.E003  changes live in another database and no router says so
-bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor networks
+bemi.E003  the log is in another database but no router says so
+bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor a list of networks
 bemi.W001  the middleware is missing
-bemi.W007  aldjemy is installed and cannot work: with psycopg 3, or with SQLAlchemy 2
+bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 
-With ``manage.py check --database default``, and so with ``migrate``, which a warning does not stop:
+The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.
 
-bemi.W002  triggers of tracked tables are missing or out of date
-bemi.W003  tracked tables have no REPLICA IDENTITY FULL
+bemi.W002  tracked tables have missing or outdated triggers
+bemi.W003  tracked tables do not have REPLICA IDENTITY FULL
 bemi.W004  tracked tables are not in the publication
 bemi.W005  wal_level is not logical
-bemi.W006  tables that were chosen cannot be tracked: they are unlogged, or have virtual generated columns and
-           no primary key
-bemi.W008  handlers (on_change) are for tables that are not tracked
+bemi.W006  chosen tables cannot be tracked: they are unlogged, or have virtual generated columns and no
+           primary key
+bemi.W008  handlers (on_change) are registered for tables that are not tracked
 """
 
 from __future__ import annotations
@@ -32,20 +32,28 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 
 from bemi_django import conf, handlers
-from bemi_django.capture.proxies import Trusted
+from bemi_django.capture.proxies import TrustedProxies
 from bemi_django.exceptions import NotInstalled
 from bemi_django.middleware import BemiMiddleware
 from bemi_django.schema import tracking
 
 _LACKS = {
-    "triggers": ("bemi.W002", "have no current triggers"),
-    "replica identity full": ("bemi.W003", "have no REPLICA IDENTITY FULL"),
+    "triggers": ("bemi.W002", "have missing or outdated triggers"),
+    "replica identity full": ("bemi.W003", "do not have REPLICA IDENTITY FULL"),
     "published": ("bemi.W004", "are not in the publication"),
 }
 
 
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Check the settings and the installed packages.
+
+    Args:
+        kwargs: What Django passes to every check.
+
+    Returns:
+        The errors and warnings found.
+    """
     found: list[CheckMessage] = []
     try:
         conf.context_function()
@@ -53,20 +61,35 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         hint = "Set BEMI_CONTEXT_FUNCTION to the dotted path of a function that takes a request."
         found.append(Error(f"BEMI_CONTEXT_FUNCTION cannot be imported: {error}", hint=hint, id="bemi.E001"))
     try:
-        Trusted.of(conf.trusted_proxies())
+        TrustedProxies.of(conf.trusted_proxies())
     except (TypeError, ValueError) as error:
-        hint = "Set BEMI_TRUSTED_PROXIES to the number of proxies, or to networks: ['10.0.0.0/8']."
-        found.append(Error(f"BEMI_TRUSTED_PROXIES is wrong: {error}", hint=hint, id="bemi.E004"))
+        hint = "Set BEMI_TRUSTED_PROXIES to the number of proxies, or to a list of networks: ['10.0.0.0/8']."
+        found.append(Error(f"BEMI_TRUSTED_PROXIES is invalid: {error}", hint=hint, id="bemi.E004"))
     if importlib.util.find_spec("psycopg2") is None:
-        found.append(Error("psycopg2 is not installed.", hint="pip install psycopg2-binary", id="bemi.E002"))
+        found.append(
+            Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
+        )
     if not any(_is_ours(path) for path in settings.MIDDLEWARE):
-        hint = "Add 'bemi_django.middleware.BemiMiddleware' to MIDDLEWARE, after authentication."
-        found.append(Warning("Requests give no context to their writes.", hint=hint, id="bemi.W001"))
+        hint = "Add 'bemi_django.middleware.BemiMiddleware' to MIDDLEWARE, after AuthenticationMiddleware."
+        found.append(
+            Warning(
+                "Writes of requests have no context: BemiMiddleware is missing.", hint=hint, id="bemi.W001"
+            )
+        )
     return found + _check_router() + _check_aldjemy()
 
 
 @register("database")
 def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the servers and tables of the databases that were asked for.
+
+    Args:
+        databases: Aliases given with ``--database``.
+        kwargs: What Django passes to every check.
+
+    Returns:
+        The warnings found.
+    """
     found: list[CheckMessage] = []
     for alias in databases or ():
         if conf.is_source(alias):
@@ -88,8 +111,8 @@ def _check_server(alias: str) -> list[CheckMessage]:
         (level,) = cursor.fetchone()
     if level == "logical":
         return []
-    hint = "Run ALTER SYSTEM SET wal_level = logical and restart the server."
-    message = f"Nothing is recorded: wal_level of {alias!r} is {level}, not logical."
+    hint = "Run ALTER SYSTEM SET wal_level = logical, then restart the server."
+    message = f"Changes of {alias!r} cannot be recorded: its wal_level is {level}, not logical."
     return [Warning(message, hint=hint, id="bemi.W005")]
 
 
@@ -107,14 +130,14 @@ def _check_router() -> list[CheckMessage]:
 def _check_aldjemy() -> list[CheckMessage]:
     if not apps.is_installed("aldjemy"):
         return []
-    bridge = "or remove aldjemy and use bemi_django.integrations.sqlalchemy, with SQLAlchemy 2."
+    bridge = "or replace aldjemy by bemi_django.integrations.sqlalchemy, which works with SQLAlchemy 2."
     found = []
     if not metadata.version("sqlalchemy").startswith(("0.", "1.")):
-        found.append(("aldjemy cannot query with SQLAlchemy 2", f"pip install 'sqlalchemy<2', {bridge}"))
+        found.append(("aldjemy cannot query with SQLAlchemy 2", f"Run pip install 'sqlalchemy<2', {bridge}"))
     if importlib.util.find_spec("psycopg") is not None:
-        # Django takes psycopg 3 when it finds it.
-        hint = f"Uninstall psycopg (Django then takes psycopg2), {bridge}"
-        found.append(("aldjemy's session needs psycopg2, and Django uses psycopg 3", hint))
+        # Django prefers psycopg 3 if both are installed.
+        hint = f"Uninstall psycopg, so that Django uses psycopg2, {bridge}"
+        found.append(("aldjemy's session needs psycopg2, but Django uses psycopg 3", hint))
     return [Warning(f"{message}.", hint=hint, id="bemi.W007") for message, hint in found]
 
 
@@ -140,9 +163,9 @@ def _check_handlers(alias: str) -> list[CheckMessage]:
         return found
     for handler in handlers.of_database(alias):
         if not tracking.is_published(handler.model._meta.db_table, alias):
-            message = f"The handler {handler.name} is told of nothing: {alias!r} does not track its table."
+            message = f"The handler {handler.name} receives no changes: {alias!r} does not track its table."
             hint = (
-                "Name the table in BEMI_INCLUDE, or take it out of BEMI_EXCLUDE, and run manage.py bemi sync."
+                "Add the table to BEMI_INCLUDE or remove it from BEMI_EXCLUDE, then run manage.py bemi sync."
             )
             found.append(Warning(message, hint=hint, id="bemi.W008"))
     return found
@@ -154,7 +177,7 @@ def _check_obstacles(alias: str, obstacles: list[tracking.TrackingStep]) -> list
     named = ", ".join(f"{step.name} ({step.what})" for step in obstacles)
     message = f"Changes of {len(obstacles)} tables of {alias!r} are not recorded: {named}."
     hint = (
-        "Unlogged and temporary tables write no WAL: ALTER TABLE ... SET LOGGED. Or add a primary key, or "
-        "name the tables in BEMI_EXCLUDE."
+        "Unlogged and temporary tables write no WAL: run ALTER TABLE ... SET LOGGED. Tables with virtual "
+        "columns need a primary key. Or add the tables to BEMI_EXCLUDE."
     )
     return [Warning(message, hint=hint, id="bemi.W006")]

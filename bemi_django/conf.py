@@ -1,4 +1,4 @@
-"""The settings: one function each, read when it is called."""
+"""Settings. Each has a function that reads it whenever it is called."""
 
 from __future__ import annotations
 
@@ -18,90 +18,128 @@ ScopeFunction = Callable[[HttpRequest, Any], Any]
 
 
 def context_function() -> ContextFunction | None:
-    """``BEMI_CONTEXT_FUNCTION``: dotted path of ``fn(request) -> dict``."""
+    """Return ``BEMI_CONTEXT_FUNCTION``, which is the dotted path of ``fn(request) -> dict``.
+
+    Raises:
+        ImportError: The path cannot be imported.
+    """
     path = getattr(settings, "BEMI_CONTEXT_FUNCTION", None)
     return cast(ContextFunction, import_string(path)) if path else None
 
 
 def destination() -> str:
-    """``BEMI_DESTINATION``: alias of the database that holds ``changes``."""
+    """Return ``BEMI_DESTINATION``, the alias of the database that holds ``changes``."""
     return cast(str, getattr(settings, "BEMI_DESTINATION", "default"))
 
 
 def is_source(alias: str) -> bool:
-    """Tell whether changes of a database are recorded: not those of one that only holds ``changes``."""
+    """Return whether the changes of a database are recorded.
+
+    Args:
+        alias: Alias of the database.
+
+    Returns:
+        False for a database that is not PostgreSQL or only holds ``changes``.
+    """
     return connections[alias].vendor == "postgresql" and (alias == "default" or alias != destination())
 
 
 def slot(alias: str = "default") -> str:
-    """``BEMI_SLOT``: name of the replication slot; another database than the default adds its alias."""
+    """Return the name of a database's replication slot.
+
+    Args:
+        alias: Alias of the database.
+
+    Returns:
+        ``BEMI_SLOT``, to which databases other than the default append their alias.
+    """
     name = cast(str, getattr(settings, "BEMI_SLOT", "bemi"))
-    # The server takes lower case letters, digits and underscores.
+    # The server accepts lower case letters, digits and underscores only.
     return name if alias == "default" else f"{name}_{re.sub('[^a-z0-9_]', '_', alias.lower())}"
 
 
 def accept_gap() -> bool:
-    """``BEMI_ACCEPT_GAP``: whether ``bemi run`` goes on after lost history without ``--accept-gap``."""
+    """Return ``BEMI_ACCEPT_GAP``: whether ``bemi run`` always acts as with ``--accept-gap``."""
     return bool(getattr(settings, "BEMI_ACCEPT_GAP", False))
 
 
 def as_of_patience() -> float:
-    """``BEMI_AS_OF_PATIENCE``: seconds that ``as_of()`` waits for the log to move; 0: it does not wait."""
+    """Return ``BEMI_AS_OF_PATIENCE``: seconds for which ``as_of()`` waits for the log to advance."""
     return float(getattr(settings, "BEMI_AS_OF_PATIENCE", 10))
 
 
 def publication() -> str:
-    """``BEMI_PUBLICATION``: name of the publication."""
+    """Return ``BEMI_PUBLICATION``, the name of the publication."""
     return cast(str, getattr(settings, "BEMI_PUBLICATION", PUBLICATION))
 
 
 def include() -> list[str]:
-    """``BEMI_INCLUDE``: patterns ``schema.table`` (``*`` and ``?``) of the tables to track."""
+    """Return ``BEMI_INCLUDE``: patterns ``schema.table`` of the tables to track, with ``*`` and ``?``."""
     return list(getattr(settings, "BEMI_INCLUDE", INCLUDE))
 
 
 def exclude() -> list[str]:
-    """``BEMI_EXCLUDE``: patterns of the tables not to track."""
+    """Return ``BEMI_EXCLUDE``: patterns of the tables not to track, which take precedence."""
     return list(getattr(settings, "BEMI_EXCLUDE", EXCLUDE))
 
 
 def renamed_columns() -> dict[str, dict[str, str]]:
-    """``BEMI_RENAMED_COLUMNS``: ``{"schema.table": {old: new}}``, columns that had another name."""
+    """Return ``BEMI_RENAMED_COLUMNS``: the present names of renamed columns.
+
+    Returns:
+        ``{"schema.table": {old_name: new_name}}``.
+    """
     return dict(getattr(settings, "BEMI_RENAMED_COLUMNS", {}))
 
 
 def index_values() -> bool:
-    """``BEMI_INDEX_VALUES``: whether an index finds values of ``before`` and ``after`` in the log."""
+    """Return ``BEMI_INDEX_VALUES``: whether the log has an index on ``before`` and ``after``."""
     return bool(getattr(settings, "BEMI_INDEX_VALUES", False))
 
 
 def trusted_proxies() -> int | str | Iterable[str] | None:
-    """``BEMI_TRUSTED_PROXIES``: the trusted proxies, their number or networks; None: no ``ip`` is kept."""
+    """Return ``BEMI_TRUSTED_PROXIES``: the number or the networks of the trusted proxies.
+
+    Returns:
+        None if no ``ip`` is recorded.
+    """
     return cast("int | str | Iterable[str] | None", getattr(settings, "BEMI_TRUSTED_PROXIES", None))
 
 
 def admin_history() -> str | None:
-    """``BEMI_ADMIN_HISTORY``: ``"button"`` beside Django's own history, ``"replace"`` it, None: neither."""
+    """Return ``BEMI_ADMIN_HISTORY``: how an object's page in the admin links to its timeline.
+
+    Returns:
+        ``"button"`` adds a button beside Django's own history, ``"replace"`` replaces it, None does neither.
+    """
     return cast("str | None", getattr(settings, "BEMI_ADMIN_HISTORY", "button"))
 
 
 def admin_scope() -> ScopeFunction | None:
-    """``BEMI_ADMIN_SCOPE``: dotted path of ``fn(request, changes) -> changes``."""
+    """Return ``BEMI_ADMIN_SCOPE``, which is the dotted path of ``fn(request, changes) -> changes``.
+
+    Raises:
+        ImportError: The path cannot be imported.
+    """
     path = getattr(settings, "BEMI_ADMIN_SCOPE", None)
     return cast(ScopeFunction, import_string(path)) if path else None
 
 
 def masked_fields() -> list[str]:
-    """``BEMI_MASKED_FIELDS``: patterns ``table.column`` whose values few may see."""
+    """Return ``BEMI_MASKED_FIELDS``: patterns ``table.column`` of values that need a permission to see."""
     return list(getattr(settings, "BEMI_MASKED_FIELDS", ["*.password"]))
 
 
 def engine_options(alias: str) -> dict[str, Any]:
-    """``BEMI_ENGINE_OPTIONS``: arguments of SQLAlchemy's ``create_engine()``, by alias of the database."""
+    """Return the arguments for SQLAlchemy's ``create_engine()`` from ``BEMI_ENGINE_OPTIONS``.
+
+    Args:
+        alias: Alias of the database.
+    """
     return dict(getattr(settings, "BEMI_ENGINE_OPTIONS", {}).get(alias, {}))
 
 
-# A server that vanishes without a word is noticed after a minute, not after two hours.
+# Without these, a server whose host vanished is noticed after two hours instead of one minute.
 _KEEPALIVE = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -110,14 +148,21 @@ _KEEPALIVE = {
     "tcp_user_timeout": 60_000,
 }
 
-# Arguments of psycopg2.connect() and psycopg.connect() that are not libpq's.
-_OF_THE_DRIVER = frozenset(
+# Arguments of psycopg2.connect() and psycopg.connect() that libpq does not have.
+_DRIVER_ARGUMENTS = frozenset(
     ("autocommit", "connection_factory", "context", "cursor_factory", "prepare_threshold", "row_factory")
 )
 
 
 def connection_parameters(alias: str) -> dict[str, Any]:
-    """What Django connects with, as libpq parameters: the worker's driver need not be Django's."""
+    """Return Django's connection parameters as libpq's, since the worker may use another driver.
+
+    Args:
+        alias: Alias of the database.
+
+    Returns:
+        Keyword arguments for ``psycopg2.connect()``.
+    """
     parameters = connections[alias].get_connection_params()
-    given = {key: value for key, value in parameters.items() if key not in _OF_THE_DRIVER}
+    given = {key: value for key, value in parameters.items() if key not in _DRIVER_ARGUMENTS}
     return {**_KEEPALIVE, **given}

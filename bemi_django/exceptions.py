@@ -1,21 +1,21 @@
-"""Every error that is ours.
+"""Exceptions of this package.
 
 BemiError
-├── HistoryError          as_of(): what the tables held at a moment is not known
-│   └── LogBehind         the log does not reach the present
-├── NoModel               a change is of a table that no model has
-├── NotInTransaction      apply_context() outside a transaction
-├── NotInstalled          a database has no objects of ours: ``migrate`` was not run
-├── PastIsReadOnly        a write inside as_of(), or of what was read there
-├── ProtocolError         bytes that are not the pgoutput protocol
-├── Refused               a right, a role, a database or an object is missing
-├── RevertConflict        a revert would overwrite, or cannot be done; it has the plan
-├── UnknownDatabase       changes of a database that DATABASES does not have
-└── ReplicationError      the server cannot stream: wal_level, rights, slot
+├── HistoryError          as_of(): the contents of the tables at that time are not known
+│   └── LogBehind         the log has not reached the present
+├── NoModel               no model has the table of a change
+├── NotInTransaction      apply_context() was called outside a transaction
+├── NotInstalled          the database objects are missing: ``migrate`` was not run
+├── PastIsReadOnly        a write inside as_of(), or of an instance read there
+├── ProtocolError         bytes that do not follow the pgoutput protocol
+├── Refused               a privilege, role, database or object is missing
+├── RevertConflict        a revert would overwrite values or cannot be done; it holds the plan
+├── UnknownDatabase       the changes' database is not in DATABASES
+└── ReplicationError      the server cannot stream: wal_level, privileges or slot
     ├── SlotInUse         another worker holds the slot
-    ├── Superseded        another worker has written in the meantime
-    ├── Disrupted         what the stream rests on has changed under it
-    └── LostHistory       changes are missing between the log and what the slot still has
+    ├── Superseded        another worker has written changes in the meantime
+    ├── Disrupted         the publication or slot changed while streaming
+    └── LostHistory       the slot no longer has the changes that follow the log
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from typing import Any
 
 
 class BemiError(Exception):
-    """Something went wrong in bemi_django."""
+    """An error occurred in bemi_django."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
 
 
 class HistoryError(BemiError):
-    """What the tables held at this moment is not known."""
+    """The contents of the tables at this time are not known."""
 
 
 class LogBehind(HistoryError):
-    """The log does not reach the present: is 'manage.py bemi run' at work?"""
+    """The log has not reached the present: check that 'manage.py bemi run' is running."""
 
 
 class NoModel(BemiError):
@@ -43,11 +43,11 @@ class NoModel(BemiError):
 
 
 class NotInTransaction(BemiError):
-    """apply_context() lasts until the end of the transaction: call it inside transaction.atomic()."""
+    """apply_context() sets the context of a transaction: call it inside transaction.atomic()."""
 
 
 class NotInstalled(BemiError):
-    """The database has no bemi objects: run 'manage.py migrate bemi_django' first."""
+    """The database objects of bemi_django are missing: run 'manage.py migrate bemi_django' first."""
 
 
 class PastIsReadOnly(BemiError):
@@ -55,15 +55,15 @@ class PastIsReadOnly(BemiError):
 
 
 class ProtocolError(BemiError):
-    """The server sent bytes that are not the pgoutput protocol."""
+    """The server sent bytes that do not follow the pgoutput protocol."""
 
 
 class Refused(BemiError):
-    """The server refuses, and will the next time."""
+    """The server refused the operation, and will refuse it again until an administrator acts."""
 
 
 class RevertConflict(BemiError):
-    """The changes cannot be reverted as they are; ``plan`` says what stands in the way."""
+    """The changes cannot be reverted because of conflicts, which ``plan`` lists."""
 
     def __init__(self, message: str | None = None, plan: Any = None) -> None:
         super().__init__(message)
@@ -71,11 +71,11 @@ class RevertConflict(BemiError):
 
 
 class UnknownDatabase(BemiError):
-    """No database of DATABASES has the name under which the change was recorded."""
+    """The database of the change is not in DATABASES."""
 
 
 class ReplicationError(BemiError):
-    """The server does not stream changes."""
+    """The server cannot stream changes."""
 
 
 class SlotInUse(ReplicationError):
@@ -87,23 +87,37 @@ class Superseded(ReplicationError):
 
 
 class Disrupted(ReplicationError):
-    """The stream is not what it was when it began."""
+    """The publication or the slot changed while changes were streamed."""
 
 
 class LostHistory(ReplicationError):
-    """Changes were lost: run 'manage.py bemi run --accept-gap' to record the gap and go on."""
+    """Changes were lost: run 'manage.py bemi run --accept-gap' to record the gap and continue."""
 
 
 def sqlstate_of(error: BaseException) -> str:
-    """The SQLSTATE, empty where there is none."""
+    """Return the SQLSTATE of a database error.
+
+    Args:
+        error: An exception of psycopg2, psycopg 3, or Django's that wraps one.
+
+    Returns:
+        Five characters (appendix "PostgreSQL Error Codes"), or an empty string if there is none.
+    """
     for found in (error, error.__cause__):
-        # That of psycopg 3, and that of psycopg2.
+        # psycopg 3 has the first attribute, psycopg2 the second.
         if state := getattr(found, "sqlstate", None) or getattr(found, "pgcode", None):
             return str(state)
     return ""
 
 
 def first_line(error: BaseException) -> str:
-    """What to log of an error: the lines that follow may hold values of rows."""
+    """Return the part of an error's message that may be logged.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        The first line; further lines may hold values of rows. The name of the class if there is no message.
+    """
     lines = str(error).strip().splitlines()
     return " ".join(lines[0].split()) if lines else type(error).__name__

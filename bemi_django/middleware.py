@@ -1,4 +1,4 @@
-"""Give every write of a request the request's context."""
+"""Attach the context of a request to its writes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
 from bemi_django import conf
-from bemi_django.capture.context import akeep, keep, provided_context
-from bemi_django.capture.proxies import Trusted, client_address
+from bemi_django.capture.context import provided_context
+from bemi_django.capture.proxies import TrustedProxies, client_address
 from bemi_django.capture.request_id import HEADER, request_id_from
+from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 
-# Not request.headers, which are made of all of META.
+# Reading META is cheaper than request.headers, which is built from all of META.
 _HEADER = HttpHeaders.to_wsgi_name(HEADER)
 
 
 class BemiMiddleware:
-    """WSGI and ASGI; the context function is asked at the first write, so a user set late counts.
+    """Attach the context of each request to its writes, under WSGI and ASGI.
 
-    The request's id, and with ``BEMI_TRUSTED_PROXIES`` the client's ``ip``, are added to what it says.
-    Streamed bodies, which are produced after the middleware has returned, have the context too.
+    The context function is called at the first write, so a user authenticated inside the view is recorded.
+    The request's id and, with ``BEMI_TRUSTED_PROXIES``, the client's ``ip`` are added to its values.
+    Streamed bodies have the context too, although they are produced after the middleware has returned.
     """
 
     sync_capable = True
@@ -36,39 +38,61 @@ class BemiMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Respond to a request with its context in force.
+
+        Args:
+            request: The request.
+
+        Returns:
+            The response, or an awaitable of it under ASGI.
+        """
         if self._is_async:
             return self.__acall__(request)
         with provided_context(partial(self._context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = self.get_response(request)
-            _keep_streaming(response)
+            _bind_stream(response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         with provided_context(partial(self._context_of, request), request_id=request_id(request)):
             response: HttpResponseBase = await self.get_response(request)
-            _keep_streaming(response)
+            _bind_stream(response)
         return response
 
     def _context_of(self, request: HttpRequest) -> Mapping[str, Any]:
         return {**_address(request, self._trusted), **self._function(request)}
 
-    # A setting that is not there takes longer to look for than all else at a write of somebody unknown.
+    # Cached, because looking up a missing setting is slow.
     @cached_property
     def _function(self) -> conf.ContextFunction:
         return conf.context_function() or default_context
 
     @cached_property
-    def _trusted(self) -> Trusted | None:
-        return Trusted.of(conf.trusted_proxies())
+    def _trusted(self) -> TrustedProxies | None:
+        return TrustedProxies.of(conf.trusted_proxies())
 
 
 def default_context(request: HttpRequest) -> dict[str, Any]:
-    """What is recorded of a request without ``BEMI_CONTEXT_FUNCTION``, beside its id."""
+    """Return the context of a request if there is no ``BEMI_CONTEXT_FUNCTION``.
+
+    Args:
+        request: The request.
+
+    Returns:
+        ``user_id`` (None if nobody is logged in), ``method`` and ``path``.
+    """
     return {"user_id": _user_id(request), "method": request.method, "path": request.path}
 
 
 def request_id(request: HttpRequest) -> str:
-    """The ``X-Request-ID`` that came with the request, else one that is made for it."""
+    """Return the id under which the writes of a request are recorded.
+
+    Args:
+        request: The request.
+
+    Returns:
+        The value of its ``X-Request-ID`` header, or an id generated for it.
+    """
     attributes = request.__dict__
     if "_bemi_request_id" not in attributes:
         attributes["_bemi_request_id"] = request_id_from(request.META.get(_HEADER, ""))
@@ -76,7 +100,7 @@ def request_id(request: HttpRequest) -> str:
 
 
 def _user_id(request: HttpRequest) -> Any:
-    # django-ninja leaves whom it has authenticated in ``auth``, where others leave tokens.
+    # django-ninja stores the authenticated user in ``auth``, where other packages store tokens.
     for attribute in ("user", "auth"):
         user = getattr(request, attribute, None)
         if getattr(user, "is_authenticated", False):
@@ -84,7 +108,7 @@ def _user_id(request: HttpRequest) -> Any:
     return None
 
 
-def _address(request: HttpRequest, trusted: Trusted | None) -> dict[str, str]:
+def _address(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:
     if trusted is None:
         return {}
     remote, forwarded = (request.META.get(key, "") for key in ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR"))
@@ -92,8 +116,8 @@ def _address(request: HttpRequest, trusted: Trusted | None) -> dict[str, str]:
     return {} if address is None else {"ip": address}
 
 
-def _keep_streaming(response: Any) -> None:
-    # A file is left to the server, which may have a faster way to send it.
+def _bind_stream(response: Any) -> None:
+    # The server may have a faster way to send a file.
     if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
-        kept = akeep if response.is_async else keep
-        response.streaming_content = kept(response.streaming_content)
+        bind = bind_async_iterator if response.is_async else bind_iterator
+        response.streaming_content = bind(response.streaming_content)

@@ -1,4 +1,4 @@
-"""Where the audit trail lives."""
+"""Route the audit trail to the database that holds it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ _APP = "bemi_django"
 
 
 class BemiRouter:
-    """Sends ``Change`` to ``BEMI_DESTINATION``; add it to ``DATABASE_ROUTERS``, before others."""
+    """Send ``Change`` to ``BEMI_DESTINATION``. Add it to ``DATABASE_ROUTERS``, before other routers."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        """Return the alias of the database that holds the log, for models of this app only."""
         return conf.destination() if model._meta.app_label == _APP else None
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        """Return the alias of the database that holds the log, for models of this app only."""
         return self.db_for_read(model)
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        # Triggers go to every database; the operation of the log asks for its destination itself.
+        """Allow the migrations of this app on every database.
+
+        Every database gets triggers; the operation that creates the log checks for its destination.
+        """
         return True if app_label == _APP else None

@@ -1,1 +1,1 @@
-"""What runs in the application: give each statement the context of who writes, and why."""
+"""The part that runs in the application: it attaches the context to each statement that writes."""

@@ -1,4 +1,4 @@
-"""The names of the public API that need a driver or a framework only when they are called."""
+"""Functions of the public API that import a driver or a framework only when they are called."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from bemi_django.wire.defaults import EXCLUDE, INCLUDE, PUBLICATION
 
 
 def apply_context(using: str = "default") -> None:
-    """Set the context for the rest of the Django transaction, for ``SELECT fn()`` and driver COPY.
+    """Set the context for the rest of the Django transaction.
 
-    Raises NotInTransaction outside ``transaction.atomic()``.
+    Call it before writes that cannot carry a comment: ``SELECT fn()`` and the driver's own COPY.
+
+    Args:
+        using: Alias of the database.
+
+    Raises:
+        NotInTransaction: It was called outside ``transaction.atomic()``.
     """
     from bemi_django.capture.hooks import django_db
 
@@ -22,13 +28,16 @@ def apply_context(using: str = "default") -> None:
 
 
 class Bemi:
-    """The facade under which SQLAlchemy projects know this package; it needs no Django settings."""
+    """Facade for SQLAlchemy projects. It needs no Django settings."""
 
     @staticmethod
     def set_context(values: Mapping[str, Any]) -> None:
         """Replace the context of this thread or task, and hook every SQLAlchemy engine of the process.
 
-        See :func:`bemi_django.set_context`, which hooks none.
+        :func:`bemi_django.set_context` does the same without hooking any engine.
+
+        Args:
+            values: The new context, as for :func:`bemi_django.set_context`.
         """
         context.set_context(values)
         hook_every_engine()
@@ -40,11 +49,15 @@ class Bemi:
         exclude: Iterable[str] = EXCLUDE,
         publication: str = PUBLICATION,
     ) -> None:
-        """Install capture, in the ``upgrade()`` of an Alembic revision, and track the tables that are there.
+        """Install capture and track the existing tables, in the ``upgrade()`` of an Alembic revision.
 
-        Patterns are ``schema.table`` with ``*`` and ``?``. Called again, in a later revision, it tracks
-        what has come since; the worker's ``bemi sync`` and, where the role may have one, an event
-        trigger do so too.
+        A call in a later revision tracks the tables created since then. So do the worker's
+        ``bemi sync`` and, if the role may create one, an event trigger.
+
+        Args:
+            include: Patterns ``schema.table`` of the tables to track, with the wildcards ``*`` and ``?``.
+            exclude: Patterns of the tables not to track; they take precedence.
+            publication: Name of the publication.
         """
         from bemi_django.integrations import alembic
 
@@ -52,14 +65,18 @@ class Bemi:
 
     @staticmethod
     def migration_downgrade(*, publication: str = PUBLICATION) -> None:
-        """Undo :meth:`migration_upgrade`, in the ``downgrade()`` of a revision."""
+        """Undo :meth:`migration_upgrade`, in the ``downgrade()`` of a revision.
+
+        Args:
+            publication: Name of the publication.
+        """
         from bemi_django.integrations import alembic
 
         alembic.downgrade(publication)
 
 
 def hook_every_engine() -> None:
-    """Give the writes of every SQLAlchemy engine the context, where SQLAlchemy is installed."""
+    """Attach the context to the writes of every SQLAlchemy engine, if SQLAlchemy is installed."""
     if _has_sqlalchemy():
         from bemi_django.capture.hooks import every_engine
 

@@ -1,4 +1,4 @@
-"""Put a context in front of a statement as a comment that nothing on the way can misread."""
+"""Find the statements that write, and build the comment that carries their context."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from typing import Any
 from bemi_django.capture import context_encoding
 from bemi_django.wire import COMMENT_END, COMMENT_START, MAX_SQL_CHARACTERS, STATEMENT
 
-#: As the ORMs begin; for all else a regular expression has to look.
+#: What ORMs send begins with one of these; everything else needs a regular expression.
 _USUAL = {"INSERT ": True, "UPDATE ": True, "DELETE ": True, "SELECT ": False}
 _BLANK = re.compile(r"\s+|--[^\r\n]*")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
-# FOR UPDATE and FOR NO KEY UPDATE lock rows of a SELECT.
+# FOR UPDATE and FOR NO KEY UPDATE are clauses of a SELECT that locks rows.
 _WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
 
 
 def is_write(sql: str) -> bool:
-    """Tell whether a statement may write rows, and so gets a context."""
+    """Return whether a statement may write rows and therefore gets a context.
+
+    Args:
+        sql: Text of the statement.
+    """
     usual = _USUAL.get(sql[:7])
     if usual is not None:
         return usual
@@ -43,7 +47,7 @@ def _first_word(sql: str) -> int:
 
 
 def _comment_end(sql: str, start: int) -> int:
-    # PostgreSQL nests comments, which no regular expression can count.
+    # Comments nest in PostgreSQL, which a regular expression cannot follow.
     depth = 0
     for edge in _COMMENT_EDGE.finditer(sql, start):
         depth += 1 if edge[0] == "/*" else -1
@@ -52,17 +56,19 @@ def _comment_end(sql: str, start: int) -> int:
     return len(sql)
 
 
-def annotate(sql: str, context: Mapping[str, Any]) -> str:
-    """Return the statement with its context in front; anything but a write comes back unchanged.
+def context_comment(sql: str, context: Mapping[str, Any]) -> str:
+    """Return the comment that carries a context in front of a statement.
 
-    ``annotate("DELETE FROM t", {"user": 7})`` is ``/*Bemi {"user": 7, "SQL": ...} Bemi*/ DELETE FROM t``.
-    The context never raises: what JSON cannot hold is stored as text, what is too large is dropped.
+    This never raises because of the context: values that JSON cannot hold become text, and values that
+    are too large are dropped.
+
+    Args:
+        sql: Text of the statement, which the comment records too.
+        context: The context.
+
+    Returns:
+        ``/*Bemi {"user": 7, "SQL": ...} Bemi*/`` and a blank, to be put in front of the statement.
     """
-    return prefix(sql, context) + sql if is_write(sql) else sql
-
-
-def prefix(sql: str, context: Mapping[str, Any]) -> str:
-    """The comment for a statement, with the blank that follows it."""
     statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
     pairs = context_encoding.context_json(context)[1:-1]
     named = STATEMENT if pairs else STATEMENT[1:]
@@ -70,7 +76,14 @@ def prefix(sql: str, context: Mapping[str, Any]) -> str:
 
 
 def collapse_values(sql: str) -> str:
-    """Shorten a VALUES list of like rows: ``VALUES (%s), (%s), (%s)`` is ``VALUES (%s), … ×3``."""
+    """Shorten a list of VALUES whose rows have the same text.
+
+    Args:
+        sql: Text of a statement.
+
+    Returns:
+        The statement, in which ``VALUES (%s), (%s), (%s)`` has become ``VALUES (%s), … ×3``.
+    """
     values = _VALUES.search(sql)
     if values is None:
         return sql
@@ -100,7 +113,7 @@ def _encode_sql(sql: str) -> str:
     short = collapse_values(sql)
     if len(short) > MAX_SQL_CHARACTERS:
         short = short[:MAX_SQL_CHARACTERS] + "… (cut)"
-    return context_encoding.string(short)
+    return context_encoding.json_string(short)
 
 
 _sql_json = lru_cache(maxsize=512)(_encode_sql)

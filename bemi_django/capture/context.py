@@ -1,13 +1,13 @@
-"""The application's context: who, where and how, for every write of this task, thread or request."""
+"""The application's context: who writes, where and how, for each task, thread or request."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import Any
 
 from bemi_django.capture.tracing import active_span
 from bemi_django.wire import SKIP_KEY
@@ -15,14 +15,13 @@ from bemi_django.wire import SKIP_KEY
 logger = logging.getLogger(__name__)
 
 Provider = Callable[[], Mapping[str, Any]]
-Item = TypeVar("Item")
 
-# An inner context that has an id of its own names the outer one's beside it.
+# A context with an id of its own keeps the id of the enclosing context under the second name.
 _PARENTS = {"id": "parent_id", "request_id": "parent_request_id", "task_id": "parent_task_id"}
 
 
 class Context(dict[str, Any]):
-    """A context in force, which nobody changes; ``encoded`` is its JSON, once somebody has made it."""
+    """An immutable context in force. ``encoded`` caches its JSON."""
 
     __slots__ = ("encoded",)
 
@@ -32,10 +31,11 @@ class Context(dict[str, Any]):
 
 
 class Layer:
-    """One level of context over its parent; a provider is asked once, at the first write.
+    """Values on top of those of a parent layer.
 
-    What it does not know yet (None) it is asked again at the next one, and hides nothing that the
-    parent knows. ``defaults`` hold where neither the parent nor the layer itself says otherwise.
+    The provider is called at the first write. If one of its values is None, the parent's value is used
+    and the provider is called again at the next write. ``defaults`` apply to keys that neither the parent nor
+    this layer has.
     """
 
     __slots__ = ("_asking", "_defaults", "_found", "_merged", "_parent", "_provider", "_values")
@@ -56,13 +56,13 @@ class Layer:
         self._found: tuple[Context, Mapping[str, Any], Context] | None = None
 
     def resolve(self) -> Context:
-        """For a write: what is found now holds from now on, but for what nobody knows yet."""
+        """Return the context for a write, and keep it for later writes unless some value is still unknown."""
         if self._merged is not None:
             return self._merged
         inherited = self._parent.resolve() if self._parent else _NOTHING
         provided = self._provided()
         found = self._found
-        # Nothing new since the last write: the same context, whose JSON is known.
+        # Reuse the context of the last write if nothing is new, since its JSON is cached.
         if found is None or found[0] is not inherited or found[1] != provided:
             found = self._found = inherited, provided, Context(self._over(inherited, provided))
         merged = found[2]
@@ -72,7 +72,7 @@ class Layer:
         return merged
 
     def peek(self) -> dict[str, Any]:
-        """What a write would find now; a provider is asked again when the write comes."""
+        """Return what a write would find now, without keeping it."""
         if self._merged is not None:
             return self._merged
         return self._over(self._parent.peek() if self._parent else {}, self._provided())
@@ -80,7 +80,7 @@ class Layer:
     def _is_final(self, provided: Mapping[str, Any]) -> bool:
         if self._parent is not None and self._parent._merged is None:
             return False
-        # Nobody is logged in when the session is made that the login needs.
+        # A login creates its session before it knows the user, so None is not final.
         return get_ident() not in self._asking and all(value is not None for value in provided.values())
 
     def _over(self, inherited: Mapping[str, Any], provided: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,16 +95,18 @@ class Layer:
 
     def _provided(self) -> Mapping[str, Any]:
         provider, thread = self._provider, get_ident()
-        # A provider that writes itself finds no provider to call. Other threads of the same request do:
-        # to ask twice is better than a lock held while somebody's function runs.
+        # A provider that writes must not be called from its own write. Other threads of the same request
+        # may call it: calling it twice is better than holding a lock while it runs.
         if provider is None or thread in self._asking:
             return {}
         self._asking.add(thread)
         try:
             return dict(provider())
         except Exception:
-            # An audit trail without a name beats a write that fails because of the audit trail.
-            logger.warning("the context function failed; the write has no context from it", exc_info=True)
+            # A change without a user is better than a write that fails because of the audit trail.
+            logger.warning(
+                "the context function failed; the write is recorded without its values", exc_info=True
+            )
             return {}
         finally:
             self._asking.discard(thread)
@@ -112,106 +114,86 @@ class Layer:
 
 _NOTHING = Context({})
 _EMPTY = Layer({})
-_current: ContextVar[Layer] = ContextVar("bemi_context", default=_EMPTY)
+#: The innermost layer of this thread or task.
+layer_in_force: ContextVar[Layer] = ContextVar("bemi_context", default=_EMPTY)
 
 
 def set_context(values: Mapping[str, Any]) -> None:
     """Replace the context of this thread or task until it is set again.
 
-    ``set_context({"process": "MyWorker"})``. In a request or under :func:`bound_context` it
-    lasts until that ends. Values must be JSON; what is not is stored as its ``str()``.
+    In a request or inside :func:`bound_context`, the previous context returns when that ends.
+    Example: ``set_context({"process": "MyWorker"})``.
+
+    Args:
+        values: The new context. Values that JSON cannot hold are stored as their ``str()``.
     """
-    _current.set(Layer(values))
+    layer_in_force.set(Layer(values))
 
 
 def get_context() -> dict[str, Any]:
-    """Return a copy of the context that a write would carry now; looking settles nothing."""
-    return {**active_span(), **_current.get().peek()}
+    """Return a copy of the context that a write would carry now."""
+    return {**active_span(), **layer_in_force.get().peek()}
 
 
 @contextmanager
 def bound_context(**values: Any) -> Iterator[None]:
-    """Add values to the context inside the block and restore what was there after it.
+    """Add values to the context inside the block, and restore the previous context after it.
 
-    ``with bound_context(reason="import", batch=7): ...``. Blocks nest; the inner value wins. Where it
-    is an id (``id``, ``request_id``, ``task_id``), the outer one stays as ``parent_id`` and so on.
+    Blocks nest, and inner values take precedence. An outer ``id``, ``request_id`` or ``task_id`` is kept
+    as ``parent_id``, ``parent_request_id`` or ``parent_task_id``.
+    Example: ``with bound_context(reason="import", batch=7): ...``.
+
+    Args:
+        values: What to add. Values that JSON cannot hold are stored as their ``str()``.
     """
-    with _Entered(Layer(values, _current.get())):
+    with _Entered(Layer(values, layer_in_force.get())):
         yield
 
 
 @contextmanager
 def skip_tracking(*, reason: str) -> Iterator[None]:
-    """Leave the rows that the block writes out of the log, and say so there.
+    """Leave the rows that the block writes out of the log, and record that they were left out.
 
-    ``with skip_tracking(reason="nightly rebuild"): ...``. For every table a transaction leaves one
-    change with the operation SKIPPED: its context has who, the reason and the number of rows.
+    Each transaction leaves one change per table, with the operation SKIPPED. Its context holds the
+    reason and the number of rows. Example: ``with skip_tracking(reason="nightly rebuild"): ...``.
+
+    Args:
+        reason: Why the rows are not recorded.
     """
     with bound_context(**{SKIP_KEY: True, "reason": reason}):
         yield
 
 
 def provided_context(provider: Provider, **defaults: Any) -> AbstractContextManager[None]:
-    """Like :func:`bound_context`, with values that are asked for at the first write of the block.
+    """Return a block like :func:`bound_context` whose values are computed at its first write.
 
-    ``defaults`` hold where neither they nor the outer context have the key.
+    Args:
+        provider: Function that returns the values. A failure is logged and never reaches the write.
+        defaults: Values of keys that neither the provider nor the enclosing context has.
     """
-    return _Entered(Layer({}, _current.get(), provider, defaults))
+    return _Entered(Layer({}, layer_in_force.get(), provider, defaults))
 
 
 def current() -> Context:
-    """The context in force, not copied: for the hooks, which only read it."""
-    context = _current.get().resolve()
+    """Return the context in force for a write. It is not a copy: do not change it."""
+    context = layer_in_force.get().resolve()
     span = active_span()
     return Context({**span, **context}) if span else context
 
 
 def inheritable() -> dict[str, Any]:
-    """What work that is handed on is to find: all but the span and the silence of this block."""
-    context = dict(_current.get().peek())
+    """Return the context for work that another process does later.
+
+    Returns:
+        The context without the span and without :func:`skip_tracking`.
+    """
+    context = dict(layer_in_force.get().peek())
     context.pop(SKIP_KEY, None)
     return context
 
 
-def keep(items: Iterable[Item]) -> Iterator[Item]:
-    """Produce the items under the context in force at this call, whoever asks for them later."""
-    return _keep(iter(items), _current.get())
-
-
-def akeep(items: AsyncIterable[Item]) -> AsyncIterator[Item]:
-    """Like :func:`keep`, for what is produced asynchronously."""
-    return _akeep(aiter(items), _current.get())
-
-
-def _keep(items: Iterator[Item], layer: Layer) -> Iterator[Item]:
-    while True:
-        token = _current.set(layer)
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        finally:
-            # Blocks that are open where the item was produced stay open for the next one.
-            layer = _current.get()
-            _current.reset(token)
-        yield item
-
-
-async def _akeep(items: AsyncIterator[Item], layer: Layer) -> AsyncIterator[Item]:
-    while True:
-        token = _current.set(layer)
-        try:
-            item = await anext(items)
-        except StopAsyncIteration:
-            return
-        finally:
-            layer = _current.get()
-            _current.reset(token)
-        yield item
-
-
 class _Entered:
-    """The layer inside a block. Each request has one, and a generator takes three times as long."""
+    """Block with a layer. Every request has one, and a generator would take three times as long."""
 
     __slots__ = ("_layer", "_token")
 
@@ -219,7 +201,7 @@ class _Entered:
         self._layer = layer
 
     def __enter__(self) -> None:
-        self._token = _current.set(self._layer)
+        self._token = layer_in_force.set(self._layer)
 
     def __exit__(self, *error: object) -> None:
-        _current.reset(self._token)
+        layer_in_force.reset(self._token)

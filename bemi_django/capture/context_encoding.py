@@ -1,4 +1,4 @@
-"""A context as JSON in which a driver, a lexer or a paramstyle finds nothing to read."""
+"""Encode a context as JSON without any character that a driver or the SQL lexer would interpret."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
-# JSON itself needs none of these.
+# Characters with a meaning to a driver or to the lexer; JSON itself needs none of them.
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
 _ACTIVE = re.compile(r"[*%?'$:\\]")
 
 
 def context_json(context: Mapping[str, Any]) -> str:
-    """The context as an inert JSON object; never raises. One that nobody changes is encoded once."""
+    """Return a context as an inert JSON object. This never raises.
+
+    Args:
+        context: The context. The result for a :class:`Context` is cached in it.
+
+    Returns:
+        ASCII text in which ``*``, ``%``, ``?``, ``'``, ``$``, and colons inside strings, are escaped.
+    """
     if not isinstance(context, Context):
         return _encode_context(context)
     if context.encoded is None:
@@ -34,29 +41,33 @@ def _encode_context(context: Mapping[str, Any]) -> str:
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
         return f"{{{encoded}}}"
-    _warn_once("a context is too large; its largest values are dropped")
+    _warn_once("a context is too large: its largest values were dropped")
     return _without_largest(dict(zip(context, pairs, strict=True)))
 
 
 def _value(value: Any) -> str:
     try:
-        # What nearly all values are: json would make an encoder for each.
+        # Nearly all values are of these types, for which the json module would be slower.
         if type(value) is str:
-            return string(value)
+            return json_string(value)
         if type(value) is int:
             return str(value)
         if value is None:
             return "null"
         return _inert(_dumps(value))
     except (TypeError, ValueError, RecursionError):
-        _warn_once("a context is not JSON; such values are stored as text")
-        return string(_text(value))
+        _warn_once("a value of a context is not JSON: such values are stored as text")
+        return json_string(_text(value))
 
 
-def string(text: str) -> str:
-    """A text as a JSON string, in the same way."""
+def json_string(text: str) -> str:
+    """Return a text as an inert JSON string, with the same characters escaped.
+
+    Args:
+        text: Any text. NUL and lone surrogates, which ``jsonb`` cannot hold, become visible signs.
+    """
     encoded = encode_basestring_ascii(text)
-    # Ids, methods, paths: most strings have nothing to escape.
+    # Most strings, such as ids, methods and paths, need no escapes.
     if _ACTIVE.search(encoded) is None:
         return encoded
     if "\\u0000" in encoded or "\\ud" in encoded:
@@ -66,7 +77,7 @@ def string(text: str) -> str:
 
 @lru_cache(maxsize=512, typed=True)
 def _key(key: Any) -> str:
-    return string(_text(key))
+    return json_string(_text(key))
 
 
 def _dumps(value: Any) -> str:
@@ -85,7 +96,7 @@ def _deep(value: Any) -> Any:
 
 
 def _storable(value: Any) -> Any:
-    # jsonb has neither NUL nor half a surrogate pair: they become visible signs.
+    # jsonb can hold neither NUL nor a lone surrogate, so they become visible signs.
     if not isinstance(value, str):
         return value
     whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -100,7 +111,7 @@ def _text(value: Any) -> str:
 
 
 def _without_largest(pairs: Mapping[str, str]) -> str:
-    """The smallest pairs that fit together, and the names of the others."""
+    """Return the object with the smallest pairs that fit, and the keys of the others."""
     kept = set()
     room = MAX_CONTEXT_CHARACTERS
     for key in sorted(pairs, key=lambda key: len(pairs[key])):
@@ -113,8 +124,8 @@ def _without_largest(pairs: Mapping[str, str]) -> str:
 
 
 def _inert(encoded: str) -> str:
-    """Escape, inside a JSON text, all that a driver, a lexer or a paramstyle could read."""
-    # Between strings a colon is JSON's own; inside one it could name a parameter.
+    """Escape every character of a JSON text that a driver or the lexer could interpret."""
+    # A colon inside a string could name a parameter; the others belong to JSON.
     parts = _escape(encoded).split('"')
     parts[1::2] = [string.replace(":", "\\u003a") for string in parts[1::2]]
     return '"'.join(parts)
@@ -123,14 +134,13 @@ def _inert(encoded: str) -> str:
 def _escape(encoded: str) -> str:
     if "\\" in encoded:
         encoded = encoded.replace("\\\\", "\\u005c").replace('\\"', "\\u0022")
-    # One after the other: they are rare, and a table of all would be looked at for each character.
+    # str.replace() in a loop is faster than str.translate(), since these characters are rare.
     for character, escape in _INERT:
         encoded = encoded.replace(character, escape)
     return encoded
 
 
-# Made once: dumps() makes one for each call that has options. Without its blank a colon could name a
-# parameter.
+# json.dumps() would create an encoder in each call. Without the blank, a colon could name a parameter.
 _encode = json.JSONEncoder(allow_nan=False, default=_text, separators=(",", ": ")).encode
 
 

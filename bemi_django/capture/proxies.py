@@ -1,4 +1,4 @@
-"""Who sent a request? Behind proxies: the last address that one of them has seen and that is none of them."""
+"""Find a client's address behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -10,53 +10,70 @@ from typing import NamedTuple
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: Stands in a list of networks for a proxy that connects through a Unix socket, and so has no address.
+#: Stands in a list of networks for a proxy that connects through a Unix socket and so has no address.
 UNIX_SOCKET = "unix:"
 # Some proxies add the port.
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[\d.]+))(?::\d+)?")
 
 
-class Trusted(NamedTuple):
-    """The proxies whose word is taken: so many in a row in front of the site, or those of some networks."""
+class TrustedProxies(NamedTuple):
+    """The proxies whose headers are believed: the last ``hops`` before the site, or those in ``networks``."""
 
     hops: int = 0
     networks: tuple[Network, ...] = ()
     unix_socket: bool = False
 
     @classmethod
-    def of(cls, proxies: int | str | Iterable[str] | None) -> Trusted | None:
-        """Read a setting: a number, or networks (``"10.0.0.0/8"``); None trusts no word and no address.
+    def of(cls, setting: int | str | Iterable[str] | None) -> TrustedProxies | None:
+        """Parse a setting.
 
-        Raises ValueError or TypeError for anything else.
+        Args:
+            setting: Number of proxies in front of the site, or their networks (``"10.0.0.0/8"``;
+                ``"unix:"`` stands for a Unix socket). None turns the recording of addresses off.
+
+        Returns:
+            The trusted proxies, or None if the setting is None.
+
+        Raises:
+            TypeError: The setting has another type.
+            ValueError: The number is negative, or a network cannot be parsed.
         """
-        if proxies is None:
+        if setting is None:
             return None
-        if isinstance(proxies, int):
-            if isinstance(proxies, bool) or proxies < 0:
-                raise ValueError(f"{proxies!r} is no number of proxies")
-            return cls(hops=proxies)
-        names = [proxies] if isinstance(proxies, str) else list(proxies)
+        if isinstance(setting, int):
+            if isinstance(setting, bool) or setting < 0:
+                raise ValueError(f"{setting!r} is not a number of proxies")
+            return cls(hops=setting)
+        names = [setting] if isinstance(setting, str) else list(setting)
         networks = tuple(ip_network(name) for name in names if name != UNIX_SOCKET)
         return cls(networks=networks, unix_socket=UNIX_SOCKET in names)
 
 
-def client_address(remote: str, forwarded: str, trusted: Trusted) -> str | None:
-    """Return the client's address, None when it is not known.
+def client_address(remote: str, forwarded: str, trusted: TrustedProxies) -> str | None:
+    """Return the address of the client that sent a request.
 
-    ``remote`` is who connected to us, ``forwarded`` the header ``X-Forwarded-For``. Every proxy has
-    added at the right whom it was called by, so it is read from there, and what stands left of an
-    address that is not trusted may be anybody's invention.
+    Each proxy appends the address of its caller to the right of ``X-Forwarded-For``. The header is
+    therefore read from the right, up to the first address that is not trusted: the client can put
+    anything to the left of it.
+
+    Args:
+        remote: Address of the peer that connected, empty for a Unix socket.
+        forwarded: Value of the ``X-Forwarded-For`` header, empty if there is none.
+        trusted: The proxies to believe.
+
+    Returns:
+        The address, or None if it is not known.
     """
     chain = [entry.strip() for entry in forwarded.split(",")] if forwarded.strip() else []
     if trusted.hops:
         chain.append(remote)
-        return _shown(_address(chain[-min(trusted.hops + 1, len(chain))]))
+        return _printed(_address(chain[-min(trusted.hops + 1, len(chain))]))
     client = _address(remote)
     is_proxy = _is_among(client, trusted.networks) if remote else trusted.unix_socket
     while is_proxy and chain:
         client = _address(chain.pop())
         is_proxy = _is_among(client, trusted.networks)
-    return _shown(client)
+    return _printed(client)
 
 
 def _is_among(address: Address | None, networks: tuple[Network, ...]) -> bool:
@@ -72,5 +89,5 @@ def _address(entry: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _shown(address: Address | None) -> str | None:
+def _printed(address: Address | None) -> str | None:
     return None if address is None else str(address)

@@ -6,8 +6,13 @@ import sys
 
 
 def active_span() -> dict[str, str]:
-    """``trace_id`` and ``span_id`` of the active span, as W3C writes them; nothing without one."""
-    # Who has a span has imported this; nobody else pays for it.
+    """Return the identifiers of the active OpenTelemetry span.
+
+    Returns:
+        ``trace_id`` and ``span_id`` in the hexadecimal form of W3C Trace Context, or nothing if no
+        span is active.
+    """
+    # An application that has a span has imported this module; others do not pay for the import.
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return {}

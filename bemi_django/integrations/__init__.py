@@ -1,3 +1,3 @@
-"""Optional parts: each module here is imported only by who has what it needs."""
+"""Integrations with optional packages. Import only those whose package is installed."""
 
 from __future__ import annotations

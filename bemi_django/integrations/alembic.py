@@ -1,4 +1,4 @@
-"""Install capture in an Alembic revision, online or as a script (``--sql``), through any driver."""
+"""Install capture in an Alembic revision, online or offline (``--sql``), with any driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bemi_django.schema import sql
 
 logger = logging.getLogger(__name__)
 
-# One statement, whatever the file holds: asyncpg sends no more at a time.
+# asyncpg accepts one statement at a time, so the whole file is executed inside one DO block.
 _WHEN = """
 DO $bemi$
 BEGIN
@@ -27,7 +27,13 @@ $bemi$
 
 
 def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str) -> None:
-    """Install capture unless it is there, track tables, and log what the role may not do."""
+    """Install capture if it is missing, track the tables, and log what the role may not do.
+
+    Args:
+        include: Patterns ``schema.table`` of the tables to track.
+        exclude: Patterns of the tables not to track.
+        publication: Name of the publication.
+    """
     op.execute(_literal(_WHEN.format("NOT EXISTS", sql.read("capture_v1_up"))))
     op.execute(_literal(sql.read("track_v1_up")))
     chosen = {"publication": publication, "include": list(include), "exclude": list(exclude)}
@@ -38,11 +44,17 @@ def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str) ->
         op.execute(track)
         return
     for (refused,) in op.get_bind().execute(track):
-        logger.warning("not tracked yet, run 'manage.py bemi sync' as a role that may: %s", refused)
+        logger.warning(
+            "a table is not tracked yet, run 'manage.py bemi sync' as a role with the privileges: %s", refused
+        )
 
 
 def downgrade(publication: str) -> None:
-    """Take off the tables what :func:`upgrade` put there, and remove capture."""
+    """Remove the triggers from the tables, and remove capture.
+
+    Args:
+        publication: Name of the publication.
+    """
     op.execute(_literal(sql.read("track_v1_down")))
     untrack = text("SELECT pg_temp._bemi_untrack_v1(:publication)").bindparams(publication=publication)
     op.execute(untrack)
@@ -50,5 +62,5 @@ def downgrade(publication: str) -> None:
 
 
 def _literal(statement: str) -> TextClause:
-    """A statement without parameters: its colons are colons."""
+    """Return a statement in which a colon does not start a parameter."""
     return text(statement.replace(":", "\\:"))

@@ -1,6 +1,6 @@
-"""Carry the context from who publishes a Celery task to the worker that runs it.
+"""Carry the context of a Celery task's publisher to the worker that runs it.
 
-In the module of your Celery app, on both sides: ``install()``. It needs no Django.
+Call ``install()`` in the module of your Celery app, which both sides import. Django is not needed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ logger = logging.getLogger(__name__)
 
 _HEADER = "bemi_context"
 _ENTERED = "_bemi_entered"
-#: Characters; brokers limit what fits into the headers of a message.
+#: In characters. Brokers limit the size of a message's headers.
 _MAX_HEADER = 64 * 1024
 
 
 def install() -> None:
-    """Carry the context with every task; harmless when repeated.
+    """Carry the context with every task.
 
-    The task's context is that of its publisher, and beside it ``task``, ``task_id`` and ``retries``; a
-    task that another one has published has its ``parent_task_id``. It ends with the task.
+    A task has the context of its publisher and its own ``task``, ``task_id`` and ``retries``. A task
+    published by another task has a ``parent_task_id`` too. The context ends with the task. Calling this
+    again has no effect.
     """
     before_task_publish.connect(_on_publish, weak=False, dispatch_uid="bemi_django")
     task_prerun.connect(_on_start, weak=False, dispatch_uid="bemi_django")
@@ -34,10 +35,10 @@ def install() -> None:
 
 
 def _on_publish(headers: dict[str, Any], **_: Any) -> None:
-    # A text: not every broker takes a nested object as a header.
+    # Sent as text, since some brokers do not accept nested objects in headers.
     encoded = context_encoding.context_json(context.inheritable())
     if len(encoded) > _MAX_HEADER:
-        logger.warning("a task has no context from its publisher: it is too large")
+        logger.warning("the context of a task's publisher is too large; the task is published without it")
         return
     headers[_HEADER] = encoded
 

@@ -1,4 +1,4 @@
-"""Give every write of a FastAPI or Starlette request the request's context."""
+"""Attach the context of a FastAPI or Starlette request to its writes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,50 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bemi_django.capture.api import hook_every_engine
 from bemi_django.capture.context import provided_context
-from bemi_django.capture.proxies import Trusted, client_address
+from bemi_django.capture.proxies import TrustedProxies, client_address
 from bemi_django.capture.request_id import HEADER, request_id_from
 
 logger = logging.getLogger(__name__)
 
-Context = Mapping[str, Any]
-SetContext = Callable[[Request], Context | Awaitable[Context]]
+Values = Mapping[str, Any]
+ContextFunction = Callable[[Request], Values | Awaitable[Values]]
 
 
 class BemiFastAPIMiddleware:
-    """Pure ASGI, for HTTP and websockets; every SQLAlchemy engine of the process is hooked.
+    """Attach the context of each HTTP request and websocket to its writes, as pure ASGI middleware.
 
-    ``app.add_middleware(BemiFastAPIMiddleware, set_context=lambda request: {"path": request.url.path})``.
-    A plain ``set_context`` is asked at the first write, so that it finds the user whom the endpoint has
-    authenticated. A write cannot wait for an ``async`` one: that is awaited when the request begins.
-    The opening request of a websocket is a ``Request`` as any other, with the method GET.
+    It hooks every SQLAlchemy engine of the process. A synchronous ``set_context`` is called at the first
+    write, so it can see the user authenticated by the endpoint. An ``async`` one is awaited when the
+    request begins, since a write cannot wait for it. For a websocket, both receive its opening request,
+    with the method GET. The request's id is added to their values.
+    Example: ``app.add_middleware(BemiFastAPIMiddleware, set_context=context_of)``.
 
-    The request's id is added, and with ``trusted_proxies`` (how many there are, or their networks) the
-    client's ``ip``, unless ``set_context`` says otherwise.
+    Args:
+        app: The application.
+        set_context: Function that returns the context of a request.
+        trusted_proxies: Number of proxies in front of the site, or their networks. With it, the client's
+            ``ip`` is recorded too.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        set_context: SetContext,
+        set_context: ContextFunction,
         trusted_proxies: int | str | Iterable[str] | None = None,
     ) -> None:
         self.app = app
         self._set_context = set_context
-        self._trusted = Trusted.of(trusted_proxies)
+        self._trusted = TrustedProxies.of(trusted_proxies)
         hook_every_engine()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application with the context of the request in force.
+
+        Args:
+            scope: The connection scope of ASGI.
+            receive: Passed on to the application.
+            send: Passed on to the application.
+        """
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -55,22 +66,24 @@ class BemiFastAPIMiddleware:
         with provided_context(provider, request_id=request_id_from(_request(scope).headers.get(HEADER, ""))):
             await self.app(scope, receive, send)
 
-    def _context_of(self, scope: Scope) -> Context:
-        # Made now: by now the application has put the user and the route into the scope.
+    def _context_of(self, scope: Scope) -> Values:
+        # Created now, since the application has put the user and the route into the scope by now.
         request = _request(scope)
         found = self._set_context(request)
         if inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
-            raise TypeError("a set_context that is awaited must be declared so: async def")
+            raise TypeError("set_context returned an awaitable: declare it with async def")
         return {**self._address_of(request), **found}
 
-    async def _awaited_context_of(self, scope: Scope) -> Context:
+    async def _awaited_context_of(self, scope: Scope) -> Values:
         request = _request(scope)
         try:
-            return {**self._address_of(request), **await cast(Awaitable[Context], self._set_context(request))}
+            return {**self._address_of(request), **await cast(Awaitable[Values], self._set_context(request))}
         except Exception:
-            logger.warning("set_context failed; the request has no context from it", exc_info=True)
+            logger.warning(
+                "set_context failed; the writes of the request are recorded without its values", exc_info=True
+            )
             return {}
 
     def _address_of(self, request: Request) -> dict[str, str]:
@@ -90,5 +103,5 @@ def _request(scope: Scope) -> Request:
 
 def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
+        getattr(function, "__call__", None)  # noqa: B004 - the object may define an async __call__
     )

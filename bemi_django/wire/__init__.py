@@ -1,41 +1,41 @@
-"""The strings and limits that capture (web processes) and ingest (the worker) agree on."""
+"""The strings and limits on which capture (in web processes) and ingest (in the worker) agree."""
 
 from __future__ import annotations
 
-#: Prefix of the logical message that carries a context through the write-ahead log.
+#: Prefix of the logical messages that carry contexts through the write-ahead log.
 MESSAGE_PREFIX = "_bemi"
 
-#: A context stands between these at the very start of a statement.
+#: A context stands between these two, at the very start of a statement.
 COMMENT_START = "/*Bemi "
 COMMENT_END = " Bemi*/"
 
-#: The key of a context that holds the statement. First in the object: there is no other context.
+#: Key of a context that holds the text of the statement. An object that begins with it has no other key.
 SQL_KEY = "SQL"
 
-#: A message that begins with it holds a statement only, what stands behind :data:`STATEMENT`: the context is
-#: that of the message before, up to there.
+#: A message that begins with this sign holds only the text of a statement: the JSON that follows
+#: :data:`STATEMENT`. Everything before comes from the previous message.
 CONTINUED = "+"
 STATEMENT = f',"{SQL_KEY}": '
 
-#: Key that lists what a context lost because it was too large.
+#: Key that lists the values dropped from a context because it was too large.
 DROPPED_KEY = "_bemi_dropped"
 
 #: Key under which a context that is not a JSON object is kept as text.
 INVALID_KEY = "_bemi_invalid"
 
-#: Key of a context whose rows are counted, not recorded.
+#: Key that marks a context whose rows are counted but not recorded.
 SKIP_KEY = "_bemi_skip"
 
-#: Transaction-local setting for statements that cannot carry a comment.
+#: Transaction-local setting that holds the context of statements that cannot carry a comment.
 CONTEXT_SETTING = "bemi.context"
 
-#: Characters of a recorded statement; the same number stands in ``sql/capture_v1_up.sql``.
+#: Maximum length of a recorded statement, in characters. ``capture_v1_up.sql`` repeats the number.
 MAX_SQL_CHARACTERS = 8192
 
-#: Characters of an encoded context, the statement not counted.
+#: Maximum length of an encoded context without its statement, in characters.
 MAX_CONTEXT_CHARACTERS = 16 * 1024 * 1024
 
-#: A session in which rows are printed as the log has them: to_jsonb() depends on it.
+#: Session settings under which ``to_jsonb()`` prints a row as the log does.
 ROW_SETTINGS = {
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",

@@ -1,9 +1,9 @@
-"""What is tracked unless somebody says otherwise, with Django and without."""
+"""Tables that are tracked by default, with Django and without."""
 
 from __future__ import annotations
 
 PUBLICATION = "bemi"
 
-#: Patterns ``schema.table``, with ``*`` and ``?``.
+#: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 INCLUDE = ("public.*",)
 EXCLUDE = ("*.alembic_version", "*.changes", "*.django_migrations", "*.django_session")

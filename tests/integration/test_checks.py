@@ -147,4 +147,4 @@ def test_a_handler_of_a_table_that_is_not_tracked_is_said(
     assert "bemi.W008" not in ids(databases=["default"])
     on_change(Session, name="deaf")(print)
     (message,) = [found for found in run_checks(databases=["default"]) if found.id == "bemi.W008"]
-    assert "The handler deaf is told of nothing" in message.msg
+    assert "The handler deaf receives no changes" in message.msg

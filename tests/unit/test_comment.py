@@ -76,6 +76,10 @@ def skipped_by_postgresql(text: str) -> bool:
     return True
 
 
+def annotate(sql: str, context: dict[str, Any]) -> str:
+    return comment.context_comment(sql, context) + sql
+
+
 def parsed(annotated: str, sql: str) -> dict[str, Any]:
     assert annotated.endswith(sql)
     text = annotated[: len(annotated) - len(sql)]
@@ -86,12 +90,13 @@ def parsed(annotated: str, sql: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("sql", WRITES)
 def test_a_write_gets_its_context_in_front(sql: str) -> None:
-    assert parsed(comment.annotate(sql, {"user": 7}), sql) == {"user": 7, "SQL": sql}
+    assert comment.is_write(sql)
+    assert parsed(annotate(sql, {"user": 7}), sql) == {"user": 7, "SQL": sql}
 
 
 @pytest.mark.parametrize("sql", OTHERS)
-def test_anything_else_is_unchanged(sql: str) -> None:
-    assert comment.annotate(sql, {"user": 7}) is sql
+def test_anything_else_is_not_a_write(sql: str) -> None:
+    assert not comment.is_write(sql)
 
 
 @pytest.mark.parametrize("blank", [" ", "\n", "--\r", "/**/", "/* */", "/*/**/*/"])
@@ -117,7 +122,7 @@ def test_a_write_is_found_behind_all_that_postgresql_skips(pieces: list[str]) ->
 @given(st.dictionaries(texts.filter(lambda key: key not in ("SQL",)), values, max_size=4))
 def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, Any]) -> None:
     sql = "UPDATE t SET a = %s"
-    annotated = comment.annotate(sql, context)
+    annotated = annotate(sql, context)
     body = annotated[2 : -len(sql) - 3]
     # A slash alone is nothing: no asterisk stands beside it.
     assert not re.search(r"[*%?'$]|:\S|[^\x00-\x7f]|[\x00-\x1f]", body.replace("Bemi*/", "")), body
@@ -132,7 +137,7 @@ def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, A
 
 
 def test_nul_and_half_surrogates_become_visible_signs() -> None:
-    found = parsed(comment.annotate("DELETE FROM t", {"a": "x\0y\ud800z", "b": ["😀"]}), "DELETE FROM t")
+    found = parsed(annotate("DELETE FROM t", {"a": "x\0y\ud800z", "b": ["😀"]}), "DELETE FROM t")
     assert found["a"] == "x␀y\N{REPLACEMENT CHARACTER}z"
     assert found["b"] == ["😀"]
 
@@ -146,7 +151,7 @@ def test_what_is_not_json_is_stored_as_text() -> None:
     cycle.append(cycle)
     endless = 10**5000  # Python prints no number as long as this
     context = {"bad": float("nan"), "broken": Broken(), "good": 1, "cycle": cycle, "endless": endless}
-    found = parsed(comment.annotate("DELETE FROM t", context), "DELETE FROM t")
+    found = parsed(annotate("DELETE FROM t", context), "DELETE FROM t")
     assert found["good"] == 1
     assert found["bad"] == "nan"
     assert found["broken"] == "<Broken>"
@@ -155,23 +160,23 @@ def test_what_is_not_json_is_stored_as_text() -> None:
 
 def test_the_largest_values_of_an_oversized_context_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_encoding, "MAX_CONTEXT_CHARACTERS", 100)
-    found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 1000}), "DELETE FROM t")
+    found = parsed(annotate("DELETE FROM t", {"user": 7, "page": "x" * 1000}), "DELETE FROM t")
     assert found == {"user": 7, "_bemi_dropped": ["page"], "SQL": "DELETE FROM t"}
 
 
 @pytest.mark.parametrize(("room", "dropped"), [(9, ["page"]), (8, ["user", "page"])])
 def test_what_just_fits_is_kept(monkeypatch: pytest.MonkeyPatch, room: int, dropped: list[str]) -> None:
     monkeypatch.setattr(context_encoding, "MAX_CONTEXT_CHARACTERS", room)
-    found = parsed(comment.annotate("DELETE FROM t", {"user": 7, "page": "x" * 20}), "DELETE FROM t")
+    found = parsed(annotate("DELETE FROM t", {"user": 7, "page": "x" * 20}), "DELETE FROM t")
     assert found["_bemi_dropped"] == dropped
 
 
 def test_what_goes_wrong_with_a_context_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     context_encoding._warn_once.cache_clear()
     for _ in range(2):
-        comment.annotate("DELETE FROM t", {"bad": {1, float("nan")}, "worse": float("inf")})
+        annotate("DELETE FROM t", {"bad": {1, float("nan")}, "worse": float("inf")})
     assert [record.getMessage() for record in caplog.records] == [
-        "a context is not JSON; such values are stored as text"
+        "a value of a context is not JSON: such values are stored as text"
     ]
 
 
@@ -196,5 +201,5 @@ def test_a_list_of_like_rows_is_collapsed(sql: str, short: str) -> None:
 
 def test_a_long_statement_is_cut_with_a_mark() -> None:
     sql = "UPDATE t SET a = " + "x" * 10_000
-    recorded = parsed(comment.annotate(sql, {}), sql)["SQL"]
+    recorded = parsed(annotate(sql, {}), sql)["SQL"]
     assert recorded == sql[:8192] + "… (cut)"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
-from bemi_django.capture.context import akeep, current, inheritable, keep, provided_context
+from bemi_django.capture.context import current, inheritable, provided_context
 from bemi_django.capture.context_encoding import context_json
+from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 
 
 def test_bound_context_merges_nests_and_restores() -> None:
@@ -180,7 +181,7 @@ def test_items_are_produced_under_the_context_that_was_in_force() -> None:
         yield get_context()
 
     with bound_context(user=7):
-        kept = keep(items())
+        kept = bind_iterator(items())
     found = []
     with bound_context(user=8):
         for item in kept:
@@ -200,7 +201,7 @@ def test_asynchronous_items_are_produced_under_the_context_that_was_in_force() -
 
     async def consume() -> list[dict[str, object]]:
         with bound_context(user=7):
-            kept = akeep(items())
+            kept = bind_async_iterator(items())
         found = []
         async for item in kept:
             assert get_context() == {}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bemi_django.capture.proxies import Trusted, client_address
+from bemi_django.capture.proxies import TrustedProxies, client_address
 
 OURS = ["10.0.0.0/8", "2001:db8::/32"]
 
@@ -43,7 +43,7 @@ OURS = ["10.0.0.0/8", "2001:db8::/32"]
 def test_the_client_is_the_first_from_the_right_that_is_not_trusted(
     proxies: Any, remote: str, forwarded: str, client: str | None
 ) -> None:
-    trusted = Trusted.of(proxies)
+    trusted = TrustedProxies.of(proxies)
     assert trusted is not None
     assert client_address(remote, forwarded, trusted) == client
 
@@ -51,4 +51,4 @@ def test_the_client_is_the_first_from_the_right_that_is_not_trusted(
 @pytest.mark.parametrize("proxies", [-1, True, "everybody", ["10.0.0.1/8"], [7.5], 1.5])
 def test_what_is_no_network_and_no_number_is_refused(proxies: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Trusted.of(proxies)
+        TrustedProxies.of(proxies)

@@ -1,4 +1,4 @@
-"""Give every write of a management command its name and arguments."""
+"""Record the name and arguments of a management command with its writes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bemi_django.capture.context import provided_context
 _SECRET = re.compile(r"pass(?:word|wd|phrase)|token|secret|key|credential", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]*@")
 _MASK = "***"
-# How a command is run and what it prints, not what it does.
-_ASIDE = frozenset(
+# Options that control how a command runs and what it prints, not what it does.
+_UNRECORDED = frozenset(
     (
         "force_color",
         "no_color",
@@ -31,10 +31,10 @@ _ASIDE = frozenset(
 
 
 def install() -> None:
-    """Wrap ``BaseCommand.execute``; harmless when repeated.
+    """Wrap ``BaseCommand.execute``, unless it is wrapped already.
 
-    Both ``manage.py`` and ``call_command()`` come through it, with arguments that are parsed: there a
-    secret has a name, which it need not have in ``sys.argv``.
+    Both ``manage.py`` and ``call_command()`` call it, with parsed arguments. There, unlike in ``sys.argv``,
+    a secret can be recognised by the name of its option.
     """
     execute = BaseCommand.execute
     if not hasattr(execute, "_bemi_wraps"):
@@ -44,13 +44,22 @@ def install() -> None:
 def command_context(
     command: BaseCommand, args: tuple[Any, ...], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The command's name, and the arguments that differ from their defaults, secrets masked."""
+    """Return the context of a command.
+
+    Args:
+        command: The command.
+        args: Its positional arguments.
+        options: Its parsed options.
+
+    Returns:
+        ``command``, and the ``arguments`` that differ from their defaults, with secrets masked.
+    """
     name = type(command).__module__.rpartition(".")[2]
     parser = command.create_parser("manage.py", name)
     arguments = {
         key: _masked(key, value)
         for key, value in options.items()
-        if key not in _ASIDE and _is_given(value, parser.get_default(key))
+        if key not in _UNRECORDED and _is_given(value, parser.get_default(key))
     }
     if args:
         arguments["args"] = _masked("args", list(args))
@@ -60,7 +69,7 @@ def command_context(
 def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(execute)
     def wrapped(self: BaseCommand, *args: Any, **options: Any) -> Any:
-        # Ours look after the log: what they write is none of the application's.
+        # Commands of this package maintain the log; their writes are not the application's.
         if type(self).__module__.startswith("bemi_django."):
             return execute(self, *args, **options)
         with provided_context(partial(command_context, self, args, options)):
@@ -71,7 +80,7 @@ def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_given(value: Any, default: Any) -> bool:
-    # The parser does not know the defaults of a subcommand.
+    # The parser does not have the defaults of subcommands.
     return value != default and value not in (None, []) and not (value is False and default is None)
 
 

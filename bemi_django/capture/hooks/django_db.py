@@ -1,4 +1,4 @@
-"""Annotate the writes of every PostgreSQL connection that Django opens."""
+"""Attach the context to the writes of Django's PostgreSQL connections."""
 
 from __future__ import annotations
 
@@ -19,23 +19,31 @@ logger = logging.getLogger(__name__)
 
 
 def install() -> None:
-    """Hook the connections that are open and those that will be."""
+    """Install the hook on every connection that is open or will be opened."""
     connection_created.connect(_on_connection_created, dispatch_uid="bemi_django")
     for connection in connections.all(initialized_only=True):
         install_on(connection)
 
 
 def install_on(connection: BaseDatabaseWrapper) -> None:
-    """Hook one connection; nothing happens on other databases or the second time."""
-    # In front: Django's execute_wrapper() removes with a blind pop(), which must never be ours.
+    """Install the hook on one connection, unless it has it already or is not to PostgreSQL.
+
+    Args:
+        connection: A connection of Django's.
+    """
+    # Insert it in front: when a block of execute_wrapper() ends, Django pops the last wrapper of the list.
     if connection.vendor == "postgresql" and _annotate not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _annotate)
 
 
 def apply_context(using: str = "default") -> None:
-    """Set the context for the rest of the transaction, for writes that cannot carry a comment.
+    """Set the context for the rest of the transaction.
 
-    For ``SELECT fn()`` and the driver's own COPY. Raises NotInTransaction outside ``atomic()``.
+    Args:
+        using: Alias of the database. Nothing happens if it is not PostgreSQL.
+
+    Raises:
+        NotInTransaction: It was called outside ``transaction.atomic()``.
     """
     connection = connections[using]
     if connection.vendor != "postgresql":
@@ -57,15 +65,15 @@ def _annotate(
     try:
         text = sql if isinstance(sql, str) else _text(sql, execution["cursor"])
         if comment.is_write(text):
-            sql = comment.prefix(text, context.current()) + text
+            sql = comment.context_comment(text, context.current()) + text
     except Exception:
-        logger.warning("a write has no context: annotating it failed", exc_info=True)
-    # Outside the handler: the statement runs once and its own exception reaches the caller.
+        logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
+    # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return execute(sql, params, many, execution)
 
 
 def _text(sql: Any, cursor: Any) -> str:
-    """Of what psycopg composes; nothing of what no driver takes, which the driver says."""
+    """Return the text of a composed statement, or nothing for a type that only the driver can reject."""
     if not hasattr(sql, "as_string"):
         return ""
     return str(sql.as_string(getattr(cursor, "cursor", cursor)))

@@ -1,4 +1,4 @@
-"""Annotate the writes of every SQLAlchemy engine of the process, for those who name none."""
+"""Attach the context to the writes of every SQLAlchemy engine of the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EVENT = "engine_connect"
 
 
 def install() -> None:
-    """Hook each PostgreSQL engine when it connects next; harmless when repeated."""
+    """Install the hook on each PostgreSQL engine at its next connection."""
     if not event.contains(Engine, _EVENT, _on_connect):
         event.listen(Engine, _EVENT, _on_connect)
 
@@ -26,7 +26,7 @@ def uninstall() -> None:
 
 def _on_connect(connection: Any, *_: Any) -> None:
     engine = connection.engine
-    # What engine.execution_options() returns has the hooks of the engine that it was made of.
+    # An engine made by engine.execution_options() uses the hooks of the original engine.
     while (origin := getattr(engine, "_proxied", None)) is not None:
         engine = origin
     sqlalchemy_engine.install(engine)

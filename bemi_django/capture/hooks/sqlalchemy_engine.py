@@ -1,7 +1,8 @@
-"""Give the writes of SQLAlchemy engines their context.
+"""Attach the context to the writes of SQLAlchemy engines.
 
-As a comment on the statement; or, where the driver prepares statements and would prepare each anew for
-another comment, as a setting of the transaction: once, before its first write, and when the context changes.
+The context is a comment on the statement. With a driver that prepares statements, each new comment would
+need a new prepared statement, so there the context is a setting of the transaction: it is sent before the
+first write and whenever it changes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,22 @@ _SENT = "bemi_context"
 
 
 def install(engine: Any) -> None:
-    """Give every write on this Engine or AsyncEngine the context in force; harmless when repeated."""
+    """Attach the context to every write of an engine, unless this was requested already.
+
+    Args:
+        engine: An Engine or AsyncEngine. Nothing happens if it is not for PostgreSQL.
+    """
     engine = getattr(engine, "sync_engine", engine)
     if engine.dialect.name == "postgresql" and not event.contains(engine, _EVENT, _annotate):
         event.listen(engine, _EVENT, _annotate, retval=True)
 
 
 def uninstall(engine: Any) -> None:
-    """Undo :func:`install`; harmless when there is nothing to undo."""
+    """Undo :func:`install`.
+
+    Args:
+        engine: An Engine or AsyncEngine, hooked or not.
+    """
     engine = getattr(engine, "sync_engine", engine)
     if event.contains(engine, _EVENT, _annotate):
         event.remove(engine, _EVENT, _annotate)
@@ -42,10 +51,10 @@ def _annotate(
             if _prepares_statements(connection):
                 _send(connection)
             else:
-                statement = comment.prefix(statement, context.current()) + statement
+                statement = comment.context_comment(statement, context.current()) + statement
     except Exception:
-        logger.warning("a write has no context: annotating it failed", exc_info=True)
-    # Outside the handler: the statement runs once and its own exception reaches the caller.
+        logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
+    # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return statement, parameters
 
 
@@ -54,7 +63,7 @@ def _prepares_statements(connection: Any) -> bool:
     if driver not in ("asyncpg", "psycopg", "psycopg_async"):
         return False
     opened = connection.connection
-    # A setting of the transaction would be gone before the write.
+    # Without a transaction, the setting would be gone before the write.
     if opened.dbapi_connection.autocommit or connection.get_transaction() is None:
         return False
     return driver == "asyncpg" or opened.driver_connection.prepare_threshold is not None
@@ -62,10 +71,10 @@ def _prepares_statements(connection: Any) -> bool:
 
 def _send(connection: Any) -> None:
     value = context_encoding.context_json(context.current())
-    # A savepoint that is rolled back takes the setting with it.
+    # Rolling back a savepoint undoes a setting made inside it.
     where = connection.get_transaction(), connection.get_nested_transaction()
     sent_where, sent = connection.info.get(_SENT, (None, None))
-    # Until something is sent a transaction has no context.
+    # A new transaction has no context yet.
     if sent_where is None or sent_where[0] is not where[0]:
         sent_where, sent = where, "{}"
     if (sent_where, sent) != (where, value):

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines on a connection of Django's are in the past when it is."""
+"""Make SQLAlchemy engines on Django's connections follow ``as_of()``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from sqlalchemy import event
 
 
 def follow(engine: Any, alias: str) -> None:
-    """Names with a schema, which no ``search_path`` redirects, follow ``as_of()`` on the connection too."""
+    """Redirect names with a schema while Django's connection is in an ``as_of()`` block.
+
+    Names without a schema need no help: ``as_of()`` redirects them by the ``search_path``.
+
+    Args:
+        engine: An Engine that uses the connection.
+        alias: Alias of the database.
+    """
 
     def prepare(
         connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool

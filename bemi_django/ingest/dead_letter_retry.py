@@ -10,7 +10,7 @@ from psycopg2 import DataError
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
-from bemi_django.ingest.destination.sink import copy_rows
+from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.stitcher import Stitched, read_again, storable_json

@@ -13,9 +13,11 @@ import pytest
 
 from bemi_django import conf
 from bemi_django.exceptions import Superseded
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
+from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.destination.sink import Accepts, Pending, Sink
+from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
@@ -26,8 +28,8 @@ from tests.integration.conftest import worker_config
 from tests.support.pipeline import execute
 
 SLOT = "bemi_sink"
-SHAPE = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
-WRITER = RowWriter("1", "db", 0, lambda change: iter([SHAPE]))
+LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
+WRITER = RowWriter("1", "db", 0, lambda change: iter([LAYOUT]))
 TABLE = Relation(1, "public", "t", ())
 NOVEMBER = 815_000_000 * 1_000_000
 
@@ -52,7 +54,7 @@ def locked_log() -> Iterator[None]:
         yield
 
 
-def refuse(pending: Pending, accepts: Accepts) -> Any:
+def refuse(cursor: Any, pending: Pending) -> Any:
     raise AssertionError("no row is to be repaired")
 
 
@@ -122,9 +124,10 @@ def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
 ) -> None:
     seen: list[list[str]] = []
 
-    def repair(refused: Pending, accepts: Accepts) -> tuple[bytes, RejectedMessage]:
+    def repair(cursor: Any, refused: Pending) -> RejectedMessage:
         seen.append(logged(observer))
-        return pending(16, b"mended").row, RejectedMessage(16, None, b"", b"{}", "")
+        copy_rows(cursor, [pending(16, b"mended").row])
+        return RejectedMessage(16, None, b"", b"{}", "")
 
     with closing(Sink(destination, SLOT, 8, repair, limit=1000)) as sink:
         with locked_log():

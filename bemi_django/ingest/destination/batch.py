@@ -1,0 +1,52 @@
+"""Rows and batches on their way to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.rows.stitcher import ChangeHeader, Stitched
+
+
+class Pending(NamedTuple):
+    """A row as COPY takes it, with the change and the message it was made from."""
+
+    row: bytes
+    change: Stitched | ChangeHeader
+    message: bytes
+
+
+class Batch(NamedTuple):
+    """Rows and letters that are sent together.
+
+    The checkpoint moves from ``begin`` to ``end`` with them; ``end`` is None for a part of a transaction that
+    is still being read. ``committed_at`` is the commit time of the last transaction, in microseconds since
+    2000-01-01 UTC, and ``transactions`` are the ids of all of them.
+    """
+
+    rows: list[Pending]
+    letters: list[RejectedMessage]
+    begin: int
+    end: int | None = None
+    committed_at: int | None = None
+    transactions: Sequence[int] = ()
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Rows and letters that wait to be sent; ``size`` is that of the rows in bytes."""
+
+    rows: list[Pending] = field(default_factory=list)
+    letters: list[RejectedMessage] = field(default_factory=list)
+    size: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.letters)
+
+    def take_over(self, other: Gathered) -> None:
+        """Append what ``other`` holds."""
+        self.rows += other.rows
+        self.letters += other.letters
+        self.size += other.size

@@ -1,0 +1,72 @@
+"""Make what was read durable in the log, and then confirm it to the source."""
+
+from __future__ import annotations
+
+import logging
+
+from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
+from bemi_django.ingest.stream.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+class Committer:
+    """Sends what ``sink`` has gathered; nothing is confirmed to the source that the log does not have."""
+
+    def __init__(self, session: Session, sink: Sink, progress: Progress) -> None:
+        self._session = session
+        self._sink = sink
+        self._progress = progress
+        self._confirmed = 0
+        self._counted = 0
+
+    def send(self) -> None:
+        """Begin to make complete transactions durable."""
+        if self._sink.has_pending:
+            # Before the log says that it is complete.
+            self._session.require_publication()
+            self._sink.send()
+            self._acknowledge()
+
+    def settle(self, in_flight: int = 0) -> None:
+        """Wait until at most ``in_flight`` batches are on their way, and confirm what is durable."""
+        self._sink.settle(in_flight)
+        self._acknowledge()
+
+    def flush(self) -> None:
+        """Make complete transactions durable, and wait for it."""
+        self.send()
+        self.settle()
+
+    def salvage(self) -> None:
+        """After a failure, wait for the batches on their way: each is durable, or raises what is wrong."""
+        self._sink.settle()
+        self._count()
+
+    def log_progress(self, is_caught_up: bool = False) -> None:
+        """Log the progress line if it is due; ``is_caught_up`` tells that the stream has nothing to read."""
+        if self._progress.is_due:
+            lag = (
+                (self._session.source.position - self._sink.checkpoint, 0.0) if is_caught_up else self._lag()
+            )
+            logger.info("%s", self._progress.line(*lag))
+
+    def _acknowledge(self) -> None:
+        checkpoint = self._sink.checkpoint
+        if checkpoint > self._confirmed:
+            self._confirmed = checkpoint
+            self._session.source.confirm(checkpoint)
+        self._count()
+        self.log_progress()
+
+    def _count(self) -> None:
+        self._progress.add(self._sink.written - self._counted)
+        self._counted = self._sink.written
+
+    def _lag(self) -> tuple[int, float]:
+        lsn, now = self._session.ask(
+            "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
+        )
+        return int(lsn) - self._sink.checkpoint, now - EPOCH_SECONDS - self._sink.committed_at / 1e6

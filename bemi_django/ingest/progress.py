@@ -1,34 +1,55 @@
-"""How fast and how far behind: the worker's line in the log."""
+"""The worker's progress line: how fast it is, and how far behind."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 
 class Progress:
-    """Counts changes between two lines, which are ``interval`` seconds apart at least."""
+    """Counts changes, and whatever else is worth a word, between two lines.
+
+    Args:
+        interval: Seconds between two lines, at least.
+        clock: Returns the time in seconds.
+    """
 
     def __init__(self, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = interval
         self._clock = clock
         self._since = clock()
         self._fresh = 0
+        self._told: Counter[str] = Counter()
+        #: Changes that were written.
         self.total = 0
+        #: How often anything else has happened, by a plural noun.
+        self.counts: Counter[str] = Counter()
 
     def add(self, changes: int) -> None:
+        """Count changes that are durable."""
         self._fresh += changes
         self.total += changes
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to say, and it is time to."""
+        """Whether a line should be logged: something was written, and the last line is old enough."""
         return self._fresh > 0 and self._clock() - self._since >= self._interval
 
     def line(self, lag_bytes: int, lag_seconds: float) -> str:
-        """What was written since the last line, and what the server has that is not written."""
+        """Return the line, and begin to count for the next one.
+
+        Args:
+            lag_bytes: Bytes of WAL that the server has and the log does not.
+            lag_seconds: Age of the last change in the log, in seconds, while there are more.
+        """
         now = self._clock()
         rate = self._fresh / max(now - self._since, 0.001)
         fresh, self._fresh, self._since = self._fresh, 0, now
-        lag = f"{max(lag_bytes, 0):,} bytes, {max(lag_seconds, 0):.1f} s"
-        return f"{fresh:,} changes written ({rate:,.0f}/s), {self.total:,} in all; behind by {lag}"
+        others, self._told = self.counts - self._told, self.counts.copy()
+        parts = [
+            f"{fresh:,} changes written ({rate:,.0f}/s), {self.total:,} in all",
+            f"behind by {max(lag_bytes, 0):,} bytes, {max(lag_seconds, 0):.1f} s",
+            *(f"{count:,} {what}" for what, count in sorted(others.items())),
+        ]
+        return "; ".join(parts)

@@ -136,7 +136,8 @@ UNUSUAL = {
 def test_what_needs_care_does_not_go_the_short_way(data: bytes) -> None:
     ways = Ways(TABLE, layout(TABLE, 0))
     assert ways.short(data) is None
-    # Nothing was counted.
+    assert sum(ways.fast_path.counts.values()) == 1
+    # It did not take the place of the next row.
     following = ways.short(USUAL["insert"])
     assert following is not None and same(
         following, Ways(TABLE, layout(TABLE, 0)).short(USUAL["insert"]) or b""
@@ -174,9 +175,12 @@ def test_a_table_that_was_described_again_or_is_not_known_does_not_go_the_short_
     ways = Ways(TABLE, layout(TABLE, 0))
     ways.decoder.know(table(INTEGER, TEXT, TEXT))
     assert ways.short(USUAL["insert"]) is None
-    ways = Ways(TABLE, layout(TABLE, 0))
     ways.writer.forget()
-    assert ways.short(USUAL["insert"]) is None
+    assert ways.short(USUAL["insert"]) is ways.short(USUAL["insert"]) is None
+    assert ways.fast_path.counts == {
+        "rows the long way (altered table)": 1,
+        "rows the long way (first of a table)": 2,
+    }
 
 
 VALUES = {

@@ -20,3 +20,16 @@ def test_there_is_a_line_a_second_at_most_and_none_when_nothing_came() -> None:
     progress.add(8)
     assert progress.line(-1, -0.5) == "8 changes written (1/s), 1,008 in all; behind by 0 bytes, 0.0 s"
     assert progress.total == 1008
+
+
+def test_whatever_else_was_counted_since_the_last_line_is_in_it() -> None:
+    now = 0.0
+    progress = Progress(interval=1.0, clock=lambda: now)
+    progress.counts["dead letters"] += 2
+    progress.counts["rows the long way (skipped)"] += 1000
+    progress.add(1)
+    now = 2.0
+    assert progress.line(0, 0).endswith("; 2 dead letters; 1,000 rows the long way (skipped)")
+    progress.counts["dead letters"] += 1
+    progress.add(1)
+    assert progress.line(0, 0).endswith("; behind by 0 bytes, 0.0 s; 1 dead letters")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from bemi_django.exceptions import ProtocolError
@@ -45,6 +46,7 @@ class Intake:
         repairer: Repairer,
         partitions: Partitions,
         committer: Committer,
+        counts: Counter[str],
         is_stopping: Callable[[], bool],
     ) -> None:
         self._catalog = catalog
@@ -56,7 +58,7 @@ class Intake:
         self._is_stopping = is_stopping
         self._decoder = Decoder()
         self._stitcher = Stitcher()
-        self._fast_path = FastPath(self._decoder, self._stitcher, writer)
+        self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
         #: None between transactions.
         self.transaction: OpenTransaction | None = None
         #: Marks that were written to the WAL and have not come back by the stream.

@@ -98,6 +98,7 @@ class Worker:
             repairer,
             Partitions(session.destination),
             self._committer,
+            self._progress.counts,
             lambda: self._is_stopping,
         )
 

@@ -7,6 +7,7 @@ leaves out, and whatever is wrong. A context goes straight to the stitcher.
 
 from __future__ import annotations
 
+from collections import Counter
 from struct import error as StructError
 
 from bemi_django.ingest.protocol.decoder import Decoder
@@ -30,10 +31,14 @@ _CREATE, _UPDATE, _DELETE = (OPERATIONS[operation] for operation in ("CREATE", "
 class FastPath:
     """Takes rows and contexts of a stream whose other messages decoder and stitcher are fed."""
 
-    def __init__(self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter) -> None:
+    def __init__(
+        self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter, counts: Counter[str] | None = None
+    ) -> None:
         self._relations = decoder.relations
         self._stitcher = stitcher
         self._writer = writer
+        #: How many rows had to go the long way, by reason.
+        self.counts: Counter[str] = Counter() if counts is None else counts
 
     def follow(self, data: bytes) -> bool:
         """Whether the logical message is a context; the rows that come are given it."""
@@ -49,23 +54,29 @@ class FastPath:
         stitcher = self._stitcher
         oid = int.from_bytes(data[1:5], "big")
         known = self._writer.known.get(oid)
-        if known is None or stitcher.begin is None or stitcher.is_skipping:
-            return None
+        if known is None:
+            return self._give_way("first of a table")
+        if stitcher.begin is None:
+            return self._give_way("outside a transaction")
+        if stitcher.is_skipping:
+            return self._give_way("skipped")
         relation, layout = known
-        if (
-            layout.reader is None
-            or not layout.since <= lsn < layout.until
-            or relation is not self._relations.get(oid)
-        ):
-            return None
+        if layout.reader is None:
+            return self._give_way("computed column or key of several columns")
+        if not layout.since <= lsn < layout.until or relation is not self._relations.get(oid):
+            return self._give_way("altered table")
         try:
             effect = _effect(data, layout.reader)
         except (ValueError, LookupError, StructError):
-            return None
+            return self._give_way("unreadable value")
         if effect is None:
-            return None
+            return self._give_way("value not sent")
         place = stitcher.claim(relation, lsn)
         return self._writer.assemble(layout, place, *effect), place
+
+    def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:
+        self.counts[f"rows the long way ({reason})"] += 1
+        return None
 
 
 def _effect(data: bytes, reader: RowReader) -> Effect | None:

@@ -18,9 +18,9 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
 from tests.support.audit import LIST, record, record_many
-from tests.support.pipeline import execute
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 

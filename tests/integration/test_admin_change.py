@@ -11,8 +11,8 @@ from django.test import Client
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
 from tests.support.audit import LIST, record
+from tests.support.pipeline import Drain
 
 
 def shown(client: Client, change: Change) -> Any:

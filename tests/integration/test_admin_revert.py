@@ -13,8 +13,8 @@ from bemi_django import bound_context
 from bemi_django.admin.pages import revert_plan
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
 from tests.support.audit import LIST, record, visitor
+from tests.support.pipeline import Drain
 
 REVERT = f"{LIST}revert/"
 TODO = ("todos.view_todo", "todos.add_todo", "todos.change_todo", "todos.delete_todo")

@@ -14,8 +14,8 @@ from django.utils import timezone
 from bemi_django.admin import HistoryMixin, history_button
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
 from tests.support.audit import LIST, record, visitor
+from tests.support.pipeline import Drain
 
 
 def timeline(client: Client, instance: Any, query: str = "", key: object = None) -> Any:

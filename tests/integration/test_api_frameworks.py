@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 
 class RestView(APIView):

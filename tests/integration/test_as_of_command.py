@@ -8,8 +8,8 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
+from tests.support.pipeline import Drain
 from tests.support.travel import here, settled
 
 

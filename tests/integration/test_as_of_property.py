@@ -19,7 +19,8 @@ from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
 from sample_project.optional import aldjemy_usable
 from tests.shop.models import Category, Order, Product, Review
-from tests.support.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 
 # Text keys, keys of two columns, and rows that exchange their keys.
 TABLES = """
@@ -157,9 +158,10 @@ def seen() -> dict[str, Any]:
 def log(transactional_db: None) -> Iterator[Pipeline]:
     execute(TABLES)
     tracking.sync()
-    pipeline = Pipeline("bemi_travel")
+    pipeline = Pipeline.of_project("bemi_travel")
+    pipeline.advance()
     yield pipeline
-    pipeline.close()
+    pipeline.drop()
     execute("DROP TABLE place, seat")
 
 
@@ -193,7 +195,7 @@ def empty() -> None:
 def test_as_of_each_commit_is_what_was_there(log: Pipeline, transactions: list[list[Any]]) -> None:
     empty()
     states = [run(steps) for steps in transactions]
-    log.catch_up()
+    log.advance()
     with override_settings(BEMI_AS_OF_PATIENCE=0):
         for number, (xid, lsn, moment, state) in enumerate(states):
             name = [lsn, moment, xid if wrote(xid) else lsn][number % 3]

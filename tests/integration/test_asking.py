@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from bemi_django import bound_context
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 
 def bemi(*arguments: str) -> str:

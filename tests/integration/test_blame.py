@@ -5,7 +5,7 @@ from __future__ import annotations
 from bemi_django import bound_context
 from bemi_django.log.blame import blame
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 
 def test_each_column_names_the_change_that_gave_it_its_value(drain: Drain) -> None:

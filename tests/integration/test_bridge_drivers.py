@@ -14,7 +14,7 @@ from django.db import connection as django_connection
 from bemi_django import bound_context, conf
 from bemi_django.models import Change
 from sample_project.todos.models import Tag
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 sqlalchemy: Any = pytest.importorskip("sqlalchemy", minversion="1.4", reason="SQLAlchemy is an optional part")
 asyncio_part: Any = importlib.import_module("sqlalchemy.ext.asyncio")

@@ -14,8 +14,8 @@ from django.db import connection, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from bemi_django import bound_context
-from tests.integration.conftest import Drain
 from tests.support.bridge import bridge, sqlalchemy
+from tests.support.pipeline import Drain
 
 text = sqlalchemy.text
 engines: Any = importlib.import_module("bemi_django.integrations.sqlalchemy.engine")

@@ -16,9 +16,9 @@ from django.db.transaction import TransactionManagementError
 
 from bemi_django import bound_context
 from sample_project.todos.models import Tag
-from tests.integration.conftest import Drain
 from tests.shapes.models import Elsewhere, Odd
 from tests.support.bridge import bridge, sqlalchemy
+from tests.support.pipeline import Drain
 
 select, text = sqlalchemy.select, sqlalchemy.text
 

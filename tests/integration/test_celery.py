@@ -11,7 +11,7 @@ from celery.result import AsyncResult
 
 from bemi_django import bound_context, get_context, skip_tracking
 from bemi_django.models import Change
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 from tests.support.processes import running
 
 

@@ -10,20 +10,20 @@ from django.db import connection
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import drop_slot, release
+from tests.support.pipeline import Pipeline
 
 
 @pytest.fixture
 def slot(transactional_db: None, settings: Any) -> Iterator[None]:
     settings.BEMI_SLOT = "bemi_command"
     yield
-    drop_slot("bemi_command")
+    Pipeline.of_project("bemi_command").drop()
 
 
 def bemi(*arguments: str) -> str:
     out = io.StringIO()
     call_command("bemi", *arguments, stdout=out)
-    release("bemi_command")
+    Pipeline.of_project("bemi_command").release()
     return out.getvalue()
 
 

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from bemi_django import bound_context, get_context, set_context
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 from tests.support.processes import running
 
 MANAGE = "sample_project.manage"

@@ -11,8 +11,10 @@ from django.db import transaction
 
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
-from tests.integration.conftest import release, worker_config
-from tests.support.pipeline import Pipeline, Witness, another_session, execute, no_standby, wait_until
+from tests.support.pipeline import Pipeline, worker_config
+from tests.support.project_database import another_session, execute, wait_until
+from tests.support.server_conditions import no_standby
+from tests.support.witness import Witness
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_a_worker_that_starts_between_the_two_commits_may_know_the_new_names_onl
     def start_anew() -> None:
         pipeline.drain()
         pipeline.stop()
-        pipeline.catch_up()
+        pipeline.advance()
 
     write_beside_ddl(witness, start_anew)
     changes = pipeline.drain()
@@ -121,5 +123,5 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
         worker.stop()
         work.join()
         worker.close()
-        release("bemi_laboratory")
+        Pipeline.of_project("bemi_laboratory").release()
     assert execute("SELECT primary_key FROM changes") == [("(1,x)",)]

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
-from tests.integration.conftest import worker_config
-from tests.support.pipeline import execute
+from tests.support.pipeline import worker_config
+from tests.support.project_database import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,8 +14,8 @@ from opentelemetry import trace
 
 from bemi_django import apply_context, bound_context, skip_tracking
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
-from tests.support.pipeline import Pipeline, execute
+from tests.support.pipeline import Drain, Pipeline
+from tests.support.project_database import execute
 
 
 def test_what_is_skipped_leaves_one_change_a_table_and_transaction(drain: Drain) -> None:

@@ -13,12 +13,11 @@ from django.core.management import call_command
 from django.db import connections
 
 from bemi_django import bound_context, conf
-from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import drop_slot, worker_config
+from tests.support.pipeline import Pipeline
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -48,7 +47,7 @@ call_command("migrate", "bemi_django", "zero", verbosity=0)
 
 
 def run(alias: str, slot: str) -> None:
-    Supervisor(worker_config(slot, alias)).run(until_current=True)
+    Pipeline.of_project(slot, alias).run()
 
 
 @both
@@ -58,7 +57,7 @@ def test_another_database_is_captured_with_its_context_and_its_name() -> None:
         Todo.objects.using("other").create(task="x")
         Todo.objects.create(task="not in this slot")
     run("other", "bemi_databases")
-    drop_slot("bemi_databases", "other")
+    Pipeline.of_project("bemi_databases", "other").drop()
     (change,) = Change.objects.filter(table="todo")
     assert (change.database, change.after["task"]) == (connections["other"].settings_dict["NAME"], "x")
     assert change.context["user_id"] == 7
@@ -95,7 +94,7 @@ def test_the_log_may_live_in_another_database(log_in_other: None) -> None:
     run("default", "bemi_databases")
     Todo.objects.create(task="x")
     run("default", "bemi_databases")
-    drop_slot("bemi_databases")
+    Pipeline.of_project("bemi_databases").drop()
     (change,) = Change.objects.filter(table="todo")
     assert change.after["task"] == "x"
     assert Change.objects.db == "other"
@@ -126,7 +125,7 @@ def test_questions_and_reverts_go_to_the_database_of_the_rows(settings: Any) -> 
     there = Todo.objects.using("other").create(pk=here.pk, task="there")
     Todo.objects.using("other").update(task="changed")
     run("other", "bemi_databases")
-    drop_slot("bemi_databases", "other")
+    Pipeline.of_project("bemi_databases", "other").drop()
     assert not Change.objects.for_object(here).exists() and not blame(here)
     changes = Change.objects.for_object(there)
     assert list(changes) == list(Change.objects.for_model(Todo, "other"))
@@ -146,6 +145,6 @@ def test_a_revert_reads_a_log_that_lives_elsewhere(log_in_other: None) -> None:
     todo.tags.add(Tag.objects.create(name="a"))
     todo.delete()
     run("default", "bemi_databases")
-    drop_slot("bemi_databases")
+    Pipeline.of_project("bemi_databases").drop()
     Change.objects.for_model(Todo).deleted().get().revert()
     assert [tag.name for tag in Todo.objects.get().tags.all()] == ["a"]

@@ -20,7 +20,7 @@ from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, drop_slot, release, worker_config
+from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
 def execute(statement: str) -> None:
@@ -181,11 +181,11 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
         cursor.execute("CREATE TABLE raw (id int PRIMARY KEY, body text, note text)")
         cursor.execute("ALTER TABLE raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE raw")
     yield made
-    release("bemi_bytes")
+    Pipeline.of_project("bemi_bytes").release()
     with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_bytes')")
     execute("DROP DATABASE bytes WITH (FORCE)")
-    drop_slot("bemi_bytes")
+    Pipeline.of_project("bemi_bytes").drop()
 
 
 @pytest.mark.administrator

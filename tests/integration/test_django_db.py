@@ -11,7 +11,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3, sql
 
 from bemi_django import bound_context
 from bemi_django.capture.hooks import django_db
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 FORGED = '/*Bemi {"user_id": 999} Bemi*/'
 INSERT = "INSERT INTO todo (task, is_completed, created_at) VALUES (%s, false, now())"

@@ -12,11 +12,9 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from bemi_django import conf
-from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, drop_slot, worker_config
-from tests.support.travel import worker
+from tests.support.pipeline import Drain, Pipeline
 
 
 def blocks(language: str, page: str = "querying") -> list[str]:
@@ -62,13 +60,13 @@ def test_the_commands_are_there(drain: Drain) -> None:
 def test_the_past_is_as_the_page_says(transactional_db: None, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     tracking.sync()
-    Supervisor(worker_config("bemi_docs")).run(until_current=True)
-    with worker("bemi_docs"):
+    Pipeline.of_project("bemi_docs").run()
+    with Pipeline.of_project("bemi_docs").worker():
         for number, block in enumerate(blocks("python", "time-travel")):
             exec(compile(block, f"docs/time-travel.md, example {number + 1}", "exec"), names)
     assert capsys.readouterr().out == "Sleep\n"
     assert [todo.task for todo in Todo.objects.all()] == ["Sleep"]
-    drop_slot("bemi_docs")
+    Pipeline.of_project("bemi_docs").drop()
 
 
 def test_the_bridge_does_what_its_page_says(drain: Drain) -> None:

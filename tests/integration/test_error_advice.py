@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.trail import Trail
+from tests.support.load_pipeline import LoadPipeline
 
 ROLES = """
 CREATE ROLE plain LOGIN PASSWORD 'p';
@@ -82,7 +82,7 @@ def address(cluster: Cluster, role: str, password: str = "p", database: str = "p
 
 
 @pytest.mark.parametrize(("who", "words"), CASES.values(), ids=CASES)
-def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail: Trail) -> None:
+def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail: LoadPipeline) -> None:
     trail.write()
     where, *identity = who.split()
     given = {where: address(getattr(trail, where), *identity)}
@@ -93,7 +93,7 @@ def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail:
         assert "Traceback" not in worker.out and "trying again" not in worker.out
 
 
-def test_a_source_without_our_objects_is_one_line(trail: Trail) -> None:
+def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:
     source = address(trail.source, "postgres", database="empty")
     with trail.command(source=source, slot="bemi_unmade") as worker:
         assert worker.ends(10) == 1
@@ -102,7 +102,7 @@ def test_a_source_without_our_objects_is_one_line(trail: Trail) -> None:
         )
 
 
-def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: Trail) -> None:
+def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: LoadPipeline) -> None:
     trail.source.run("DROP PUBLICATION bemi")
     with trail.command(source=address(trail.source, "No-Rights"), slot="bemi_unmade") as worker:
         assert worker.ends(10) == 1
@@ -112,7 +112,7 @@ def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: Trail) ->
         )
 
 
-def test_a_slot_of_another_plugin_is_one_line(trail: Trail) -> None:
+def test_a_slot_of_another_plugin_is_one_line(trail: LoadPipeline) -> None:
     trail.source.run("SELECT pg_create_logical_replication_slot('bemi_unmade', 'test_decoding')")
     try:
         with trail.command(slot="bemi_unmade") as worker:
@@ -125,7 +125,7 @@ def test_a_slot_of_another_plugin_is_one_line(trail: Trail) -> None:
         trail.source.run("SELECT pg_drop_replication_slot('bemi_unmade')")
 
 
-def test_a_server_without_logical_wal_is_one_line(trail: Trail) -> None:
+def test_a_server_without_logical_wal_is_one_line(trail: LoadPipeline) -> None:
     with trail.command(source=trail.log.server.url) as worker:
         assert worker.ends(10) == 1
         assert worker.errors == (

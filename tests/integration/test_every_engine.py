@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bemi_django import Bemi, bound_context
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")

@@ -13,10 +13,11 @@ import psycopg2
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
 from tests.support.roles import WORKER
-from tests.support.trail import QUICK, Trail
 
 Warned = Callable[..., int]
 
@@ -32,14 +33,14 @@ def warned(caplog: pytest.LogCaptureFixture) -> Warned:
 
 
 @pytest.fixture
-def source_proxy(trail: Trail) -> Iterator[Proxy]:
+def source_proxy(trail: LoadPipeline) -> Iterator[Proxy]:
     with closing(Proxy(trail.source.server.port)) as proxy:
         trail.config.source["port"] = proxy.port
         yield proxy
 
 
 @pytest.fixture
-def log_proxy(trail: Trail) -> Iterator[Proxy]:
+def log_proxy(trail: LoadPipeline) -> Iterator[Proxy]:
     with closing(Proxy(trail.log.server.port)) as proxy:
         trail.config.destination["port"] = proxy.port
         yield proxy
@@ -48,7 +49,7 @@ def log_proxy(trail: Trail) -> Iterator[Proxy]:
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
 @pytest.mark.parametrize("where", ["stream", "catalog", "log"])
 def test_a_connection_that_breaks_is_made_again(
-    where: str, is_busy: bool, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+    where: str, is_busy: bool, trail: LoadPipeline, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
 ) -> None:
     with trail.worker():
         trail.write()
@@ -65,7 +66,7 @@ def test_a_connection_that_breaks_is_made_again(
 
 @pytest.mark.parametrize("where", ["source", "log"])
 def test_a_server_that_refuses_connections_is_asked_until_it_does_not(
-    where: str, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+    where: str, trail: LoadPipeline, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
 ) -> None:
     proxy = source_proxy if where == "source" else log_proxy
     with trail.worker():
@@ -80,7 +81,7 @@ def test_a_server_that_refuses_connections_is_asked_until_it_does_not(
 
 
 def test_a_stream_that_says_nothing_is_given_up_by_both_sides(
-    trail: Trail, source_proxy: Proxy, warned: Warned
+    trail: LoadPipeline, source_proxy: Proxy, warned: Warned
 ) -> None:
     with trail.worker(QUICK._replace(silence=0.6)):
         trail.write()
@@ -93,7 +94,7 @@ def test_a_stream_that_says_nothing_is_given_up_by_both_sides(
 
 @pytest.mark.parametrize("where", ["catalog", "log"])
 def test_a_connection_that_hangs_loses_nothing_whatever_becomes_of_it(
-    where: str, trail: Trail, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
+    where: str, trail: LoadPipeline, source_proxy: Proxy, log_proxy: Proxy, warned: Warned
 ) -> None:
     proxy = source_proxy if where == "catalog" else log_proxy
     with trail.worker():
@@ -109,7 +110,9 @@ def test_a_connection_that_hangs_loses_nothing_whatever_becomes_of_it(
 
 @pytest.mark.parametrize("is_crash", [False, True], ids=["fast", "immediate"])
 @pytest.mark.parametrize("where", ["source", "log"])
-def test_a_server_may_restart_under_load(where: str, is_crash: bool, trail: Trail, warned: Warned) -> None:
+def test_a_server_may_restart_under_load(
+    where: str, is_crash: bool, trail: LoadPipeline, warned: Warned
+) -> None:
     cluster: Cluster = getattr(trail, where)
     with trail.worker(), trail.load():
         until(trail.logged)
@@ -123,7 +126,7 @@ def test_a_server_may_restart_under_load(where: str, is_crash: bool, trail: Trai
 
 
 def test_a_log_that_is_down_for_long_is_asked_less_and_less_often(
-    trail: Trail, caplog: pytest.LogCaptureFixture, warned: Warned
+    trail: LoadPipeline, caplog: pytest.LogCaptureFixture, warned: Warned
 ) -> None:
     with trail.worker(QUICK._replace(first_pause=0.1)):
         trail.log.stop()
@@ -136,7 +139,7 @@ def test_a_log_that_is_down_for_long_is_asked_less_and_less_often(
 
 
 def test_a_session_that_wrote_something_was_a_good_one(
-    trail: Trail, caplog: pytest.LogCaptureFixture, warned: Warned
+    trail: LoadPipeline, caplog: pytest.LogCaptureFixture, warned: Warned
 ) -> None:
     with trail.worker(QUICK._replace(longest_pause=60)):
         for number in range(3):
@@ -181,7 +184,7 @@ def a_small_file_system(log: Cluster) -> Iterator[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("full_disk", [a_small_file_system, a_trigger_that_says_so])
-def test_a_full_disk_is_waited_for(full_disk: Any, trail: Trail, warned: Warned) -> None:
+def test_a_full_disk_is_waited_for(full_disk: Any, trail: LoadPipeline, warned: Warned) -> None:
     with full_disk(trail.log) as make_room, trail.worker():
         trail.source.run(
             "INSERT INTO load SELECT n, n, text FROM generate_series(1, 100) n, (SELECT string_agg("
@@ -201,7 +204,7 @@ def transaction(cluster: Cluster) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("what", ["statement", "lock"])
-def test_a_timeout_in_the_log_is_no_end(what: str, trail: Trail, warned: Warned) -> None:
+def test_a_timeout_in_the_log_is_no_end(what: str, trail: LoadPipeline, warned: Warned) -> None:
     if what == "statement":
         trail.config.destination["options"] = "-c statement_timeout=200"
     with trail.worker(QUICK._replace(lock=10 if what == "statement" else 0.2)):
@@ -212,7 +215,7 @@ def test_a_timeout_in_the_log_is_no_end(what: str, trail: Trail, warned: Warned)
         trail.catch_up()
 
 
-def test_a_deadlock_in_the_log_is_no_end(trail: Trail, warned: Warned) -> None:
+def test_a_deadlock_in_the_log_is_no_end(trail: LoadPipeline, warned: Warned) -> None:
     trail.log.run(f"ALTER ROLE {WORKER} SET deadlock_timeout = 500")
     with trail.worker(QUICK._replace(lock=10)):
         trail.write()
@@ -250,7 +253,7 @@ def seconds_of_a_fast_shutdown(cluster: Cluster) -> float:
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
-def test_a_fast_shutdown_of_the_source_is_not_held_up(is_busy: bool, trail: Trail) -> None:
+def test_a_fast_shutdown_of_the_source_is_not_held_up(is_busy: bool, trail: LoadPipeline) -> None:
     # The worker has no other reason to talk to the server.
     with trail.worker(QUICK._replace(idle=60)):
         trail.write()
@@ -261,7 +264,7 @@ def test_a_fast_shutdown_of_the_source_is_not_held_up(is_busy: bool, trail: Trai
         trail.catch_up()
 
 
-def test_a_fast_shutdown_does_not_wait_for_the_end_of_a_large_transaction(trail: Trail) -> None:
+def test_a_fast_shutdown_does_not_wait_for_the_end_of_a_large_transaction(trail: LoadPipeline) -> None:
     with slow_log(trail.log), trail.worker(QUICK._replace(idle=60)):
         trail.source.run("INSERT INTO load SELECT n, n FROM generate_series(1, 100000) n")
         until(lambda: trail.log.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from bemi_django import bound_context, get_context
 from bemi_django.integrations.fastapi import BemiFastAPIMiddleware
 from bemi_django.models import Change
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")

@@ -12,10 +12,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bemi_django.models import Change
-from tests.integration.conftest import grant
-from tests.support import pg_types
+from tests.support import pg_types, roles
+from tests.support.laboratory import laboratory, plain_settings
 from tests.support.pg_types import Type
-from tests.support.pipeline import Pipeline, execute, laboratory, plain_settings
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 
 
 def written(pipeline: Pipeline) -> list[tuple[Any, ...]]:
@@ -45,7 +46,7 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
             for statement in pg_types.SETUP.split(";\n"):
                 if statement.strip():
                     execute(statement)
-            grant("default")
+            roles.grant("default")
             yield opened
     finally:
         for setting in odd:

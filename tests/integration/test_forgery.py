@@ -18,9 +18,9 @@ from bemi_django import bound_context, conf
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.rows.stitcher import Stitcher
 from bemi_django.schema import tracking
-from tests.integration.conftest import Drain
 from tests.support import drivers, roles
 from tests.support.drivers import Insert, Note, visible
+from tests.support.pipeline import Drain
 
 Driver = Callable[[], AbstractContextManager[Insert]]
 Contexts = Callable[[], list[dict[str, Any]]]

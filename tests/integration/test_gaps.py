@@ -13,27 +13,28 @@ from datetime import datetime
 import pytest
 
 from bemi_django.exceptions import LostHistory
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
-from tests.support.trail import QUICK, Trail
 
 
-def drop_slot(trail: Trail) -> None:
+def drop_slot(trail: LoadPipeline) -> None:
     trail.release()
     trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
 
 
-def make_slot_again(trail: Trail) -> None:
+def make_slot_again(trail: LoadPipeline) -> None:
     drop_slot(trail)
     trail.source.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [trail.slot])
 
 
-def advance_slot(trail: Trail) -> None:
+def advance_slot(trail: LoadPipeline) -> None:
     trail.write()
     trail.source.run("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", [trail.slot])
 
 
-def invalidate_slot(trail: Trail) -> None:
+def invalidate_slot(trail: LoadPipeline) -> None:
     trail.source.run("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
     trail.source.run("SELECT pg_reload_conf()")
     try:
@@ -47,11 +48,11 @@ def invalidate_slot(trail: Trail) -> None:
         trail.source.run("SELECT pg_reload_conf()")
 
 
-def be_another_server(trail: Trail) -> None:
+def be_another_server(trail: LoadPipeline) -> None:
     trail.log.run("UPDATE _bemi_checkpoint SET system_identifier = '1'")
 
 
-def promote(trail: Trail) -> None:
+def promote(trail: LoadPipeline) -> None:
     """Recovery ends on a new timeline."""
     trail.source.stop()
     (trail.source.directory / "data" / "standby.signal").touch()
@@ -59,7 +60,7 @@ def promote(trail: Trail) -> None:
     assert trail.source.one("SELECT pg_promote()")
 
 
-def restore_source(trail: Trail) -> None:
+def restore_source(trail: LoadPipeline) -> None:
     """To what a snapshot of its disk has: the same server, the same timeline."""
     data, copy = trail.source.directory / "data", trail.source.directory / "copy"
     trail.source.stop()
@@ -73,7 +74,7 @@ def restore_source(trail: Trail) -> None:
     trail.source.start()
 
 
-def restore_log(trail: Trail) -> None:
+def restore_log(trail: LoadPipeline) -> None:
     lsn = trail.log.one("SELECT lsn::text FROM _bemi_checkpoint")
     trail.write(2)
     trail.run()
@@ -81,17 +82,17 @@ def restore_log(trail: Trail) -> None:
     trail.log.run("UPDATE _bemi_checkpoint SET lsn = %s", [lsn])
 
 
-def drop_publication(trail: Trail) -> None:
+def drop_publication(trail: LoadPipeline) -> None:
     trail.source.run("DROP PUBLICATION bemi")
 
 
-def make_publication_again(trail: Trail) -> None:
+def make_publication_again(trail: LoadPipeline) -> None:
     drop_publication(trail)
     trail.write()
     trail.publish()
 
 
-LOSSES: dict[Callable[[Trail], None], str] = {
+LOSSES: dict[Callable[[LoadPipeline], None], str] = {
     drop_slot: "the replication slot is gone",
     make_slot_again: "it was made again or moved on",
     advance_slot: "it was made again or moved on",
@@ -107,7 +108,7 @@ LOSSES: dict[Callable[[Trail], None], str] = {
 
 @pytest.mark.parametrize(("lose", "reason"), LOSSES.items(), ids=[lose.__name__ for lose in LOSSES])
 def test_lost_history_is_a_row_once_it_is_accepted(
-    lose: Callable[[Trail], None], reason: str, trail: Trail
+    lose: Callable[[LoadPipeline], None], reason: str, trail: LoadPipeline
 ) -> None:
     trail.write(2)
     trail.run()
@@ -141,7 +142,7 @@ def test_lost_history_is_a_row_once_it_is_accepted(
 
 @pytest.mark.parametrize("lose", [drop_publication, make_publication_again])
 def test_a_publication_that_goes_away_under_the_worker_is_noticed(
-    lose: Callable[[Trail], None], trail: Trail
+    lose: Callable[[LoadPipeline], None], trail: LoadPipeline
 ) -> None:
     with pytest.raises(LostHistory, match="the publication was dropped"), trail.worker() as worker:
         trail.write()
@@ -150,7 +151,9 @@ def test_a_publication_that_goes_away_under_the_worker_is_noticed(
         until(worker.done)
 
 
-def test_the_command_goes_on_only_when_it_is_told_to(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_goes_on_only_when_it_is_told_to(
+    trail: LoadPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drop_slot(trail)
     with trail.command() as worker:
         assert worker.ends(10) == 1
@@ -170,7 +173,7 @@ def test_the_command_goes_on_only_when_it_is_told_to(trail: Trail, monkeypatch: 
     ]
 
 
-def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) -> None:
+def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: LoadPipeline) -> None:
     moment = random.Random()
     with trail.load():
         for _ in range(4):
@@ -184,7 +187,7 @@ def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: Trail) ->
     assert trail.gaps() == []
 
 
-def test_the_slot_is_never_ahead_of_the_log(trail: Trail) -> None:
+def test_the_slot_is_never_ahead_of_the_log(trail: LoadPipeline) -> None:
     """Else it could not be told from one that was made again."""
     silence = "SELECT extract(epoch FROM clock_timestamp() - max(reply_time)) FROM pg_stat_replication"
     with closing(Proxy(trail.source.server.port)) as proxy:

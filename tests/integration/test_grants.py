@@ -23,7 +23,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
-from tests.integration.conftest import release
+from tests.support.pipeline import Pipeline
 
 # It makes roles of its own.
 pytestmark = pytest.mark.administrator
@@ -67,7 +67,7 @@ def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str,
     finally:
         connection.close()
         connection.settings_dict = original
-        release(SLOT)
+        Pipeline.of_project(SLOT).release()
         with superuser("roles") as opened, opened.cursor() as cursor:
             cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = 'roles'")
             for slot in cursor.fetchall():

@@ -14,8 +14,8 @@ import pytest
 from django.db import connection
 
 from bemi_django.models import Undelivered
-from tests.integration.conftest import Drain, release
 from tests.shop.models import Category
+from tests.support.pipeline import Drain, Pipeline
 from tests.support.polling import until
 from tests.support.processes import running
 
@@ -49,7 +49,7 @@ def listeners(
     listeners = Listeners(file)
     assert listeners.until_end("--handlers") == 0
     yield listeners
-    release("bemi_test")
+    Pipeline.of_project("bemi_test").release()
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM _bemi_handlers")
 

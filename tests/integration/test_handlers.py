@@ -30,9 +30,9 @@ from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change, Undelivered
 from bemi_django.schema import tracking
 from bemi_django.wire.ids import source_of
-from tests.integration.conftest import Drain, drop_slot, worker_config
 from tests.shop.models import Category, Order, Product, Review
 from tests.support import roles
+from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.processes import ROOT, database_url
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
@@ -368,11 +368,11 @@ def test_who_waits_for_the_log_misses_nothing_of_it(
     heard = listen()
     dispatcher = Dispatcher("default", rhythm=QUICK)
     assert dispatcher.run(until_current=True) == 0
-    Supervisor(worker_config("bemi_handlers")).run(until_current=True)
+    Pipeline.of_project("bemi_handlers").run()
     Category.objects.create(name="a")
-    Supervisor(worker_config("bemi_handlers")).run(until_current=True)
+    Pipeline.of_project("bemi_handlers").run()
     dispatcher.run(until_current=True)
-    drop_slot("bemi_handlers")
+    Pipeline.of_project("bemi_handlers").drop()
     execute("DELETE FROM _bemi_handlers")
     assert heard.names == ["a"]
 
@@ -424,7 +424,7 @@ def test_databases_that_share_a_log_have_handlers_of_their_own(serve: Serve) -> 
 
     def serve_all() -> None:
         serve()
-        Supervisor(worker_config("bemi_test_other", "other")).run(until_current=True)
+        Pipeline.of_project("bemi_test_other", "other").run()
         Dispatcher("other", rhythm=QUICK).run(until_current=True)
 
     serve_all()
@@ -432,7 +432,7 @@ def test_databases_that_share_a_log_have_handlers_of_their_own(serve: Serve) -> 
         Category.objects.using("other").create(name=f"there {number}")
         Category.objects.create(name=f"here {number}")
     serve_all()
-    drop_slot("bemi_test_other", "other")
+    Pipeline.of_project("bemi_test_other", "other").drop()
     assert here.names == ["here 0", "here 1", "here 2"]
     assert there.names == ["there 0", "there 1", "there 2"]
 
@@ -539,7 +539,7 @@ def test_large_rows_are_not_in_memory_all_at_once(serve: Serve) -> None:
             "SELECT %s, repeat('x', %s) FROM generate_series(1, 40)",
             [product.pk, size],
         )
-        Supervisor(worker_config("bemi_test")).run(until_current=True)
+        Pipeline.of_project("bemi_test").run()
 
     serve()
     product = Product.objects.create(sku="x", category=Category.objects.create(name="a"))

@@ -14,7 +14,7 @@ from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
-from tests.support.pipeline import execute
+from tests.support.project_database import execute
 
 BEGIN = datetime(2031, 1, 1, tzinfo=timezone.utc)
 #: Ten changes of a row, four of a request; one in 200 is a deletion, one in 500 came from psql.

@@ -14,9 +14,9 @@ from django.apps import apps
 from bemi_django.exceptions import BemiError, NoModel, UnknownDatabase
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Note, Order, Product, Review
-from tests.support.pipeline import execute
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
 
 
 def test_before_and_after_are_unsaved_instances_with_python_values(drain: Drain) -> None:

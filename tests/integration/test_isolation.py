@@ -20,8 +20,8 @@ from django.urls import path
 
 from bemi_django import set_context
 from bemi_django.models import Change
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
+from tests.support.pipeline import Drain
 
 SECONDS = 20
 OURS = "bemi_django.middleware.BemiMiddleware"

@@ -6,7 +6,9 @@ import pytest
 from django.db import connection
 
 from bemi_django import models
-from tests.support.pipeline import Change, Pipeline, Witness, execute
+from tests.support.pipeline import LoggedChange, Pipeline
+from tests.support.project_database import execute
+from tests.support.witness import Witness
 
 TYPES = {
     "uuid": ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "'00000000-0000-0000-0000-000000000000'"),
@@ -173,4 +175,6 @@ def test_a_key_that_the_identity_leaves_out_is_not_made_up(pipeline: Pipeline) -
     execute("DELETE FROM lab.t")
     _, updated, deleted = pipeline.drain()
     assert (updated.key, updated.previous_key) == ("2", None)
-    assert deleted == Change("DELETE", "lab", "t", None, None, None, '{"code": 10}', "{}", {"before": ["id"]})
+    assert deleted == LoggedChange(
+        "DELETE", "lab", "t", None, None, None, '{"code": 10}', "{}", {"before": ["id"]}
+    )

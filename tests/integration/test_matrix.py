@@ -14,8 +14,8 @@ from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
 from bemi_django.models import Change
-from tests.integration.conftest import Drain
 from tests.support import writes
+from tests.support.pipeline import Drain
 from tests.support.writes import Expected
 
 TRUE = {"user_id": 7, "path": "/a"}

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 
 from bemi_django import bound_context, get_context
 from bemi_django.middleware import BemiMiddleware, request_id
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 
 def named(request: HttpRequest) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from django.db import connection
 from bemi_django import conf
 from bemi_django.ingest.destination.partitions import Partitions
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 DECEMBER = datetime(2031, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)

@@ -10,8 +10,8 @@ import pytest
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
 from sample_project.optional import aldjemy_usable
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
+from tests.support.pipeline import Drain
 from tests.support.travel import here, settled
 
 pytestmark = pytest.mark.skipif(not aldjemy_usable(), reason="aldjemy needs SQLAlchemy 1.4 and psycopg2")

@@ -9,8 +9,9 @@ import pytest
 from bemi_django.exceptions import HistoryError
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
-from tests.integration.conftest import Drain
-from tests.support.pipeline import execute, no_event_triggers, sync_as_migrator
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers, sync_as_migrator
 from tests.support.travel import here, settled
 
 

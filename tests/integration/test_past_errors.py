@@ -14,9 +14,10 @@ from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, HistoryError, LogBehind
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Product
-from tests.support.pipeline import execute, no_event_triggers
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers
 from tests.support.travel import here, settled
 
 COMPLETE = r"is complete from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \([0-9A-F]+/[0-9A-F]+\) on"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bemi_django.time_travel import as_of
-from tests.integration.conftest import Drain
-from tests.support.pipeline import execute, no_event_triggers
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers
 from tests.support.travel import here, settled
 
 CHANGES = """

@@ -7,10 +7,10 @@ from django.db import connection
 
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
 from tests.support.bridge import bridge, sqlalchemy
-from tests.support.pipeline import execute
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
 select, text = sqlalchemy.select, sqlalchemy.text

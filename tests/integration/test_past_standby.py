@@ -14,9 +14,10 @@ from bemi_django import conf
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
 from sample_project.postgres_server import SETTINGS, _account, _free_port, _run
-from tests.support.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline
 from tests.support.polling import until
-from tests.support.travel import here, worker
+from tests.support.project_database import execute
+from tests.support.travel import here
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline) -> None:
         return words("SELECT to_regclass('lab.tool')::text") == [("lab.tool",)] and words() == [("new",)]
 
     until(has_arrived)
-    with worker("bemi_laboratory"), as_of(moment, using=replica):
+    with Pipeline.of_project("bemi_laboratory").worker(), as_of(moment, using=replica):
         assert words() == words("SELECT word FROM lab.tool WHERE id = 1") == [("old",)]
         with pytest.raises(PastIsReadOnly):
             words("UPDATE lab.tool SET word = 'x'")

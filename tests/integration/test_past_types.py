@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from bemi_django.time_travel import as_of
 from tests.support import pg_types
-from tests.support.pipeline import Pipeline, execute, laboratory
+from tests.support.laboratory import laboratory
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
 #: What JSON has of these is not enough to make them again.
@@ -49,7 +51,7 @@ def test_every_type(pipeline: Pipeline) -> None:
         ((expected,),) = execute("SELECT to_jsonb(t)::text FROM types.every t")
         moment = here()
         execute(f"UPDATE types.every SET {', '.join(f'c{n} = NULL' for n in range(len(CHOSEN)))}")
-        pipeline.catch_up()
+        pipeline.advance()
         with as_of(moment):
             assert execute("SELECT to_jsonb(t)::text FROM types.every t") == [(expected,)]
 
@@ -93,7 +95,7 @@ def test_keys_of_every_kind(pipeline: Pipeline) -> None:
         ]
 
     write()
-    pipeline.catch_up()
+    pipeline.advance()
     for moment, state in seen:
         with as_of(moment):
             assert states() == state

@@ -18,10 +18,11 @@ from django.utils import timezone
 from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel import as_of, late
 from bemi_django.time_travel.late import Late
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Product
-from tests.support.pipeline import another_session, execute, no_standby, wait_until
-from tests.support.travel import here, settled, worker
+from tests.support.pipeline import Drain, Pipeline
+from tests.support.project_database import another_session, execute, wait_until
+from tests.support.server_conditions import no_standby
+from tests.support.travel import here, settled
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
 
@@ -60,7 +61,7 @@ def test_while_others_write(drain: Drain) -> None:
     states: list[tuple[str, Any]] = []
     was_late = 0
     deadline = time.monotonic() + 4
-    with worker("bemi_test"), writing(states):
+    with Pipeline.of_project("bemi_test").worker(), writing(states):
         while time.monotonic() < deadline or not was_late:
             assert time.monotonic() < deadline + 20
             for moment, state in states[-1:] + states[len(states) // 2 : len(states) // 2 + 1]:
@@ -73,7 +74,7 @@ def test_while_others_write(drain: Drain) -> None:
 
 def test_a_moment_is_found_among_changes_that_the_log_does_not_have_yet(drain: Drain) -> None:
     drain()
-    with worker("bemi_test"):
+    with Pipeline.of_project("bemi_test").worker():
         for number in range(10):
             Category.objects.create(name=f"{number}")
             (xid,) = execute("SELECT max(xmin::text::bigint) FROM shop_category")[0]
@@ -92,7 +93,11 @@ def test_what_the_log_has_and_the_tables_do_not_show_yet_is_waited_for(drain: Dr
         Category.objects.create(name=name)
     drain()
     before = here()
-    with no_standby(), worker("bemi_test"), another_session(options="-c synchronous_commit=on") as other:
+    with (
+        no_standby(),
+        Pipeline.of_project("bemi_test").worker(),
+        another_session(options="-c synchronous_commit=on") as other,
+    ):
         other.execute("UPDATE shop_category SET id = id + 1000 WHERE name = 'a'")
         other.execute("DELETE FROM shop_category WHERE name = 'b'")
         commit = threading.Thread(target=other.connection.commit)
@@ -115,7 +120,7 @@ def test_what_the_log_has_and_the_tables_do_not_show_yet_is_waited_for(drain: Dr
 
 def test_a_break_that_the_log_does_not_have_yet_is_said(drain: Drain) -> None:
     drain()
-    with worker("bemi_test"):
+    with Pipeline.of_project("bemi_test").worker():
         for _ in range(5):
             Category.objects.create(name="a")
             moment = here()

@@ -10,7 +10,8 @@ from bemi_django import apply_context, bound_context
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.integration.conftest import Drain, read_log
+from tests.support.pipeline import Drain
+from tests.support.project_database import ProjectDatabase
 
 
 def todos(changes: list[Change]) -> list[Change]:
@@ -146,7 +147,9 @@ def test_what_is_complete_is_made_durable_before_all_is_read(drain: Drain) -> No
             Todo.objects.create(task=str(number))
     assert [change.after["task"] for change in todos(drain())] == list("01234")
     # Of the transactions of the log that wrote them: a batch is two megabytes.
-    ((batches,),) = read_log("SELECT count(DISTINCT xmin::text) FROM changes WHERE \"table\" = 'todo'")
+    ((batches,),) = ProjectDatabase("default").read(
+        "SELECT count(DISTINCT xmin::text) FROM changes WHERE \"table\" = 'todo'"
+    )
     assert batches > 1
 
 

@@ -13,14 +13,14 @@ from django.db import connection, connections, transaction
 from bemi_django import bound_context, conf, on_change
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import Drain
 from tests.support.polling import until
 from tests.support.pooler import Pooler
-from tests.support.trail import Trail
 
 
-def test_the_worker_writes_the_log_through_a_pooler(trail: Trail) -> None:
+def test_the_worker_writes_the_log_through_a_pooler(trail: LoadPipeline) -> None:
     with closing(Pooler(trail.log.parameters)) as pooler:
         trail.config.destination["port"] = pooler.port
         with trail.worker(), trail.load():

@@ -20,7 +20,7 @@ from bemi_django.log.keys import key_of
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 
 @pytest.fixture

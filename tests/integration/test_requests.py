@@ -12,7 +12,7 @@ from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 
 from bemi_django import get_context
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 from tests.support.request_views import VIEWS
 
 HERE = "tests.support.request_views"

@@ -15,8 +15,8 @@ from bemi_django.exceptions import PastIsReadOnly, RevertConflict
 from bemi_django.models import Change
 from bemi_django.time_travel import as_of
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Note, Order, Product, Review
+from tests.support.pipeline import Drain
 from tests.support.polling import until
 from tests.support.travel import settled
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
-from tests.support.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 
 TABLES = """
 CREATE TABLE lab.parent (

@@ -12,7 +12,8 @@ from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
-from tests.support.pipeline import Pipeline, execute
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

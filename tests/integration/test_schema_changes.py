@@ -10,7 +10,10 @@ import pytest
 from django.db import connection, transaction
 
 from bemi_django.schema import tracking
-from tests.support.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers, sync_as_migrator
+from tests.support.witness import Witness
 
 
 class Mode(Enum):

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.support.pipeline import Change, Pipeline, Witness, execute
+from tests.support.pipeline import LoggedChange, Pipeline
+from tests.support.project_database import execute
+from tests.support.witness import Witness
 
 TYPES = ["int", "text", "numeric", "timestamptz", "int[]", "lab.pair", "lab.pair[]", "lab.mood", "lab.few"]
 NAMES = ["a", "b", "c", "d"]
@@ -47,7 +49,7 @@ class History:
         self._pipeline = pipeline
         self._draw = draw
         self._witness = Witness()
-        self._recorded: list[Change] = []
+        self._recorded: list[LoggedChange] = []
         self._number = 0
         self._is_type_locked = False
         for statement in SETUP:

@@ -7,14 +7,14 @@ import signal
 import pytest
 
 from tests.integration.test_failures import transaction
+from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
-from tests.support.trail import Trail
 
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
 
 @both_signals
-def test_a_worker_finishes_its_batch(number: signal.Signals, trail: Trail) -> None:
+def test_a_worker_finishes_its_batch(number: signal.Signals, trail: LoadPipeline) -> None:
     with trail.command() as worker:
         worker.says("reading the slot")
         trail.write(20)
@@ -26,7 +26,7 @@ def test_a_worker_finishes_its_batch(number: signal.Signals, trail: Trail) -> No
     trail.check()
 
 
-def test_a_standby_leaves(trail: Trail) -> None:
+def test_a_standby_leaves(trail: LoadPipeline) -> None:
     with trail.worker():
         trail.wait_until_read()
         with trail.command() as standby:
@@ -35,14 +35,14 @@ def test_a_standby_leaves(trail: Trail) -> None:
             assert (standby.ends(5), standby.errors) == (0, "")
 
 
-def test_a_worker_that_waits_between_attempts_leaves(trail: Trail) -> None:
+def test_a_worker_that_waits_between_attempts_leaves(trail: LoadPipeline) -> None:
     with trail.command(log=trail.log.server.url.replace(str(trail.log.server.port), "1")) as worker:
         worker.says("trying again in 1.0 s")
         worker.send(signal.SIGINT)
         assert (worker.ends(5), worker.errors) == (0, "")
 
 
-def test_a_worker_leaves_a_large_transaction_in_its_middle(trail: Trail) -> None:
+def test_a_worker_leaves_a_large_transaction_in_its_middle(trail: LoadPipeline) -> None:
     with trail.command() as worker:
         worker.says("reading the slot")
         trail.source.run("INSERT INTO load SELECT n, n FROM generate_series(1, 200000) n")
@@ -54,7 +54,7 @@ def test_a_worker_leaves_a_large_transaction_in_its_middle(trail: Trail) -> None
     trail.source.run("TRUNCATE load")
 
 
-def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: Trail) -> None:
+def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: LoadPipeline) -> None:
     with trail.command() as worker:
         worker.says("reading the slot")
         with transaction(trail.log) as cursor:
@@ -70,7 +70,7 @@ def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: Trail) -> Non
     trail.check()
 
 
-def test_a_slot_that_is_being_made_is_not_left_behind(trail: Trail) -> None:
+def test_a_slot_that_is_being_made_is_not_left_behind(trail: LoadPipeline) -> None:
     with transaction(trail.source) as cursor:
         cursor.execute("SELECT txid_current()")
         with trail.command(slot="bemi_unmade") as worker:

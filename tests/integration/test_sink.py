@@ -24,8 +24,8 @@ from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.stitcher import Stitched
 from bemi_django.ingest.stream.connections import connect_destination
-from tests.integration.conftest import worker_config
-from tests.support.pipeline import execute
+from tests.support.pipeline import worker_config
+from tests.support.project_database import execute
 
 SLOT = "bemi_sink"
 LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))

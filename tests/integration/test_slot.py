@@ -8,14 +8,15 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import QUICK, SLOT_STATE
 from tests.support.polling import until
-from tests.support.trail import QUICK, SOURCE_STATE, Trail
 
 JUNK = "INSERT INTO junk SELECT repeat('x', 200) FROM generate_series(1, 1000)"
 
 
 @pytest.fixture
-def elsewhere(trail: Trail) -> Iterator[Callable[[], None]]:
+def elsewhere(trail: LoadPipeline) -> Iterator[Callable[[], None]]:
     """Writes much to another database of the source's server."""
     trail.source.run("CREATE DATABASE elsewhere")
     with closing(psycopg2.connect(**{**trail.source.parameters, "dbname": "elsewhere"})) as connection:
@@ -26,19 +27,19 @@ def elsewhere(trail: Trail) -> Iterator[Callable[[], None]]:
     trail.source.run("DROP DATABASE elsewhere")
 
 
-def slot(trail: Trail) -> tuple[int, int]:
+def slot(trail: LoadPipeline) -> tuple[int, int]:
     """What is confirmed, and where a restart begins to read."""
-    ((confirmed, restart, _),) = trail.source.run(SOURCE_STATE, [trail.slot])
+    ((confirmed, restart, _),) = trail.source.run(SLOT_STATE, [trail.slot])
     return confirmed, restart
 
 
-def end_of_wal(trail: Trail) -> int:
+def end_of_wal(trail: LoadPipeline) -> int:
     return int(trail.source.one("SELECT pg_current_wal_flush_lsn() - '0/0'"))
 
 
 @pytest.mark.parametrize("where", ["untracked tables", "another database"])
 def test_the_slot_moves_past_what_is_not_recorded(
-    where: str, trail: Trail, elsewhere: Callable[[], None]
+    where: str, trail: LoadPipeline, elsewhere: Callable[[], None]
 ) -> None:
     with trail.worker():
         for _ in range(2):
@@ -54,7 +55,7 @@ def test_the_slot_moves_past_what_is_not_recorded(
     assert trail.logged() == []
 
 
-def test_the_slot_of_an_idle_server_ends_up_at_the_end(trail: Trail) -> None:
+def test_the_slot_of_an_idle_server_ends_up_at_the_end(trail: LoadPipeline) -> None:
     with trail.worker():
         trail.write()
         trail.catch_up()
@@ -63,7 +64,7 @@ def test_the_slot_of_an_idle_server_ends_up_at_the_end(trail: Trail) -> None:
         until(lambda: slot(trail)[1] >= end)
 
 
-def test_an_idle_worker_does_not_keep_itself_busy(trail: Trail) -> None:
+def test_an_idle_worker_does_not_keep_itself_busy(trail: LoadPipeline) -> None:
     """Where the log lives in its source, a checkpoint is WAL that was not ours."""
     trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
     config = trail.config._replace(destination=trail.config.source)

@@ -10,12 +10,12 @@ import pytest
 from bemi_django.exceptions import Disrupted
 from bemi_django.ingest.stream.connections import connect_stream
 from bemi_django.ingest.stream.source import Source
+from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
-from tests.support.trail import Trail
 
 
 @pytest.fixture
-def source(trail: Trail) -> Iterator[Source]:
+def source(trail: LoadPipeline) -> Iterator[Source]:
     with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source:
         source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
@@ -26,7 +26,9 @@ def read(source: Source) -> bytes:
     return until(source.read)[:1]
 
 
-def test_reading_on_could_confirm_only_where_a_message_has_no_position(trail: Trail, source: Source) -> None:
+def test_reading_on_could_confirm_only_where_a_message_has_no_position(
+    trail: LoadPipeline, source: Source
+) -> None:
     assert source.may_confirm_unasked
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1), (2, 2)")
     seen: list[tuple[bytes, bool]] = []
@@ -43,7 +45,7 @@ def test_reading_on_could_confirm_only_where_a_message_has_no_position(trail: Tr
     ]
 
 
-def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, source: Source) -> None:
+def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: LoadPipeline, source: Source) -> None:
     before = trail.checkpoint()
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1)")
     while read(source) != b"C":
@@ -58,6 +60,6 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: Trail, sour
     until(lambda: trail.confirmed() == end)
 
 
-def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: Trail) -> None:
+def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: LoadPipeline) -> None:
     with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source, pytest.raises(Disrupted):
         source.start("bemi_unmade", "bemi", 0)

@@ -12,8 +12,8 @@ from django.utils import timezone as django_timezone
 from bemi_django import bound_context
 from bemi_django.models import Change as DjangoChange
 from sample_project.todos.models import Tag, Todo
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Product
+from tests.support.pipeline import Drain
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bemi_django import bound_context, conf
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 

@@ -11,13 +11,14 @@ import pytest
 from bemi_django.exceptions import Superseded
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.stream.connections import connect_destination
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
-from tests.support.trail import QUICK, Trail
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_standby_takes_over_within_seconds(number: signal.Signals, trail: Trail) -> None:
+def test_a_standby_takes_over_within_seconds(number: signal.Signals, trail: LoadPipeline) -> None:
     with trail.command() as first, trail.load():
         first.says("reading the slot")
         until(trail.logged)
@@ -34,7 +35,7 @@ def test_a_standby_takes_over_within_seconds(number: signal.Signals, trail: Trai
     trail.check()
 
 
-def test_a_worker_that_stood_still_stands_by_when_it_goes_on(trail: Trail) -> None:
+def test_a_worker_that_stood_still_stands_by_when_it_goes_on(trail: LoadPipeline) -> None:
     with trail.command() as first:
         first.says("reading the slot")
         trail.write()
@@ -53,7 +54,7 @@ def test_a_worker_that_stood_still_stands_by_when_it_goes_on(trail: Trail) -> No
 
 
 def test_what_another_worker_has_written_is_not_written_again(
-    trail: Trail, caplog: pytest.LogCaptureFixture
+    trail: LoadPipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Proxy(trail.source.server.port)) as proxy:
         config = trail.config._replace(source={**trail.config.source, "port": proxy.port})
@@ -73,7 +74,7 @@ def test_what_another_worker_has_written_is_not_written_again(
     trail.check()
 
 
-def test_a_checkpoint_moves_only_from_where_it_was_left(trail: Trail) -> None:
+def test_a_checkpoint_moves_only_from_where_it_was_left(trail: LoadPipeline) -> None:
     with closing(connect_destination(trail.config)) as connection, connection.cursor() as cursor:
         checkpoints = Checkpoints(connection, trail.slot)
         checkpoint = checkpoints.read()

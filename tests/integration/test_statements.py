@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 
 from bemi_django import bound_context
-from tests.integration.conftest import Drain
 from tests.shop.models import Category
+from tests.support.pipeline import Drain
 
 SECONDS = 20
 NO_CONTEXT: dict[str, Any] = {}

@@ -11,14 +11,16 @@ from django.db import DatabaseError, connection
 
 from bemi_django import bound_context
 from bemi_django.schema import tracking
-from tests.support.pipeline import Change, Pipeline, Witness, execute
+from tests.support.pipeline import LoggedChange, Pipeline
+from tests.support.project_database import execute
+from tests.support.witness import Witness
 
 
-def truncation(schema: str, table: str, partition: str | None = None) -> Change:
-    return Change("TRUNCATE", schema, table, partition, None, None, "{}", "{}")
+def truncation(schema: str, table: str, partition: str | None = None) -> LoggedChange:
+    return LoggedChange("TRUNCATE", schema, table, partition, None, None, "{}", "{}")
 
 
-def after(changes: list[Change]) -> list[Any]:
+def after(changes: list[LoggedChange]) -> list[Any]:
     return [json.loads(change.after) for change in changes]
 
 
@@ -71,8 +73,8 @@ def test_a_row_that_moves_to_another_partition_is_deleted_and_created(
         execute("UPDATE lab.root SET day = 11")
     image = '{"a": "x", "id": 100, "day": %s}'
     assert pipeline.drain() == [
-        Change("DELETE", "lab", "root", "lab.low", "[100, 1]", None, image % 1, "{}"),
-        Change("CREATE", "lab", "root", "lab.turned", "[100, 11]", None, "{}", image % 11),
+        LoggedChange("DELETE", "lab", "root", "lab.low", "[100, 1]", None, image % 1, "{}"),
+        LoggedChange("CREATE", "lab", "root", "lab.turned", "[100, 11]", None, "{}", image % 11),
     ]
     assert [context["job"] for context in pipeline.contexts] == ["move", "move"]
 
@@ -156,7 +158,7 @@ def test_a_table_that_becomes_logged_is_recorded_from_then_on(pipeline: Pipeline
     execute("INSERT INTO lab.t VALUES (1)")
     execute("ALTER TABLE lab.t SET LOGGED")
     execute("UPDATE lab.t SET id = 2")
-    assert pipeline.drain() == [Change("UPDATE", "lab", "t", None, "2", "1", '{"id": 1}', '{"id": 2}')]
+    assert pipeline.drain() == [LoggedChange("UPDATE", "lab", "t", None, "2", "1", '{"id": 1}', '{"id": 2}')]
 
 
 def test_a_recorded_table_cannot_become_unlogged(pipeline: Pipeline) -> None:
@@ -182,7 +184,9 @@ def test_a_child_is_recorded_although_its_parent_is_not_but_knows_no_context(pip
 def test_rows_of_create_table_as_come_before_the_table_is_recorded(pipeline: Pipeline) -> None:
     execute("CREATE TABLE lab.t AS SELECT 1 AS id")
     execute("UPDATE lab.t SET id = 2")
-    assert pipeline.drain() == [Change("UPDATE", "lab", "t", None, None, None, '{"id": 1}', '{"id": 2}')]
+    assert pipeline.drain() == [
+        LoggedChange("UPDATE", "lab", "t", None, None, None, '{"id": 1}', '{"id": 2}')
+    ]
 
 
 def test_a_table_that_can_no_longer_be_recorded_still_takes_writes(pipeline: Pipeline) -> None:

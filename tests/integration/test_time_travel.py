@@ -18,10 +18,10 @@ from django.utils import timezone
 from bemi_django.exceptions import HistoryError, LogBehind, PastIsReadOnly
 from bemi_django.models import Change
 from bemi_django.time_travel import AsOfQuerySet, allow_save, as_of, read_as_of
-from tests.integration.conftest import Drain
 from tests.shop.models import Category, Product
-from tests.support.pipeline import execute
-from tests.support.travel import here, settled, worker
+from tests.support.pipeline import Drain, Pipeline
+from tests.support.project_database import execute
+from tests.support.travel import here, settled
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_without_a_worker_it_does_not_wait_forever(drain: Drain, settings: Any) 
     settings.BEMI_AS_OF_PATIENCE = 0.2
     with pytest.raises(LogBehind, match="bemi run"), as_of(moment):
         pass
-    with worker("bemi_test"), as_of(moment):
+    with Pipeline.of_project("bemi_test").worker(), as_of(moment):
         assert skus() == []
 
 

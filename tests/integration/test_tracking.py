@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from bemi_django.schema import sql, tracking
-from tests.support.pipeline import another_session, no_event_triggers
+from tests.support.project_database import another_session
+from tests.support.server_conditions import no_event_triggers
 
 
 def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -13,7 +13,8 @@ import pytest
 from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
-from tests.support.pipeline import Change, Pipeline, execute
+from tests.support.pipeline import LoggedChange, Pipeline
+from tests.support.project_database import execute
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def session() -> Iterator[Any]:
         yield opened
 
 
-def brief(changes: list[Change]) -> list[tuple[str, str, str | None]]:
+def brief(changes: list[LoggedChange]) -> list[tuple[str, str, str | None]]:
     return [(change.operation, change.table, change.key) for change in changes]
 
 
@@ -41,7 +42,7 @@ def test_copy_of_a_hundred_thousand_rows_gives_as_many_changes(tables: Pipeline)
     with session() as opened, opened.cursor() as cursor:
         cursor.copy_expert("COPY lab.t FROM STDIN", lines)
         opened.commit()
-    tables.catch_up()
+    tables.advance()
     ((count, keys, ordered, contexts),) = execute(
         "SELECT count(*), count(DISTINCT primary_key), bool_and(key = place), count(DISTINCT context) FROM ("
         "SELECT primary_key, primary_key::int AS key, 9 + row_number() OVER (ORDER BY id) AS place, context "

@@ -16,7 +16,10 @@ from collections.abc import Iterator
 import pytest
 
 from bemi_django.models import DeadLetter
-from tests.support.pipeline import Pipeline, Witness, execute, no_event_triggers, sync_as_migrator
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers, sync_as_migrator
+from tests.support.witness import Witness
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bemi_django.ingest.rows.values import Array, Castable, Composite, Type, encoder
-from tests.integration.conftest import Drain
+from tests.support.pipeline import Drain
 
 PAIR, PAIRS = 50_000, 50_001  # oids of no other type
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.text('a,{}()"\\ N')

@@ -13,12 +13,10 @@ from django.db import connection
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
-from bemi_django.ingest.loop.supervisor import Supervisor
-from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.verification.result import Verified
 from bemi_django.verification.verify import verify
-from tests.integration.conftest import Drain, grant, worker_config
 from tests.support import roles
+from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
 def execute(*statements: str) -> None:
@@ -44,21 +42,15 @@ def tool(drain: Drain) -> Iterator[Drain]:
     drain()
     yield drain
     execute("DROP TABLE tool")
-    grant("default")
+    roles.grant("default")
 
 
 def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     """What verify says while the worker is at work."""
-    supervisor = Supervisor(worker_config("bemi_test"), Timeouts(idle=0.05))
-    worker = threading.Thread(target=supervisor.run)
-    worker.start()
-    try:
+    with Pipeline.of_project("bemi_test").worker():
         return {
             result.table: result for result in verify(worker_config("bemi_test", role=roles.OWNER), tables)
         }
-    finally:
-        supervisor.stop()
-        worker.join()
 
 
 def test_of_a_true_log_it_says_that_it_is(tool: Drain) -> None:
@@ -118,14 +110,8 @@ def test_the_command_reports_and_ends_with_an_error(tool: Drain, settings: Any) 
 
     def run() -> str:
         out = io.StringIO()
-        supervisor = Supervisor(worker_config("bemi_test"), Timeouts(idle=0.05))
-        worker = threading.Thread(target=supervisor.run)
-        worker.start()
-        try:
+        with Pipeline.of_project("bemi_test").worker():
             call_command("bemi", "verify", "public.tool", "public.todo", stdout=out)
-        finally:
-            supervisor.stop()
-            worker.join()
         return out.getvalue()
 
     assert [line.split(":")[0] for line in run().splitlines()] == ["public.todo", "public.tool"]

@@ -26,7 +26,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change
 from bemi_django.schema import sql
-from tests.integration.conftest import drop_slot, worker_config
+from tests.support.pipeline import Pipeline, worker_config
 from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
@@ -212,7 +212,7 @@ def test_the_documentation_of_the_seed_works_as_written(database: Database, tmp_
         run(tmp_path, SITE, database.url("psycopg2"))
         Supervisor(worker_job).run(until_current=True)
     finally:
-        drop_slot("bemi_seed")
+        Pipeline.of_project("bemi_seed").drop()
     changes = list(Change.objects.filter(database="without_django"))
     assert [change.operation for change in changes] == ["CREATE", "UPDATE", "DELETE", "CREATE"]
     for change in changes[:3]:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, which they may stop, crash and fill."""
+"""PostgreSQL servers of the tests' own, which they may stop, crash and fill."""
 
 from __future__ import annotations
 
@@ -14,38 +14,12 @@ from typing import Any
 import psycopg2
 import pytest
 
-from bemi_django.schema import sql
 from sample_project.postgres_server import ADDRESSES, Server, postgres_server
-from tests.support.roles import OWNER, PASSWORD, WORKER
-
-#: The roles of a careful installation: everything belongs to one that is no superuser, the worker has what
-#: "bemi grants" prints.
-ROLES = f"""
-CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
-CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
-GRANT CREATE ON DATABASE postgres TO {OWNER};
-GRANT CREATE ON SCHEMA public TO {OWNER};
-"""
-GRANTS = f"""
-GRANT SELECT ON _bemi_relations TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi_describe_v1(oid, boolean), _bemi_types_v1(oid[]) TO {WORKER};
-GRANT INSERT ON changes, bemi_dead_letters TO {WORKER};
-GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi_partition_v1(regclass, timestamptz) TO {WORKER};
-"""
-#: A table whose rows carry a value that must not appear in any line of the log, its publication and capture.
-SETUP = """
-CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, secret text NOT NULL DEFAULT 'row-value');
-CREATE TABLE junk (text text);
-CREATE PUBLICATION bemi FOR TABLE load;
-ALTER TABLE load REPLICA IDENTITY FULL;
-CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON load
-    FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
-"""
+from tests.support.roles import PASSWORD
 
 
 class Cluster:
-    """Its objects are those of a source and those of a destination."""
+    """A server that keeps its port and its data when it is started again; *settings* configure it."""
 
     def __init__(self, **settings: str) -> None:
         # Not where pytest keeps files: the user of the server cannot enter there.
@@ -56,29 +30,23 @@ class Cluster:
         self._server: Server | None = None
         self._connection: Any = None
         self.start()
-        self.run(ROLES)
-        self.run(f"SET ROLE {OWNER}")
-        for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), SETUP, GRANTS):
-            self.run(script)
-        self.run("RESET ROLE")
 
     @property
     def server(self) -> Server:
         assert self._server is not None
         return self._server
 
-    def parameters_of(self, role: str) -> dict[str, Any]:
-        return {**self.parameters, "user": role, "password": PASSWORD}
-
     @property
     def parameters(self) -> dict[str, Any]:
-        """What libpq connects with as a superuser, without TLS: a proxy reads along."""
+        """libpq's parameters for a superuser, without TLS so that a proxy can read along."""
         server = self.server
         address = {"host": server.host, "port": server.port, "dbname": server.dbname, "sslmode": "disable"}
         return {**address, "user": server.user, "password": server.password}
 
+    def parameters_of(self, role: str) -> dict[str, Any]:
+        return {**self.parameters, "user": role, "password": PASSWORD}
+
     def start(self) -> None:
-        """Start, always on the same port."""
         with pytest.MonkeyPatch.context() as environment:
             for name in ADDRESSES:
                 environment.delenv(name, raising=False)
@@ -88,20 +56,21 @@ class Cluster:
             )
 
     def stop(self, is_crash: bool = False) -> None:
-        """Stop as ``pg_ctl stop -m fast`` does, or as ``-m immediate``."""
+        """Stop as ``pg_ctl stop -m fast`` does; as ``-m immediate`` does if it is a crash."""
         if is_crash:
             pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGQUIT)
         self._running.close()
 
     def close(self) -> None:
+        """Stop the server and remove its data."""
         if self._connection is not None:
             self._connection.close()
         self.stop()
         shutil.rmtree(self.directory)
 
     def run(self, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
-        """Run in autocommit, on a connection that is made again where it was lost; return the rows."""
+        """Run a statement as a superuser, in autocommit, and return the rows; reconnect when needed."""
         if self._connection is None or self._connection.closed:
             self._connection = psycopg2.connect(**self.parameters)
             self._connection.autocommit = True
@@ -114,6 +83,9 @@ class Cluster:
                 raise
         return self.run(statement, parameters)
 
+    read = administer = run
+
     def one(self, query: str, parameters: Sequence[object] | None = None) -> Any:
+        """Return the only value of the answer."""
         ((value,),) = self.run(query, parameters)
         return value

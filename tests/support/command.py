@@ -1,4 +1,4 @@
-"""``manage.py bemi run`` as a process of its own."""
+"""``manage.py`` as a process of its own, in a project whose log is in another database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANAGE = [sys.executable, str(ROOT / "sample_project" / "manage.py")]
 class Command:
     """A context manager: the process does not outlive the block."""
 
-    def __init__(self, source: str, log: str, slot: str, *arguments: str) -> None:
+    def __init__(self, *arguments: str, source: str, log: str, slot: str) -> None:
         settings = {
             "DJANGO_SETTINGS_MODULE": "tests.support.command_settings",
             "DATABASE_URL": source,
@@ -32,7 +32,7 @@ class Command:
             for _ in range(2)
         )
         self._process = subprocess.Popen(
-            [*MANAGE, "bemi", "run", *arguments],
+            [*MANAGE, *arguments],
             env={**os.environ, **settings},
             cwd=ROOT,
             stdout=self._out,
@@ -49,22 +49,44 @@ class Command:
 
     @property
     def out(self) -> str:
-        """What it has said so far."""
-        # Not by reading the file: its position is that of the process which writes.
+        """Its standard output so far."""
+        # Not by reading the file: the process that writes has the same position in it.
         return os.pread(self._out.fileno(), 1 << 20, 0).decode()
 
     @property
     def errors(self) -> str:
+        """Its standard error so far."""
         return os.pread(self._errors.fileno(), 1 << 20, 0).decode()
 
     def says(self, words: str) -> None:
-        """Wait until it has said this."""
+        """Wait until its output has these words."""
         until(lambda: words in self.out or self._process.poll() is not None, why=lambda: self.out)
         assert words in self.out, self.out + self.errors
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def ends(self, seconds: float) -> int:
-        """Wait for its end; return its exit status."""
+    def ends(self, seconds: float = 60) -> int:
+        """Wait for its end and return its exit status."""
         return self._process.wait(seconds)
+
+    def ends_with_peak(self, seconds: float) -> tuple[int, float]:
+        """Wait for its end and return its exit status and the peak of its resident memory in MB."""
+        peak = 0.0
+
+        def has_ended() -> bool:
+            nonlocal peak
+            peak = _peak_of(self._process.pid) or peak
+            return self._process.poll() is not None
+
+        until(has_ended, seconds)
+        return self._process.returncode, peak
+
+
+def _peak_of(process: int) -> float:
+    """Return 0 once the process has ended."""
+    # What wait4() tells is no less than the memory of the tests, which the process was forked from.
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0

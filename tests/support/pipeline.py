@@ -1,35 +1,42 @@
-# ruff: noqa: S608 - the SQL of tests
-"""A worker that a test starts, stops and asks for what it has written; and what it ought to have written."""
+"""The harness of all tests that run a pipeline: a source, a log, and the worker between them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import psycopg2
-from django.db import connection
-from django.test import override_settings
-
 from bemi_django import conf
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
-from bemi_django.schema import tracking
-from tests.integration.conftest import drop_slot, grant, read_log, release, worker_config
+from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.models import Change
 from tests.support import roles
 from tests.support.polling import until
+from tests.support.project_database import Database, ProjectDatabase
 
-SETTINGS = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-}
+#: Runs the worker up to the present and returns the changes written since the last call.
+Drain = Callable[[], list[Change]]
+
+#: Timeouts of a worker that need not spare a server: milliseconds where it has seconds or minutes.
+QUICK = Timeouts(first_pause=0.05, longest_pause=0.2, standby=0.05, idle=0.1, lock=0.3, grace=0.5)
+
+SLOT_STATE = """
+SELECT confirmed_flush_lsn - '0/0' AS confirmed, restart_lsn - '0/0' AS restart, active_pid
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+_LOGGED = """
+SELECT id::text, context::text, operation, schema, "table", partition, primary_key, previous_primary_key,
+       before::text, after::text, unavailable::text
+FROM changes WHERE id > %s ORDER BY id
+"""
 
 
-class Change(NamedTuple):
+class LoggedChange(NamedTuple):
     """A row of ``changes``; ``before`` and ``after`` are text, as the server prints jsonb."""
 
     operation: str
@@ -43,210 +50,112 @@ class Change(NamedTuple):
     unavailable: dict[str, list[str]] | None = None
 
 
-def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
-
-
-def wait_until(query: str) -> None:
-    """Ask until the first value of the answer is true."""
-    until(lambda: execute(query)[0][0], why=lambda: query)
-
-
-@contextmanager
-def another_session(**parameters: Any) -> Iterator[Any]:
-    """A cursor of one that is not Django's; what it does not commit is not done."""
-    other = psycopg2.connect(**{**conf.connection_parameters("default"), **parameters})
-    with closing(other), other.cursor() as cursor:
-        yield cursor
+def worker_config(slot: str, using: str = "default", role: str = roles.WORKER) -> WorkerConfig:
+    """Return what a worker on a database of the settings works on, as the role where roles are in use."""
+    source, destination = (
+        roles.as_role(role, conf.connection_parameters(alias)) for alias in (using, conf.destination())
+    )
+    return WorkerConfig(source, destination, slot, conf.publication())
 
 
 class Pipeline:
-    """Stays connected between looks at what it has written, unless it is stopped."""
+    """A worker on a slot of ``source`` that writes to ``log``.
 
-    def __init__(self, slot: str) -> None:
-        self._slot = slot
-        self._worker: Worker | None = None
+    A test chooses how it works: up to the present (:meth:`run`), up to the present and connected between
+    the calls (:meth:`advance`, :meth:`drain`), or beside the test until a block ends (:meth:`worker`).
+    """
+
+    def __init__(
+        self, config: WorkerConfig, source: Database, log: Database, timeouts: Timeouts = QUICK
+    ) -> None:
+        self.config, self.source, self.log, self.timeouts = config, source, log, timeouts
+        self._connected: Worker | None = None
         self._last = "00000000-0000-0000-0000-000000000000"
         self.contexts: list[dict[str, Any]] = []
-        """Those of the changes that were drained last."""
-        self.drain()
+        """The contexts of the changes that were drained last."""
 
-    def catch_up(self) -> None:
-        """Write what is there. A stopped worker is started."""
-        if self._worker is None:
-            self._worker = Worker(worker_config(self._slot), Progress())
-        self._worker.run(until_current=True)
+    @classmethod
+    def of_project(cls, slot: str, using: str = "default") -> Pipeline:
+        """Return a pipeline from a database of the settings to the one that holds its log."""
+        log = ProjectDatabase(conf.destination())
+        return cls(worker_config(slot, using), ProjectDatabase(using), log, Timeouts(idle=0.05))
 
-    def drain(self) -> list[Change]:
-        """Catch up and return the changes since the last call."""
-        self.catch_up()
-        rows = read_log(
-            'SELECT id::text, context::text, operation, schema, "table", partition, primary_key, '
-            "previous_primary_key, before::text, after::text, unavailable::text "
-            "FROM changes WHERE id > %s ORDER BY id",
-            [self._last],
-        )
+    @property
+    def slot(self) -> str:
+        return self.config.slot
+
+    def run(self, config: WorkerConfig | None = None) -> int:
+        """Run a worker until the log has all that is in the WAL now; return the changes it wrote."""
+        written = Supervisor(config or self.config, self.timeouts).run(until_current=True)
+        self.release()
+        return written
+
+    @contextmanager
+    def worker(
+        self, timeouts: Timeouts | None = None, config: WorkerConfig | None = None
+    ) -> Iterator[Future[int]]:
+        """Run a worker in a thread until the block ends, which raises the error that ended it before."""
+        supervisor = Supervisor(config or self.config, timeouts or self.timeouts)
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(supervisor.run)
+            try:
+                yield running
+            finally:
+                supervisor.stop()
+                running.result(60)
+
+    def advance(self) -> None:
+        """Write what is in the WAL now; the worker stays connected until :meth:`stop`."""
+        if self._connected is None:
+            self._connected = Worker(self.config, Progress())
+        self._connected.run(until_current=True)
+
+    def drain(self) -> list[LoggedChange]:
+        """Advance and return the changes since the last call."""
+        self.advance()
+        rows = self.log.read(_LOGGED, [self._last])
         if rows:
             self._last = rows[-1][0]
         self.contexts = [json.loads(context) for _, context, *_ in rows]
-        return [Change._make([*row[2:-1], row[-1] and json.loads(row[-1])]) for row in rows]
+        return [LoggedChange._make([*row[2:-1], row[-1] and json.loads(row[-1])]) for row in rows]
 
     def stop(self) -> None:
-        """End the session; what is written from now on waits in the WAL."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-            release(self._slot)
+        """Disconnect the worker; what is written from now on waits in the WAL."""
+        if self._connected is not None:
+            self._connected.close()
+            self._connected = None
+            self.release()
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Wait until the server has noticed that nobody reads the slot any more."""
+        active = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active"
+        until(lambda: self.source.run(active, [self.slot])[0][0] == 0, why=lambda: f"{self.slot} is in use")
+
+    def drop(self) -> None:
+        """Drop the slot and its checkpoint."""
         self.stop()
-        drop_slot(self._slot)
-
-
-class Witness:
-    """Writes rows and notes, at each of them, what ``to_jsonb`` gives.
-
-    ``keys`` holds the columns of the key of each table, quoted, by the name that the table is written to.
-    """
-
-    def __init__(self) -> None:
-        self.keys: dict[str, list[str]] = {}
-        self.expected: list[Change] = []
-
-    def insert(self, table: str, values: str, *, columns: str = "", under: str | None = None) -> None:
-        """Insert one row; ``under`` is the root of the partition that is written to."""
-        named = f"({columns}) " if columns else ""
-        source = f"VALUES ({values})" if values else "DEFAULT VALUES"
-        ((key, row),) = execute(f"INSERT INTO {table} AS t {named}{source} RETURNING {self._row(table)}")
-        self._expect("CREATE", under, table, key, None, "{}", row)
-
-    def update(self, table: str, assignments: str, where: str = "true", *, under: str | None = None) -> None:
-        ((old_key, old),) = execute(f"SELECT {self._row(table)} FROM {table} t WHERE {where}")
-        ((key, row),) = execute(
-            f"UPDATE {table} AS t SET {assignments} WHERE {where} RETURNING {self._row(table)}"
+        self.release()
+        self.source.administer(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
+            [self.slot],
         )
-        self._expect("UPDATE", under, table, key, old_key if old_key != key else None, old, row)
+        self.log.run("DELETE FROM _bemi_checkpoint WHERE slot = %s", [self.slot])
 
-    def delete(self, table: str, where: str = "true", *, under: str | None = None) -> None:
-        ((key, row),) = execute(f"DELETE FROM {table} AS t WHERE {where} RETURNING {self._row(table)}")
-        self._expect("DELETE", under, table, key, None, row, "{}")
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return the contexts of the gaps in the log."""
+        return [context for (context,) in self.log.run("SELECT context FROM changes WHERE operation = 'GAP'")]
 
-    def _row(self, table: str) -> str:
-        columns = [f"t.{column}" for column in self.keys.get(table, [])]
-        # format() prints as the stream does, which a cast to text does not for every type.
-        key = f"format('%s', {columns[0]})" if columns else "NULL"
-        if len(columns) > 1:
-            key = f"jsonb_build_array({', '.join(columns)})::text"
-        return f"{key}, to_jsonb(t)::text"
+    def checkpoint(self) -> int:
+        """Return the position up to which the log is written."""
+        query = "SELECT lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s"
+        return int(self.log.run(query, [self.slot])[0][0])
 
-    def _expect(
-        self,
-        operation: str,
-        under: str | None,
-        written: str,
-        key: str | None,
-        previous: str | None,
-        before: str,
-        after: str,
-    ) -> None:
-        schema, table = (under or written).split(".")
-        partition = written if under else None
-        self.expected.append(Change(operation, schema, table, partition, key, previous, before, after))
+    def confirmed(self) -> int:
+        """Return the position that the slot is at; 0 without a slot."""
+        found = self.source.run(SLOT_STATE, [self.slot])
+        return int(found[0][0] or 0) if found else 0
 
-
-def plain_settings() -> None:
-    """The session of the contract: PostgreSQL's own defaults, and UTC."""
-    execute(
-        "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SETTINGS.items())
-    )
-
-
-@contextmanager
-def laboratory(*include: str) -> Iterator[Pipeline]:
-    """A pipeline over tables of the patterns, for tests that clean up after themselves."""
-    with override_settings(BEMI_INCLUDE=list(include)):
-        tracking.sync()
-        pipeline = Pipeline("bemi_laboratory")
-        try:
-            yield pipeline
-        finally:
-            pipeline.close()
-    tracking.sync()
-
-
-@contextmanager
-def experiment(pipeline: Pipeline) -> Iterator[None]:
-    """The schema ``lab``, and a session as the contract of ``to_jsonb`` wants it."""
-    plain_settings()
-    execute("CREATE SCHEMA lab")
-    if roles.are_in_use():
-        # As "bemi grants" would print when types that render themselves are in there.
-        execute(f"GRANT USAGE ON SCHEMA lab TO {roles.WORKER}")
-    pipeline.drain()
-    yield
-    connection.close()
-    for (schema,) in execute(
-        "SELECT quote_ident(nspname) FROM pg_namespace WHERE starts_with(nspname, 'lab')"
-    ):
-        execute(f"DROP SCHEMA {schema} CASCADE")
-    execute("DELETE FROM changes")
-    execute("DELETE FROM bemi_dead_letters")
-
-
-@contextmanager
-def no_standby() -> Iterator[None]:
-    """Sessions that ask for synchronous replication wait for a standby that is not there."""
-    database = connection.settings_dict["NAME"]
-    execute("SET synchronous_commit = local")
-    execute(f"ALTER DATABASE {database} SET synchronous_commit = local")
-    execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    execute("SELECT pg_reload_conf()")
-    wait_until("SELECT current_setting('synchronous_standby_names') = 'nobody'")
-    # The checkpointer tells the others.
-    execute("CHECKPOINT")
-    try:
-        yield
-    finally:
-        execute("ALTER SYSTEM RESET synchronous_standby_names")
-        execute("SELECT pg_reload_conf()")
-        wait_until("SELECT current_setting('synchronous_standby_names') = ''")
-        execute("CHECKPOINT")
-        execute(f"ALTER DATABASE {database} RESET synchronous_commit")
-        execute("RESET synchronous_commit")
-
-
-@contextmanager
-def no_event_triggers() -> Iterator[None]:
-    """Be a database whose roles may have none, as on many a managed server."""
-    with roles.administrator(str(connection.settings_dict["NAME"])) as cursor:
-        cursor.execute("DROP EVENT TRIGGER _bemi_follow_ddl")
-        cursor.execute("DROP EVENT TRIGGER _bemi_follow_drop")
-    if roles.are_in_use():
-        yield
-        grant("default")
-        tracking.sync()
-        return
-    execute("CREATE ROLE bemi_migrator")
-    # It has the rights of a superuser's objects, and is none.
-    execute("DO $$BEGIN EXECUTE format('GRANT %I TO bemi_migrator', current_user); END$$")
-    try:
-        yield
-    finally:
-        # What was made meanwhile has to belong to somebody.
-        execute("DO $$BEGIN EXECUTE format('REASSIGN OWNED BY bemi_migrator TO %I', current_user); END$$")
-        execute("DROP ROLE bemi_migrator")
-        tracking.sync()
-
-
-def sync_as_migrator() -> None:
-    """``sync`` by a role that may have no event triggers."""
-    if not roles.are_in_use():
-        execute("SET ROLE bemi_migrator")
-    try:
-        outcome = tracking.sync()
-    finally:
-        execute("RESET ROLE")
-    assert outcome.failed == []
-    assert not any("event trigger" in line for line in outcome.done)
+    def wait_until_read(self) -> int:
+        """Wait for a worker on the slot; return the process of the server that serves it."""
+        found = until(lambda: [row for row in self.source.run(SLOT_STATE, [self.slot]) if row[2]])
+        return int(found[0][2])

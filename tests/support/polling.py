@@ -1,4 +1,4 @@
-"""Wait for what must come true, and no longer."""
+"""Polling: wait until a condition is true, and no longer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], seconds: float = 20.0, why: Callable[[], str] = str) -> T:
-    """Ask again and again, and return the first answer that is true; ``why`` tells more when none is."""
+def until(condition: Callable[[], T | None], seconds: float = 60.0, why: Callable[[], str] = str) -> T:
+    """Poll the condition and return its first true value.
+
+    Args:
+        condition: What to ask, again and again.
+        seconds: The deadline. It only ends what hangs: nothing is expected to be fast.
+        why: Returns what the failure says about the state.
+    """
     deadline = time.monotonic() + seconds
+    pause = 0.001
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {why()}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
     return found

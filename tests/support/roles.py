@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -53,8 +54,20 @@ def give_back() -> None:
     del os.environ[_ADMINISTRATOR]
 
 
-def grant(script: str) -> None:
-    """Run what ``bemi grants`` prints, each part where it says, and make what the owner may not make."""
+def grant(*aliases: str) -> None:
+    """Grant the roles, where they are in use, what ``bemi grants`` prints for these databases or all."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    for alias in (aliases or connections) if are_in_use() else ():
+        if str(connections[alias].settings_dict["NAME"]).startswith("test_"):
+            script = io.StringIO()
+            call_command("bemi", "grants", "--database", alias, stdout=script)
+            _run_grants(script.getvalue())
+
+
+def _run_grants(script: str) -> None:
+    """Run each part on the database that it names; create the event triggers, which the owner may not."""
     from bemi_django.schema import tracking
 
     parts = re.split(r"^-- \S+: database (\S+), wh.*\n", script, flags=re.MULTILINE)[1:]

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.support.torture_harness import Harness, open_directory
+from tests.support.cluster import Cluster
+from tests.support.torture_pipeline import TorturePipeline
 
 
 @pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
-    # Servers of our own: they are made to crash.
-    for name in ("DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE"):
-        monkeypatch.delenv(name, raising=False)
-    with open_directory() as directory:
-        made = Harness(directory)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.close()
+def pipeline() -> Iterator[TorturePipeline]:
+    with ExitStack() as stack:
+        source, log = (stack.enter_context(closing(Cluster())) for _ in range(2))
+        yield stack.enter_context(closing(TorturePipeline(source, log)))

@@ -11,19 +11,19 @@ from contextlib import closing
 import pytest
 
 from tests.support.roles import WORKER
-from tests.support.torture_harness import Harness
+from tests.support.torture_pipeline import TorturePipeline
 
 ROWS = int(os.environ.get("BEMI_ROWS", "100_000"))
 MEGABYTES = 200
 
 
 def test_a_large_transaction_is_ingested_in_little_memory(
-    harness: Harness, capsys: pytest.CaptureFixture[str]
+    pipeline: TorturePipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    harness.run("bemi", "run", "--until-current", role=WORKER)
+    pipeline.manage("bemi", "run", "--until-current", role=WORKER)
     with (
-        closing(harness.connect(harness.source)) as large,
-        closing(harness.connect(harness.source)) as small,
+        closing(pipeline.connect(pipeline.source)) as large,
+        closing(pipeline.connect(pipeline.source)) as small,
     ):
         small.autocommit = True
         with large.cursor() as cursor, small.cursor() as other:
@@ -34,11 +34,11 @@ def test_a_large_transaction_is_ingested_in_little_memory(
             cursor.execute("UPDATE item SET body = 'changed' WHERE id = %s", [ROWS])
             large.commit()
             other.execute("INSERT INTO note VALUES ('after', 2)")
-    output, peak = harness.run_measured("bemi", "run", "--until-current")
+    output, peak = pipeline.manage_measured("bemi", "run", "--until-current")
     with capsys.disabled():
         print(f"\n{ROWS:,} rows in one transaction: peak RSS of the worker {peak:.0f} MB")  # noqa: T201
     assert f"{ROWS + 3} changes written" in output
-    with closing(harness.connect(harness.log)) as connection, connection.cursor() as cursor:
+    with closing(pipeline.connect(pipeline.log)) as connection, connection.cursor() as cursor:
         cursor.execute(
             'SELECT "table", count(*), count(DISTINCT id), min(primary_key::int), max(primary_key::int) '
             'FROM changes GROUP BY position, "table" ORDER BY min(id::text)'

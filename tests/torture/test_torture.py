@@ -15,11 +15,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 from uuid import UUID
 
-from tests.support.crashing_cluster import Cluster
+from tests.support.cluster import Cluster
 from tests.support.fold import Entry, fold, live
 from tests.support.random_load import Writer
 from tests.support.roles import OWNER, WORKER, address
-from tests.support.torture_harness import Harness
+from tests.support.torture_pipeline import TorturePipeline
 
 BLOWS = int(os.environ.get("BEMI_BLOWS", "8"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))
@@ -40,15 +40,15 @@ def load(url: str) -> Iterator[list[Writer]]:
             writer.join(60)
 
 
-def strike(harness: Harness, blow: int) -> None:
+def strike(pipeline: TorturePipeline, blow: int) -> None:
     """Kill the worker; every fifth time crash the source instead, and every fifth time the destination."""
-    clusters: dict[int, Cluster] = {3: harness.source, 4: harness.log}
+    clusters: dict[int, Cluster] = {3: pipeline.source, 4: pipeline.log}
     if cluster := clusters.get(blow % 5):
-        cluster.crash()
+        cluster.stop(is_crash=True)
         cluster.start()
         return
-    assert harness.end_worker(signal.SIGKILL) == -signal.SIGKILL, harness.said()
-    harness.start_worker()
+    assert pipeline.end_worker(signal.SIGKILL) == -signal.SIGKILL, pipeline.said()
+    pipeline.start_worker()
 
 
 def entries(connection: Any) -> Iterator[Entry]:
@@ -60,22 +60,22 @@ def entries(connection: Any) -> Iterator[Entry]:
             yield Entry(UUID(str(identifier)), *rest)
 
 
-def test_nothing_is_lost_and_nothing_twice(harness: Harness) -> None:
+def test_nothing_is_lost_and_nothing_twice(pipeline: TorturePipeline) -> None:
     chance = random.Random(SEED)
-    harness.run("bemi", "run", "--until-current", role=WORKER)
-    harness.start_worker()
-    with load(address(harness.source.url, OWNER)) as writers:
+    pipeline.manage("bemi", "run", "--until-current", role=WORKER)
+    pipeline.start_worker()
+    with load(address(pipeline.source.server.url, OWNER)) as writers:
         for blow in range(BLOWS):
             # Random moments are what this is about.
             time.sleep(chance.uniform(0.1, 1.0))
-            strike(harness, blow)
+            strike(pipeline, blow)
         time.sleep(chance.uniform(0.1, 1.0))
     assert all(writer.committed for writer in writers)
-    report = harness.run("bemi", "verify")
+    report = pipeline.manage("bemi", "verify")
     assert report.count("as in the log") == 3, report
-    assert harness.end_worker(signal.SIGTERM) == 0, harness.said()
-    found = fold(entries(harness.connect(harness.log)))
-    with closing(harness.connect(harness.source)) as connection, connection.cursor() as cursor:
+    assert pipeline.end_worker(signal.SIGTERM) == 0, pipeline.said()
+    found = fold(entries(pipeline.connect(pipeline.log)))
+    with closing(pipeline.connect(pipeline.source)) as connection, connection.cursor() as cursor:
         expected = live(cursor, ("account", "entry", "note"))
     assert {table: found.get(table) for table in expected} == expected
     assert "" not in found, "a gap is in the log"

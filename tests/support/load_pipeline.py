@@ -1,0 +1,161 @@
+"""A pipeline between two servers under load: its log must be complete, in order, without repetitions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg2
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.schema import sql
+from tests.support.cluster import Cluster
+from tests.support.command import Command
+from tests.support.pipeline import Pipeline
+from tests.support.polling import until
+from tests.support.roles import OWNER, PASSWORD, WORKER, address
+
+#: Everything belongs to a role that is no superuser; the worker has what "bemi grants" prints.
+_ROLES = f"""
+CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
+CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
+GRANT CREATE ON DATABASE postgres TO {OWNER};
+GRANT CREATE ON SCHEMA public TO {OWNER};
+"""
+_GRANTS = f"""
+GRANT SELECT ON _bemi_relations TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi_describe_v1(oid, boolean), _bemi_types_v1(oid[]) TO {WORKER};
+GRANT INSERT ON changes, bemi_dead_letters TO {WORKER};
+GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi_partition_v1(regclass, timestamptz) TO {WORKER};
+"""
+#: The rows of "load" carry a value that must not appear in any line that the worker logs.
+_TABLES = """
+CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, secret text NOT NULL DEFAULT 'row-value');
+CREATE TABLE junk (text text);
+CREATE PUBLICATION bemi FOR TABLE load;
+ALTER TABLE load REPLICA IDENTITY FULL;
+CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON load
+    FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+"""
+
+
+def load_cluster(**settings: str) -> Cluster:
+    """Start a server that can be the source or the log of a :class:`LoadPipeline`."""
+    cluster = Cluster(**settings)
+    cluster.run(_ROLES)
+    cluster.run(f"SET ROLE {OWNER}")
+    for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), _TABLES, _GRANTS):
+        cluster.run(script)
+    cluster.run("RESET ROLE")
+    return cluster
+
+
+class LoadPipeline(Pipeline):
+    """Records the table ``load`` of one server in the log of another one."""
+
+    source: Cluster
+    log: Cluster
+
+    def __init__(self, source: Cluster, log: Cluster, slot: str) -> None:
+        config = WorkerConfig(source.parameters_of(WORKER), log.parameters_of(WORKER), slot, "bemi")
+        super().__init__(config, source, log)
+        self._n = 0
+
+    def write(self, count: int = 1) -> None:
+        """Commit this number of transactions."""
+        with self._writer() as write:
+            for _ in range(count):
+                write()
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Write until the block ends, whatever happens to the server."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._write_until, args=[done])
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def command(self, *arguments: str, source: str = "", log: str = "", slot: str = "") -> Command:
+        """Start ``bemi run`` in a process of its own, on other URLs or another slot if they are given."""
+        return Command(
+            "bemi",
+            "run",
+            *arguments,
+            source=source or address(self.source.server.url, WORKER),
+            log=log or address(self.log.server.url, WORKER),
+            slot=slot or self.slot,
+        )
+
+    def catch_up(self) -> None:
+        """Wait until the last row is in the log, then check all of it."""
+        until(lambda: self.logged()[-1:] == [self._last_written()])
+        self.check()
+
+    def check(self) -> None:
+        """Assert that every committed row is in the log once, in commit order."""
+        logged = self.logged()
+        assert logged == sorted(set(logged))
+        table: dict[int, int] = {}
+        for n, after in self._log("SELECT (after ->> 'n')::int, after FROM changes"):
+            table[after["id"]] = n
+        assert table == dict(self.source.run("SELECT id, n FROM load"))
+        # An update replaces n in the table; the log has both.
+        assert logged == list(range(1, self._last_written() + 1))
+
+    def logged(self) -> list[int]:
+        """Return the numbers of the rows in the log."""
+        return [n for (n,) in self._log("SELECT (after ->> 'n')::int FROM changes")]
+
+    def publish(self) -> None:
+        """Create the publication."""
+        self.source.run("CREATE PUBLICATION bemi FOR TABLE load")
+
+    def drop(self) -> None:
+        """Leave both servers as they were."""
+        super().drop()
+        self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi")
+        self.publish()
+        self.log.run("TRUNCATE changes; DELETE FROM _bemi_checkpoint")
+
+    def _log(self, query: str) -> list[Any]:
+        return self.log.run(f"{query} WHERE operation IN ('CREATE', 'UPDATE') ORDER BY id")
+
+    def _last_written(self) -> int:
+        return int(self.source.one("SELECT coalesce(max(n), 0) FROM load"))
+
+    def _write_until(self, done: threading.Event) -> None:
+        while not done.is_set():
+            with suppress(psycopg2.Error), self._writer() as write:
+                while not done.wait(0.002):
+                    write()
+            done.wait(0.01)
+
+    @contextmanager
+    def _writer(self) -> Iterator[Any]:
+        connection = psycopg2.connect(**self.source.parameters_of(OWNER))
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                # A commit whose answer was lost may have happened.
+                cursor.execute("SELECT coalesce(max(n), 0) FROM load")
+                self._n = cursor.fetchone()[0]
+                yield lambda: self._write(cursor)
+        finally:
+            connection.close()
+
+    def _write(self, cursor: Any) -> None:
+        """Commit one transaction: every third one changes the row of the one before."""
+        n = self._n + 1
+        values: Sequence[int] = (n, n - 1) if n % 3 == 0 else (n, n)
+        if n % 3 == 0:
+            cursor.execute("UPDATE load SET n = %s WHERE id = %s", values)
+        else:
+            cursor.execute("INSERT INTO load (n, id) VALUES (%s, %s)", values)
+        self._n = n

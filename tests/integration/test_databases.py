@@ -33,7 +33,8 @@ django.setup()
 from django.core.management import call_command
 from django.contrib.auth.models import Group
 from django.db import transaction
-from bemi_django import apply_context, bound_context, tracking
+from bemi_django import apply_context, bound_context
+from bemi_django.schema import tracking
 call_command("check", databases=["default"])
 call_command("migrate", verbosity=0)
 with bound_context(user_id=7), transaction.atomic():

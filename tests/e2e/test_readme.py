@@ -176,7 +176,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     )
     assert change[0]["process"] == "MyWorker"
 
-    assert run("python manage.py bemi retry-dead-letters") == "0 mended, 0 kept\n"
+    assert run("python manage.py bemi retry-dead-letters") == "0 repaired, 0 kept\n"
     assert 'CREATE ROLE "bemi_worker" LOGIN REPLICATION;' in run("python manage.py bemi grants")
 
     select = blocks("sql")[1]

@@ -37,7 +37,7 @@ def test_it_dumps_what_was_there(drain: Drain) -> None:
         (["yesterday", "--", "check"], "is no moment: give an ISO datetime"),
         (["00000000-0000-8000-8000-000000000000", "--", "check"], "there is no change 0000"),
         (["0/10", "--", "dumpdata", "shop.Category"], "history is complete from"),
-        (["2100-01-01T00:00"], "name a command behind --"),
+        (["2100-01-01T00:00"], "add one after --"),
     ],
 )
 def test_it_says_what_is_wrong(arguments: list[str], message: str, drain: Drain) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from argparse import _SubParsersAction
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from bemi_django.management.commands.bemi import Command
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Pipeline
@@ -61,3 +63,20 @@ def test_a_slot_in_use_is_one_line_not_a_traceback(slot: None, settings: Any) ->
     settings.BEMI_SLOT = "not a name"
     with pytest.raises(CommandError, match="cannot create the slot not a name"):
         bemi("run", "--until-current")
+
+
+def test_without_a_subcommand_it_prints_its_help(db: None) -> None:
+    printed = bemi()
+    assert printed.startswith("usage: ") and "write committed changes to the log" in printed
+
+
+def test_each_subcommand_explains_itself_and_its_arguments() -> None:
+    parser = Command().create_parser("manage.py", "bemi")
+    (subcommands,) = [
+        action.choices for action in parser._actions if isinstance(action, _SubParsersAction)
+    ]
+    assert isinstance(subcommands, dict) and len(subcommands) > 5
+    for name, subcommand in subcommands.items():
+        assert (subcommand.description or "").endswith("."), f"bemi {name} has no description"
+        silent = [action.dest for action in subcommand._actions if not action.help]
+        assert not silent, f"bemi {name}: {silent} have no help"

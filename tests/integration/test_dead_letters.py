@@ -158,13 +158,13 @@ def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, 
         execute(HIDE.format("('{{' || $1)::json"))
         (change,) = drain()
         assert (change.after, change.unavailable) == ({"id": 1}, {"after": ["word"]})
-        assert retry() == "0 mended, 1 kept"
+        assert retry() == "0 repaired, 1 kept"
         execute(HIDE.format("to_json($1::text)"))
-        assert retry() == "1 mended, 0 kept"
+        assert retry() == "1 repaired, 0 kept"
         mended = Change.objects.get(table="safe")
         assert (mended.pk, mended.after, mended.unavailable) == (change.pk, {"id": 1, "word": "x"}, None)
         assert mended.context == change.context and mended.committed_at == change.committed_at
-        assert retry() == "0 mended, 0 kept"
+        assert retry() == "0 repaired, 0 kept"
     finally:
         execute("DROP TABLE safe; DROP TYPE secret CASCADE")
 

@@ -53,7 +53,7 @@ def test_the_commands_are_there(drain: Drain) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(lines) == 4
     for line in lines:
-        with pytest.raises(CommandError, match="does 'bemi run' run"):
+        with pytest.raises(CommandError, match="'bemi run' is running"):
             call_command(*line.removeprefix("python manage.py ").split())
 
 

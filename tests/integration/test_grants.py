@@ -259,7 +259,7 @@ def test_the_owner_looks_after_the_log_without_the_right_to_replicate(
     Group.objects.create(name="x")
     out = io.StringIO()
     call_command("bemi", "retry-dead-letters", stdout=out)
-    assert out.getvalue() == "0 mended, 0 kept\n"
+    assert out.getvalue() == "0 repaired, 0 kept\n"
     at_work = Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication()), Timeouts(idle=0.05))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(at_work.run)

@@ -438,7 +438,7 @@ def test_databases_that_share_a_log_have_handlers_of_their_own(serve: Serve) -> 
 
 
 def test_without_handlers_there_is_nothing_to_run(no_others: None) -> None:
-    with pytest.raises(CommandError, match="no changes.py of an installed app"):
+    with pytest.raises(CommandError, match="to changes.py of an installed app"):
         call_command("bemi", "run", "--handlers")
 
 

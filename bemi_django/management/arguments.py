@@ -1,0 +1,146 @@
+"""The subcommands of ``bemi`` and their arguments."""
+
+from __future__ import annotations
+
+import uuid
+from argparse import REMAINDER, ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.db import connections
+
+_MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change (the state after it)"
+
+
+def add_subcommands(parser: CommandParser) -> None:
+    """Add all subcommands to the parser of ``bemi``."""
+    added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
+    for add in (
+        _run, _handlers, _sync, _verify, _retry_dead_letters, _grants, _revert, _blame, _as_of,
+    ):  # fmt: skip
+        subcommand = add(added)
+        subcommand.add_argument(
+            "--database",
+            default="default",
+            choices=tuple(connections),
+            help="alias of the database whose changes are meant (default: default)",
+        )
+
+
+def _add(added: Any, name: str, summary: str) -> ArgumentParser:
+    subcommand: ArgumentParser = added.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
+    return subcommand
+
+
+def _run(added: Any) -> ArgumentParser:
+    run = _add(added, "run", "write committed changes to the log and call handlers, until stopped")
+    run.add_argument(
+        "--until-current", action="store_true", help="exit when everything committed so far is written"
+    )
+    run.add_argument(
+        "--accept-gap", action="store_true", help="if changes were lost, record a gap and continue"
+    )
+    parts = run.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--handlers", action="store_true", help="only call handlers; another process writes the log"
+    )
+    parts.add_argument("--no-handlers", action="store_true", help="only write the log; call no handlers")
+    return run
+
+
+def _handlers(added: Any) -> ArgumentParser:
+    handlers = _add(added, "handlers", "show how far each handler is")
+    handlers.add_argument(
+        "--retry", action="store_true", help="deliver the changes again that were kept aside"
+    )
+    return handlers
+
+
+def _sync(added: Any) -> ArgumentParser:
+    sync = _add(added, "sync", "bring triggers, replica identity and publication in line with the settings")
+    sync.add_argument("--dry-run", action="store_true", help="print what would be done, but do not do it")
+    return sync
+
+
+def _verify(added: Any) -> ArgumentParser:
+    verify = _add(added, "verify", "compare the log with the tables, row by row")
+    verify.add_argument(
+        "tables", nargs="*", metavar="SCHEMA.TABLE", help="compare only these tables (default: all)"
+    )
+    return verify
+
+
+def _retry_dead_letters(added: Any) -> ArgumentParser:
+    return _add(added, "retry-dead-letters", "read messages again that could not be stored completely")
+
+
+def _grants(added: Any) -> ArgumentParser:
+    grants = _add(added, "grants", "print the SQL that grants the worker and readers of the log their rights")
+    grants.add_argument(
+        "--worker", metavar="ROLE", default="bemi_worker", help="role of 'bemi run' (default: bemi_worker)"
+    )
+    grants.add_argument(
+        "--reader",
+        metavar="ROLE",
+        default="bemi_reader",
+        help="role that reads the log (default: bemi_reader)",
+    )
+    grants.add_argument(
+        "--handlers", metavar="ROLE", help="role of 'bemi run --handlers' (default: no such role)"
+    )
+    return grants
+
+
+def _revert(added: Any) -> ArgumentParser:
+    revert = _add(added, "revert", "undo the changes of a request or a transaction, or one change")
+    chosen = revert.add_mutually_exclusive_group(required=True)
+    chosen.add_argument(
+        "--request", metavar="ID", help="revert all changes of the request with this request_id"
+    )
+    chosen.add_argument(
+        "--transaction",
+        metavar="XID",
+        type=int,
+        help="revert all changes of the transaction with this transaction_id",
+    )
+    chosen.add_argument("--change", metavar="UUID", type=uuid.UUID, help="revert the change with this id")
+    revert.add_argument("--dry-run", action="store_true", help="print the plan, but write nothing")
+    revert.add_argument(
+        "--on-conflict",
+        choices=("stop", "skip", "force"),
+        default="stop",
+        help="if rows have a conflict: revert nothing, leave these rows as they are, or overwrite them "
+        "(default: stop)",
+    )
+    revert.add_argument(
+        "--no-cascade",
+        action="store_true",
+        help="do not restore the rows that were deleted together with a deleted row",
+    )
+    revert.add_argument(
+        "--noinput",
+        "--no-input",
+        action="store_false",
+        dest="interactive",
+        help="revert without asking for confirmation",
+    )
+    return revert
+
+
+def _blame(added: Any) -> ArgumentParser:
+    blame = _add(added, "blame", "show which change gave an object each of its values")
+    blame.add_argument(
+        "object", metavar="APP.MODEL:KEY", help="such as shop.Product:42; composite keys as 7,2"
+    )
+    return blame
+
+
+def _as_of(added: Any) -> ArgumentParser:
+    as_of = _add(added, "as-of", "run a command that only reads, on the database as it was at a moment")
+    as_of.add_argument("moment", help=_MOMENT)
+    as_of.add_argument(
+        "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"
+    )
+    return as_of

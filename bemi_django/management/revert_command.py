@@ -1,0 +1,88 @@
+"""``bemi revert``: print the plan, ask, and revert."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from bemi_django.exceptions import RevertConflict
+from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.models import Change
+from bemi_django.revert import Plan
+
+
+def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Print the plan, conflicts first, ask for confirmation, and revert.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the database to revert in.
+        options: ``request``, ``transaction`` or ``change``, ``on_conflict``, ``no_cascade``, ``dry_run`` and
+            ``interactive`` of the command line.
+
+    Raises:
+        CommandError: If no change is found, if conflicts prevent the revert, or if there is no terminal to
+            ask for confirmation.
+    """
+    changes = _chosen(database, options)
+    how = {"on_conflict": options["on_conflict"], "cascade": not options["no_cascade"]}
+    plan = changes.revert(dry_run=True, **how)
+    _print(command, plan)
+    if plan.conflicts and options["on_conflict"] != "skip":
+        raise CommandError(_refusal(plan))
+    if options["dry_run"]:
+        return
+    if options["interactive"] and not _agreed(database):
+        command.stdout.write("nothing was reverted")
+        return
+    try:
+        plan = changes.revert(**how)
+    except RevertConflict as error:
+        _print(command, error.plan)
+        raise CommandError(_refusal(error.plan)) from error
+    done = sum(step.is_done for step in plan.steps)
+    command.stdout.write(f"{done} rows reverted, {len(plan.conflicts)} skipped")
+
+
+def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet:
+    name = connections[database].settings_dict["NAME"]
+    changes = Change.objects.filter(database=name)
+    if options["request"] is not None:
+        changes, what = changes.in_request(options["request"]), f"request {options['request']}"
+    elif options["transaction"] is not None:
+        changes = changes.in_transaction(options["transaction"])
+        what = f"transaction {options['transaction']}"
+    else:
+        changes, what = changes.filter(pk=options["change"]), f"id {options['change']}"
+    if not changes.exists():
+        raise CommandError(
+            f"the log of {name} has no changes of {what}: check the id, and that 'bemi run' is running"
+        )
+    return changes
+
+
+def _print(command: BaseCommand, plan: Plan) -> None:
+    for conflict in plan.conflicts:
+        command.stdout.write(command.style.ERROR(f"conflict: {conflict}"))
+    for step in plan.steps:
+        if step.conflict is None:
+            command.stdout.write(str(step))
+
+
+def _refusal(plan: Plan) -> str:
+    remedy = "--on-conflict skip leaves these rows as they are"
+    if all(conflict.is_forcible for conflict in plan.conflicts):
+        remedy += ", --on-conflict force overwrites them"
+    count = len(plan.conflicts)
+    return f"{count} conflict{'s' if count > 1 else ''}, nothing was reverted; {remedy}"
+
+
+def _agreed(database: str) -> bool:
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "nothing was reverted: confirmation needs a terminal; add --noinput to revert without it"
+        )
+    return input(f"Revert this in the database {database!r}? Type 'yes' to continue: ") == "yes"

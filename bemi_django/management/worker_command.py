@@ -1,0 +1,117 @@
+"""``bemi run``: the worker and the handlers, in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+
+from bemi_django import conf
+from bemi_django.exceptions import first_line
+from bemi_django.handlers import MODULE
+from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.schema import tracking
+
+
+def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Write changes and call handlers until a signal comes or, with ``--until-current``, all is done.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the source.
+        options: ``until_current``, ``accept_gap``, ``handlers`` and ``no_handlers`` of the command line.
+
+    Raises:
+        CommandError: If only handlers are to be called and there are none.
+        BemiError: If an error occurs that an administrator has to resolve.
+    """
+    dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
+    if options["handlers"]:
+        _run_handlers(command, dispatcher, options["until_current"])
+        return
+    accept_gap = options["accept_gap"] or conf.accept_gap()
+    config = worker_config(database)._replace(accept_gap=accept_gap, publish=lambda: _publish(command, database))
+    supervisor = Supervisor(config)
+    is_to_end = options["until_current"]
+    beside = nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile()
+    with _log_to_output(command), _stopped_by_signals(supervisor.stop, dispatcher.stop):
+        # In a thread, so that a signal is handled while the worker waits for a server.
+        with beside, ThreadPoolExecutor(1) as thread:
+            written = thread.submit(supervisor.run, until_current=is_to_end).result()
+        if is_to_end and dispatcher.has_handlers:
+            dispatcher.run_apart(until_current=True)
+    command.stdout.write(f"{written} changes written")
+    if dispatcher.has_handlers:
+        command.stdout.write(f"{dispatcher.handled} changes handled")
+
+
+def worker_config(database: str) -> WorkerConfig:
+    """Return what the worker of a database needs: connections, slot and publication, from the settings."""
+    destination = conf.connection_parameters(conf.destination())
+    return WorkerConfig(
+        conf.connection_parameters(database), destination, conf.slot(database), conf.publication()
+    )
+
+
+def _run_handlers(command: BaseCommand, dispatcher: Dispatcher, until_current: bool) -> None:
+    if not dispatcher.has_handlers:
+        raise CommandError(
+            f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
+        )
+    with _log_to_output(command), _stopped_by_signals(dispatcher.stop):
+        handled = dispatcher.run_apart(until_current)
+    command.stdout.write(f"{handled} changes handled")
+
+
+def _publish(command: BaseCommand, database: str) -> None:
+    try:
+        outcome = tracking.sync(database, report=command.stdout.write)
+        if outcome.failed:
+            raise CommandError("\n".join(["not done:", *outcome.failed]))
+    except DatabaseError as error:
+        remedy = "run 'manage.py bemi sync' as the owner of the tables"
+        raise CommandError(f"cannot create the publication: {first_line(error)}; {remedy}") from error
+    finally:
+        # It belongs to the worker's thread.
+        connections[database].close()
+
+
+@contextmanager
+def _log_to_output(command: BaseCommand) -> Iterator[None]:
+    """Log to the output, unless the project configures logging: a silent worker looks dead."""
+    logger = logging.getLogger("bemi_django")
+    if logger.hasHandlers():
+        yield
+        return
+    handler = logging.StreamHandler(command.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _stopped_by_signals(*stops: Callable[[], object]) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        for each in stops:
+            each()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -38,7 +38,9 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
         _run_handlers(command, dispatcher, options["until_current"])
         return
     accept_gap = options["accept_gap"] or conf.accept_gap()
-    config = worker_config(database)._replace(accept_gap=accept_gap, publish=lambda: _publish(command, database))
+    config = worker_config(database)._replace(
+        accept_gap=accept_gap, publish=lambda: _publish(command, database)
+    )
     supervisor = Supervisor(config)
     is_to_end = options["until_current"]
     beside = nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile()

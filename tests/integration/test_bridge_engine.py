@@ -120,7 +120,7 @@ def test_the_pool_is_as_the_settings_say(configured: dict[str, Any], settings: A
 def test_another_database_than_postgresql_is_refused(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     monkeypatch.setitem(connections.settings, "lite", {**connections.settings["default"]})
     connections.settings["lite"].update(ENGINE="django.db.backends.sqlite3", NAME=":memory:")
-    with pytest.raises(ImproperlyConfigured, match="'lite' is not a PostgreSQL"):
+    with pytest.raises(ImproperlyConfigured, match="'lite' is not PostgreSQL"):
         bridge.get_engine("lite")
     del connections["lite"]
 

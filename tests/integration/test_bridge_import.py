@@ -15,7 +15,7 @@ IS_OLD = sqlalchemy.__version__.startswith("1.")
 
 @pytest.mark.skipif(not IS_OLD, reason="needs SQLAlchemy 1.4")
 def test_an_old_sqlalchemy_is_told_what_to_do() -> None:
-    with pytest.raises(ImportError, match="needs SQLAlchemy 2, and this is 1.4.*use aldjemy"):
+    with pytest.raises(ImportError, match="needs SQLAlchemy 2, but 1.4.*use aldjemy"):
         importlib.import_module(NAME)
 
 

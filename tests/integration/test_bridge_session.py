@@ -128,7 +128,7 @@ def lose_a_session(caplog: pytest.LogCaptureFixture) -> None:
     session.flush()
     del session
     gc.collect()
-    assert "a session was not closed" in caplog.text
+    assert "a session of SQLAlchemy was not closed" in caplog.text
 
 
 def test_a_lost_session_leaves_no_transaction_open(

@@ -1,4 +1,4 @@
-"""Django's models, connection and transaction for SQLAlchemy 2.
+"""Use Django's models, connection and transaction with SQLAlchemy 2.
 
 ::
 
@@ -16,11 +16,11 @@ import sqlalchemy
 
 if sqlalchemy.__version__.startswith(("0.", "1.")):
     raise ImportError(
-        f"bemi_django.integrations.sqlalchemy needs SQLAlchemy 2, and this is {sqlalchemy.__version__}: "
-        "pip install 'sqlalchemy>=2', or stay and use aldjemy (pip install 'bemi-django-wal[aldjemy]')"
+        f"bemi_django.integrations.sqlalchemy needs SQLAlchemy 2, but {sqlalchemy.__version__} is installed: "
+        "run pip install 'sqlalchemy>=2', or use aldjemy (pip install 'bemi-django-wal[aldjemy]')"
     )
 
-# Only where the version is known to be right.
+# Imported only after the version is checked.
 from bemi_django.capture.hooks.sqlalchemy_engine import install, uninstall
 from bemi_django.integrations.sqlalchemy.engine import get_engine
 from bemi_django.integrations.sqlalchemy.mapping import mapped, models_of

@@ -1,4 +1,4 @@
-"""What Django puts into a column that nobody has given a value."""
+"""The values that Django writes to columns that were not given one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from sqlalchemy import FetchedValue
 
 
 def column_defaults(field: Any) -> dict[str, Any]:
-    """Return the arguments of a Column: they hold for the ORM and for Core's inserts and updates alike."""
+    """Return the arguments of ``Column`` that give a column the defaults of its field.
+
+    They apply to the ORM and to inserts and updates in Core.
+
+    Args:
+        field: A Django field.
+
+    Returns:
+        ``default``, ``onupdate``, ``server_default`` and ``server_onupdate``, as far as the field has them.
+    """
     if getattr(field, "generated", False):
         return {"server_default": FetchedValue(), "server_onupdate": FetchedValue()}
     found: dict[str, Any] = {"default": _on_insert(field)}
@@ -29,5 +38,5 @@ def _on_insert(field: Any) -> Callable[[], Any] | None:
         return lambda: field.get_default()
     if field.primary_key or field.null or getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
         return None
-    # Django writes an empty text where none was given.
+    # Django writes an empty string if no text was given.
     return (lambda: field.get_default()) if field.empty_strings_allowed else None

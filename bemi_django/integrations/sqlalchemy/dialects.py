@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialects for a connection that Django sets up and whose transactions Django ends."""
+"""SQLAlchemy dialects for a connection that Django opens and whose transactions Django controls."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _JOINED = "bemi_joined"
 
 
 def _types(theirs: dict[Any, Any]) -> dict[Any, Any]:
-    """A dialect's types, for what Django has its drivers read in its own way."""
+    """Return a dialect's types, adapted to how Django configures its driver to read values."""
 
     jsonb: Any = theirs[JSONB]
     hstore: Any = theirs[HSTORE]
 
     class Jsonb(jsonb):  # type: ignore[misc]
-        # As text, always.
+        # Django's connections return text.
         def result_processor(self, dialect: Any, coltype: Any) -> Any:
             return lambda value: json.loads(value) if isinstance(value, str) else value
 
     class Hstore(hstore):  # type: ignore[misc]
-        # As a dictionary, when django.contrib.postgres is installed.
+        # A dictionary already, if django.contrib.postgres is installed.
         def result_processor(self, dialect: Any, coltype: Any) -> Any:
             parse = HSTORE.result_processor(self, dialect, coltype)
             return lambda value: parse(value) if isinstance(value, str) else value
@@ -37,7 +37,14 @@ def _types(theirs: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def joined(connection: Any) -> Joined | None:
-    """What the session that holds a connection of SQLAlchemy's has joined."""
+    """Return the part of Django's transaction that a SQLAlchemy connection has joined, if any.
+
+    Args:
+        connection: A connection of SQLAlchemy's, with ``info``.
+
+    Returns:
+        The joined part, or None before the session's first statement and after its end.
+    """
     found: Joined | None = connection.info.get(_JOINED)
     return found
 
@@ -46,19 +53,27 @@ def _take(dbapi_connection: Any) -> Joined | None:
     try:
         found: Joined | None = dbapi_connection.info.pop(_JOINED, None)
     except NotImplementedError:
-        # SQLAlchemy's first look at the server is no transaction.
+        # SQLAlchemy's first inspection of the server has no connection record and no transaction.
         return None
     return found
 
 
 def abandon(dbapi_connection: Any, record: Any, state: Any) -> None:
-    """End what a connection, on its way back, has still joined: whoever ends a session ends that before."""
+    """End what a connection has still joined when it returns to the pool: its session was never closed.
+
+    A listener of SQLAlchemy's pool event ``reset``.
+
+    Args:
+        dbapi_connection: The driver's connection.
+        record: The pool's record of the connection.
+        state: How SQLAlchemy resets it; not used.
+    """
     if found := record.info.pop(_JOINED, None):
         found.abandon()
 
 
 class _OnDjango:
-    """Transactions as Django has them, and nothing that changes its connection."""
+    """Begin and end transactions through Django, and leave the connection's settings alone."""
 
     alias: str
 
@@ -66,7 +81,9 @@ class _OnDjango:
         return None
 
     def set_isolation_level(self, dbapi_connection: Any, level: str) -> None:
-        raise exc.ArgumentError("the connection is Django's: set isolation_level in its OPTIONS")
+        raise exc.ArgumentError(
+            "cannot set the isolation level of Django's connection: set isolation_level in its OPTIONS"
+        )
 
     def reset_isolation_level(self, dbapi_connection: Any) -> None:
         pass
@@ -83,9 +100,9 @@ class _OnDjango:
             ending.rollback()
 
     def do_rollback_to_savepoint(self, connection: Any, name: str) -> None:
-        # Django would refuse the statement as long as the transaction is broken.
+        # Django refuses statements while the transaction is marked as broken.
         if found := joined(connection):
-            found.mended()
+            found.mark_restored()
         super().do_rollback_to_savepoint(connection, name)  # type: ignore[misc]
 
     def do_close(self, dbapi_connection: Any) -> None:
@@ -96,7 +113,8 @@ class _OnDjango:
 
 
 class _BoundByServer(PGExecutionContext_psycopg):
-    # Django's cursors bind in the client, and -32768::SMALLINT is out of range: it means -(32768::SMALLINT).
+    # Django's cursors bind in the client. There, -32768::SMALLINT means -(32768::SMALLINT), which is out of
+    # range.
     def create_default_cursor(self) -> Any:
         import psycopg
 
@@ -105,9 +123,9 @@ class _BoundByServer(PGExecutionContext_psycopg):
 
 
 class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
-    """Psycopg 3, connected by Django."""
+    """The dialect of a psycopg 3 connection opened by Django."""
 
-    # Not psycopg's own name: the hook puts comments here, which end with their statement. A setting of
+    # Not psycopg's own name, so that the hook uses comments, which end with their statement. A setting of
     # Django's transaction would outlive the session.
     driver = "django_psycopg"
     supports_statement_cache = True
@@ -120,7 +138,7 @@ class DjangoPsycopg(_OnDjango, PGDialect_psycopg):
 
 
 class DjangoPsycopg2(_OnDjango, PGDialect_psycopg2):
-    """Psycopg 2, connected by Django."""
+    """The dialect of a psycopg2 connection opened by Django."""
 
     driver = "django_psycopg2"
     supports_statement_cache = True

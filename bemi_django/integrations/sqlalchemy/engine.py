@@ -1,4 +1,4 @@
-"""A pooled engine of SQLAlchemy's own for a database of Django's."""
+"""Pooled SQLAlchemy engines for the databases in ``DATABASES``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from sqlalchemy import Engine, create_engine, event
 from bemi_django import conf
 from bemi_django.capture.hooks.sqlalchemy_engine import install
 
-# What Django gives its driver for its own purposes.
+# Parameters that Django passes to its driver for its own purposes.
 _OF_DJANGO = ("context", "cursor_factory")
 
 
 def get_engine(using: str = "default") -> Engine:
-    """Return the engine for a database of ``DATABASES``, always the same: a pool apart from Django's.
+    """Return the engine of a database, with a pool separate from Django's connections.
 
-    It connects as Django does (TLS, service, passfile, role, isolation level, time zone). What the pool
-    needs is taken from ``OPTIONS["pool"]``, ``CONN_MAX_AGE`` and ``CONN_HEALTH_CHECKS``, and what
-    ``BEMI_ENGINE_OPTIONS`` says of the alias goes to ``create_engine()``.
+    It connects as Django does (TLS, service, passfile, role, isolation level, time zone). The pool follows
+    ``OPTIONS["pool"]``, ``CONN_MAX_AGE`` and ``CONN_HEALTH_CHECKS``; ``BEMI_ENGINE_OPTIONS`` adds
+    arguments of ``create_engine()``.
+
+    Args:
+        using: Alias of the database.
+
+    Returns:
+        The engine; the same for each call with the same alias.
+
+    Raises:
+        ImproperlyConfigured: If the database is not PostgreSQL.
     """
     return _engine(using)
 
@@ -32,11 +41,11 @@ def get_engine(using: str = "default") -> Engine:
 def _engine(alias: str) -> Engine:
     connection: Any = connections[alias]
     if connection.vendor != "postgresql":
-        raise ImproperlyConfigured(f"{alias!r} is not a PostgreSQL")
+        raise ImproperlyConfigured(f"the database {alias!r} is not PostgreSQL, which get_engine() needs")
     given = connection.get_connection_params()
     arguments = {name: value for name, value in given.items() if name not in _OF_DJANGO}
     engine = create_engine(
-        # Without a driver's name, this is psycopg 2 on SQLAlchemy 2.0 and psycopg 3 on 2.1.
+        # Without the driver's name this means psycopg2 on SQLAlchemy 2.0 and psycopg 3 on 2.1.
         "postgresql+psycopg://" if is_psycopg3 else "postgresql+psycopg2://",
         **{"connect_args": arguments, **_options(connection), **conf.engine_options(alias)},
     )
@@ -70,7 +79,7 @@ def _pool_options(pool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configure(connection: Any, opened: Any) -> None:
-    """Do to a new connection of the driver what Django does to its own."""
+    """Set the time zone and the role of a new connection, as Django does for its own."""
     role = connection.settings_dict["OPTIONS"].get("assume_role")
     with opened.cursor() as cursor:
         cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
@@ -81,5 +90,5 @@ def _configure(connection: Any, opened: Any) -> None:
 
 def _forget_after_fork(engine: Engine) -> None:
     if hasattr(os, "register_at_fork"):
-        # The sockets are the parent's: a child that closed them would end the parent's sessions.
+        # The sockets belong to the parent: a child that closed them would end the parent's sessions.
         os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))

@@ -1,4 +1,4 @@
-"""Mapped classes of SQLAlchemy, made from Django's models."""
+"""SQLAlchemy's mapped classes, made from Django's models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bemi_django.integrations.sqlalchemy.tables import MappedTables, ModelClass,
 
 
 class Mapped:
-    """What every mapped class has: keywords to make one, and the model it was made from."""
+    """The base of all mapped classes: a constructor with keywords, and the Django model."""
 
     django_model: ModelClass
 
@@ -32,7 +32,7 @@ class Mapped:
 
 
 class MappedModels(Mapping[str, Any]):
-    """The mapped classes of an app: ``models_of("todos").Todo``, or by key."""
+    """The mapped classes of an app, as attributes or by key: ``models_of("todos").Todo``."""
 
     def __init__(self, label: str, classes: Mapping[str, Any]) -> None:
         self._label = label
@@ -57,8 +57,17 @@ class MappedModels(Mapping[str, Any]):
 def models_of(app_label: str) -> MappedModels:
     """Return the mapped classes of an app's models, by the names of the models.
 
-    ``Todo = models_of("todos").Todo``. Those that Django makes for many-to-many fields are there too, and a
-    proxy is the class of what it stands for.
+    ``Todo = models_of("todos").Todo``. The models that Django creates for many-to-many fields are included. A
+    proxy model has the class of its concrete model.
+
+    Args:
+        app_label: Label of an installed app.
+
+    Returns:
+        A mapping whose keys are also attributes.
+
+    Raises:
+        LookupError: If no such app is installed.
     """
     config = apps.get_app_config(app_label)
     found = {model.__name__: mapped(model) for model in config.get_models(include_auto_created=True)}
@@ -66,12 +75,19 @@ def models_of(app_label: str) -> MappedModels:
 
 
 def mapped(model: ModelClass) -> Any:
-    """Return the mapped class of one model: ``mapped(Todo)``."""
+    """Return the mapped class of a model: ``Todo = mapped(models.Todo)``.
+
+    Args:
+        model: A Django model. A proxy model has the class of its concrete model.
+
+    Returns:
+        The class. It is the same each time, as long as no model is added to the registry.
+    """
     registered: Any = model._meta.apps
     return _classes(tuple(registered.get_models(include_auto_created=True)))[concrete(model)]
 
 
-# Keyed by the models: each registry of them has its own classes, also when it changes.
+# The key is the set of models: each registry of models has its own classes, also after it changes.
 @lru_cache(maxsize=8)
 def _classes(models: tuple[ModelClass, ...]) -> dict[ModelClass, type]:
     stored = [model for model in models if not model._meta.proxy]
@@ -91,14 +107,14 @@ def _classes(models: tuple[ModelClass, ...]) -> dict[ModelClass, type]:
 
 
 def _class_of(model: ModelClass) -> type:
-    # Apps may have models of the same name, which SQLAlchemy tells apart by their modules.
+    # Apps may have models of the same name. SQLAlchemy distinguishes them by their modules.
     module = f"{__name__}.{model._meta.app_label}"
     names = {"__doc__": f"{model._meta.label} for SQLAlchemy.", "__module__": module, "django_model": model}
     return type(model.__name__, (Mapped,), names)
 
 
 def _selectable(tables: MappedTables, model: ModelClass) -> FromClause:
-    # Not SQLAlchemy's joined inheritance: a parent and its child are two objects, as they are in Django.
+    # Not SQLAlchemy's joined inheritance: a parent and its child are two objects, as in Django.
     found: FromClause = tables[model]
     for link in _links(model):
         joined = tables.column(link) == tables.column(link.target_field)
@@ -107,7 +123,7 @@ def _selectable(tables: MappedTables, model: ModelClass) -> FromClause:
 
 
 def _links(model: ModelClass) -> Iterator[Any]:
-    """The keys to the parents of a model, and to theirs."""
+    """Yield the keys to the parents of a model, and to their parents."""
     for parent, link in model._meta.parents.items():
         if link is not None and concrete(link.model) is concrete(model):
             yield link
@@ -128,7 +144,7 @@ def _columns(tables: MappedTables, model: ModelClass) -> dict[str, Any]:
 
 
 def _origin(field: Any) -> Any:
-    """The key of the eldest parent, for a key that is only a copy of it."""
+    """Return the key of the topmost parent if the field is only a link to it, or else the field."""
     while field.remote_field and getattr(field.remote_field, "parent_link", False) and _is_inherited(field):
         field = field.target_field
     return field

@@ -1,4 +1,4 @@
-"""Relationships of SQLAlchemy under Django's names for them, on both sides."""
+"""SQLAlchemy relationships with Django's names, on both sides."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from bemi_django.integrations.sqlalchemy.tables import MappedTables, ModelClass,
 
 
 class Relations:
-    """Makes the relationships of models whose tables and classes are there."""
+    """Builds the relationships of models whose tables and classes exist."""
 
     def __init__(self, tables: MappedTables, classes: Mapping[ModelClass, type]) -> None:
         self._tables = tables
         self._classes = classes
 
     def of(self, model: ModelClass) -> dict[str, Relationship[Any]]:
-        """All relationships of a model by their names in Django."""
+        """Return all relationships of a model, by their names in Django.
+
+        Args:
+            model: One of the models whose classes were given.
+        """
         options: Any = model._meta
         found: dict[str, Relationship[Any]] = {}
         for field in options.fields:
@@ -90,7 +94,7 @@ class Relations:
 
 
 def _accessor(relation: Any) -> str | None:
-    # Django keeps hidden ones of many-to-many in its list.
+    # Django also lists the hidden relations of many-to-many fields.
     return None if relation.hidden else relation.get_accessor_name()
 
 
@@ -99,7 +103,7 @@ def _linked(model: ModelClass, field: Any) -> dict[str, Any]:
     if field.remote_field.parent_link or not isinstance(field, ForeignKey):
         return {"viewonly": True}
     if concrete(field.model) is not model:
-        # Inherited: the parent's relationship writes the same column, of other objects.
+        # Inherited: the parent's relationship writes the same column.
         return {"overlaps": f"{field.name},{back}"}
     return {"back_populates": back} if back else {}
 
@@ -117,7 +121,7 @@ def _on_delete(what: Any) -> dict[str, Any]:
         return {"cascade": "save-update, merge, delete"}
     if what is models.SET_NULL:
         return {}
-    # The database has the last word.
+    # Left to the database.
     return {"passive_deletes": "all"}
 
 
@@ -126,7 +130,7 @@ def _linked_many(model: ModelClass, field: Any, ends: list[Any], reverse: bool) 
     own = concrete(relation.model if reverse else field.model)
     if own is not model or relation.symmetrical or not _is_plain(relation.through, ends):
         return {"viewonly": True}
-    # Rows of the class of the table between may be written too.
+    # Rows of the intermediate table's class may be written too.
     names = [name for key in ends for name in (key.name, _accessor(key.remote_field)) if name]
     linked = {"overlaps": ",".join(names)}
     back = field.name if reverse else _accessor(relation)

@@ -1,4 +1,4 @@
-"""Sessions on Django's own connection, in its transaction."""
+"""SQLAlchemy sessions on Django's own connection, in its transaction."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ from bemi_django.integrations.sqlalchemy.dialects import abandon, joined
 
 
 def get_session(using: str = "default", **options: Any) -> Session:
-    """Return a new session on Django's connection to a database; the options are those of ``Session``.
+    """Return a new session on Django's connection to a database.
 
-    In ``atomic()`` it takes part in Django's transaction: its commit makes a savepoint final, its rollback
-    goes back to where it began. Outside, commit commits. Close it, or use it in a ``with`` statement.
+    In ``atomic()`` the session takes part in Django's transaction: its commit releases a savepoint, its
+    rollback returns to where the session began. Outside, commit commits. Close the session, or use it in a
+    ``with`` statement.
+
+    Args:
+        using: Alias of the database.
+        options: Arguments of ``Session``.
+
+    Raises:
+        TransactionManagementError: At the first statement, if Django's block is broken.
     """
     return Session(_engine(using), **options)
 
@@ -61,7 +69,7 @@ def _before_execute(connection: Any, *args: Any) -> None:
     if found is None:
         return
     if found.has_ended:
-        # Django's block is over, and the session goes on: in what there is now.
+        # Django's block has ended and the session continues: it joins what is open now.
         connection.dialect.do_begin(connection.connection)
     else:
         found.check()
@@ -69,4 +77,4 @@ def _before_execute(connection: Any, *args: Any) -> None:
 
 def _on_error(failed: ExceptionContext) -> None:
     if failed.connection is not None and (found := joined(failed.connection)):
-        found.broke()
+        found.mark_broken()

@@ -1,4 +1,4 @@
-"""Tables of SQLAlchemy, made from Django's models."""
+"""SQLAlchemy tables, made from Django's models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bemi_django.integrations.sqlalchemy.types import type_of
 
 ModelClass = type[Model]
 
-# Django has no schemas: people put the quotes into the name of the table.
+# Django knows no schemas, so projects put the quotes into the name of the table.
 _QUALIFIED = re.compile(r'"?(?P<schema>[^"]+)"\."(?P<name>[^"]+)"?')
 
 
 class MappedTables:
-    """The table of each model that has one; columns go by Django's names for them (``owner_id``)."""
+    """The table of each model that has one. Columns have Django's names (``owner_id``)."""
 
     def __init__(self, models: Iterable[ModelClass], metadata: MetaData) -> None:
         self._connection = _any_postgresql()
@@ -35,7 +35,11 @@ class MappedTables:
         return concrete(model) in self._by_model
 
     def column(self, field: Any) -> Column[Any]:
-        """The column of a field, in the table of the model that defines it."""
+        """Return the column of a field, in the table of the model that defines it.
+
+        Args:
+            field: A field of one of the models.
+        """
         found: Column[Any] = self[field.model].c[field.attname]
         return found
 
@@ -44,7 +48,7 @@ class MappedTables:
         qualified = _QUALIFIED.fullmatch(options.db_table)
         schema, name = (qualified["schema"], qualified["name"]) if qualified else (None, options.db_table)
         taken = (f"{schema}.{name}" if schema else name) in metadata.tables
-        # Two models of one table each have their own idea of its columns.
+        # Two models of the same table may each define other columns.
         return Table(name, MetaData() if taken else metadata, *self._columns(model), schema=schema)
 
     def _columns(self, model: ModelClass) -> Iterable[Column[Any]]:
@@ -64,7 +68,7 @@ class MappedTables:
             )
 
     def _refer(self, model: ModelClass) -> None:
-        # Writes are sorted by these.
+        # SQLAlchemy orders writes by foreign keys.
         fields: list[Any] = list(model._meta.local_concrete_fields)
         for field in fields:
             if field.remote_field and field.remote_field.model in self:
@@ -73,19 +77,19 @@ class MappedTables:
 
 
 def concrete(model: ModelClass) -> ModelClass:
-    """The model itself, or the one that a proxy stands for."""
+    """Return the model itself, or the concrete model of a proxy."""
     return model._meta.concrete_model or model
 
 
 def primary_key(model: ModelClass) -> list[Any]:
-    """The fields of the key: several when it is Django's CompositePrimaryKey."""
+    """Return the fields of the primary key; several if it is a ``CompositePrimaryKey``."""
     options: Any = model._meta
     return list(getattr(options, "pk_fields", [options.pk]))
 
 
 def _any_postgresql() -> Any:
-    # They all store a field alike; asking does not connect.
+    # All store a field in the same way. Nothing here connects.
     for connection in connections.all():
         if connection.vendor == "postgresql":
             return connection
-    raise LookupError("none of DATABASES is a PostgreSQL")
+    raise LookupError("no database in DATABASES is PostgreSQL: the bridge needs one")

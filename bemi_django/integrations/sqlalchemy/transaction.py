@@ -1,4 +1,4 @@
-"""A session's transaction within Django's."""
+"""The part of Django's transaction that belongs to a SQLAlchemy session."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ logger = logging.getLogger(__name__)
 
 
 class Joined:
-    """From where a session began to where it commits or rolls back, on a connection of Django's.
+    """What happens between a session's begin and its commit or rollback, on Django's connection.
 
-    In a block of ``atomic()`` that is a savepoint, outside it is a block of its own.
+    In a block of ``atomic()`` this is a savepoint; outside, it is a block of its own.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -33,7 +33,7 @@ class Joined:
 
     @property
     def has_ended(self) -> bool:
-        """Whether Django has ended the block meanwhile, and what the session did with it."""
+        """Whether Django has ended the surrounding block, and with it the session's part."""
         connection = self._connection
         return (
             connection.connection is not self._driver
@@ -42,22 +42,31 @@ class Joined:
         )
 
     def check(self) -> None:
-        """Refuse a statement where Django would: in another thread, in a transaction that is broken."""
+        """Raise Django's error if Django would refuse a statement.
+
+        Raises:
+            DatabaseError: If the connection belongs to another thread.
+            TransactionManagementError: If the transaction is broken.
+        """
         self._connection.validate_thread_sharing()
         self._connection.validate_no_broken_transaction()
 
-    def broke(self) -> None:
-        """A statement failed: Django must not go on as if nothing had happened."""
+    def mark_broken(self) -> None:
+        """Tell Django that a statement failed, so that it refuses to continue the block."""
         self._connection.errors_occurred = True
         if self._connection.in_atomic_block and not self.has_ended:
             self._connection.needs_rollback = True
 
-    def mended(self) -> None:
-        """What failed was rolled back to a savepoint."""
+    def mark_restored(self) -> None:
+        """Tell Django that the failed statement was rolled back to a savepoint."""
         self._connection.needs_rollback = False
 
     def commit(self) -> None:
-        """End the session's part; what it did goes where Django's transaction goes."""
+        """End the session's part and leave its fate to Django's transaction.
+
+        Raises:
+            TransactionManagementError: If the transaction is broken; the session's part is rolled back.
+        """
         if self.has_ended:
             return
         try:
@@ -71,7 +80,7 @@ class Joined:
             self._connection.savepoint_commit(self._savepoint)
 
     def rollback(self) -> None:
-        """Undo all since the session began, and nothing that was before."""
+        """Undo what was done since the session began, and nothing before that."""
         if self.has_ended:
             return
         if self._own:
@@ -81,11 +90,11 @@ class Joined:
             self._rollback_to_savepoint()
 
     def abandon(self) -> None:
-        """The session was lost without a word, and its connection found by the garbage collector."""
+        """End the part of a session that was never closed and was garbage-collected."""
         if self.has_ended:
             return
-        logger.warning("a session was not closed: use it in a with statement")
-        # What is in a block of Django's stays: the block would lose more than the session wrote.
+        logger.warning("a session of SQLAlchemy was not closed: use it in a with statement")
+        # In a block of Django's the writes stay: a rollback would undo more than the session wrote.
         if self._own:
             self.rollback()
 
@@ -99,10 +108,10 @@ class Joined:
             try:
                 self._own.__exit__(None, None, None)
             except Error as error:
-                # SQLAlchemy knows the driver's errors, not Django's.
+                # SQLAlchemy translates the driver's errors, not Django's.
                 raise (error.__cause__ or error) from None
         else:
-            # Inside a block that Django opened meanwhile: that one becomes the outermost and decides.
+            # Django has opened a block inside ours: that one becomes the outermost and decides.
             connection.atomic_blocks.remove(self._own)
             connection.savepoint_ids.pop(0)
 
@@ -112,5 +121,5 @@ class Joined:
         connection.savepoint_rollback(self._savepoint)
         connection.savepoint_commit(self._savepoint)
         for savepoint in filter(None, inner):
-            # Blocks that Django opened meanwhile go on, with nothing in them.
+            # Blocks that Django has opened since continue, now empty.
             connection._savepoint(savepoint)

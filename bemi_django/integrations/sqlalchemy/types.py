@@ -1,4 +1,4 @@
-"""The SQLAlchemy type of what a Django field stores."""
+"""The SQLAlchemy types of what Django fields store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import types as generic
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-# Django's name of a type, and what makes ours of the numbers in its parentheses.
+# By Django's name of a type: the function that makes ours from the numbers in its parentheses.
 _STORED: dict[str, Callable[..., TypeEngine[Any]]] = {
     "bigint": generic.BigInteger,
     "boolean": generic.Boolean,
@@ -48,7 +48,7 @@ _SPELLED = re.compile(r"(?P<name>[\w ]+?)(?:\((?P<numbers>[\d, ]+)\))?")
 
 
 class Address(generic.TypeDecorator[str]):
-    """An address as text, as Django has it, whatever the driver makes of it."""
+    """A network address as text, as in Django, whatever the driver returns."""
 
     impl = postgresql.INET
     cache_ok = True
@@ -61,7 +61,7 @@ class Address(generic.TypeDecorator[str]):
 
 
 class Coded(generic.TypeDecorator[Any]):
-    """JSON that goes through the encoder and decoder of its Django field."""
+    """JSON that passes through the encoder and decoder of its Django field."""
 
     impl = postgresql.JSONB
     cache_ok = True
@@ -79,7 +79,7 @@ class Coded(generic.TypeDecorator[Any]):
 
 
 class Unknown(generic.UserDefinedType[Any]):
-    """A type that only its field and the server know: its values are the driver's."""
+    """A type known only to its field and the server; its values are those of the driver."""
 
     cache_ok = True
 
@@ -91,10 +91,16 @@ class Unknown(generic.UserDefinedType[Any]):
 
 
 def type_of(field: Any, connection: Any) -> TypeEngine[Any] | None:
-    """Return the type of a field's column, or None for a field that has none.
+    """Return the type of a field's column, according to what the field stores (``db_type``).
 
-    What counts is what the field stores (``db_type``), so choices are text or numbers, and so is a field
-    of one's own.
+    Choices are therefore text or numbers, and so are custom fields.
+
+    Args:
+        field: A Django field.
+        connection: A Django connection to a PostgreSQL; it is not opened.
+
+    Returns:
+        The type, or None for a field without a column.
     """
     field = _stored_field(field)
     db_type = field.db_type(connection)
@@ -123,7 +129,7 @@ def _array_of(field: Any, db_type: str, connection: Any) -> TypeEngine[Any]:
         field, dimensions = base, dimensions + 1
     if dimensions:
         return postgresql.ARRAY(type_of(field, connection) or Unknown(db_type), dimensions=dimensions)
-    # A field of one's own that stores an array.
+    # A custom field that stores an array.
     return postgresql.ARRAY(_stored(re.sub(r"(\[\d*\])+$", "", db_type)))
 
 

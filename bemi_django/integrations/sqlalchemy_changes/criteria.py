@@ -1,0 +1,183 @@
+"""Criteria for changes, to be combined in ``select(Change).where(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Numeric, Table, and_, inspect, or_
+
+from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
+from bemi_django.log.lossless_json import loads
+from bemi_django.log.printing import json_text, key_text
+
+_ANY = object()
+
+
+def for_table(table: str, schema: str = "public", database: str | None = None) -> Any:
+    """Select the changes of a table.
+
+    Args:
+        table: Name of the table.
+        schema: Name of its schema.
+        database: Name of the database, if the log holds the changes of several.
+    """
+    criterion = and_(Change.table == table, Change.schema == schema)
+    return criterion if database is None else and_(criterion, Change.database == database)
+
+
+def for_model(model: Any, database: str | None = None) -> Any:
+    """Select the changes of a model's tables.
+
+    Args:
+        model: A mapped class, or a ``Table``.
+        database: Name of the database, if the log holds the changes of several.
+    """
+    tables = [model] if isinstance(model, Table) else inspect(model).tables
+    return or_(*(_of(table, database) for table in tables))
+
+
+def for_object(instance: Any, *, related: bool | Collection[str] = False, database: str | None = None) -> Any:
+    """Select the changes of a mapped object, including those under a previous key.
+
+    Args:
+        instance: The object; it may be detached.
+        related: Whether to include the changes of rows that refer to the object (children, and rows of
+            many-to-many tables) through any relationship, or the names of the relationships to follow.
+        database: Name of the database, if the log holds the changes of several.
+    """
+    mapper = inspect(instance).mapper
+    criteria = []
+    for table in mapper.tables:
+        key = key_text([_value(mapper, instance, column) for column in table.primary_key.columns])
+        holds = or_(Change.primary_key == key, Change.previous_primary_key == key)
+        criteria.append(and_(_of(table, database), holds))
+    for relationship in mapper.relationships:
+        if related is True or relationship.key in (related or ()):
+            criteria += _referring(mapper, instance, relationship, database)
+    return or_(*criteria)
+
+
+def created() -> Any:
+    """Select changes that created a row."""
+    return Change.operation == "CREATE"
+
+
+def updated() -> Any:
+    """Select changes that updated a row."""
+    return Change.operation == "UPDATE"
+
+
+def deleted() -> Any:
+    """Select changes that deleted a row."""
+    return Change.operation == "DELETE"
+
+
+def before(values: Mapping[str, Any]) -> Any:
+    """Select changes of rows that had certain values before.
+
+    Args:
+        values: Values as they are in the log, by column.
+    """
+    return Change.before.contains(dict(values))
+
+
+def before_not(values: Mapping[str, Any]) -> Any:
+    """Select the changes that :func:`before` does not."""
+    return ~before(values)
+
+
+def after(values: Mapping[str, Any]) -> Any:
+    """Select changes of rows that had certain values afterwards.
+
+    Args:
+        values: Values as they are in the log, by column.
+    """
+    return Change.after.contains(dict(values))
+
+
+def after_not(values: Mapping[str, Any]) -> Any:
+    """Select the changes that :func:`after` does not."""
+    return ~after(values)
+
+
+def context(values: Mapping[str, Any]) -> Any:
+    """Select changes whose context contains certain values.
+
+    Args:
+        values: Values by key, at any depth.
+    """
+    return Change.context.contains(dict(values))
+
+
+def context_not(values: Mapping[str, Any]) -> Any:
+    """Select the changes that :func:`context` does not."""
+    return ~context(values)
+
+
+def field_changed(column: str, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
+    """Select updates that gave a column another value.
+
+    Args:
+        column: Name of the column.
+        from_: If given, only updates from this value.
+        to: If given, only updates to this value.
+    """
+    criteria = [
+        updated(),
+        Change.before.has_key(column),
+        Change.after.has_key(column),
+        Change.before[column].is_distinct_from(Change.after[column]),
+    ]
+    criteria += [] if from_ is _ANY else [before({column: from_})]
+    criteria += [] if to is _ANY else [after({column: to})]
+    return and_(*criteria)
+
+
+def by(user_id: Any) -> Any:
+    """Select the changes of a user, by the context's ``user_id``."""
+    return context({"user_id": user_id})
+
+
+def in_request(request_id: str) -> Any:
+    """Select the changes of a request, by the context's ``request_id``."""
+    return context({"request_id": request_id})
+
+
+def in_transaction(transaction_id: int) -> Any:
+    """Select the changes of a transaction, by PostgreSQL's 64-bit transaction id."""
+    return Change.transaction_id == transaction_id
+
+
+def between(start: datetime, end: datetime) -> Any:
+    """Select changes committed at or after ``start`` and before ``end``."""
+    return and_(Change.committed_at >= start, Change.committed_at < end)
+
+
+def outside() -> Any:
+    """Select changes made without an application's context, such as those made in psql."""
+    return or_(Change.context.has_key("db_user"), Change.context == {})
+
+
+def _of(table: Any, database: str | None) -> Any:
+    return for_table(table.name, table.schema or "public", database)
+
+
+def _value(mapper: Any, instance: Any, column: Any) -> Any:
+    """Return the value of a column of an object as the server prints it."""
+    value = getattr(instance, mapper.get_property_by_column(column).key)
+    if isinstance(value, Decimal) and isinstance(column.type, Numeric) and column.type.scale is not None:
+        return value.quantize(Decimal(1).scaleb(-column.type.scale))
+    return value
+
+
+def _referring(mapper: Any, instance: Any, relationship: Any, database: str | None) -> list[Any]:
+    if relationship.direction.name == "MANYTOONE":
+        return []
+    values: dict[Any, dict[str, Any]] = {}
+    for own, other in relationship.synchronize_pairs:
+        value = _value(mapper, instance, own)
+        values.setdefault(other.table, {})[other.name] = loads(json_text(value))
+    return [and_(_of(table, database), or_(before(held), after(held))) for table, held in values.items()]

@@ -1,1 +1,3 @@
+"""Django's management command ``bemi``."""
+
 from __future__ import annotations

@@ -18,7 +18,6 @@ _JOINED = "bemi_joined"
 
 def _types(theirs: dict[Any, Any]) -> dict[Any, Any]:
     """Return a dialect's types, adapted to how Django configures its driver to read values."""
-
     jsonb: Any = theirs[JSONB]
     hstore: Any = theirs[HSTORE]
 

@@ -75,7 +75,7 @@ def models_of(app_label: str) -> MappedModels:
 
 
 def mapped(model: ModelClass) -> Any:
-    """Return the mapped class of a model: ``Todo = mapped(models.Todo)``.
+    """Return the mapped class of one model.
 
     Args:
         model: A Django model. A proxy model has the class of its concrete model.

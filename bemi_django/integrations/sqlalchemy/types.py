@@ -54,9 +54,11 @@ class Address(generic.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        """Convert an address of any type to text."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: Any, dialect: Any) -> str | None:
+        """Convert the driver's address to text."""
         return None if value is None else str(value)
 
 
@@ -72,9 +74,11 @@ class Coded(generic.TypeDecorator[Any]):
         self.decoder = decoder
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        """Encode a value as the field does."""
         return value if value is None else json.loads(json.dumps(value, cls=self.encoder))
 
     def process_result_value(self, value: Any, dialect: Any) -> Any:
+        """Decode a value as the field does."""
         return value if value is None else json.loads(json.dumps(value), cls=self.decoder)
 
 
@@ -87,6 +91,7 @@ class Unknown(generic.UserDefinedType[Any]):
         self.name = name
 
     def get_col_spec(self, **options: Any) -> str:
+        """Return the name of the type in SQL."""
         return self.name
 
 

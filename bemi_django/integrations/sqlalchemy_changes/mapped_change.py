@@ -21,12 +21,15 @@ class RowType(TypeDecorator[Any]):
     cache_ok = True
 
     def column_expression(self, column: Any) -> Any:
+        """Select the column as text."""
         return type_coerce(cast(column, Text), self)
 
     def process_result_value(self, value: Any, dialect: Any) -> Any:
+        """Parse the text, with every digit."""
         return loads(value) if isinstance(value, str) else value
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Compare values as jsonb does."""
         # SQLAlchemy 1.4 has no impl_instance.
         impl: Any = self.impl
         return impl.coerce_compared_value(op, value)

@@ -22,13 +22,21 @@ from bemi_django.verification.verify import verify
 
 
 class Command(BaseCommand):
+    """The command ``bemi``, with a private method for each subcommand."""
+
     help = "Run and manage the audit trail."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add the subcommands."""
         add_subcommands(parser)
         self._parser = parser
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Run a subcommand, or print the help if none is given.
+
+        Raises:
+            CommandError: With one line that says what went wrong and what to do.
+        """
         subcommand = options["subcommand"]
         if subcommand is None:
             self.stdout.write(self._parser.format_help())
@@ -38,14 +46,14 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
-            getattr(self, subcommand.replace("-", "_"))(database, options)
+            getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
             raise CommandError(first_line(error)) from error
 
-    def run(self, database: str, options: dict[str, Any]) -> None:
+    def _run(self, database: str, options: dict[str, Any]) -> None:
         worker_command.run(self, database, options)
 
-    def handlers(self, database: str, options: dict[str, Any]) -> None:
+    def _handlers(self, database: str, options: dict[str, Any]) -> None:
         dispatcher = Dispatcher(database)
         if options["retry"]:
             delivered, kept = dispatcher.retry()
@@ -54,18 +62,18 @@ class Command(BaseCommand):
         for standing in dispatcher.standings():
             self.stdout.write(str(standing))
 
-    def sync(self, database: str, options: dict[str, Any]) -> None:
+    def _sync(self, database: str, options: dict[str, Any]) -> None:
         outcome = tracking.sync(database, dry_run=options["dry_run"], report=self.stdout.write)
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         if not outcome.done:
             self.stdout.write("nothing to do")
 
-    def retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
+    def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
         repaired, kept = retry(worker_command.worker_config(database))
         self.stdout.write(f"{repaired} repaired, {kept} kept")
 
-    def verify(self, database: str, options: dict[str, Any]) -> None:
+    def _verify(self, database: str, options: dict[str, Any]) -> None:
         results = []
         for result in verify(worker_command.worker_config(database), options["tables"]):
             results.append(result)
@@ -74,7 +82,7 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 
-    def as_of(self, database: str, options: dict[str, Any]) -> None:
+    def _as_of(self, database: str, options: dict[str, Any]) -> None:
         name, *arguments = [argument for argument in options["arguments"] if argument != "--"] or [""]
         if not name:
             raise CommandError("no command given: add one after --, such as: -- dumpdata app.Model")
@@ -83,14 +91,14 @@ class Command(BaseCommand):
         with as_of(parse(options["moment"]), using=database):
             call_command(name, *arguments, stdout=self.stdout, stderr=self.stderr)
 
-    def grants(self, database: str, options: dict[str, Any]) -> None:
+    def _grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"]
         for line in grants.statements(database, *roles):
             self.stdout.write(line)
 
-    def revert(self, database: str, options: dict[str, Any]) -> None:
+    def _revert(self, database: str, options: dict[str, Any]) -> None:
         revert_command.revert(self, database, options)
 
-    def blame(self, database: str, options: dict[str, Any]) -> None:
+    def _blame(self, database: str, options: dict[str, Any]) -> None:
         for line in blame_command.blame_table(blame_command.instance_of(options["object"], database)):
             self.stdout.write(line)

@@ -73,7 +73,7 @@ def test_without_a_subcommand_it_prints_its_help(db: None) -> None:
 def test_each_subcommand_explains_itself_and_its_arguments() -> None:
     parser = Command().create_parser("manage.py", "bemi")
     (subcommands,) = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]
-    assert isinstance(subcommands, dict) and len(subcommands) > 5
+    assert len(subcommands) > 5
     for name, subcommand in subcommands.items():
         assert (subcommand.description or "").endswith("."), f"bemi {name} has no description"
         silent = [action.dest for action in subcommand._actions if not action.help]

@@ -17,7 +17,7 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Message
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.ingest.rows.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_source, connect_stream
 from bench.stream import END
 
@@ -58,6 +58,8 @@ def render(config: WorkerConfig) -> None:
     writer = RowWriter("1", "source", 1, catalog.layouts)
 
     def take(message: Any) -> None:
+        if isinstance(message, Message) and message.prefix == PREFIX:
+            stitcher.follow(message.content)
         for change in stitcher.feed(message):
             writer.row(change)
 

@@ -1,4 +1,4 @@
-"""Read dead letters again: with the software, the types and the casts of today they may be readable."""
+"""Read dead letters again: with a newer version, or with a right or a cast that was missing, it may work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
+from bemi_django.ingest.rows.contexts import storable_json
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitcher import Stitched, read_again, storable_json
+from bemi_django.ingest.rows.stitched import Stitched, read_again
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 
 _LETTERS = """
@@ -27,14 +28,14 @@ WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * int
 
 
 class RetriedLetters(NamedTuple):
-    """How many letters became whole changes, and how many are as they were."""
+    """The numbers of letters that became complete changes, and of those that are left."""
 
     mended: int
     kept: int
 
 
 def retry(config: WorkerConfig) -> RetriedLetters:
-    """Replace the changes of dead letters by whole ones where they can be read now."""
+    """Replace the incomplete changes of dead letters where their messages can be read now."""
     with closing(connect_source(config)) as server, closing(connect_destination(config)) as destination:
         writer = _writer(config, server)
         with destination, destination.cursor() as cursor:

@@ -21,6 +21,7 @@ from bemi_django.schema import tracking
 from tests.support import drivers, roles
 from tests.support.drivers import Insert, Note, visible
 from tests.support.pipeline import Drain
+from tests.support.stitching import feed
 
 Driver = Callable[[], AbstractContextManager[Insert]]
 Contexts = Callable[[], list[dict[str, Any]]]
@@ -85,7 +86,7 @@ def wal(notes: None) -> Iterator[Contexts]:
                 [conf.publication()],
             )
             messages = (decoder.decode(bytes(data)) for (data,) in observer.fetchall())
-            changes = [change for message in messages if message for change in stitcher.feed(message)]
+            changes = [change for message in messages if message for change in feed(stitcher, message)]
             return [json.loads(change.context) for change in changes]
 
         yield read

@@ -16,10 +16,12 @@ from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitcher import Stitched, Stitcher, read_again
+from bemi_django.ingest.rows.stitched import Stitched, read_again
+from bemi_django.ingest.rows.stitcher import Stitcher
 from bemi_django.ingest.rows.values import encoder
 from tests.support.copied import read
 from tests.support.pgoutput import change
+from tests.support.stitching import feed
 
 OID = 7
 INTEGER, TEXT, BOOLEAN, JSON, NUMERIC, TIMESTAMPTZ, DATE, GONE = 23, 25, 16, 3802, 1700, 1184, 1082, 99_999
@@ -52,8 +54,8 @@ class Ways:
         self.writer = RowWriter("1", "db", 5 << 32, self.layouts)
         self.writer.known[OID] = self.relation, self.layout
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)
-        self.stitcher.feed(BEGIN)
-        self.stitcher.feed(Message(0, b"_bemi", self.context))
+        feed(self.stitcher, BEGIN)
+        feed(self.stitcher, Message(0, b"_bemi", self.context))
 
     def layouts(self, change: Stitched) -> Iterator[RowLayout]:
         yield self.layout
@@ -72,7 +74,7 @@ class Ways:
         try:
             message = self.decoder.decode(data)
             assert message is not None
-            (stitched,) = self.stitcher.feed(message, lsn)
+            (stitched,) = feed(self.stitcher, message, lsn)
             return self.writer.row(stitched)
         except (ProtocolError, ValueError, LookupError):
             return None
@@ -249,7 +251,7 @@ def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) 
         assert short.fast_path.follow(data)
         message = long.decoder.decode(data)
         assert message is not None
-        long.stitcher.feed(message)
+        feed(long.stitcher, message)
         assert short.stitcher.is_context_invalid == long.stitcher.is_context_invalid
         assert short.stitcher.is_skipping == long.stitcher.is_skipping
         # A row tells under which context it stands.

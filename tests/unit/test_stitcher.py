@@ -19,15 +19,12 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
-from bemi_django.ingest.rows.stitcher import (
-    ChangeHeader,
-    Skipped,
-    Stitched,
-    Stitcher,
-    read_again,
-    storable_json,
-)
+from bemi_django.ingest.rows.contexts import storable_json
+from bemi_django.ingest.rows.skipped import Skipped
+from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched, read_again
+from bemi_django.ingest.rows.stitcher import Stitcher
 from tests.support import pgoutput
+from tests.support.stitching import feed
 
 TABLE = Relation(1, "public", "t", ())
 ROW = Insert(TABLE, [])
@@ -52,7 +49,7 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
         Begin(24, 0, 2),
         ROW,
     ]
-    changes = [change for message in stream for change in stitcher.feed(message)]
+    changes = [change for message in stream for change in feed(stitcher, message)]
     assert [change.context for change in changes] == [
         b"{}", b'{"a": 1}', b'{"a": 1}', b'{"a": 2}', b'{"a": 2}', b"{}",
     ]  # fmt: skip
@@ -76,7 +73,7 @@ def test_a_message_may_hold_only_what_is_new() -> None:
         *(part for content in messages for part in (context(content), ROW)),
     ]
     stream += [Commit(8, 16), Begin(24, 0, 2), context(b'+"e"}'), ROW]
-    changes = [change for message in stream for change in stitcher.feed(message)]
+    changes = [change for message in stream for change in feed(stitcher, message)]
     assert [json.loads(change.context) for change in changes] == [
         {"user": 7, "SQL": "a"},
         {"user": 7, "SQL": "b"},
@@ -100,8 +97,8 @@ def test_each_message_of_rows_is_an_operation(
     message: Decoded, operation: str, before: object, after: object
 ) -> None:
     stitcher = Stitcher()
-    stitcher.feed(Begin(8, 0, 1))
-    (change,) = stitcher.feed(message)
+    feed(stitcher, Begin(8, 0, 1))
+    (change,) = feed(stitcher, message)
     assert (change.operation, change.before, change.after) == (operation, before, after)
 
 
@@ -110,7 +107,7 @@ def test_a_transaction_lasts_from_begin_to_commit() -> None:
     begin = Begin(8, 0, 1)
     seen = [stitcher.begin]
     for message in (begin, TABLE, Commit(8, 16)):
-        assert stitcher.feed(message) == []
+        assert feed(stitcher, message) == []
         seen.append(stitcher.begin)
     assert seen == [None, begin, begin, None]
 
@@ -118,13 +115,13 @@ def test_a_transaction_lasts_from_begin_to_commit() -> None:
 def test_it_says_when_a_context_is_none() -> None:
     stitcher = Stitcher()
     for content, is_invalid in ((b'{"a": 1}', False), (b"[1]", True), (b"{}", False)):
-        stitcher.feed(context(content))
+        feed(stitcher, context(content))
         assert stitcher.is_context_invalid is is_invalid
 
 
 def test_a_row_outside_a_transaction_is_refused() -> None:
     with pytest.raises(ProtocolError, match=r"a row of public\.t outside a transaction"):
-        Stitcher().feed(ROW)
+        feed(Stitcher(), ROW)
 
 
 def skipping(**values: object) -> Message:
@@ -148,9 +145,9 @@ def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
         context(b'{"SQL": "\\"_bemi_skip\\": true", "a": 1}'),
         ROW,
     ]
-    recorded = [change for message in stream for change in stitcher.feed(message)]
+    recorded = [change for message in stream for change in feed(stitcher, message)]
     assert [(change.ordinal, change.operation) for change in recorded] == [(0, "CREATE"), (7, "CREATE")]
-    summaries = stitcher.feed(Commit(8, 16))
+    summaries = feed(stitcher, Commit(8, 16))
     assert [(change.ordinal, change.relation.name, json.loads(change.context)) for change in summaries] == [
         (1, "t", {"reason": "a", "user": 7, "rows": {"CREATE": 2, "UPDATE": 1}}),
         (3, "u", {"reason": "a", "user": 7, "rows": {"CREATE": 1}}),
@@ -160,9 +157,9 @@ def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
     assert {(change.operation, change.before, change.after) for change in summaries} == {
         ("SKIPPED", None, None)
     }
-    stitcher.feed(Begin(24, 0, 2))
-    assert [change.operation for change in stitcher.feed(ROW)] == ["CREATE"]
-    assert stitcher.feed(Commit(24, 32)) == []
+    feed(stitcher, Begin(24, 0, 2))
+    assert [change.operation for change in feed(stitcher, ROW)] == ["CREATE"]
+    assert feed(stitcher, Commit(24, 32)) == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +169,7 @@ def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
 def test_only_true_skips(content: bytes) -> None:
     stitcher = Stitcher()
     changes = [
-        change for message in (Begin(8, 0, 1), context(content), ROW) for change in stitcher.feed(message)
+        change for message in (Begin(8, 0, 1), context(content), ROW) for change in feed(stitcher, message)
     ]
     assert [change.operation for change in changes] == ["CREATE"]
 

@@ -193,7 +193,7 @@ def test_a_type_with_a_cast_is_rendered_by_the_server() -> None:
 
 def test_a_value_of_a_type_that_is_gone_is_not_guessed() -> None:
     gone = encoder_of(99_999, TYPES, lambda type_, value: value)
-    with pytest.raises(LookupError, match="the type is gone"):
+    with pytest.raises(LookupError, match="the type no longer exists"):
         gone(b"{1,2}")
 
 

@@ -1,1 +1,1 @@
-"""Decode the messages of the logical replication protocol (PostgreSQL docs, 55.9); no input or output."""
+"""Decode the messages of the logical replication protocol (PostgreSQL docs, 55.9), sans-IO."""

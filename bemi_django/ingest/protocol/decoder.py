@@ -1,4 +1,4 @@
-"""Bytes of the pgoutput protocol, version 1, to messages."""
+"""Decode the bytes of the pgoutput protocol, version 1 (PostgreSQL docs, 55.9)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ from struct import Struct
 from struct import error as StructError
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.protocol.byte_layout import (
+    KIND_AND_LENGTH,
+    MARK_AT,
+    NEW_ROW,
+    NULL_VALUE,
+    OID_AT,
+    OLD_KEY,
+    OLD_ROW,
+    PADDING,
+    PREFIX_AT,
+    ROW_AT,
+    TEXT_VALUE,
+    UNCHANGED_VALUE,
+    logical_content,
+)
 from bemi_django.ingest.protocol.messages import (
     UNAVAILABLE,
     Begin,
@@ -25,22 +40,22 @@ _BEGIN = Struct(">xQqI")
 _COMMIT = Struct(">xxQQ8x")
 _COLUMN = Struct(">Ii")
 _INT16 = Struct(">h")
-_KIND_AND_LENGTH = Struct(">BI")
 _UINT32 = Struct(">I")
 _LSN = Struct(">Q")
 
 
 class Decoder:
-    """Remembers the relations that the server has described; feed it every message of a stream."""
+    """Decodes the messages of one stream; it must see all of them, to know the tables of the rows."""
 
     def __init__(self) -> None:
-        #: By their oid, as they were described last.
+        #: Tables by oid, as the server described them last.
         self.relations: dict[int, Relation] = {}
 
     def decode(self, data: bytes) -> Decoded | None:
-        """Return the message, or None for one that says nothing of rows (origin, type).
+        """Return the decoded message, or None for one that has nothing to do with rows (origin, type).
 
-        Raises ProtocolError for bytes that are not pgoutput.
+        Raises:
+            ProtocolError: If the bytes are not pgoutput.
         """
         try:
             return self._decode(data)
@@ -48,9 +63,13 @@ class Decoder:
             raise ProtocolError(f"undecodable message of type {data[:1]!r}: {error}") from error
 
     def outline(self, data: bytes) -> Decoded | None:
-        """What is known of a row message that cannot be decoded: its table, and none of its values."""
+        """Return a row message without its values, for one that cannot be decoded.
+
+        Returns:
+            A message whose values are all ``UNAVAILABLE``, or None if not even its table is known.
+        """
         try:
-            relation = self._relation(data, 1)
+            relation = self._relation(data, OID_AT)
         except (LookupError, StructError):
             return None
         unknown: Row = [UNAVAILABLE] * len(relation.columns)
@@ -62,14 +81,14 @@ class Decoder:
         return outlines.get(data[:1])
 
     def know(self, relation: Relation) -> None:
-        """Take a relation as described, as if the stream had."""
+        """Take a table's description as if the server had sent it."""
         self.relations[relation.oid] = relation
 
     def _decode(self, data: bytes) -> Decoded | None:
         kind = data[:1]
         if kind == b"I":
-            row, _ = _row(data, 6)
-            return Insert(self._relation(data, 1), row)
+            row, _ = _row(data, ROW_AT)
+            return Insert(self._relation(data, OID_AT), row)
         if kind == b"U":
             return self._update(data)
         if kind == b"D":
@@ -95,22 +114,24 @@ class Decoder:
         return self.relations[_UINT32.unpack_from(data, offset)[0]]
 
     def _update(self, data: bytes) -> Update:
-        relation = self._relation(data, 1)
-        if data[5:6] == b"N":
-            after, _ = _row(data, 6)
-            # The columns of the identity did not change, else they had been sent.
+        relation = self._relation(data, OID_AT)
+        mark = data[MARK_AT:ROW_AT]
+        if mark == NEW_ROW:
+            after, _ = _row(data, ROW_AT)
+            # The columns of the identity did not change, or the old row would have been sent.
             return Update(relation, _identity(relation, after), after)
-        before, offset = _row(data, 6)
+        before, offset = _row(data, ROW_AT)
         after, _ = _row(data, offset + 1)
-        if data[5:6] == b"K":
+        if mark == OLD_KEY:
             before = _identity(relation, before)
         pairs = zip(after, before, strict=True)
         return Update(relation, before, [old if new is UNAVAILABLE else new for new, old in pairs])
 
     def _delete(self, data: bytes) -> Delete:
-        relation = self._relation(data, 1)
-        before, _ = _row(data, 6)
-        return Delete(relation, before if data[5:6] == b"O" else _identity(relation, before))
+        relation = self._relation(data, OID_AT)
+        before, _ = _row(data, ROW_AT)
+        is_whole = data[MARK_AT:ROW_AT] == OLD_ROW
+        return Delete(relation, before if is_whole else _identity(relation, before))
 
 
 def _identity(relation: Relation, row: Row) -> Row:
@@ -122,25 +143,24 @@ def _row(data: bytes, offset: int) -> tuple[Row, int]:
     (count,) = _INT16.unpack_from(data, offset)
     offset += 2
     end = len(data)
-    # One look takes in kind and length; behind the last value, which may be NULL, there is no length.
-    data += b"\0\0\0\0"
-    look = _KIND_AND_LENGTH.unpack_from
+    data += PADDING
+    look = KIND_AND_LENGTH.unpack_from
     row: Row = []
     for _ in range(count):
         kind, length = look(data, offset)
         offset += 1
-        if kind == 116:  # t
+        if kind == TEXT_VALUE:
             start = offset + 4
             offset = start + length
             row.append(data[start:offset])
-        elif kind == 110:  # n
+        elif kind == NULL_VALUE:
             row.append(None)
-        elif kind == 117:  # u
+        elif kind == UNCHANGED_VALUE:
             row.append(UNAVAILABLE)
         else:
             raise ValueError(f"unknown column kind {kind}")
     if offset > end:
-        raise ValueError("a value is cut short")
+        raise ValueError("a value is incomplete")
     return row, offset
 
 
@@ -162,15 +182,14 @@ def _describe(data: bytes) -> Relation:
         type_oid, _modifier = _COLUMN.unpack_from(data, offset)
         offset += 8
         columns.append(Column(column.decode(), type_oid, in_identity))
-    # The server leaves the schema out for its own catalog.
+    # The server omits the schema of its own catalog.
     return Relation(oid, schema.decode() or "pg_catalog", name.decode(), tuple(columns))
 
 
 def _message(data: bytes) -> Message:
     (lsn,) = _LSN.unpack_from(data, 2)
-    prefix, offset = _text(data, 10)
-    (length,) = _UINT32.unpack_from(data, offset)
-    content = data[offset + 4 :]
-    if len(content) != length:
-        raise ValueError(f"{len(content)} bytes of content, not {length}")
+    prefix, offset = _text(data, PREFIX_AT)
+    content = logical_content(data, data[PREFIX_AT:offset])
+    if content is None:
+        raise ValueError("the content of a logical message is incomplete")
     return Message(lsn, prefix, content)

@@ -1,17 +1,20 @@
-"""What the decoder yields: the messages of the pgoutput protocol (PostgreSQL docs, 55.9)."""
+"""Decoded messages of the pgoutput protocol (PostgreSQL docs, 55.9)."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Values of one row as text in UTF-8; None is NULL, ``UNAVAILABLE`` was not sent.
+#: The values of one row as text in UTF-8; None is NULL, ``UNAVAILABLE`` was not sent.
 Row = list[bytes | None]
 
-#: Compared by identity: a value that the replica identity left out, or a TOAST value that did not change.
+#: Stands for a value that the replica identity left out, or for a TOAST value that did not change.
+#: It is compared by identity.
 UNAVAILABLE = b"\0unavailable"
 
 
 class Column(NamedTuple):
+    """A column as a Relation message describes it."""
+
     name: str
     type_oid: int
     in_identity: bool
@@ -27,7 +30,10 @@ class Relation(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """``commit_lsn`` in bytes, ``committed_at`` in microseconds since 2000-01-01 UTC, 32-bit ``xid``."""
+    """The start of a transaction.
+
+    ``commit_lsn`` is in bytes, ``committed_at`` in microseconds since 2000-01-01 UTC; ``xid`` has 32 bits.
+    """
 
     commit_lsn: int
     committed_at: int
@@ -35,12 +41,14 @@ class Begin(NamedTuple):
 
 
 class Commit(NamedTuple):
+    """The end of a transaction; its WAL ends at ``end_lsn``."""
+
     commit_lsn: int
     end_lsn: int
 
 
 class Message(NamedTuple):
-    """A logical message; ``lsn`` is where it begins."""
+    """A logical message that begins at ``lsn``."""
 
     lsn: int
     prefix: bytes
@@ -48,12 +56,14 @@ class Message(NamedTuple):
 
 
 class Insert(NamedTuple):
+    """A new row."""
+
     relation: Relation
     after: Row
 
 
 class Update(NamedTuple):
-    """``before`` holds what the replica identity says of the old row: with FULL, all of it."""
+    """A changed row; ``before`` holds what the replica identity keeps of it: everything, with FULL."""
 
     relation: Relation
     before: Row
@@ -61,11 +71,15 @@ class Update(NamedTuple):
 
 
 class Delete(NamedTuple):
+    """A deleted row; ``before`` holds what the replica identity keeps of it."""
+
     relation: Relation
     before: Row
 
 
 class Truncate(NamedTuple):
+    """Tables that one statement emptied."""
+
     relations: tuple[Relation, ...]
 
 

@@ -1,4 +1,4 @@
-"""The binary format of COPY (PostgreSQL docs, COPY, File Formats): fields, and what stands around rows."""
+"""The binary format of COPY (PostgreSQL docs, COPY, File Formats): fields, and what surrounds the rows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ _JSONB_VERSION = 1
 
 
 def field(value: bytes) -> bytes:
-    """A text, or anything else in its own binary format."""
+    """Return a field that holds a text, or a value that is in its type's binary format already."""
     return _LENGTH(len(value)) + value
 
 
+def field_or_null(value: bytes | None) -> bytes:
+    """Return a field that holds a text, or NULL for None."""
+    return NULL if value is None else field(value)
+
+
 def int64(value: int) -> bytes:
-    """A bigint, or a timestamp in microseconds since 2000."""
+    """Return a field that holds a bigint, or a timestamp in microseconds since 2000-01-01 UTC."""
     return _INT64(8, value)
 
 
 def jsonb(value: bytes) -> bytes:
-    """A jsonb of its text."""
+    """Return a field that holds a jsonb, given as JSON text."""
     return _JSONB(len(value) + 1, _JSONB_VERSION) + value

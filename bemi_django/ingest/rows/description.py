@@ -1,4 +1,4 @@
-"""What the stream leaves out of a table: its root, its key, its generated columns, its types."""
+"""Describe what the stream omits of a table: its root, its key, its generated columns and its types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, P
 
 
 class Generated(NamedTuple):
-    """A column that the server computes and may not send; ``type`` is SQL."""
+    """A column that the server computes and may not send; ``type`` and ``expression`` are SQL."""
 
     name: str
     type: str
@@ -18,7 +18,16 @@ class Generated(NamedTuple):
 
 
 class Description(NamedTuple):
-    """A table between two DDL statements; its rows are recorded under ``root``, a schema and a name."""
+    """A table between two DDL statements.
+
+    Attributes:
+        name: The schema and the name of the table.
+        root: The schema and the name under which its rows are recorded.
+        columns: The type's oid of each column.
+        key: The columns of the primary key, in the order of the key.
+        generated: The columns that the server computes.
+        types: The types with parts, by oid.
+    """
 
     name: tuple[str, str]
     root: tuple[str, str]
@@ -28,19 +37,22 @@ class Description(NamedTuple):
     types: dict[int, Type]
 
     def matches(self, relation: Relation) -> bool:
-        """Whether the stream describes the same columns, but for those that it leaves out."""
+        """Return whether the stream describes the same columns, except for those that it omits."""
         sent = {column.name: column.type_oid for column in relation.columns}
         left_out = self.columns.keys() - {column.name for column in self.generated} - sent.keys()
         return sent.items() <= self.columns.items() and not left_out
 
     def has_key(self, relation: Relation) -> bool:
-        """Whether the table, as the stream describes it, has the columns of the key."""
+        """Return whether the table, as the stream describes it, has the columns of the key."""
         names = {column.name for column in relation.columns} | {column.name for column in self.generated}
         return names.issuperset(self.key)
 
 
 class Version(NamedTuple):
-    """A description, the transaction that made it, and the LSNs from which it holds: there, and elsewhere."""
+    """A description with the transaction that made it, and the LSNs from which it is valid.
+
+    In that transaction it is valid from ``since`` on, in all others from ``since_elsewhere`` on.
+    """
 
     description: Description
     xid: int
@@ -48,23 +60,24 @@ class Version(NamedTuple):
     since_elsewhere: int
 
     def begin(self, xid: int) -> int:
+        """Return the LSN from which the description is valid in a transaction."""
         return self.since if xid == self.xid else self.since_elsewhere
 
 
 class Chosen(NamedTuple):
-    """Descriptions of a table at an LSN, the best first, and the LSNs between which they are the same."""
+    """Descriptions of a table at an LSN, the best first; between two LSNs the choice is the same."""
 
     descriptions: list[Description]
     since: int
     until: int
 
 
-#: Beyond every LSN.
+#: An LSN beyond all others.
 END = 1 << 64
 
 
 def parse(stored: dict[str, Any]) -> Description:
-    """Read what ``_bemi_describe_v1`` made."""
+    """Return a description from the JSON that ``_bemi_describe_v1`` made."""
     (schema, table), (root_schema, root_table) = stored["name"], stored["root"]
     return Description(
         (schema, table),
@@ -77,15 +90,21 @@ def parse(stored: dict[str, Any]) -> Description:
 
 
 def parse_types(stored: dict[str, Any]) -> dict[int, Type]:
-    """Read what ``_bemi_types_v1`` made."""
+    """Return types by oid from the JSON that ``_bemi_types_v1`` made."""
     return {int(oid): _type(int(oid), definition) for oid, definition in stored.items()}
 
 
 def choose(versions: Iterable[Version], relation: Relation, lsn: int, xid: int) -> Chosen:
-    """What is known of a relation at a row's LSN, in the row's transaction.
+    """Choose among the descriptions of a relation those that may be valid for a row.
 
-    Where DDL was noticed, the first is right. Where nobody noticed it, the next one does not match the
-    columns, or the row, and the description that was made after it comes next.
+    Where DDL was noticed, the first one is right. Where it was not, the first one does not match the columns
+    or the row, and the description that was made after the DDL comes next.
+
+    Args:
+        versions: All that is known of the relation.
+        relation: The relation as the stream describes it.
+        lsn: Where the row lies in the WAL.
+        xid: The row's transaction, 32 bits.
     """
     ordered = sorted(versions, key=lambda version: version.begin(xid))
     past = [version for version in ordered if version.begin(xid) <= lsn]
@@ -99,7 +118,7 @@ def choose(versions: Iterable[Version], relation: Relation, lsn: int, xid: int) 
 
 
 def best_first(descriptions: list[Description], relation: Relation) -> list[Description]:
-    """Those that match the relation come first, in their order; then those that have its key."""
+    """Sort descriptions: first those that match the relation, then those whose key it has."""
     return sorted(descriptions, key=lambda one: (not one.matches(relation), not one.has_key(relation)))
 
 

@@ -1,8 +1,8 @@
-"""Row messages straight to rows of COPY: the usual ones, by a function that is made for each table.
+"""Turn most row messages into rows of COPY directly, by a function that is generated for each table.
 
-What needs care takes the long way, through decoder, stitcher and :meth:`RowWriter.row`, which writes the same
-bytes: values that were not sent, rows that are not recorded, a key of many columns, columns that the stream
-leaves out, and whatever is wrong. A context goes straight to the stitcher.
+Other rows take the long path through the decoder, the stitcher and :meth:`RowWriter.row`, which writes the
+same bytes: rows with values that were not sent, rows that are not recorded, tables with a key of several
+columns or with columns that the stream omits, and everything malformed. Contexts go to the stitcher directly.
 """
 
 from __future__ import annotations
@@ -10,26 +10,32 @@ from __future__ import annotations
 from collections import Counter
 from struct import error as StructError
 
+from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT, OLD_ROW, PADDING, ROW_AT, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.rows.copy_format import NULL, field
-from bemi_django.ingest.rows.row_codegen import PADDING, RowReader
-from bemi_django.ingest.rows.row_writer import NO_ROW, OPERATIONS, RowWriter
-from bemi_django.ingest.rows.stitcher import PREFIX, ChangeHeader, Stitcher
+from bemi_django.ingest.rows.copy_format import NULL, field_or_null
+from bemi_django.ingest.rows.operations import CREATE, DELETE, FIELDS, UPDATE
+from bemi_django.ingest.rows.rendering import NO_ROW
+from bemi_django.ingest.rows.row_codegen import RowReader
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.stitched import ChangeHeader
+from bemi_django.ingest.rows.stitcher import PREFIX, Stitcher
 
-#: Operation, before, after, key and previous key.
+#: The operation, the rows before and after, the key and the previous key.
 Effect = tuple[bytes, bytes, bytes, bytes, bytes]
 
-# Of a logical message: behind its kind, flags and LSN, and in front of the length of its content.
-_OUR_PREFIX = PREFIX + b"\0"
-_PREFIX_AT = 10
-_LENGTH_AT = _PREFIX_AT + len(_OUR_PREFIX)
-_CONTENT_AT = _LENGTH_AT + 4
-
-_CREATE, _UPDATE, _DELETE = (OPERATIONS[operation] for operation in ("CREATE", "UPDATE", "DELETE"))
+_CONTEXT_PREFIX = PREFIX + b"\0"
+_CREATE, _UPDATE, _DELETE = FIELDS[CREATE], FIELDS[UPDATE], FIELDS[DELETE]
 
 
 class FastPath:
-    """Takes rows and contexts of a stream whose other messages decoder and stitcher are fed."""
+    """Takes rows and contexts of a stream; the decoder and the stitcher must be fed its other messages.
+
+    Args:
+        decoder: The decoder of the stream.
+        stitcher: The stitcher of the stream.
+        writer: Writes the rows.
+        counts: Where to count the rows that take the long path, by reason.
+    """
 
     def __init__(
         self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter, counts: Counter[str] | None = None
@@ -37,22 +43,28 @@ class FastPath:
         self._relations = decoder.relations
         self._stitcher = stitcher
         self._writer = writer
-        #: How many rows had to go the long way, by reason.
         self.counts: Counter[str] = Counter() if counts is None else counts
 
     def follow(self, data: bytes) -> bool:
-        """Whether the logical message is a context; the rows that come are given it."""
-        if data[_PREFIX_AT:_LENGTH_AT] != _OUR_PREFIX:
+        """Give the rows that follow the context of a logical message; return False if it holds none."""
+        content = logical_content(data, _CONTEXT_PREFIX)
+        if content is None:
             return False
-        if len(data) - _CONTENT_AT != int.from_bytes(data[_LENGTH_AT:_CONTENT_AT], "big"):
-            return False
-        self._stitcher.follow(data[_CONTENT_AT:])
+        self._stitcher.follow(content)
         return True
 
     def take(self, data: bytes, lsn: int) -> tuple[bytes, ChangeHeader] | None:
-        """Return the change of the message at ``lsn`` as COPY takes it, None when it must go the long way."""
+        """Return a row message as a row of COPY, with its header.
+
+        Args:
+            data: The message.
+            lsn: Where the row lies in the WAL.
+
+        Returns:
+            The row and its header, or None if the message must take the long path.
+        """
         stitcher = self._stitcher
-        oid = int.from_bytes(data[1:5], "big")
+        oid = int.from_bytes(data[OID_AT:MARK_AT], "big")
         known = self._writer.known.get(oid)
         if known is None:
             return self._give_way("first of a table")
@@ -71,36 +83,33 @@ class FastPath:
             return self._give_way("unreadable value")
         if effect is None:
             return self._give_way("value not sent")
-        place = stitcher.claim(relation, lsn)
-        return self._writer.assemble(layout, place, *effect), place
+        header = stitcher.claim(relation, lsn)
+        return self._writer.assemble(layout, header, *effect), header
 
     def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:
         self.counts[f"rows the long way ({reason})"] += 1
         return None
 
 
-def _effect(data: bytes, reader: RowReader) -> Effect | None:
+def _effect(data: bytes, read: RowReader) -> Effect | None:
     padded = data + PADDING
-    read = reader(padded, 6)
-    if read is None:
+    row = read(padded, ROW_AT)
+    if row is None:
         return None
-    end, json, key = read
+    end, json, key = row
     kind = data[:1]
     if kind == b"I":
-        effect = _CREATE, NO_ROW, json, _key(key), NULL
-    elif data[5:6] != b"O":
-        # Not all of the old row.
+        effect = _CREATE, NO_ROW, json, field_or_null(key), NULL
+    elif data[MARK_AT:ROW_AT] != OLD_ROW:
+        # The old row is not complete.
         return None
     elif kind == b"D":
-        effect = _DELETE, json, NO_ROW, _key(key), NULL
+        effect = _DELETE, json, NO_ROW, field_or_null(key), NULL
     else:
-        read = reader(padded, end + 1)
-        if read is None:
+        # The mark of the new row stands in between.
+        row = read(padded, end + 1)
+        if row is None:
             return None
-        end, new_json, new_key = read
-        effect = _UPDATE, json, new_json, _key(new_key), NULL if key == new_key else _key(key)
+        end, new_json, new_key = row
+        effect = _UPDATE, json, new_json, field_or_null(new_key), field_or_null(key)
     return effect if end == len(data) else None
-
-
-def _key(value: bytes | None) -> bytes:
-    return NULL if value is None else field(value)

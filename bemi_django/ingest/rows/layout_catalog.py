@@ -1,4 +1,4 @@
-"""What only the source's server knows: descriptions of tables, generated columns, casts to json."""
+"""Ask the source's server for what only it knows: descriptions, generated columns, casts to json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
-from bemi_django.ingest.rows.stitcher import Stitched
+from bemi_django.ingest.rows.stitched import Stitched
 from bemi_django.ingest.rows.values import Castable
 
 _HOME = """
@@ -32,12 +32,16 @@ _SHOWS = "SELECT pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
 _NAMES = "SELECT format_type(%s, -1), %s::regproc::text"
 _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALITY t (oid, n) ORDER BY n"
 _NO_RIGHT = "42501"
-# SQLSTATE classes of the connection and of the server's state: not the value is at fault, and it may pass.
+# SQLSTATE classes of the connection and of the server's state: temporary errors that are not the value's.
 _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
 def home_of(connection: Any) -> Identifier:
-    """The schema of our objects. Raises NotInstalled before ``migrate``."""
+    """Return the schema of the package's objects.
+
+    Raises:
+        NotInstalled: If ``migrate`` did not create them yet.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_HOME)
         found = cursor.fetchone()
@@ -47,7 +51,7 @@ def home_of(connection: Any) -> Identifier:
 
 
 class LayoutCatalog:
-    """Reads over one connection to the source, as :meth:`Job.connect_source` makes it."""
+    """Finds layouts over one connection to the source, as ``connect_source()`` opens it."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection
@@ -59,26 +63,26 @@ class LayoutCatalog:
         self._commits: dict[int, int] = {}
 
     def stream_from(self, lsn: int) -> None:
-        """Transactions that commit after ``lsn`` will be read; those with DDL are to be noted."""
+        """Expect all transactions that commit after ``lsn``: those with DDL will be noted."""
         self._start = lsn
 
     def note_ddl(self, xid: int, commit_lsn: int) -> None:
-        """What a transaction has made of tables holds for others from its commit on."""
+        """Note that descriptions made by a transaction are valid for others from its commit on."""
         self._commits[xid] = commit_lsn
 
     def shows(self, xid: int) -> bool:
-        """Whether the server shows what a transaction has done: it sends it a moment before."""
+        """Return whether a transaction is visible: the server sends it a moment before it is."""
         return bool(self._rows(_SHOWS, [str(xid)])[0][0])
 
     def layouts(self, change: Stitched) -> Iterator[RowLayout]:
-        """How the change may be written, the likeliest first."""
+        """Yield the layouts by which a change may be written, the most likely first."""
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
         chosen = description.choose(self._versions(relation), relation, lsn, change.begin.xid)
         known = chosen.descriptions
         is_noticed = bool(known) and known[0].matches(relation)
         if not is_noticed:
-            # Nobody noticed the DDL; perhaps there was no other since.
+            # The DDL was not noticed, but the present description may still be the right one.
             known = description.best_first([*known, *self._live(relation)], relation)
         for described in known:
             yield self._layout(relation, described, chosen)
@@ -125,7 +129,7 @@ class LayoutCatalog:
         return root, f"{name[0]}.{name[1]}" if root != name else None
 
     def _types(self, described: Description, columns: dict[str, int]) -> dict[int, values.Type]:
-        """Definitions of the columns' types: those of types that the description does not know are asked."""
+        """Return the columns' types, and ask for those that the description does not know."""
         unknown = set(columns.values()) - set(described.columns.values())
         if not unknown:
             return described.types
@@ -157,7 +161,7 @@ class LayoutCatalog:
         try:
             return self._rendered(query, [value.decode()])[0] or b"null"
         except ValueError:
-            # They may have others by now.
+            # They may have been renamed.
             self._names.cache_clear()
             raise
 
@@ -169,10 +173,10 @@ class LayoutCatalog:
         try:
             (row,) = self._rows(query, parameters)
         except psycopg2.Error as error:
-            # A right that is missing can be given: the value is not lost.
+            # A missing right can be granted: the value is not lost.
             if error.pgcode is None or error.pgcode.startswith(_PASSING) or error.pgcode == _NO_RIGHT:
                 raise
-            # The type or the function is another one by now, or gone.
+            # The type or the function was replaced or dropped.
             raise ValueError(error.diag.message_primary) from error
         return [None if value is None else value.encode() for value in row]
 
@@ -187,5 +191,5 @@ class LayoutCatalog:
 
 
 def _raw(text: str) -> SQL:
-    """SQL that the catalog itself has printed."""
+    """Return SQL that the catalog itself has printed."""
     return SQL(text.replace("%", "%%"))

@@ -1,26 +1,23 @@
-"""A function for each table that reads the values of a row from a message and renders them, all in one."""
+"""Generate a function for each table that reads the values of a row from a message and renders them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import Struct
 from typing import Any
 
 import orjson
 
+from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NULL_VALUE, TEXT_VALUE
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
 
-#: Reads the row at an offset of a message with ``PADDING`` behind it: where it ends, its JSON, its key; None
-#: for one that needs care. Raises ValueError, LookupError or struct.error for what is wrong.
+#: Reads the row at an offset of a message that has ``PADDING`` appended. Returns the offset behind the row,
+#: its JSON and its key; or None for a row that needs the long path. Raises ValueError, LookupError or
+#: struct.error for a malformed one.
 RowReader = Callable[[bytes, int], tuple[int, bytes, bytes | None] | None]
 
-# The last value may be NULL, which has no length to look at.
-PADDING = bytes(4)
-
-_KIND_AND_LENGTH = Struct(">BI")
 _FUNCTION = """
-def reader(data, at):
+def read(data, at):
     key = None
     if data[at : at + 2] != count:
         return None
@@ -30,19 +27,19 @@ def reader(data, at):
 """
 _COLUMN = """
     kind, length = look(data, at)
-    if kind == 116:  # t
+    if kind == {text}:
         start = at + 5
         at = start + length
         value = data[start:at]
         {remember}
         v{number} = {rendered}
-    elif kind == 110:  # n
+    elif kind == {null}:
         at += 1
         v{number} = b"null"
     else:
         return None
 """
-#: What the encoders of the most common types do, without the call.
+#: The bodies of the most common encoders, to save the call.
 _INLINE: dict[Encoder, str] = {
     values.text: "dumps(value.decode())",
     values.number: """value if value[-1:].isdigit() else b'"%b"' % value""",
@@ -52,9 +49,17 @@ _INLINE: dict[Encoder, str] = {
 
 
 def make_reader(template: bytes, encoders: tuple[Encoder, ...], key: int | None) -> RowReader:
-    """Write the function for rows with these columns; ``key`` is the number of the one that is the key."""
+    """Generate the reader of a table's rows.
+
+    Args:
+        template: The JSON object of a row, with a placeholder for each column.
+        encoders: The encoder of each column.
+        key: The index of the column that is the primary key, or None.
+    """
     columns = [
         _COLUMN.format(
+            text=TEXT_VALUE,
+            null=NULL_VALUE,
             number=number,
             remember="key = value" if number == key else "",
             rendered=_INLINE.get(encode, f"encoders[{number}](value)"),
@@ -68,10 +73,10 @@ def make_reader(template: bytes, encoders: tuple[Encoder, ...], key: int | None)
         "count": len(columns).to_bytes(2, "big"),
         "dumps": orjson.dumps,
         "encoders": encoders,
-        "look": _KIND_AND_LENGTH.unpack_from,
+        "look": KIND_AND_LENGTH.unpack_from,
         "template": template,
     }
-    # Made of numbers and of this module's own words.
+    # The source consists of numbers and of this module's own text: no name of a column is in it.
     exec(source, names)
-    reader: RowReader = names["reader"]
+    reader: RowReader = names["read"]
     return reader

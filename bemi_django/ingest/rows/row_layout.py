@@ -1,4 +1,4 @@
-"""How the rows of a table are written, for a stretch of the WAL."""
+"""How the rows of one table are written, for a stretch of the WAL."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from bemi_django.ingest.rows.values import Encoder, text
 
 
 class Computed(NamedTuple):
-    """The last columns, which the stream leaves out; ``compute`` makes their values from the others."""
+    """The last columns, which the stream omits; ``compute`` derives their values from the others."""
 
     width: int
     compute: Callable[[Row], Row]
 
 
 class RowLayout(NamedTuple):
-    """How the rows of one relation are written: columns in their order, key columns by number.
+    """How the rows of one relation are written.
 
-    ``template`` is what :func:`template` makes of the names, ``partition`` a field, ``reader`` a function for
-    all of that, None where each row needs care. It holds for rows from the LSN ``since`` to ``until``.
+    Attributes:
+        head: The fields that all rows of the table share, as :func:`head` makes them.
+        names: The columns in their order.
+        template: The JSON object of a row, as :func:`template` makes it.
+        encoders: The encoder of each column.
+        key: The columns of the primary key, as indexes into ``names``.
+        partition: A field that holds the partition's name, or NULL.
+        computed: The columns that the stream omits.
+        since: The layout is valid for rows from this LSN on ...
+        until: ... and before this one.
+        reader: Reads a whole row from a message, or None if the rows of the table need the long path.
     """
 
     head: bytes
@@ -38,7 +47,7 @@ class RowLayout(NamedTuple):
 
 
 def with_reader(layout: RowLayout) -> RowLayout:
-    """The layout with the function for its rows."""
+    """Return the layout with a reader, where its rows can be read by one."""
     if layout.computed is not None or len(layout.key) > 1:
         return layout
     key = layout.key[0] if layout.key else None
@@ -46,15 +55,15 @@ def with_reader(layout: RowLayout) -> RowLayout:
 
 
 def head(database: str, schema: str, table: str) -> bytes:
-    """The fields that all rows of a table share."""
+    """Return the fields of COPY that all rows of a table share."""
     return b"".join(field(name.encode()) for name in (database, schema, table))
 
 
 def template(columns: Iterable[str]) -> bytes:
-    """A JSON object with a place for the value of each column, for the operator ``%``."""
+    """Return a JSON object with a placeholder for each column's value, for the operator ``%``."""
     return b"{" + b",".join(label(column).replace(b"%", b"%%") + b"%b" for column in columns) + b"}"
 
 
 def label(column: str) -> bytes:
-    """A column's name as a JSON object has it, in front of its value."""
+    """Return a column's name as a key of a JSON object, up to where its value begins."""
     return text(column.encode()) + b": "

@@ -1,4 +1,4 @@
-"""A value as PostgreSQL prints it to JSON as ``to_jsonb`` renders it in a session with TimeZone = UTC."""
+"""Convert values as PostgreSQL prints them to the JSON of ``to_jsonb`` in a session with TimeZone = UTC."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
 
 class Domain(NamedTuple):
+    """A domain over the type ``base``."""
+
     base: int
 
 
 class Array(NamedTuple):
+    """An array of the type ``element``, whose values are separated by ``delimiter``."""
+
     element: int
     delimiter: str
 
 
 class Composite(NamedTuple):
+    """A row type: names and types of its fields."""
+
     fields: tuple[tuple[str, int], ...]
 
 
 class Castable(NamedTuple):
-    """A type of an extension or of a user with a function that casts it to json."""
+    """A type of an extension or of a user, with the oid of the function that casts it to json."""
 
     oid: int
     function: int
@@ -40,44 +46,48 @@ class Plain(NamedTuple):
 
 
 Type = Domain | Array | Composite | Castable | Plain
-#: Renders a value with the type's own cast to json: only the server can.
+#: Renders a value with the type's own cast to json, which only the server can do.
 Cast = Callable[[Castable, bytes], bytes]
-#: What PostgreSQL itself brings has smaller oids.
+#: Types that PostgreSQL itself brings have smaller oids.
 _FIRST_USER_OID = 16384
 
 
 def text(value: bytes) -> bytes:
-    """A JSON string."""
+    """Return a JSON string."""
     return orjson.dumps(value.decode())
 
 
 def boolean(value: bytes) -> bytes:
+    """Return a JSON boolean."""
     return b"true" if value == b"t" else b"false"
 
 
 def number(value: bytes) -> bytes:
-    """A JSON number; NaN and the infinities, which JSON does not have, are strings."""
+    """Return a JSON number, or a string for NaN and the infinities, which JSON does not have."""
     return value if value[-1:].isdigit() else b'"' + value + b'"'
 
 
 def raw(value: bytes) -> bytes:
+    """Return a value that is JSON already."""
     return value
 
 
 def timestamp(value: bytes) -> bytes:
+    """Return a timestamp without time zone as a JSON string in ISO 8601."""
     return b'"' + value.replace(b" ", b"T", 1) + b'"' if value[:1].isdigit() else text(value)
 
 
 def timestamptz(value: bytes) -> bytes:
+    """Return a timestamp with time zone as a JSON string in ISO 8601."""
     if value[-3:] == b"+00":
-        # As a session in UTC prints almost all of them.
+        # A session in UTC prints almost all of them so.
         return b'"%b+00:00"' % value[:-3].replace(b" ", b"T", 1)
     if not value[:1].isdigit():
         return text(value)
     return b'"' + _ZONE.sub(rb"\1:00", value.replace(b" ", b"T", 1)) + b'"'
 
 
-#: By the type's oid, which is fixed for built-in types (pg_type.dat); all others are strings.
+#: By the type's oid, which is fixed for built-in types (pg_type.dat). All others are strings.
 _ENCODERS: dict[int, Encoder] = {
     16: boolean,
     **dict.fromkeys((20, 21, 23, 700, 701, 1700), number),  # int8, int2, int4, float4, float8, numeric
@@ -89,7 +99,13 @@ _VECTORS = {22: number, 30: text}  # int2vector, oidvector: printed as 1 2 3
 
 
 def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
-    """The encoder of a type; ``types`` defines those that have parts."""
+    """Return the encoder of a type.
+
+    Args:
+        oid: The type.
+        types: The types that have parts, by oid.
+        cast: Renders the values of types that have a cast to json.
+    """
     if oid in _VECTORS:
         element = _VECTORS[oid]
         return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
@@ -110,13 +126,13 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
 
 
 def canonical(rendered: bytes) -> bytes:
-    """JSON as PostgreSQL prints the jsonb that it makes of it."""
+    """Return JSON text as PostgreSQL prints it after a conversion to jsonb."""
     return _printed(json.loads(rendered, parse_float=Decimal)).encode()
 
 
 def _printed(value: Any) -> str:
     if isinstance(value, dict):
-        # jsonb has its own order of keys: the shorter first.
+        # jsonb sorts shorter keys first.
         pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
         return "{" + ", ".join(f"{_printed(key)}: {_printed(part)}" for key, part in pairs) + "}"
     if isinstance(value, list):
@@ -127,14 +143,14 @@ def _printed(value: Any) -> str:
 
 
 def _unknown(value: bytes) -> bytes:
-    raise LookupError("the type is gone")
+    raise LookupError("the type no longer exists")
 
 
 def _array(element: Encoder, delimiter: bytes) -> Encoder:
     token = re.compile(rb'[{}]|"((?:[^"\\]|\\.)*)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL)
 
     def encode(value: bytes) -> bytes:
-        # Bounds other than 1 come in front, [0:2]={...}, and have no place in JSON.
+        # Bounds other than 1 are printed in front, [0:2]={...}; JSON has no place for them.
         if value[:1] == b"[":
             value = value[value.index(b"=") + 1 :]
         parts: list[bytes] = []
@@ -170,7 +186,7 @@ def _composite(fields: Sequence[tuple[bytes, Encoder]]) -> Encoder:
             return b"{}"
         pairs = [
             name + b":" + (field(_plain(printed)) if printed else b"null")
-            # Strict: a type that was altered since it was described has another number of fields.
+            # A type that was altered since it was described has another number of fields.
             for (name, field), printed in zip(fields, _FIELD.findall(value, 1), strict=True)
         ]
         return b"{" + b",".join(pairs) + b"}"

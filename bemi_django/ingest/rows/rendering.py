@@ -1,0 +1,127 @@
+"""Render a decoded row by its table's layout: as JSON, and as the key of a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
+from bemi_django.ingest.rows.copy_format import NULL, field, jsonb
+from bemi_django.ingest.rows.row_layout import RowLayout, label
+from bemi_django.ingest.rows.values import canonical
+
+#: The JSON of a row that does not exist.
+NO_ROW = b"{}"
+
+
+class Lost(NamedTuple):
+    """The columns, by index, whose values cannot be written."""
+
+    before: frozenset[int] = frozenset()
+    after: frozenset[int] = frozenset()
+
+
+NOTHING = Lost()
+
+
+def complete(layout: RowLayout, row: Row | None) -> Row | None:
+    """Return the row with the columns that the stream omits."""
+    if row is None or layout.computed is None:
+        return row
+    width, compute = layout.computed
+    if any(value is UNAVAILABLE for value in row):
+        # They may depend on the value that is missing.
+        return row + [UNAVAILABLE] * width
+    try:
+        return row + compute(row)
+    except ValueError:
+        return row + [UNAVAILABLE] * width
+
+
+def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
+    """Return a complete row as a JSON object, and the names of the columns that are not in it.
+
+    Raises:
+        ValueError: If a value is not one of its type, or if the row has another number of columns.
+        LookupError: If a type no longer exists.
+    """
+    if row is None:
+        return NO_ROW, []
+    if not lost and UNAVAILABLE not in row:
+        values = [
+            b"null" if value is None else encode(value)
+            for encode, value in zip(layout.encoders, row, strict=True)
+        ]
+        return layout.template % tuple(values), []
+    pairs: list[bytes] = []
+    missing: list[str] = []
+    columns = zip(layout.names, layout.encoders, row, strict=True)
+    for number, (name, encode, value) in enumerate(columns):
+        if value is None:
+            pairs.append(label(name) + b"null")
+        elif value is UNAVAILABLE or number in lost:
+            missing.append(name)
+        else:
+            pairs.append(label(name) + encode(value))
+    return b"{" + b",".join(pairs) + b"}", missing
+
+
+def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes:
+    """Return the field that holds a row's key.
+
+    A key of one column is its text, one of several columns is a jsonb array; the field is NULL if the table
+    has no key or if the row's key is unknown.
+    """
+    if not row or not layout.key:
+        return NULL
+    values: list[bytes] = []
+    for number in layout.key:
+        value = row[number]
+        if value is None or value is UNAVAILABLE or number in lost:
+            return NULL
+        values.append(value)
+    if len(values) == 1:
+        return field(values[0])
+    rendered = [layout.encoders[number](value) for number, value in zip(layout.key, values, strict=True)]
+    # As the server prints jsonb, so that a key can be searched for.
+    printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
+    return field(b"[" + b", ".join(printed) + b"]")
+
+
+def unavailable_field(before: list[str], after: list[str]) -> bytes:
+    """Return the field that names the columns without a value."""
+    if not before and not after:
+        return NULL
+    sides = {"before": before, "after": after}
+    return jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
+
+
+def failing_columns(
+    layout: RowLayout, row: Row | None, accepts: Callable[[bytes], bool], side: str, reasons: list[str]
+) -> Iterator[int]:
+    """Yield the indexes of columns whose values cannot be written; append the reason for each to ``reasons``.
+
+    Args:
+        layout: How rows of the table are written.
+        row: A complete row, or None.
+        accepts: Tells whether the destination takes a JSON text as jsonb.
+        side: ``before`` or ``after``, for the reasons.
+        reasons: The list to append to.
+    """
+    if row is None:
+        return
+    for number, (name, encode, value) in enumerate(zip(layout.names, layout.encoders, row, strict=True)):
+        if value is None or value is UNAVAILABLE:
+            continue
+        try:
+            rendered = encode(value)
+            rendered.decode()
+        except (ValueError, LookupError) as error:
+            reasons.append(f"{side}.{name}: {type(error).__name__}")
+            yield number
+        else:
+            if not accepts(rendered):
+                reasons.append(f"{side}.{name}: not accepted as jsonb")
+                yield number

@@ -1,0 +1,64 @@
+"""Count changes that are not recorded, because their context asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from bemi_django.ingest.rows.operations import SKIPPED
+from bemi_django.ingest.rows.stitched import Stitched
+from bemi_django.wire import SKIP_KEY, SQL_KEY
+
+_SKIP = f'"{SKIP_KEY}"'.encode()
+
+
+class Skipped:
+    """Counts the changes of one transaction that are not recorded, by table, context and operation.
+
+    At most ``limit`` counts are kept; if there are more, they are reported before the transaction ends.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._counts: dict[tuple[int, str], tuple[Stitched, Counter[str]]] = {}
+        self._remark: str | None = None
+
+    def follow(self, context: bytes) -> bool:
+        """Take the context of the changes that follow; return whether they are only counted."""
+        self._remark = _remark(context)
+        return self._remark is not None
+
+    def sift(self, changes: list[Stitched]) -> list[Stitched]:
+        """Return the changes that are to be recorded."""
+        if self._remark is None:
+            return changes
+        for change in changes:
+            key = change.relation.oid, self._remark
+            if key not in self._counts:
+                summary = change._replace(operation=SKIPPED, before=None, after=None)
+                self._counts[key] = summary, Counter()
+            self._counts[key][1][change.operation] += 1
+        return self.take() if len(self._counts) >= self._limit else []
+
+    def take(self) -> list[Stitched]:
+        """Return the counts as changes, each at the place of the first change it counts, and forget them."""
+        if not self._counts:
+            return []
+        taken = [
+            summary._replace(context=json.dumps({**json.loads(remark), "rows": count}).encode())
+            for (_, remark), (summary, count) in self._counts.items()
+        ]
+        self._counts = {}
+        return taken
+
+
+def _remark(context: bytes) -> str | None:
+    """Return what is recorded of a context whose rows are skipped, or None for any other context."""
+    if _SKIP not in context:
+        return None
+    values = json.loads(context)
+    if values.pop(SKIP_KEY, None) is not True:
+        return None
+    # The counts are of many statements.
+    values.pop(SQL_KEY, None)
+    return json.dumps(values)

@@ -1,4 +1,4 @@
-"""What a worker works on: two databases, a slot and a publication."""
+"""The configuration of a worker: two databases, a slot and a publication."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 
 class WorkerConfig(NamedTuple):
-    """``source`` and ``destination`` are libpq's parameters; ``publish`` makes the publication."""
+    """Where a worker reads from and writes to.
+
+    ``source`` and ``destination`` are parameters of libpq. ``accept_gap`` records lost history as a gap
+    instead of stopping. ``publish`` makes the publication where it is missing.
+    """
 
     source: dict[str, Any]
     destination: dict[str, Any]

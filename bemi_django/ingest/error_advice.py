@@ -1,4 +1,4 @@
-"""What trying again does not mend, in one line that says what to do."""
+"""Tell errors that only an administrator can fix from those that may pass, and say what to do."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import psycopg2
 from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded, first_line
 from bemi_django.schema.sql import quote
 
-# Classes of SQLSTATE that an administrator has to mend: rights, names, missing objects, features.
+# Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
 _NO_RIGHT = "42501"
 _UNKNOWN = ("42P01", "42703", "42883")
 
-# libpq has no SQLSTATE for a refused connection, only the server's words: what they mean is to be done.
+# libpq has no SQLSTATE for a refused connection, only the server's words. What to do about them:
 _ADVICE = {
     "wal ?sender": "run as superuser: ALTER ROLE {role} REPLICATION (RDS: GRANT rds_replication TO {role})",
     "password authentication failed|no password supplied": "correct USER and PASSWORD in DATABASES",
@@ -26,7 +26,7 @@ _ADVICE = {
     'database ".*" does not exist': "create the database, or correct NAME in DATABASES",
     "invalid connection option|does not exist": "correct OPTIONS in DATABASES",
 }
-# What the worker needs of the objects that are ours.
+# The rights that the worker needs on our objects.
 _RIGHTS = {
     "changes": "INSERT ON changes",
     "_bemi_checkpoint": "SELECT, INSERT, UPDATE ON _bemi_checkpoint",
@@ -39,22 +39,27 @@ _RIGHTS = {
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether trying again would end the same way."""
+    """Return whether trying again would fail in the same way."""
     if isinstance(error, psycopg2.Error):
         return is_lasting_state(error.pgcode or "")
     return isinstance(error, BemiError) and not isinstance(error, (Disrupted, SlotInUse, Superseded))
 
 
 def is_lasting_state(state: str) -> bool:
-    """The same of an SQLSTATE."""
+    """Return whether an error with this SQLSTATE would occur again."""
     return state[:2] in _LASTING
 
 
 def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:
-    """The refusal of a connection that was tried with libpq's ``parameters``, None for what may pass."""
+    """Return the advice for a connection that failed, or None if trying again may help.
+
+    Args:
+        error: What libpq raised.
+        parameters: The parameters of libpq that were used.
+    """
     role = quoted(parameters.get("user") or "the_role")
     database = quoted(parameters.get("dbname") or "the_database")
-    # A line for each address of the host; the refusal need not be the first.
+    # There is a line for each address of the host; the refusal need not be in the first.
     lines = str(error).splitlines()
     for pattern, advice in _ADVICE.items():
         for line in lines:
@@ -64,7 +69,7 @@ def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | Non
 
 
 def of_statement(error: psycopg2.Error) -> Refused | None:
-    """The refusal of a statement, None for what may pass; its connection is still open."""
+    """Return the advice for a statement that failed, or None if trying again may help."""
     if not is_lasting(error):
         return None
     reason = first_line(error)
@@ -76,7 +81,7 @@ def of_statement(error: psycopg2.Error) -> Refused | None:
 
 
 def quoted(identifier: str) -> str:
-    """The identifier for a statement that a person runs: with quotes only where it needs them."""
+    """Return the identifier for a statement that a person runs, with quotes only where it needs them."""
     if re.fullmatch("[a-z_][a-z0-9_]*", identifier):
         return identifier
     return quote(identifier)

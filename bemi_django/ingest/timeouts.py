@@ -1,4 +1,4 @@
-"""How long the worker waits for what."""
+"""Timeouts and back-off intervals used by the worker."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import NamedTuple
 
 
 class Timeouts(NamedTuple):
-    """Seconds."""
+    """All in seconds."""
 
-    #: Before the first attempt after a failure; each further pause is twice as long.
+    #: The pause before the first attempt after a failure; each further pause is twice as long.
     first_pause: float = 0.5
+    #: The longest of these pauses.
     longest_pause: float = 30.0
-    #: A session that lived so long was a good one: the next failure is a new one.
+    #: A session that lasted this long was healthy: the next failure starts with the first pause again.
     good: float = 60.0
-    #: Between two looks of a standby at the slot.
+    #: The interval at which a standby looks at the slot.
     standby: float = 1.0
-    #: After which a run that is to end gives up on what may pass.
+    #: How long a run with ``until_current`` retries temporary errors.
     patience: float = 30.0
-    #: Between two looks at how far the slot of an idle worker is behind.
+    #: The interval at which an idle worker looks at how far its slot is behind.
     idle: float = 10.0
-    #: After which a server that says nothing is taken for gone, by the worker and by the server itself.
+    #: How long the worker and the server hear nothing of each other before they give the stream up.
     silence: float = 60.0
-    #: That a statement waits for a lock in the destination.
+    #: How long a statement waits for a lock in the destination.
     lock: float = 10.0
-    #: That a batch has to end once the worker was told to stop.
+    #: How long a worker that was told to stop may take to finish its batch.
     grace: float = 5.0

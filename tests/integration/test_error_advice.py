@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from bemi_django.exceptions import NotInstalled
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline
 
@@ -97,9 +98,7 @@ def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:
     source = address(trail.source, "postgres", database="empty")
     with trail.command(source=source, slot="bemi_unmade") as worker:
         assert worker.ends(10) == 1
-        assert worker.errors == (
-            "CommandError: The database has no bemi objects: run 'manage.py migrate bemi_django' first.\n"
-        )
+        assert worker.errors == f"CommandError: {NotInstalled.__doc__}\n"
 
 
 def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: LoadPipeline) -> None:

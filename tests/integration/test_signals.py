@@ -62,10 +62,10 @@ def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: LoadPipeline)
             trail.write()
             until(lambda: trail.log.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
             worker.send(signal.SIGTERM)
-            worker.says("leaving")
+            worker.says("stopping when the batch is written")
             worker.send(signal.SIGTERM)
             assert (worker.ends(5), worker.errors) == (0, "")
-            assert "left in the middle" in worker.out
+            assert "stopped before the batch was written" in worker.out
     trail.run()
     trail.check()
 
@@ -78,7 +78,7 @@ def test_a_slot_that_is_being_made_is_not_left_behind(trail: LoadPipeline) -> No
             made = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi_unmade'"
             until(lambda: trail.source.one(made))
             worker.send(signal.SIGTERM)
-            worker.says("leaving")
+            worker.says("stopping when the batch is written")
             worker.send(signal.SIGTERM)
             assert (worker.ends(5), worker.errors) == (0, "")
             until(lambda: not trail.source.one(made))

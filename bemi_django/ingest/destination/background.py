@@ -1,4 +1,4 @@
-"""Tasks one after the other in a thread of their own, whose ends a ``select()`` can wait for."""
+"""Run tasks one after the other in a thread of their own; ``select()`` can wait for their ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Background(Generic[Result]):
-    """The thread begins with the first task and ends with :meth:`close`."""
+    """A thread that starts with the first task and ends with :meth:`close`."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "bemi-writer")
@@ -20,22 +20,22 @@ class Background(Generic[Result]):
         self._ended, self._end = os.pipe()
 
     def start(self, task: Callable[[], Result]) -> None:
-        """Begin a task when those before it have ended."""
+        """Run a task as soon as those before it have ended."""
         self._tasks.append(self._pool.submit(self._run, task))
 
     def result(self) -> Result:
-        """Wait for the first task whose result nobody has taken; return it, or raise what it has raised."""
+        """Wait for the oldest task whose result was not taken yet; return its result, or raise its error."""
         try:
             return self._tasks.popleft().result()
         finally:
             os.read(self._ended, 1)
 
     def fileno(self) -> int:
-        """Readable when there is a result to take."""
+        """Return a file descriptor that is readable while there is a result to take."""
         return self._ended
 
     def close(self) -> None:
-        """Wait for the tasks, whatever comes of them."""
+        """Wait for the tasks, whatever becomes of them."""
         self._pool.shutdown()
         os.close(self._ended)
         os.close(self._end)

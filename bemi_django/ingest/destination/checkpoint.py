@@ -1,4 +1,4 @@
-"""How far the log goes: one row a slot, committed together with the changes before it."""
+"""The checkpoint: how far the log goes, one row per slot, committed together with the changes before it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RETURNING CASE WHEN system_identifier = (SELECT s.system_identifier::text FROM p
 
 
 class Origin(NamedTuple):
-    """What a position in the WAL belongs to: another server, timeline or publication has another history."""
+    """What a position in the WAL belongs to: its server, timeline and publication (its oid)."""
 
     system_identifier: str
     timeline: int
@@ -46,9 +46,9 @@ class Origin(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Every change committed at or below ``lsn`` is in the log; ``committed_at`` is when the last one was.
+    """Every change committed at or below ``lsn`` is in the log, the last one committed at ``committed_at``.
 
-    Transactions from ``start_xid`` on were streamed whole, since the slot was made.
+    Transactions from ``start_xid`` on are in the log completely: they began after the slot was made.
     """
 
     lsn: int
@@ -58,16 +58,20 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoint of one slot, over a connection to the destination."""
+    """Reads and moves the checkpoint of one slot."""
 
     def __init__(self, connection: Any, slot: str) -> None:
         self._connection = connection
         self._slot = slot
-        # Earlier transactions are visible: all of them, where the log lives elsewhere.
+        # Transactions before it are visible. Where the log lives elsewhere, all of them count as visible.
         self._horizon = 0
 
     def read(self) -> Checkpoint | None:
-        """The checkpoint, None before the first start. Raises NotInstalled where there is no log."""
+        """Return the checkpoint, or None before the first start.
+
+        Raises:
+            NotInstalled: The destination has no log.
+        """
         try:
             with self._connection, self._connection.cursor() as cursor:
                 cursor.execute(_READ, [self._slot])
@@ -81,17 +85,34 @@ class Checkpoints:
         return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin))
 
     def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
-        """Begin a history at ``lsn``; transactions from ``start_xid`` on are in it, whole."""
+        """Begin a history.
+
+        Args:
+            cursor: A cursor of the destination.
+            lsn: Where the stream begins.
+            start_xid: Transactions from this 64-bit id on will be in the log completely.
+            origin: What the position belongs to.
+        """
         cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
 
     def advance(
         self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()
     ) -> None:
-        """Move from ``old`` to ``new``, past ``transactions``; ``committed_at`` in microseconds since 2000.
+        """Move the checkpoint.
 
-        Where the log lives in the source, the checkpoint says which of them are not visible there yet:
-        tables and log are not to be read together before they are. Raises Superseded when somebody else
-        has moved it: two workers must never write the same changes.
+        Where the log lives in the source, the checkpoint lists those of the transactions that are not
+        visible there yet: until they are, tables and log must not be read together.
+
+        Args:
+            cursor: A cursor of the destination, in the transaction of the changes.
+            old: Where the checkpoint has to be.
+            new: Where it goes.
+            committed_at: The commit time of the last change, in microseconds since 2000-01-01 UTC; None to
+                keep the one before.
+            transactions: The 64-bit ids of the transactions in between.
+
+        Raises:
+            Superseded: Another worker has moved it; two workers must never write the same changes.
         """
         recent = [xid for xid in transactions if xid >= self._horizon]
         cursor.execute(_ADVANCE, [format_lsn(new), committed_at, recent, self._slot, format_lsn(old)])

@@ -1,4 +1,4 @@
-"""Keep a worker at work: wait for the slot, try again after what passes, give up on what does not."""
+"""Keep a worker running: wait for the slot, retry temporary errors, stop at those that will not pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs sessions one after another; ``stop()`` may be called from a signal handler."""
+    """Runs sessions one after another; :meth:`stop` may be called from a signal handler."""
 
     def __init__(self, config: WorkerConfig, timeouts: Timeouts | None = None) -> None:
         self._config = config
@@ -33,9 +33,17 @@ class Supervisor:
         self._is_standby = False
 
     def run(self, until_current: bool = False) -> int:
-        """Work until stopped, or until what is in the WAL now is written; return the changes written.
+        """Write changes to the log until :meth:`stop` is called.
 
-        Raises BemiError for what trying again would not mend, or what did not pass in time.
+        Args:
+            until_current: Return when everything that is in the WAL now is in the log.
+
+        Returns:
+            The number of changes written.
+
+        Raises:
+            BemiError, psycopg2.Error: An administrator has to do something or, with ``until_current``, a
+                temporary error did not pass in time.
         """
         deadline = time.monotonic() + self._timeouts.patience if until_current else math.inf
         while not self._stop.is_set():
@@ -45,7 +53,7 @@ class Supervisor:
                 break
             except (BemiError, psycopg2.Error) as error:
                 if self._stop.is_set():
-                    logger.info("left in the middle: %s", first_line(error))
+                    logger.info("stopped before the batch was written: %s", first_line(error))
                     break
                 if is_lasting(error) or began > deadline:
                     raise
@@ -58,13 +66,13 @@ class Supervisor:
         return self._progress.total
 
     def stop(self, *_: object) -> None:
-        """Finish the batch and leave; told twice, or when that takes long, leave it unfinished."""
+        """Finish the batch and stop. If this takes long, or when called again, leave it unfinished."""
         grace = 0.0 if self._stop.is_set() else self._timeouts.grace
         self._stop.set()
         if (worker := self._worker) is not None:
             worker.stop()
-            logger.info("leaving when the batch is written, in %.0f s at the latest", grace)
-            # Who waits in libpq hears nothing.
+            logger.info("stopping when the batch is written, in %.0f s at the latest", grace)
+            # A thread that waits in libpq does not look at the flag.
             timer = threading.Timer(grace, worker.abandon)
             timer.daemon = True
             timer.start()
@@ -75,7 +83,7 @@ class Supervisor:
             if not self._stop.is_set():
                 worker.run(until_current)
         finally:
-            # Still ours meanwhile: what is being written may have to be abandoned.
+            # Until here stop() can still abandon what is being written.
             worker.close()
             self._worker = None
 
@@ -88,6 +96,6 @@ class Supervisor:
     def _rest(self, error: Exception) -> None:
         self._is_standby = False
         logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
-        # Workers that fail together need not come back together.
+        # Workers that fail together should not come back together.
         self._stop.wait(self._pause * random.uniform(0.8, 1.2))
         self._pause = min(self._pause * 2, self._timeouts.longest_pause)

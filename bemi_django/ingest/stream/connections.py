@@ -1,4 +1,4 @@
-"""The connections of a worker: to the source, to its stream, and to the log."""
+"""Open the connections of a worker: to the source, to its stream, and to the log."""
 
 from __future__ import annotations
 
@@ -14,33 +14,39 @@ from bemi_django.wire import ROW_SETTINGS
 
 _SETTINGS = {
     **ROW_SETTINGS,
-    # What is flushed here is sent to us at once; no standby has to have it too.
+    # The marks of the worker are flushed, and so sent, at once; no standby has to have them.
     "synchronous_commit": "local",
-    # A slot is made when all transactions have ended that run now; and the session is idle for long.
+    # Making a slot waits for running transactions to end, and the session may be idle for long.
     "statement_timeout": "0",
     "idle_session_timeout": "0",
 }
 _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-#: The next worker must not wait for hours for one that vanished or stands still in the middle of a
-#: transaction. Not as ``options``: a pooler in front of the log would refuse them.
+#: The next worker must not wait for hours for one that vanished, or that stands still in the middle of a
+#: transaction. These are not ``options`` because a pooler in front of the log would refuse them.
 _LOG_SESSION = """
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
--- A crash must not take what the source has been told is kept. More than that is the owner's to ask for.
+-- A crash must not take what the source has been told is durable. Stronger settings are kept.
 SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 
 
 def connect_source(config: WorkerConfig) -> Any:
-    """A connection to the source, in autocommit."""
+    """Return a connection to the source, in autocommit."""
     connection = _connect(psycopg2.connect, _source_parameters(config, "UTF8"))
     connection.autocommit = True
     return connection
 
 
 def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -> Source:
-    """A replication connection to the source."""
-    # An encoding that takes any bytes is not converted: the server would stop at those that are no text.
+    """Open a replication connection to the source.
+
+    Args:
+        config: The configuration of the worker.
+        server_encoding: The encoding of the source's database.
+        silence: Seconds after which either side gives the other up.
+    """
+    # SQL_ASCII holds any bytes. It is not converted, or the server would stop at those that are not text.
     encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
     parameters = _source_parameters(config, encoding)
     source: Source = _connect(lambda **given: Source(given, silence), parameters)
@@ -48,8 +54,8 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
 
 
 def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> Any:
-    """A connection to the database that holds ``changes``; nobody waits in silence for a lock there."""
-    # What COPY is given is UTF-8.
+    """Return a connection to the database of the log, where a statement waits ``lock_seconds`` for a lock."""
+    # The rows for COPY are UTF-8.
     connection = _connect(psycopg2.connect, {**config.destination, "client_encoding": "UTF8"})
     with connection, connection.cursor() as cursor:
         cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])

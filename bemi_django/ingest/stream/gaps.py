@@ -1,4 +1,4 @@
-"""Is what the slot will send the continuation of the log? If not, what was lost becomes a row of it."""
+"""Find out whether the slot goes on where the log ends, and record what was lost in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUES (%s, %s, '', '', 'GAP', %s, clock_timestamp(), clock_timestamp(), 0, %s)
 
 
 class Gap(NamedTuple):
-    """A part of the WAL that nobody will ever send: from the checkpoint to where the log goes on."""
+    """A part of the WAL that will never be sent: from the checkpoint to where the log goes on."""
 
     checkpoint: Checkpoint
     reason: str
@@ -31,9 +31,13 @@ class Gap(NamedTuple):
 
 
 def find_gap(checkpoint: Checkpoint | None, slot: Slot | None, origin: Origin, end: int) -> Gap | None:
-    """The gap between the log and the slot, None when the slot goes on where the log ends.
+    """Return the gap between log and slot, or None if the slot goes on where the log ends.
 
-    ``end`` is where the server's WAL ends.
+    Args:
+        checkpoint: Where the log ends; None if there is no log yet.
+        slot: The slot; None if there is none.
+        origin: What the server's positions belong to.
+        end: The LSN at which the server's WAL ends.
     """
     if checkpoint is None:
         return None
@@ -48,7 +52,7 @@ def _reason(checkpoint: Checkpoint, slot: Slot | None, origin: Origin, end: int)
     if known.timeline != origin.timeline:
         return f"the server is on timeline {origin.timeline}, the log on {known.timeline}"
     if end < checkpoint.lsn:
-        # The same server without a new timeline: a snapshot of its disk.
+        # It has no new timeline, so its disk was put back.
         return f"the server was restored to an older state: its WAL ends at {format_lsn(end)}"
     if slot is None:
         return "the replication slot is gone"
@@ -65,7 +69,15 @@ def _reason(checkpoint: Checkpoint, slot: Slot | None, origin: Origin, end: int)
 
 
 def record_gap(cursor: Any, gap: Gap, database: str, source: int, lsn: int) -> None:
-    """Write the gap as a row of ``changes``; the log goes on at ``lsn``."""
+    """Write the gap as a row of ``changes``.
+
+    Args:
+        cursor: A cursor of the destination.
+        gap: What was lost.
+        database: The name of the source's database.
+        source: The number of the source in the ids of its changes.
+        lsn: Where the log goes on.
+    """
     cursor.execute("SELECT clock_timestamp()")
     now: datetime = cursor.fetchone()[0]
     context = {
@@ -75,7 +87,7 @@ def record_gap(cursor: Any, gap: Gap, database: str, source: int, lsn: int) -> N
         "from": gap.checkpoint.committed_at.isoformat(),
         "to": now.isoformat(),
     }
-    # Just before the first change that can follow.
+    # It sorts just before the first change that can follow.
     identifier = change_id(max(lsn - 8, 0), 0xFFFFFFFF, source)
     cursor.execute(_GAP, [_uuid(identifier), database, orjson.dumps(context).decode(), lsn])
 

@@ -1,4 +1,4 @@
-"""The replication slot: where the server keeps our place in the WAL."""
+"""Find, create and drop the replication slot (PostgreSQL docs, 49.2)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ FROM pg_replication_slots WHERE slot_name = %s
 
 
 class Slot(NamedTuple):
-    """``confirmed`` is the LSN up to which the server has forgotten; ``is_lost``: it had to remove more."""
+    """The server has forgotten the WAL up to ``confirmed``, and more of it if ``is_lost``."""
 
     confirmed: int
     is_lost: bool
 
 
 def require_logical(connection: Any) -> None:
-    """Raise ReplicationError on a server that writes no logical WAL."""
+    """Check that the server writes logical WAL.
+
+    Raises:
+        ReplicationError: It does not.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SHOW wal_level")
         (level,) = cursor.fetchone()
@@ -39,9 +43,11 @@ def require_logical(connection: Any) -> None:
 
 
 def find(connection: Any, name: str) -> Slot | None:
-    """The slot, or None.
+    """Return the slot of this name, or None.
 
-    Raises SlotInUse when somebody reads it, ReplicationError when the name belongs to something else.
+    Raises:
+        SlotInUse: Somebody reads it.
+        ReplicationError: The name belongs to another database or plugin.
     """
     with connection.cursor() as cursor:
         cursor.execute(_FIND, [name])
@@ -61,13 +67,22 @@ def find(connection: Any, name: str) -> Slot | None:
 
 
 def create(connection: Any, name: str) -> Slot:
-    """Create the slot; ``connection`` is in autocommit. It waits for the transactions that run now."""
+    """Create the slot; this waits for running transactions to end.
+
+    Args:
+        connection: A connection to the source, in autocommit.
+        name: The name of the slot.
+
+    Raises:
+        SlotInUse: Another worker has created it.
+        ReplicationError: The server cannot.
+    """
     logger.info("creating the slot %s: this waits for running transactions to end", name)
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
         except psycopg2.errors.DuplicateObject as error:
-            # Another worker was faster.
+            # Another worker was first.
             raise SlotInUse(error.diag.message_primary) from error
         except psycopg2.errors.ConfigurationLimitExceeded as error:
             reason = (
@@ -81,6 +96,6 @@ def create(connection: Any, name: str) -> Slot:
 
 
 def drop(connection: Any, name: str) -> None:
-    """Drop the slot; its place in the WAL is gone."""
+    """Drop the slot, and with it its position."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])

@@ -1,4 +1,4 @@
-"""The models of the audit trail: ``Change``, and what could not be stored or handled."""
+"""The models of the audit trail: changes, dead letters and undelivered changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["Change", "DeadLetter", "Undelivered"]
 
 
 class DeadLetter(models.Model):
-    """A message of the stream that could not be stored as it is; ``change_id`` is what is known of it."""
+    """A message of the stream that could not be stored as it is.
+
+    ``change_id`` refers to the change that holds what could be stored of it.
+    """
 
     id = models.BigAutoField(primary_key=True)
     slot = models.TextField()
@@ -34,7 +37,7 @@ class DeadLetter(models.Model):
 
 
 class Undelivered(models.Model):
-    """A change that a handler failed on again and again, kept aside so that the next ones are handled."""
+    """A change that a handler failed on too often; it was set aside so that later changes are handled."""
 
     id = models.BigAutoField(primary_key=True)
     handler = models.TextField()

@@ -1,4 +1,4 @@
-"""Functions that are told of committed changes: what they are, and what calls them."""
+"""Handlers: functions that are called with committed changes."""
 
 from __future__ import annotations
 

@@ -1,82 +1,71 @@
-"""Hand changes to one handler: at least once, in order, in one transaction with how far it is."""
+"""Deliver changes to one handler: at least once, in order, in one transaction with its bookmark."""
 
 from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connections, transaction
 
 from bemi_django import conf
 from bemi_django.capture.context import bound_context
-from bemi_django.handlers.feed import FIRST, LAST, Feed, FeedSpan, place, place_before, place_of_gap
-from bemi_django.handlers.positions import LogHistory, Position, Positions
+from bemi_django.handlers.bookmarks import Bookmark, Bookmarks
+from bemi_django.handlers.failures import CRASHED, origin_of, reason_of
+from bemi_django.handlers.feed import (
+    FIRST,
+    LAST,
+    Feed,
+    FeedSpan,
+    id_before,
+    id_before_change,
+    id_before_gap,
+)
+from bemi_django.handlers.log_history import LogHistory
 from bemi_django.handlers.registry import Handler
+from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.models import Change, Undelivered
 
 logger = logging.getLogger(__name__)
 
-_CRASHED = "the process ended, or lost the database, while the change was handled"
-_REASON_CHARACTERS = 1000
-
-
-class Rhythm(NamedTuple):
-    """Seconds, and changes."""
-
-    #: Before the second attempt; each further pause is twice as long.
-    first_pause: float = 1.0
-    longest_pause: float = 300.0
-    #: Between two looks at how far the log is: one row by its key.
-    look: float = 0.1
-    #: That a transaction goes on to the next change.
-    slice: float = 0.2
-    #: Changes of one transaction.
-    batch: int = 100
-    #: Between two notes of how far a handler has looked in vain.
-    note: float = 10.0
-    #: That a handler has to end once the process was told to stop.
-    grace: float = 5.0
-
 
 class Delivery:
-    """What one handler has coming; each ``step()`` is a transaction or two of the log's database."""
+    """Calls one handler; each ``step()`` is one or two transactions in the database of the log."""
 
     def __init__(self, handler: Handler, alias: str, rhythm: Rhythm, stopping: Callable[[], bool]) -> None:
         self.handler = handler
         self._destination = conf.destination()
-        self._positions = Positions(self._destination, conf.slot(alias), handler.name)
+        self._bookmarks = Bookmarks(self._destination, conf.slot(alias), handler.name)
         self._feed = Feed(handler, alias)
         self._rhythm = rhythm
         self._is_stopping = stopping
         self._through: LogHistory | None = None
-        self._looked: Position | None = None
+        self._looked: Bookmark | None = None
         self._noted_at = time.monotonic()
         self._resting_until = 0.0
         self.handled = 0
         self.be_careful()
 
     def be_careful(self) -> None:
-        """Hand over the next changes one by one, each attempt counted before it is made.
+        """Deliver the next changes one at a time, counting each attempt before it is made.
 
-        One of them may have ended the last process.
+        One of them may have ended the previous process.
         """
         self._careful = self._rhythm.batch
         self._through = None
 
     @property
     def reached(self) -> int:
-        """The LSN up to which nothing is left."""
+        """The LSN up to which all changes are handled."""
         return self._through.end if self._through else 0
 
     def step(self, history: LogHistory, *, from_start: bool = False) -> bool:
-        """Hand over some changes; tell whether there may be more right now.
+        """Deliver some changes; return whether there may be more right now.
 
-        ``from_start``: a new handler begins where the log does.
+        Args:
+            history: The current history of the log.
+            from_start: Whether a new handler begins at the start of the history.
         """
         if self._through == history or time.monotonic() < self._resting_until:
             return False
@@ -85,25 +74,25 @@ class Delivery:
         return self._count_attempt(history, from_start) and self._hand_over(history, from_start, 1)
 
     def note(self) -> None:
-        """Remember how far the handler has looked in vain: the next process need not."""
+        """Save how far the handler has found nothing, so that the next process does not look again."""
         with transaction.atomic(using=self._destination):
-            position = self._positions.read() if self._positions.lock() else None
-            if position is not None and self._through is not None:
-                self._note(position, self._through)
+            bookmark = self._bookmarks.read() if self._bookmarks.lock() else None
+            if bookmark is not None and self._through is not None:
+                self._note(bookmark, self._through)
 
     def pending(self, history: LogHistory, limit: int) -> tuple[int, int, float]:
-        """Changes left (counts to ``limit``), attempts at the next one, seconds until it is tried."""
-        position = self._positions.read() or self._begin(history, from_start=False)
-        left = self._feed.of(self._ahead(position, history))[:limit].count()
-        return left, position.attempts, position.pause
+        """Return changes left (at most ``limit``), attempts at the next one, and seconds until it."""
+        bookmark = self._bookmarks.read() or self._begin(history, from_start=False)
+        left = self._feed.of(self._ahead(bookmark, history))[:limit].count()
+        return left, bookmark.attempts, bookmark.pause
 
     def retry(self, letter: Undelivered) -> bool:
-        """Hand over a change that was kept aside; tell whether it was handled."""
+        """Deliver an undelivered change once more; return whether it was handled."""
         change = Change.objects.using(self._destination).filter(pk=letter.change_id).first()
         failure = None if change is None else self._call(change)
         if change is None or failure is not None:
             letter.attempts += 1
-            letter.reason = "the change is not in the log any more" if failure is None else _reason(failure)
+            letter.reason = "the log no longer has the change" if failure is None else reason_of(failure)
             letter.save(using=self._destination)
             return False
         letter.delete(using=self._destination)
@@ -111,153 +100,142 @@ class Delivery:
 
     def _count_attempt(self, history: LogHistory, from_start: bool) -> bool:
         with transaction.atomic(using=self._destination):
-            position = self._take(history, from_start)
-            if position is None:
+            bookmark = self._take(history, from_start)
+            if bookmark is None:
                 return False
-            ids = self._next(position, history, 1)
+            ids = self._next(bookmark, history, 1)
             if not ids:
-                return self._rest_at_end(position, history)
-            attempts = position.attempts + 1
+                return self._rest_at_end(bookmark, history)
+            attempts = bookmark.attempts + 1
             if attempts > self.handler.retries + 1:
-                self._positions.save(self._keep_aside(position, ids[0], _CRASHED))
+                self._bookmarks.save(self._keep_aside(bookmark, ids[0], CRASHED))
                 return False
-            self._positions.save(position._replace(attempts=attempts))
+            self._bookmarks.save(bookmark._replace(attempts=attempts))
         return True
 
     def _hand_over(self, history: LogHistory, from_start: bool, limit: int) -> bool:
         ends_at = time.monotonic() + self._rhythm.slice
         failure: BaseException | None = None
         with transaction.atomic(using=self._destination):
-            position = self._take(history, from_start)
-            if position is None:
+            bookmark = self._take(history, from_start)
+            if bookmark is None:
                 return False
-            ids = self._next(position, history, limit)
+            ids = self._next(bookmark, history, limit)
             if not ids:
-                return self._rest_at_end(position, history)
-            is_counted = limit == 1 and position.attempts > 0
+                return self._rest_at_end(bookmark, history)
+            is_counted = limit == 1 and bookmark.attempts > 0
             for change in self._feed.read(ids):
                 failure = self._call(change)
                 if failure is not None:
-                    attempts = position.attempts + (not is_counted)
-                    position = self._after(failure, change, position._replace(attempts=attempts))
+                    attempts = bookmark.attempts + (not is_counted)
+                    bookmark = self._after(failure, change, bookmark._replace(attempts=attempts))
                     break
-                position, is_counted = position._replace(last=change.pk, attempts=0), False
+                bookmark, is_counted = bookmark._replace(last=change.pk, attempts=0), False
                 self.handled += 1
                 if self._is_stopping() or time.monotonic() > ends_at:
                     break
-            self._positions.save(position)
+            self._bookmarks.save(bookmark)
         self._careful = max(self._careful - 1, 0)
-        self._resting_until = time.monotonic() + position.pause
+        self._resting_until = time.monotonic() + bookmark.pause
         if failure is not None:
             refresh_connections()
-        return position.pause <= 0
+        return bookmark.pause <= 0
 
-    def _take(self, history: LogHistory, from_start: bool) -> Position | None:
-        """Where the handler is, in this transaction ours alone; None while there is nothing for us to do."""
-        if not self._positions.lock():
+    def _take(self, history: LogHistory, from_start: bool) -> Bookmark | None:
+        """Lock the handler and return its bookmark, or None while there is nothing to do."""
+        if not self._bookmarks.lock():
             self._resting_until = time.monotonic() + self._rhythm.look
             return None
-        position = self._positions.read()
-        if position is None:
-            position = self._begin(history, from_start)
-            self._positions.save(position)
-        if position.pause > 0:
-            self._resting_until = time.monotonic() + position.pause
+        bookmark = self._bookmarks.read()
+        if bookmark is None:
+            bookmark = self._begin(history, from_start)
+            self._bookmarks.save(bookmark)
+        if bookmark.pause > 0:
+            self._resting_until = time.monotonic() + bookmark.pause
             return None
-        if position.system_identifier == history.system_identifier and position.start != history.start:
-            # The log may have gone back with its server: what comes may lie before what was.
-            last = min(position.last, place_of_gap(history.start))
-            position = position._replace(start=history.start, last=last)
-            self._positions.save(position)
-        return position
+        if bookmark.system_identifier == history.system_identifier and bookmark.start != history.start:
+            # If the server was restored from a backup, new changes may have lower ids than handled ones.
+            last = min(bookmark.last, id_before_gap(history.start))
+            bookmark = bookmark._replace(start=history.start, last=last)
+            self._bookmarks.save(bookmark)
+        return bookmark
 
-    def _begin(self, history: LogHistory, from_start: bool) -> Position:
+    def _begin(self, history: LogHistory, from_start: bool) -> Bookmark:
         since = self.handler.since
         if since == "beginning":
             last = FIRST
         elif since is not None:
-            whole = FeedSpan(history.system_identifier, FIRST, place(history.end))
+            whole = FeedSpan(history.system_identifier, FIRST, id_before(history.end))
             first = self._feed.of(whole).filter(committed_at__gte=since).first()
-            last = place_before(first) if first else place(history.end)
+            last = id_before_change(first) if first else id_before(history.end)
         else:
-            last = place(history.start if from_start else history.end)
-        return Position(history.system_identifier, history.start, last)
+            last = id_before(history.start if from_start else history.end)
+        return Bookmark(history.system_identifier, history.start, last)
 
-    def _next(self, position: Position, history: LogHistory, limit: int) -> list[UUID]:
-        ahead = self._feed.of(self._ahead(position, history))
+    def _next(self, bookmark: Bookmark, history: LogHistory, limit: int) -> list[UUID]:
+        ahead = self._feed.of(self._ahead(bookmark, history))
         return list(ahead.values_list("pk", flat=True)[:limit])
 
-    def _ahead(self, position: Position, history: LogHistory) -> FeedSpan:
-        """Where to look for what is next."""
-        last, looked = position.last, self._looked
-        if looked is not None and looked[:2] == position[:2]:
+    def _ahead(self, bookmark: Bookmark, history: LogHistory) -> FeedSpan:
+        """Return the span in which the next change is."""
+        last, looked = bookmark.last, self._looked
+        if looked is not None and looked[:2] == bookmark[:2]:
             last = max(last, looked.last)
-        is_present = position.system_identifier == history.system_identifier
-        return FeedSpan(position.system_identifier, last, place(history.end) if is_present else LAST)
+        is_present = bookmark.system_identifier == history.system_identifier
+        return FeedSpan(bookmark.system_identifier, last, id_before(history.end) if is_present else LAST)
 
-    def _rest_at_end(self, position: Position, history: LogHistory) -> bool:
-        """Nothing is left, of this server: tell whether there is another one."""
-        if position.system_identifier != history.system_identifier:
-            last = place_of_gap(history.start)
-            self._positions.save(Position(history.system_identifier, history.start, last))
+    def _rest_at_end(self, bookmark: Bookmark, history: LogHistory) -> bool:
+        """Note that nothing is left of this server; return whether another one continues the log."""
+        if bookmark.system_identifier != history.system_identifier:
+            last = id_before_gap(history.start)
+            self._bookmarks.save(Bookmark(history.system_identifier, history.start, last))
             return True
         self._through = history
-        self._looked = position._replace(last=max(position.last, place(history.end)))
-        # Not for each change of another table: every note is WAL.
+        self._looked = bookmark._replace(last=max(bookmark.last, id_before(history.end)))
+        # Not for each change of another table, because every saved bookmark is WAL.
         if time.monotonic() > self._noted_at + self._rhythm.note:
-            self._note(position, history)
+            self._note(bookmark, history)
         return False
 
-    def _note(self, position: Position, history: LogHistory) -> None:
+    def _note(self, bookmark: Bookmark, history: LogHistory) -> None:
         self._noted_at = time.monotonic()
-        end = place(history.end)
-        # Where nothing was recorded there is nothing to pass by.
-        if self._feed.has_passed(FeedSpan(position.system_identifier, position.last, end)):
-            self._positions.save(position._replace(last=end))
+        end = id_before(history.end)
+        # If nothing was recorded, there is nothing to skip.
+        if self._feed.has_passed(FeedSpan(bookmark.system_identifier, bookmark.last, end)):
+            self._bookmarks.save(bookmark._replace(last=end))
 
     def _call(self, change: Change) -> BaseException | None:
         context = bound_context(handler=self.handler.name, caused_by=str(change.pk))
         try:
-            # What a failed attempt wrote is taken back.
+            # The savepoint discards what a failed attempt wrote.
             with transaction.atomic(using=self._destination), context:
                 self.handler.function(change)
         except (Exception, SystemExit) as error:
             return error
         return None
 
-    def _after(self, failure: BaseException, change: Change, position: Position) -> Position:
-        name, what = self.handler.name, _place(failure)
-        if position.attempts > self.handler.retries:
-            return self._keep_aside(position, change.pk, _reason(failure))
-        pause = min(self._rhythm.first_pause * 2 ** (position.attempts - 1), self._rhythm.longest_pause)
+    def _after(self, failure: BaseException, change: Change, bookmark: Bookmark) -> Bookmark:
+        name, what = self.handler.name, origin_of(failure)
+        if bookmark.attempts > self.handler.retries:
+            return self._keep_aside(bookmark, change.pk, reason_of(failure))
+        pause = min(self._rhythm.first_pause * 2 ** (bookmark.attempts - 1), self._rhythm.longest_pause)
         logger.warning(
             "%s failed on the change %s (%s), attempt %d; trying again in %.1f s",
-            *(name, change.pk, what, position.attempts, pause),
+            *(name, change.pk, what, bookmark.attempts, pause),
         )
-        return position._replace(pause=pause)
+        return bookmark._replace(pause=pause)
 
-    def _keep_aside(self, position: Position, change: UUID, reason: str) -> Position:
-        self._positions.keep_aside(change, position.attempts, reason)
+    def _keep_aside(self, bookmark: Bookmark, change: UUID, reason: str) -> Bookmark:
+        self._bookmarks.keep_aside(change, bookmark.attempts, reason)
         logger.error(
-            "%s failed on the change %s for the last time; it is kept in _bemi_undelivered",
+            "%s failed on the change %s for the last time; the change is kept in _bemi_undelivered",
             *(self.handler.name, change),
         )
-        return position._replace(last=change, attempts=0)
+        return bookmark._replace(last=change, attempts=0)
 
 
 def refresh_connections() -> None:
-    """Close those that are broken, so that the next attempt has new ones."""
+    """Close broken connections, so that the next attempt opens new ones."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-
-
-def _place(error: BaseException) -> str:
-    """What to say in a log, where no value of a row may be."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
-
-
-def _reason(error: BaseException) -> str:
-    return f"{_place(error)}: {error}".replace("\0", "")[:_REASON_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Keep handlers told of what comes into the log, until stopped."""
+"""The loop that calls handlers with new changes of the log, until it is stopped."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line, sqlstate_of
-from bemi_django.handlers import positions, registry
-from bemi_django.handlers.delivery import Delivery, Rhythm, refresh_connections
-from bemi_django.handlers.positions import LogHistory
+from bemi_django.handlers import registry
+from bemi_django.handlers.delivery import Delivery, refresh_connections
+from bemi_django.handlers.log_history import LogHistory, read_history
 from bemi_django.handlers.registry import Handler
+from bemi_django.handlers.rhythm import Rhythm
+from bemi_django.handlers.standing import COUNT_TO, RetriedDeliveries, Standing
 from bemi_django.ingest.error_advice import is_lasting_state, of_connection
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Undelivered
@@ -25,37 +26,12 @@ from bemi_django.models import Undelivered
 logger = logging.getLogger(__name__)
 
 _UNDEFINED_TABLE = "42P01"
-_COUNT_TO = 10_000
-
-
-class RetriedDeliveries(NamedTuple):
-    """How many changes that were kept aside are handled now, and how many are as they were."""
-
-    delivered: int
-    kept: int
-
-
-class Standing(NamedTuple):
-    """Where a handler is: changes left, attempts at the next, seconds until it is tried, changes aside."""
-
-    handler: Handler
-    pending: int
-    attempts: int
-    pause: float
-    aside: int
-
-    def __str__(self) -> str:
-        more = "+" if self.pending == _COUNT_TO else ""
-        line = f"{self.handler.name}: {self.pending}{more} pending, {self.aside} kept aside"
-        if self.attempts:
-            line += f"; attempt {self.attempts} failed, the next one in {max(self.pause, 0):.0f} s"
-        return line
 
 
 class Dispatcher:
-    """Serves the handlers of one database; ``stop()`` may be called from a signal handler.
+    """Runs the handlers of one database; ``stop()`` may be called from a signal handler.
 
-    Several, in as many processes, share the handlers: what one of them is at, the others leave alone.
+    Several processes can run one each and share the handlers: a handler is run by one of them at a time.
     """
 
     def __init__(self, alias: str, served: list[Handler] | None = None, rhythm: Rhythm | None = None) -> None:
@@ -69,17 +45,22 @@ class Dispatcher:
 
     @property
     def has_handlers(self) -> bool:
+        """Whether there is any handler to run."""
         return bool(self._served)
 
     @property
     def handled(self) -> int:
-        """Changes handled so far."""
+        """The number of changes handled so far."""
         return sum(delivery.handled for delivery in self._deliveries)
 
     def run(self, until_current: bool = False) -> int:
-        """Work until stopped, or until handlers have what is in the log now; return the changes handled.
+        """Run until stopped and return the number of changes handled.
 
-        Raises BemiError for what trying again would not mend.
+        Args:
+            until_current: Stop when the handlers have all changes that the log has now.
+
+        Raises:
+            BemiError: A configuration or privilege is missing, so trying again would not help.
         """
         pace = Timeouts()
         pause, deadline = pace.first_pause, time.monotonic() + pace.patience
@@ -87,7 +68,7 @@ class Dispatcher:
         try:
             while not self._stop.is_set():
                 try:
-                    history = positions.history(conf.destination(), conf.slot(self._alias))
+                    history = read_history(conf.destination(), conf.slot(self._alias))
                     target = target or (history.end if history else 0)
                     is_more = self._round(history)
                     pause = pace.first_pause
@@ -104,19 +85,19 @@ class Dispatcher:
             for delivery in self._deliveries:
                 delivery.note()
         finally:
-            # Those of this thread.
+            # The connections of this thread.
             connections.close_all()
         return self.handled
 
     def stop(self, *_: object) -> None:
-        """Finish the change at hand and leave; told twice, or when that takes long, leave in the middle."""
+        """Stop after the current change; a second call, or the end of ``Rhythm.grace``, interrupts it."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
 
     @contextmanager
     def meanwhile(self) -> Iterator[None]:
-        """Run in a thread until the block ends; what ends it earlier is told, and not raised."""
+        """Run in a thread until the block ends; an error that ends it earlier is logged, not raised."""
         thread = threading.Thread(target=self._run_and_tell, daemon=True)
         thread.start()
         try:
@@ -125,7 +106,7 @@ class Dispatcher:
             self._leave(thread)
 
     def run_apart(self, until_current: bool = False) -> int:
-        """Like ``run()``, but a handler that does not end when it is told to stop is left in the middle."""
+        """Run like ``run()``, but in a thread, so that a handler that does not return can be abandoned."""
         failures: list[BaseException] = []
         thread = threading.Thread(target=self._run_into, args=[until_current, failures], daemon=True)
         thread.start()
@@ -138,7 +119,7 @@ class Dispatcher:
         return self.handled
 
     def retry(self) -> RetriedDeliveries:
-        """Hand over once more what was kept aside."""
+        """Deliver the undelivered changes once more."""
         self._open()
         destination = conf.destination()
         by_name = {delivery.handler.name: delivery for delivery in self._deliveries}
@@ -151,14 +132,14 @@ class Dispatcher:
         return RetriedDeliveries(delivered, letters.count())
 
     def standings(self) -> list[Standing]:
-        """Where each handler is."""
+        """Return how far each handler is."""
         self._open()
-        history = positions.history(conf.destination(), conf.slot(self._alias))
+        history = read_history(conf.destination(), conf.slot(self._alias))
         return [self._standing(delivery, history) for delivery in self._deliveries]
 
     def _standing(self, delivery: Delivery, history: LogHistory | None) -> Standing:
         aside = Undelivered.objects.using(conf.destination()).filter(handler=delivery.handler.name).count()
-        at = delivery.pending(history, _COUNT_TO) if history else (0, 0, 0.0)
+        at = delivery.pending(history, COUNT_TO) if history else (0, 0, 0.0)
         return Standing(delivery.handler, *at, aside)
 
     def _open(self) -> None:
@@ -168,11 +149,11 @@ class Dispatcher:
             ]
 
     def _round(self, history: LogHistory | None) -> bool:
-        """Let every handler take a step; tell whether one of them has more to do at once."""
+        """Let each handler take a step; return whether one of them has more to do right now."""
         if not self._deliveries:
             self._open()
             names = ", ".join(handler.name for handler in self._served)
-            logger.info("handing changes of %s to %s", self._alias, names)
+            logger.info("calling handlers of changes of %s: %s", self._alias, names)
         if history is None:
             self._was_there_no_log = True
             return False
@@ -196,7 +177,7 @@ class Dispatcher:
         self._stop.wait(pause)
 
     def _refusal(self, error: Exception) -> BemiError | None:
-        """What trying again does not mend."""
+        """Return the error to raise if trying again would not help, or else None."""
         destination = conf.destination()
         state = sqlstate_of(error)
         if state == _UNDEFINED_TABLE:
@@ -207,13 +188,13 @@ class Dispatcher:
             if not is_lasting_state(state):
                 return None
             remedy = (
-                "run what 'manage.py bemi grants --handlers ROLE' prints, or the worker with --no-handlers"
+                "run the SQL that 'manage.py bemi grants --handlers ROLE' prints, or 'bemi run --no-handlers'"
             )
             return Refused(f"{first_line(error)}: {remedy}")
         return of_connection(error, conf.connection_parameters(destination))
 
     def _tell(self) -> None:
-        """A line about what was done since the last one, a second apart at least."""
+        """Log what was done since the last line, at most once a second."""
         now, handled = time.monotonic(), self.handled
         if handled > self._said and now > self._said_at + 1:
             rate = (handled - self._said) / (now - self._said_at)
@@ -224,7 +205,7 @@ class Dispatcher:
         try:
             self.run()
         except Exception as error:
-            logger.error("handlers are not run any more: %s", first_line(error))
+            logger.error("the handlers have stopped: %s", first_line(error))
 
     def _run_into(self, until_current: bool, failures: list[BaseException]) -> None:
         try:
@@ -238,4 +219,4 @@ class Dispatcher:
         while thread.is_alive() and not self._hurry.is_set() and time.monotonic() < deadline:
             thread.join(0.05)
         if thread.is_alive():
-            logger.warning("a handler does not end: left in the middle, the change will come again")
+            logger.warning("a handler did not return in time; it will be called with the change again")

@@ -1,4 +1,4 @@
-"""The changes of the log that a handler is to see, in the order of their commits."""
+"""Find the changes for a handler in the log, in commit order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import BigIntegerField, BooleanField, F, Func, JSONField, 
 from django.db.models.lookups import Exact
 
 from bemi_django import conf
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id, source_of
 
@@ -26,7 +26,7 @@ LAST = UUID(int=(1 << 128) - 1)
 
 
 class _Same(Func):
-    """Whether a column is known to have the same value before and after, to the last digit."""
+    """Tell whether a column is known to have the same value before and after, to the last digit."""
 
     template = "coalesce(%(expressions)s, false)"
     arg_joiner = " = "
@@ -37,29 +37,27 @@ class _Same(Func):
 
 
 class _Source(Func):
-    """The bits of an id that say which server and database it is from."""
+    """Extract the bits of an id that identify its server and database."""
 
     template = "(('x' || right(%(expressions)s::text, 8))::bit(32)::bigint & 1073741823)"
     output_field = BigIntegerField()
 
 
 class FeedSpan(NamedTuple):
-    """The part of the log that one server wrote, behind the place ``last`` and not behind ``end``.
-
-    The ids of another server, of other positions in another WAL, need not be looked at.
-    """
+    """The changes that one server wrote, with ids after ``last`` and up to ``end``."""
 
     system_identifier: str
     last: UUID
     end: UUID
 
     def condition(self, database: str) -> Q:
+        """Return the condition for changes of the span in a database."""
         source = source_of(self.system_identifier, database)
         return Q(Exact(_Source(F("id")), source), id__gt=self.last, id__lte=self.end)
 
 
 class Feed:
-    """What is in the log for one handler; ``alias`` is the database whose changes they are."""
+    """The changes for one handler, of the database with an alias."""
 
     def __init__(self, handler: Handler, alias: str) -> None:
         log = self._log = Change.objects.using(conf.destination())
@@ -76,31 +74,31 @@ class Feed:
         self._changes = changes.asc()
 
     def of(self, span: FeedSpan) -> ChangeQuerySet:
-        """Those of a span, in order."""
+        """Return the handler's changes in a span, in commit order."""
         return self._changes.filter(span.condition(self._database))
 
     def read(self, ids: Sequence[UUID]) -> Iterator[Change]:
-        """The changes of these ids, in order, a few of them in memory at a time: rows may be large."""
+        """Yield the changes with these ids in order, few of them in memory: rows may be large."""
         for start in range(0, len(ids), _PAGE):
             yield from self._changes.filter(pk__in=ids[start : start + _PAGE])
 
     def has_passed(self, span: FeedSpan) -> bool:
-        """Whether there are changes in the span at all, be they for this handler or not."""
+        """Tell whether the span has any changes, for this handler or not."""
         return self._log.filter(span.condition(self._database)).exists()
 
 
-def place(lsn: int) -> UUID:
-    """The place in the log before the changes that were committed at an LSN or later."""
+def id_before(lsn: int) -> UUID:
+    """Return the id just before all changes committed at an LSN or later."""
     return _before(change_id(lsn, 0, 0))
 
 
-def place_of_gap(lsn: int) -> UUID:
-    """The place before the gap that ends at an LSN."""
+def id_before_gap(lsn: int) -> UUID:
+    """Return the id just before the GAP that ends at an LSN."""
     return _before(change_id(max(lsn - 8, 0), 0xFFFFFFFF, 0))
 
 
-def place_before(change: Change) -> UUID:
-    """The place just before a change."""
+def id_before_change(change: Change) -> UUID:
+    """Return the id just before that of a change."""
     return _before(change.pk.bytes)
 
 

@@ -1,4 +1,4 @@
-"""Functions that are told of committed changes, whoever made them and however."""
+"""Register handlers: ``@on_change(Model)``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from bemi_django.models import Change
 
-#: The module of an app where its handlers are.
+#: The module of an app that has its handlers.
 MODULE = "changes"
-#: The operations that a change of a row may have; those of a table and of the log have to be asked for.
+#: Operations of rows. TRUNCATE, SKIPPED and GAP are delivered only if a handler asks for them.
 ROWS = ("CREATE", "UPDATE", "DELETE")
 OPERATIONS = (*ROWS, "TRUNCATE", "SKIPPED", "GAP")
 
@@ -22,7 +22,7 @@ Function = TypeVar("Function", bound="Callable[[Any], object]")
 
 
 class Handler(NamedTuple):
-    """A function and the changes that it is to see; ``name`` is what its progress is filed under."""
+    """A function and the changes it is called with; its bookmark is stored under ``name``."""
 
     name: str
     function: Callable[[Change], object]
@@ -49,23 +49,36 @@ def on_change(
     retries: int = 5,
     recursive: bool = False,
 ) -> Callable[[Function], Function]:
-    """Call the decorated function with each committed :class:`~bemi_django.models.Change` of a model.
+    """Call the decorated function with each committed change of a model.
 
-    ``@on_change(Product, fields=["price"])`` in ``changes.py`` of an app. At least once, in the order of
-    commits, by ``manage.py bemi run``. With ``fields`` updates count that gave one of them another value;
-    rows that come or go always do. ``since`` is where a new handler begins: None for the present, an aware
-    datetime, or ``"beginning"``. ``using`` is the alias of the database, else that of the router. A change
-    on which ``retries`` more attempts fail is kept aside. What the handler itself wrote it is told of only
-    if it is ``recursive``.
+    Put ``@on_change(Product, fields=["price"])`` into ``changes.py`` of an app. ``manage.py bemi run`` calls
+    the function with a :class:`~bemi_django.models.Change`, at least once, in commit order.
 
-    Raises FieldDoesNotExist, and ValueError or TypeError for what cannot work.
+    Args:
+        model: The model; its subclasses' tables are not included.
+        fields: If given, only updates that change one of these fields are delivered. Inserts and deletes
+            are always delivered.
+        operations: Operations to deliver.
+        since: Where a new handler begins: None for the present, an aware datetime, or ``"beginning"``.
+        using: Alias of the database whose changes are delivered; by default the one that the router writes
+            the model to.
+        name: Name under which progress is stored; by default the function's module and name, and the model.
+        retries: Number of further attempts after a failure. Then the change is stored as undelivered.
+        recursive: Whether the handler is also called with changes that it made itself.
+
+    Raises:
+        FieldDoesNotExist: The model does not have a field.
+        TypeError: The function is a coroutine function, or an argument has the wrong type.
+        ValueError: An argument is not valid.
     """
     _check(fields, operations, since)
     columns = tuple(_column(model, field) for field in fields)
 
     def register(function: Function) -> Function:
         if inspect.iscoroutinefunction(function):
-            raise TypeError("a handler is called, not awaited: decorate asgiref.sync.async_to_sync(handler)")
+            raise TypeError(
+                "a handler cannot be a coroutine function: decorate asgiref.sync.async_to_sync(handler)"
+            )
         given = name or f"{'.'.join(_origin(function))}:{model._meta.label}"
         _add(Handler(given, function, model, columns, tuple(operations), since, using, retries, recursive))
         return function
@@ -74,7 +87,7 @@ def on_change(
 
 
 def discover() -> list[Handler]:
-    """All handlers, after ``changes.py`` of every installed app was imported."""
+    """Import ``changes.py`` of every installed app and return all handlers."""
     from django.utils.module_loading import autodiscover_modules
 
     autodiscover_modules(MODULE)
@@ -82,7 +95,7 @@ def discover() -> list[Handler]:
 
 
 def of_database(alias: str) -> list[Handler]:
-    """The handlers of changes of one database."""
+    """Return the handlers of changes of the database with an alias."""
     from django.db import router
 
     return [item for item in discover() if (item.using or router.db_for_write(item.model)) == alias]
@@ -91,39 +104,39 @@ def of_database(alias: str) -> list[Handler]:
 def _add(handler: Handler) -> None:
     known = registered.setdefault(handler.name, handler)
     if known.function is not handler.function and _origin(known.function) != _origin(handler.function):
-        raise ValueError(f"there is another handler {handler.name!r} already: give it a name=")
+        raise ValueError(f"there is another handler {handler.name!r}: pass another name=")
     registered[handler.name] = handler
 
 
 def _origin(function: Callable[..., object]) -> tuple[str, str]:
-    """Module and name: the same again when the module is imported anew."""
+    """Return module and name, which stay the same when the module is imported again."""
     try:
         return function.__module__, function.__qualname__
     except AttributeError:
-        raise ValueError("what is no function has no name: wrap it in one") from None
+        raise ValueError("the handler must be a named function; wrap it in one") from None
 
 
 def _check(
     fields: Collection[str], operations: Collection[str], since: datetime | Literal["beginning"] | None
 ) -> None:
     if isinstance(fields, str) or isinstance(operations, str):
-        raise TypeError("fields and operations are lists: on_change(Product, fields=['price'])")
+        raise TypeError("fields and operations must be lists: on_change(Product, fields=['price'])")
     if unknown := sorted(set(operations) - set(OPERATIONS)):
-        raise ValueError(f"no such operation: {', '.join(unknown)}; there are {', '.join(OPERATIONS)}")
+        raise ValueError(f"unknown operation: {', '.join(map(str, unknown))}; use {', '.join(OPERATIONS)}")
     if isinstance(since, datetime):
         if since.tzinfo is None:
-            raise ValueError("since needs a time zone: django.utils.timezone.make_aware(since)")
+            raise ValueError("since must be an aware datetime: django.utils.timezone.make_aware(since)")
     elif since not in (None, "beginning"):
-        raise ValueError('since is a datetime, "beginning", or None for the present')
+        raise ValueError('since must be an aware datetime, "beginning", or None for the present')
 
 
 def _column(model: type[Model], name: str) -> str:
     field: Any = model._meta.get_field(name)
     if getattr(field, "many_to_many", False):
-        raise ValueError(f"{name} has a table of its own: on_change({model.__name__}.{name}.through)")
+        raise ValueError(f"{name} is stored in another table: use on_change({model.__name__}.{name}.through)")
     column: str | None = getattr(field, "column", None)
     if column is None:
-        raise ValueError(f"{name} is no column of {model._meta.label}")
+        raise ValueError(f"{name} is not a column of {model._meta.label}")
     if field not in model._meta.concrete_model._meta.local_fields:  # type: ignore[union-attr]
-        raise ValueError(f"{name} is a column of another table: on_change({field.model.__name__})")
+        raise ValueError(f"{name} is a column of another table: use on_change({field.model.__name__})")
     return column

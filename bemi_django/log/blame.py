@@ -1,4 +1,4 @@
-"""Who made a row what it is: for each column the change that gave it its present value."""
+"""Find, for each column of a row, the change that gave it its current value."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bemi_django.log.row_session import row_session
 
 @dataclass(frozen=True)
 class Blame:
-    """A column of a row, its value, and the change that gave it.
+    """A column of a row, its value, and the change that set it.
 
-    ``change`` is None where the log does not tell: the value is older than the log, or newer than what
-    the worker has written (``is_pending``). ``previous`` is the value before, None for a new row.
+    ``change`` is None if the value is older than the log, or if the worker has not written the change yet
+    (``is_pending``). ``previous`` is the value before the change, None for an inserted row.
     """
 
     column: str
@@ -35,22 +35,25 @@ class Blame:
 
     @property
     def committed_at(self) -> datetime | None:
+        """When the change was committed."""
         return self.change.committed_at if self.change else None
 
     @property
     def user_id(self) -> Any:
+        """``user_id`` of the change's context."""
         return self.change.context.get("user_id") if self.change else None
 
     @property
     def request_id(self) -> Any:
+        """``request_id`` of the change's context."""
         return self.change.context.get("request_id") if self.change else None
 
 
 def blame(instance: models.Model) -> dict[str, Blame]:
-    """For each column of an object the change that gave it its present value, by the column's name.
+    """Return, by column name, the changes that gave an object's columns their current values.
 
-    The row is looked at as it is now, or, when it is gone, as the log saw it last. Columns of the tables
-    that the model inherits from come first.
+    If the row no longer exists, its last values in the log are used. With multi-table inheritance, columns
+    of the parents' tables come first.
     """
     alias = instance._state.db or router.db_for_write(type(instance))
     found: dict[str, Blame] = {}
@@ -72,14 +75,14 @@ def _blame_row(
             live = _live(place, after or before)
             now = live or after or before
             if live and not after:
-                # Deleted, and made anew by what the worker has not written yet.
+                # The log ends with its deletion: the change that inserted it again is not in the log yet.
                 fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
                 return _in_order(live, fresh, model)
         for column, value in after.items():
             if column in given or column not in now:
                 continue
             if dumps(value) != dumps(now[column]):
-                # Only at the newest change: the worker has not written the next one yet.
+                # Possible at the newest change only: the worker has not written the next one yet.
                 given[column] = Blame(column, now[column], is_pending=True)
             elif change.operation == "CREATE" or dumps(before.get(column)) != dumps(value):
                 given[column] = Blame(column, value, change, before.get(column))
@@ -97,13 +100,13 @@ def _in_order(
 
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
-    """The changes of the row, the newest first, under whatever key it had."""
+    """Yield the changes of the row, the newest first, across changes of its key."""
     changes = Change.objects.of_table(place).desc()
     key: str | None = primary_key
     while key is not None:
         current, key = key, None
         for change in changes.of_key(current).iterator(chunk_size=200):
-            # The key was given to another row after this one had left it.
+            # After this row gave up the key, another row took it.
             if change.primary_key != current:
                 return
             yield change

@@ -1,31 +1,161 @@
-"""A row of the log as a Django model."""
+"""A row of the log as a Django model, and the queryset that asks for them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from django.db import models
+from django.db import models, router
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from bemi_django.log import undo
+from bemi_django.log import conditions, undo
 from bemi_django.log.fields import RowField
 from bemi_django.log.instances import instance_of, live_instance
-from bemi_django.log.places import Place
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.places import Place, place_of
 
 if TYPE_CHECKING:
     from bemi_django.log.undo import OnConflict, Plan
 
+_ANY = object()
+
+
+class ChangeQuerySet(models.QuerySet["Change"]):
+    """Query the log; all methods can be chained, also with Django's own.
+
+    Results are in commit order. Example: ``Change.objects.for_object(todo).updated().by(user)``.
+    """
+
+    def for_model(self, model: type[models.Model], using: str | None = None) -> ChangeQuerySet:
+        """Return changes of a model's table.
+
+        Args:
+            model: The model; a proxy stands for the model that it is based on.
+            using: Alias of the database that was changed; by default the one that the router writes to.
+        """
+        return self.of_table(place_of(model, using or router.db_for_write(model)))
+
+    def for_object(
+        self, instance: models.Model, *, related: bool | Collection[str] = False
+    ) -> ChangeQuerySet:
+        """Return changes of one object, including those made while it had another primary key.
+
+        With multi-table inheritance, changes of its rows in the parents' tables are included.
+
+        Args:
+            instance: A saved or deleted instance.
+            related: True to include changes of rows that refer to the object: children, generic relations
+                and rows of many-to-many tables, which belong to both ends. A list of relation names, such
+                as ``["tags", "comment"]``, includes only those.
+
+        Raises:
+            BemiError: ``related`` names a relation that the model does not have.
+        """
+        return self.filter(conditions.of_object(instance, related))
+
+    def of_table(self, place: Place) -> ChangeQuerySet:
+        """Return changes of a table, whether a model has it or not."""
+        return self.filter(conditions.in_table(place))
+
+    def of_key(self, primary_key: str) -> ChangeQuerySet:
+        """Return changes of rows that have or had a primary key, given as the log stores it."""
+        return self.filter(conditions.with_key(primary_key))
+
+    def created(self) -> ChangeQuerySet:
+        """Return inserted rows."""
+        return self.filter(operation="CREATE")
+
+    def updated(self) -> ChangeQuerySet:
+        """Return updated rows."""
+        return self.filter(operation="UPDATE")
+
+    def deleted(self) -> ChangeQuerySet:
+        """Return deleted rows."""
+        return self.filter(operation="DELETE")
+
+    def before(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes whose row had these values before."""
+        return self.filter(before__contains=values)
+
+    def before_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes whose row did not have these values before."""
+        return self.exclude(before__contains=values)
+
+    def after(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes whose row had these values afterwards."""
+        return self.filter(after__contains=values)
+
+    def after_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes whose row did not have these values afterwards."""
+        return self.exclude(after__contains=values)
+
+    def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes made in a context that contains these values."""
+        return self.filter(context__contains=values)
+
+    def context_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
+        """Return changes made in a context that does not contain these values."""
+        return self.exclude(context__contains=values)
+
+    def field_changed(self, column: str, *, from_: Any = _ANY, to: Any = _ANY) -> ChangeQuerySet:
+        """Return updates that gave a column another value.
+
+        Args:
+            column: Name of the column.
+            from_: Value before the update; any by default.
+            to: Value after the update; any by default.
+        """
+        differs = conditions.Differs(column)
+        changes = self.updated().filter(differs, before__has_key=column, after__has_key=column)
+        if from_ is not _ANY:
+            changes = changes.before({column: from_})
+        return changes if to is _ANY else changes.after({column: to})
+
+    def by(self, user: Any) -> ChangeQuerySet:
+        """Return changes made by a user, an instance or its primary key (``user_id`` of the context)."""
+        return self.context({"user_id": user.pk if isinstance(user, models.Model) else user})
+
+    def in_request(self, request_id: str) -> ChangeQuerySet:
+        """Return changes made in one request (``request_id`` of the context)."""
+        return self.context({"request_id": request_id})
+
+    def outside(self) -> ChangeQuerySet:
+        """Return changes made without an application's context, for example in psql."""
+        return self.filter(Q(context__has_key="db_user") | Q(context={}))
+
+    def in_transaction(self, transaction_id: int) -> ChangeQuerySet:
+        """Return changes of one transaction, by its 64-bit id (``pg_current_xact_id()``)."""
+        return self.filter(transaction_id=transaction_id)
+
+    def between(self, start: datetime, end: datetime) -> ChangeQuerySet:
+        """Return changes committed at or after ``start`` and before ``end``."""
+        return self.filter(committed_at__gte=start, committed_at__lt=end)
+
+    def asc(self) -> ChangeQuerySet:
+        """Return the changes in commit order, the oldest first."""
+        return self.order_by("id")
+
+    def desc(self) -> ChangeQuerySet:
+        """Return the changes in reverse commit order, the newest first."""
+        return self.order_by("-id")
+
+    def revert(
+        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
+    ) -> Plan:
+        """Undo these changes in one transaction; see :func:`bemi_django.revert.revert`."""
+        return undo.revert(self, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
+
 
 class Change(models.Model):
-    """One committed change of one row; ``ordering`` is the order of commits.
+    """One committed change of one row. ``ordering`` is commit order.
 
-    ``id`` is a UUIDv8 made of the commit LSN, the change's number in its transaction and a hash
-    of the source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id.
-    ``before`` is ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both for TRUNCATE.
-    ``unavailable`` names the columns whose values are not known: ``{"before": [...], "after": [...]}``.
-    A row with operation SKIPPED stands for rows that were not to be recorded, one with operation GAP for
-    changes that were lost; their context says how many or which, and why.
+    ``id`` is a UUIDv8 made of the commit LSN, the number of the change in its transaction and a hash of the
+    source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id. ``before`` is
+    ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both are for TRUNCATE. ``unavailable`` lists the
+    columns whose values are not known: ``{"before": [...], "after": [...]}``. A row with operation SKIPPED
+    stands for changes that were excluded with ``skip_tracking()``, one with operation GAP for changes that
+    were lost; the context says how many or which, and why.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -64,22 +194,30 @@ class Change(models.Model):
         return f"{self.operation} {self.schema}.{self.table} {self.primary_key}"
 
     def diff(self) -> dict[str, tuple[Any, Any]]:
-        """Return ``{column: (before, after)}`` of the columns that the change gave another value."""
+        """Return ``{column: (before, after)}`` for the columns whose value changed."""
         columns = {**self.before, **self.after}
         pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
         return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
 
     @property
     def object(self) -> models.Model | None:
-        """The object as it is now, None when it is gone. Raises NoModel where no model has the table."""
+        """The live object, or None if its row no longer exists.
+
+        Raises:
+            NoModel: No model has the table.
+        """
         return live_instance(self.place, self.after or self.before)
 
     def as_instance(self, side: Literal["before", "after"] = "after") -> models.Model:
-        """The row before or after as an unsaved instance of its model, each value with its field's type.
+        """Return the row before or after the change as an unsaved instance of its model.
 
-        Columns that came later have their default; dropped ones are attributes with the value of the log.
-        ``BEMI_RENAMED_COLUMNS`` and ``History(renamed=...)`` say which have another name now.
-        Raises NoModel, and ValueError for the side that a CREATE, DELETE or TRUNCATE does not have.
+        Each value has the type that its field gives out. Columns that were added since have the field's
+        default; columns that were dropped since are plain attributes. ``BEMI_RENAMED_COLUMNS`` and
+        ``History(renamed=...)`` name the columns that were renamed.
+
+        Raises:
+            NoModel: No model has the table.
+            ValueError: The change has no such side: ``"before"`` of a CREATE, ``"after"`` of a DELETE.
         """
         row = {"before": self.before, "after": self.after}[side]
         if not row:
@@ -88,11 +226,11 @@ class Change(models.Model):
 
     @property
     def place(self) -> Place:
-        """Database, schema and table."""
+        """The table that was changed: database, schema and name."""
         return Place(self.database, self.schema, self.table)
 
     def revert(
         self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
     ) -> Plan:
-        """Undo the change: see :meth:`ChangeQuerySet.revert`."""
+        """Undo the change; see :func:`bemi_django.revert.revert`."""
         return undo.revert([self], dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)

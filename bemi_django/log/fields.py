@@ -1,4 +1,4 @@
-"""Columns of the log as Django reads them."""
+"""Model fields of the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bemi_django.log.lossless_json import LosslessDecoder
 
 
 class RowField(models.JSONField):
-    """A row as jsonb, with every digit of its numbers. To migrations it is a JSONField like any other."""
+    """A JSONField that keeps every digit of numbers; migrations see a plain JSONField."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "decoder": LosslessDecoder})

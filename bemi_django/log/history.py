@@ -1,4 +1,4 @@
-"""``Todo.history`` and ``todo.history`` for those who prefer it to ``Change.objects``."""
+"""``History``: the changes of a model as an attribute of the model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 if TYPE_CHECKING:
-    from bemi_django.log.querysets import ChangeQuerySet
+    from bemi_django.log.change import ChangeQuerySet
 
 
 class History:
-    """The changes of a model, and of an instance; it is no field, and needs no migration.
+    """Give a model its changes: ``Todo.history`` for the table, ``todo.history`` for one object.
 
-    ``history = History()`` in the class, then ``Todo.history.deleted()`` and ``todo.history.updated()``.
-    ``renamed`` says which columns had another name: ``History(renamed={"title": "task"})``.
+    Assign it in the class body: ``history = History()``. It is not a field and needs no migration.
+
+    Args:
+        renamed: Columns that had another name, ``{old: new}``: ``History(renamed={"title": "task"})``.
     """
 
     def __init__(self, renamed: Mapping[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A row of the log as an instance of its Django model."""
+"""Turn rows of the log into instances of their Django models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bemi_django.schema.sql import quote
 
 
 def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
-    """The object of a row as it is now, None when it is gone. Raises NoModel where no model has the table."""
+    """Return the live object of a row, or None if it no longer exists. Raises NoModel."""
     instance = instance_of(place, row)
     found: models.Model | None = (
         type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk).first()
@@ -24,15 +24,20 @@ def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
 
 
 def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
-    """The row as an unsaved instance; each value has the type that its field gives out.
+    """Return a row as an unsaved instance whose values have the types that the fields give out.
 
-    The server reads the values, so every type is right that the driver and the field know. Columns that
-    the row has not have their field's default, columns that the table no longer has are attributes with
-    the value of the log. Raises NoModel where no model has the table.
+    PostgreSQL converts the values (``jsonb_populate_record``), so every type works that the driver and the
+    field support. Columns missing from the row get their field's default; columns that the table no longer
+    has become plain attributes.
+
+    Raises:
+        NoModel: No model has the table.
     """
     model = model_of(place)
     if model is None:
-        raise NoModel(f"no model has the table {place.schema}.{place.table}: read before and after instead")
+        raise NoModel(
+            f"no model has the table {place.schema}.{place.table}: use change.before and change.after"
+        )
     alias = alias_of(place.database)
     names = renamed_columns(place, model)
     values = {names.get(column, column): value for column, value in row.items()}
@@ -44,7 +49,7 @@ def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
     for column, value in values.items():
         if column not in fields and not hasattr(instance, column):
             setattr(instance, column, value)
-    # As one that was made in Python: save() inserts.
+    # save() must insert, as for an instance made in Python.
     instance._state.adding = True
     return instance
 
@@ -69,6 +74,6 @@ def _read(
     (read,) = compiler.apply_converters([row], converters)
     values_read: list[Any] = list(read)
     names = [field.attname for field in fields.values()]
-    # What psycopg2 gives for bytes.
+    # psycopg2 returns bytea as memoryview.
     plain = [bytes(value) if isinstance(value, memoryview) else value for value in values_read]
     return model.from_db(alias, names, plain)

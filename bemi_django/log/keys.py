@@ -1,4 +1,4 @@
-"""The text under which the log files a row: its key as PostgreSQL prints it."""
+"""Compute ``changes.primary_key`` of an instance: its key as PostgreSQL prints it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from bemi_django.log.printing import json_text, key_text
 def key_of(instance: models.Model, model: type[models.Model] | None = None) -> str:
     """Return ``changes.primary_key`` of an instance: one column as text, several as a JSON array.
 
-    ``model``: of its row in the table of this one, which it inherits from.
+    Args:
+        instance: A saved or deleted instance.
+        model: The parent model whose row is meant, with multi-table inheritance; by default its own.
     """
     link: Any = instance._meta.get_ancestor_link(model) if model else None
     meta = (model or type(instance))._meta
@@ -23,18 +25,17 @@ def key_of(instance: models.Model, model: type[models.Model] | None = None) -> s
 
 
 def models_of(instance: models.Model) -> list[type[models.Model]]:
-    """The models whose tables hold an object: its own, without proxies, and those that it inherits from."""
+    """Return the models whose tables hold an object: its own concrete model, then its parents."""
     return [instance._meta.concrete_model or type(instance), *instance._meta.get_parent_list()]
 
 
 def json_of(field: models.Field[Any, Any], value: Any) -> Any:
-    """The value of a field as JSON has it in the log."""
+    """Return a field's value in the form that it has in ``before`` and ``after``."""
     stored = _stored(field, value)
     return None if stored is None else loads(json_text(stored))
 
 
 def _stored(field: models.Field[Any, Any], value: Any) -> Any:
-    """The value as it goes to the database."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     prepared = field.get_prep_value(value)

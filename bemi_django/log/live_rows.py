@@ -1,4 +1,4 @@
-"""Rows as they are now: by key, and those that refer to or stand in the way of others."""
+"""Read live rows: by key, by reference, and by the unique values that they hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bemi_django.log.live_tables import (
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.row_session import rows_of
 
-# One look-up in an index for each row that is asked for.
+# LATERAL makes it one index look-up for each wanted row.
 _FIND = """
 SELECT wanted.number, found.row
 FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number)
@@ -28,7 +28,7 @@ ORDER BY wanted.number
 """
 
 
-# One pass over a table without a key.
+# A table without a key: one pass compares whole rows.
 _LIKE = """
 SELECT wanted.number, (to_jsonb(t) || {address})::text
 FROM {target} t
@@ -40,9 +40,14 @@ ORDER BY wanted.number, t.tableoid, t.ctid {lock}
 def find_rows(
     cursor: Any, table: LiveTable, keys: Sequence[RowValues], *, lock: bool
 ) -> dict[int, RowValues]:
-    """The rows of a table that have these keys, by the number of the key; locked if wanted.
+    """Return the rows with these keys, by the index of the key.
 
-    Where the table has no key, a key is a whole row, and the found one tells in ADDRESS where it lies.
+    Args:
+        cursor: A cursor of :func:`row_session`.
+        table: The table.
+        keys: Primary keys, ``{column: value}``; whole rows for a table without a key. The rows found there
+            also have the columns ``ADDRESS``, which tell where they are stored.
+        lock: Whether to lock the rows (``FOR UPDATE``).
     """
     locking = "FOR UPDATE OF t" if lock else ""
     if not table.has_key:
@@ -68,7 +73,7 @@ def _find_alike(
     found: dict[int, RowValues] = {}
     taken: set[tuple[str, ...]] = set()
     for number, row in rows_of(cursor):
-        # Of rows that are alike each is another one's.
+        # Equal rows are interchangeable, but each can be used only once.
         address = tuple(row[name] for name in ADDRESS)
         if number - 1 not in found and address not in taken:
             found[number - 1] = row
@@ -76,7 +81,7 @@ def _find_alike(
     return found
 
 
-# A column without an alias is one of the innermost table's.
+# The expressions name columns without an alias; they resolve to the innermost FROM.
 _FIND_PARTIAL = """
 SELECT wanted.number, found.row
 FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number)
@@ -90,15 +95,21 @@ ORDER BY wanted.number
 def find_partial(
     cursor: Any, table: LiveTable, partial: Partial, rows: Sequence[RowValues]
 ) -> list[tuple[int, RowValues]]:
-    """The keys of rows with which given ones would clash in a unique index of some rows or of expressions."""
+    """Return the keys of rows that conflict with the given ones in a partial or expression index.
+
+    Returns:
+        Pairs of the index of the given row and the found row's key columns.
+    """
     expressions = [expression.replace("%", "%%") for expression in partial.expressions]
     statement = _FIND_PARTIAL.format(
-        values=", ".join(f"({expression}) AS _bemi_{place}" for place, expression in enumerate(expressions)),
+        values=", ".join(
+            f"({expression}) AS _bemi_{number}" for number, expression in enumerate(expressions)
+        ),
         table=quoted(table.name),
         predicate=partial.predicate.replace("%", "%%"),
         row=f"{key_object(table.key)}::text",
         condition=" AND ".join(
-            f"({expression}) = r._bemi_{place}" for place, expression in enumerate(expressions)
+            f"({expression}) = r._bemi_{number}" for number, expression in enumerate(expressions)
         ),
     )
     cursor.execute(statement, [dumps([table.readable(row) for row in rows]), *table.key])
@@ -115,9 +126,20 @@ def find_keys(
     key: Sequence[str],
     limit: int = 1,
 ) -> list[tuple[int, RowValues]]:
-    """Rows of ``target`` that have, in its columns, what the given rows of ``source`` have in theirs.
+    """Return rows of ``target`` whose ``target_columns`` equal the ``columns`` of the given rows.
 
-    Returns the number of the given row and the columns ``key`` of the found one, ``limit`` for each.
+    Args:
+        cursor: A cursor of :func:`row_session`.
+        rows: Rows of the table ``source``.
+        source: The table whose types the given values have.
+        columns: Columns of the given rows.
+        target: The table to search.
+        target_columns: The columns to compare, in the order of ``columns``.
+        key: The columns of ``target`` to return.
+        limit: Maximum number of rows found for each given row.
+
+    Returns:
+        Pairs of the index of the given row and the found row's key columns.
     """
     cursor.execute(
         _FIND.format(
@@ -127,7 +149,6 @@ def find_keys(
             condition=_equal(target_columns, columns),
             limit="LIMIT %s",
         ),
-        # In the order in which the statement has them.
         [dumps(list(rows)), *key, limit],
     )
     return [(number - 1, row) for number, row in rows_of(cursor)]

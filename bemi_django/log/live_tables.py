@@ -1,4 +1,4 @@
-"""What the catalog says of tables: columns, keys and what refers to what."""
+"""Describe live tables from the catalog: columns, keys and foreign keys."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from bemi_django.log.lossless_json import hstore
 from bemi_django.schema.sql import quote
 
 Name = tuple[str, str]
-#: A row as the log has it: the value of each column, by the column's name.
+#: A row in the form of ``before`` and ``after``: ``{column: value}``.
 RowValues = dict[str, Any]
-#: Names, in a row that was read, of where it lies: it holds as long as the row is locked.
+#: Columns added to a row that was read from a table without a key: its table and ctid, which are stable
+#: while the row is locked.
 ADDRESS = ("_bemi_table", "_bemi_row")
 _ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
 
-# Their names as JSON: drivers read arrays of names in different ways.
+# The names are passed as JSON, because drivers adapt arrays of pairs differently.
 _COLUMNS = """
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
        pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
@@ -31,8 +32,8 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.rel
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-# SET CONSTRAINTS knows names in a schema, and refuses one that a constraint of another table has, too, which
-# cannot be deferred.
+# SET CONSTRAINTS takes a name in a schema. It fails if a constraint of another table has the same name and is
+# not deferrable.
 _AMBIGUOUS = """EXISTS (
     SELECT FROM pg_constraint o WHERE o.conname = {constraint}.conname
     AND o.connamespace = {constraint}.connamespace AND NOT o.condeferrable)"""
@@ -40,10 +41,10 @@ _UNIQUES = """
 SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
        coalesce(u.condeferrable AND NOT {ambiguous}, false),
        coalesce(u.condeferred AND NOT {ambiguous}, false),
-       (SELECT array_agg(a.attname::text ORDER BY k.place)
-        FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-        WHERE k.place <= i.indnkeyatts)
+        WHERE k.number <= i.indnkeyatts)
 FROM jsonb_array_elements(%s::jsonb) wanted
 JOIN pg_namespace n ON n.nspname = wanted ->> 0
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
@@ -67,11 +68,11 @@ ORDER BY x.relname
 """
 _REFERENCES = """
 SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
-       (SELECT array_agg(a.attname::text ORDER BY k.place)
-        FROM unnest(f.conkey) WITH ORDINALITY k (attnum, place)
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(f.conkey) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
-       (SELECT array_agg(a.attname::text ORDER BY k.place)
-        FROM unnest(f.confkey) WITH ORDINALITY k (attnum, place)
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
        f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous}
 FROM pg_constraint f
@@ -85,7 +86,7 @@ ORDER BY cn.nspname, c.relname, f.conname
 
 
 class Unique(NamedTuple):
-    """A primary key or a unique index of plain columns."""
+    """A primary key, or a unique index on plain columns."""
 
     name: str
     columns: tuple[str, ...]
@@ -95,7 +96,7 @@ class Unique(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """A unique index of some rows, or of expressions, as SQL in which columns have no alias."""
+    """A partial unique index, or one on expressions; its SQL names columns without an alias."""
 
     name: str
     predicate: str
@@ -103,7 +104,7 @@ class Partial(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A foreign key; ``on_delete`` is the letter that ``pg_constraint`` has for it."""
+    """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``."""
 
     name: str
     child: Name
@@ -116,7 +117,7 @@ class Reference(NamedTuple):
 
 
 class LiveTable(NamedTuple):
-    """A table as it is now; ``columns`` are those that can be written."""
+    """A live table; ``columns`` are the ones that can be written, so without generated columns."""
 
     name: Name
     columns: tuple[str, ...]
@@ -128,26 +129,27 @@ class LiveTable(NamedTuple):
 
     @property
     def has_key(self) -> bool:
+        """Whether the table has a primary key."""
         return any(unique.is_primary for unique in self.uniques)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns of the primary key; without one where the row lies."""
+        """The columns of the primary key, or ADDRESS without one."""
         return next((unique.columns for unique in self.uniques if unique.is_primary), ADDRESS)
 
     def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The row as ``jsonb_populate_record`` reads it: hstore is the type that it does not take back."""
+        """Return the row as ``jsonb_populate_record`` accepts it: hstore values are converted to text."""
         return {column: hstore(value) if column in self.hstores else value for column, value in row.items()}
 
 
 class LiveCatalog(NamedTuple):
-    """Tables by name, and the foreign keys from and to them."""
+    """Tables by name, and the foreign keys from them and to them."""
 
     tables: dict[Name, LiveTable]
     references: list[Reference]
 
     def deferrable(self) -> list[tuple[str, str, bool]]:
-        """Schema and name of the constraints that can be deferred, and whether they are without asking."""
+        """Return (schema, name, whether it is INITIALLY DEFERRED) of each deferrable constraint."""
         return [
             *((one.child[0], one.name, one.is_deferred) for one in self.references if one.is_deferrable),
             *(
@@ -160,7 +162,7 @@ class LiveCatalog(NamedTuple):
 
 
 def read_references(cursor: Any, names: str) -> list[Reference]:
-    """The foreign keys from and to tables, whose names are given as JSON."""
+    """Return the foreign keys from and to tables; ``names`` is a JSON array of [schema, name] pairs."""
     cursor.execute(_REFERENCES, [names])
     return [
         Reference(row[0], (row[1], row[2]), (row[3], row[4]), tuple(row[5]), tuple(row[6]), *row[7:])
@@ -169,7 +171,7 @@ def read_references(cursor: Any, names: str) -> list[Reference]:
 
 
 def read_catalog(cursor: Any, names: str) -> LiveCatalog:
-    """Describe tables, whose names are given as JSON; those that are gone are left out."""
+    """Describe tables; ``names`` is a JSON array of [schema, name] pairs. Missing tables are left out."""
     references = read_references(cursor, names)
     cursor.execute(_COLUMNS, [names])
     columns = cursor.fetchall()
@@ -197,17 +199,17 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
 
 
 def quoted(name: Name) -> str:
-    """A table's name in a statement with parameters."""
+    """Return a qualified table name for a statement with parameters."""
     return f"{escaped(name[0])}.{escaped(name[1])}"
 
 
 def escaped(identifier: str) -> str:
-    """A name in a statement with parameters, where a percent sign is written twice."""
+    """Return a quoted identifier for a statement with parameters: percent signs are doubled."""
     return quote(identifier).replace("%", "%%")
 
 
 def key_object(columns: Collection[str]) -> str:
-    """SQL: the columns of ``t``, or where it lies, as a JSON object. The names are parameters."""
+    """Return SQL for columns of ``t`` (or ADDRESS) as a JSON object; the names are parameters."""
     pairs = (
         f"%s::text, {_ADDRESS[column]}::text" if column in _ADDRESS else f"%s::text, t.{escaped(column)}"
         for column in columns
@@ -216,5 +218,5 @@ def key_object(columns: Collection[str]) -> str:
 
 
 def listed(columns: Collection[str], alias: str) -> str:
-    """Columns of an alias, with commas."""
+    """Return the columns of an alias, comma-separated."""
     return ", ".join(f"{alias}.{escaped(column)}" for column in columns)

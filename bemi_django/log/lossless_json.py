@@ -1,4 +1,4 @@
-"""JSON whose numbers are what the server has: a float would forget digits of a numeric."""
+"""Read and write JSON without losing digits of numbers, as a plain float would."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from decimal import Decimal
 from typing import Any
 
-# Python refuses to read an integer of more than 4300 digits.
+# int() refuses more than 4300 digits.
 _LONGEST_INTEGER = 4000
 
 
 class Number(float):
-    """A float that remembers how it was written, and is compared by that with others of its kind."""
+    """A float that keeps the digits it was read from; two Numbers compare by these digits."""
 
     __slots__ = ("literal",)
 
@@ -40,19 +40,19 @@ class Number(float):
 
 
 class LosslessDecoder(json.JSONDecoder):
-    """Reads fractions, and integers too long for Python, as :class:`Number`."""
+    """Decode fractions, and integers too long for ``int()``, as :class:`Number`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(parse_float=Number, parse_int=_integer, **options)
 
 
 def loads(text: str) -> Any:
-    """Read JSON without loss."""
+    """Parse JSON, keeping every digit of its numbers."""
     return json.loads(text, cls=LosslessDecoder)
 
 
 def dumps(value: Any) -> str:
-    """Print what :func:`loads` has read, digit for digit, as the server's jsonb does."""
+    """Serialize what :func:`loads` returned, digit for digit, as jsonb prints it."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{dumps(key)}: {dumps(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -63,7 +63,7 @@ def dumps(value: Any) -> str:
 
 
 def hstore(value: Any) -> Any:
-    """What ``to_jsonb`` makes of an hstore, or of an array of them, as its type reads it."""
+    """Return the hstore text for the JSON that ``to_jsonb`` makes of an hstore or an array of them."""
     if isinstance(value, list):
         return [hstore(part) for part in value]
     if not isinstance(value, dict):

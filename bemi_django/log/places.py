@@ -1,4 +1,4 @@
-"""Where rows live: database, schema and table of a model, and the way back."""
+"""``Place``: a table in a database; find the place of a model, and the model of a place."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bemi_django.schema.sql import quote
 
 _SCHEMAS_OF = """
 SELECT n.nspname
-FROM unnest(%s::text[]) WITH ORDINALITY wanted (name, place)
+FROM unnest(%s::text[]) WITH ORDINALITY wanted (name, number)
 LEFT JOIN pg_class c ON c.oid = to_regclass(wanted.name)
 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-ORDER BY wanted.place
+ORDER BY wanted.number
 """
 
 
 class Place(NamedTuple):
-    """A table, by the names that the log has for it."""
+    """A table in a database, by the names that the log has for them."""
 
     database: str
     schema: str
@@ -30,11 +30,11 @@ class Place(NamedTuple):
 
 
 def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
-    """The places of models' tables in the database of an alias."""
+    """Return the places of the models' tables in the database of an alias, in order."""
     names = [_parts(model) for model in tables]
     connection = connections[alias]
     database = str(connection.settings_dict["NAME"])
-    # Whatever search_path says where the table was not named with its schema.
+    # A table that is not named with its schema is found through search_path.
     unknown = [quote(table) for schema, table in names if schema is None]
     found: list[str | None] = []
     if unknown and connection.vendor == "postgresql":
@@ -49,28 +49,28 @@ def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
 
 
 def place_of(model: type[models.Model], alias: str) -> Place:
-    """The place of a model's table in the database of an alias."""
+    """Return the place of a model's table in the database of an alias."""
     return places_of([model], alias)[0]
 
 
 def alias_of(database: str) -> str:
-    """The alias of a database by its name. Raises UnknownDatabase for one that ``DATABASES`` has not."""
-    # Of several with one name, replicas that is, the default comes first.
+    """Return the alias of a database by its name. Raises UnknownDatabase if there is none."""
+    # Replicas share one name; prefer the default.
     for alias in sorted(connections, key=lambda alias: alias != "default"):
         connection = connections[alias]
         if connection.vendor == "postgresql" and connection.settings_dict["NAME"] == database:
             return alias
-    raise UnknownDatabase(f"no database of DATABASES has the NAME {database!r}: add it there")
+    raise UnknownDatabase(f"no entry of DATABASES has the NAME {database!r}; add one")
 
 
 def model_of(place: Place) -> type[models.Model] | None:
-    """The model of a table, None where there is none."""
+    """Return the model of a table, or None."""
     named = [
         model
         for model in apps.get_models(include_auto_created=True)
         if not model._meta.proxy and _parts(model)[1] == place.table
     ]
-    # Several models of one table: the one that makes it.
+    # Of several models of one table, prefer the one that creates it.
     named.sort(key=lambda model: not model._meta.managed)
     for model, found in zip(named, places_of(named, alias_of(place.database)), strict=True):
         if found == place:
@@ -79,7 +79,7 @@ def model_of(place: Place) -> type[models.Model] | None:
 
 
 def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[str, str]:
-    """``{old: new}`` of the columns that have another name now, as the setting and the model say."""
+    """Return ``{old: new}`` for the renamed columns of a table, from the setting and the model."""
     return {**conf.renamed_columns().get(f"{place.schema}.{place.table}", {}), **_declared(model)}
 
 
@@ -89,6 +89,6 @@ def _declared(model: Any) -> Mapping[str, str]:
 
 
 def _parts(model: type[models.Model]) -> tuple[str | None, str]:
-    # The well-known way to name a schema: db_table = 'schema"."table', with or without the outer quotes.
+    # The usual way to name a schema in Django: db_table = 'schema"."table', with or without outer quotes.
     schema, separator, table = model._meta.db_table.strip('"').partition('"."')
     return (schema, table) if separator else (None, model._meta.db_table)

@@ -1,4 +1,4 @@
-"""Values of keys as PostgreSQL prints them, in a session of the log."""
+"""Print the values of keys as PostgreSQL does in a session with ``ROW_SETTINGS``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 def key_text(values: Sequence[Any]) -> str:
-    """``changes.primary_key`` of the values of a key: one as text, several as a JSON array."""
+    """Return ``changes.primary_key`` for a key's values: one as text, several as a JSON array."""
     if len(values) == 1:
         return text(values[0])
     return f"[{', '.join(map(json_text, values))}]"
 
 
 def text(value: Any) -> str:
-    """A value as the stream has it."""
+    """Return a value as text, as PostgreSQL's output functions print it."""
     if isinstance(value, bool):
         return "t" if value else "f"
     if isinstance(value, datetime.datetime):
@@ -30,7 +30,7 @@ def text(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A value as ``to_jsonb`` renders it."""
+    """Return a value as JSON, as ``to_jsonb`` prints it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, Decimal)):

@@ -1,4 +1,4 @@
-"""A session in which rows are printed and read as the log has them."""
+"""Open a session that prints rows as the log stores them (``ROW_SETTINGS``)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ _SET = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in ROW_S
 
 @contextmanager
 def row_session(alias: str, *, durable: bool = False) -> Iterator[Any]:
-    """A cursor in a transaction, or in a savepoint of the caller's, with the settings of the log."""
+    """Yield a cursor whose session prints rows as the log does, and restore the settings afterwards.
+
+    Args:
+        alias: Alias of the database.
+        durable: Whether the transaction must be the outermost one. Otherwise, inside ``atomic()``, it is a
+            savepoint.
+    """
     with transaction.atomic(using=alias, durable=durable), connections[alias].cursor() as cursor:
         cursor.execute(_GET)
         before = cursor.fetchone()
         cursor.execute(_SET, list(ROW_SETTINGS.values()))
         yield cursor
-        # A savepoint that is released would leave them to the rest of the caller's transaction.
+        # Releasing a savepoint would leave the settings in force for the rest of the caller's transaction.
         cursor.execute(_SET, before)
 
 
 def rows_of(cursor: Any) -> list[tuple[Any, ...]]:
-    """The rows of a query whose last column is a row as JSON text, or NULL: that is read exactly."""
+    """Return the rows of a query whose last column is JSON text or NULL, with that column parsed."""
     return [(*row[:-1], row[-1] if row[-1] is None else loads(row[-1])) for row in cursor.fetchall()]

@@ -1,22 +1,21 @@
-"""The one door from the log to ``bemi_django.revert``.
+"""The one import from the log to ``bemi_django.revert``.
 
-A revert reads changes, so it depends on the model and its querysets; their methods ``revert()`` are a
-convenience that leads back. They import it here, when they are called, and nowhere else.
+A revert reads changes, so ``bemi_django.revert`` imports the model and its queryset. Their methods
+``revert()`` are a convenience that leads back: this module imports the revert when they are called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bemi_django.log.change import Change
+    from bemi_django.revert import Changes
     from bemi_django.revert import OnConflict as OnConflict
     from bemi_django.revert import Plan as Plan
 
 
-def revert(changes: Iterable[Change], **options: Any) -> Plan:
-    """Undo changes: see :func:`bemi_django.revert.revert`."""
+def revert(changes: Changes, *, dry_run: bool, on_conflict: OnConflict, cascade: bool) -> Plan:
+    """Undo changes; see :func:`bemi_django.revert.revert`."""
     from bemi_django.revert import revert as revert_changes
 
-    return revert_changes(changes, **options)
+    return revert_changes(changes, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)

@@ -1,4 +1,4 @@
-"""What went with a deleted row in its transaction: rows that referred to it, and references to it."""
+"""Find what was deleted, or set to NULL, together with a deleted row: rows that referred to it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bemi_django.log.belongings import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.log.instances import instance_of
 from bemi_django.log.live_tables import Reference, read_references
 from bemi_django.log.places import Place, alias_of, model_of, place_of, places_of
-from bemi_django.log.relations import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ
 
@@ -21,7 +21,7 @@ _Values = tuple[str, ...]
 
 
 def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
-    """The changes, and those of their transactions that took along what referred to a deleted row."""
+    """Return the changes plus those of their transactions that removed references to a deleted row."""
     chosen = {change.pk: change for change in changes}
     transactions = _Transactions(cursor)
     deleted = [change for change in changes if change.operation == "DELETE"]
@@ -35,7 +35,7 @@ def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
 
 
 class _Transactions:
-    """Changes of rows that refer to others, read once for a foreign key and a transaction."""
+    """Changes of rows that refer to others; read once for each foreign key and transaction."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -44,7 +44,7 @@ class _Transactions:
         self._children: dict[tuple[Reference, int], dict[_Values, list[Change]]] = {}
 
     def learn(self, parents: Iterable[Change]) -> None:
-        """Ask the catalog, and the models, what refers to the tables."""
+        """Ask the catalog and the models what refers to the tables of the parents."""
         fresh = {parent.place for parent in parents} - self._references.keys()
         if not fresh:
             return
@@ -58,6 +58,7 @@ class _Transactions:
                 self._generic.add(place)
 
     def taken_along_with(self, parent: Change) -> Iterator[Change]:
+        """Yield the changes of rows that lost their reference to the deleted row."""
         for reference in self._references[parent.place]:
             if all(column in parent.before for column in reference.parent_columns):
                 transaction = reference, parent.transaction_id
@@ -70,7 +71,7 @@ class _Transactions:
 
 
 def _loose(place: Place, model: Any) -> Iterator[Reference]:
-    """Foreign keys that only Django knows of."""
+    """Yield foreign keys without a constraint in the database."""
     fields = unconstrained(model)
     homes = places_of([field.model for field in fields], alias_of(place.database))
     for field, home in zip(fields, homes, strict=True):
@@ -80,7 +81,7 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
 
 
 def _generic_children(parent: Change) -> Iterator[Change]:
-    """Rows that Django knew by content type and key, deleted with what they were about."""
+    """Yield deletions of rows that referred to the deleted one by a generic relation."""
     deleted = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id).deleted()
     for model, values in generic_belongings(instance_of(parent.place, parent.before)):
         yield from deleted.of_table(place_of(model, alias_of(parent.database))).before(values)
@@ -97,7 +98,7 @@ def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:
 
 
 def _lost(change: Change, reference: Reference) -> bool:
-    """Whether the row went with what it referred to, or its reference did and nothing else."""
+    """Tell whether the change deleted the row, or did nothing but set its reference to NULL."""
     columns = reference.columns
     if any(change.before.get(column) is None for column in columns):
         return False

@@ -1,4 +1,4 @@
-"""From the net effect on a row, and the row as it is now, to the step that undoes it: three ways."""
+"""Compare the net effect on a row with the live row, and draft the step that undoes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Identity = tuple[Name, tuple[str, ...]]
 
 @dataclass(eq=False)
 class Draft:
-    """A step, and what it takes to check and to take it."""
+    """A step, with what is needed to check and to take it."""
 
     step: Step
     net: Net
@@ -25,7 +25,7 @@ class Draft:
 
     @property
     def target(self) -> RowValues | None:
-        """The row as it will be, as far as it is known."""
+        """The row after the step, as far as it is known; None if it is deleted."""
         step = self.step
         if step.action == "delete":
             return None
@@ -33,17 +33,17 @@ class Draft:
 
     @property
     def identity(self) -> Identity | None:
-        """The row as it is now, None where there is none."""
+        """The identity of the live row, or None if there is none."""
         return identity(self.table, self.live) if self.live is not None else None
 
     def changes(self, columns: tuple[str, ...]) -> bool:
-        """Whether the step takes the values away that the row now has in these columns."""
+        """Tell whether the step removes the values that the live row has in these columns."""
         if self.live is None or self.step.action == "nothing":
             return False
         return self.step.action == "delete" or any(column in self.step.values for column in columns)
 
     def gives(self, columns: tuple[str, ...]) -> bool:
-        """Whether the step writes values, all of them known and none NULL, into these columns."""
+        """Tell whether the step writes values into these columns, all of them known and not NULL."""
         target = self.target if self.step.action in ("insert", "update") else None
         if target is None or any(target.get(column) is None for column in columns):
             return False
@@ -52,7 +52,7 @@ class Draft:
     def stop(
         self, kind: Kind, text: str, columns: tuple[str, ...] = (), *, is_forcible: bool = False
     ) -> Conflict:
-        """Set the conflict of the step and return it; the first one stays."""
+        """Set the conflict of the step, unless it has one, and return it."""
         step = self.step
         if step.conflict is None:
             step.conflict = Conflict(
@@ -62,19 +62,19 @@ class Draft:
 
 
 def identity(table: LiveTable, row: RowValues) -> Identity:
-    """A row by the values of its key."""
+    """Identify a row by its table and the values of its key."""
     return table.name, values_of(row, table.key)
 
 
 def values_of(row: RowValues, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Values that can be compared and looked up."""
+    """Return the values of columns in a hashable form."""
     return tuple(dumps(row[column]) for column in columns)
 
 
 def key_before(net: Net, table: LiveTable) -> RowValues | None:
-    """What the row is found by as it is now, or was until it was deleted; None when it is not known.
+    """Return the key of the row after the net effect, or before its deletion; None if it is not known.
 
-    Without a key that is the whole row.
+    In a table without a key, it is the whole row.
     """
     row = net.last if net.exists else {**net.last, **net.old}
     if not table.has_key:
@@ -85,7 +85,14 @@ def key_before(net: Net, table: LiveTable) -> RowValues | None:
 
 
 def draft_of(net: Net, table: LiveTable, live: RowValues | None, is_moving: bool) -> Draft:
-    """What undoes the net effect. ``is_moving``: the row that has the key now is another of the plan."""
+    """Draft the step that undoes a net effect.
+
+    Args:
+        net: The net effect.
+        table: Its table.
+        live: The row that has the key now, or None.
+        is_moving: Whether that row is another one of the plan, which gets another key.
+    """
     current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
     step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
     draft = Draft(step, net, table, live)
@@ -142,14 +149,19 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
         draft.forced = "update", changed
         columns = tuple(changed)
         draft.stop(
-            "key_taken", f"another row has the key, with other {_and(columns)}", columns, is_forcible=True
+            "key_taken",
+            f"another row has the key, with other values in {_and(columns)}",
+            columns,
+            is_forcible=True,
         )
 
 
 def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
     net, live = draft.net, draft.live or {}
     if net.is_torn:
-        draft.stop("changed_since", "others deleted the row, or made it anew, in between", is_forcible=True)
+        draft.stop(
+            "changed_since", "others deleted the row, or inserted it again, in between", is_forcible=True
+        )
     elif changed:
         values = ", ".join(
             f"{column} is {_short(live.get(column))}, not {_short(net.new[column])}" for column in changed

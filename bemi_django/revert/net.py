@@ -1,4 +1,4 @@
-"""Many changes of a row to the net effect of them: what it was, what it became, column by column."""
+"""Combine the changes of a row into their net effect: values before and after, column by column."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Net:
-    """The selected changes of one row, as one.
+    """The net effect of the selected changes of one row.
 
-    ``old`` and ``new`` are the values of the columns that the selection touched, before its first change
-    of each and after its last one. ``torn`` are columns that others changed in between.
+    ``old`` and ``new`` have the columns that the selection changed, with the value before the first change
+    and after the last one. ``torn`` are columns that others changed in between.
     """
 
     schema: str
@@ -37,13 +37,13 @@ class Net:
 
     @property
     def primary_key(self) -> str | None:
-        """The key that the row has after the selection, or had before it was deleted."""
+        """The key of the row after the selection, or before its deletion."""
         return self.changes[-1].primary_key
 
     def add(self, change: Change, before: RowValues | None, after: RowValues | None, lost: set[str]) -> None:
-        """Take one more change of the row; ``lost`` are columns whose values before it are not known."""
+        """Add the next change of the row; ``lost`` are columns whose values before it are not known."""
         if self.changes and self.exists != (before is not None):
-            # Others deleted it, or made it anew.
+            # Others deleted it, or inserted it again.
             self.is_torn = True
         self.changes.append(change)
         if after is None:
@@ -72,14 +72,16 @@ class Net:
 
 
 def differ(one: Any, other: Any) -> bool:
-    """Whether two values are not the same to the last digit."""
+    """Tell whether two values differ, to the last digit."""
     return one is not other and dumps(one) != dumps(other)
 
 
 def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping[str, str]]) -> list[Net]:
-    """The net effects of changes of rows, given in commit order, in the order of their first changes.
+    """Return the net effects of changes of rows, in the order of their first changes.
 
-    ``renamed``: ``{(schema, table): {old: new}}``, the columns that have another name now.
+    Args:
+        changes: Changes in commit order.
+        renamed: Renamed columns, ``{(schema, table): {old: new}}``.
     """
     found: list[Net] = []
     waiting: dict[Any, list[Net]] = defaultdict(list)
@@ -102,10 +104,10 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
 
 
 def _handle(change: Change, key: str | None, row: RowValues | None) -> tuple[Any, ...]:
-    """What a row is known by to the next change of it: without a key by all that it holds."""
+    """Return what links a change to the next one of the same row; without a key, the whole row."""
     if key is not None:
         return change.schema, change.table, key
-    # A row that is not there is nobody's.
+    # No later change is of a deleted row.
     return change.schema, change.table, None, change.pk if row is None else dumps(row)
 
 

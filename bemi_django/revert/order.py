@@ -1,4 +1,4 @@
-"""An order in which steps can be taken. Pure."""
+"""Find an order in which steps can be taken. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ Node = TypeVar("Node")
 
 
 class Edge(NamedTuple, Generic[Node]):
-    """``first`` before ``then``; one that is not ``is_hard`` only for preference.
+    """``first`` must come before ``then``; an edge that is not ``is_hard`` is only a preference.
 
-    ``breakable``: columns of ``writer``, one of the two, that may be NULL for a while instead.
+    The edge can be broken by setting the columns ``breakable`` of ``writer``, one of the two, to NULL for a
+    while.
     """
 
     first: Node
@@ -23,7 +24,7 @@ class Edge(NamedTuple, Generic[Node]):
 
 
 class Order(NamedTuple, Generic[Node]):
-    """Nodes in order; the edges that were broken; nodes for which there is no order."""
+    """The nodes in order, the edges that were broken, and the nodes for which there is no order."""
 
     nodes: list[Node]
     broken: list[Edge[Node]]
@@ -31,29 +32,29 @@ class Order(NamedTuple, Generic[Node]):
 
 
 def order(nodes: Sequence[Node], edges: Iterable[Edge[Node]]) -> Order[Node]:
-    """Sort topologically, otherwise as given. In a cycle preferences give way, then breakable edges."""
-    places = {id(node): place for place, node in enumerate(nodes)}
+    """Sort topologically, keeping the given order otherwise; break preferences, then breakable edges."""
+    numbers = {id(node): number for number, node in enumerate(nodes)}
     waits: list[list[tuple[int, Edge[Node]]]] = [[] for _ in nodes]
     pending = [dict[int, Edge[Node]]() for _ in nodes]
-    for number, edge in enumerate(edges):
-        first, then = places[id(edge.first)], places[id(edge.then)]
+    for edge_number, edge in enumerate(edges):
+        first, then = numbers[id(edge.first)], numbers[id(edge.then)]
         if first != then:
-            waits[first].append((number, edge))
-            pending[then][number] = edge
+            waits[first].append((edge_number, edge))
+            pending[then][edge_number] = edge
     left = set(range(len(nodes)))
-    ready = [place for place in left if not pending[place]]
+    ready = [number for number in left if not pending[number]]
     heapify(ready)
     result = Order[Node]([], [], [])
     while left:
         if not ready and not _give_way(left, pending, ready, result.broken):
-            result.stuck.extend(nodes[place] for place in sorted(left))
+            result.stuck.extend(nodes[number] for number in sorted(left))
             return result
-        place = heappop(ready)
-        left.discard(place)
-        result.nodes.append(nodes[place])
-        for number, edge in waits[place]:
-            then = places[id(edge.then)]
-            if pending[then].pop(number, None) and not pending[then] and then in left:
+        number = heappop(ready)
+        left.discard(number)
+        result.nodes.append(nodes[number])
+        for edge_number, edge in waits[number]:
+            then = numbers[id(edge.then)]
+            if pending[then].pop(edge_number, None) and not pending[then] and then in left:
                 heappush(ready, then)
     return result
 
@@ -64,20 +65,20 @@ def _give_way(
     ready: list[int],
     broken: list[Edge[Node]],
 ) -> bool:
-    """Free one node of a cycle at the least cost."""
-    soft = [place for place in left if not any(edge.is_hard for edge in pending[place].values())]
+    """Free one node of a cycle: by ignoring preferences if possible, or else by breaking edges."""
+    soft = [number for number in left if not any(edge.is_hard for edge in pending[number].values())]
     if soft:
-        place = min(soft)
-        pending[place].clear()
-        heappush(ready, place)
+        number = min(soft)
+        pending[number].clear()
+        heappush(ready, number)
         return True
     free = [
-        place for place in left if all(edge.breakable for edge in pending[place].values() if edge.is_hard)
+        number for number in left if all(edge.breakable for edge in pending[number].values() if edge.is_hard)
     ]
     if not free:
         return False
-    place = min(free)
-    broken += [edge for edge in pending[place].values() if edge.is_hard]
-    pending[place].clear()
-    heappush(ready, place)
+    number = min(free)
+    broken += [edge for edge in pending[number].values() if edge.is_hard]
+    pending[number].clear()
+    heappush(ready, number)
     return True

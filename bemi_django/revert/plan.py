@@ -1,4 +1,4 @@
-"""What a revert will do, or has done: the plan, and what stands in its way."""
+"""``Plan``: what a revert will do, or has done, and its conflicts."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ OnConflict = Literal["stop", "skip", "force"]
 Action = Literal["insert", "update", "delete", "nothing"]
 Kind = Literal[
     "changed_since",  # the row has other values now, or others changed it in between
-    "missing_row",  # the row is gone
-    "key_taken",  # another row has the key of the row that is to come back
+    "missing_row",  # the row no longer exists
+    "key_taken",  # another row has the key of the row to restore
     "unique",  # another row has a value that must be unique
-    "missing_parent",  # the row refers to one that is gone
-    "referenced",  # other rows refer to the row that is to go
+    "missing_parent",  # the row refers to one that no longer exists
+    "referenced",  # other rows refer to the row to delete
     "unavailable",  # the log does not know a value
-    "missing_table",  # the table is gone
-    "cycle",  # rows refer to each other, and no order works
-    "constraint",  # another constraint of the table refuses
-    "refused",  # the server refuses: a right, a type
-    "not_a_row",  # TRUNCATE, GAP, SKIPPED: no row that could be put back
+    "missing_table",  # the table no longer exists
+    "cycle",  # rows refer to each other, and no order of statements works
+    "constraint",  # another constraint is violated
+    "refused",  # the server refuses for another reason, such as a missing privilege
+    "not_a_row",  # TRUNCATE, GAP and SKIPPED are not changes of a row
 ]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Why a row cannot be reverted as it is, in words.
+    """Why a row cannot be reverted.
 
-    ``columns`` are those it is about. One that is ``is_forcible`` loses something when it is forced; the
-    others stand in the way whatever ``on_conflict`` says, but for ``"skip"``.
+    ``columns`` are the columns concerned. If ``is_forcible``, ``on_conflict="force"`` overwrites what is in
+    the way; other conflicts can only be skipped.
     """
 
     kind: Kind
@@ -49,11 +49,11 @@ class Conflict:
 
 @dataclass(eq=False)
 class Step:
-    """What happens to one row, for all changes of it that are reverted.
+    """What happens to one row, to revert all selected changes of it.
 
-    ``values`` are the columns that are written: all for ``"insert"``, those that change for ``"update"``.
-    ``current`` is the row as it is now, None where there is none. With ``on_conflict="skip"`` a step that
-    has a ``conflict`` is not taken; ``is_done`` tells.
+    ``values`` are the columns to write: all for ``"insert"``, those that change for ``"update"``.
+    ``current`` is the live row, or None. With ``on_conflict="skip"``, steps with a ``conflict`` are not
+    taken; ``is_done`` tells which were.
     """
 
     changes: tuple[Change, ...]
@@ -77,7 +77,10 @@ class Step:
 
 @dataclass(eq=False)
 class Plan:
-    """The steps in the order in which they are taken, one for each row; printed conflicts come first."""
+    """The steps of a revert in the order in which they are taken, one for each row.
+
+    ``str(plan)`` lists the conflicts first.
+    """
 
     database: str | None
     steps: tuple[Step, ...]
@@ -85,6 +88,7 @@ class Plan:
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
+        """The conflicts of all steps."""
         return tuple(step.conflict for step in self.steps if step.conflict is not None)
 
     def __str__(self) -> str:

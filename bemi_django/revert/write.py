@@ -1,4 +1,4 @@
-"""Take the steps: each row through jsonb, so that every type comes back exactly."""
+"""Write rows through jsonb, so that every type is restored exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHERE p.seqrelid = %s::text::regclass
 
 
 class Write(NamedTuple):
-    """One statement of a step: ``key`` is that of the row when it is run."""
+    """One statement of a step; ``key`` is the row's key at the time it runs."""
 
     draft: Draft
     action: str
@@ -31,7 +31,7 @@ class Write(NamedTuple):
 
 
 def writes_of(ordered: Order[Draft]) -> list[Write]:
-    """The statements: where a cycle was broken, a reference is NULL for a while."""
+    """Return the statements of the steps; where a cycle was broken, a reference is NULL for a while."""
     early: dict[Draft, set[str]] = {}
     late: dict[Draft, set[str]] = {}
     for edge in ordered.broken:
@@ -57,9 +57,10 @@ def _key_of(draft: Draft, row: RowValues) -> RowValues:
 
 
 def run(cursor: Any, write: Write) -> None:
-    """Run one statement, in the context that says which changes it reverts.
+    """Run one statement in a context that names the changes it reverts.
 
-    Raises LookupError when the server has written no row, without an error.
+    Raises:
+        LookupError: The statement wrote no row, although there was no error.
     """
     table = write.draft.table
     statement = {"insert": _insert, "update": _update, "delete": _delete}[write.action](table, write.values)
@@ -69,7 +70,7 @@ def run(cursor: Any, write: Write) -> None:
     with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
         cursor.execute(statement, [dumps(table.readable(row)) for row in rows])
     if cursor.rowcount != 1:
-        raise LookupError("a trigger or a policy of the table kept the row from being written")
+        raise LookupError("a trigger or a policy of the table prevented the write")
 
 
 def _insert(table: LiveTable, values: Mapping[str, Any]) -> str:
@@ -97,24 +98,24 @@ def _record(table: LiveTable) -> str:
 
 
 def _key(table: LiveTable) -> str:
-    """The row ``t``, by the key that is the parameter."""
+    """Return the FROM and WHERE that find the row ``t`` by the key passed as a parameter."""
     if not table.has_key:
-        place, row = ADDRESS
+        relation, ctid = ADDRESS
         return (
-            f"jsonb_to_record(%s::jsonb) k ({place} oid, {row} tid) "
-            f"WHERE t.tableoid = k.{place} AND t.ctid = k.{row}"
+            f"jsonb_to_record(%s::jsonb) k ({relation} oid, {ctid} tid) "
+            f"WHERE t.tableoid = k.{relation} AND t.ctid = k.{ctid}"
         )
     same = " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
     return f"{_record(table)} k WHERE {same}"
 
 
 def defer(cursor: Any, catalog: LiveCatalog) -> None:
-    """Let the order of rows not matter, where the constraints allow it."""
+    """Defer all deferrable constraints, so that the order of statements does not matter to them."""
     _constraints(cursor, catalog.deferrable(), "DEFERRED")
 
 
 def settle(cursor: Any, catalog: LiveCatalog) -> None:
-    """Check what was deferred now, and leave the constraints to the transaction as they were."""
+    """Check the deferred constraints now, then restore their modes for the rest of the transaction."""
     constraints = catalog.deferrable()
     _constraints(cursor, constraints, "IMMEDIATE")
     _constraints(cursor, [one for one in constraints if one[2]], "DEFERRED")
@@ -127,7 +128,7 @@ def _constraints(cursor: Any, constraints: Sequence[tuple[str, str, bool]], mode
 
 
 def move_sequences(cursor: Any, drafts: Sequence[Draft]) -> None:
-    """Move sequences past the keys that came back, never back."""
+    """Move sequences past the restored keys, never backwards."""
     highest: dict[str, list[int]] = {}
     for draft in drafts:
         for column, sequence in draft.table.sequences.items():

@@ -1,4 +1,4 @@
-"""See the database as it was: ``with as_of(moment):``."""
+"""``with as_of(moment):`` shows the database as it was."""
 
 from __future__ import annotations
 
@@ -22,26 +22,32 @@ from bemi_django.exceptions import (
 )
 from bemi_django.schema import tracking
 from bemi_django.schema.sql import quote
-from bemi_django.time_travel.instances import marking
-from bemi_django.time_travel.moments import Moment, place
+from bemi_django.time_travel.moments import Moment, locate
 from bemi_django.time_travel.past import Past, go, look
+from bemi_django.time_travel.save_guard import marking
 
 _SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
     "BEMI1": HistoryError,
     "25006": PastIsReadOnly,
 }
-# An INSERT inside of WITH: views of the past cannot be written to.
+# A write inside WITH: PostgreSQL refuses it because the tables are views.
 _NOT_UPDATABLE = "55000"
 _ATTEMPTS = 10
 
 
 @contextmanager
 def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Inside, all queries on the connection see the tables as they were at a moment; read-only, nestable.
+    """Show the tables as they were to all queries on a connection. Read-only; blocks can be nested.
 
-    ``moment`` is a datetime, an LSN (``"16/B374D848"``), a transaction id or a ``Change``: the state after
-    it. Raises HistoryError where that is not known (its message says from when on it is), LogBehind when
-    the log does not reach the present, and PastIsReadOnly for a write.
+    Args:
+        moment: A datetime (naive ones are in the current time zone), an LSN such as ``"16/B374D848"``, a
+            transaction id, or a ``Change``, which means the state after its transaction.
+        using: Alias of the database.
+
+    Raises:
+        HistoryError: The state is not known; the message says from when on it is.
+        LogBehind: The worker has not written the latest changes within ``BEMI_AS_OF_PATIENCE`` seconds.
+        PastIsReadOnly: The block tries to write.
     """
     connection = connections[using]
     outer: Past | None = getattr(connection, "bemi_past", None)
@@ -60,7 +66,7 @@ def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 
 
 def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | None:
-    """What an error of the server means here, also one that SQLAlchemy or Django has wrapped."""
+    """Return our exception for an error of the server, also if Django or SQLAlchemy has wrapped it."""
     while error is not None:
         if isinstance(error, (HistoryError, PastIsReadOnly)):
             return error
@@ -78,7 +84,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
             _check_transaction(connection)
             past = look(connection, home, moment)
             if past is None:
-                raise LogBehind("the log is too far behind this transaction: try again in a new one")
+                raise LogBehind("the log is too far behind this transaction: try again in a new transaction")
             yield past
         return
     for attempt in range(1, _ATTEMPTS + 1):
@@ -96,13 +102,13 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
 @contextmanager
 def _nested(connection: BaseDatabaseWrapper, moment: Moment, outer: Past) -> Iterator[Past]:
     with _savepoint(connection), connection.cursor() as cursor:
-        found = place(cursor, outer.snapshot, moment)
-        yield go(cursor, outer._replace(place=found))
+        position = locate(cursor, outer.snapshot, moment)
+        yield go(cursor, outer._replace(position=position))
 
 
 @contextmanager
 def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Take everything back at the end: settings, too. Nothing can have been written."""
+    """Roll back at the end, which also restores settings; nothing can have been written."""
     needs_rollback = connection.needs_rollback
     savepoint: Any = connection.savepoint()
     try:
@@ -117,20 +123,22 @@ def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def _home(connection: BaseDatabaseWrapper) -> str:
     if connection.vendor != "postgresql":
-        raise HistoryError(f"{connection.alias} is not PostgreSQL: its changes are not recorded")
+        raise HistoryError(
+            f"the database {connection.alias!r} is not PostgreSQL, so its changes are not recorded"
+        )
     try:
         return quote(tracking.home(connection.alias, "_bemi_past_refresh_v1"))
     except NotInstalled:
         if conf.destination() == connection.alias:
             raise
     raise HistoryError(
-        f"the log of {connection.alias} lives in {conf.destination()} (BEMI_DESTINATION): as_of() reads "
-        "tables and log in one query and needs both in one database; ask Change.objects instead"
+        f"the log of {connection.alias!r} is in {conf.destination()!r} (BEMI_DESTINATION), but as_of() joins "
+        "tables with the log and needs both in one database: query Change.objects instead"
     )
 
 
 def _check_transaction(connection: BaseDatabaseWrapper) -> None:
-    """A transaction that has begun must see one snapshot, and nothing that only it sees."""
+    """Check that a transaction that has begun uses one snapshot and has not written."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_setting('transaction_isolation'), pg_current_xact_id_if_assigned() IS NULL"
@@ -138,13 +146,14 @@ def _check_transaction(connection: BaseDatabaseWrapper) -> None:
         isolation, is_clean = cursor.fetchone()
         if isolation == "read committed":
             raise HistoryError(
-                "as_of() inside atomic() needs a transaction that sees one snapshot: enter it outside "
-                "atomic() (ATOMIC_REQUESTS: mark the view as non_atomic_requests), or begin the transaction "
-                "with SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+                "as_of() inside atomic() needs a transaction with a single snapshot: enter it outside "
+                "atomic() (with ATOMIC_REQUESTS, mark the view as non_atomic_requests), or begin the transaction with "
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
             )
         if not is_clean:
             raise HistoryError(
-                "this transaction has written, which no log knows yet: enter as_of() outside of it"
+                "this transaction has written, and the log does not have these changes yet: enter as_of() "
+                "outside the transaction"
             )
         cursor.execute("SET LOCAL transaction_read_only = on")
 
@@ -155,7 +164,7 @@ def _kept_on(connection: Any, past: Past) -> Iterator[None]:
     connection.bemi_past = past
     if outer is None:
         connection.execute_wrappers.append(_execute_in_past)
-        # What a table's primary key allows, a view does not: to group by the key alone.
+        # Grouping by the primary key alone works for tables, but not for views.
         connection.features.allows_group_by_selected_pks = False
     try:
         yield

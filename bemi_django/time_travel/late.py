@@ -1,4 +1,4 @@
-"""Changes that a snapshot shows in the tables and not in the log: the worker is always a moment behind."""
+"""Late changes: the snapshot shows them in the tables, but not yet in the log, because the worker lags."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 
 class Late(NamedTuple):
-    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are text, as the server prints it.
+    """A row of ``changes``; ``before``, ``after`` and ``unavailable`` are JSON text from the server.
 
-    ``is_seen``: whether the snapshot shows its transaction in the tables, too.
+    ``is_seen`` tells whether its transaction is visible in the snapshot.
     """
 
     id: str
@@ -37,9 +37,9 @@ class _Touch(NamedTuple):
 
 
 def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
-    """What ``bemi.as_of_late`` holds of the changes after ``bound``, in their order: all keys they touch.
+    """Return the JSON for the setting ``bemi.as_of_late``: the changes after ``bound`` and their keys.
 
-    Where a change is the first of its key, ``is_row`` says that its row before is the key's past.
+    An entry with ``is_row`` is the first change of its key, so its ``before`` is the row in the past.
     """
     entries: list[str] = []
     touches: dict[tuple[str, str, str], list[_Touch]] = {}
@@ -60,7 +60,7 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
 
 
 def position_at(changes: Iterable[Late], time: datetime, position: int) -> int:
-    """The position of the last commit before the first one after a time; ``position`` where there is none."""
+    """Return the LSN of the last commit not after a time, or ``position`` if there is none."""
     for change in changes:
         if change.committed_at > time:
             break
@@ -69,7 +69,7 @@ def position_at(changes: Iterable[Late], time: datetime, position: int) -> int:
 
 
 def _only_came_by(touch: _Touch, change: Late) -> bool:
-    """Rows that exchange their keys in one transaction: what came there is not what was there."""
+    """Tell whether the key only arrived there in the same transaction, as when two rows swap their keys."""
     return touch.is_arrival and touch.position == change.position and touch.after != change.before
 
 
@@ -80,7 +80,7 @@ def _row(change: Late, key: str) -> str:
         "table": json.dumps(change.table),
         "key": json.dumps(key),
         "position": str(change.position),
-        # As they are: a number must not become another one.
+        # Copied as text, so that numbers keep their digits.
         "before": change.before,
         "unavailable": change.unavailable or "null",
         "is_row": "true",

@@ -1,4 +1,4 @@
-"""What people call a moment, as a place in the log."""
+"""Locate a moment in the log: a datetime, an LSN, a transaction id or a change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Moment = datetime | str | int | Change
 _OF_TRANSACTION = """
 SELECT max(position) FROM {home}.changes WHERE transaction_id = %s AND database = current_database()
 """
-# And whether nothing in the log is later.
+# The second column tells whether the log has nothing later.
 _OF_TIME = """
 SELECT {home}._bemi_position_v1(%s), coalesce((
     SELECT committed_at <= %s FROM {home}.changes WHERE database = current_database() ORDER BY id DESC LIMIT 1
@@ -29,19 +29,22 @@ SELECT {home}._bemi_position_v1(%s), coalesce((
 
 
 class LogPosition(NamedTuple):
-    """Commits up to ``position`` are in the past, later ones are not; ``time``: where people gave one."""
+    """A position (LSN) in the log; commits up to it are included.
+
+    ``time`` is set if the moment was given as a time; ``said`` is the moment in words.
+    """
 
     position: int
     time: datetime | None
     said: str
 
     def is_before(self, position: int, time: datetime) -> bool:
-        """Whether it lies before what happened at a position, at a time."""
+        """Tell whether it is before an event, given by its LSN and its time."""
         return self.position < position if self.time is None else self.time < time
 
 
 def parse(text: str) -> Moment:
-    """The moment that a person typed. Raises HistoryError for what is none."""
+    """Return the moment that a person typed. Raises HistoryError if it is not one."""
     if text.isdecimal():
         return int(text)
     try:
@@ -54,16 +57,17 @@ def parse(text: str) -> Moment:
         return text
 
 
-def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
-    """Where in the log a moment is, with what the snapshot's log has not got yet.
+def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
+    """Return the position of a moment, taking late changes into account.
 
-    Raises HistoryError for a transaction that the log does not know, and for what is no moment.
+    Raises:
+        HistoryError: The log does not have the transaction, or the value is not a moment.
     """
     if isinstance(moment, Change):
         cursor.execute("SELECT current_database()")
         if cursor.fetchone()[0] != moment.database:
             raise HistoryError(
-                f"the change {moment.pk} was in the database {moment.database}: name its alias"
+                f"the change {moment.pk} was made in the database {moment.database!r}: pass using=, its alias"
             )
         return LogPosition(moment.position, None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
@@ -79,12 +83,12 @@ def place(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
         known = [change.position for change in snapshot.late if change.transaction == moment]
         if (position := position or max(known, default=None)) is None:
             raise HistoryError(
-                f"transaction {moment} is not in the log: it changed no tracked row, or was not written yet"
+                f"transaction {moment} is not in the log: it changed no tracked row, or is not written yet"
             )
         return LogPosition(position, None, f"transaction {moment}")
     if isinstance(moment, str):
         return LogPosition(_lsn(moment), None, moment)
-    raise HistoryError(f"{moment!r} is no moment: give a datetime, an LSN, a transaction id or a change")
+    raise HistoryError(f"{moment!r} is not a moment: pass a datetime, an LSN, a transaction id or a change")
 
 
 def _lsn(text: str) -> int:
@@ -95,5 +99,5 @@ def _lsn(text: str) -> int:
     except ValueError:
         pass
     raise HistoryError(
-        f"{text!r} is no moment: give an ISO datetime, an LSN (16/B374D848), a transaction id, a change's id"
+        f"{text!r} is not a moment: pass an ISO datetime, an LSN (16/B374D848), a transaction id or a change id"
     )

@@ -1,4 +1,4 @@
-"""Where a transaction stands in the past, and whether history is complete since then."""
+"""Put a transaction into the past, after checking that history is complete since then."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.time_travel import late, snapshots
-from bemi_django.time_travel.moments import LogPosition, Moment, place
+from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.lsn import format_lsn
 
 _BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"
 _TABLES = "SELECT schema, name, since - '0/0', since_time FROM {home}._bemi_past WHERE definition <> ''"
-# What the past cannot be derived across.
+# Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
 SELECT operation, schema, "table", position, committed_at, context::text FROM {home}.changes
@@ -27,7 +27,7 @@ WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
 """
-# What was there before the oldest month that is left was dropped with its partition.
+# Older changes were dropped with the partition of their month.
 _OLDEST = """
 SELECT position, committed_at FROM {home}.changes
 WHERE database = current_database() AND %s < (
@@ -37,17 +37,17 @@ WHERE database = current_database() AND %s < (
 ORDER BY id LIMIT 1
 """
 _PATH = """
-SELECT string_agg(path.part, ', ' ORDER BY place, is_present), coalesce(bool_or(NOT is_present), false)
+SELECT string_agg(path.part, ', ' ORDER BY number, is_present), coalesce(bool_or(NOT is_present), false)
 FROM (
-    SELECT quote_ident(name) AS part, place, true AS is_present
-    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, place)
+    SELECT quote_ident(name) AS part, number, true AS is_present
+    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, number)
     UNION ALL
-    SELECT quote_ident(n.nspname), place, false
-    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, place)
+    SELECT quote_ident(n.nspname), number, false
+    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, number)
     JOIN pg_namespace n ON n.nspname = left('_bemi_past_' || s.name, 63)
 ) path
 """
-# A table that came without event triggers, and without "sync" since; beside tracked ones.
+# Tables created without an event trigger, and not seen by "sync" since, in schemas with tracked tables.
 _UNNOTICED = """
 SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -62,7 +62,7 @@ WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
        set_config('bemi.as_of_unknown', %s, true),
-       -- Compiling would take longer than most queries.
+       -- Compiling would take longer than running most queries.
        set_config('jit', 'off', true)
 """
 
@@ -72,7 +72,7 @@ _WRITE = re.compile(
 
 
 class PastTable(NamedTuple):
-    """``since``: from which LSN on its past is known, None where it is not; ``time``: when that was."""
+    """A table whose past is known from the LSN ``since`` (at ``time``) on; None if it is not known."""
 
     schema: str
     name: str
@@ -81,39 +81,39 @@ class PastTable(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What a connection sees; kept on it as ``bemi_past``. ``tables`` have a view of their past."""
+    """The past that a connection sees; stored on it as ``bemi_past``."""
 
-    place: LogPosition
+    position: LogPosition
     snapshot: Snapshot
     tables: list[PastTable]
     redirection: Redirection
 
     def prepared(self, sql: str) -> str:
-        """A statement as it is to be run in the past. Raises PastIsReadOnly for a write."""
+        """Return the statement to run in the past. Raises PastIsReadOnly for a write."""
         if _WRITE.match(sql):
             raise PastIsReadOnly
         return self.redirection.of(sql)
 
 
 def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | None:
-    """Take the transaction's snapshot and go back; None when another snapshot must be taken."""
+    """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
     snapshot = snapshots.take(connection, home)
     if snapshot is not None:
         snapshot = snapshots.completed(snapshot, connection.alias)
     if snapshot is None:
         return None
     with connection.cursor() as cursor:
-        found = place(cursor, snapshot, moment)
+        found = locate(cursor, snapshot, moment)
         if found.position > snapshot.position:
             return None
         if any(not change.is_seen and change.position <= found.position for change in snapshot.late):
-            # The server sends it a moment before it shows it: with synchronous replication a long moment.
+            # A commit is streamed before it becomes visible; with synchronous replication, long before.
             return None
         cursor.execute(_PATH)
         path, is_known = cursor.fetchone()
         if not is_known:
             raise HistoryError(
-                "no schema of the search path has views of the past: run 'manage.py bemi sync' as a role "
+                "no schema of the search_path has views of the past: run 'manage.py bemi sync' as a role "
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
         _check_noticed(cursor, home)
@@ -129,12 +129,12 @@ def _check_noticed(cursor: Any, home: str) -> None:
     (names,) = cursor.fetchone()
     if names is not None:
         raise HistoryError(
-            f"{names} came unnoticed and would be seen as they are now: run 'manage.py bemi sync'"
+            f"{names} have no view of the past, because they came unnoticed: run 'manage.py bemi sync'"
         )
 
 
 def go(cursor: Any, past: Past) -> Past:
-    """Set the moment, when history is complete since then."""
+    """Set the moment for the transaction, after checking that history is complete since then."""
     bound = _bound(cursor, past)
     _check_start(cursor, past)
     unknown = {**_tracked_later(past), **_broken(cursor, past, bound)}
@@ -144,31 +144,31 @@ def go(cursor: Any, past: Past) -> Past:
 
 
 def _bound(cursor: Any, past: Past) -> str:
-    cursor.execute(_BOUND.format(home=past.snapshot.home), [past.place.position])
+    cursor.execute(_BOUND.format(home=past.snapshot.home), [past.position.position])
     return str(cursor.fetchone()[0])
 
 
 def _check_start(cursor: Any, past: Past) -> None:
     snapshot = past.snapshot
-    if past.place.is_before(snapshot.start, snapshot.started_at):
-        raise HistoryError(f"{past.place.said} is before {_from(snapshot.start, snapshot.started_at)}")
-    if past.place.position < snapshot.former:
+    if past.position.is_before(snapshot.start, snapshot.started_at):
+        raise HistoryError(f"{past.position.said} is before {_from(snapshot.start, snapshot.started_at)}")
+    if past.position.position < snapshot.former:
         raise HistoryError(
-            f"{past.place.said} is not beyond {format_lsn(snapshot.former)}, up to where the log may have "
-            "changes of a server before this one"
+            f"{past.position.said} is not after {format_lsn(snapshot.former)}, up to which the log may have "
+            "changes of a previous server"
         )
     cursor.execute(_OLDEST.format(home=snapshot.home), [snapshot.started_at])
     oldest = cursor.fetchone()
-    if oldest is not None and past.place.is_before(*oldest):
-        raise HistoryError(f"{past.place.said} is older than what was kept: {_from(*oldest)}")
+    if oldest is not None and past.position.is_before(*oldest):
+        raise HistoryError(f"{past.position.said} is older than the changes that were kept: {_from(*oldest)}")
 
 
 def _tracked_later(past: Past) -> dict[str, str]:
     later = {}
     for schema, name, since, time in past.tables:
-        if since is not None and past.place.is_before(int(since), time):
+        if since is not None and past.position.is_before(int(since), time):
             later[f"{schema}.{name}"] = (
-                f"{past.place.said} is before {_from(since, time, f'{schema}.{name}')}"
+                f"{past.position.said} is before {_from(since, time, f'{schema}.{name}')}"
             )
     return later
 
@@ -178,16 +178,16 @@ def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
     breaks = cursor.fetchall() + [
         (change.operation, change.schema, change.table, change.position, change.committed_at, "{}")
         for change in past.snapshot.late
-        if change.operation in _BREAKING and change.is_seen and change.position > past.place.position
+        if change.operation in _BREAKING and change.is_seen and change.position > past.position.position
     ]
     broken = {}
     for operation, schema, table, position, committed_at, context in breaks:
         complete = _from(position, committed_at, f"{schema}.{table}" if table else "")
         if operation == "GAP":
             reason = json.loads(context).get("reason", "")
-            raise HistoryError(f"changes since {past.place.said} were lost ({reason}): {complete}")
-        what = "was truncated" if operation == "TRUNCATE" else "had changes that were not to be recorded"
-        broken[f"{schema}.{table}"] = f"since {past.place.said} {schema}.{table} {what}: {complete}"
+            raise HistoryError(f"changes since {past.position.said} were lost ({reason}): {complete}")
+        what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
+        broken[f"{schema}.{table}"] = f"since {past.position.said} {schema}.{table} {what}: {complete}"
     return broken
 
 

@@ -1,4 +1,4 @@
-"""Tables that a statement names together with their schema: search_path does not redirect those."""
+"""Redirect tables that a statement names together with their schema; search_path covers the others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _QUALIFIED = re.compile(
 
 
 class Redirection:
-    """``tables`` are pairs of schema and name."""
+    """Replaces schemas by the schemas of the past, in names of the given (schema, table) pairs."""
 
     def __init__(self, tables: Collection[tuple[str, str]]) -> None:
         self._tables = tables
         self._written = {schema.replace('"', '""').lower() for schema, _ in tables}
 
     def of(self, sql: str) -> str:
-        """The statement with the schemas of the past in place of the present ones."""
+        """Return the statement with the schemas of the past instead of the present ones."""
         lowered = sql.lower()
         if not any(schema in lowered for schema in self._written):
             return sql

@@ -1,4 +1,4 @@
-"""One moment at which tables and log are read, and what the log had not got yet at that moment."""
+"""Take the snapshot in which tables and log are read, and find the changes missing from its log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bemi_django.exceptions import HistoryError, LogBehind
 from bemi_django.time_travel.late import Late
 from bemi_django.wire.lsn import format_lsn
 
-#: Changes that a snapshot may be behind: with more, another one is taken.
+#: Maximum number of late changes; with more, the caller takes another snapshot.
 MOST_LATE = 5000
 
-# A checkpoint belongs to the publication, whatever the slot is called: so it is found on a standby, too.
+# The checkpoint is found by publication, because a standby does not know the name of the slot.
 _CHECKPOINT = """
     SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.unseen
     FROM {home}._bemi_checkpoint k
@@ -52,11 +52,11 @@ _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 
 
 class Snapshot(NamedTuple):
-    """``snapshot`` as PostgreSQL prints it; the log that it sees goes from ``start`` to ``checkpoint``.
+    """A snapshot (``pg_snapshot`` as text) and the part of the log that it sees.
 
-    Positions are integers. The log may have older changes up to ``former``, where a gap began: beyond its
-    end, when another server goes on there. ``late``: what was committed by then and is not in the log that
-    it sees.
+    Positions are LSNs as integers. The log is complete from ``start`` to ``checkpoint``. It may have older
+    changes up to ``former``, where a gap began; that can be after ``checkpoint`` if another server continues
+    the log. ``late`` are the changes committed by ``position`` that the log does not show in this snapshot.
     """
 
     home: str
@@ -71,21 +71,24 @@ class Snapshot(NamedTuple):
 
 
 def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
-    """That of the open transaction, None where its log shows what its tables do not: take another one.
+    """Return the open transaction's snapshot, or None if the log is ahead of its tables.
 
-    Raises LogBehind where there is no log of this database yet, and HistoryError where the positions of
-    another server have not been passed yet.
+    In that case the caller must take another snapshot, in a new transaction.
+
+    Raises:
+        LogBehind: There is no log of this database yet.
+        HistoryError: The WAL has not passed the positions of a previous server yet.
     """
     with connection.cursor() as cursor:
         query = _LOOK.format(home=home, checkpoint=_CHECKPOINT.format(home=home))
         cursor.execute(query, [conf.publication()])
         snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, former = cursor.fetchone()
     if checkpoint is None:
-        raise LogBehind("there is no log of this database yet: run 'manage.py bemi run'")
+        raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
     if former is not None and position < former:
         raise HistoryError(
-            f"the log has changes of a server before this one, up to {format_lsn(int(former))}: what came "
-            "later can be told when the WAL of this one is beyond"
+            f"the log has changes of a previous server up to {format_lsn(int(former))}: the past is known "
+            "again when this server's WAL is beyond that"
         )
     if is_ahead:
         return None
@@ -95,17 +98,19 @@ def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
-    """The snapshot with what its log lacks, None when that is too much: take another one.
+    """Return the snapshot with its late changes, or None if there are too many and the caller must retry.
 
-    Looks with a connection of its own, which sees what the worker has written meanwhile. Raises LogBehind
-    when the log stands still for ``BEMI_AS_OF_PATIENCE`` seconds.
+    Waits on a connection of its own until the worker has written everything up to the snapshot.
+
+    Raises:
+        LogBehind: The log has not moved for ``BEMI_AS_OF_PATIENCE`` seconds.
     """
     if conf.as_of_patience() <= 0:
         return snapshot
     with _another(using) as connection, connection.cursor() as cursor:
         _mark(cursor, snapshot, using)
         _wait(cursor, snapshot)
-        # A commit may begin where the checkpoint ends.
+        # The next commit may begin exactly where the checkpoint ends.
         beyond = snapshot.checkpoint - 8
         parameters: list[Any] = [snapshot.snapshot, beyond, snapshot.position, MOST_LATE + 1]
         cursor.execute(_LATE.format(home=snapshot.home), parameters)
@@ -123,7 +128,7 @@ def _another(using: str) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
-    """Write to the WAL behind the snapshot: the worker writes its checkpoint when it comes to it."""
+    """Write a message behind the snapshot; the worker writes a checkpoint when it reads it."""
     mark = uuid.uuid4().hex
     if not snapshot.is_standby:
         cursor.execute(_MARK, [mark])
@@ -131,7 +136,7 @@ def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
     cursor.execute(_WHERE)
     here = cursor.fetchone()
     for alias in connections:
-        # Without the primary the log moves on with the next change.
+        # A standby cannot write: ask the primary. Without it, the log moves on with the next change.
         if alias != using and connections[alias].vendor == "postgresql" and _mark_at(alias, here, mark):
             return
 
@@ -149,7 +154,7 @@ def _mark_at(alias: str, here: tuple[Any, ...], mark: str) -> bool:
 
 
 def _wait(cursor: Any, snapshot: Snapshot) -> None:
-    """Wait until the log has reached the snapshot."""
+    """Wait until the log has reached the snapshot's position."""
     reached, deadline, pause = -1, 0.0, 0.002
     while True:
         cursor.execute(_CHECKPOINT.format(home=snapshot.home), [conf.publication()])
@@ -161,8 +166,8 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
             reached, deadline = position, time.monotonic() + conf.as_of_patience()
         elif time.monotonic() > deadline:
             raise LogBehind(
-                f"the log ends at {format_lsn(position)} and should reach {format_lsn(snapshot.position)}: "
-                "is 'manage.py bemi run' at work? With BEMI_AS_OF_PATIENCE = 0 as_of() does not wait for it"
+                f"the log ends at {format_lsn(position)} and must reach {format_lsn(snapshot.position)}: "
+                "check that 'manage.py bemi run' is running. With BEMI_AS_OF_PATIENCE = 0, as_of() does not wait"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

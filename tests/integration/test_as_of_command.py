@@ -34,7 +34,7 @@ def test_it_dumps_what_was_there(drain: Drain) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["yesterday", "--", "check"], "is no moment: give an ISO datetime"),
+        (["yesterday", "--", "check"], "is not a moment: pass an ISO datetime"),
         (["00000000-0000-8000-8000-000000000000", "--", "check"], "there is no change 0000"),
         (["0/10", "--", "dumpdata", "shop.Category"], "history is complete from"),
         (["2100-01-01T00:00"], "add one after --"),

@@ -23,9 +23,9 @@ from django.utils import timezone
 
 from bemi_django import bound_context, conf, on_change
 from bemi_django.handlers import registry as handlers
-from bemi_django.handlers.delivery import Rhythm
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.feed import Feed, FeedSpan
+from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change, Undelivered
 from bemi_django.schema import tracking
@@ -223,7 +223,7 @@ def test_a_change_that_cannot_be_handled_is_kept_aside_and_the_next_ones_are_han
     assert letter.reason.startswith("ValueError in test_handlers.py, line ")
     assert letter.reason.endswith(": what is this?")
 
-    assert bemi("handlers") == "poisoned: 0 pending, 1 kept aside\n"
+    assert bemi("handlers") == "poisoned: 0 pending, 1 undelivered\n"
     assert bemi("handlers", "--retry") == "0 handled, 1 kept\n"
     is_mended = True
     assert bemi("handlers", "--retry") == "1 handled, 0 kept\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo

@@ -155,7 +155,7 @@ def test_a_table_or_database_that_django_does_not_know_is_an_error_that_says_so(
         with pytest.raises(NoModel, match=r"no model has the table public\.bare"):
             _ = change.object
         change.database = "elsewhere"
-        with pytest.raises(UnknownDatabase, match="no database of DATABASES has the NAME 'elsewhere'"):
+        with pytest.raises(UnknownDatabase, match="no entry of DATABASES has the NAME 'elsewhere'"):
             change.as_instance()
     finally:
         execute("DROP TABLE bare")

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, RevertConflict
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
@@ -262,7 +262,7 @@ def test_what_others_changed_in_between_is_a_conflict(lab: Lab) -> None:
     lab("INSERT INTO lab.t VALUES (1, 1, 1)")
     more = lab("UPDATE lab.t SET a = 9").get()
     plan = Change.objects.filter(pk__in=[again.pk, more.pk]).revert(dry_run=True)
-    assert "made it anew, in between" in str(plan)
+    assert "inserted it again, in between" in str(plan)
 
 
 def test_a_value_that_the_log_does_not_know_is_a_conflict(lab: Lab) -> None:

@@ -65,10 +65,10 @@ async def awaited(change: Any) -> None: ...
     ("arguments", "error", "words"),
     [
         ({"fields": ["prize"]}, FieldDoesNotExist, "no field named 'prize'"),
-        ({"fields": ["reviews"]}, ValueError, "reviews is no column of shop.Product"),
-        ({"fields": "price"}, TypeError, "are lists"),
-        ({"operations": "UPDATE"}, TypeError, "are lists"),
-        ({"operations": ["INSERT"]}, ValueError, "no such operation: INSERT; there are CREATE"),
+        ({"fields": ["reviews"]}, ValueError, "reviews is not a column of shop.Product"),
+        ({"fields": "price"}, TypeError, "must be lists"),
+        ({"operations": "UPDATE"}, TypeError, "must be lists"),
+        ({"operations": ["INSERT"]}, ValueError, "unknown operation: INSERT; use CREATE"),
         ({"since": datetime(2024, 1, 1)}, ValueError, "make_aware"),
         ({"since": "yesterday"}, ValueError, '"beginning"'),
     ],
@@ -89,7 +89,7 @@ def test_a_relation_with_a_table_of_its_own_is_no_field() -> None:
 def test_a_column_of_a_parent_is_no_field() -> None:
     from tests.shapes import models as shapes
 
-    with pytest.raises(ValueError, match=r"name is a column of another table: on_change\(Place\)"):
+    with pytest.raises(ValueError, match=r"name is a column of another table: use on_change\(Place\)"):
         on_change(shapes.Restaurant, fields=["name"])
 
 

@@ -16,8 +16,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
-from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
 
 MASK = "••••••"

@@ -24,7 +24,7 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.filter_form import user_ids
 from bemi_django.admin.search.paging import PageCursor, bitmap_scan_only, read_page
 from bemi_django.admin.search.suggestions import suggestions
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE", "SKIPPED", "GAP")
 _FRESH = 60

@@ -21,7 +21,7 @@ from bemi_django.admin.display.value_diff import Sides, as_text, differences, pr
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id
 

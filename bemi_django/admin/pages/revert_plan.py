@@ -21,9 +21,9 @@ from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.admin.pages.change_detail import in_request, in_transaction
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, RevertConflict, first_line
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import alias_of
-from bemi_django.log.querysets import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
 

@@ -23,8 +23,8 @@ from bemi_django.admin.pages import object_state
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, nearest_change, read_page
 from bemi_django.exceptions import BemiError
-from bemi_django.log.querysets import ChangeQuerySet
-from bemi_django.log.relations import belongings
+from bemi_django.log.belongings import belongings
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 #: Changes of children are found by their foreign key, in the rows: not in a table with very many changes.

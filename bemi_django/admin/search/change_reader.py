@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 #: Levels of JSON that are shown. Python reads about a thousand, PostgreSQL stores more.

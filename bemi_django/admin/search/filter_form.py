@@ -16,7 +16,7 @@ from bemi_django import conf
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search import query_timeouts, search_terms
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 
 OPERATIONS = [
     ("CREATE", _("Create")),

@@ -15,7 +15,7 @@ from django.http import Http404, QueryDict
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 SIZE = 50

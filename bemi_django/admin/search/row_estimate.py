@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 _ALL = """

@@ -1,4 +1,4 @@
-"""Steps against each other and against the rows of others: conflicts, and what must come before what."""
+"""Check steps against each other and against other rows: conflicts, and which step must come first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
 
 _NO_ACTION = "a"
-# What the database itself does to the rows that refer to a deleted one: it deletes or changes them.
+# ON DELETE CASCADE, SET NULL, SET DEFAULT: the database changes the rows that refer to a deleted one.
 _FOLLOWS = ("c", "n", "d")
 
 
 class Holder(NamedTuple):
-    """A row has the value that a step is to write into a unique index; ``what`` is the same, in words."""
+    """A row that holds a value which a step writes into a unique index; ``what`` describes the value."""
 
     draft: Draft
     unique: Unique
@@ -28,7 +28,7 @@ class Holder(NamedTuple):
 
 
 class Parent(NamedTuple):
-    """A step writes a reference; ``parent`` is the row it refers to, None where there is none now."""
+    """A step that writes a reference; ``parent`` is the row it refers to, or None if there is none."""
 
     draft: Draft
     reference: Reference
@@ -36,7 +36,7 @@ class Parent(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A row refers to the one that a step takes away."""
+    """A row that refers to one which a step removes."""
 
     draft: Draft
     reference: Reference
@@ -44,7 +44,7 @@ class Child(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Something in the way of a step."""
+    """A conflict found for a step."""
 
     draft: Draft
     kind: Kind
@@ -54,7 +54,7 @@ class Found(NamedTuple):
 
 
 class Surroundings:
-    """The rows around the steps, read once; asked again for each choice of steps."""
+    """The rows that the steps depend on; read once, and checked again for each selection of steps."""
 
     def __init__(self, cursor: Any, catalog: LiveCatalog, drafts: list[Draft]) -> None:
         self._catalog = catalog
@@ -68,7 +68,7 @@ class Surroundings:
         self._children = list(self._read_children(cursor))
 
     def check(self, active: set[Draft]) -> tuple[list[Found], list[Edge[Draft]]]:
-        """What is in the way of the active steps when no others are taken, and their order."""
+        """Return the conflicts of the active steps, if only these are taken, and the edges of their order."""
         found: list[Found] = []
         edges: list[Edge[Draft]] = []
         self._check_uniques(active, found, edges)
@@ -102,7 +102,7 @@ class Surroundings:
             wanted = reference, values_of(draft.target or {}, reference.columns)
             provider = providers.get(wanted)
             if provider is None:
-                text = f"refers to a row of {'.'.join(reference.parent)} that is gone"
+                text = f"refers to a row of {'.'.join(reference.parent)} that no longer exists"
                 found.append(Found(draft, "missing_parent", text, reference.columns))
             else:
                 is_hard = not reference.is_deferrable
@@ -124,7 +124,7 @@ class Surroundings:
             found.append(Found(draft, "referenced", text, reference.parent_columns, follows))
 
     def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], Draft]:
-        """The steps that bring a row which others may refer to."""
+        """Return the steps that restore a row which others may refer to."""
         return {
             (reference, values_of(draft.target or {}, reference.parent_columns)): draft
             for reference in self._catalog.references
@@ -166,7 +166,7 @@ class Surroundings:
             drafts = self._by_table.get(reference.parent, ())
             takers = [draft for draft in drafts if draft.changes(reference.parent_columns)]
             rows = [_part(draft.live, reference.parent_columns) for draft in takers]
-            # One more than are in the plan tells that there is another.
+            # One more than the plan has is enough to know that there is another.
             limit = len(self._by_table.get(reference.child, ())) + 1
             children = _find(
                 cursor,
@@ -194,7 +194,7 @@ def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterat
     writers = [draft for draft in drafts if draft.step.action in ("insert", "update")]
     rows = [draft.target or {} for draft in writers]
     for partial in table.partials if writers else ():
-        # Any change of the row that has the value may take it away.
+        # Any change of the row that holds the value may release it.
         unique = Unique(partial.name, table.columns, False, False, False)
         for number, key in find_partial(cursor, table, partial, rows):
             what = f"value in {partial.name}"
@@ -211,6 +211,6 @@ def _part(row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any
 
 def _nullable(draft: Draft, columns: tuple[str, ...]) -> tuple[str, ...]:
     if not draft.table.has_key:
-        # A second statement would not find the row where the first one left it.
+        # Without a key, a second statement would not find the row: its ctid has changed.
         return ()
     return tuple(column for column in columns if column not in draft.table.required)

@@ -1,4 +1,4 @@
-"""Instances that were read in the past remember it, and are not saved by mistake."""
+"""Mark instances that were read in the past, so that they are not saved by mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _open_blocks = 0
 
 @contextmanager
 def marking() -> Iterator[None]:
-    """Mark the instances that are made meanwhile, by threads whose connection is in the past."""
+    """Mark instances that are made inside the block by threads whose connection is in the past."""
     _count(1)
     try:
         yield
@@ -29,13 +29,13 @@ def marking() -> Iterator[None]:
 
 
 def allow_save(instance: Model) -> None:
-    """Let an instance that was read in the past be saved, or deleted: the row becomes what it was then."""
+    """Allow ``save()`` and ``delete()`` of an instance read in the past: saving restores the old row."""
     instance._state.__dict__.pop(_MARK, None)
     instance.__dict__.pop("delete", None)
 
 
 def _count(difference: int) -> None:
-    """A receiver of post_init costs every instance of every model: it is there as long as it is needed."""
+    """Connect the receivers only while blocks are open: post_init slows down every instance."""
     global _open_blocks
     with _lock:
         _open_blocks += difference
@@ -50,7 +50,7 @@ def _mark(instance: Model, **kwargs: Any) -> None:
     aliases = [c.alias for c in connections.all(initialized_only=True) if getattr(c, "bemi_past", None)]
     if aliases:
         instance._state.__dict__[_MARK] = aliases
-        # A receiver of pre_delete would make Django read every row that a queryset deletes.
+        # With a receiver of pre_delete, Django would fetch every row that a queryset deletes.
         instance.__dict__["delete"] = _refuse_delete
 
 
@@ -61,11 +61,13 @@ def _refuse_save(instance: Model, **kwargs: Any) -> None:
     if instance._state.adding or instance._state.db not in aliases:
         allow_save(instance)
         return
-    raise PastIsReadOnly(f"{_named(instance)} was read in the past: call allow_save() of time_travel first")
+    raise PastIsReadOnly(
+        f"{_named(instance)} was read in the past: call time_travel.allow_save(instance) first"
+    )
 
 
 def _refuse_delete(*args: Any, **kwargs: Any) -> None:
-    raise PastIsReadOnly("the instance was read in the past: call allow_save() of time_travel first")
+    raise PastIsReadOnly("the instance was read in the past: call time_travel.allow_save(instance) first")
 
 
 def _named(instance: Model) -> str:

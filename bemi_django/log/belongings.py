@@ -1,4 +1,4 @@
-"""What belongs to an object: rows that refer to it, those between it and others included."""
+"""Find the rows that belong to an object: rows that refer to it, including many-to-many rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from bemi_django.log.keys import json_of
 
 
 class Belonging(NamedTuple):
-    """Rows of a model's table that have these values, as JSON has them."""
+    """Rows of a model's table with these values, ``{column: JSON value}``."""
 
     model: type[models.Model]
     values: dict[str, Any]
 
 
 def belongings(instance: models.Model, names: Collection[str] | None = None) -> list[Belonging]:
-    """The rows that refer to an object; ``names`` are those of relations as queries name them, default all.
+    """Return the rows that refer to an object.
 
-    Many-to-many relations are known by their field's name: the rows of the table between. Raises BemiError
-    for a name that no relation has.
+    Args:
+        instance: The object.
+        names: Names of relations, as used in queries; a many-to-many field stands for the rows of its
+            through table. None means all relations.
+
+    Raises:
+        BemiError: The model has no relation of that name.
     """
     model = type(instance)
     found = [
@@ -39,25 +44,23 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
             chosen.append(belonging)
     unknown = set(names or ()) - {name for known, _ in found for name in known}
     if unknown:
-        raise BemiError(
-            f"{model.__name__} has no relation {', '.join(sorted(unknown))} that rows refer to it by"
-        )
+        raise BemiError(f"no rows refer to {model.__name__} by a relation {', '.join(sorted(unknown))}")
     return chosen
 
 
 def unconstrained(model: type[models.Model]) -> list[Any]:
-    """The fields of other models that refer to a model's rows without a foreign key in the database."""
+    """Return other models' fields that refer to a model without a database constraint."""
     found = [relation.field for relation in _relations(model) if not _is_generic(relation)]
     return [field for field in found if not getattr(field, "db_constraint", True)]
 
 
 def has_generic_relations(model: type[models.Model]) -> bool:
-    """Whether rows refer to the model's by content type and key."""
+    """Tell whether generic relations point to the model."""
     return any(map(_is_generic, _relations(model)))
 
 
 def generic_belongings(instance: models.Model) -> list[Belonging]:
-    """The rows that refer to an object by content type and key."""
+    """Return the rows that refer to an object by a generic relation."""
     return [_generic(instance, relation) for relation in _relations(type(instance)) if _is_generic(relation)]
 
 
@@ -77,7 +80,7 @@ def _names(relation: Any) -> set[str]:
 
 
 def _many_to_many(model: Any) -> dict[Any, set[str]]:
-    """The names of many-to-many relations, from both ends, by the model of the table between."""
+    """Return the names of many-to-many relations, from both ends, by their through model."""
     names: dict[Any, set[str]] = {}
     for field in model._meta.many_to_many:
         names.setdefault(field.remote_field.through, set()).add(field.name)

@@ -1,4 +1,4 @@
-"""One query in the past: ``Todo.objects.as_of(moment)``."""
+"""Run one query in the past: ``Todo.objects.as_of(moment)``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Query = TypeVar("Query", bound="models.QuerySet[Any]")
 
 
 def read_as_of(queryset: Query, moment: Moment) -> Query:
-    """A queryset of any model as of a moment: what it reads, with its ``prefetch_related``, is of then.
+    """Return a copy of a queryset of any model that reads the past, including ``prefetch_related``.
 
-    Errors are those of :func:`as_of`, raised when it is evaluated; PastIsReadOnly for what writes.
+    Errors are those of :func:`as_of`, raised on evaluation. Methods that write raise PastIsReadOnly.
     """
     past: Any = queryset.all()
     past.__class__ = _in_past(type(queryset))
@@ -27,14 +27,15 @@ def read_as_of(queryset: Query, moment: Moment) -> Query:
 
 
 class AsOfQuerySet(models.QuerySet[Any]):
-    """For those who want ``Model.objects.as_of(moment)``: ``objects = AsOfQuerySet.as_manager()``."""
+    """A queryset with a method ``as_of()``: ``objects = AsOfQuerySet.as_manager()``."""
 
     def as_of(self, moment: Moment) -> AsOfQuerySet:
+        """Return a copy that reads the past; see :func:`read_as_of`."""
         return read_as_of(self, moment)
 
 
 class _Past:
-    """In front of a QuerySet: evaluates inside of as_of()."""
+    """Mixin in front of a QuerySet class: evaluates inside as_of()."""
 
     _moment: Moment
     db: str
@@ -49,12 +50,14 @@ class _Past:
             super()._fetch_all()  # type: ignore[misc]
 
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # At once: a transaction in the past must not stay open under the loop's other queries.
+        # Fetch all rows now: the transaction in the past must not stay open under other queries of the loop.
         with as_of(self._moment, self.db):
             return iter(list(super().iterator(*args, **kwargs)))  # type: ignore[misc]
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise PastIsReadOnly("as a part of another query it would see the present: use with as_of(moment)")
+        raise PastIsReadOnly(
+            "inside another query it would read the present: use 'with as_of(moment):' instead"
+        )
 
 
 def _reading(name: str) -> Any:

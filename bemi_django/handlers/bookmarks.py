@@ -1,4 +1,4 @@
-"""How far a handler is: one row for each, committed together with what the handler wrote to this database."""
+"""Bookmarks: how far each handler is, committed together with what the handler wrote to this database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from django.db import connections
 
 from bemi_django.wire.lsn import format_lsn
 
-_HISTORY = """
-SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s
-"""
-# Of this transaction, so that a pooler does no harm, and nobody has to clean up. It takes no transaction id.
+# A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id.
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('_bemi_handlers ' || %s || ' ' || %s, 0))"
 _READ = """
 SELECT system_identifier, start_lsn - '0/0', last, attempts,
@@ -29,18 +26,11 @@ ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_id
 _KEEP = "INSERT INTO _bemi_undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
 
 
-class LogHistory(NamedTuple):
-    """What the log has of one server: from the LSN ``start`` to ``end``."""
+class Bookmark(NamedTuple):
+    """How far a handler is in the changes of a server.
 
-    system_identifier: str
-    start: int
-    end: int
-
-
-class Position(NamedTuple):
-    """Up to ``last`` everything is done; the next change was tried ``attempts`` times.
-
-    ``pause`` is in seconds, from now, until it is to be tried again.
+    Everything up to the id ``last`` is handled. The next change was tried ``attempts`` times and is tried
+    again in ``pause`` seconds. ``start`` is the first LSN of the history that the bookmark was set in.
     """
 
     system_identifier: str
@@ -50,30 +40,32 @@ class Position(NamedTuple):
     pause: float = 0.0
 
 
-class Positions:
-    """The place of one handler in the changes of one slot, in the database of an alias."""
+class Bookmarks:
+    """The stored bookmark of one handler, for one slot."""
 
     def __init__(self, alias: str, slot: str, handler: str) -> None:
         self._connection = connections[alias]
         self._key = slot, handler
 
     def lock(self) -> bool:
-        """Until the end of the transaction this handler is ours; False where it is somebody else's."""
+        """Lock the handler until the end of the transaction; return False if another process has it."""
         with self._connection.cursor() as cursor:
             cursor.execute(_LOCK, self._key)
             return bool(cursor.fetchone()[0])
 
-    def read(self) -> Position | None:
+    def read(self) -> Bookmark | None:
+        """Return the bookmark, or None if the handler has never run."""
         with self._connection.cursor() as cursor:
             cursor.execute(_READ, self._key)
             found = cursor.fetchone()
         if found is None:
             return None
         system_identifier, start, *rest = found
-        return Position(system_identifier, int(start), *rest)
+        return Bookmark(system_identifier, int(start), *rest)
 
-    def save(self, position: Position) -> None:
-        system_identifier, start, last, attempts, pause = position
+    def save(self, bookmark: Bookmark) -> None:
+        """Store the bookmark."""
+        system_identifier, start, last, attempts, pause = bookmark
         retry_in = pause if pause > 0 else None
         with self._connection.cursor() as cursor:
             cursor.execute(
@@ -81,17 +73,6 @@ class Positions:
             )
 
     def keep_aside(self, change: UUID, attempts: int, reason: str) -> None:
-        """File a change that the handler is not given any more."""
+        """Store a change as undelivered: the handler is not called with it again."""
         with self._connection.cursor() as cursor:
             cursor.execute(_KEEP, [self._key[1], change, attempts, reason])
-
-
-def history(alias: str, slot: str) -> LogHistory | None:
-    """What the log has of a slot, None before its worker has started."""
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_HISTORY, [slot])
-        found = cursor.fetchone()
-    if found is None:
-        return None
-    system_identifier, start, end = found
-    return LogHistory(system_identifier, int(start), int(end))

@@ -1,0 +1,57 @@
+"""Conditions on rows of the log, as Django's ``Q`` objects; the vocabulary of ``ChangeQuerySet``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import reduce
+from operator import or_
+
+from django.db import models, router
+from django.db.models import Func, Q
+from django.db.models.fields.json import KeyTransform
+
+from bemi_django.log.belongings import belongings
+from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.places import Place, places_of
+
+
+class Differs(Func):
+    """Compare the values of a column in ``before`` and ``after``."""
+
+    template = "%(expressions)s"
+    arg_joiner = " IS DISTINCT FROM "
+    output_field = models.BooleanField()
+
+    def __init__(self, column: str) -> None:
+        super().__init__(KeyTransform(column, "before"), KeyTransform(column, "after"))
+
+
+def in_table(place: Place) -> Q:
+    """Return the condition for changes of a table."""
+    return Q(database=place.database, schema=place.schema, table=place.table)
+
+
+def with_key(primary_key: str) -> Q:
+    """Return the condition for changes of rows that have or had a key, in the log's notation."""
+    return Q(primary_key=primary_key) | Q(previous_primary_key=primary_key)
+
+
+def of_object(instance: models.Model, related: bool | Collection[str] = False) -> Q:
+    """Return the condition for changes of one object.
+
+    Args:
+        instance: A saved or deleted instance.
+        related: True to include the rows that refer to the object, or the names of the relations to include.
+    """
+    alias = instance._state.db or router.db_for_write(type(instance))
+    own = models_of(instance)
+    names = None if related is True else related or ()
+    others = belongings(instance, names) if related else []
+    places = places_of([*own, *(other.model for other in others)], alias)
+    conditions = [
+        in_table(place) & with_key(key_of(instance, model)) for model, place in zip(own, places, strict=False)
+    ]
+    for other, place in zip(others, places[len(own) :], strict=True):
+        holds = Q(before__contains=other.values) | Q(after__contains=other.values)
+        conditions.append(in_table(place) & holds)
+    return reduce(or_, conditions)

@@ -147,8 +147,8 @@ def _check_transaction(connection: BaseDatabaseWrapper) -> None:
         if isolation == "read committed":
             raise HistoryError(
                 "as_of() inside atomic() needs a transaction with a single snapshot: enter it outside "
-                "atomic() (with ATOMIC_REQUESTS, mark the view as non_atomic_requests), or begin the transaction with "
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+                "atomic() (with ATOMIC_REQUESTS, mark the view as non_atomic_requests), or begin the "
+                "transaction with SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
             )
         if not is_clean:
             raise HistoryError(

@@ -99,5 +99,5 @@ def _lsn(text: str) -> int:
     except ValueError:
         pass
     raise HistoryError(
-        f"{text!r} is not a moment: pass an ISO datetime, an LSN (16/B374D848), a transaction id or a change id"
+        f"{text!r} is not a moment: pass an ISO datetime, an LSN (16/B374D848), a transaction id or change id"
     )

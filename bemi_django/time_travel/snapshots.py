@@ -167,7 +167,7 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
         elif time.monotonic() > deadline:
             raise LogBehind(
                 f"the log ends at {format_lsn(position)} and must reach {format_lsn(snapshot.position)}: "
-                "check that 'manage.py bemi run' is running. With BEMI_AS_OF_PATIENCE = 0, as_of() does not wait"
+                "check that 'manage.py bemi run' is running, or do not wait with BEMI_AS_OF_PATIENCE = 0"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

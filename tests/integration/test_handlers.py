@@ -237,7 +237,7 @@ def test_what_was_kept_aside_may_be_gone_from_the_log(serve: Serve) -> None:
         handler="listener", change_id=UUID(int=1), attempts=6, reason="x", created_at=timezone.now()
     )
     assert bemi("handlers", "--retry") == "0 handled, 1 kept\n"
-    assert Undelivered.objects.get().reason == "the change is not in the log any more"
+    assert Undelivered.objects.get().reason == "the log no longer has the change"
 
 
 def bemi(*arguments: str) -> str:
@@ -292,7 +292,7 @@ def test_a_handler_that_breaks_its_connection_does_not_stop_the_rest(serve: Serv
         Category.objects.create(name=name)
     serve()
     assert heard.names == ["a", "b"]
-    assert "lost the database" in Undelivered.objects.get().reason
+    assert "lost its connection" in Undelivered.objects.get().reason
 
 
 def test_what_a_handler_writes_says_why(serve: Serve, drain: Drain) -> None:

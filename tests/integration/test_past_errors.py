@@ -114,7 +114,7 @@ def test_positions_that_a_server_before_this_one_had_too(drain: Drain) -> None:
     Category.objects.update(name="b")
     drain()
     note_another_server(passed)
-    with pytest.raises(HistoryError, match=f"{before} is not beyond {passed}, up to where"), as_of(before):
+    with pytest.raises(HistoryError, match=f"{before} is not after {passed}, up to which"), as_of(before):
         pass
     with as_of(passed):
         assert Category.objects.get().name == "a"
@@ -243,7 +243,7 @@ def test_months_that_were_dropped(drain: Drain) -> None:
 
 def test_a_database_without_a_worker(transactional_db: None) -> None:
     execute("DELETE FROM _bemi_checkpoint")
-    with pytest.raises(LogBehind, match="no log of this database yet: run 'manage.py bemi run'"):
+    with pytest.raises(LogBehind, match="this database has no log yet: run 'manage.py bemi run'"):
         with as_of(here()):
             pass
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from bemi_django.exceptions import RevertConflict
-from bemi_django.log.querysets import ChangeQuerySet
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.revert import Plan
 

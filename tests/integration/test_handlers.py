@@ -517,7 +517,7 @@ def test_the_documented_example_works(serve: Serve, capsys: pytest.CaptureFixtur
     category.delete()
     serve()
     # Two handlers do not wait for each other.
-    assert sorted(capsys.readouterr().out.splitlines()) == ["bowler 1.00 2.00 7", "gone: hats"]
+    assert sorted(capsys.readouterr().out.splitlines()) == ["bowler 1.00 2.00 7", "deleted: hats"]
 
 
 def test_the_documentation_names_every_argument() -> None:

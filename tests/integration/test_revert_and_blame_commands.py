@@ -73,7 +73,7 @@ def test_it_asks_before_it_writes(answer: str, task: str, todo: Todo, monkeypatc
 
 def test_without_a_terminal_it_says_what_to_add(todo: Todo, monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    with pytest.raises(CommandError, match="confirm with --noinput"):
+    with pytest.raises(CommandError, match="add --noinput"):
         bemi("revert", "--request", "r1")
     assert Todo.objects.get().task == "Dream"
 

@@ -22,8 +22,8 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.paging import no_seqscan
-from bemi_django.log.lossless_json import dumps
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
 #: Changes in memory at a time, and in a row group of Parquet.

@@ -1,4 +1,4 @@
-"""The audit trail in Django's admin, read-only but for reverting."""
+"""The audit trail in Django's admin. It is read-only, except that changes can be reverted."""
 
 from __future__ import annotations
 

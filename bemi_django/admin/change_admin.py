@@ -1,4 +1,4 @@
-"""The pages of the audit trail and who may see them."""
+"""The URLs, permissions and pages of the audit trail in the admin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
 
 if TYPE_CHECKING:
-    # Only the type stubs make this class generic.
+    # The class is generic in the type stubs only.
     ChangeAdminBase = admin.ModelAdmin[Change]
 else:
     ChangeAdminBase = admin.ModelAdmin
@@ -36,7 +36,7 @@ View = Callable[..., HttpResponseBase]
 
 
 class ChangeAdmin(ChangeAdminBase):
-    """Nothing is added, changed or deleted here: the permission methods say so to the whole admin."""
+    """The admin of the log. It is read-only: the permission methods refuse everything but viewing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -63,7 +63,9 @@ class ChangeAdmin(ChangeAdminBase):
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
         return [
-            path(route, self.admin_site.admin_view(self._seen(view)), name=f"bemi_django_change_{name}")
+            path(
+                route, self.admin_site.admin_view(self._require_view(view)), name=f"bemi_django_change_{name}"
+            )
             for route, view, name in pages
         ]
 
@@ -118,7 +120,7 @@ class ChangeAdmin(ChangeAdminBase):
     def _viewer(self, request: HttpRequest) -> Viewer:
         return Viewer(request, self.admin_site)
 
-    def _seen(self, view: View) -> View:
+    def _require_view(self, view: View) -> View:
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
@@ -133,7 +135,7 @@ class ChangeAdmin(ChangeAdminBase):
             ("deleted", _("Deleted objects"), "deleted"),
             ("health", _("Health"), "health"),
         ]
-        # Not "object", "change", "user" or "original": templates of the admin and of themes ask for them.
+        # Templates of the admin and of themes react to "object", "change", "user" and "original".
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

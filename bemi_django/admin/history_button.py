@@ -1,4 +1,4 @@
-"""A button to the changes of an object, and of a model, on the pages of every model's admin."""
+"""Add a button that leads to the audit trail to the admin pages of every model."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from bemi_django.models import Change, DeadLetter
 
 
 class HistoryMixin:
-    """For a ``ModelAdmin`` whose History is to be the audit trail's, whatever ``BEMI_ADMIN_HISTORY`` says."""
+    """Make the History button of a ``ModelAdmin`` lead to the audit trail.
+
+    The setting ``BEMI_ADMIN_HISTORY`` does not apply to such a model.
+    """
 
     bemi_history = "replace"
 
 
 def install() -> None:
-    """Wrap what renders the pages of ``ModelAdmin``; the setting is read when they are asked for."""
+    """Wrap the views of ``ModelAdmin``. ``BEMI_ADMIN_HISTORY`` is read on each request."""
     _wrap("changelist_view", _with_list_button)
     _wrap("render_change_form", _with_object_button)
     _wrap("history_view", _instead_of_history)
@@ -46,7 +49,7 @@ def _with_list_button(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def changelist_view(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         response = method(self, request, *args, **kwargs)
-        if _wanted(self, request):
+        if _history_mode(self, request):
             query = urlencode({"table": _table(self.model)})
             _add_button(response, "list", f"{reverse('admin:bemi_django_change_changelist')}?{query}")
         return response
@@ -59,8 +62,8 @@ def _with_object_button(method: Callable[..., Any]) -> Callable[..., Any]:
     def render_change_form(self: Any, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         response = method(self, request, context, *args, **kwargs)
         instance = context.get("original")
-        # With "replace" the button that is there leads to us.
-        if instance is not None and _wanted(self, request) == "button":
+        # With "replace", Django's own button leads to the audit trail.
+        if instance is not None and _history_mode(self, request) == "button":
             _add_button(response, "form", timeline_url(type(instance), key_of(instance)))
         return response
 
@@ -70,7 +73,7 @@ def _with_object_button(method: Callable[..., Any]) -> Callable[..., Any]:
 def _instead_of_history(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def history_view(self: Any, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if _wanted(self, request) == "replace":
+        if _history_mode(self, request) == "replace":
             instance = self.get_object(request, unquote(object_id))
             if instance is not None and self.has_view_or_change_permission(request, instance):
                 return HttpResponseRedirect(timeline_url(self.model, key_of(instance)))
@@ -79,16 +82,16 @@ def _instead_of_history(method: Callable[..., Any]) -> Callable[..., Any]:
     return history_view
 
 
-def _wanted(model_admin: Any, request: HttpRequest) -> str | None:
-    """``button``, ``replace`` or None: for who may not see changes there is no button."""
-    wanted = getattr(model_admin, "bemi_history", conf.admin_history())
-    if not wanted or model_admin.model in (Change, DeadLetter):
+def _history_mode(model_admin: Any, request: HttpRequest) -> str | None:
+    """Return ``button``, ``replace``, or None; always None if the user may not view changes."""
+    mode = getattr(model_admin, "bemi_history", conf.admin_history())
+    if not mode or model_admin.model in (Change, DeadLetter):
         return None
-    return str(wanted) if Viewer(request, model_admin.admin_site).has("view") else None
+    return str(mode) if Viewer(request, model_admin.admin_site).has("view") else None
 
 
 def _add_button(response: Any, kind: str, url: str) -> None:
-    # Not a page: a redirect, or an answer to a POST.
+    # Redirects and the responses to a POST have no template to extend.
     if not isinstance(response, SimpleTemplateResponse) or response.context_data is None:
         return
     base: Any = response.resolve_template(response.template_name or "")

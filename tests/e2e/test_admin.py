@@ -164,7 +164,7 @@ def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: N
     visit.picture("timeline")
     visit.page.fill("#timeline-at", "2020-01-01T00:00:00")
     visit.submit("Show")
-    assert visit.page.get_by_text("It was not there at that moment.").is_visible()
+    assert visit.page.get_by_text("The object did not exist at that time.").is_visible()
 
 
 def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, story: None) -> None:

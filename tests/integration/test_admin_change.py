@@ -97,7 +97,7 @@ def test_copied_as_sql_it_does_the_same_again(admin_client: Client, drain: Drain
 @pytest.mark.parametrize("operation", ["TRUNCATE", "SKIPPED", "GAP"])
 def test_a_change_of_no_row_has_a_page(admin_client: Client, operation: str) -> None:
     change = record(1, operation=operation, before={}, after={}, primary_key=None)
-    assert "This change has no values of a row." in shown(admin_client, change).content.decode()
+    assert "This change has no row values." in shown(admin_client, change).content.decode()
 
 
 def test_a_value_that_is_not_known_says_so(admin_client: Client) -> None:

@@ -236,7 +236,7 @@ def test_a_filter_that_no_index_answers_is_looked_for_piece_by_piece(
     pages = walk(admin, "?operation=DELETE", "older")
     assert [number for numbers in pages for number in numbers] == [28, 2]
     assert len(pages) > 2
-    assert "Search further back" in page(admin, "?operation=DELETE")
+    assert "Continue searching" in page(admin, "?operation=DELETE")
     response = admin.get(f"{LIST}?operation=DELETE&older={record(99).pk}")
     back = walk(admin, f"?operation=DELETE&newer={record(0).pk}", "newer")
     assert response.context["newer"] is not None
@@ -365,9 +365,9 @@ def test_stored_markup_stays_text(admin: Client) -> None:
 
 
 def test_an_empty_log_says_where_to_look(admin: Client) -> None:
-    assert "Is the worker running?" in page(admin)
+    assert "Check that the worker is running." in page(admin)
     record(1)
-    assert "No change is like that." in page(admin, "?q=nothing")
+    assert "No changes match these filters." in page(admin, "?q=nothing")
 
 
 @pytest.mark.parametrize(("sources", "is_known"), [(1, True), (0, False), (2, False)])

@@ -39,7 +39,7 @@ def test_the_plan_comes_first_and_nothing_is_done_yet(admin: Client, drain: Drai
     Todo.objects.update(task="Wake up")
     _, change = drain()
     response = admin.get(f"{REVERT}?change={change.pk}")
-    (line,) = response.context["doing"]
+    (line,) = response.context["actions"]
     assert line.values == [("task", "Wake up", "Sleep")]
     assert "<ins>Sleep</ins>" in response.content.decode()
     assert Todo.objects.get().task == "Wake up"
@@ -57,7 +57,7 @@ def test_a_deleted_object_is_restored_with_what_hung_on_it(admin: Client, drain:
     todo.tags.add(Tag.objects.create(name="night"))
     todo.delete()
     drain()
-    (item,) = admin.get(f"{LIST}deleted/?table=todo").context["gone"]
+    (item,) = admin.get(f"{LIST}deleted/?table=todo").context["deleted"]
     assert item.may_restore
     query = f"?change={item.row.change.pk}"
     assert f"{REVERT}{query}" in admin.get(f"{LIST}deleted/").content.decode()
@@ -65,7 +65,7 @@ def test_a_deleted_object_is_restored_with_what_hung_on_it(admin: Client, drain:
     assert f"{REVERT}{query}" in timeline
     confirm(admin, query)
     assert [tag.name for tag in Todo.objects.get(task="Sleep").tags.all()] == ["night"]
-    assert admin.get(f"{LIST}deleted/?table=todo").context["gone"] == []
+    assert admin.get(f"{LIST}deleted/?table=todo").context["deleted"] == []
 
 
 def test_a_transaction_and_a_request_are_undone_whole(admin: Client, drain: Drain) -> None:
@@ -115,7 +115,7 @@ def test_a_plan_that_is_another_one_by_now_is_shown_again(admin: Client, drain: 
     digest = admin.get(query).context["digest"]
     Todo.objects.update(task="c")
     response = admin.post(query, {"digest": digest, "on_conflict": "force"})
-    assert "look at the plan again" in response.content.decode()
+    assert "Review the plan again" in response.content.decode()
     assert Todo.objects.get().task == "c"
 
 
@@ -163,7 +163,7 @@ def test_who_may_not_add_is_offered_no_restore(drain: Drain) -> None:
     Todo.objects.create(task="a").delete()
     drain()
     client = visitor("bemi_django.view_change", "bemi_django.revert_change", "todos.view_todo")
-    (item,) = client.get(f"{LIST}deleted/").context["gone"]
+    (item,) = client.get(f"{LIST}deleted/").context["deleted"]
     assert not item.may_restore
     timeline = client.get(f"{LIST}timeline/todos/todo/{item.row.change.primary_key}/")
     assert timeline.context["restores"] is None
@@ -218,7 +218,7 @@ def test_what_is_already_undone_has_nothing_to_do(admin: Client, drain: Drain) -
     created = next(change for change in changes if change.operation == "CREATE")
     assert Change.objects.filter(pk=created.pk).exists()
     response = admin.get(f"{REVERT}?change={created.pk}")
-    assert not response.context["doing"]
+    assert not response.context["actions"]
 
 
 def no_tags(request: Any, changes: Any) -> Any:
@@ -233,7 +233,7 @@ def test_what_would_come_back_with_a_row_must_be_in_the_scope_too(drain: Drain, 
     deleted = next(change for change in drain() if (change.table, change.operation) == ("todo", "DELETE"))
     client = visitor("bemi_django.view_change", "bemi_django.revert_change", *TODO)
     response = client.get(f"{REVERT}?change={deleted.pk}")
-    assert "You may not change all of these objects." in response.content.decode()
+    assert "You do not have permission to change all of these objects." in response.content.decode()
     assert "tag_id" not in response.content.decode()
     digest = response.context["digest"]
     assert client.post(f"{REVERT}?change={deleted.pk}", {"digest": digest}).status_code == 403

@@ -102,7 +102,7 @@ def test_a_database_that_does_not_answer_is_said(
     monkeypatch.setattr(checks, "check_databases", refuse)
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
     (source,) = admin_client.get(f"{LIST}health/").context["sources"]
-    assert [(fact.value, fact.hint) for fact in source.facts] == [("does not answer", "the server is away")]
+    assert [(fact.value, fact.hint) for fact in source.facts] == [("not reachable", "the server is away")]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_the_whole_row_is_shown_as_it_was(
 def test_a_moment_without_the_row_says_so(admin_client: Client, history: Todo, minutes: int) -> None:
     response = timeline(admin_client, history, f"?at={ago(minutes)}")
     assert response.context["lines"] == []
-    assert "It was not there at that moment." in response.content.decode()
+    assert "The object did not exist at that time." in response.content.decode()
 
 
 def test_two_moments_are_compared(admin_client: Client, history: Todo) -> None:
@@ -128,7 +128,7 @@ def test_before_its_first_change_a_row_is_what_that_change_found(admin_client: C
 def test_a_row_without_any_change_is_shown_as_it_is(admin_client: Client) -> None:
     todo = Todo.objects.create(task="Sleep")
     response = timeline(admin_client, todo)
-    assert "The log has no change of it." in response.content.decode()
+    assert "The log has no changes of this object." in response.content.decode()
     lines = {line.label: line.sides.before[0].text for line in response.context["lines"]}
     assert lines["task"] == "Sleep"
 
@@ -260,7 +260,7 @@ def test_deleted_objects_are_those_that_nobody_has_put_back(admin_client: Client
 
     def gone(query: str = "") -> list[str]:
         response = admin_client.get(f"{LIST}deleted/{query}")
-        return [item.row.object.label for item in response.context["gone"]]
+        return [item.row.object.label for item in response.context["deleted"]]
 
     assert gone() == ["Tag", "Twice"]
     assert gone("?table=todo") == ["Twice"]

@@ -1,0 +1,1 @@
+"""Decide what a viewer may see and do, and which models the log is about."""

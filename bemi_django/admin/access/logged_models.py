@@ -1,4 +1,4 @@
-"""Which model a table of the log belongs to, and which row a key names."""
+"""Find the model of a table in the log, and parse the keys of its rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from bemi_django.models import Change
 
 
 class LoggedModel(NamedTuple):
-    """A model and the alias of the database where its rows are."""
+    """A model, and the alias of a database that has its table."""
 
     model: type[models.Model]
     alias: str
 
 
 class LoggedModels:
-    """The models of the project by the place of their tables. Made anew for each request."""
+    """The models of the project by their tables.
+
+    The search path of a connection can change, so an instance serves one request.
+    """
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], list[tuple[str | None, LoggedModel]]] = {}
@@ -34,7 +37,7 @@ class LoggedModels:
     def _add(self, model: type[models.Model]) -> None:
         schema, separator, table = model._meta.db_table.strip('"').partition('"."')
         found = (schema, table) if separator else (None, schema)
-        # A model may have tables in several databases; where it is written comes first.
+        # A model may have tables in several databases. The one that it is written to comes first.
         home = router.db_for_write(model)
         others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
         for alias in dict.fromkeys([home, *others]):
@@ -42,22 +45,22 @@ class LoggedModels:
             self._places.setdefault((name, found[1]), []).append((found[0], LoggedModel(model, alias)))
 
     def model_of(self, change: Change) -> LoggedModel | None:
-        """Where the row of a change lives, None for a table without a model."""
+        """Return the model of a change's table, or None for a table without a model."""
         for schema, place in self._places.get((change.database, change.table), ()):
             if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):
                 return place
         return None
 
     def alias(self, model: type[models.Model]) -> str:
-        """The database where the rows of a model are."""
+        """Return the alias of the database that a model is written to."""
         return router.db_for_write(model)
 
     def names(self) -> list[str]:
-        """The tables of all models."""
+        """Return the names of all models' tables, without schemas."""
         return sorted({table for _, table in self._places})
 
     def labelled(self) -> list[tuple[str, str]]:
-        """Tables and what actors call their rows."""
+        """Return pairs of a table's name and the plural name of its model, sorted for a menu."""
         named = {
             table: str(places[0][1].model._meta.verbose_name_plural)
             for (_, table), places in self._places.items()
@@ -75,7 +78,15 @@ class LoggedModels:
 
 
 def parse_key(model: type[models.Model], key: str | None) -> Any:
-    """The primary key as the model has it; None for one that it cannot have."""
+    """Return the Python value of a primary key that the log has as text.
+
+    Args:
+        model: The model whose key it is.
+        key: The key; that of a composite primary key is a JSON array of texts.
+
+    Returns:
+        The value (a tuple for a composite key), or None if the model cannot have such a key.
+    """
     if key is None:
         return None
     fields = getattr(model._meta, "pk_fields", [model._meta.pk])

@@ -1,0 +1,1 @@
+"""Show changes to people: labels, differences, charts and SQL."""

@@ -1,4 +1,4 @@
-"""Actor and where, as a context tells."""
+"""Tell from a context who made a change and where in the application."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from bemi_django.models import Change
 
 
 class Actor(NamedTuple):
-    """``url`` leads to what the user did, None for whom the application does not know."""
+    """Who made a change.
+
+    Attributes:
+        label: A user name, a database role, a task or a command; empty if nothing is known.
+        url: The page of the user's activity, or None if the context names no user.
+        is_outside: Whether the change was made outside the application.
+    """
 
     label: str
     url: str | None
@@ -23,13 +29,14 @@ class Actor(NamedTuple):
 
 
 class Actors:
-    """The users that changes name, asked for at once."""
+    """The actors of some changes. Their users are fetched with one query."""
 
     def __init__(self, changes: Iterable[Change]) -> None:
         ids = {str(change.context["user_id"]) for change in changes if _has_user(change)}
         self._names = user_names(ids)
 
     def actor_of(self, change: Change) -> Actor:
+        """Return who made a change."""
         context = change.context
         if _has_user(change):
             user_id = str(context["user_id"])
@@ -43,7 +50,7 @@ class Actors:
 
 
 def where(change: Change) -> str:
-    """The endpoint, the task, the command or the program of a change."""
+    """Return the endpoint, task, command or program that made a change, or an empty string."""
     context = change.context
     if context.get("endpoint"):
         return f"{context.get('method', '')} {context['endpoint']}".strip()
@@ -54,7 +61,7 @@ def where(change: Change) -> str:
 
 
 def user_names(ids: Iterable[str]) -> dict[str, str]:
-    """User names by key; keys that no user has are left out."""
+    """Return user names by primary key (as text). Unknown keys are left out."""
     model = get_user_model()
     keys = []
     for text in ids:
@@ -67,7 +74,7 @@ def user_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def user_url(user_id: Any) -> str:
-    """The page of what a user did."""
+    """Return the URL of a user's activity."""
     return f"{reverse('admin:bemi_django_change_activity')}?{urlencode({'user': str(user_id)})}"
 
 

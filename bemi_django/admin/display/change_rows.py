@@ -1,4 +1,4 @@
-"""The lines of the list of changes."""
+"""Rows of the tables of changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
-#: Fields and characters of a value that fit into one line.
+#: The number of fields, and of characters of a value, that fit in one row.
 FIELDS = 3
 CHARACTERS = 40
 
@@ -23,7 +23,13 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)
 
 
 class Brief(NamedTuple):
-    """One changed field in one line; ``before`` and ``after`` are None where the row was not."""
+    """A changed field in a few characters.
+
+    Attributes:
+        name: The column.
+        before: The old value, or None if the row did not exist before.
+        after: The new value, or None if the row does not exist afterwards.
+    """
 
     name: str
     before: str | None
@@ -31,6 +37,8 @@ class Brief(NamedTuple):
 
 
 class ListedRow(NamedTuple):
+    """A change as a table of changes shows it; ``more`` fields are left out."""
+
     change: Change
     url: str
     actor: Actor
@@ -41,7 +49,7 @@ class ListedRow(NamedTuple):
 
 
 def rows(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> Iterator[ListedRow]:
-    """What the list shows of changes."""
+    """Yield the rows of a table of changes."""
     changes = list(changes)
     actors, objects = Actors(changes), ObjectLabels(changes, viewer, tables)
     for change in changes:
@@ -58,10 +66,10 @@ def rows(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> Ite
 
 
 def briefs(change: Change, viewer: Viewer) -> list[Brief]:
-    """The fields that a change gave another value, those first that tell most."""
+    """Return the fields that a change modified, the most telling first."""
     changed = [value for value in viewer.values(change) if value.is_changed]
     if change.operation != "UPDATE":
-        changed.sort(key=_dullness)
+        changed.sort(key=_rank)
     return [
         Brief(
             value.name,
@@ -72,8 +80,8 @@ def briefs(change: Change, viewer: Viewer) -> list[Brief]:
     ]
 
 
-def _dullness(value: ColumnValue) -> int:
-    """Of a whole row the texts tell what it is; keys, flags and times do not."""
+def _rank(value: ColumnValue) -> int:
+    """Rank the columns of a whole row: texts tell what it is; keys, flags and times do not."""
     shown = value.after if value.has_after else value.before
     if isinstance(shown, str):
         return 2 if _MOMENT.match(shown) or value.is_masked else 0
@@ -81,7 +89,7 @@ def _dullness(value: ColumnValue) -> int:
 
 
 def brief(value: Any) -> str:
-    """A value in a few characters; of a moment the seconds."""
+    """Return a value in at most ``CHARACTERS`` characters, and a time to the second."""
     if not isinstance(value, str):
         text = dumps(value)
     elif moment := _MOMENT.match(value):

@@ -1,4 +1,4 @@
-"""What the values of foreign keys name, and the other ends of many-to-many relations at a moment."""
+"""Label the rows that foreign keys refer to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ _MOST = 5000
 def referenced_labels(
     viewer: Viewer, field: models.Field[Any, Any], alias: str, values: Iterable[Any]
 ) -> dict[Any, str]:
-    """What the rows are called that values of a foreign key refer to, of those that are there."""
+    """Return labels of the rows that the values of a foreign key refer to.
+
+    Args:
+        viewer: The user who sees the labels.
+        field: A field of a model; only foreign keys to primary keys yield labels.
+        alias: The database that has the rows.
+        values: Values of the field as JSON has them.
+
+    Returns:
+        Labels by value, for the rows that exist.
+    """
     target = field.remote_field.model if isinstance(field, models.ForeignKey) else None
     if target is None or not field.target_field.primary_key:  # type: ignore[attr-defined]
         return {}
@@ -28,7 +38,7 @@ def referenced_labels(
 
 
 def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable[Any]) -> dict[Any, str]:
-    """What rows are called, by their key as JSON has it; only those that the viewer may see."""
+    """Return labels of rows by their keys (as JSON has them), if the viewer may view the model."""
     by_text = {str(key): key for key in keys}
     if not by_text or not viewer.may("view", model):
         return {}

@@ -1,5 +1,5 @@
-# ruff: noqa: S608 - identifiers and values are quoted, and nobody runs it here
-"""SQL to read, and SQL that does a change once more."""
+# ruff: noqa: S608 - identifiers and values are quoted, and the SQL is not run here
+"""Format SQL for reading, and write SQL that repeats a change."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sqlparse
 from bemi_django.log.lossless_json import dumps
 from bemi_django.schema.sql import quote
 
-#: Beyond it a statement is shown as it is: laying it out would keep the page waiting.
+#: Longer statements are shown unformatted, because formatting them delays the page.
 LONGEST = 20_000
 
 
 def format_sql(statement: str) -> str:
-    """A statement over several lines."""
+    """Return a statement on several lines."""
     if len(statement) > LONGEST:
         return statement
     return str(sqlparse.format(statement, reindent=True, keyword_case="upper")).strip()
@@ -24,9 +24,19 @@ def format_sql(statement: str) -> str:
 def replay_sql(
     operation: str, schema: str, table: str, before: dict[str, Any], after: dict[str, Any]
 ) -> str | None:
-    """A statement that does to a row what the change did; None for operations of no row.
+    """Return a statement that repeats a change.
 
-    ``jsonb_populate_record`` is the inverse of ``to_jsonb``, whatever the types are.
+    Values are read with ``jsonb_populate_record``, the inverse of ``to_jsonb`` for all types.
+
+    Args:
+        operation: The operation of the change.
+        schema: The schema of the table.
+        table: The name of the table.
+        before: The row before the change.
+        after: The row after the change.
+
+    Returns:
+        The statement, or None if the change cannot be repeated or modifies nothing.
     """
     name = f"{quote(schema)}.{quote(table)}"
     if operation == "CREATE":
@@ -58,6 +68,6 @@ def _same(row: dict[str, Any]) -> str:
 
 def _literal(row: dict[str, Any]) -> str:
     text = dumps(row)
-    # Read alike whatever standard_conforming_strings is.
+    # E'' is read alike whatever standard_conforming_strings is.
     prefix, text = ("E", text.replace("\\", "\\\\")) if "\\" in text else ("", text)
     return f"{prefix}'{text.replace(chr(39), chr(39) * 2)}'"

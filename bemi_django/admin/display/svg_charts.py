@@ -1,4 +1,4 @@
-"""Charts as numbers: where the bars and the lines of an SVG are. No script, no style."""
+"""Compute the positions of bars and lines in SVG charts, which need no script and no style."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKS = 4
 
 
 class Bar(NamedTuple):
-    """A part of a column; ``kind`` is what the style sheet colours it by."""
+    """A segment of a column. The style sheet colours it by ``kind``."""
 
     x: float
     y: float
@@ -23,6 +23,8 @@ class Bar(NamedTuple):
 
 
 class Chart(NamedTuple):
+    """A bar chart (``bars``) or a line chart (``line``, SVG points), with a few labels (``marks``)."""
+
     bars: list[Bar]
     marks: list[str]
     line: str
@@ -32,7 +34,13 @@ class Chart(NamedTuple):
 
 
 def stacked(labels: Sequence[str], columns: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> Chart:
-    """Bars of counts by kind, a column for each label."""
+    """Return a bar chart with a column for each label.
+
+    Args:
+        labels: The labels of the columns.
+        columns: Counts by kind, one mapping per label.
+        kinds: The kinds, from bottom to top.
+    """
     highest = max((sum(column.values()) for column in columns), default=0)
     step = WIDTH / max(len(columns), 1)
     bars = []
@@ -51,7 +59,13 @@ def stacked(labels: Sequence[str], columns: Sequence[Mapping[str, int]], kinds: 
 
 
 def line(labels: Sequence[str], values: Sequence[float], unit: str) -> Chart:
-    """A line through values of equal distance."""
+    """Return a line chart through equidistant values.
+
+    Args:
+        labels: The labels of the values.
+        values: The values.
+        unit: The unit printed after the highest value.
+    """
     highest = max(values, default=0)
     step = WIDTH / max(len(values) - 1, 1)
     points = [
@@ -62,7 +76,7 @@ def line(labels: Sequence[str], values: Sequence[float], unit: str) -> Chart:
 
 
 def _marks(labels: Sequence[str]) -> list[str]:
-    """A few of the labels, at equal distances: all would overlap."""
+    """Return a few labels at equal distances; all of them would overlap."""
     last = len(labels) - 1
     numbers = {round(last * part / _MARKS) for part in range(_MARKS + 1)} if labels else set()
     return [labels[number] for number in sorted(numbers)]

@@ -1,4 +1,4 @@
-"""What is different between two values: words of a text, keys of JSON."""
+"""Compare two values by the words of a text or the keys of JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from bemi_django.log.lossless_json import dumps
 
-#: Beyond it a text is shown as changed in whole: matching takes the square of the time.
+#: Longer texts are shown as changed as a whole, because matching takes quadratic time.
 MOST_WORDS = 2000
 
 _NOTHING = object()
@@ -16,21 +16,24 @@ _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 class Piece(NamedTuple):
-    """A part of a value as text."""
+    """A part of a value's text, and whether it differs from the other side."""
 
     text: str
     is_changed: bool
 
 
 class Sides(NamedTuple):
-    """The value before and after."""
+    """The texts of a value before and after a change."""
 
     before: list[Piece]
     after: list[Piece]
 
 
 def differences(before: Any, after: Any) -> Sides:
-    """Both values, with what differs marked inside them where they are of one kind."""
+    """Return the texts of two values with their differing parts marked.
+
+    Two texts are compared by words and two JSON documents by lines; other values differ as a whole.
+    """
     if are_alike(before, after):
         return Sides([Piece(as_text(before), False)], [Piece(as_text(after), False)])
     if isinstance(before, str) and isinstance(after, str):
@@ -41,17 +44,17 @@ def differences(before: Any, after: Any) -> Sides:
 
 
 def are_alike(before: Any, after: Any) -> bool:
-    """Tell whether two values are the same JSON: 1 is neither true nor 1.0."""
+    """Tell whether two values have the same JSON: 1 differs from both true and 1.0."""
     return dumps(before) == dumps(after)
 
 
 def as_text(value: Any) -> str:
-    """A value as a person reads it: a string without quotes, JSON over several lines, every digit."""
+    """Return a value for people: a string without quotes, JSON on several lines, all digits."""
     return value if isinstance(value, str) else pretty_json(value)
 
 
 def pretty_json(value: Any, indent: str = "") -> str:
-    """JSON, one key a line."""
+    """Return JSON with one key per line."""
     if not isinstance(value, (dict, list)) or not value:
         return dumps(value)
     inner = f"{indent}  "
@@ -76,7 +79,7 @@ def _words(before: str, after: str) -> Sides:
 
 
 def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str = "") -> list[Piece]:
-    """The lines of a JSON value; changed are those that the other one has not in the same place."""
+    """Return the lines of a JSON value, marking those that the other value lacks at the same path."""
     if not isinstance(value, (dict, list)) or not value or type(value) is not type(other):
         return [
             Piece(
@@ -96,7 +99,7 @@ def _lines(value: Any, other: Any, indent: str = "", label: str = "", comma: str
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Neighbours of one kind in one piece."""
+    """Join adjacent pieces of one kind."""
     found: list[Piece] = []
     for piece in pieces:
         if found and found[-1].is_changed == piece.is_changed:

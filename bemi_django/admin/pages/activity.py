@@ -1,4 +1,4 @@
-"""Who did what: changes over time by operation, and the tables and users of them."""
+"""The activity page: changes over time, by operation and by table, of everybody or of one user."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ _TABLES = 12
 
 
 class ChartSpan(NamedTuple):
+    """A period, divided into steps."""
+
     label: str
     step: timedelta
     steps: int
@@ -40,6 +42,7 @@ class ChartSpan(NamedTuple):
 
 
 def spans() -> dict[str, ChartSpan]:
+    """Return the periods that can be chosen."""
     return {
         "day": ChartSpan(_("24 hours"), timedelta(hours=1), 24, True),
         "month": ChartSpan(_("30 days"), timedelta(days=1), 30, False),
@@ -48,7 +51,7 @@ def spans() -> dict[str, ChartSpan]:
 
 
 def template_context(viewer: Viewer) -> dict[str, Any]:
-    """What the template shows, of everybody or of ``?user=``."""
+    """Return the context of the template, limited to ``?user=`` if given."""
     request = viewer.request
     name = request.GET.get("span", "month")
     chosen = spans().get(name, spans()["month"])
@@ -65,6 +68,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST
     )
     labels = dict(tables.labelled())
+    total = sum(sum(column.values()) for column in found["columns"]) if found else 0
     return {
         "person": user,
         "person_name": user_names([user]).get(user, user) if user else "",
@@ -73,7 +77,8 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "spans": [(key, span.label) for key, span in spans().items()],
         "chart": found and svg_charts.stacked(found["labels"], found["columns"], KINDS),
         "legend": [kind for kind in KINDS if found and any(column.get(kind) for column in found["columns"])],
-        "total": _grouped(sum(sum(column.values()) for column in found["columns"])) if found else None,
+        "total": _grouped(total) if found else None,
+        "total_count": total,
         "tables": _shares(found["tables"], labels) if found else [],
         "rows": list(rows(page.changes, viewer, tables)),
     }
@@ -91,7 +96,7 @@ def _cached(viewer: Viewer, changes: ChangeQuerySet, span: ChartSpan, user: str)
 
 
 def _counted(changes: ChangeQuerySet, span: ChartSpan) -> dict[str, Any] | None:
-    """Counts of each step by operation, and by table; None when there are too many to count in time."""
+    """Count changes by step and operation, and by table; return None if that takes too long."""
     now = timezone.localtime()
     last = now.replace(minute=0, second=0, microsecond=0)
     if not span.is_hourly:

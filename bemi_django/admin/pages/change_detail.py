@@ -1,4 +1,4 @@
-"""One change: before and after side by side, its context, and the changes around it."""
+"""The page of a change: before and after side by side, the context, and neighbouring changes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id
 
-#: Of the changes around, as many as one likes to look at; the list has all.
+#: The number of neighbouring changes shown; the list has all of them.
 NEIGHBOURS = 20
 
 
 class FieldDiff(NamedTuple):
-    """A column as the page shows it."""
+    """A column with the texts of its values before and after the change."""
 
     label: str
     value: ColumnValue
@@ -38,7 +38,7 @@ class FieldDiff(NamedTuple):
 
 
 def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
-    """What the template of the page shows."""
+    """Return the context of the template."""
     tables = LoggedModels()
     place = tables.model_of(change)
     labels = (
@@ -75,7 +75,8 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
 
 
 def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
-    """The other changes of its transaction: ids begin with the position of the commit."""
+    """Return the other changes of a change's transaction."""
+    # Ids begin with the position of the commit.
     first, last = (
         UUID(bytes=change_id(position, 0, 0)) for position in (change.position, change.position + 8)
     )
@@ -84,7 +85,7 @@ def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
 
 
 def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
-    """The changes of its request in other transactions, None for one of no request."""
+    """Return the changes of its request in other transactions, or None if it has no request."""
     request_id = change.context.get("request_id")
     if request_id is None:
         return None
@@ -93,7 +94,7 @@ def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
 
 
 def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None]:
-    """The change of the object before this one and the one after it."""
+    """Return the previous and the next change of the same object."""
     if change.primary_key is None:
         return None, None
     keys = {key for key in (change.primary_key, change.previous_primary_key) if key is not None}
@@ -105,7 +106,7 @@ def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None
 
 
 def as_json(change: Change, viewer: Viewer) -> str:
-    """The change as JSON, masked where it must be."""
+    """Return a change as JSON for people, with masked values hidden."""
     found: dict[str, Any] = {
         **{field.name: getattr(change, field.name) for field in Change._meta.concrete_fields},
         "id": str(change.pk),
@@ -122,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 
 def as_sql(change: Change, viewer: Viewer) -> str | None:
-    """SQL that does the change again; None where not all values may be seen or are known."""
+    """Return SQL that repeats a change, or None if a value is masked or unknown."""
     if viewer.masked_columns(change) or change.unavailable:
         return None
     return sql_text.replay_sql(change.operation, change.schema, change.table, change.before, change.after)
@@ -135,7 +136,7 @@ def _reverts(
     same_transaction: ChangeQuerySet,
     same_request: ChangeQuerySet | None,
 ) -> list[tuple[str, str]]:
-    """What may be undone, as labels and addresses: only what the user may do to the models by hand."""
+    """Return labels and URLs of the reverts that the viewer may do."""
     if not viewer.has("revert") or not may_undo([change], viewer, tables):
         return []
     address = reverse("admin:bemi_django_change_revert")
@@ -149,18 +150,18 @@ def _reverts(
     return found
 
 
-#: What the user must be allowed to do to a model to undo an operation on it.
+#: The permission needed to undo each operation.
 _UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
 
 
 def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> bool:
-    """Tell whether the user may do by hand what it takes to undo changes."""
+    """Tell whether the viewer has the permissions on the models that undoing the changes takes."""
     for change in changes:
         place, action = tables.model_of(change), _UNDOING.get(change.operation)
         if action is None:
             return False
         if place is None:
-            # Nobody can be asked about a table that has no model.
+            # There are no permissions on a table without a model.
             is_allowed = bool(viewer.request.user.is_superuser)
         else:
             key = change.primary_key
@@ -173,7 +174,7 @@ def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) ->
 
 def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:
     if value.is_masked:
-        # Where two values differ says something of them, too.
+        # The position of a difference would tell something about the values.
         sides = differences(value.before, value.before)._replace(
             after=differences(value.after, value.after).after
         )

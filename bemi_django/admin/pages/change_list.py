@@ -1,4 +1,4 @@
-"""The list of changes."""
+"""The page that lists changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FRESH = 60
 
 
 def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
-    """What the template of the list shows."""
+    """Return the context of the template."""
     tables = LoggedModels()
     form = FilterForm(request.GET, viewer, tables)
     filtered = form.changes()
@@ -35,6 +35,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         cursor = cursor_before(midnight(asked["until"] + timedelta(days=1)))
     page = read_page(filtered.changes, cursor, is_filtered=filtered.is_filtered, timeout=filtered.timeout)
     count = row_estimate.matching(filtered.changes) if filtered.is_filtered else row_estimate.total()
+    estimate = row_estimate.rounded(max(count, len(page.changes)))
     is_whole = (cursor.id is None or cursor.is_first) and page.older is None
     return {
         "form": form,
@@ -44,7 +45,8 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "newer": _address(request.GET, newer=page.newer),
         "newest": _address(request.GET),
         "count": len(page.changes),
-        "about": number_format(row_estimate.rounded(max(count, len(page.changes))), force_grouping=True),
+        "estimate": estimate,
+        "about": number_format(estimate, force_grouping=True),
         "is_estimate": not is_whole,
         "is_filtered": any(request.GET.get(name) for name in form.fields),
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),

@@ -1,4 +1,4 @@
-"""Rows that are gone: the last DELETE of each that nobody has put back."""
+"""The page that lists deleted objects: the last DELETE of each row that has not been restored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from bemi_django.models import Change
 
 
 class DeletedObject(NamedTuple):
+    """A deletion, and whether the viewer may restore the object."""
+
     row: ListedRow
     may_restore: bool
 
 
 def template_context(viewer: Viewer) -> dict[str, Any]:
-    """What the template shows, of all models or of ``?table=``."""
+    """Return the context of the template, limited to ``?table=`` if given."""
     parameters = viewer.request.GET
-    tables = LoggedModels()
+    logged_models = LoggedModels()
     table = parameters.get("table", "")
     changes = viewer.changes().deleted()
     if table:
@@ -35,39 +37,44 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         is_filtered=True,
         timeout=query_timeouts.FILTER if table else query_timeouts.NO_INDEX,
     )
-    gone = _gone(page.changes, tables)
+    deleted = _deleted(page.changes, logged_models)
     may_revert = viewer.has("revert")
-    shown = [row for row in rows(page.changes, viewer, tables) if row.change.pk in gone]
+    shown = [row for row in rows(page.changes, viewer, logged_models) if row.change.pk in deleted]
     query = f"{urlencode({'table': table})}&" if table else ""
     return {
-        "gone": [
-            DeletedObject(row, may_revert and viewer.may("add", gone[row.change.pk].model)) for row in shown
+        "deleted": [
+            DeletedObject(row, may_revert and viewer.may("add", deleted[row.change.pk].model))
+            for row in shown
         ],
         "table": table,
-        "tables": tables.labelled(),
+        "tables": logged_models.labelled(),
         "page": page,
         "older": page.older and f"?{query}older={page.older}",
         "newer": page.newer and f"?{query}newer={page.newer}",
     }
 
 
-def _gone(changes: list[Change], tables: LoggedModels) -> dict[Any, LoggedModel]:
-    """Places of those whose row is not there now, only the last DELETE of each."""
-    places = {change.pk: tables.model_of(change) for change in changes}
+def _deleted(changes: list[Change], logged_models: LoggedModels) -> dict[Any, LoggedModel]:
+    """Return the models of the last deletions of rows that do not exist now, by id of the change."""
+    models_by_id = {change.pk: logged_models.model_of(change) for change in changes}
     keys: dict[LoggedModel, set[str]] = {}
     for change in changes:
-        place = places[change.pk]
-        if place is not None and change.primary_key is not None:
-            keys.setdefault(place, set()).add(change.primary_key)
-    alive = {(place, key) for place, wanted in keys.items() for key in live_instances(place, wanted)}
+        logged_model = models_by_id[change.pk]
+        if logged_model is not None and change.primary_key is not None:
+            keys.setdefault(logged_model, set()).add(change.primary_key)
+    alive = {
+        (logged_model, key)
+        for logged_model, wanted in keys.items()
+        for key in live_instances(logged_model, wanted)
+    }
     found: dict[Any, LoggedModel] = {}
     seen: set[tuple[LoggedModel, str]] = set()
     for change in changes:
-        place = places[change.pk]
-        if place is None or change.primary_key is None:
+        logged_model = models_by_id[change.pk]
+        if logged_model is None or change.primary_key is None:
             continue
-        row = (place, change.primary_key)
+        row = (logged_model, change.primary_key)
         if row not in alive and row not in seen:
             seen.add(row)
-            found[change.pk] = place
+            found[change.pk] = logged_model
     return found

@@ -1,4 +1,4 @@
-"""The filtered list as a file: CSV, JSON Lines or Parquet, written while it is read."""
+"""Export the filtered list as CSV, JSON Lines or Parquet, streamed while it is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
-#: Changes in memory at a time, and in a row group of Parquet.
+#: The number of changes in memory at a time, and in a row group of Parquet.
 BATCH = 1000
 
 JSON_COLUMNS = ("before", "after", "context", "unavailable")
@@ -36,25 +36,25 @@ ExportRow = dict[str, Any]
 
 
 def formats() -> list[tuple[str, str]]:
-    """Names and labels of what can be written here."""
+    """Return names and labels of the formats whose packages are installed."""
     found = [("csv", "CSV"), ("jsonl", "JSON Lines")]
     return [*found, ("parquet", "Parquet")] if importlib.util.find_spec("pyarrow") else found
 
 
 def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
-    """The file that a request asks for."""
+    """Return the file that a request asks for, or a 400 response that says what is wrong."""
     request = viewer.request
     wanted = request.GET.get("format", "csv")
     if wanted == "parquet" and wanted not in dict(formats()):
-        return _refused(_("Parquet needs pyarrow: pip install 'bemi-django-wal[parquet]'."))
+        return _refused(_("Parquet needs pyarrow. Run pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
-        return _refused(_("A format is one of csv, jsonl and parquet."))
+        return _refused(_("The format must be csv, jsonl or parquet."))
     form = FilterForm(request.GET, viewer, LoggedModels())
     if not form.is_valid():
         return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
     content = write(records(form.changes().changes, viewer))
-    # An ASGI server would read a plain iterator whole before it sends anything.
+    # An ASGI server consumes a plain iterator entirely before it sends anything.
     streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"}
@@ -62,12 +62,12 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
 
 
 def _refused(reason: str) -> HttpResponse:
-    # As text: the reason may repeat what was asked for.
+    # Plain text, because the reason may repeat input of the user.
     return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
 
 
 def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[ExportRow]:
-    """The changes in the order of commits, up to those that are there now; JSON is text, exact."""
+    """Yield the changes in commit order, up to the newest at the start; JSON columns are exact text."""
     newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
     if newest is None:
         return
@@ -108,7 +108,7 @@ def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    # Spreadsheets run what begins like a formula.
+    # Spreadsheets run cells that begin like a formula.
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
@@ -147,7 +147,7 @@ def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
 
 
 class _Sink(io.RawIOBase):
-    """A file that is written once, and handed on as it grows."""
+    """A file whose parts are taken as it is written."""
 
     def __init__(self) -> None:
         super().__init__()

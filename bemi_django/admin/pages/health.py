@@ -1,4 +1,4 @@
-"""How the audit trail is: the worker, the WAL that is held, the tables, what was lost, and what mends it."""
+"""The health page: the worker, retained WAL, tracked tables, gaps, dead letters, and how to fix each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
 from bemi_django.wire.ids import source_of
 
-#: Of a slot: whether it is read, and the bytes of WAL that are not written yet and that are held for it.
+#: Whether the slot is in use, and the bytes of WAL that are unwritten and that are retained for it.
 _SLOT = """
 SELECT active, wal_status,
        greatest(pg_current_wal_lsn() - confirmed_flush_lsn, 0)::bigint,
@@ -49,7 +49,15 @@ _LATEST = 10
 
 
 class HealthFact(NamedTuple):
-    """``state`` is good, warning or bad; ``command`` is what mends it."""
+    """A measured value.
+
+    Attributes:
+        label: What is measured.
+        value: The value.
+        state: ``good``, ``warning`` or ``bad``.
+        hint: What a bad value means.
+        command: The command that fixes it.
+    """
 
     label: str
     value: str
@@ -59,6 +67,8 @@ class HealthFact(NamedTuple):
 
 
 class TableHealth(NamedTuple):
+    """A table, whether it is tracked, why not, and the command that changes that."""
+
     name: str
     is_tracked: bool
     reason: str
@@ -66,7 +76,7 @@ class TableHealth(NamedTuple):
 
 
 class SourceHealth(NamedTuple):
-    """One database whose changes are recorded. ``bytes_chart``: how far the log was behind its WAL."""
+    """A database whose changes are recorded; ``bytes_chart`` shows how far the log was behind its WAL."""
 
     alias: str
     database: str
@@ -76,7 +86,7 @@ class SourceHealth(NamedTuple):
 
 
 def template_context() -> dict[str, Any]:
-    """What the template shows."""
+    """Return the context of the template."""
     hour = throughput.read_last_hour()
     sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
@@ -110,7 +120,7 @@ def _source(alias: str, hour: LastHour | None) -> SourceHealth:
     except DatabaseError as error:
         hint = str(error).strip().partition("\n")[0]
         return SourceHealth(
-            alias, name, [HealthFact(_("Database"), _("does not answer"), "bad", hint)], [], None
+            alias, name, [HealthFact(_("Database"), _("not reachable"), "bad", hint)], [], None
         )
     return SourceHealth(alias, name, facts, tables, chart)
 
@@ -122,15 +132,15 @@ def _facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], svg_cha
         cursor.execute(_SLOT, [conf.slot(alias)])
         slot = cursor.fetchone()
     if slot is None:
-        hint = _("No slot: nothing is recorded until the worker has run for the first time.")
-        return [HealthFact(_("Worker"), _("never ran"), "bad", hint, run)], None
+        hint = _("There is no replication slot. Nothing is recorded until the worker has run once.")
+        return [HealthFact(_("Worker"), _("has never run"), "bad", hint, run)], None
     active, wal_status, behind, held, safe = slot
     checkpoint = _checkpoint(alias)
     facts = [
         HealthFact(_("Worker"), _("running"))
         if active
         else HealthFact(
-            _("Worker"), _("not running"), "bad", _("Changes wait in the WAL. Start the worker:"), run
+            _("Worker"), _("not running"), "bad", _("Changes are waiting in the WAL. Start the worker:"), run
         )
     ]
     seconds = _behind_seconds(checkpoint, behind, is_running=active)
@@ -145,15 +155,19 @@ def _facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], svg_cha
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:
-    room = _("%s more until the server gives it up") % as_bytes(safe) if safe is not None else ""
+    room = _("%s more until the server removes it") % as_bytes(safe) if safe is not None else ""
     if wal_status == "lost":
         hint = _("The server removed WAL that was not read: changes are lost. ExportRow the gap and go on:")
-        return HealthFact(_("WAL held"), _("lost"), "bad", hint, f"{run} --accept-gap")
+        return HealthFact(_("Retained WAL"), _("lost"), "bad", hint, f"{run} --accept-gap")
     if wal_status == "unreserved":
         return HealthFact(
-            _("WAL held"), as_bytes(held), "bad", _("About to be lost. Start the worker now:"), run
+            _("Retained WAL"),
+            as_bytes(held),
+            "bad",
+            _("The server will remove this WAL soon. Start the worker now:"),
+            run,
         )
-    return HealthFact(_("WAL held"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
+    return HealthFact(_("Retained WAL"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
 
 
 def _checkpoint(alias: str) -> Any:
@@ -163,7 +177,7 @@ def _checkpoint(alias: str) -> Any:
 
 
 def _behind_seconds(checkpoint: Any, behind: int, *, is_running: bool) -> float:
-    """Since when the log may lack something. A running worker is asked by what it wrote last."""
+    """Return how long (s) the log may have lacked something; for a running worker, its last lag."""
     if checkpoint is None or is_running or not behind:
         return _latest_lag() if is_running and behind else 0.0
     return float(max((timezone.now() - checkpoint[1]).total_seconds(), 0.0))
@@ -182,7 +196,9 @@ def _tables(alias: str) -> Iterator[TableHealth]:
     try:
         lacking = {step.name: step for step in reversed(tracking.plan(alias))}
     except NotInstalled:
-        yield TableHealth("", False, _("no objects of the audit trail"), f"python manage.py migrate{option}")
+        yield TableHealth(
+            "", False, _("the audit trail is not installed"), f"python manage.py migrate{option}"
+        )
         return
     with connections[alias].cursor() as cursor:
         like = [tracking.like(conf.include()), tracking.like(conf.exclude())]
@@ -191,7 +207,7 @@ def _tables(alias: str) -> Iterator[TableHealth]:
     for name, is_published, is_included, is_excluded in found:
         step = lacking.get(name)
         if step is not None and step.statement:
-            yield TableHealth(name, is_published, _("lacks: %s") % step.what, sync)
+            yield TableHealth(name, is_published, _("missing: %s") % step.what, sync)
         elif step is not None:
             yield TableHealth(name, False, step.what, _remedy(name, step.what))
         elif is_published:
@@ -201,7 +217,7 @@ def _tables(alias: str) -> Iterator[TableHealth]:
         elif not is_included:
             yield TableHealth(name, False, _("not in BEMI_INCLUDE"), "")
         else:
-            yield TableHealth(name, False, _("taken off by an administrator"), sync)
+            yield TableHealth(name, False, _("removed by an administrator"), sync)
 
 
 def _remedy(name: str, obstacle: str) -> str:
@@ -213,7 +229,8 @@ def _remedy(name: str, obstacle: str) -> str:
 
 
 def _gaps() -> Iterator[dict[str, Any]]:
-    """Of lost history: a GAP belongs to no table, and so the index of objects finds it."""
+    """Yield the latest gaps."""
+    # A GAP of lost history has no table, so the index of tables and keys finds it.
     with no_seqscan():
         found = read_changes(Change.objects.filter(table="", operation="GAP").order_by("-id")[:_LATEST])
     for change in found:
@@ -228,12 +245,12 @@ def _checked() -> Iterator[CheckMessage]:
     try:
         yield from checks.check_databases([alias for alias in connections if conf.is_source(alias)])
     except DatabaseError:
-        # Said above, of the database that does not answer.
+        # The facts of this database already say that it is not reachable.
         return
 
 
 def as_bytes(count: int) -> str:
-    """Bytes for actors."""
+    """Return a number of bytes with a unit."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1024:

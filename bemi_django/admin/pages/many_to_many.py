@@ -21,22 +21,35 @@ _MOST = 5000
 
 
 def many_to_many_labels(
-    viewer: Viewer, field: Any, key: str, alias: str, is_there: bool, moment: datetime | None
+    viewer: Viewer, field: Any, key: str, alias: str, exists: bool, moment: datetime | None
 ) -> list[str] | None:
-    """What a many-to-many field held at a moment (None: now), in order; None where that cannot be told.
+    """Return the sorted labels of a many-to-many field's members at a moment.
 
-    It goes back from what it holds now: that is right, too, for what is older than the log.
+    Later changes are undone from the present members, which also finds members older than the log.
+
+    Args:
+        viewer: The user who sees the labels.
+        field: The many-to-many field.
+        key: The primary key of the object, as the log writes it.
+        alias: The database that has the rows.
+        exists: Whether the object exists now.
+        moment: The moment, or None for now.
+
+    Returns:
+        The labels, or None if they are not permitted or there are too many later changes.
     """
     through, model = field.remote_field.through, field.model
     own, other = field.m2m_column_name(), field.m2m_reverse_name()
     value = parse_key(model, key)
     if value is None or not viewer.may("view", field.related_model):
         return None
-    ends: dict[str, Any] = {}
-    if is_there:
+    members: dict[str, Any] = {}
+    if exists:
         attribute = next(f.attname for f in through._meta.concrete_fields if f.column == other)
         rows = through._base_manager.using(alias).filter(**{f"{field.m2m_field_name()}": value})
-        ends = {str(row.pk): json_of(field.related_model._meta.pk, getattr(row, attribute)) for row in rows}
+        members = {
+            str(row.pk): json_of(field.related_model._meta.pk, getattr(row, attribute)) for row in rows
+        }
     if moment is not None:
         holds = {own: json_of(model._meta.pk, value)}
         later = (
@@ -52,8 +65,8 @@ def many_to_many_labels(
         if len(changes) > _MOST:
             return None
         for change in changes:
-            ends.pop(str(change.primary_key), None)
+            members.pop(str(change.primary_key), None)
             if change.before.get(own) == holds[own]:
-                ends[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
-    names = labels(viewer, field.related_model, alias, set(ends.values()))
-    return sorted(names.get(end, f"#{end}") for end in ends.values())
+                members[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
+    names = labels(viewer, field.related_model, alias, set(members.values()))
+    return sorted(names.get(member, f"#{member}") for member in members.values())

@@ -1,4 +1,4 @@
-"""An object as it is, with who made it so; as it was at a moment; and what differs between two."""
+"""The fields of an object: now, with who changed each; at a moment; and compared between two moments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ RowValues = dict[str, Any]
 
 
 class FieldState(NamedTuple):
-    """A field of the form; ``by`` is the change that gave it its value, and whose it is."""
+    """A field of an object.
+
+    Attributes:
+        label: The verbose name of the field.
+        sides: The values at the two moments.
+        is_changed: Whether the two values differ.
+        by: The change that set the present value, and its actor.
+        is_pending: Whether the worker has not yet written the change that set the value.
+    """
 
     label: str
     sides: Sides
@@ -42,37 +50,46 @@ def template_context(
     moment: datetime | None,
     other: datetime | None,
 ) -> dict[str, Any]:
-    """``lines`` of the form, and whether the row ``was_there`` at the moment (None: nobody knows)."""
+    """Return the template's ``lines`` (fields) and ``existed`` (None for the present).
+
+    Args:
+        viewer: The user who sees the page.
+        model: The model of the object.
+        key: The primary key of the object, as the log writes it.
+        instance: The object, or None if it is deleted.
+        moment: The moment to show, or None for now.
+        other: The moment to compare with, or None to compare nothing.
+    """
     alias = router.db_for_write(model)
     now = _live_row(instance, alias) if instance is not None else None
-    form = _Form(viewer, model, alias, key, is_there=instance is not None)
+    fields = _Fields(viewer, model, alias, key, exists=instance is not None)
     if moment is None and other is None:
-        return {"lines": _as_it_is(form, instance, now), "was_there": None}
-    # The tables that the model inherits from have rows of the same object.
+        return {"lines": _current_fields(fields, instance, now), "existed": None}
+    # The tables of parent models have rows of the same object.
     tables = models_of(instance) if instance is not None else [model]
     row = _row(viewer, tables, key, now, moment)
     compared = _row(viewer, tables, key, now, other) if other else row
-    lines = [line for _, line in form.lines(row, compared)]
-    ends = form.ends(row is not None, moment, compared is not None, other if other else moment)
-    return {"lines": [*lines, *ends], "was_there": row is not None}
+    lines = [line for _, line in fields.lines(row, compared)]
+    related = fields.many_to_many(row is not None, moment, compared is not None, other if other else moment)
+    return {"lines": [*lines, *related], "existed": row is not None}
 
 
-class _Form:
-    """The fields of a model, as the form has them, with the values of rows."""
+class _Fields:
+    """The fields of a model with the values of rows."""
 
     def __init__(
-        self, viewer: Viewer, model: type[models.Model], alias: str, key: str, *, is_there: bool
+        self, viewer: Viewer, model: type[models.Model], alias: str, key: str, *, exists: bool
     ) -> None:
         self.viewer = viewer
         self._model = model
         self._alias = alias
         self._key = key
-        self._is_there = is_there
+        self._exists = exists
         self._fields = {str(field.column): field for field in model._meta.concrete_fields}
         self._schema = place_of(model, alias).schema
 
     def lines(self, row: RowValues | None, compared: RowValues | None) -> list[tuple[str, FieldState]]:
-        """Columns and their lines, of two rows; None: there was none."""
+        """Return pairs of a column and its field for two rows. None stands for a row that did not exist."""
         before, after = row or {}, compared or {}
         columns = [column for column in self._fields if column in before or column in after]
         columns += [column for column in {**before, **after} if column not in self._fields]
@@ -86,7 +103,7 @@ class _Form:
             self._schema, (field.model if field else self._model)._meta.db_table, column
         ):
             old, new = (MASK if value is not None else None for value in (old, new))
-            # Where two values differ says something of them, too.
+            # The position of a difference would tell something about the values.
             sides = Sides(differences(old, old).before, differences(new, new).after)
         else:
             names = referenced_labels(self.viewer, field, self._alias, (old, new)) if field else {}
@@ -94,17 +111,17 @@ class _Form:
         there = Sides(sides.before if column in before else [], sides.after if column in after else [])
         return FieldState(str(field.verbose_name) if field else column, there, is_changed)
 
-    def ends(
-        self, was_there: bool, moment: datetime | None, is_there: bool, other: datetime | None
+    def many_to_many(
+        self, existed: bool, moment: datetime | None, exists: bool, other: datetime | None
     ) -> list[FieldState]:
-        """The many-to-many fields at two moments."""
+        """Return the many-to-many fields at two moments."""
         found = []
         for field in self._model._meta.many_to_many:
             sides = [
-                many_to_many_labels(self.viewer, field, self._key, self._alias, self._is_there, at)
+                many_to_many_labels(self.viewer, field, self._key, self._alias, self._exists, at)
                 if exists
                 else []
-                for exists, at in ((was_there, moment), (is_there, other))
+                for exists, at in ((existed, moment), (exists, other))
             ]
             if None not in sides and any(sides):
                 old, new = (", ".join(side or []) for side in sides)
@@ -112,25 +129,27 @@ class _Form:
         return found
 
 
-def _as_it_is(form: _Form, instance: models.Model | None, now: RowValues | None) -> list[FieldState]:
+def _current_fields(
+    fields: _Fields, instance: models.Model | None, now: RowValues | None
+) -> list[FieldState]:
     if instance is None or now is None:
         return []
     blamed = blame(instance)
     known = {found.change.pk for found in blamed.values() if found.change}
-    # Changes that one may not see are not told of.
-    seen = {change.pk: change for change in form.viewer.changes().filter(pk__in=known)}
+    # Changes outside the viewer's scope are left out.
+    seen = {change.pk: change for change in fields.viewer.changes().filter(pk__in=known)}
     actors = Actors(seen.values())
     found = []
-    for column, line in form.lines(now, now):
+    for column, line in fields.lines(now, now):
         given = blamed.get(column)
         change = seen.get(given.change.pk) if given and given.change else None
         by = (change, actors.actor_of(change)) if change else None
         found.append(line._replace(by=by, is_pending=bool(given and given.is_pending)))
-    return found + form.ends(True, None, True, None)
+    return found + fields.many_to_many(True, None, True, None)
 
 
 def _live_row(instance: models.Model, alias: str) -> RowValues:
-    """The row as the log would have it, of all tables that the model inherits from."""
+    """Return the row as the log would have it, including the tables of parent models."""
     row: RowValues = {}
     with row_session(alias) as cursor:
         for table in reversed(models_of(instance)):
@@ -155,7 +174,7 @@ def _row(
     now: RowValues | None,
     moment: datetime | None,
 ) -> RowValues | None:
-    """The row at a moment; None where there was none, {} where nobody knows."""
+    """Return the row at a moment, None if it did not exist, or an empty dict if that is unknown."""
     if moment is None:
         return now
     found: RowValues = {}

@@ -1,4 +1,4 @@
-"""Undo a change, a transaction or a request: the plan first, then, when it is confirmed, what it says."""
+"""The pages that revert a change, a transaction or a request: the plan, and its execution."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from bemi_django.log.places import alias_of
 from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
 
-#: Beyond it a page is the wrong place; the plan is held in memory.
+#: The plan is held in memory, so more changes than this are reverted with the command.
 MOST = 2000
 _ACTIONS = {"insert": "add", "update": "change", "delete": "delete"}
 
 
 class RevertSelection(NamedTuple):
-    """What is to be undone, and the change whose page it was asked for on."""
+    """The changes to revert, the change whose page links here, and a label for both."""
 
     changes: ChangeQuerySet
     change: Change
@@ -41,7 +41,7 @@ class RevertSelection(NamedTuple):
 
 
 class StepLine(NamedTuple):
-    """A step of the plan; ``values`` are (column, now, then)."""
+    """A step of the plan as the page shows it; ``values`` are (column, present value, new value)."""
 
     step: Step
     object: str
@@ -50,7 +50,7 @@ class StepLine(NamedTuple):
 
 
 def template_context(viewer: Viewer) -> dict[str, Any]:
-    """The plan, for confirmation."""
+    """Return the context of the template that shows the plan."""
     wanted = _selection(viewer)
     try:
         return _shown(viewer, wanted, _plan(wanted))
@@ -59,7 +59,11 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
 
 
 def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
-    """Do what was confirmed. The context of the page where the plan is another one now, or cannot be done."""
+    """Apply the plan that the user confirmed.
+
+    Returns:
+        A redirect to the change, or the context of the template if the plan is different now or fails.
+    """
     wanted = _selection(viewer)
     how = viewer.request.POST.get("on_conflict", "stop")
     if how not in ("stop", "skip", "force"):
@@ -72,7 +76,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
             if not all(line.is_allowed for line in lines):
                 raise PermissionDenied
             if viewer.request.POST.get("digest") != _digest(plan):
-                note = _("The rows have changed meanwhile: look at the plan again.")
+                note = _("The rows have changed in the meantime. Review the plan again.")
                 return {**_shown(viewer, wanted, plan), "error": note}
             done = wanted.changes.revert(on_conflict=how)  # type: ignore[arg-type]
     except RevertConflict as error:
@@ -81,7 +85,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
         return {"selection": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
     count = sum(step.is_done for step in done.steps)
     text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
-    messages.success(viewer.request, f"{text} {_('The log shows it in a moment.')}")
+    messages.success(viewer.request, f"{text} {_('The log will show the changes shortly.')}")
     return HttpResponseRedirect(reverse("admin:bemi_django_change_change", args=[wanted.change.pk]))
 
 
@@ -120,21 +124,21 @@ def _change(viewer: Viewer, text: str) -> Change:
 
 def _plan(wanted: RevertSelection) -> Plan:
     if len(wanted.changes[: MOST + 1]) > MOST:
-        raise BemiError(_("These are too many changes for a page: use 'manage.py bemi revert'."))
+        raise BemiError(_("There are too many changes to revert on a page. Use 'manage.py bemi revert'."))
     return wanted.changes.revert(dry_run=True)
 
 
 def _shown(viewer: Viewer, wanted: RevertSelection, plan: Plan) -> dict[str, Any]:
     lines = _lines(viewer, plan)
     conflicts = [line for line in lines if line.step.conflict]
-    doing = [line for line in lines if line.step.action != "nothing" and not line.step.conflict]
+    actions = [line for line in lines if line.step.action != "nothing" and not line.step.conflict]
     return {
         "selection": wanted,
         "query": viewer.request.GET.urlencode(),
         "conflicts": conflicts,
-        "doing": doing,
+        "actions": actions,
         "is_forcible": any(line.step.conflict and line.step.conflict.is_forcible for line in conflicts),
-        "may_apply": bool(doing or conflicts) and all(line.is_allowed for line in lines),
+        "may_apply": bool(actions or conflicts) and all(line.is_allowed for line in lines),
         "is_forbidden": not all(line.is_allowed for line in lines),
         "digest": _digest(plan),
     }
@@ -152,7 +156,7 @@ def _lines(viewer: Viewer, plan: Plan) -> list[StepLine]:
 
 
 def _seen(viewer: Viewer, plan: Plan) -> set[Any]:
-    """The changes of the plan that the user may see: what comes back with a deleted row is in it, too."""
+    """Return the changes of the plan within the viewer's scope; cascades may add others."""
     wanted = {change.pk for step in plan.steps for change in step.changes}
     return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
 
@@ -199,7 +203,7 @@ def _line(
 
 
 def _digest(plan: Plan) -> str:
-    """What was confirmed: a plan that would do anything else has another one."""
+    """Return a digest of everything that the plan does."""
     found = [
         [step.schema, step.table, step.primary_key, step.action, dict(step.values), str(step.conflict)]
         for step in plan.steps

@@ -1,4 +1,4 @@
-"""The last hour, minute by minute: what was written, how late, and how many bytes later than the WAL."""
+"""Throughput and lag of the last hour, by minute."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bemi_django.admin.search.paging import bitmap_scan_only
 from bemi_django.models import Change
 
 SHOWN = 60
-#: The page asks every ten seconds, for each who looks at it.
+#: The health page reloads every ten seconds for each of its readers.
 _FRESH = 10
-_KEY = "bemi.minutes"
-#: The source is in the last bits of the id.
+_KEY = "bemi.throughput"
+#: The last 30 bits of an id name the source.
 _GROUPS = """
 SELECT (('x' || right(id::text, 8))::bit(32)::bigint & 1073741823),
        date_trunc('minute', committed_at), date_trunc('minute', created_at),
@@ -28,9 +28,16 @@ FROM changes WHERE committed_at >= %s GROUP BY 1, 2, 3
 
 
 class MinuteGroup(NamedTuple):
-    """Changes of a source by the minutes of their commit and of their way into the log.
+    """Changes of a source that were committed in one minute and written in another.
 
-    ``seconds`` is the longest that one of them took; ``first`` and ``last`` are LSNs of commits.
+    Attributes:
+        source: The last 30 bits of their ids, which name the source.
+        committed: The minute of the commits.
+        written: The minute in which the log got them.
+        changes: The number of changes.
+        seconds: The longest time from a commit to the log.
+        first: The LSN of the first commit.
+        last: The LSN of the last commit.
     """
 
     source: int
@@ -43,16 +50,19 @@ class MinuteGroup(NamedTuple):
 
 
 class LastHour(NamedTuple):
+    """The minutes of the last hour and the changes of each."""
+
     moments: list[datetime]
     groups: list[MinuteGroup]
 
     @property
     def labels(self) -> list[str]:
+        """The minutes as times of day."""
         return [f"{timezone.localtime(moment):%H:%M}" for moment in self.moments]
 
     @property
     def counts(self) -> list[int]:
-        """Changes by the minute of their commit."""
+        """The number of changes by the minute of their commit."""
         return [
             sum(group.changes for group in self.groups if group.committed == moment)
             for moment in self.moments
@@ -60,16 +70,20 @@ class LastHour(NamedTuple):
 
     @property
     def seconds(self) -> list[float]:
-        """The longest that a change took from its commit into the log, by the minute of the commit."""
+        """The longest time (s) from a commit to the log, by the minute of the commit."""
         return [
             max((group.seconds for group in self.groups if group.committed == moment), default=0.0)
             for moment in self.moments
         ]
 
     def behind(self, source: int, now: int) -> list[int]:
-        """Bytes of WAL with changes that the log had not got at the end of each minute; ``now`` is the last.
+        """Return the bytes of WAL with unwritten changes at the end of each minute.
 
-        The log does not know yet what it lacks: from what was written last to now the line is straight.
+        The log cannot know what it still lacks, so the line from the last write to now is straight.
+
+        Args:
+            source: The source, as in ``MinuteGroup``.
+            now: The present value in bytes.
         """
         groups = [group for group in self.groups if group.source == source]
         first = min((group.first for group in groups), default=0)
@@ -85,7 +99,7 @@ class LastHour(NamedTuple):
 
 
 def read_last_hour() -> LastHour | None:
-    """None when there are too many to count in time."""
+    """Return the last hour, or None if it has too many changes to count in time."""
     now = timezone.now().replace(second=0, microsecond=0)
     moments = [now - timedelta(minutes=back) for back in reversed(range(SHOWN))]
     groups: list[MinuteGroup] | None = cache.get(_KEY)

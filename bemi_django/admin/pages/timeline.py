@@ -1,4 +1,4 @@
-"""All changes of an object and of what hangs on it."""
+"""The history page of an object: its changes and those of the rows that belong to it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,23 @@ from bemi_django.log.belongings import belongings
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
-#: Changes of children are found by their foreign key, in the rows: not in a table with very many changes.
+#: Changes of children are found by a value in the row, which is too slow for more changes than this.
 _MOST_CHILDREN = 5000
 
 
 def template_context(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> dict[str, Any]:
-    """What the template shows."""
+    """Return the context of the template.
+
+    Raises:
+        Http404: If there is no such model, or neither the object nor a change of it.
+        PermissionDenied: If the viewer may not view the object.
+    """
     model, key = _named(app_label, model_name, object_id)
     if not viewer.may("view", model):
         raise PermissionDenied
-    tables = LoggedModels()
-    place = LoggedModel(model, tables.alias(model))
-    instance = live_instances(place, [key]).get(key)
+    logged_models = LoggedModels()
+    logged_model = LoggedModel(model, logged_models.alias(model))
+    instance = live_instances(logged_model, [key]).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
     newest = nearest_change(viewer.changes().for_model(model), [key])
@@ -51,9 +56,9 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     moment, other = (_moment(parameters.get(name)) for name in ("at", "and"))
     return {
         "model": model,
-        "object_label": _label(viewer, place, instance, newest, key),
+        "object_label": _label(viewer, logged_model, instance, newest, key),
         "is_deleted": instance is None,
-        "rows": list(rows(page.changes, viewer, tables)),
+        "rows": list(rows(page.changes, viewer, logged_models)),
         "page": page,
         "older": page.older and f"?older={page.older}",
         "newer": page.newer and f"?newer={page.newer}",
@@ -81,11 +86,11 @@ def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models
 
 
 def _label(
-    viewer: Viewer, place: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
+    viewer: Viewer, logged_model: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
 ) -> str:
     if instance is not None:
         return live_label(instance, viewer)
-    return deleted_label(newest, place, viewer) if newest is not None else key
+    return deleted_label(newest, logged_model, viewer) if newest is not None else key
 
 
 def _is_deletion(change: Change | None) -> bool:
@@ -93,7 +98,7 @@ def _is_deletion(change: Change | None) -> bool:
 
 
 def _last_instance(change: Change | None) -> models.Model | None:
-    """The object as the log saw it last, None where its values are not its model's any more."""
+    """Return the object of the last change, or None if its values do not fit the model any more."""
     if change is None or not (change.after or change.before):
         return None
     try:
@@ -105,7 +110,7 @@ def _last_instance(change: Change | None) -> models.Model | None:
 def _with_children(
     viewer: Viewer, model: type[models.Model], key: str, subject: models.Model | None
 ) -> tuple[ChangeQuerySet, bool]:
-    """Own changes and those of the children; False: some of them could not be found in time."""
+    """Return the changes of the object and its children, and whether all of them were found in time."""
     seen = viewer.changes()
     if subject is None:
         return seen.for_model(model).of_key(key), True
@@ -128,7 +133,7 @@ def _with_children(
 
 
 def _as_input(moment: datetime | None) -> str:
-    """As an input for a moment wants it."""
+    """Return a moment as the value of an input element."""
     return f"{timezone.localtime(moment):%Y-%m-%dT%H:%M:%S}" if moment else ""
 
 

@@ -1,0 +1,1 @@
+"""Find the changes of a page: filters, search terms, paging and time limits."""

@@ -1,4 +1,4 @@
-"""Changes from the log, whatever they hold: a value nested without end must not hide the others."""
+"""Read changes from the log without failing on values that are nested too deeply."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from django.utils.translation import gettext as _
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
-#: Levels of JSON that are shown. Python reads about a thousand, PostgreSQL stores more.
+#: Levels of JSON that are shown. Python parses about a thousand; PostgreSQL stores more.
 DEEPEST = 100
 _JSON = ("before", "after", "context")
 
 
 def read_changes(changes: ChangeQuerySet) -> list[Change]:
-    """The changes of a query, as deep as they can be shown."""
+    """Return the changes of a query with their JSON cut below ``DEEPEST`` levels.
+
+    A single value that Python cannot parse must not hide the other changes of a page.
+    """
     try:
         found = list(changes)
     except RecursionError:
         found = list(changes.defer(*_JSON))
     for change in found:
         for name in _JSON:
-            setattr(change, name, _part(change, name))
+            setattr(change, name, _json_field(change, name))
     return found
 
 
-def _part(change: Change, name: str) -> Any:
+def _json_field(change: Change, name: str) -> Any:
     try:
         return prune(getattr(change, name))
     except RecursionError:
@@ -34,7 +37,7 @@ def _part(change: Change, name: str) -> Any:
 
 
 def prune(value: Any, levels: int = DEEPEST) -> Any:
-    """A value without what is nested deeper."""
+    """Return a JSON value in which everything below so many levels is replaced by a note."""
     if not isinstance(value, (dict, list)):
         return value
     if levels == 0:

@@ -1,4 +1,4 @@
-"""The date hierarchy: months that the log has, and the days of a month."""
+"""Links that narrow the list down to a month or a day."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ _MONTHS = """
 SELECT c.relname FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid
 WHERE t.isleaf AND c.relname ~ '^changes_\\d{4}_\\d\\d$' ORDER BY c.relname DESC LIMIT %s
 """
-#: As many as fit into a line or two.
+#: The number of months offered: a line or two of links.
 MOST = 12
 
 
 class DateLink(NamedTuple):
+    """A link to the changes of some days."""
+
     label: str
     query: str
     is_chosen: bool
 
 
 def links(parameters: Any, since: date | None, until: date | None) -> list[DateLink]:
-    """Today and months, or the days of the month that is chosen."""
+    """Return links to today and to the months of the log, or to the days of the chosen month.
+
+    Args:
+        parameters: The query string of the request.
+        since: The first day of the list, if any.
+        until: The last day of the list, if any.
+    """
     today = timezone.localdate()
     chosen = since if since and until and (since.year, since.month) == (until.year, until.month) else None
     found = [_link(parameters, _("All dates"), None, None, since, until)]

@@ -1,4 +1,4 @@
-"""The form above the list: what it asks for, and the changes that have it."""
+"""The filter form of the list of changes, and the query that it describes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ OPERATIONS = [
 
 
 class FilteredChanges(NamedTuple):
-    """``timeout`` is the patience with the index that finds the changes."""
+    """The query of a filter form.
+
+    Attributes:
+        changes: The changes that match.
+        is_filtered: Whether the query leaves out part of the log.
+        timeout: Time limit (ms) for the index that finds the changes; see ``query_timeouts``.
+    """
 
     changes: ChangeQuerySet
     is_filtered: bool
@@ -37,7 +43,7 @@ class FilteredChanges(NamedTuple):
 
 
 class FilterForm(forms.Form):
-    """Everything is optional; without anything the list is the whole log."""
+    """Filters of the list of changes. All fields are optional; an empty form selects the whole log."""
 
     q = forms.CharField(label=_("Search"), required=False, strip=True, max_length=1000)
     table = forms.ChoiceField(label=_("Model"), required=False)
@@ -57,7 +63,7 @@ class FilterForm(forms.Form):
         choices = tables.labelled()
         wanted = str(data.get("table", ""))
         if wanted and wanted not in dict(choices):
-            # A table without a model is in the log, too.
+            # The log also has tables without a model.
             choices = [*choices, (wanted, wanted)]
         table = self.fields["table"]
         assert isinstance(table, forms.ChoiceField)
@@ -94,7 +100,7 @@ class FilterForm(forms.Form):
         return user_ids(text) if text else []
 
     def changes(self) -> FilteredChanges:
-        """The changes that the form asks for; those of a form with errors are none."""
+        """Return the changes that match all fields; a form with errors selects none."""
         changes = self._viewer.changes()
         if not self.is_valid():
             return FilteredChanges(changes.none(), True, query_timeouts.FILTER)
@@ -117,9 +123,9 @@ class FilterForm(forms.Form):
                 (Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), query_timeouts.FILTER)
             )
         if asked["outside"]:
-            # The condition of an index.
+            # This is the condition of a partial index.
             given.append((Q(context__has_key="db_user") | Q(context={}), query_timeouts.FILTER))
-        for condition, _wait in given:
+        for condition, _timeout in given:
             changes = changes.filter(condition)
         is_filtered = bool(given) or conf.admin_scope() is not None
         return FilteredChanges(
@@ -128,7 +134,11 @@ class FilterForm(forms.Form):
 
 
 def user_ids(text: str) -> list[Any]:
-    """What ``user_id`` of a context may be for somebody who is named by key or by user name."""
+    """Return the values that ``user_id`` of a context may have for a user.
+
+    Args:
+        text: The primary key or the name of the user.
+    """
     model = get_user_model()
     named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
     found = search_terms.literals(text)
@@ -145,5 +155,5 @@ def _by_user(ids: list[Any]) -> Q:
 
 
 def midnight(day: Any) -> datetime:
-    """When a day of the site begins."""
+    """Return the moment at which a day begins in the current time zone."""
     return timezone.make_aware(datetime.combine(day, time.min))

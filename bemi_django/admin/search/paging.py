@@ -1,4 +1,4 @@
-"""Pages of the log by key: no count, no offset, and the same whatever is written meanwhile."""
+"""Keyset pages of the log: no counts, no offsets, and stable while changes are written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 SIZE = 50
-#: How many changes are looked through at a time for those that match; a few milliseconds.
+#: Changes looked through at a time for those that match, which takes a few milliseconds.
 WINDOW = 20_000
-#: For how long windows are looked through before a page is shown.
+#: Time spent looking through windows before a page is shown.
 BUDGET_SECONDS = 0.1
 
 _QUERY_CANCELED = "57014"
@@ -29,9 +29,12 @@ _SOURCES = "SELECT count(DISTINCT system_identifier) FROM _bemi_checkpoint"
 
 
 class PageCursor(NamedTuple):
-    """The id at which a page begins, exclusive; a page of ``is_newer`` is read towards the present.
+    """Where a page begins.
 
-    ``is_first``: there is nothing before it.
+    Attributes:
+        id: The id before the first of the page, or None for the newest page.
+        is_newer: Whether the page is read towards the present.
+        is_first: Whether nothing comes before the page.
     """
 
     id: UUID | None = None
@@ -40,9 +43,13 @@ class PageCursor(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The newest first. ``older`` and ``newer`` are where the neighbours begin, None: there is none.
+    """Changes, newest first, and where the neighbouring pages begin.
 
-    ``is_partial``: not everything was looked through, ``older`` (or ``newer``) goes on with it.
+    Attributes:
+        changes: The changes of the page.
+        older: The id at which the next page begins, or None on the last page.
+        newer: The id at which the previous page begins, or None on the first page.
+        is_partial: Whether the search ran out of time; ``older`` (or ``newer``) continues it.
     """
 
     changes: list[Change]
@@ -52,7 +59,11 @@ class Page(NamedTuple):
 
 
 def cursor_of(parameters: QueryDict) -> PageCursor:
-    """Where the page begins. Raises Http404 for what is no id."""
+    """Return where the page begins that a query string asks for.
+
+    Raises:
+        Http404: If ``older`` or ``newer`` is not an id.
+    """
     try:
         for name in ("older", "newer"):
             if parameters.get(name):
@@ -65,9 +76,17 @@ def cursor_of(parameters: QueryDict) -> PageCursor:
 def read_page(
     changes: ChangeQuerySet, cursor: PageCursor, *, is_filtered: bool, timeout: int, size: int = SIZE
 ) -> Page:
-    """The changes beyond the cursor.
+    """Read one page of changes.
 
-    ``timeout`` is the patience with the index that finds those that match.
+    Args:
+        changes: The changes to page through.
+        cursor: Where the page begins.
+        is_filtered: Whether ``changes`` leaves out part of the log.
+        timeout: Time limit (ms) for the index that finds matching changes; see ``query_timeouts``.
+        size: The number of changes on a page.
+
+    Returns:
+        The page; it is partial if the search ran out of time.
     """
     beyond = _beyond(changes, cursor)
     limit = None
@@ -90,7 +109,7 @@ def read_page(
 def _search(
     beyond: ChangeQuerySet, cursor: PageCursor, timeout: int, size: int
 ) -> tuple[list[Change], UUID | None]:
-    """The changes of a page and one more, and the id up to which was looked; None: everything was."""
+    """Return a page of changes and one more, and the id that the search reached, or None at the end."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found: list[Change] = []
     begin = cursor
@@ -116,7 +135,7 @@ def _beyond(changes: ChangeQuerySet, cursor: PageCursor) -> ChangeQuerySet:
 
 
 def _limit(begin: PageCursor) -> UUID | None:
-    """The last id of the window; None: the window reaches to the end."""
+    """Return the last id of the window, or None if the window reaches the end of the log."""
     with no_seqscan():
         ids = _beyond(Change.objects.all(), begin).values_list("id", flat=True)
         return next(iter(ids[WINDOW - 1 : WINDOW]), None)
@@ -131,9 +150,9 @@ def _window(beyond: ChangeQuerySet, begin: PageCursor, limit: UUID | None, size:
 
 
 def _by_index(changes: ChangeQuerySet, size: int, timeout: int) -> list[Change] | None:
-    """None when there are too many to sort in time."""
+    """Return the changes of a page, or None if there are too many to sort in time."""
     try:
-        # The planner would walk the whole log backwards, in the hope to meet the first of them soon.
+        # Otherwise the planner walks the whole log backwards, hoping to meet a match soon.
         with bitmap_scan_only(timeout):
             return read_changes(changes[: size + 1])
     except OperationalError as error:
@@ -143,9 +162,17 @@ def _by_index(changes: ChangeQuerySet, size: int, timeout: int) -> list[Change] 
 
 
 def nearest_change(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: bool = False) -> Change | None:
-    """The newest change, or the oldest, of rows that have or had one of the keys.
+    """Return the newest change of rows that have or had one of the keys.
 
-    One look at an index for each key: with OR the planner would walk through all changes.
+    Each key is looked up on its own: with OR the planner walks through all changes.
+
+    Args:
+        changes: The changes to search.
+        keys: Primary keys, as the log writes them.
+        is_oldest: Whether to return the oldest change instead.
+
+    Returns:
+        The change, or None if there is none.
     """
     order = "id" if is_oldest else "-id"
     found: list[Change] = []
@@ -158,13 +185,13 @@ def nearest_change(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: b
 
 
 def cursor_before(moment: datetime) -> PageCursor:
-    """Where the changes before a moment begin, in the order of commits."""
+    """Return where the changes committed before a moment begin."""
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_SOURCES)
         if cursor.fetchone()[0] != 1:
-            # The ids of several servers are several orders.
+            # Ids of several servers have no common order.
             return PageCursor()
-    # A commit may have its time a moment before its place.
+    # The time of a commit is taken a moment before its position.
     until = moment + timedelta(minutes=1)
     for length in (timedelta(hours=1), timedelta(days=1)):
         close = Change.objects.filter(committed_at__gte=moment - length, committed_at__lt=until)
@@ -177,20 +204,28 @@ def cursor_before(moment: datetime) -> PageCursor:
 
 @contextmanager
 def bitmap_scan_only(timeout: int) -> Iterator[None]:
-    """Read by the indexes of conditions, never in the order of ids; at most for so many milliseconds."""
+    """Make queries use the indexes of their conditions instead of the order of ids.
+
+    Args:
+        timeout: Time limit of each query in milliseconds.
+    """
     with no_seqscan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {timeout}"):
         yield
 
 
 @contextmanager
 def no_seqscan(*settings: str) -> Iterator[None]:
-    """A transaction on the log in which nothing is read from one end to the other."""
+    """Open a transaction on the log in which no table is read from one end to the other.
+
+    Args:
+        settings: Further ``SET LOCAL`` statements.
+    """
     alias = Change.objects.db
     settings = ("SET LOCAL enable_seqscan = off", *settings)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("; ".join(settings))
         yield
-        # A transaction of somebody else around this one goes on with what it had.
+        # An enclosing transaction continues with its own settings.
         cursor.execute("; ".join(_reset(setting) for setting in settings))
 
 

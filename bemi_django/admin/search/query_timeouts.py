@@ -1,12 +1,12 @@
-"""How long a page waits for an index, in milliseconds."""
+"""Time limits for the queries of a page, in milliseconds."""
 
 from __future__ import annotations
 
-#: There is no index to wait for.
+#: No index answers the condition, so none is waited for.
 NO_INDEX = 0
-#: An index finds few changes at once; nobody waits for it to sort a great many.
+#: A filter with an index. It finds few changes at once; a great many are not worth sorting.
 FILTER = 100
-#: Of a key there are few, wherever they are: that is worth a wait for a cold disk.
+#: A key. Few changes have it, wherever they are, which is worth waiting for a cold disk.
 LOOKUP = 2000
-#: Counts that are kept afterwards.
+#: Counts, which are cached.
 COUNT = 5000

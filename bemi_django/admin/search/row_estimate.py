@@ -1,4 +1,4 @@
-"""How many changes there are, about: what the planner thinks, never a count."""
+"""Estimates of the number of changes. The planner provides them; nothing is counted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid
 
 
 def total() -> int:
-    """Changes in the log, as of the last ANALYZE."""
+    """Return the number of changes in the log as of the last ANALYZE."""
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_ALL)
         return int(cursor.fetchone()[0])
 
 
 def matching(changes: ChangeQuerySet) -> int:
-    """Changes of a query, as its plan has it."""
+    """Return the number of changes that the planner expects a query to find."""
     alias = Change.objects.db
     try:
         statement, parameters = changes.order_by().query.get_compiler(alias).as_sql()
@@ -35,5 +35,5 @@ def matching(changes: ChangeQuerySet) -> int:
 
 
 def rounded(count: int) -> int:
-    """Two digits of it: more would promise too much."""
+    """Round an estimate to two digits; more would suggest a precision that it does not have."""
     return round(count, 2 - len(str(count))) if count > 99 else count

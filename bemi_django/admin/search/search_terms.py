@@ -1,4 +1,4 @@
-"""What somebody types into the search box, as conditions; and which of them an index answers."""
+"""Parse the text of the search box into conditions, and tell which of them an index answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _BIGGEST = 2**63 - 1
 
 
 class SearchTerms(NamedTuple):
-    """``timeout`` is the patience with the index; ``columns`` are those whose values are asked for."""
+    """A parsed search.
+
+    Attributes:
+        condition: The condition on changes.
+        timeout: Time limit (ms) for the index that answers it; see ``query_timeouts``.
+        columns: The columns whose values the search compares.
+    """
 
     condition: Q
     timeout: int
@@ -29,9 +35,17 @@ class SearchTerms(NamedTuple):
 
 
 def parse(text: str, tables: Iterable[str]) -> SearchTerms:
-    """Words that all must hold: see ``HELP``. Raises ValidationError for what cannot be read.
+    """Parse a search; all of its words must match.
 
-    ``tables`` are those whose primary keys are looked through for a plain word.
+    Args:
+        text: The text of the search box.
+        tables: The tables whose primary keys are compared with words.
+
+    Returns:
+        The parsed search.
+
+    Raises:
+        ValidationError: If the text cannot be parsed.
     """
     text = text.strip()
     if text.startswith("{"):
@@ -39,7 +53,7 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise ValidationError(_("A quotation mark is open.")) from error
+        raise ValidationError(_("A quotation mark is missing.")) from error
     found = [_word(word, tables) for word in words]
     if not found:
         return SearchTerms(Q(), query_timeouts.NO_INDEX)
@@ -88,7 +102,7 @@ def _anywhere(word: str, tables: Iterable[str]) -> Iterator[Q]:
 
 
 def literals(text: str) -> list[Any]:
-    """What a text may be in JSON: itself, and the number, the truth value or the null that it spells."""
+    """Return the JSON values that a text may stand for: the string, and the value that it spells."""
     try:
         return [text, _read(text)]
     except (ValueError, RecursionError):
@@ -96,7 +110,7 @@ def literals(text: str) -> list[Any]:
 
 
 def _read(text: str) -> Any:
-    """JSON as the server takes it: no NaN, no number beyond all bounds, no NUL."""
+    """Parse JSON that PostgreSQL accepts: no NaN, no infinite number, no NUL."""
     value = json.loads(text)
     if "\\u0000" in json.dumps(value, allow_nan=False):
         raise ValueError
@@ -105,7 +119,7 @@ def _read(text: str) -> Any:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) > _BIGGEST:
-        raise ValidationError(_("A transaction is a number: transaction:12345."))
+        raise ValidationError(_("A transaction id is a number, as in transaction:12345."))
     return int(text)
 
 
@@ -113,7 +127,9 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = _read(text)
     except (ValueError, RecursionError) as error:
-        raise ValidationError(_('A context to look for is JSON: {"reason": "import"}.')) from error
+        raise ValidationError(
+            _('A context is searched for with JSON, as in {"reason": "import"}.')
+        ) from error
     return found
 
 

@@ -14,7 +14,7 @@ _FRESH = 60
 
 
 def suggestions(viewer: Viewer) -> dict[str, list[str]]:
-    """Users and endpoints of the newest changes that the viewer may see."""
+    """Return the users and endpoints of the newest changes that the viewer may see."""
     key = f"bemi.suggestions.{viewer.request.user.pk}"
     found: dict[str, list[str]] | None = cache.get(key)
     if found is None:

@@ -12,11 +12,11 @@ from django.db import models, router
 
 from bemi_django.log.change import Change
 from bemi_django.log.keys import key_of, models_of
-from bemi_django.log.live_rows import find_rows
-from bemi_django.log.live_tables import read_catalog
+from bemi_django.log.live.live_rows import find_rows
+from bemi_django.log.live.live_tables import read_catalog
+from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, alias_of, place_of, renamed_columns
-from bemi_django.log.row_session import row_session
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class RowField(models.JSONField):
         super().__init__(**{**options, "decoder": LosslessDecoder})
 
     def deconstruct(self) -> Any:
+        """Describe the field to migrations as a plain JSONField."""
         name, _, arguments, options = super().deconstruct()
         options.pop("decoder")
         return name, "django.db.models.JSONField", arguments, options

@@ -27,6 +27,7 @@ class History:
         self._declare(owner)
 
     def contribute_to_class(self, model: type[models.Model], name: str) -> None:
+        """Set the attribute of the model; Django calls it when the class is made."""
         setattr(model, name, self)
         self._declare(model)
 

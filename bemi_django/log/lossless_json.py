@@ -15,9 +15,10 @@ class Number(float):
 
     __slots__ = ("literal",)
 
+    #: The number as it was written.
     literal: str
 
-    def __new__(cls, literal: str) -> Number:
+    def __new__(cls, literal: str) -> Number:  # noqa: D102 - ruff does not count it as special
         number = super().__new__(cls, literal)
         number.literal = literal
         return number

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.db import DatabaseError, DataError, transaction
 
 from bemi_django.exceptions import BemiError, RevertConflict, first_line, sqlstate_of
+from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import alias_of
-from bemi_django.log.row_session import row_session
 from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.plan import Kind, OnConflict, Plan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bemi_django.log.belongings import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.log.instances import instance_of
-from bemi_django.log.live_tables import Reference, read_references
+from bemi_django.log.live.live_tables import Reference, read_references
 from bemi_django.log.places import Place, alias_of, model_of, place_of, places_of
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bemi_django.log.live_rows import find_keys, find_partial
-from bemi_django.log.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
+from bemi_django.log.live.live_rows import find_keys, find_partial
+from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind

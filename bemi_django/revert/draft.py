@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bemi_django.log.live_tables import ADDRESS, LiveTable, Name, RowValues
+from bemi_django.log.live.live_tables import ADDRESS, LiveTable, Name, RowValues
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.net import Net, differ
 from bemi_django.revert.plan import Conflict, Kind, Step

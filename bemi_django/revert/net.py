@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bemi_django.log.live_tables import RowValues
+from bemi_django.log.live.live_tables import RowValues
 from bemi_django.log.lossless_json import dumps
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bemi_django.log.live_rows import find_rows
-from bemi_django.log.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
+from bemi_django.log.live.live_rows import find_rows
+from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.places import Place, model_of, renamed_columns
 from bemi_django.revert.conflicts import Surroundings
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before

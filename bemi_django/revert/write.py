@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bemi_django.capture.context import bound_context
-from bemi_django.log.live_tables import ADDRESS, LiveCatalog, LiveTable, RowValues, escaped, listed, quoted
+from bemi_django.log.live.live_tables import (
+    ADDRESS,
+    LiveCatalog,
+    LiveTable,
+    RowValues,
+    escaped,
+    listed,
+    quoted,
+)
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.order import Order

@@ -16,8 +16,8 @@ from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.keys import models_of
+from bemi_django.log.live.row_session import row_session, rows_of
 from bemi_django.log.places import place_of
-from bemi_django.log.row_session import row_session, rows_of
 from bemi_django.models import Change
 from bemi_django.schema.sql import quote
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bemi_django.log.live_tables import (
+from bemi_django.log.live.live_tables import (
     ADDRESS,
     LiveTable,
     Name,
@@ -15,8 +15,8 @@ from bemi_django.log.live_tables import (
     key_object,
     quoted,
 )
+from bemi_django.log.live.row_session import rows_of
 from bemi_django.log.lossless_json import dumps
-from bemi_django.log.row_session import rows_of
 
 # LATERAL makes it one index look-up for each wanted row.
 _FIND = """

@@ -16,6 +16,7 @@ bemi.W005  wal_level is not logical
 bemi.W006  chosen tables cannot be tracked: they are unlogged, or have virtual generated columns and no
            primary key
 bemi.W008  handlers (on_change) are registered for tables that are not tracked
+bemi.W009  every role may create objects in the schema of the log
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from bemi_django import conf, handlers
 from bemi_django.capture.proxies import TrustedProxies
 from bemi_django.exceptions import NotInstalled
 from bemi_django.middleware import BemiMiddleware
-from bemi_django.schema import tracking
+from bemi_django.schema import installed, publication, tracking
 
 _LACKS = {
     "triggers": ("bemi.W002", "have missing or outdated triggers"),
@@ -94,6 +95,8 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
     for alias in databases or ():
         if conf.is_source(alias):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
+        if alias == conf.destination() and connections[alias].vendor == "postgresql":
+            found += _check_log_schema(alias)
     return found
 
 
@@ -157,12 +160,24 @@ def _check_tables(alias: str) -> list[CheckMessage]:
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
 
 
+def _check_log_schema(alias: str) -> list[CheckMessage]:
+    try:
+        schema = installed.schema_open_to_public(alias)
+    except NotInstalled:
+        return []
+    if schema is None:
+        return []
+    message = f"Every role may create objects in {schema}, the schema of the log in {alias!r}."
+    hint = f"Run REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC; PostgreSQL 15 and later do so by default."
+    return [Warning(message, hint=hint, id="bemi.W009")]
+
+
 def _check_handlers(alias: str) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if not tracking.has_publication(alias):
+    if not publication.exists(alias):
         return found
     for handler in handlers.of_database(alias):
-        if not tracking.is_published(handler.model._meta.db_table, alias):
+        if not publication.has_table(handler.model._meta.db_table, alias):
             message = f"The handler {handler.name} receives no changes: {alias!r} does not track its table."
             hint = (
                 "Add the table to BEMI_INCLUDE or remove it from BEMI_EXCLUDE, then run manage.py bemi sync."

@@ -26,7 +26,8 @@ class DeadLetter(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        db_table = "bemi_dead_letters"
+        # Django quotes the whole: "_bemi"."dead_letters".
+        db_table = '_bemi"."dead_letters'
         ordering = ["id"]
         verbose_name = _("dead letter")
         verbose_name_plural = _("dead letters")
@@ -47,7 +48,7 @@ class Undelivered(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        db_table = "_bemi_undelivered"
+        db_table = '_bemi"."undelivered'
         ordering = ["id"]
 
     def __str__(self) -> str:

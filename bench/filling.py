@@ -27,7 +27,7 @@ CROSS JOIN LATERAL jsonb_build_object(
 def fill(connection: Any, first: int, last: int) -> None:
     """Add the changes numbered from ``first`` to ``last``; a tenth as many objects, three to a request."""
     execute(connection, "SET synchronous_commit = off")
-    execute(connection, "SELECT _bemi_partition_v1('changes', now())")
+    execute(connection, "SELECT _bemi.partition_v1(now())")
     execute(connection, _FILL, {"first": first, "last": last})
     execute(connection, "VACUUM ANALYZE changes")
     # Ten gigabytes on their way to the disk would be in the way of what is measured next.

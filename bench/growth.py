@@ -76,7 +76,7 @@ def _at(made: Lab, size: int) -> dict[str, measure.Spread]:
 def _ingest(made: Lab) -> float:
     """Microseconds a change; what was written is taken away again."""
     with closing(made.connect_log()) as connection:
-        execute(connection, "DELETE FROM _bemi_checkpoint")
+        execute(connection, "DELETE FROM _bemi.checkpoint")
         with made.stream.slot() as slot:
             seconds = made.consume("work", slot)["seconds"]
         # Those that were filled in have both numbers alike.

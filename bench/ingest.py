@@ -37,7 +37,7 @@ class Lab:
         self._rendered = directory / "rendered.copy"
         servers.create_database(log, "log")
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.read("changes_v1_up"))
+            execute(connection, sql.script("schema_v1_up", "changes_v1_up"))
 
     def connect_log(self) -> Any:
         return connect(self.log, "log")
@@ -142,8 +142,8 @@ class Lab:
 
     def clear(self) -> None:
         with closing(self.connect_log()) as connection:
-            execute(connection, "TRUNCATE changes, _bemi_checkpoint, bemi_dead_letters")
-            execute(connection, "SELECT _bemi_partition_v1('changes', now())")
+            execute(connection, "TRUNCATE changes, _bemi.checkpoint, _bemi.dead_letters")
+            execute(connection, "SELECT _bemi.partition_v1(now())")
             execute(connection, "CHECKPOINT")
 
     def consume(self, how: str, slot: str) -> dict[str, float]:

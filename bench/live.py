@@ -26,7 +26,7 @@ _SETUP = """
 ALTER TABLE item REPLICA IDENTITY FULL;
 CREATE PUBLICATION bemi FOR TABLE item;
 CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON item
-FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
 """
 
 
@@ -38,10 +38,10 @@ class Live:
         for server, name in ((source, "source"), (log, "log")):
             servers.create_database(server, name)
         with closing(self.connect_source()) as connection:
-            for script in (sql.read("capture_v1_up"), TABLE, _SETUP):
+            for script in (sql.script("schema_v1_up", "capture_v1_up"), TABLE, _SETUP):
                 execute(connection, script)
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.read("changes_v1_up"))
+            execute(connection, sql.script("changes_v1_up"))
 
     def connect_source(self) -> Any:
         return connect(self.source, "source")

@@ -21,17 +21,17 @@ INSERT INTO product
 SELECT g, 'sku' || g, 1 + g % 1000, g % 977, 5, '2026-01-01'::timestamptz + g * interval '1 s'
 FROM generate_series(1, {rows}) g;
 CREATE INDEX ON product (category_id);
-SELECT _bemi_partition_v1('changes', '2026-11-01');
+SELECT _bemi.partition_v1('2026-11-01');
 INSERT INTO changes (id, database, schema, "table", primary_key, operation, before, after, context,
                      committed_at, queued_at, transaction_id, position)
-SELECT (left(_bemi_bound_v1(position)::text, 19) || '8000-000000000001')::uuid, current_database(), 'public',
+SELECT (left(_bemi.bound_v1(position)::text, 19) || '8000-000000000001')::uuid, current_database(), 'public',
        'product', p.id::text, 'UPDATE', to_jsonb(p) || '{{"stock": 4}}', to_jsonb(p), '{{"user_id": 1}}',
        '2026-11-01'::timestamptz + g * interval '1 s', now(), g, position
 FROM (SELECT g, g * 800::bigint AS position, (g * 7919::bigint) % {rows} + 1 AS id
       FROM generate_series(1, {rows}) g) row JOIN product p USING (id);
-INSERT INTO _bemi_tracking VALUES ('bemi', '{{public.%}}', '{{}}');
+INSERT INTO _bemi.tracking VALUES ('bemi', '{{public.%}}', '{{}}');
 CREATE PUBLICATION bemi FOR TABLE category, product;
-SELECT _bemi_past_refresh_v1();
+SELECT _bemi.past_refresh_v1();
 """
 ONE = "SELECT * FROM product WHERE id = 4242"
 PAGE = """
@@ -50,7 +50,7 @@ _SINCE = 10_000
 _RUNS = 11
 _LOOK = """
 SELECT set_config('search_path', '_bemi_past_public, public', true), set_config('jit', 'off', true),
-       set_config('bemi.as_of', _bemi_bound_v1(%s)::text, true), set_config('bemi.as_of_late', '[]', true),
+       set_config('bemi.as_of', _bemi.bound_v1(%s)::text, true), set_config('bemi.as_of_late', '[]', true),
        set_config('bemi.as_of_unknown', '{}', true)
 """
 
@@ -84,8 +84,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
 
 
 def _prepare(connection: Any, rows: int) -> None:
-    for name in ("capture_v1_up", "changes_v1_up", "past_v1_up"):
-        execute(connection, sql.read(name))
+    execute(connection, sql.script("schema_v1_up", "capture_v1_up", "changes_v1_up", "past_v1_up"))
     execute(connection, SETUP.format(rows=rows))
     execute(connection, "VACUUM ANALYZE")
 

@@ -32,10 +32,10 @@ INSERT INTO empty SELECT * FROM plain;
 CREATE TRIGGER t BEFORE UPDATE ON empty FOR EACH STATEMENT EXECUTE FUNCTION nothing();
 CREATE TABLE ours (LIKE plain INCLUDING ALL) WITH (fillfactor = 20);
 INSERT INTO ours SELECT * FROM plain;
-CREATE TRIGGER t BEFORE UPDATE ON ours FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+CREATE TRIGGER t BEFORE UPDATE ON ours FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
 CREATE TABLE bare (LIKE plain INCLUDING ALL) WITH (fillfactor = 20);
 INSERT INTO bare SELECT * FROM plain;
-CREATE TRIGGER t BEFORE UPDATE ON bare FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+CREATE TRIGGER t BEFORE UPDATE ON bare FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
 VACUUM ANALYZE;
 """
 _NAMES = {
@@ -88,7 +88,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
     table = Table(title, ["protocol", "clients", *_NAMES.values(), "the function", "function and trigger"])
     with servers.server() as server, tempfile.TemporaryDirectory() as directory:
         with closing(connect(server)) as connection:
-            execute(connection, sql.read("capture_v1_up"))
+            execute(connection, sql.script("schema_v1_up", "capture_v1_up"))
             for statement in _TABLES.strip().split(";\n"):
                 execute(connection, statement)
             findings.tables.append(_loop(findings, connection, 5 if is_quick else 15))

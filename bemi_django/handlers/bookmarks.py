@@ -14,16 +14,16 @@ _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('_bemi_handlers ' || 
 _READ = """
 SELECT system_identifier, start_lsn - '0/0', last, attempts,
        coalesce(extract(epoch FROM retry_at - clock_timestamp())::float8, 0)
-FROM _bemi_handlers WHERE slot = %s AND handler = %s
+FROM _bemi.handlers WHERE slot = %s AND handler = %s
 """
 _SAVE = """
-INSERT INTO _bemi_handlers (slot, handler, system_identifier, start_lsn, last, attempts, retry_at)
+INSERT INTO _bemi.handlers (slot, handler, system_identifier, start_lsn, last, attempts, retry_at)
 VALUES (%s, %s, %s, %s::pg_lsn, %s, %s, clock_timestamp() + %s * interval '1 second')
 ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_identifier,
     start_lsn = excluded.start_lsn, last = excluded.last, attempts = excluded.attempts,
     retry_at = excluded.retry_at, updated_at = clock_timestamp()
 """
-_KEEP = "INSERT INTO _bemi_undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
+_KEEP = "INSERT INTO _bemi.undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
 
 
 class Bookmark(NamedTuple):

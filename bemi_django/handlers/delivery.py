@@ -228,7 +228,7 @@ class Delivery:
     def _keep_aside(self, bookmark: Bookmark, change: UUID, reason: str) -> Bookmark:
         self._bookmarks.keep_aside(change, bookmark.attempts, reason)
         logger.error(
-            "%s failed on the change %s for the last time; the change is kept in _bemi_undelivered",
+            "%s failed on the change %s for the last time; the change is kept in _bemi.undelivered",
             *(self.handler.name, change),
         )
         return bookmark._replace(last=change, attempts=0)

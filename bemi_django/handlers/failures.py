@@ -18,5 +18,5 @@ def origin_of(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the text that ``_bemi_undelivered`` stores; it may contain values of rows."""
+    """Return the text that ``_bemi.undelivered`` stores; it may contain values of rows."""
     return f"{origin_of(error)}: {error}".replace("\0", "")[:_MOST_CHARACTERS]

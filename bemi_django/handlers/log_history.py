@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connections
 
 _HISTORY = """
-SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s
+SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi.checkpoint WHERE slot = %s
 """
 
 

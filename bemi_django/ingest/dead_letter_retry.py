@@ -18,7 +18,7 @@ from bemi_django.ingest.rows.stitched import Stitched, read_again
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 
 _LETTERS = """
-SELECT id, change_id::text, message, origin FROM bemi_dead_letters
+SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
 WHERE slot = %s AND change_id IS NOT NULL ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _REMOVE_CHANGE = """
@@ -42,7 +42,7 @@ def retry(config: WorkerConfig) -> RetriedLetters:
             cursor.execute(_LETTERS, [config.slot])
             letters = cursor.fetchall()
             mended = sum(_mend(cursor, writer, *letter) for letter in letters)
-            cursor.execute("SELECT count(*) FROM bemi_dead_letters WHERE slot = %s", [config.slot])
+            cursor.execute("SELECT count(*) FROM _bemi.dead_letters WHERE slot = %s", [config.slot])
             (kept,) = cursor.fetchone()
     return RetriedLetters(mended, kept)
 
@@ -67,7 +67,7 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
     try:
         cursor.execute(_REMOVE_CHANGE, [change_id, change.begin.committed_at])
         copy_rows(cursor, [row])
-        cursor.execute("DELETE FROM bemi_dead_letters WHERE id = %s", [letter])
+        cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except DataError:
         cursor.execute("ROLLBACK TO SAVEPOINT letter")
         return False

@@ -28,13 +28,13 @@ _ADVICE = {
 }
 # The rights that the worker needs on our objects.
 _RIGHTS = {
-    "changes": "INSERT ON changes",
-    "_bemi_checkpoint": "SELECT, INSERT, UPDATE ON _bemi_checkpoint",
-    "bemi_dead_letters": "INSERT ON bemi_dead_letters",
-    "_bemi_partition_v1": "EXECUTE ON FUNCTION _bemi_partition_v1",
-    "_bemi_relations": "SELECT ON _bemi_relations",
-    "_bemi_describe_v1": "EXECUTE ON FUNCTION _bemi_describe_v1",
-    "_bemi_types_v1": "EXECUTE ON FUNCTION _bemi_types_v1",
+    "table changes": "INSERT ON changes",
+    "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
+    "table dead_letters": "INSERT ON _bemi.dead_letters",
+    "function partition_v1": "EXECUTE ON FUNCTION _bemi.partition_v1",
+    "table relations": "SELECT ON _bemi.relations",
+    "function describe_v1": "EXECUTE ON FUNCTION _bemi.describe_v1",
+    "function types_v1": "EXECUTE ON FUNCTION _bemi.types_v1",
 }
 
 
@@ -88,7 +88,8 @@ def quoted(identifier: str) -> str:
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:
-    right = next((_RIGHTS[word] for word in re.findall(r"\w+", reason) if word in _RIGHTS), None)
+    denied = re.search(r"permission denied for (\w+ \w+)$", reason)
+    right = _RIGHTS.get(denied[1]) if denied else None
     if right is None and (schema := re.search(r"permission denied for schema (\S+)", reason)):
         right = f"USAGE ON SCHEMA {schema[1]}"
     if right is None or error.cursor is None:

@@ -9,6 +9,7 @@ class Migration(migrations.Migration):
     initial = True
 
     operations = [
+        RunSQLFile("schema_v1", anywhere=True),
         RunSQLFile("capture_v1"),
         migrations.SeparateDatabaseAndState(
             database_operations=[RunSQLFile("changes_v1", destination_only=True)],
@@ -60,7 +61,7 @@ class Migration(migrations.Migration):
                         ("created_at", models.DateTimeField()),
                     ],
                     options={
-                        "db_table": "bemi_dead_letters",
+                        "db_table": '_bemi"."dead_letters',
                         "ordering": ["id"],
                         "verbose_name": "dead letter",
                         "verbose_name_plural": "dead letters",

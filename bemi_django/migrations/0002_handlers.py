@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                         ("reason", models.TextField()),
                         ("created_at", models.DateTimeField()),
                     ],
-                    options={"db_table": "_bemi_undelivered", "ordering": ["id"]},
+                    options={"db_table": '_bemi"."undelivered', "ordering": ["id"]},
                 ),
             ],
         ),

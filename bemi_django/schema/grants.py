@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.db import connections, transaction
 
 from bemi_django import conf
-from bemi_django.schema import tracking
+from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
 
 # What the worker has the server compute: casts to json of types that somebody made, and computed columns.
@@ -64,12 +64,14 @@ def statements(using: str, worker: str, reader: str, handlers: str | None = None
 
 
 def _on_source(alias: str, worker: str) -> Iterator[str]:
-    home, role = quote(tracking.home(alias)), quote(worker)
+    with connections[alias].cursor() as cursor:
+        installed.require(cursor, "plan_v1")
+    role = quote(worker)
     yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
-    yield from _way_in(alias, home, role)
-    yield f"GRANT SELECT ON {home}._bemi_relations TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_describe_v1(oid, boolean) TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_types_v1(oid[]) TO {role};"
+    yield from _way_in(alias, role)
+    yield f"GRANT SELECT ON _bemi.relations TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid, boolean) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.types_v1(oid[]) TO {role};"
     for right in _rights_on_what_is_used(alias):
         yield f"GRANT {right} TO {role};"
 
@@ -83,34 +85,35 @@ def _rights_on_what_is_used(alias: str) -> list[str]:
 
 
 def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:
-    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(worker)
+    log, role = installed.log(alias), quote(worker)
+    schema = log[: log.rindex(".")]
     if not is_same_server:
         yield f"{_create_or_alter(alias, worker)} LOGIN;"
-    yield from _way_in(alias, home, role)
-    yield f"GRANT INSERT ON {home}.changes, {home}.bemi_dead_letters TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_checkpoint TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION {home}._bemi_partition_v1(regclass, timestamptz) TO {role};"
+    yield from _way_in(alias, role, schema)
+    yield f"GRANT INSERT ON {log}, _bemi.dead_letters TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
-    yield from _way_in(alias, home, quote(reader))
-    yield f"GRANT SELECT ON {home}.changes TO {quote(reader)};"
+    yield from _way_in(alias, quote(reader), schema)
+    yield f"GRANT SELECT ON {log} TO {quote(reader)};"
     if conf.is_source(alias):
         # For as_of(), together with the right to read the tables.
-        yield f"GRANT SELECT ON {home}._bemi_checkpoint, {home}._bemi_past TO {quote(reader)};"
+        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.past TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
     """What calling handlers takes; what these do themselves is theirs to say."""
-    home, role = quote(tracking.home(alias, "_bemi_partition_v1")), quote(handlers)
+    log, role = installed.log(alias), quote(handlers)
     yield f"{_create_or_alter(alias, handlers)} LOGIN;"
-    yield from _way_in(alias, home, role)
-    yield f"GRANT SELECT ON {home}.changes, {home}._bemi_checkpoint TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE ON {home}._bemi_handlers TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {home}._bemi_undelivered TO {role};"
+    yield from _way_in(alias, role, log[: log.rindex(".")])
+    yield f"GRANT SELECT ON {log}, _bemi.checkpoint TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.handlers TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.undelivered TO {role};"
 
 
-def _way_in(alias: str, home: str, role: str) -> Iterator[str]:
+def _way_in(alias: str, role: str, *schemas: str) -> Iterator[str]:
     yield f"GRANT CONNECT ON DATABASE {quote(str(connections[alias].settings_dict['NAME']))} TO {role};"
-    yield f"GRANT USAGE ON SCHEMA {home} TO {role};"
+    yield f"GRANT USAGE ON SCHEMA {', '.join(('_bemi', *schemas))} TO {role};"
 
 
 def _create_or_alter(alias: str, role: str) -> str:

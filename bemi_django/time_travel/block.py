@@ -20,8 +20,7 @@ from bemi_django.exceptions import (
     first_line,
     sqlstate_of,
 )
-from bemi_django.schema import tracking
-from bemi_django.schema.sql import quote
+from bemi_django.schema import installed
 from bemi_django.time_travel.moments import Moment, locate
 from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.save_guard import marking
@@ -78,11 +77,11 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
 
 @contextmanager
 def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
-    home = _home(connection)
+    log = _log(connection)
     if connection.in_atomic_block:
         with _savepoint(connection):
             _check_transaction(connection)
-            past = look(connection, home, moment)
+            past = look(connection, log, moment)
             if past is None:
                 raise LogBehind("the log is too far behind this transaction: try again in a new transaction")
             yield past
@@ -91,7 +90,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
         with transaction.atomic(using=connection.alias):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            past = look(connection, home, moment)
+            past = look(connection, log, moment)
             if past is not None:
                 yield past
                 return
@@ -121,13 +120,15 @@ def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
             connection.needs_rollback = needs_rollback
 
 
-def _home(connection: BaseDatabaseWrapper) -> str:
+def _log(connection: BaseDatabaseWrapper) -> str:
     if connection.vendor != "postgresql":
         raise HistoryError(
             f"the database {connection.alias!r} is not PostgreSQL, so its changes are not recorded"
         )
     try:
-        return quote(tracking.home(connection.alias, "_bemi_past_refresh_v1"))
+        with connection.cursor() as cursor:
+            installed.require(cursor, "past_refresh_v1")
+        return installed.log(connection.alias)
     except NotInstalled:
         if conf.destination() == connection.alias:
             raise

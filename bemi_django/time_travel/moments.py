@@ -18,12 +18,12 @@ from bemi_django.time_travel.snapshots import Snapshot
 Moment = datetime | str | int | Change
 
 _OF_TRANSACTION = """
-SELECT max(position) FROM {home}.changes WHERE transaction_id = %s AND database = current_database()
+SELECT max(position) FROM {log} WHERE transaction_id = %s AND database = current_database()
 """
 # The second column tells whether the log has nothing later.
 _OF_TIME = """
-SELECT {home}._bemi_position_v1(%s), coalesce((
-    SELECT committed_at <= %s FROM {home}.changes WHERE database = current_database() ORDER BY id DESC LIMIT 1
+SELECT _bemi.position_v1(%s), coalesce((
+    SELECT committed_at <= %s FROM {log} WHERE database = current_database() ORDER BY id DESC LIMIT 1
 ), true)
 """
 
@@ -72,13 +72,13 @@ def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
         return LogPosition(moment.position, None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-        cursor.execute(_OF_TIME.format(home=snapshot.home), [time, time])
+        cursor.execute(_OF_TIME.format(log=snapshot.log), [time, time])
         position, is_end = cursor.fetchone()
         if is_end:
             position = late.position_at(snapshot.late, time, position)
         return LogPosition(position, time, time.isoformat())
     if isinstance(moment, int) and not isinstance(moment, bool):
-        cursor.execute(_OF_TRANSACTION.format(home=snapshot.home), [moment])
+        cursor.execute(_OF_TRANSACTION.format(log=snapshot.log), [moment])
         (position,) = cursor.fetchone()
         known = [change.position for change in snapshot.late if change.transaction == moment]
         if (position := position or max(known, default=None)) is None:

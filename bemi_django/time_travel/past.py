@@ -17,22 +17,22 @@ from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.lsn import format_lsn
 
-_BOUND = "SELECT {home}._bemi_bound_v1(%s)::text"
-_TABLES = "SELECT schema, name, since - '0/0', since_time FROM {home}._bemi_past WHERE definition <> ''"
+_BOUND = "SELECT _bemi.bound_v1(%s)::text"
+_TABLES = "SELECT schema, name, since - '0/0', since_time FROM _bemi.past WHERE definition <> ''"
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
-SELECT operation, schema, "table", position, committed_at, context::text FROM {home}.changes
+SELECT operation, schema, "table", position, committed_at, context::text FROM {log}
 WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
 """
 # Older changes were dropped with the partition of their month.
 _OLDEST = """
-SELECT position, committed_at FROM {home}.changes
+SELECT position, committed_at FROM {log}
 WHERE database = current_database() AND %s < (
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '{home}.changes'::regclass)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1())
     - interval '1 month'
 ORDER BY id LIMIT 1
 """
@@ -53,9 +53,7 @@ SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspna
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_namespace past ON past.nspname = left('_bemi_past_' || n.nspname, 63)
 WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND c.relpersistence <> 't' AND NOT starts_with(c.relname, '_bemi_') AND c.relname <> 'bemi_dead_letters'
-    AND c.oid <> to_regclass(%s) AND NOT EXISTS (
-        SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = to_regclass(%s))
+    AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT _bemi.ours_v1())
     AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relkind = 'v')
     AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relname = c.relname)
 """
@@ -95,9 +93,9 @@ class Past(NamedTuple):
         return self.redirection.of(sql)
 
 
-def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | None:
+def look(connection: BaseDatabaseWrapper, log: str, moment: Moment) -> Past | None:
     """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
-    snapshot = snapshots.take(connection, home)
+    snapshot = snapshots.take(connection, log)
     if snapshot is not None:
         snapshot = snapshots.completed(snapshot, connection.alias)
     if snapshot is None:
@@ -116,16 +114,16 @@ def look(connection: BaseDatabaseWrapper, home: str, moment: Moment) -> Past | N
                 "no schema of the search_path has views of the past: run 'manage.py bemi sync' as a role "
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
-        _check_noticed(cursor, home)
+        _check_noticed(cursor)
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
-        cursor.execute(_TABLES.format(home=home))
+        cursor.execute(_TABLES)
         tables = [PastTable(*row) for row in cursor.fetchall()]
         past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
         return go(cursor, past)
 
 
-def _check_noticed(cursor: Any, home: str) -> None:
-    cursor.execute(_UNNOTICED, [f"{home}.changes"] * 2)
+def _check_noticed(cursor: Any) -> None:
+    cursor.execute(_UNNOTICED, [])
     (names,) = cursor.fetchone()
     if names is not None:
         raise HistoryError(
@@ -144,7 +142,7 @@ def go(cursor: Any, past: Past) -> Past:
 
 
 def _bound(cursor: Any, past: Past) -> str:
-    cursor.execute(_BOUND.format(home=past.snapshot.home), [past.position.position])
+    cursor.execute(_BOUND, [past.position.position])
     return str(cursor.fetchone()[0])
 
 
@@ -157,7 +155,7 @@ def _check_start(cursor: Any, past: Past) -> None:
             f"{past.position.said} is not after {format_lsn(snapshot.former)}, up to which the log may have "
             "changes of a previous server"
         )
-    cursor.execute(_OLDEST.format(home=snapshot.home), [snapshot.started_at])
+    cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.position.is_before(*oldest):
         raise HistoryError(f"{past.position.said} is older than the changes that were kept: {_from(*oldest)}")
@@ -174,7 +172,7 @@ def _tracked_later(past: Past) -> dict[str, str]:
 
 
 def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
-    cursor.execute(_BREAKS.format(home=past.snapshot.home), [bound, past.snapshot.snapshot])
+    cursor.execute(_BREAKS.format(log=past.snapshot.log), [bound, past.snapshot.snapshot])
     breaks = cursor.fetchall() + [
         (change.operation, change.schema, change.table, change.position, change.committed_at, "{}")
         for change in past.snapshot.late

@@ -23,7 +23,7 @@ MOST_LATE = 5000
 # The checkpoint is found by publication, because a standby does not know the name of the slot.
 _CHECKPOINT = """
     SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.unseen
-    FROM {home}._bemi_checkpoint k
+    FROM _bemi.checkpoint k
     WHERE k.system_identifier = (pg_control_system()).system_identifier::text
         AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
     ORDER BY k.lsn DESC LIMIT 1
@@ -35,7 +35,7 @@ SELECT pg_current_snapshot()::text,
        pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at,
        EXISTS (SELECT FROM unnest(k.unseen) xid
                WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())),
-       (SELECT max((context ->> 'from_lsn')::pg_lsn) - '0/0' FROM {home}.changes
+       (SELECT max((context ->> 'from_lsn')::pg_lsn) - '0/0' FROM {log}
         WHERE "table" = '' AND operation = 'GAP' AND database = current_database())
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
@@ -43,8 +43,8 @@ _LATE = """
 SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text, after::text,
        position, unavailable::text, transaction_id, committed_at,
        pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
-FROM {home}.changes
-WHERE id > {home}._bemi_bound_v1(%s) AND id <= {home}._bemi_bound_v1(%s) AND database = current_database()
+FROM {log}
+WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database()
 ORDER BY id LIMIT %s
 """
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
@@ -59,7 +59,7 @@ class Snapshot(NamedTuple):
     the log. ``late`` are the changes committed by ``position`` that the log does not show in this snapshot.
     """
 
-    home: str
+    log: str
     snapshot: str
     position: int
     is_standby: bool
@@ -70,7 +70,7 @@ class Snapshot(NamedTuple):
     late: tuple[Late, ...] = ()
 
 
-def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
+def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
     """Return the open transaction's snapshot, or None if the log is ahead of its tables.
 
     In that case the caller must take another snapshot, in a new transaction.
@@ -80,7 +80,7 @@ def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
         HistoryError: The WAL has not passed the positions of a previous server yet.
     """
     with connection.cursor() as cursor:
-        query = _LOOK.format(home=home, checkpoint=_CHECKPOINT.format(home=home))
+        query = _LOOK.format(log=log, checkpoint=_CHECKPOINT)
         cursor.execute(query, [conf.publication()])
         snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, former = cursor.fetchone()
     if checkpoint is None:
@@ -92,9 +92,7 @@ def take(connection: BaseDatabaseWrapper, home: str) -> Snapshot | None:
         )
     if is_ahead:
         return None
-    return Snapshot(
-        home, snapshot, int(position), is_standby, checkpoint, start, started_at, int(former or 0)
-    )
+    return Snapshot(log, snapshot, int(position), is_standby, checkpoint, start, started_at, int(former or 0))
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
@@ -113,7 +111,7 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         # The next commit may begin exactly where the checkpoint ends.
         beyond = snapshot.checkpoint - 8
         parameters: list[Any] = [snapshot.snapshot, beyond, snapshot.position, MOST_LATE + 1]
-        cursor.execute(_LATE.format(home=snapshot.home), parameters)
+        cursor.execute(_LATE.format(log=snapshot.log), parameters)
         late = tuple(Late(*row) for row in cursor.fetchall())
     return None if len(late) > MOST_LATE else snapshot._replace(late=late)
 
@@ -157,7 +155,7 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
     """Wait until the log has reached the snapshot's position."""
     reached, deadline, pause = -1, 0.0, 0.002
     while True:
-        cursor.execute(_CHECKPOINT.format(home=snapshot.home), [conf.publication()])
+        cursor.execute(_CHECKPOINT, [conf.publication()])
         found = cursor.fetchone()
         position = int(found[0]) if found else 0
         if position >= snapshot.position:

@@ -17,13 +17,12 @@ from bemi_django.verification.streams import merge, stream
 class Comparison(NamedTuple):
     """Both connections, and the moment that they show.
 
-    ``home`` is the schema of the package's objects; the log begins with the transaction id ``start_xid``.
+    The log begins with the transaction id ``start_xid``.
     """
 
     source: Any
     destination: Any
     moment: Moment
-    home: Composable
     start_xid: int
 
 
@@ -107,7 +106,7 @@ def _differing(comparison: Comparison, table: ComparedTable, logged: str, found:
 
 
 def _is_old(comparison: Comparison, table: ComparedTable) -> Composable:
-    return table_queries.is_older_than_log(table, comparison.home, comparison.start_xid)
+    return table_queries.is_older_than_log(table, comparison.start_xid)
 
 
 def _parameters(comparison: Comparison, table: ComparedTable) -> dict[str, str]:

@@ -22,11 +22,11 @@ def rows_by_image(table: ComparedTable, is_old: Composable) -> Composable:
     ).format(is_old, table.rows)
 
 
-def is_older_than_log(table: ComparedTable, home: Composable, start_xid: int) -> Composable:
+def is_older_than_log(table: ComparedTable, start_xid: int) -> Composable:
     """Return a condition: the row was there before the table was tracked, or before the slot was made."""
     since = SQL(
-        "greatest({}, (SELECT min(since_xid::text::bigint) FROM {}._bemi_relations WHERE relation = {}))"
-    ).format(Literal(start_xid), home, Literal(table.oid))
+        "greatest({}, (SELECT min(since_xid::text::bigint) FROM _bemi.relations WHERE relation = {}))"
+    ).format(Literal(start_xid), Literal(table.oid))
     return SQL("age(t.xmin) > age({}::text::xid8::xid)").format(since)
 
 

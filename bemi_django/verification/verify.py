@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.rows.layout_catalog import home_of
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.verification.compared_table import tracked_tables
 from bemi_django.verification.comparison import Comparison, compare
@@ -38,6 +37,6 @@ def verify(
         source.set_session(isolation_level="REPEATABLE READ", readonly=True)
         moment = take_moment(source)
         start_xid = wait_for_log(config, destination, moment, patience)
-        comparison = Comparison(source, destination, moment, home_of(source), start_xid)
+        comparison = Comparison(source, destination, moment, start_xid)
         for table in tracked_tables(source, config.publication, only):
             yield compare(comparison, table)

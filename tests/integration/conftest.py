@@ -15,13 +15,24 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
 from bemi_django import conf
-from bemi_django.models import Change
+from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.schema import tracking
 from tests.support import laboratory as laboratories
 from tests.support import roles
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import Drain, Pipeline
+
+
+@pytest.fixture
+def transactional_db(transactional_db: None) -> Iterator[None]:
+    """Empty the tables of ``_bemi`` as well: Django empties those of the search path only."""
+    yield
+    with connection.cursor() as cursor:
+        for model in (DeadLetter, Undelivered):
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f'"{model._meta.db_table}"'])
+            if cursor.fetchone() == (True,):
+                model.objects.all().delete()
 
 
 @pytest.fixture

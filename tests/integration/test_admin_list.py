@@ -23,7 +23,7 @@ from sample_project.todos.models import Todo
 from tests.support.audit import LIST, listed, record, record_many, visitor
 
 CHECKPOINT = """
-INSERT INTO _bemi_checkpoint
+INSERT INTO _bemi.checkpoint
     (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
 VALUES (%s, '0/1', '0/1', now(), 1, %s, 1, 1)
 """
@@ -336,7 +336,7 @@ def test_a_list_that_fits_on_a_page_is_counted_as_it_is(admin: Client) -> None:
 
 def test_the_date_hierarchy_leads_from_months_to_days(admin: Client) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT _bemi_partition_v1('changes', '2025-03-05')")
+        cursor.execute("SELECT _bemi.partition_v1('2025-03-05')")
     assert "?since=2025-03-01&amp;until=2025-03-31" in page(admin)
     month = page(admin, "?table=tag&since=2025-03-01&until=2025-03-31")
     assert "?table=tag&amp;since=2025-03-07&amp;until=2025-03-07" in month

@@ -91,7 +91,7 @@ def test_the_log_may_live_in_another_database(log_in_other: None) -> None:
             return found
 
     assert relation("default", "changes") is None and relation("other", "changes") == "changes"
-    assert relation("other", "_bemi_tracking") is None
+    assert relation("other", "_bemi.tracking") is None
     run("default", "bemi_databases")
     Todo.objects.create(task="x")
     run("default", "bemi_databases")

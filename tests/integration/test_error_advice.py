@@ -16,14 +16,16 @@ CREATE ROLE plain LOGIN PASSWORD 'p';
 CREATE ROLE asleep REPLICATION PASSWORD 'p';
 CREATE ROLE barred LOGIN REPLICATION PASSWORD 'p';
 CREATE ROLE "No-Rights" LOGIN REPLICATION PASSWORD 'p';
+CREATE ROLE "barred-from" LOGIN REPLICATION PASSWORD 'p';
 CREATE ROLE counter LOGIN PASSWORD 'p';
 CREATE ROLE maker LOGIN PASSWORD 'p';
-GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO counter, maker;
-GRANT EXECUTE ON FUNCTION _bemi_partition_v1 TO maker;
+GRANT USAGE ON SCHEMA _bemi TO "No-Rights", counter, maker;
+GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO counter, maker;
+GRANT EXECUTE ON FUNCTION _bemi.partition_v1 TO maker;
 """
 UNMAKE = "; ".join(
     f"DROP OWNED BY {role}; DROP ROLE {role}"
-    for role in ("plain", "asleep", "barred", '"No-Rights"', "counter", "maker")
+    for role in ("plain", "asleep", "barred", '"barred-from"', '"No-Rights"', "counter", "maker")
 )
 
 #: Where the worker reads or writes as whom, and what it says then.
@@ -45,17 +47,21 @@ CASES = {
         "the slot bemi_trail belongs to database postgres: choose another name with BEMI_SLOT",
     ),
     "log not migrated": ("log postgres - empty", "run 'manage.py migrate' there (--database)"),
+    "no schema": (
+        "source barred-from",
+        'run as the owner in postgres: GRANT USAGE ON SCHEMA _bemi TO "barred-from"',
+    ),
     "no descriptions": (
         "source No-Rights",
-        'run as the owner in postgres: GRANT SELECT ON _bemi_relations TO "No-Rights"',
+        'run as the owner in postgres: GRANT SELECT ON _bemi.relations TO "No-Rights"',
     ),
     "no checkpoint": (
         "log No-Rights",
-        'run as the owner in postgres: GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO "No-Rights"',
+        'run as the owner in postgres: GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO "No-Rights"',
     ),
     "no partitions": (
         "log counter",
-        "run as the owner in postgres: GRANT EXECUTE ON FUNCTION _bemi_partition_v1 TO counter",
+        "run as the owner in postgres: GRANT EXECUTE ON FUNCTION _bemi.partition_v1 TO counter",
     ),
     "no changes": ("log maker", "run as the owner in postgres: GRANT INSERT ON changes TO maker"),
 }

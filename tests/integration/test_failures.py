@@ -222,7 +222,7 @@ def test_a_deadlock_in_the_log_is_no_end(trail: LoadPipeline, warned: Warned) ->
         trail.catch_up()
         with transaction(trail.log) as cursor:
             cursor.execute("SET deadlock_timeout = 60000")
-            cursor.execute("SELECT FROM _bemi_checkpoint FOR UPDATE")
+            cursor.execute("SELECT FROM _bemi.checkpoint FOR UPDATE")
             trail.write(2)
             waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
             until(lambda: trail.log.one(waiting))

@@ -247,7 +247,7 @@ BEGIN
                       pg_get_function_result(oid)) AS signature
         FROM pg_proc
         WHERE pronamespace = 'pg_catalog'::regnamespace
-            AND (SELECT prosrc FROM pg_proc WHERE proname = '_bemi_capture_v1') ~ format('\m%s\(', proname)
+            AND (SELECT prosrc FROM pg_proc WHERE proname = 'capture_v1') ~ format('\m%s\(', proname)
             AND NOT proargtypes::oid[] && ARRAY['"any"'::regtype]::oid[]
     LOOP
         EXECUTE format('CREATE FUNCTION impostor.%s LANGUAGE plpgsql AS $$BEGIN RAISE ''called''; END$$',

@@ -49,7 +49,7 @@ def invalidate_slot(trail: LoadPipeline) -> None:
 
 
 def be_another_server(trail: LoadPipeline) -> None:
-    trail.log.run("UPDATE _bemi_checkpoint SET system_identifier = '1'")
+    trail.log.run("UPDATE _bemi.checkpoint SET system_identifier = '1'")
 
 
 def promote(trail: LoadPipeline) -> None:
@@ -75,11 +75,11 @@ def restore_source(trail: LoadPipeline) -> None:
 
 
 def restore_log(trail: LoadPipeline) -> None:
-    lsn = trail.log.one("SELECT lsn::text FROM _bemi_checkpoint")
+    lsn = trail.log.one("SELECT lsn::text FROM _bemi.checkpoint")
     trail.write(2)
     trail.run()
     trail.log.run("DELETE FROM changes WHERE position > %s::pg_lsn - '0/0'", [lsn])
-    trail.log.run("UPDATE _bemi_checkpoint SET lsn = %s", [lsn])
+    trail.log.run("UPDATE _bemi.checkpoint SET lsn = %s", [lsn])
 
 
 def drop_publication(trail: LoadPipeline) -> None:
@@ -113,7 +113,7 @@ def test_lost_history_is_a_row_once_it_is_accepted(
     trail.write(2)
     trail.run()
     lose(trail)
-    from_lsn, known = trail.log.run("SELECT lsn::text, committed_at FROM _bemi_checkpoint")[0]
+    from_lsn, known = trail.log.run("SELECT lsn::text, committed_at FROM _bemi.checkpoint")[0]
     for _ in range(2):
         with pytest.raises(LostHistory) as raised:
             trail.run()

@@ -107,10 +107,10 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "SELECT FROM tool",
         "SELECT FROM auth_user",
         "SELECT FROM changes",
-        "SELECT FROM bemi_dead_letters",
+        "SELECT FROM _bemi.dead_letters",
         "DELETE FROM changes",
         "UPDATE changes SET context = '{}'",
-        "DELETE FROM _bemi_checkpoint",
+        "DELETE FROM _bemi.checkpoint",
         "TRUNCATE changes",
         "CREATE TABLE public.x (a int)",
     ):
@@ -119,16 +119,16 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:
     reader = roles["bemi_reader"]
-    for allowed in ("SELECT FROM changes", "SELECT FROM _bemi_checkpoint", "SELECT FROM _bemi_past"):
+    for allowed in ("SELECT FROM changes", "SELECT FROM _bemi.checkpoint", "SELECT FROM _bemi.past"):
         assert may(reader, allowed), allowed
     for forbidden in (
         "SELECT FROM auth_user",
         "INSERT INTO changes DEFAULT VALUES",
         "UPDATE changes SET context = '{}'",
         "DELETE FROM changes",
-        "UPDATE _bemi_checkpoint SET lsn = '0/0'",
-        "SELECT FROM bemi_dead_letters",
-        "SELECT _bemi_partition_v1('changes', now())",
+        "UPDATE _bemi.checkpoint SET lsn = '0/0'",
+        "SELECT FROM _bemi.dead_letters",
+        "SELECT _bemi.partition_v1(now())",
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(reader, forbidden), forbidden
@@ -136,7 +136,7 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
 
 def test_the_past_is_read_by_those_who_may_read_the_table(roles: dict[str, dict[str, Any]]) -> None:
     past = """
-        SELECT set_config('bemi.as_of', _bemi_bound_v1(1)::text, true),
+        SELECT set_config('bemi.as_of', _bemi.bound_v1(1)::text, true),
                set_config('bemi.as_of_late', '[]', true), set_config('bemi.as_of_unknown', '{}', true);
         SELECT count(*) FROM _bemi_past_public.auth_user
     """
@@ -195,7 +195,7 @@ def test_handlers_need_what_grants_prints_and_nothing_more(
     for forbidden in (
         "SELECT FROM auth_user",
         "DELETE FROM changes",
-        "UPDATE _bemi_checkpoint SET lsn = '0/0'",
+        "UPDATE _bemi.checkpoint SET lsn = '0/0'",
     ):
         assert not may(roles["bemi_handlers"], forbidden), forbidden
 

@@ -51,7 +51,7 @@ def listeners(
     yield listeners
     Pipeline.of_project("bemi_test").release()
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi_handlers")
+        cursor.execute("DELETE FROM _bemi.handlers")
 
 
 def write(*names: str) -> None:
@@ -148,5 +148,5 @@ def test_a_handler_that_hangs_is_left_in_the_middle(listeners: Listeners, drain:
         assert process.wait(10) == 0
         assert time.monotonic() - began < 4
     with connection.cursor() as cursor:
-        cursor.execute("SELECT attempts FROM _bemi_handlers")
+        cursor.execute("SELECT attempts FROM _bemi.handlers")
         assert cursor.fetchone() == (1,)

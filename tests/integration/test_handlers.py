@@ -61,7 +61,7 @@ def serve(drain: Drain, settings: Any, no_others: None) -> Iterator[Serve]:
         return Dispatcher("default", rhythm=QUICK).run(until_current=True)
 
     yield run
-    execute("DELETE FROM _bemi_handlers")
+    execute("DELETE FROM _bemi.handlers")
 
 
 class Heard(list[Change]):
@@ -373,7 +373,7 @@ def test_who_waits_for_the_log_misses_nothing_of_it(
     Pipeline.of_project("bemi_handlers").run()
     dispatcher.run(until_current=True)
     Pipeline.of_project("bemi_handlers").drop()
-    execute("DELETE FROM _bemi_handlers")
+    execute("DELETE FROM _bemi.handlers")
     assert heard.names == ["a"]
 
 
@@ -397,7 +397,7 @@ def test_a_server_that_was_put_back_is_heard(serve: Serve) -> None:
     heard = listen()
     serve()
     serve()
-    future = "UPDATE _bemi_handlers SET start_lsn = '0/8', last = 'ffffffff-ffff-8fff-bfff-ffffffffffff'"
+    future = "UPDATE _bemi.handlers SET start_lsn = '0/8', last = 'ffffffff-ffff-8fff-bfff-ffffffffffff'"
     execute(future)
     Category.objects.create(name="a")
     serve()
@@ -412,7 +412,7 @@ def test_another_server_is_heard_after_the_last_change_of_the_first(serve: Serve
     # What the log has, as if it were another server's: the last bits of an id say whose it is.
     bits = f"{source_of('1', str(connection.settings_dict['NAME'])) | 0x80000000:08x}"
     execute("UPDATE changes SET id = (left(id::text, 28) || %s)::uuid", [bits])
-    execute("UPDATE _bemi_handlers SET system_identifier = '1'")
+    execute("UPDATE _bemi.handlers SET system_identifier = '1'")
     Category.objects.create(name="of the second")
     serve()
     assert heard.names == ["of the first", "of the second"]
@@ -444,12 +444,12 @@ def test_without_handlers_there_is_nothing_to_run(no_others: None) -> None:
 
 def test_handlers_without_their_tables_say_what_to_do(serve: Serve) -> None:
     listen()
-    execute("ALTER TABLE _bemi_handlers RENAME TO gone")
+    execute("ALTER TABLE _bemi.handlers RENAME TO gone")
     try:
         with pytest.raises(CommandError, match="run 'manage.py migrate bemi_django'"):
             bemi("run", "--handlers", "--until-current")
     finally:
-        execute("ALTER TABLE gone RENAME TO _bemi_handlers")
+        execute("ALTER TABLE _bemi.gone RENAME TO handlers")
 
 
 def test_looking_takes_the_index_and_not_the_whole_log(serve: Serve) -> None:
@@ -458,7 +458,7 @@ def test_looking_takes_the_index_and_not_the_whole_log(serve: Serve) -> None:
     serve()
     execute("ANALYZE changes")
     (handler,) = handlers.registered.values()
-    (system_identifier,) = execute("SELECT system_identifier FROM _bemi_checkpoint")[0]
+    (system_identifier,) = execute("SELECT system_identifier FROM _bemi.checkpoint")[0]
     span = FeedSpan(system_identifier, heard[-3].pk, heard[-1].pk)
     query = Feed(handler, "default").of(span)[:100]
     assert [change.pk for change in query] == [change.pk for change in heard[-2:]]
@@ -483,10 +483,10 @@ def test_nothing_is_written_while_nothing_happens(serve: Serve) -> None:
     serve()
     Order.objects.create(number="1")
     serve()
-    before = execute("SELECT xmin::text, last FROM _bemi_handlers")
+    before = execute("SELECT xmin::text, last FROM _bemi.handlers")
     serve()
     serve()
-    assert execute("SELECT xmin::text, last FROM _bemi_handlers") == before
+    assert execute("SELECT xmin::text, last FROM _bemi.handlers") == before
 
 
 def test_an_error_of_a_unique_key_is_tried_again(serve: Serve) -> None:

@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (
 
 @pytest.fixture
 def log(transactional_db: None, request: pytest.FixtureRequest) -> Iterator[None]:
-    execute("SELECT _bemi_partition_v1('changes', %s)", [BEGIN])
+    execute("SELECT _bemi.partition_v1(%s)", [BEGIN])
     execute(FILL, [BEGIN, request.param])
     execute("VACUUM ANALYZE changes")
     yield

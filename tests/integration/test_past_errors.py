@@ -78,7 +78,7 @@ def test_a_gap(drain: Drain) -> None:
     execute(
         """INSERT INTO changes (id, database, schema, "table", operation, context, committed_at, queued_at,
                                 transaction_id, position)
-           SELECT _bemi_bound_v1(position + 8), database, '', '', 'GAP', '{"reason": "the slot is gone"}',
+           SELECT _bemi.bound_v1(position + 8), database, '', '', 'GAP', '{"reason": "the slot is gone"}',
                   committed_at, queued_at, 0, position + 16 FROM changes"""
     )
     after = here()
@@ -97,10 +97,10 @@ def note_another_server(end: str) -> None:
     execute(
         """INSERT INTO changes (id, database, schema, "table", operation, context, committed_at, queued_at,
                                 transaction_id, position)
-           SELECT _bemi_bound_v1((start_lsn - '0/0')::bigint), current_database(), '', '', 'GAP',
+           SELECT _bemi.bound_v1((start_lsn - '0/0')::bigint), current_database(), '', '', 'GAP',
                   jsonb_build_object('reason', 'the server is another one', 'from_lsn', %s::text),
                   started_at, started_at, 0, start_lsn - '0/0'
-           FROM _bemi_checkpoint""",
+           FROM _bemi.checkpoint""",
         [end],
     )
 
@@ -231,7 +231,7 @@ def test_what_the_log_does_not_have_of_a_row(drain: Drain) -> None:
 def test_months_that_were_dropped(drain: Drain) -> None:
     Category.objects.create(name="a")
     (change,) = drain()
-    execute("UPDATE _bemi_checkpoint SET started_at = started_at - interval '100 days', start_lsn = '0/0'")
+    execute("UPDATE _bemi.checkpoint SET started_at = started_at - interval '100 days', start_lsn = '0/0'")
     with (
         pytest.raises(HistoryError, match=f"than the changes that were kept: history {COMPLETE}"),
         as_of("0/10"),
@@ -242,7 +242,7 @@ def test_months_that_were_dropped(drain: Drain) -> None:
 
 
 def test_a_database_without_a_worker(transactional_db: None) -> None:
-    execute("DELETE FROM _bemi_checkpoint")
+    execute("DELETE FROM _bemi.checkpoint")
     with pytest.raises(LogBehind, match="this database has no log yet: run 'manage.py bemi run'"):
         with as_of(here()):
             pass
@@ -250,13 +250,13 @@ def test_a_database_without_a_worker(transactional_db: None) -> None:
 
 def test_a_log_on_another_server(transactional_db: None, settings: Any) -> None:
     settings.BEMI_DESTINATION = "other"
-    execute("ALTER FUNCTION _bemi_past_refresh_v1 RENAME TO absent")
+    execute("ALTER FUNCTION _bemi.past_refresh_v1 RENAME TO absent")
     try:
         with pytest.raises(HistoryError, match="is in 'other' .BEMI_DESTINATION.*both in one database"):
             with as_of("0/10"):
                 pass
     finally:
-        execute("ALTER FUNCTION absent RENAME TO _bemi_past_refresh_v1")
+        execute("ALTER FUNCTION _bemi.absent RENAME TO past_refresh_v1")
 
 
 def test_views_that_the_role_could_not_make(drain: Drain) -> None:

@@ -18,7 +18,7 @@ from tests.support.travel import here, settled
 CHANGES = """
 INSERT INTO changes (id, database, schema, "table", primary_key, operation, before, after,
                      committed_at, queued_at, transaction_id, position)
-SELECT (left(_bemi_bound_v1(position)::text, 19) || '8000-000000000001')::uuid, current_database(), 'public',
+SELECT (left(_bemi.bound_v1(position)::text, 19) || '8000-000000000001')::uuid, current_database(), 'public',
        'thing', row.key::text, 'UPDATE',
        jsonb_set(to_jsonb(row), '{{n}}', to_jsonb(row.n - 1)), to_jsonb(row), now(), now(), 1, position
 FROM (

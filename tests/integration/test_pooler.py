@@ -98,4 +98,4 @@ def test_handlers_are_called_once_through_a_pooler(
     assert sum(run.result() for run in done) == 300
     assert heard == names
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi_handlers")
+        cursor.execute("DELETE FROM _bemi.handlers")

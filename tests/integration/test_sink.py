@@ -67,7 +67,7 @@ def destination(transactional_db: None) -> Iterator[Any]:
         yield connection
         connection.rollback()
         # The worker deletes none.
-        execute("DELETE FROM _bemi_checkpoint WHERE slot = %s", [SLOT])
+        execute("DELETE FROM _bemi.checkpoint WHERE slot = %s", [SLOT])
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sin
 
 
 def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: Any) -> None:
-    observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
+    observer.execute("UPDATE _bemi.checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
     fill(sink, 16, b"late")
     with pytest.raises(Superseded):
         sink.settle()
@@ -170,7 +170,7 @@ def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: 
 
 def test_what_is_behind_a_batch_that_fails_is_not_written(sink: Sink, observer: Any) -> None:
     with locked_log():
-        observer.execute("UPDATE _bemi_checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
+        observer.execute("UPDATE _bemi.checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
         fill(sink, 16, b"first")
         fill(sink, 32, b"second")
     with pytest.raises(Superseded):

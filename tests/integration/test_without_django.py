@@ -37,16 +37,16 @@ TABLE = "CREATE TABLE todo (id serial PRIMARY KEY, task text, is_completed boole
 # What the catalog has of ours. A session that has just ended may still have its temporary functions there.
 LEFT = """
 SELECT (SELECT count(*) FROM pg_proc
-        WHERE proname LIKE '\\_bemi%' AND pronamespace = 'public'::regnamespace),
+        WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname = '_bemi')),
        (SELECT count(*) FROM pg_trigger WHERE tgname LIKE '\\_bemi%'),
-       (SELECT count(*) FROM pg_class WHERE relname LIKE '\\_bemi%'),
+       (SELECT count(*) FROM pg_namespace WHERE nspname = '_bemi'),
        (SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE '\\_bemi%'),
        (SELECT count(*) FROM pg_publication),
        (SELECT relreplident FROM pg_class WHERE relname = 'todo')
 """
 SOURCES = """
 SELECT prosrc FROM pg_proc
-WHERE proname LIKE '\\_bemi%' AND pronamespace = 'public'::regnamespace ORDER BY 1
+WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname = '_bemi') ORDER BY 1
 """
 NOTHING = (0, 0, 0, 0, 0, "d")
 TRACKED = "SELECT tablename FROM pg_publication_tables WHERE pubname = 'bemi' ORDER BY 1"
@@ -255,7 +255,7 @@ def test_the_installed_objects_are_those_of_the_file_and_a_script_makes_the_same
     project = Project(tmp_path, database.url("psycopg2"))
     project.upgrade()
     online = database.query(SOURCES)
-    assert all(source in sql.read("capture_v1_up") for (source,) in online)
+    assert all(source in sql.script("schema_v1_up", "capture_v1_up") for (source,) in online)
     database.query(project.script(command.downgrade, "head:base"))
     assert database.query(LEFT) == [NOTHING]
     database.query("DROP TABLE alembic_version")
@@ -277,7 +277,7 @@ def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_cal
     project.revise("Again", "Bemi.migration_upgrade(exclude=['*.alembic_version', '*.later'])")
     project.upgrade()
     assert database.query(TRACKED) == [("last",), ("todo",)]
-    chosen = database.query("SELECT include, exclude FROM _bemi_tracking")
+    chosen = database.query("SELECT include, exclude FROM _bemi.tracking")
     assert chosen == [(["public.%"], ["%.alembic\\_version", "%.later"])]
 
 
@@ -287,6 +287,7 @@ def test_what_the_role_may_not_do_is_said_and_the_rest_is_done(
 ) -> None:
     database.query("""
         CREATE ROLE bemi_alembic LOGIN PASSWORD 'x';
+        CREATE SCHEMA _bemi AUTHORIZATION bemi_alembic;
         GRANT CREATE, USAGE ON SCHEMA public TO bemi_alembic;
         CREATE TABLE own (id int PRIMARY KEY);
         ALTER TABLE own OWNER TO bemi_alembic;

@@ -59,4 +59,4 @@ def experiment(pipeline: Pipeline) -> Iterator[None]:
     ):
         execute(f"DROP SCHEMA {schema} CASCADE")
     execute("DELETE FROM changes")
-    execute("DELETE FROM bemi_dead_letters")
+    execute("DELETE FROM _bemi.dead_letters")

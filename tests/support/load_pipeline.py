@@ -25,11 +25,12 @@ GRANT CREATE ON DATABASE postgres TO {OWNER};
 GRANT CREATE ON SCHEMA public TO {OWNER};
 """
 _GRANTS = f"""
-GRANT SELECT ON _bemi_relations TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi_describe_v1(oid, boolean), _bemi_types_v1(oid[]) TO {WORKER};
-GRANT INSERT ON changes, bemi_dead_letters TO {WORKER};
-GRANT SELECT, INSERT, UPDATE ON _bemi_checkpoint TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi_partition_v1(regclass, timestamptz) TO {WORKER};
+GRANT USAGE ON SCHEMA _bemi TO {WORKER};
+GRANT SELECT ON _bemi.relations TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid, boolean), _bemi.types_v1(oid[]) TO {WORKER};
+GRANT INSERT ON changes, _bemi.dead_letters TO {WORKER};
+GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {WORKER};
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.
 _TABLES = """
@@ -38,7 +39,7 @@ CREATE TABLE junk (text text);
 CREATE PUBLICATION bemi FOR TABLE load;
 ALTER TABLE load REPLICA IDENTITY FULL;
 CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON load
-    FOR EACH STATEMENT EXECUTE FUNCTION _bemi_capture_v1();
+    FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
 """
 
 
@@ -47,7 +48,7 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    for script in (sql.read("capture_v1_up"), sql.read("changes_v1_up"), _TABLES, _GRANTS):
+    for script in (sql.script("schema_v1_up", "capture_v1_up", "changes_v1_up"), _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
     return cluster
@@ -122,7 +123,7 @@ class LoadPipeline(Pipeline):
         super().drop()
         self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi")
         self.publish()
-        self.log.run("TRUNCATE changes; DELETE FROM _bemi_checkpoint")
+        self.log.run("TRUNCATE changes; DELETE FROM _bemi.checkpoint")
 
     def _log(self, query: str) -> list[Any]:
         return self.log.run(f"{query} WHERE operation IN ('CREATE', 'UPDATE') ORDER BY id")

@@ -139,7 +139,7 @@ class Pipeline:
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [self.slot],
         )
-        self.log.run("DELETE FROM _bemi_checkpoint WHERE slot = %s", [self.slot])
+        self.log.run("DELETE FROM _bemi.checkpoint WHERE slot = %s", [self.slot])
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return the contexts of the gaps in the log."""
@@ -147,7 +147,7 @@ class Pipeline:
 
     def checkpoint(self) -> int:
         """Return the position up to which the log is written."""
-        query = "SELECT lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s"
+        query = "SELECT lsn - '0/0' FROM _bemi.checkpoint WHERE slot = %s"
         return int(self.log.run(query, [self.slot])[0][0])
 
     def confirmed(self) -> int:

@@ -68,8 +68,6 @@ def grant(*aliases: str) -> None:
 
 def _run_grants(script: str) -> None:
     """Run each part on the database that it names; create the event triggers, which the owner may not."""
-    from bemi_django.schema import tracking
-
     parts = re.split(r"^-- \S+: database (\S+), wh.*\n", script, flags=re.MULTILINE)[1:]
     for dbname, statements in zip(parts[::2], parts[1::2], strict=True):
         with administrator(dbname) as cursor:
@@ -79,9 +77,7 @@ def _run_grants(script: str) -> None:
                 if cursor.fetchone() == (1,):
                     cursor.execute(f"ALTER ROLE {role} PASSWORD %s", [PASSWORD])
     with administrator(parts[0]) as cursor:
-        for name, statement in tracking._EVENT_TRIGGERS.items():
-            cursor.execute(f"DROP EVENT TRIGGER IF EXISTS {name}")
-            cursor.execute(statement.format("public"))
+        cursor.execute("SELECT _bemi.event_triggers_v1()")
 
 
 def as_role(role: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ SELECT active, wal_status,
        safe_wal_size
 FROM pg_replication_slots WHERE slot_name = %s
 """
-_CHECKPOINT = "SELECT committed_at, updated_at, system_identifier FROM _bemi_checkpoint WHERE slot = %s"
+_CHECKPOINT = "SELECT committed_at, updated_at, system_identifier FROM _bemi.checkpoint WHERE slot = %s"
 _TABLES = """
 SELECT n.nspname || '.' || c.relname,
        EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
@@ -39,8 +39,7 @@ SELECT n.nspname || '.' || c.relname,
        n.nspname || '.' || c.relname LIKE ANY (%s), n.nspname || '.' || c.relname LIKE ANY (%s)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT starts_with(c.relname, '_bemi_')
-  AND c.relname NOT IN ('changes', 'bemi_dead_letters')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1

@@ -25,7 +25,7 @@ WINDOW = 20_000
 BUDGET_SECONDS = 0.1
 
 _QUERY_CANCELED = "57014"
-_SOURCES = "SELECT count(DISTINCT system_identifier) FROM _bemi_checkpoint"
+_SOURCES = "SELECT count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
 
 class PageCursor(NamedTuple):

@@ -12,10 +12,10 @@ from bemi_django.wire.lsn import format_lsn
 
 _READ = """
 SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication
-FROM _bemi_checkpoint WHERE slot = %s
+FROM _bemi.checkpoint WHERE slot = %s
 """
 _START = """
-INSERT INTO _bemi_checkpoint
+INSERT INTO _bemi.checkpoint
     (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication)
 VALUES (%s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, %s, %s, %s)
 ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
@@ -25,7 +25,7 @@ ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.com
     updated_at = clock_timestamp()
 """
 _ADVANCE = """
-UPDATE _bemi_checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
+UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
     unseen = ARRAY(
         SELECT xid FROM unnest(unseen || %s::bigint[]) xid

@@ -11,7 +11,7 @@ from bemi_django.ingest.protocol.messages import Begin, Column, Relation
 from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched
 
 _INSERT = """
-INSERT INTO bemi_dead_letters (slot, position, change_id, message, origin, reason)
+INSERT INTO _bemi.dead_letters (slot, position, change_id, message, origin, reason)
 VALUES (%s, %s, %s, %s, %s, %s)
 """
 

@@ -29,7 +29,7 @@ class Partitions:
         following = _month(first + timedelta(days=31))
         with self._connection, self._connection.cursor() as cursor:
             for month in (first, following):
-                cursor.execute("SELECT _bemi_partition_v1('changes', %s)", [month])
+                cursor.execute("SELECT _bemi.partition_v1(%s)", [month])
                 if cursor.fetchone()[0]:
                     logger.info("partition made: changes_%s", month.strftime("%Y_%m"))
         self._start = (first - _EPOCH) // _MICROSECOND

@@ -64,7 +64,7 @@ class Repairer:
         if not accepts(change.context):
             reasons.append("context: not accepted as jsonb")
             known = change._replace(context=invalid_context(change.context))
-        logger.error("a change cannot be stored as it is: its message is kept in bemi_dead_letters")
+        logger.error("a change cannot be stored as it is: its message is kept in _bemi.dead_letters")
         letter = self.letter(change, message, "; ".join(reasons) or "not accepted")
         return self._writer.row(known, lost), letter
 

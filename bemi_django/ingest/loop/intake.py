@@ -174,7 +174,7 @@ class Intake:
         changes = self._stitcher.feed(outline, lsn) if outline is not None else []
         if not self._is_recording:
             return
-        logger.error("a message of the server cannot be decoded: it is kept in bemi_dead_letters")
+        logger.error("a message of the server cannot be decoded: it is kept in _bemi.dead_letters")
         if not changes:
             self._sink.add_letter(dead_letters.of_message(self._stitcher.begin, data, str(error)))
         for change in changes:

@@ -77,7 +77,7 @@ END = 1 << 64
 
 
 def parse(stored: dict[str, Any]) -> Description:
-    """Return a description from the JSON that ``_bemi_describe_v1`` made."""
+    """Return a description from the JSON that ``_bemi.describe_v1`` made."""
     (schema, table), (root_schema, root_table) = stored["name"], stored["root"]
     return Description(
         (schema, table),
@@ -90,7 +90,7 @@ def parse(stored: dict[str, Any]) -> Description:
 
 
 def parse_types(stored: dict[str, Any]) -> dict[int, Type]:
-    """Return types by oid from the JSON that ``_bemi_types_v1`` made."""
+    """Return types by oid from the JSON that ``_bemi.types_v1`` made."""
     return {int(oid): _type(int(oid), definition) for oid, definition in stored.items()}
 
 

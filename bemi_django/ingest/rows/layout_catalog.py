@@ -9,20 +9,16 @@ from typing import Any
 import psycopg2
 from psycopg2.sql import SQL, Composable, Identifier
 
-from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.stitched import Stitched
 from bemi_django.ingest.rows.values import Castable
+from bemi_django.schema import installed
 
-_HOME = """
-SELECT n.nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = '_bemi_describe_v1' ORDER BY p.oid LIMIT 1
-"""
 _VERSIONS = """
-SELECT description, since_xid::text::bigint, (since - '0/0')::bigint FROM {}._bemi_relations
+SELECT description, since_xid::text::bigint, (since - '0/0')::bigint FROM _bemi.relations
 WHERE relation = %s AND system = (pg_control_system()).system_identifier ORDER BY since
 """
 _IS_FOLLOWED = (
@@ -36,27 +32,14 @@ _NO_RIGHT = "42501"
 _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
-def home_of(connection: Any) -> Identifier:
-    """Return the schema of the package's objects.
-
-    Raises:
-        NotInstalled: If ``migrate`` did not create them yet.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_HOME)
-        found = cursor.fetchone()
-    if found is None:
-        raise NotInstalled
-    return Identifier(found[0])
-
-
 class LayoutCatalog:
     """Finds layouts over one connection to the source, as ``connect_source()`` opens it."""
 
     def __init__(self, connection: Any, database: str) -> None:
         self._connection = connection
         self._database = database
-        self._home = home_of(connection)
+        with connection.cursor() as cursor:
+            installed.require(cursor, "describe_v1")
         self._cast = lru_cache(maxsize=1024)(self._ask_cast)
         self._names = lru_cache(maxsize=64)(self._ask_names)
         self._start = END
@@ -91,12 +74,12 @@ class LayoutCatalog:
                 yield self._layout(relation, described, chosen)
 
     def _versions(self, relation: Relation) -> Iterator[Version]:
-        for stored, xid, since in self._rows(SQL(_VERSIONS).format(self._home), [relation.oid]):
+        for stored, xid, since in self._rows(_VERSIONS, [relation.oid]):
             elsewhere = self._commits.get(xid, END if since >= self._start else since)
             yield Version(description.parse(stored), xid & 0xFFFFFFFF, since, elsewhere)
 
     def _live(self, relation: Relation) -> list[Description]:
-        query = SQL("SELECT {}._bemi_describe_v1(%s)").format(self._home)
+        query = "SELECT _bemi.describe_v1(%s)"
         return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid]) if stored]
 
     def _layout(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
@@ -133,7 +116,7 @@ class LayoutCatalog:
         unknown = set(columns.values()) - set(described.columns.values())
         if not unknown:
             return described.types
-        query = SQL("SELECT {}._bemi_types_v1(%s::oid[])").format(self._home)
+        query = "SELECT _bemi.types_v1(%s::oid[])"
         return {**description.parse_types(self._rows(query, [list(unknown)])[0][0]), **described.types}
 
     def _computed(self, relation: Relation, left_out: list[Generated]) -> Computed | None:

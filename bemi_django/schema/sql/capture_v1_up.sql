@@ -4,7 +4,7 @@
 
 -- Called by every statement that writes. SET search_path would take a third of its time, so each name has its schema
 -- here; PL/pgSQL prepares each expression anew in every transaction, so the usual way has few.
-CREATE FUNCTION _bemi_capture_v1() RETURNS trigger
+CREATE FUNCTION _bemi.capture_v1() RETURNS trigger
 LANGUAGE plpgsql
 AS $function$
 DECLARE
@@ -31,7 +31,7 @@ BEGIN
                     RETURN NULL;
                 END IF;
                 IF pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192 THEN
-                    statement := pg_catalog.concat(pg_catalog.left(statement, 8192), '… (cut)');
+                    statement := pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)');
                 END IF;
                 content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(statement), '}');
                 context := pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true));
@@ -68,7 +68,7 @@ END
 $function$;
 
 -- What sync last chose; the event trigger reads it. One row.
-CREATE TABLE _bemi_tracking (
+CREATE TABLE _bemi.tracking (
     publication text NOT NULL,
     include text[] NOT NULL,
     exclude text[] NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE _bemi_tracking (
 -- What the stream leaves out of a table, from a position on: at once in the transaction that made it so, in
 -- others when that one has committed. Rows stay when the table is altered or dropped: changes from before may
 -- still be on their way to the worker.
-CREATE TABLE _bemi_relations (
+CREATE TABLE _bemi.relations (
     relation oid NOT NULL,
     since pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(),
     since_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -91,10 +91,11 @@ CREATE TABLE _bemi_relations (
 -- Types and their parts: {oid: definition}, all but the plain ones of PostgreSQL. A definition is {"base": oid},
 -- {"element": oid, "delimiter": text}, {"fields": [[name, oid], ...]}, {"cast": oid of the function that renders
 -- the type as json} or, for a plain type that somebody made, {}.
-CREATE FUNCTION _bemi_types_v1(wanted oid[]) RETURNS jsonb
+CREATE FUNCTION _bemi.types_v1(wanted oid[]) RETURNS jsonb
 LANGUAGE sql STABLE
 -- Compiled, they would take ten times as long.
 SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $function$
     WITH RECURSIVE used (oid) AS (
         SELECT unnest(wanted)
@@ -129,12 +130,13 @@ AS $function$
 $function$;
 
 -- name: [schema, table]. root: the same of the table under which rows are recorded. columns: {name: type}.
--- key: columns of the primary key in its order. types: what _bemi_types_v1 says of the columns' types. generated:
+-- key: columns of the primary key in its order. types: what _bemi.types_v1 says of the columns' types. generated:
 -- [column, type as SQL, expression] of those that are computed; expressions: a fingerprint of each, because the
 -- server takes a lock on the table to print it.
-CREATE FUNCTION _bemi_describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
+CREATE FUNCTION _bemi.describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
 LANGUAGE sql STABLE
 SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT jsonb_build_object(
         'name', jsonb_build_array(n.nspname, c.relname),
@@ -151,7 +153,7 @@ AS $function$
             CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
             WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
-        'types', _bemi_types_v1(ARRAY(
+        'types', _bemi.types_v1(ARRAY(
             SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped)))
         || (
             SELECT jsonb_build_object(
@@ -166,10 +168,11 @@ AS $function$
 $function$;
 
 -- The description of a table that holds since the last DDL that was noticed; NULL for a new table.
-CREATE FUNCTION _bemi_known_v1(target oid) RETURNS jsonb
+CREATE FUNCTION _bemi.known_v1(target oid) RETURNS jsonb
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT description FROM _bemi_relations
+    SELECT description FROM _bemi.relations
     WHERE relation = target AND system = (pg_control_system()).system_identifier
     ORDER BY since DESC LIMIT 1
 $function$;
@@ -177,23 +180,19 @@ $function$;
 -- Every statement that brings the tables in line with the arguments, table by table; an empty one says that a
 -- table cannot be tracked, and why. restores: what it mends may have been taken off on purpose. Patterns are
 -- LIKE's on schema.table; a partition counts under the name of its root.
-CREATE FUNCTION _bemi_plan_v1(publication name, include text[], exclude text[], targets oid[] DEFAULT NULL)
+CREATE FUNCTION _bemi.plan_v1(publication name, include text[], exclude text[], targets oid[] DEFAULT NULL)
 RETURNS TABLE (relation oid, name text, what text, statement text, restores boolean)
 LANGUAGE sql STABLE
 SET jit = off
+SET search_path = pg_catalog, pg_temp
 AS $function$
-    WITH capture AS (
-        SELECT n.nspname AS home
-        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE p.oid = '_bemi_capture_v1()'::regprocedure
-    ),
-    relations AS (
+    WITH relations AS (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
                c.relpersistence <> 't'
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
-                   AND NOT root.is_ours
+                   AND root.oid NOT IN (SELECT _bemi.ours_v1())
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
                    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                                    AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
@@ -211,17 +210,12 @@ AS $function$
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi_capture_v1()'::regprocedure) AS current_triggers,
-               _bemi_known_v1(c.oid) AS known
+                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
+               _bemi.known_v1(c.oid) AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         CROSS JOIN LATERAL (
-            SELECT rn.nspname || '.' || rc.relname AS name,
-                   starts_with(rc.relname, '_bemi_') OR rc.relname = 'bemi_dead_letters'
-                       -- The log, and what is about to be its partition, live beside their checkpoint.
-                       OR rc.relname ~ '^changes(_default|_\d{4}_\d\d)?$' AND EXISTS (
-                           SELECT FROM pg_class k
-                           WHERE k.relnamespace = rn.oid AND k.relname = '_bemi_checkpoint') AS is_ours
+            SELECT rc.oid, rn.nspname || '.' || rc.relname AS name
             FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace
             WHERE rc.oid = coalesce(pg_partition_root(c.oid), c.oid)) root
         -- PostgreSQL 18 refuses UPDATE and DELETE of a published table that has virtual generated columns
@@ -240,20 +234,20 @@ AS $function$
     )
     SELECT r.oid, r.name, step.what, step.statement,
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
-    FROM decided r CROSS JOIN capture
+    FROM decided r
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
         -- First: where sync does the other steps, the event trigger must not take the table for a new one.
-        (1, r.is_chosen AND _bemi_describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
-            'INSERT INTO %1$I._bemi_relations (relation, description) VALUES (%2$s, %1$I._bemi_describe_v1(%2$s)); '
-            'SELECT pg_logical_emit_message(true, ''_bemi_ddl'', '''')', home, r.oid)),
+        (1, r.is_chosen AND _bemi.describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
+            'INSERT INTO _bemi.relations (relation, description) VALUES (%1$s, _bemi.describe_v1(%1$s)); '
+            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')', r.oid)),
         (2, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
-            'FOR EACH STATEMENT EXECUTE FUNCTION %2$I._bemi_capture_v1(); '
+            'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
-            'FOR EACH STATEMENT EXECUTE FUNCTION %2$I._bemi_capture_v1(); '
+            'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'ALTER TABLE %1$s ENABLE TRIGGER _bemi_capture, ENABLE TRIGGER _bemi_capture_truncate',
-            r.quoted, home)),
+            r.quoted)),
         (3, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
         (3, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
@@ -277,9 +271,10 @@ $function$;
 
 -- For the event triggers: tracks a new table at once, remembers how an altered one is described from now on,
 -- and never makes the user's command fail.
-CREATE FUNCTION _bemi_follow_ddl_v1() RETURNS event_trigger
+CREATE FUNCTION _bemi.follow_ddl_v1() RETURNS event_trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 -- Two open transactions with new tables meet at the publication: the second must not wait for the first.
 SET lock_timeout = '200ms'
 AS $function$
@@ -288,7 +283,7 @@ DECLARE
     schemas oid[];
     types oid[];
     touched oid[];
-    chosen _bemi_tracking;
+    chosen _bemi.tracking;
     due record;
     step text;
     is_gone boolean := false;
@@ -302,7 +297,7 @@ BEGIN
         SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0), false),
                array_agg(objid) FILTER (WHERE object_type = 'table column'),
                CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
-                   SELECT DISTINCT type.key::oid FROM _bemi_relations k, jsonb_each(k.description -> 'types') type
+                   SELECT DISTINCT type.key::oid FROM _bemi.relations k, jsonb_each(k.description -> 'types') type
                    WHERE type.value ? 'cast') END
         FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
         INTO is_gone, tables, types;
@@ -323,12 +318,12 @@ BEGIN
                 UNION
                 SELECT c.oid FROM pg_class c WHERE c.relnamespace = ANY (schemas) OR c.reloftype = ANY (types)
                 UNION
-                SELECT k.relation FROM _bemi_relations k WHERE k.description -> 'types' ?| types::text[]
+                SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'types' ?| types::text[]
                 UNION
                 -- Which partition was detached the command does not say.
                 SELECT c.oid FROM pg_class c
                 WHERE TG_TAG = 'ALTER TABLE' AND NOT c.relispartition AND c.oid IN (
-                    SELECT k.relation FROM _bemi_relations k WHERE k.description -> 'root' <> k.description -> 'name')
+                    SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'root' <> k.description -> 'name')
             )
             UNION
             SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
@@ -337,11 +332,11 @@ BEGIN
     IF touched = '{}' AND NOT is_gone THEN
         RETURN;
     END IF;
-    SELECT * FROM _bemi_tracking INTO chosen;
+    SELECT * FROM _bemi.tracking INTO chosen;
     PERFORM set_config('_bemi.is_following', 'yes', true);
     FOR due IN
         SELECT plan.relation, min(plan.name) AS name, array_agg(plan.statement ORDER BY plan.number) AS steps
-        FROM _bemi_plan_v1(chosen.publication::name, chosen.include, chosen.exclude, touched)
+        FROM _bemi.plan_v1(chosen.publication::name, chosen.include, chosen.exclude, touched)
             WITH ORDINALITY plan (relation, name, what, statement, restores, number)
         -- What an administrator takes off a table stays off until the next sync.
         WHERE NOT plan.restores AND plan.statement <> ''
@@ -357,8 +352,8 @@ BEGIN
     END LOOP;
     -- Where the log lives here, too.
     BEGIN
-        IF to_regprocedure('_bemi_past_refresh_v1(oid[])') IS NOT NULL THEN
-            EXECUTE 'SELECT count(*) FROM _bemi_past_refresh_v1($1)' USING touched;
+        IF to_regprocedure('_bemi.past_refresh_v1(oid[])') IS NOT NULL THEN
+            EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1($1)' USING touched;
         END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
@@ -369,16 +364,50 @@ EXCEPTION WHEN OTHERS THEN
 END
 $function$;
 
--- Names resolve here and in the catalog only, whatever the caller's path.
-DO $block$
+-- Makes the event triggers that are missing or of another form, and returns their names. Providers let more roles than
+-- superusers make some; where the role may not, sync and migrate are the only notice of DDL.
+CREATE FUNCTION _bemi.event_triggers_v1(dry_run boolean DEFAULT false) RETURNS SETOF text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
 DECLARE
-    target regprocedure;
+    wanted record;
+    is_made boolean;
 BEGIN
-    FOREACH target IN ARRAY ARRAY[
-        '_bemi_types_v1(oid[])', '_bemi_describe_v1(oid, boolean)', '_bemi_known_v1(oid)',
-        '_bemi_plan_v1(name, text[], text[], oid[])', '_bemi_follow_ddl_v1()'
-    ]::regprocedure[] LOOP
-        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', target, current_schema());
+    FOR wanted IN
+        SELECT v.name, v.event, v.tags FROM (VALUES
+            ('_bemi_follow_ddl', 'ddl_command_end', ARRAY[
+                'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'CREATE CAST',
+                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA']),
+            -- Without tags: what drops a type or a function may drop columns.
+            ('_bemi_follow_drop', 'sql_drop', '{}')
+        ) v (name, event, tags)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_event_trigger e
+            WHERE e.evtname = v.name AND e.evtevent = v.event AND e.evtfoid = '_bemi.follow_ddl_v1()'::regprocedure
+                AND coalesce(e.evttags, '{}') <@ v.tags AND coalesce(e.evttags, '{}') @> v.tags)
+    LOOP
+        is_made := true;
+        BEGIN
+            IF EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtname = wanted.name) THEN
+                EXECUTE format('DROP EVENT TRIGGER %I', wanted.name);
+            END IF;
+            EXECUTE format('CREATE EVENT TRIGGER %I ON %I %s EXECUTE FUNCTION _bemi.follow_ddl_v1()', wanted.name, wanted.event,
+                (SELECT 'WHEN TAG IN (' || string_agg(quote_literal(tag), ', ') || ')' FROM unnest(wanted.tags) tag));
+            IF dry_run THEN
+                RAISE EXCEPTION USING ERRCODE = 'BEMI0';
+            END IF;
+        EXCEPTION
+            WHEN SQLSTATE 'BEMI0' THEN
+                NULL;
+            WHEN insufficient_privilege THEN
+                is_made := false;
+        END;
+        IF is_made THEN
+            RETURN NEXT wanted.name;
+        END IF;
     END LOOP;
 END
-$block$;
+$function$;
+REVOKE ALL ON FUNCTION _bemi.follow_ddl_v1() FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -1,6 +1,6 @@
 -- The log, its place in the WAL, and the function that makes its monthly partitions.
 
-CREATE TABLE changes (
+CREATE TABLE _bemi.changes (
     id uuid NOT NULL,
     database text NOT NULL,
     schema text NOT NULL,
@@ -26,21 +26,33 @@ CREATE TABLE changes (
 ) PARTITION BY RANGE (committed_at);
 
 -- Only a safety net: the worker makes the partition of a month before it writes to it.
-CREATE TABLE changes_default PARTITION OF changes DEFAULT;
+CREATE TABLE _bemi.changes_default PARTITION OF _bemi.changes DEFAULT;
 
-CREATE INDEX changes_object ON changes ("table", primary_key, id);
-CREATE INDEX changes_previous_object ON changes ("table", previous_primary_key, id)
+CREATE INDEX changes_object ON _bemi.changes ("table", primary_key, id);
+CREATE INDEX changes_previous_object ON _bemi.changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
 -- Of deleted objects, by model. Deletions are few.
-CREATE INDEX changes_deleted ON changes ("table", id) WHERE operation = 'DELETE';
+CREATE INDEX changes_deleted ON _bemi.changes ("table", id) WHERE operation = 'DELETE';
 -- Both come nearly in order; ids of several databases are several ranges of numbers.
-CREATE INDEX changes_committed_at ON changes
+CREATE INDEX changes_committed_at ON _bemi.changes
     USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on, pages_per_range = 32);
-CREATE INDEX changes_context ON changes USING gin (context jsonb_path_ops);
+CREATE INDEX changes_context ON _bemi.changes USING gin (context jsonb_path_ops);
 -- Made outside the application: what the capture trigger adds where there is no context.
-CREATE INDEX changes_outside ON changes (id) WHERE context ? 'db_user' OR context = '{}';
+CREATE INDEX changes_outside ON _bemi.changes (id) WHERE context ? 'db_user' OR context = '{}';
 
-CREATE TABLE _bemi_checkpoint (
+-- The log belongs where the application's own tables are: there a plain FROM changes finds it.
+DO $block$
+DECLARE
+    home constant text := current_setting('_bemi.home');
+BEGIN
+    EXECUTE format('ALTER TABLE _bemi.changes SET SCHEMA %I', home);
+    EXECUTE format('ALTER TABLE _bemi.changes_default SET SCHEMA %I', home);
+    EXECUTE format('CREATE OR REPLACE FUNCTION _bemi.log_v1() RETURNS regclass LANGUAGE sql STABLE RETURN %L::regclass',
+                   format('%I.changes', home));
+END
+$block$;
+
+CREATE TABLE _bemi.checkpoint (
     slot text PRIMARY KEY,
     -- Every change committed at or below it is in the log.
     lsn pg_lsn NOT NULL,
@@ -59,7 +71,7 @@ CREATE TABLE _bemi_checkpoint (
 );
 
 -- Messages of the stream that could not be stored as they are.
-CREATE TABLE bemi_dead_letters (
+CREATE TABLE _bemi.dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot text NOT NULL,
     -- The LSN of the commit, as in changes.
@@ -74,31 +86,58 @@ CREATE TABLE bemi_dead_letters (
 );
 
 -- Makes the partition of a moment's month (UTC) and tells whether it was missing. Readers and writers of
--- other months go on meanwhile. Runs with its owner's rights: the worker needs no right to create.
-CREATE FUNCTION _bemi_partition_v1(parent regclass, moment timestamptz) RETURNS boolean
+-- other months go on meanwhile. Runs with its owner's rights, because the worker has no right to create; so it
+-- believes no argument that names a table, and touches no table of another owner.
+CREATE FUNCTION _bemi.partition_v1(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = pg_catalog
+SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $function$
 DECLARE
-    first timestamptz := date_trunc('month', moment);
-    next timestamptz := date_trunc('month', moment) + interval '1 month';
-    home name := (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = parent);
-    name name := to_char(first, '"changes_"YYYY_MM');
-    bounds text := format('FOR VALUES FROM (%L) TO (%L)', first, next);
+    log constant regclass := _bemi.log_v1();
+    first constant timestamptz := date_trunc('month', moment);
+    next constant timestamptz := first + interval '1 month';
+    bounds constant text := format('FOR VALUES FROM (%L) TO (%L)', first, next);
+    place record;
+    month text;
+    made text;
+    late text;
+    tries integer := 0;
 BEGIN
-    EXECUTE format('LOCK TABLE ONLY %I.changes IN SHARE UPDATE EXCLUSIVE MODE', home);
-    IF to_regclass(format('%I.%I', home, name)) IS NOT NULL THEN
+    SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = log INTO place;
+    IF place.owner IS DISTINCT FROM current_user THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format(
+            'The log belongs to the role %I, its functions to %I. Give both to one role: ALTER TABLE %s OWNER TO %2$I',
+            place.owner, current_user, log);
+    END IF;
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
+    IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
         RETURN false;
     END IF;
-    EXECUTE format('CREATE TABLE %1$I.%2$I (LIKE %1$I.changes INCLUDING ALL)', home, name);
+    month := place.name || to_char(first, '_YYYY_MM');
+    -- Somebody else's table may have the name.
+    WHILE to_regclass(format('%I.%I', place.schema, month)) IS NOT NULL LOOP
+        tries := tries + 1;
+        month := place.name || to_char(first, '_YYYY_MM_') || tries;
+    END LOOP;
+    made := format('%I.%I', place.schema, month);
+    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
     -- Rows that came before the partition. Without any, nothing is locked but the default partition.
-    EXECUTE format(
-        'WITH late AS (DELETE FROM %1$I.changes_default WHERE committed_at >= $1 AND committed_at < $2 RETURNING *) '
-        'INSERT INTO %1$I.%2$I SELECT * FROM late', home, name) USING first, next;
-    EXECUTE format('ALTER TABLE %1$I.changes ATTACH PARTITION %1$I.%2$I %3$s', home, name, bounds);
+    SELECT c.oid::regclass FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = log AND pg_get_userbyid(c.relowner) = current_user
+        AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' INTO late;
+    IF late IS NOT NULL THEN
+        EXECUTE format(
+            'WITH late AS (DELETE FROM %s WHERE committed_at >= $1 AND committed_at < $2 RETURNING *) '
+            'INSERT INTO %s SELECT * FROM late', late, made) USING first, next;
+    END IF;
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s %s', log, made, bounds);
     RETURN true;
 END
 $function$;
-REVOKE ALL ON FUNCTION _bemi_partition_v1(regclass, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _bemi.partition_v1(timestamptz) FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -1,2 +1,2 @@
-DROP TABLE _bemi_undelivered;
-DROP TABLE _bemi_handlers;
+DROP TABLE _bemi.undelivered;
+DROP TABLE _bemi.handlers;

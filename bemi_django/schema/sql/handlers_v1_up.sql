@@ -1,9 +1,9 @@
 -- How far each handler is, and the changes that it could not handle.
 
-CREATE TABLE _bemi_handlers (
+CREATE TABLE _bemi.handlers (
     handler text NOT NULL,
     slot text NOT NULL,
-    -- The history that last belongs to, as in _bemi_checkpoint.
+    -- The history that last belongs to, as in _bemi.checkpoint.
     system_identifier text NOT NULL,
     start_lsn pg_lsn NOT NULL,
     -- The id in changes up to which everything is handled or kept aside.
@@ -15,7 +15,7 @@ CREATE TABLE _bemi_handlers (
     PRIMARY KEY (handler, slot)
 );
 
-CREATE TABLE _bemi_undelivered (
+CREATE TABLE _bemi.undelivered (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     handler text NOT NULL,
     change_id uuid NOT NULL,
@@ -23,3 +23,4 @@ CREATE TABLE _bemi_undelivered (
     reason text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -1,0 +1,67 @@
+"""Find what the migration has put into a database: everything is in the schema ``_bemi``, the log is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+
+from bemi_django.exceptions import NotInstalled
+
+# Asked of the catalog, because a name in a schema that is not there is an error.
+_HAS = """
+SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = '_bemi' AND p.proname = %s
+"""
+_LOG = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.=) _bemi.log_v1()
+"""
+
+_OPEN_SCHEMA = """
+SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.=) _bemi.log_v1()
+    AND pg_catalog.has_schema_privilege('public'::pg_catalog.name, n.oid, 'CREATE'::pg_catalog.text)
+"""
+
+
+def has(cursor: Any, function: str) -> bool:
+    """Tell whether the database of ``cursor``, of any driver, has the function ``_bemi.<function>``."""
+    cursor.execute(_HAS, [function])
+    return bool(cursor.fetchone()[0])
+
+
+def require(cursor: Any, function: str) -> None:
+    """Raise NotInstalled unless the database has the function ``_bemi.<function>``."""
+    if not has(cursor, function):
+        raise NotInstalled
+
+
+def log(using: str) -> str:
+    """Return the name of the log's table with its schema, quoted for SQL.
+
+    Raises:
+        NotInstalled: the database has no log.
+    """
+    with connections[using].cursor() as cursor:
+        require(cursor, "log_v1")
+        cursor.execute(_LOG, [])
+        found = cursor.fetchone()
+    if found is None:
+        raise NotInstalled
+    return str(found[0])
+
+
+def schema_open_to_public(using: str) -> str | None:
+    """Return the schema of the log if every role may create objects in it, otherwise None.
+
+    Raises:
+        NotInstalled: the database has no objects of ours.
+    """
+    with connections[using].cursor() as cursor:
+        require(cursor, "log_v1")
+        cursor.execute(_OPEN_SCHEMA)
+        found = cursor.fetchone()
+    return str(found[0]) if found else None

@@ -1,0 +1,63 @@
+"""The publication: which tables the server streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections
+
+from bemi_django import conf
+from bemi_django.schema.sql import quote
+
+_IS_PUBLISHED = """
+SELECT EXISTS (
+    SELECT FROM (SELECT to_regclass(%s) AS oid) wanted, pg_publication_rel r, pg_publication p
+    WHERE p.oid = r.prpubid AND p.pubname = %s
+      AND (r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_partition_tree(wanted.oid)))
+)
+"""
+
+
+def exists(using: str = "default") -> bool:
+    """Tell whether the publication exists."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [conf.publication()])
+        return bool(cursor.fetchone()[0])
+
+
+def has_table(table: str, using: str = "default") -> bool:
+    """Tell whether the publication has the table of a model, given its ``db_table``, or partitions of it."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_PUBLISHED, [connection.ops.quote_name(table), conf.publication()])
+        return bool(cursor.fetchone()[0])
+
+
+def sync(using: str, dry_run: bool) -> Iterator[str]:
+    """Make the publication, or complete it, and yield a line for each thing that was done."""
+    name = conf.publication()
+    if not exists(using):
+        _execute(using, f"CREATE PUBLICATION {quote(name)}", dry_run)
+        yield f"publication: {name}"
+    if _leaves_out_generated_columns(using):
+        _execute(using, f"ALTER PUBLICATION {quote(name)} SET (publish_generated_columns = stored)", dry_run)
+        yield f"publication with generated columns: {name}"
+
+
+def _leaves_out_generated_columns(using: str) -> bool:
+    """From PostgreSQL 18 on, an UPDATE of a table with such columns fails unless they are published."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int >= 180000")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute(
+            "SELECT pubgencols <> 's' FROM pg_publication WHERE pubname = %s", [conf.publication()]
+        )
+        found = cursor.fetchone()
+    return found is not None and bool(found[0])
+
+
+def _execute(using: str, statement: str, dry_run: bool) -> None:
+    if not dry_run:
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement)

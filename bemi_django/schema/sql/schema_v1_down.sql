@@ -1,0 +1,3 @@
+DROP FUNCTION _bemi.ours_v1();
+DROP FUNCTION _bemi.log_v1();
+DROP SCHEMA _bemi;

@@ -1,0 +1,41 @@
+-- The schema that holds every object of this package but the log: closed to PUBLIC, and owned by the role that
+-- installs it. An administrator may have made it for that role.
+DO $block$
+DECLARE
+    owner text := (SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = '_bemi');
+BEGIN
+    IF owner IS NULL AND NOT has_database_privilege(current_database(), 'CREATE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+            'The role %I may not create a schema in this database. Run this as an administrator, then migrate again: '
+            'CREATE SCHEMA _bemi AUTHORIZATION %1$I', current_user);
+    ELSIF owner <> current_user THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+            'The schema _bemi belongs to the role %I, not to %I. Install as its owner, or drop the schema if it is not '
+            'of this package.', owner, current_user);
+    ELSIF owner IS NULL THEN
+        CREATE SCHEMA _bemi;
+    END IF;
+END
+$block$;
+REVOKE ALL ON SCHEMA _bemi FROM PUBLIC;
+
+-- The table of the log, wherever it is and whatever it is called; NULL in a database that has none.
+CREATE FUNCTION _bemi.log_v1() RETURNS regclass
+LANGUAGE sql STABLE
+RETURN NULL::regclass;
+
+-- The relations of this package: they are neither tracked nor have they a past.
+CREATE FUNCTION _bemi.ours_v1() RETURNS SETOF oid
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_')
+    UNION
+    SELECT c.oid FROM pg_class log JOIN pg_class c ON c.relnamespace = log.relnamespace AND c.relowner = log.relowner
+    WHERE log.oid = _bemi.log_v1() AND (
+        c.oid = log.oid
+        -- Partitions, also before they are attached and after they are detached.
+        OR starts_with(c.relname::text, log.relname || '_')
+            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^(default|\d{4}_\d\d(_\d+)?)$')
+$function$;

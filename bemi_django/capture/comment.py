@@ -1,4 +1,4 @@
-"""Find the statements that write, and build the comment that carries their context."""
+"""Build the comment that carries a context in front of a statement."""
 
 from __future__ import annotations
 
@@ -10,50 +10,7 @@ from typing import Any
 from bemi_django.capture import context_encoding
 from bemi_django.wire import COMMENT_END, COMMENT_START, MAX_SQL_CHARACTERS, STATEMENT
 
-#: What ORMs send begins with one of these; everything else needs a regular expression.
-_USUAL = {"INSERT ": True, "UPDATE ": True, "DELETE ": True, "SELECT ": False}
-_BLANK = re.compile(r"\s+|--[^\r\n]*")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_WRITE = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|CALL|DO|COPY|(WITH))\b", re.IGNORECASE)
-# FOR UPDATE and FOR NO KEY UPDATE are clauses of a SELECT that locks rows.
-_WRITE_INSIDE = re.compile(r"\b(?:INSERT|(?<!FOR\s)(?<!KEY\s)UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
-
-
-def is_write(sql: str) -> bool:
-    """Return whether a statement may write rows and therefore gets a context.
-
-    Args:
-        sql: Text of the statement.
-    """
-    usual = _USUAL.get(sql[:7])
-    if usual is not None:
-        return usual
-    keyword = _WRITE.match(sql, _first_word(sql))
-    if keyword is None:
-        return False
-    return keyword[1] is None or _WRITE_INSIDE.search(sql, keyword.end()) is not None
-
-
-def _first_word(sql: str) -> int:
-    position = 0
-    while True:
-        if blank := _BLANK.match(sql, position):
-            position = blank.end()
-        elif sql.startswith("/*", position):
-            position = _comment_end(sql, position)
-        else:
-            return position
-
-
-def _comment_end(sql: str, start: int) -> int:
-    # Comments nest in PostgreSQL, which a regular expression cannot follow.
-    depth = 0
-    for edge in _COMMENT_EDGE.finditer(sql, start):
-        depth += 1 if edge[0] == "/*" else -1
-        if depth == 0:
-            return edge.end()
-    return len(sql)
 
 
 def context_comment(sql: str, context: Mapping[str, Any]) -> str:

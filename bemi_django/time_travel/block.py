@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
-from bemi_django.capture.comment import is_write
+from bemi_django.capture.statement import is_write
 from bemi_django.exceptions import (
     HistoryError,
     LogBehind,

@@ -12,6 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from bemi_django.capture import comment, context, context_encoding
+from bemi_django.capture.hooks.psycopg2_extras import composed_from
+from bemi_django.capture.statement import is_write
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.wire import CONTEXT_SETTING
 
@@ -64,8 +66,12 @@ def _annotate(
 ) -> Any:
     try:
         text = sql if isinstance(sql, str) else _text(sql, execution["cursor"])
-        if comment.is_write(text):
-            sql = comment.context_comment(text, context.current()) + text
+        if is_write(text):
+            if isinstance(sql, bytes):
+                recorded = composed_from() or text
+                sql = comment.context_comment(recorded, context.current()).encode() + sql
+            else:
+                sql = comment.context_comment(text, context.current()) + text
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
@@ -73,7 +79,9 @@ def _annotate(
 
 
 def _text(sql: Any, cursor: Any) -> str:
-    """Return the text of a composed statement, or nothing for a type that only the driver can reject."""
+    """Return the text of a statement, or nothing for a type that only the driver can reject."""
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
     if not hasattr(sql, "as_string"):
         return ""
     return str(sql.as_string(getattr(cursor, "cursor", cursor)))

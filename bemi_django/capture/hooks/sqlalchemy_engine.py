@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import event
 
 from bemi_django.capture import comment, context, context_encoding
+from bemi_django.capture.statement import is_write
 from bemi_django.wire import CONTEXT_SETTING
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,9 @@ def _annotate(
     connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
 ) -> tuple[str, Any]:
     try:
-        if comment.is_write(statement):
-            if _prepares_statements(connection):
+        if is_write(statement):
+            # A driver cannot prepare several statements at once, and one of them may end the transaction.
+            if ";" not in statement and _prepares_statements(connection):
                 _send(connection)
             else:
                 statement = comment.context_comment(statement, context.current()) + statement

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Encoder, Plain, Type, canonical
+from bemi_django.ingest.rows.canonical_json import canonical
+from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Encoder, Plain, Type
 from bemi_django.ingest.rows.values import encoder as encoder_of
 
 OIDS = {
@@ -208,7 +210,58 @@ def test_a_value_of_a_type_that_is_gone_is_not_guessed() -> None:
         ("1.5e-07", "0.00000015"),
         ("-0.0", "0.0"),
         ("9007199254740993", "9007199254740993"),
+        pytest.param("7" * 5_000, "7" * 5_000, id="more digits than Python reads"),
+        pytest.param("-1e131071", "-1" + "0" * 131_071, id="the largest numeric"),
+        ("-0", "0"),
+        ('{"a":1,"\\u0061":2}', '{"a": 2}'),
+        ('["{},:[", {"]": "\\\\"}]', '["{},:[", {"]": "\\\\"}]'),
+        pytest.param("[" * 5_000 + "]" * 5_000, "[" * 5_000 + "]" * 5_000, id="deep"),
     ],
 )
 def test_json_is_printed_as_the_server_prints_jsonb(rendered: str, printed: str) -> None:
     assert canonical(rendered.encode()).decode() == printed
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[1]]", "[}", '{"a"}', "1 2", "NaN", "1e999999999999999999999", "1e9999999", "x", '"']
+)
+def test_what_is_not_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        canonical(text.encode())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts),
+)
+
+
+@given(json_values)
+def test_printing_json_keeps_its_value_and_is_stable(value: Any) -> None:
+    text = json.dumps(value).encode()
+    printed = canonical(text)
+    exact, expected = (json.loads(part, parse_int=Decimal, parse_float=Decimal) for part in (printed, text))
+    assert exact == expected
+    assert canonical(printed) == printed
+
+
+def test_types_may_be_nested_deeply() -> None:
+    last = 55_000
+    domains: dict[int, Type] = {number: Domain(number + 1) for number in range(50_000, last)}
+    domains[last] = Domain(OIDS["int4"])
+    assert encoder_of(50_000, domains, lambda type_, value: value)(b"7") == b"7"
+    rows: dict[int, Type] = {number: Composite((("a", number + 1),)) for number in domains}
+    assert encoder_of(50_000, rows, lambda type_, value: value)(b"()") == b'{"a":null}'
+
+
+def test_beyond_a_limit_nested_types_are_unavailable() -> None:
+    arrays: dict[int, Type] = {number: Array(number + 1, ",") for number in range(50_000, 50_101)}
+    arrays[50_101] = Array(OIDS["int4"], ",")
+    with pytest.raises(LookupError, match="nested too deeply"):
+        encoder_of(50_000, arrays, lambda type_, value: value)(b"{1}")
+
+
+@pytest.mark.parametrize("value", [b"(" + b'"' * 1_001, b'("' + b"\\" * 1_001, b'"' * 1_001], ids=repr)
+def test_a_value_of_another_type_is_refused_in_linear_time(value: bytes) -> None:
+    with pytest.raises((ValueError, LookupError)):
+        encoder("pair")(value)

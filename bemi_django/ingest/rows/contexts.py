@@ -1,50 +1,104 @@
-"""Make sure that jsonb accepts a context: what is not a JSON object is kept as text under a key."""
+"""Validate contexts where they enter: anybody who may write can send one.
+
+A context that jsonb would not accept, or that exceeds the limits here, is kept as text under a key. Nothing
+reads a context before this module.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
+from math import isfinite
 
 import orjson
 
-from bemi_django.wire import INVALID_KEY
+from bemi_django.wire import INVALID_KEY, MAX_CONTEXT_CHARACTERS, MAX_SQL_CHARACTERS
 
 #: The context of a row whose statement sent none.
 NO_CONTEXT = b"{}"
+#: Objects and arrays may be nested so deep: parsers have limits of their own, or none and crash.
+MAX_DEPTH = 100
+#: Bytes of a context with its statement, each character of which may take up to twelve.
+MAX_BYTES = MAX_CONTEXT_CHARACTERS + 12 * MAX_SQL_CHARACTERS
+#: Bytes that are kept of an invalid one.
+_MAX_INVALID_BYTES = 1024 * 1024
+#: Digits of an integer that Python reads.
+_MAX_DIGITS = 4_300
+#: Digits that numeric may have behind the decimal point (PostgreSQL docs, 8.1).
+_NUMERIC_FRACTION = 16_383
+_CUT = "\u2026 (cut)"
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_TINY = re.compile(rb"[eE]-\d{5}").search
 # Only behind an even number of backslashes, else the backslash of \u belongs to the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 
 def storable_json(content: bytes) -> bytes:
     """Return a context that jsonb accepts: ``content`` itself, or an object that holds it as text."""
+    if len(content) > MAX_BYTES or _is_too_deep(content):
+        return invalid_context(content)
     try:
-        # Everything that this parser accepts, jsonb accepts, too, except for NUL; it is faster by far.
-        if b"\\u0000" not in content and isinstance(orjson.loads(content), dict):
-            return content
+        # What this parser accepts, jsonb accepts, too, except for NUL and tiny numbers; it is faster by far.
+        if not (b"\\u0000" in content or (b"e-" in content or b"E-" in content) and _TINY(content)):
+            return content if isinstance(orjson.loads(content), dict) else invalid_context(content)
     except ValueError:
         pass
     try:
         # Kept as it came if possible: decoding would damage large numbers.
-        if isinstance(json.loads(content), dict) and not _needs_care(content):
+        if isinstance(_loads(content), dict) and not _needs_care(content):
             return content
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError):
         pass
     return invalid_context(content)
 
 
 def invalid_context(content: bytes) -> bytes:
-    """Return a context that holds ``content``, which is not one, as text."""
-    text = content.decode("utf-8", "replace").replace("\0", "\u2400")
+    """Return a context that holds ``content``, or the beginning of it, as text."""
+    text = content[:_MAX_INVALID_BYTES].decode("utf-8", "replace").replace("\0", "\u2400")
+    if len(content) > _MAX_INVALID_BYTES:
+        text += _CUT
     return json.dumps({INVALID_KEY: text}).encode()
 
 
+def _is_too_deep(content: bytes) -> bool:
+    # Almost all contexts have fewer brackets than that, wherever they stand.
+    if content.count(b"{") + content.count(b"[") <= MAX_DEPTH:
+        return False
+    brackets = _STRING.sub(b"", content).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        # The innermost level is an empty pair of brackets.
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _loads(content: bytes) -> object:
+    # As text, so that no other encoding is guessed.
+    return json.loads(content.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=_reject)
+
+
+def _integer(literal: str) -> str:
+    # Those who read the log with Python's json could not read a longer one.
+    if len(literal) > _MAX_DIGITS:
+        raise ValueError("an integer with too many digits")
+    return literal
+
+
+def _fraction(literal: str) -> str:
+    # jsonb prints 1e400 as an integer; digits that numeric does not have are refused by the server.
+    if not isfinite(float(literal)) or int(Decimal(literal).as_tuple().exponent) < -_NUMERIC_FRACTION:
+        raise ValueError("a number that is too large or too exact")
+    return literal
+
+
 def _needs_care(content: bytes) -> bool:
-    if b"NaN" in content or b"Infinity" in content:
-        json.loads(content, parse_constant=_reject)
     if _NUL(content):
         return True
     if b"\\ud" in content or b"\\uD" in content:
-        json.dumps(json.loads(content), ensure_ascii=False).encode()
+        json.dumps(_loads(content), ensure_ascii=False).encode()
     return False
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
+from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import NULL, field, jsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
-from bemi_django.ingest.rows.values import canonical
 
 #: The JSON of a row that does not exist.
 NO_ROW = b"{}"

@@ -16,7 +16,7 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
-from bemi_django.ingest.rows.contexts import NO_CONTEXT, storable_json
+from bemi_django.ingest.rows.contexts import MAX_BYTES, NO_CONTEXT, storable_json
 from bemi_django.ingest.rows.skipped import Skipped
 from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched, stitch
 from bemi_django.wire import CONTINUED, MESSAGE_PREFIX, STATEMENT
@@ -75,8 +75,9 @@ class Stitcher:
         if content.startswith(_CONTINUED):
             # Another statement under the context of the message before.
             content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
-        self._content, context = content, storable_json(content)
+        context = storable_json(content)
         self.is_context_invalid = context is not content
+        self._content = content if len(content) <= MAX_BYTES else b""
         self._enter(context)
 
     def claim(self, relation: Relation, lsn: int) -> ChangeHeader:

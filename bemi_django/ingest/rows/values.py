@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -48,6 +46,8 @@ class Plain(NamedTuple):
 Type = Domain | Array | Composite | Castable | Plain
 #: Renders a value with the type's own cast to json, which only the server can do.
 Cast = Callable[[Castable, bytes], bytes]
+#: Composite types and arrays may be nested so deep.
+_MAX_DEPTH = 100
 #: Types that PostgreSQL itself brings have smaller oids.
 _FIRST_USER_OID = 16384
 
@@ -98,24 +98,30 @@ _ENCODERS: dict[int, Encoder] = {
 _VECTORS = {22: number, 30: text}  # int2vector, oidvector: printed as 1 2 3
 
 
-def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
+def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> Encoder:
     """Return the encoder of a type.
 
     Args:
         oid: The type.
         types: The types that have parts, by oid.
         cast: Renders the values of types that have a cast to json.
+        depth: The number of types that the type is a part of.
     """
+    if depth > _MAX_DEPTH:
+        return _too_deep
+    type_ = types.get(oid)
+    while isinstance(type_, Domain):
+        oid = type_.base
+        type_ = types.get(oid)
     if oid in _VECTORS:
         element = _VECTORS[oid]
         return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
-    type_ = types.get(oid)
-    if isinstance(type_, Domain):
-        return encoder(type_.base, types, cast)
     if isinstance(type_, Array):
-        return _array(encoder(type_.element, types, cast), type_.delimiter.encode())
+        return _array(encoder(type_.element, types, cast, depth + 1), type_.delimiter.encode())
     if isinstance(type_, Composite):
-        fields = [(text(name.encode()), encoder(field, types, cast)) for name, field in type_.fields]
+        fields = [
+            (text(name.encode()), encoder(field, types, cast, depth + 1)) for name, field in type_.fields
+        ]
         return _composite(fields)
     if isinstance(type_, Castable):
         castable = type_
@@ -125,29 +131,16 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
     return _ENCODERS.get(oid, text)
 
 
-def canonical(rendered: bytes) -> bytes:
-    """Return JSON text as PostgreSQL prints it after a conversion to jsonb."""
-    return _printed(json.loads(rendered, parse_float=Decimal)).encode()
-
-
-def _printed(value: Any) -> str:
-    if isinstance(value, dict):
-        # jsonb sorts shorter keys first.
-        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
-        return "{" + ", ".join(f"{_printed(key)}: {_printed(part)}" for key, part in pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_printed, value)) + "]"
-    if isinstance(value, Decimal):
-        return f"{abs(value) if value == 0 else value:f}"
-    return orjson.dumps(value).decode() if isinstance(value, (str, bool, type(None))) else str(value)
-
-
 def _unknown(value: bytes) -> bytes:
     raise LookupError("the type no longer exists")
 
 
+def _too_deep(value: bytes) -> bytes:
+    raise LookupError("the type is nested too deeply")
+
+
 def _array(element: Encoder, delimiter: bytes) -> Encoder:
-    token = re.compile(rb'[{}]|"((?:[^"\\]|\\.)*)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL)
+    token = re.compile(rb'[{}]|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL)
 
     def encode(value: bytes) -> bytes:
         # Bounds other than 1 are printed in front, [0:2]={...}; JSON has no place for them.
@@ -175,8 +168,11 @@ def _unescape(value: bytes) -> bytes:
     return re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL) if b"\\" in value else value
 
 
-_FIELD = re.compile(rb'((?:[^",()\\]|\\.|"(?:[^"\\]|\\.|"")*")*)[,)]', re.DOTALL)
-_FIELD_PART = re.compile(rb'"((?:[^"\\]|\\.|"")*)"|([^"]+)', re.DOTALL)
+# Loops over single characters would take memory for each of them, alternatives that begin alike would take
+# exponential time. So in a field a doubled quote is the end of one quoted part and the beginning of another.
+_QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_FIELD = re.compile(rb'([^",()\\]*(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*)*)[,)]', re.DOTALL)
+_FIELD_PART = re.compile(rb'"([^"\\]*(?:(?:\\.|"")[^"\\]*)*)"|([^"]+)', re.DOTALL)
 _FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
 
 

@@ -17,7 +17,7 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Message
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitcher import PREFIX, Stitcher
+from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_source, connect_stream
 from bench.stream import END
 

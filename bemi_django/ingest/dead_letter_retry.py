@@ -11,10 +11,10 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
-from bemi_django.ingest.rows.contexts import storable_json
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched, read_again
+from bemi_django.ingest.stitching.stitched import Stitched, read_again
+from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 
 _LETTERS = """

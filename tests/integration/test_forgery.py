@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bemi_django import bound_context, conf
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.schema import tracking
 from tests.support import drivers, roles
 from tests.support.drivers import Insert, Note, visible

@@ -22,7 +22,7 @@ from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched
+from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stream.connections import connect_destination
 from tests.support.pipeline import worker_config
 from tests.support.project_database import execute

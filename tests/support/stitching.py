@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bemi_django.ingest.protocol.messages import Decoded, Message
-from bemi_django.ingest.rows.stitched import Stitched
-from bemi_django.ingest.rows.stitcher import PREFIX, Stitcher
+from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 
 
 def feed(stitcher: Stitcher, message: Decoded, lsn: int = 0) -> list[Stitched]:

@@ -16,9 +16,9 @@ from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched, read_again
-from bemi_django.ingest.rows.stitcher import Stitcher
 from bemi_django.ingest.rows.values import encoder
+from bemi_django.ingest.stitching.stitched import Stitched, read_again
+from bemi_django.ingest.stitching.stitcher import Stitcher
 from tests.support.copied import read
 from tests.support.pgoutput import change
 from tests.support.stitching import feed

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Column, Decoded, Message, Relation, Row
-from bemi_django.ingest.rows.contexts import MAX_BYTES, MAX_DEPTH, storable_json
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched
-from bemi_django.ingest.rows.stitcher import Stitcher
 from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Type, encoder
+from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitcher import Stitcher
+from bemi_django.ingest.stitching.validation import MAX_BYTES, MAX_DEPTH, storable_json
 from tests.support import pgoutput
 from tests.support.copied import read
 from tests.support.hostile import hostile_context

@@ -18,7 +18,7 @@ from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched
+from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.wire.ids import change_id
 from tests.support.copied import read
 

@@ -19,10 +19,10 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
-from bemi_django.ingest.rows.contexts import storable_json
-from bemi_django.ingest.rows.skipped import Skipped
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched, read_again
-from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.ingest.stitching.skipped import Skipped
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
+from bemi_django.ingest.stitching.stitcher import Stitcher
+from bemi_django.ingest.stitching.validation import storable_json
 from tests.support import pgoutput
 from tests.support.stitching import feed
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 
 class Pending(NamedTuple):

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from bemi_django.ingest.protocol.messages import Begin, Column, Relation
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 _INSERT = """
 INSERT INTO _bemi.dead_letters (slot, position, change_id, message, origin, reason)

@@ -12,9 +12,9 @@ from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.rows.contexts import invalid_context
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched, read_again
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
+from bemi_django.ingest.stitching.validation import invalid_context
 from bemi_django.wire.ids import change_id
 
 logger = logging.getLogger(__name__)

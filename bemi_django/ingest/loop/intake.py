@@ -20,8 +20,8 @@ from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import Stitched
-from bemi_django.ingest.rows.stitcher import Stitcher
+from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitcher import Stitcher
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Turn decoded messages and their contexts into rows of ``changes``."""
+"""Turn changes into rows of ``changes``."""

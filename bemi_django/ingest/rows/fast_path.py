@@ -13,18 +13,18 @@ from struct import error as StructError
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT, OLD_ROW, PADDING, ROW_AT, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
-from bemi_django.ingest.rows.operations import CREATE, DELETE, FIELDS, UPDATE
 from bemi_django.ingest.rows.rendering import NO_ROW
 from bemi_django.ingest.rows.row_codegen import RowReader
-from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.rows.stitched import ChangeHeader
-from bemi_django.ingest.rows.stitcher import PREFIX, Stitcher
+from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
+from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
+from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 
 #: The operation, the rows before and after, the key and the previous key.
 Effect = tuple[bytes, bytes, bytes, bytes, bytes]
 
 _CONTEXT_PREFIX = PREFIX + b"\0"
-_CREATE, _UPDATE, _DELETE = FIELDS[CREATE], FIELDS[UPDATE], FIELDS[DELETE]
+_CREATE, _UPDATE, _DELETE = (OPERATION_FIELDS[operation] for operation in (CREATE, UPDATE, DELETE))
 
 
 class FastPath:

@@ -13,8 +13,8 @@ from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
-from bemi_django.ingest.rows.stitched import Stitched
 from bemi_django.ingest.rows.values import Castable
+from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.schema import installed
 
 _VERSIONS = """

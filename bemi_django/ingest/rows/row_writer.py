@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
-from bemi_django.ingest.rows.contexts import NO_CONTEXT
-from bemi_django.ingest.rows.copy_format import NULL, int64, jsonb
-from bemi_django.ingest.rows.operations import FIELDS
+from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
 from bemi_django.ingest.rows.rendering import (
     NOTHING,
     Lost,
@@ -20,7 +18,9 @@ from bemi_django.ingest.rows.rendering import (
     unavailable_field,
 )
 from bemi_django.ingest.rows.row_layout import RowLayout
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched
+from bemi_django.ingest.stitching.operations import CREATE, DELETE, SKIPPED, TRUNCATE, UPDATE
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
+from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.wire.ids import change_id, source_of
 
 COLUMNS = (
@@ -42,6 +42,10 @@ COLUMNS = (
     "unavailable",
 )
 
+#: Each operation as a field of COPY.
+OPERATION_FIELDS = {
+    operation: field(operation.encode()) for operation in (CREATE, UPDATE, DELETE, TRUNCATE, SKIPPED)
+}
 #: Seconds from 1970 to 2000, where PostgreSQL's timestamps start.
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
@@ -110,7 +114,7 @@ class RowWriter:
         old_key = key_field(layout, old, lost.before) if new else NULL
         unavailable = unavailable_field(no_before, no_after)
         return self.assemble(
-            layout, change, FIELDS[change.operation], before, after, key, old_key, unavailable
+            layout, change, OPERATION_FIELDS[change.operation], before, after, key, old_key, unavailable
         )
 
     def assemble(
@@ -129,7 +133,7 @@ class RowWriter:
         Args:
             layout: How rows of the table are written.
             header: What is known of the change without its values.
-            operation: A field of :data:`FIELDS`.
+            operation: A field of :data:`OPERATION_FIELDS`.
             before: The old row as JSON text.
             after: The new row as JSON text.
             key: The field of the primary key.

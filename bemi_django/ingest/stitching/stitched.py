@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Delete, Insert, Relation, Row, Truncate, Update
-from bemi_django.ingest.rows.operations import CREATE, DELETE, TRUNCATE, UPDATE
+from bemi_django.ingest.stitching.operations import CREATE, DELETE, TRUNCATE, UPDATE
 
 #: Messages of one row.
 RowMessage = Insert | Update | Delete

@@ -16,9 +16,9 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
-from bemi_django.ingest.rows.contexts import MAX_BYTES, NO_CONTEXT, storable_json
-from bemi_django.ingest.rows.skipped import Skipped
-from bemi_django.ingest.rows.stitched import ChangeHeader, Stitched, stitch
+from bemi_django.ingest.stitching.skipped import Skipped
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
+from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
 from bemi_django.wire import CONTINUED, MESSAGE_PREFIX, STATEMENT
 
 #: The prefix of the messages that hold a context.

@@ -7,8 +7,8 @@ from collections import Counter
 
 import orjson
 
-from bemi_django.ingest.rows.operations import SKIPPED
-from bemi_django.ingest.rows.stitched import Stitched
+from bemi_django.ingest.stitching.operations import SKIPPED
+from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.wire import SKIP_KEY, SQL_KEY
 
 _SKIP = f'"{SKIP_KEY}"'.encode()

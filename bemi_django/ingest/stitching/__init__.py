@@ -1,0 +1,1 @@
+"""Give each row the context of its statement."""

@@ -37,7 +37,7 @@ class Lab:
         self._rendered = directory / "rendered.copy"
         servers.create_database(log, "log")
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.script("schema_v1_up", "changes_v1_up"))
+            execute(connection, sql.up("schema_v1", "changes_v1"))
 
     def connect_log(self) -> Any:
         return connect(self.log, "log")

@@ -38,10 +38,10 @@ class Live:
         for server, name in ((source, "source"), (log, "log")):
             servers.create_database(server, name)
         with closing(self.connect_source()) as connection:
-            for script in (sql.script("schema_v1_up", "capture_v1_up"), TABLE, _SETUP):
+            for script in (sql.up(*sql.SOURCE), TABLE, _SETUP):
                 execute(connection, script)
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.script("changes_v1_up"))
+            execute(connection, sql.up("changes_v1"))
 
     def connect_source(self) -> Any:
         return connect(self.source, "source")

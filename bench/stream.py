@@ -68,7 +68,7 @@ class Stream:
         self.events = self.changes + 2 * transactions + bool(bulk) + 1
         self._numbers = itertools.count()
         with closing(self.connect()) as connection:
-            execute(connection, sql.script("schema_v1_up", "capture_v1_up"))
+            execute(connection, sql.up(*sql.SOURCE))
             execute(connection, TABLE)
             execute(connection, _LOAD)
             execute(connection, "SELECT pg_create_logical_replication_slot('origin', 'pgoutput')")

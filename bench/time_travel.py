@@ -84,7 +84,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
 
 
 def _prepare(connection: Any, rows: int) -> None:
-    execute(connection, sql.script("schema_v1_up", "capture_v1_up", "changes_v1_up", "past_v1_up"))
+    execute(connection, sql.up(*sql.SOURCE, "changes_v1", "past_v1", "past_queries_v1", "past_views_v1"))
     execute(connection, SETUP.format(rows=rows))
     execute(connection, "VACUUM ANALYZE")
 

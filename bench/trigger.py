@@ -88,7 +88,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
     table = Table(title, ["protocol", "clients", *_NAMES.values(), "the function", "function and trigger"])
     with servers.server() as server, tempfile.TemporaryDirectory() as directory:
         with closing(connect(server)) as connection:
-            execute(connection, sql.script("schema_v1_up", "capture_v1_up"))
+            execute(connection, sql.up(*sql.SOURCE))
             for statement in _TABLES.strip().split(";\n"):
                 execute(connection, statement)
             findings.tables.append(_loop(findings, connection, 5 if is_quick else 15))

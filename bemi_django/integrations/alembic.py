@@ -35,7 +35,7 @@ def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str) ->
         exclude: Patterns of the tables not to track.
         publication: Name of the publication.
     """
-    op.execute(_literal(_WHEN.format("NOT EXISTS", sql.script("schema_v1_up", "capture_v1_up"))))
+    op.execute(_literal(_WHEN.format("NOT EXISTS", sql.up(*sql.SOURCE))))
     op.execute(_literal(sql.read("track_v1_up")))
     chosen = {"publication": publication, "include": list(include), "exclude": list(exclude)}
     track = text("SELECT pg_temp._bemi_track_v1(:chosen)").bindparams(
@@ -59,7 +59,7 @@ def downgrade(publication: str) -> None:
     op.execute(_literal(sql.read("track_v1_down")))
     untrack = text("SELECT pg_temp._bemi_untrack_v1(:publication)").bindparams(publication=publication)
     op.execute(untrack)
-    op.execute(_literal(_WHEN.format("EXISTS", sql.script("capture_v1_down", "schema_v1_down"))))
+    op.execute(_literal(_WHEN.format("EXISTS", sql.down(*sql.SOURCE))))
 
 
 def _literal(statement: str) -> TextClause:

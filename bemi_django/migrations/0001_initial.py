@@ -9,10 +9,13 @@ class Migration(migrations.Migration):
     initial = True
 
     operations = [
-        RunSQLFile("schema_v1", anywhere=True),
+        RunSQLFile("schema_v1", "any"),
         RunSQLFile("capture_v1"),
+        RunSQLFile("descriptions_v1"),
+        RunSQLFile("tracking_v1"),
+        RunSQLFile("event_triggers_v1"),
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunSQLFile("changes_v1", destination_only=True)],
+            database_operations=[RunSQLFile("changes_v1", "log")],
             state_operations=[
                 migrations.CreateModel(
                     name="Change",
@@ -70,5 +73,7 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        RunSQLFile("past_v1", where_both_live=True),
+        RunSQLFile("past_v1", "both"),
+        RunSQLFile("past_queries_v1", "both"),
+        RunSQLFile("past_views_v1", "both"),
     ]

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunSQLFile("handlers_v1", destination_only=True)],
+            database_operations=[RunSQLFile("handlers_v1", "log")],
             state_operations=[
                 migrations.CreateModel(
                     name="Undelivered",

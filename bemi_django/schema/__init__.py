@@ -1,1 +1,1 @@
-"""What is put into the database: functions, triggers, the publication, indexes and rights."""
+"""What is installed in the database: functions, triggers, the publication, indexes and rights."""

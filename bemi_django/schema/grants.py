@@ -1,4 +1,4 @@
-"""The rights that the worker and the readers of the log need, as SQL: no more than that."""
+"""The rights that each role needs, and no others, as SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bemi_django import conf
 from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
 
-# What the worker has the server compute: casts to json of types that somebody made, and computed columns.
+# What the worker has the server evaluate: casts to json of user-defined types, and generated columns.
 _USED = """
 WITH computed AS (
     SELECT d.oid AS definition, d.adrelid AS relation, d.adnum AS number
@@ -20,7 +20,7 @@ WITH computed AS (
 needed AS (
     SELECT d.refclassid, d.refobjid FROM pg_depend d JOIN computed c
         ON d.classid = 'pg_attrdef'::regclass AND d.objid = c.definition
-        -- PostgreSQL 14 has it of the column.
+        -- PostgreSQL 14 stores the dependency of the column.
         OR d.classid = 'pg_class'::regclass AND d.objid = c.relation AND d.objsubid = c.number
 ),
 function AS (
@@ -51,7 +51,20 @@ ORDER BY 1
 
 
 def statements(using: str, worker: str, reader: str, handlers: str | None = None) -> Iterator[str]:
-    """The lines of a script for a superuser. Raises NotInstalled before ``migrate``."""
+    """Return the lines of a script for a superuser.
+
+    Args:
+        using: The alias of the source.
+        worker: The role of ``bemi run``.
+        reader: The role that reads the log.
+        handlers: The role of ``bemi run --handlers``, if there is one.
+
+    Returns:
+        Statements and comments, one on each line.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
     yield f"-- {_place(using)}, whose changes are recorded"
     yield from _on_source(using, worker)
     destination = conf.destination()
@@ -78,7 +91,7 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
 
 def _rights_on_what_is_used(alias: str) -> list[str]:
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        # So that names are printed with their schemas.
+        # With this path, names are printed with their schemas.
         cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
         cursor.execute(_USED)
         return [right for (right,) in cursor.fetchall()]
@@ -97,12 +110,12 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield from _way_in(alias, quote(reader), schema)
     yield f"GRANT SELECT ON {log} TO {quote(reader)};"
     if conf.is_source(alias):
-        # For as_of(), together with the right to read the tables.
+        # as_of() needs these, and the right to read the tables.
         yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.past TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
-    """What calling handlers takes; what these do themselves is theirs to say."""
+    """Yield what is needed to call handlers, without what the handlers do themselves."""
     log, role = installed.log(alias), quote(handlers)
     yield f"{_create_or_alter(alias, handlers)} LOGIN;"
     yield from _way_in(alias, role, log[: log.rindex(".")])

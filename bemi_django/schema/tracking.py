@@ -26,9 +26,9 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class TrackingStep(NamedTuple):
-    """One thing that a table lacks, or has and should not, and the statements that change it.
+    """What a table lacks, or has and should not have, and the statement that changes it.
 
-    Without a statement: why the table cannot be tracked.
+    An empty statement means that the table cannot be tracked; ``what`` says why.
     """
 
     relation: int
@@ -41,14 +41,24 @@ class TrackingStep(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Lines that say what was done, and lines that say what could not be done and why."""
+    """Lines that say what was done, and lines that say what could not be done, and why."""
 
     done: list[str]
     failed: list[str]
 
 
 def plan(using: str = "default") -> list[TrackingStep]:
-    """What ``sync`` would do to tables, in order. Raises NotInstalled before ``migrate``."""
+    """Return what ``sync`` would do to tables, in order.
+
+    Args:
+        using: The alias of the database.
+
+    Returns:
+        The steps, with those of a table next to each other.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
     with connections[using].cursor() as cursor:
         installed.require(cursor, "plan_v1")
         cursor.execute(_PLAN, [conf.publication(), like(conf.include()), like(conf.exclude())])
@@ -63,11 +73,20 @@ def sync(
     attempts: int = 5,
     report: Callable[[str], object] = lambda line: None,
 ) -> Outcome:
-    """Do what is missing, one table per transaction; ``report`` is called with each line as it is done.
+    """Bring a database in line with the settings, one table per transaction.
 
-    ``lock_timeout`` is in seconds: a table that is locked longer is tried again, ``attempts`` times in
-    all, and then left. Raises NotInstalled before ``migrate``; on a database that is not PostgreSQL
-    nothing happens.
+    Args:
+        using: The alias of the database. Nothing happens unless it is PostgreSQL.
+        dry_run: Only say what would be done.
+        lock_timeout: Seconds to wait for the lock on a table.
+        attempts: How often to try a table that is locked longer.
+        report: Called with each line as soon as it is done.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
     """
     outcome = Outcome([], [])
     if connections[using].vendor != "postgresql":
@@ -101,13 +120,13 @@ def sync(
 
 
 def _refresh_past(using: str) -> str | None:
-    """Bring the views of time_travel in line, where the log lives here, too; return why that failed."""
+    """Bring the views of the past in line if the log is in this database; return why that failed."""
     try:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             if installed.has(cursor, "past_refresh_v1"):
                 cursor.execute("SELECT count(*) FROM _bemi.past_refresh_v1()")
     except DatabaseError as error:
-        # Recording goes on without. as_of() says what is missing.
+        # Recording does not need them, and as_of() says what is missing.
         if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
             return f"as_of(): {str(error).strip().splitlines()[0]}"
     return None
@@ -138,11 +157,11 @@ def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts:
         except DatabaseError as error:
             if sqlstate_of(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
                 raise
-            # Those who queued behind our lock request run first.
+            # Let those who queued behind our lock request run first.
             time.sleep(lock_timeout / 4 * attempt)
 
 
 def like(patterns: list[str]) -> list[str]:
-    """The settings' patterns as LIKE reads them."""
+    """Return patterns of the settings, with ``*`` and ``?``, as patterns of LIKE."""
     escaped = (pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") for pattern in patterns)
     return [pattern.replace("*", "%").replace("?", "_") for pattern in escaped]

@@ -177,7 +177,7 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
     made = made._replace(source={**made.source, "dbname": "bytes"})
     with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         # The file is UTF-8, which this database does not know.
-        cursor.execute(sql.script("schema_v1_up", "capture_v1_up"))
+        cursor.execute(sql.up(*sql.SOURCE))
         cursor.execute("CREATE TABLE raw (id int PRIMARY KEY, body text, note text)")
         cursor.execute("ALTER TABLE raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE raw")
     yield made

@@ -284,7 +284,7 @@ def foreign_database(transactional_db: None) -> Iterator[str]:
 
 @pytest.mark.administrator
 def test_a_role_needs_to_own_its_tables_and_no_more(foreign_database: str) -> None:
-    execute(sql.script("schema_v1_up", "capture_v1_up"))
+    execute(sql.up(*sql.SOURCE))
     execute("CREATE TABLE tool (id int)")
     outcome = tracking.sync()
     assert is_tracked("tool")

@@ -48,7 +48,7 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    for script in (sql.script("schema_v1_up", "capture_v1_up", "changes_v1_up"), _TABLES, _GRANTS):
+    for script in (sql.up(*sql.SOURCE, "changes_v1"), _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
     return cluster

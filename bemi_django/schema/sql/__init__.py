@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+#: The parts of a database whose changes are recorded, in order.
+SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "tracking_v1", "event_triggers_v1")
+
 # With this path no name in a file can mean an object that somebody put into a schema of the caller's path.
 # The log goes where the caller would create a table.
 _BEGIN = """
@@ -21,9 +24,14 @@ def read(name: str) -> str:
     return (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def script(*names: str) -> str:
-    """Return one script of several files, in which every name resolves to PostgreSQL's own or to ours."""
-    return _BEGIN + "\n".join(read(name) for name in names) + _END
+def up(*names: str) -> str:
+    """Return a script that runs ``sql/<name>_up.sql`` for each name, in this order."""
+    return _BEGIN + "\n".join(read(f"{name}_up") for name in names) + _END
+
+
+def down(*names: str) -> str:
+    """Return the inverse of :func:`up` for the same names: the last one is removed first."""
+    return _BEGIN + "\n".join(read(f"{name}_down") for name in reversed(names)) + _END
 
 
 def quote(identifier: str) -> str:

@@ -1,4 +1,4 @@
--- The log, its place in the WAL, and the function that makes its monthly partitions.
+-- The log, the checkpoint, the dead letters, and the function that creates the monthly partitions of the log.
 
 CREATE TABLE _bemi.changes (
     id uuid NOT NULL,
@@ -15,32 +15,32 @@ CREATE TABLE _bemi.changes (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     transaction_id bigint NOT NULL,
     position bigint NOT NULL,
-    -- An UPDATE that changed the key: what it was.
+    -- The previous key, if an UPDATE changed it.
     previous_primary_key text,
-    -- schema.name, where "table" is the root of a partitioned table.
+    -- schema.name of the partition, if "table" is the root of a partitioned table.
     partition text,
-    -- {"before": [columns], "after": [columns]}: values that are not known. NULL: all are.
+    -- {"before": [columns], "after": [columns]} whose values are not known. NULL if all values are known.
     unavailable jsonb,
-    -- id first: it holds the commit order, so look-ups by id and lists in order use one index.
+    -- id comes first: it contains the commit order, so one index serves look-ups by id and lists in commit order.
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);
 
--- Only a safety net: the worker makes the partition of a month before it writes to it.
+-- Only a safety net: the worker creates the partition of a month before it writes to it.
 CREATE TABLE _bemi.changes_default PARTITION OF _bemi.changes DEFAULT;
 
 CREATE INDEX changes_object ON _bemi.changes ("table", primary_key, id);
 CREATE INDEX changes_previous_object ON _bemi.changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
--- Of deleted objects, by model. Deletions are few.
+-- For deleted objects of a model. Deletions are few.
 CREATE INDEX changes_deleted ON _bemi.changes ("table", id) WHERE operation = 'DELETE';
--- Both come nearly in order; ids of several databases are several ranges of numbers.
+-- Both are nearly in order. The transaction ids of several databases are several ranges of numbers.
 CREATE INDEX changes_committed_at ON _bemi.changes
     USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on, pages_per_range = 32);
 CREATE INDEX changes_context ON _bemi.changes USING gin (context jsonb_path_ops);
--- Made outside the application: what the capture trigger adds where there is no context.
+-- For changes from outside the application: the capture trigger adds db_user if there is no context.
 CREATE INDEX changes_outside ON _bemi.changes (id) WHERE context ? 'db_user' OR context = '{}';
 
--- The log belongs where the application's own tables are: there a plain FROM changes finds it.
+-- Move the log to where the application's tables are created, so that a plain FROM changes finds it.
 DO $block$
 DECLARE
     home constant text := current_setting('_bemi.home');
@@ -54,40 +54,42 @@ $block$;
 
 CREATE TABLE _bemi.checkpoint (
     slot text PRIMARY KEY,
-    -- Every change committed at or below it is in the log.
+    -- Every change committed at or before this position is in the log.
     lsn pg_lsn NOT NULL,
     committed_at timestamptz NOT NULL,
-    -- Where this history begins, with the first start or behind a gap: transactions, position, time.
+    -- Where this history begins, with the first start or after a gap: transaction id, position and time.
     start_xid bigint NOT NULL,
     start_lsn pg_lsn NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- What the LSN belongs to.
+    -- The server, the timeline and the publication to which the LSN belongs.
     system_identifier text NOT NULL,
     timeline integer NOT NULL,
     publication oid NOT NULL,
-    -- Transactions that are in the log and were not visible yet: the server sends them a moment before.
+    -- Transactions that are in the log but were not visible in the tables yet: the server sends a commit a moment
+    -- before it shows it.
     unseen bigint[] NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Messages of the stream that could not be stored as they are.
+-- Messages of the stream that could not be stored completely.
 CREATE TABLE _bemi.dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     slot text NOT NULL,
-    -- The LSN of the commit, as in changes.
+    -- The LSN of the commit, as in the log.
     position bigint NOT NULL,
-    -- The row of changes that holds what is known; NULL: nothing is.
+    -- The row of the log with what is known. NULL if nothing is known.
     change_id uuid,
-    -- The bytes as the server sent them, and what it takes to read them again.
+    -- The bytes as the server sent them, and what is needed to read them again.
     message bytea NOT NULL,
     origin jsonb NOT NULL,
     reason text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Makes the partition of a moment's month (UTC) and tells whether it was missing. Readers and writers of
--- other months go on meanwhile. Runs with its owner's rights, because the worker has no right to create; so it
--- believes no argument that names a table, and touches no table of another owner.
+-- Create the partition for the month (UTC) of a moment, and return whether it was missing. Readers and writers of
+-- other months are not blocked.
+-- The function has the rights of its owner, because the worker has no right to create tables. Therefore it takes no
+-- argument that names an object, and touches no table of another owner.
 CREATE FUNCTION _bemi.partition_v1(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -119,14 +121,14 @@ BEGIN
         RETURN false;
     END IF;
     month := place.name || to_char(first, '_YYYY_MM');
-    -- Somebody else's table may have the name.
+    -- The name may belong to a table of somebody else.
     WHILE to_regclass(format('%I.%I', place.schema, month)) IS NOT NULL LOOP
         tries := tries + 1;
         month := place.name || to_char(first, '_YYYY_MM_') || tries;
     END LOOP;
     made := format('%I.%I', place.schema, month);
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
-    -- Rows that came before the partition. Without any, nothing is locked but the default partition.
+    -- Move the rows that came before their partition. If there are none, only the default partition is locked.
     SELECT c.oid::regclass FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = log AND pg_get_userbyid(c.relowner) = current_user
         AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' INTO late;

@@ -1,14 +1,14 @@
--- How far each handler is, and the changes that it could not handle.
+-- The position of each handler, and the changes that it could not handle.
 
 CREATE TABLE _bemi.handlers (
     handler text NOT NULL,
     slot text NOT NULL,
-    -- The history that last belongs to, as in _bemi.checkpoint.
+    -- The history to which last belongs, as in _bemi.checkpoint.
     system_identifier text NOT NULL,
     start_lsn pg_lsn NOT NULL,
-    -- The id in changes up to which everything is handled or kept aside.
+    -- Every change up to this id has been handled or kept in _bemi.undelivered.
     last uuid NOT NULL,
-    -- At the change that comes next.
+    -- Attempts to handle the next change.
     attempts integer NOT NULL DEFAULT 0,
     retry_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),

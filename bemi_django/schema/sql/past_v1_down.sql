@@ -2,11 +2,7 @@ DO $block$
 DECLARE
     past record;
 BEGIN
-    FOR past IN SELECT DISTINCT left('_bemi_past_' || schema, 63) AS name FROM _bemi.past LOOP
-        -- Nothing is in it but what was made for it.
-        EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', past.name);
-    END LOOP;
-    -- Those of the partitions have names of their own.
+    -- Statistics of partitions have names that PostgreSQL chose.
     FOR past IN
         SELECT DISTINCT n.nspname, s.stxname
         FROM pg_statistic_ext s
@@ -30,14 +26,6 @@ BEGIN
     END LOOP;
 END
 $block$;
-DROP FUNCTION _bemi.past_refresh_v1(oid[]);
-DROP FUNCTION _bemi.past_plan_v1(name, oid[]);
-DROP FUNCTION _bemi.past_query_v1(oid, int2[], jsonb);
-DROP FUNCTION _bemi.past_key_v1(oid, int2[]);
-DROP FUNCTION _bemi.past_column_v1(oid, int2, jsonb);
-DROP FUNCTION _bemi.past_type_v1(oid, boolean);
-DROP FUNCTION _bemi.type_v1(oid);
-DROP FUNCTION _bemi.hstore_text_v1(jsonb);
 DROP FUNCTION _bemi.key_v1(anyelement);
 DROP FUNCTION _bemi.is_unknown_v1(jsonb, text, text);
 DROP FUNCTION _bemi.no_past_v1(text);

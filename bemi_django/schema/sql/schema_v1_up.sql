@@ -1,5 +1,5 @@
--- The schema that holds every object of this package but the log: closed to PUBLIC, and owned by the role that
--- installs it. An administrator may have made it for that role.
+-- The schema of every object of this package but the log. It is closed to PUBLIC, and belongs to the role that
+-- installs. An administrator may have created it for that role.
 DO $block$
 DECLARE
     owner text := (SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = '_bemi');
@@ -19,12 +19,12 @@ END
 $block$;
 REVOKE ALL ON SCHEMA _bemi FROM PUBLIC;
 
--- The table of the log, wherever it is and whatever it is called; NULL in a database that has none.
+-- Return the table of the log, wherever it is and whatever its name is; NULL if the database has none.
 CREATE FUNCTION _bemi.log_v1() RETURNS regclass
 LANGUAGE sql STABLE
 RETURN NULL::regclass;
 
--- The relations of this package: they are neither tracked nor have they a past.
+-- Return the relations of this package, which are not tracked and have no past.
 CREATE FUNCTION _bemi.ours_v1() RETURNS SETOF oid
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
--- The inverse: takes triggers, replica identity and publication off every table.
+-- The inverse: remove triggers, replica identity and publication from all tables.
 CREATE OR REPLACE FUNCTION pg_temp._bemi_untrack_v1(publication text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
--- For migrations without Django: remembers which tables to track, tracks those that are there, and returns
--- what the role may not do. chosen: {"publication": name, "include": [pattern], "exclude": [pattern]}, the
--- patterns with * and ?.
+-- For migrations without Django: remember which tables to track, track those that exist, and return what the role may
+-- not do. chosen is {"publication": name, "include": [pattern], "exclude": [pattern]}; * and ? are the wildcards of a
+-- pattern.
 CREATE OR REPLACE FUNCTION pg_temp._bemi_track_v1(chosen text) RETURNS SETOF text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -22,7 +22,7 @@ BEGIN
     BEGIN
         IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = wanted) THEN
             EXECUTE format('CREATE PUBLICATION %I', wanted);
-            -- Without them UPDATE of a table that has some fails, from PostgreSQL 18 on.
+            -- Since PostgreSQL 18, an UPDATE of a table with generated columns fails unless they are published.
             IF current_setting('server_version_num')::int >= 180000 THEN
                 EXECUTE format('ALTER PUBLICATION %I SET (publish_generated_columns = stored)', wanted);
             END IF;
@@ -31,7 +31,7 @@ BEGIN
         is_published := false;
         RETURN NEXT format('publication: %s', SQLERRM);
     END;
-    -- Where the role may not make any, a later call, or sync, finds new tables.
+    -- Without event triggers, the next call or sync finds new tables.
     PERFORM _bemi.event_triggers_v1();
     FOR step IN SELECT p.name, p.what, p.statement FROM _bemi.plan_v1(wanted, like_include, like_exclude) p LOOP
         CONTINUE WHEN step.what = 'published' AND NOT is_published;

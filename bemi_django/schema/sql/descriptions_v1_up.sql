@@ -1,0 +1,110 @@
+-- Descriptions of tables: what the stream does not say about them.
+
+-- What the stream does not say about a table, from a position on. In the transaction that made it so it is valid at
+-- once, in others when that one has committed. Rows stay when a table is altered or dropped, because the worker may
+-- not have read all of its changes yet.
+CREATE TABLE _bemi.relations (
+    relation oid NOT NULL,
+    since pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(),
+    since_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    -- In a copy of the database on another server, positions and oids mean something else.
+    system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
+    description jsonb NOT NULL,
+    PRIMARY KEY (relation, since, system)
+);
+
+-- Return the definitions of types and of their parts as {oid: definition}, without PostgreSQL's own scalar types. A
+-- definition is {"base": oid} of a domain, {"element": oid, "delimiter": text} of an array, {"fields": [[name, oid],
+-- ...]} of a composite type, {"cast": oid of the function that renders it as json} of a type with a cast, or {} of
+-- another type.
+CREATE FUNCTION _bemi.types_v1(wanted oid[]) RETURNS jsonb
+LANGUAGE sql STABLE
+-- JIT compilation would take ten times as long as the query.
+SET jit = off
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    WITH RECURSIVE used (oid) AS (
+        SELECT unnest(wanted)
+        UNION
+        SELECT part.oid
+        FROM used JOIN pg_type t USING (oid)
+        CROSS JOIN LATERAL (
+            SELECT t.typbasetype AS oid WHERE t.typtype = 'd'
+            UNION ALL
+            SELECT t.typelem WHERE t.typsubscript = 'array_subscript_handler'::regproc
+            UNION ALL
+            SELECT a.atttypid FROM pg_attribute a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        ) part
+    ),
+    defined AS MATERIALIZED (
+        SELECT t.oid, CASE
+            WHEN t.typtype = 'd' THEN jsonb_build_object('base', t.typbasetype::bigint)
+            WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN jsonb_build_object(
+                'element', t.typelem::bigint,
+                'delimiter', (SELECT e.typdelim FROM pg_type e WHERE e.oid = t.typelem))
+            WHEN t.typtype = 'c' THEN jsonb_build_object('fields', (
+                SELECT coalesce(jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint) ORDER BY a.attnum), '[]')
+                FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped))
+            WHEN t.oid >= 16384 THEN coalesce((
+                SELECT jsonb_build_object('cast', c.castfunc::bigint) FROM pg_cast c
+                WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f'), '{}')
+            END AS definition
+        FROM used JOIN pg_type t USING (oid)
+    )
+    SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}') FROM defined
+$function$;
+
+-- Describe a table:
+--   name         [schema, table]
+--   root         the same of the table under whose name its rows are recorded
+--   columns      {name: oid of the type}
+--   key          names of the columns of the primary key, in its order
+--   types        what _bemi.types_v1 returns for the columns' types
+--   generated    [column, type as SQL, expression] of each generated column
+--   expressions  a fingerprint of each expression, because the server takes a lock on the table to print one
+CREATE FUNCTION _bemi.describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
+LANGUAGE sql STABLE
+SET jit = off
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT jsonb_build_object(
+        'name', jsonb_build_array(n.nspname, c.relname),
+        'root', (
+            SELECT jsonb_build_array(rn.nspname, r.relname)
+            FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
+            WHERE r.oid = coalesce(pg_partition_root(target), target)),
+        'columns', (
+            SELECT coalesce(jsonb_object_agg(attname, atttypid::bigint), '{}')
+            FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped),
+        'key', (
+            SELECT coalesce(jsonb_agg(a.attname ORDER BY k.place), '[]')
+            FROM pg_index i
+            CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
+        'types', _bemi.types_v1(ARRAY(
+            SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped)))
+        || (
+            SELECT jsonb_build_object(
+                'expressions', coalesce(jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)), '{}'))
+                || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(jsonb_agg(jsonb_build_array(
+                    a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
+                    ORDER BY a.attnum) FILTER (WHERE is_whole), '[]')) ELSE '{}' END
+            FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = target
+$function$;
+
+-- Return the description of a table that is valid since the last DDL that was noticed, NULL for a new table.
+CREATE FUNCTION _bemi.known_v1(target oid) RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT description FROM _bemi.relations
+    WHERE relation = target AND system = (pg_control_system()).system_identifier
+    ORDER BY since DESC LIMIT 1
+$function$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

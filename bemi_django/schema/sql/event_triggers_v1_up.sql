@@ -1,0 +1,144 @@
+-- The event triggers, which follow DDL.
+
+-- Called by the event triggers. It tracks new tables, remembers the description of altered ones, and never makes the
+-- user's command fail.
+CREATE FUNCTION _bemi.follow_ddl_v1() RETURNS event_trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- Two open transactions that create tables meet at the publication. The second must not wait for the first.
+SET lock_timeout = '200ms'
+AS $function$
+DECLARE
+    tables oid[];
+    schemas oid[];
+    types oid[];
+    touched oid[];
+    chosen _bemi.tracking;
+    due record;
+    step text;
+    is_gone boolean := false;
+BEGIN
+    -- The statements below fire event triggers, too.
+    IF current_setting('_bemi.is_following', true) = 'yes' THEN
+        RETURN;
+    END IF;
+    IF TG_EVENT = 'sql_drop' THEN
+        -- Dropping a type drops its columns. Dropping a cast changes how its type is rendered.
+        SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0), false),
+               array_agg(objid) FILTER (WHERE object_type = 'table column'),
+               CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
+                   SELECT DISTINCT type.key::oid FROM _bemi.relations k, jsonb_each(k.description -> 'types') type
+                   WHERE type.value ? 'cast') END
+        FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
+        INTO is_gone, tables, types;
+    ELSE
+        SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource))
+        FROM pg_event_trigger_ddl_commands() done
+        LEFT JOIN pg_class c ON done.classid = 'pg_class'::regclass AND c.oid = done.objid
+        LEFT JOIN pg_namespace n ON done.classid = 'pg_namespace'::regclass AND n.oid = done.objid
+        LEFT JOIN pg_type t ON done.classid = 'pg_type'::regclass AND t.oid = done.objid
+        LEFT JOIN pg_cast k ON done.classid = 'pg_cast'::regclass AND k.oid = done.objid
+        WHERE done.schema_name IS DISTINCT FROM 'pg_temp'
+        INTO tables, schemas, types;
+    END IF;
+    touched := ARRAY(
+        WITH RECURSIVE family (oid) AS (
+            (
+                SELECT unnest(tables)
+                UNION
+                SELECT c.oid FROM pg_class c WHERE c.relnamespace = ANY (schemas) OR c.reloftype = ANY (types)
+                UNION
+                SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'types' ?| types::text[]
+                UNION
+                -- The command does not say which partition was detached.
+                SELECT c.oid FROM pg_class c
+                WHERE TG_TAG = 'ALTER TABLE' AND NOT c.relispartition AND c.oid IN (
+                    SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'root' <> k.description -> 'name')
+            )
+            UNION
+            SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
+        )
+        SELECT oid FROM family WHERE oid IS NOT NULL);
+    IF touched = '{}' AND NOT is_gone THEN
+        RETURN;
+    END IF;
+    SELECT * FROM _bemi.tracking INTO chosen;
+    PERFORM set_config('_bemi.is_following', 'yes', true);
+    FOR due IN
+        SELECT plan.relation, min(plan.name) AS name, array_agg(plan.statement ORDER BY plan.number) AS steps
+        FROM _bemi.plan_v1(chosen.publication::name, chosen.include, chosen.exclude, touched)
+            WITH ORDINALITY plan (relation, name, what, statement, restores, number)
+        -- Do not restore what an administrator removed from a table. The next sync does.
+        WHERE NOT plan.restores AND plan.statement <> ''
+        GROUP BY plan.relation
+    LOOP
+        BEGIN
+            FOREACH step IN ARRAY due.steps LOOP
+                EXECUTE step;
+            END LOOP;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', due.name, SQLERRM;
+        END;
+    END LOOP;
+    -- Only if this database holds the log as well.
+    BEGIN
+        IF to_regprocedure('_bemi.past_refresh_v1(oid[])') IS NOT NULL THEN
+            EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1($1)' USING touched;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
+    END;
+    PERFORM set_config('_bemi.is_following', 'no', true);
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;
+END
+$function$;
+
+-- Create the event triggers that are missing or differ, and return their names. Some providers let roles other than
+-- superusers create them. Where the role may not, the log learns about DDL only from sync, and so from migrate.
+CREATE FUNCTION _bemi.event_triggers_v1(dry_run boolean DEFAULT false) RETURNS SETOF text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    wanted record;
+    is_made boolean;
+BEGIN
+    FOR wanted IN
+        SELECT v.name, v.event, v.tags FROM (VALUES
+            ('_bemi_follow_ddl', 'ddl_command_end', ARRAY[
+                'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'CREATE CAST',
+                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA']),
+            -- This one has no tags: whatever drops a type or a function may drop columns.
+            ('_bemi_follow_drop', 'sql_drop', '{}')
+        ) v (name, event, tags)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_event_trigger e
+            WHERE e.evtname = v.name AND e.evtevent = v.event AND e.evtfoid = '_bemi.follow_ddl_v1()'::regprocedure
+                AND coalesce(e.evttags, '{}') <@ v.tags AND coalesce(e.evttags, '{}') @> v.tags)
+    LOOP
+        is_made := true;
+        BEGIN
+            IF EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtname = wanted.name) THEN
+                EXECUTE format('DROP EVENT TRIGGER %I', wanted.name);
+            END IF;
+            EXECUTE format('CREATE EVENT TRIGGER %I ON %I %s EXECUTE FUNCTION _bemi.follow_ddl_v1()', wanted.name, wanted.event,
+                (SELECT 'WHEN TAG IN (' || string_agg(quote_literal(tag), ', ') || ')' FROM unnest(wanted.tags) tag));
+            IF dry_run THEN
+                RAISE EXCEPTION USING ERRCODE = 'BEMI0';
+            END IF;
+        EXCEPTION
+            WHEN SQLSTATE 'BEMI0' THEN
+                NULL;
+            WHEN insufficient_privilege THEN
+                is_made := false;
+        END;
+        IF is_made THEN
+            RETURN NEXT wanted.name;
+        END IF;
+    END LOOP;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION _bemi.follow_ddl_v1() FROM PUBLIC;

@@ -1,0 +1,213 @@
+-- The queries of the views of the past.
+
+-- Return an hstore that was rendered as a JSON object in the syntax of hstore.
+CREATE FUNCTION _bemi.hstore_text_v1(pairs jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE WHEN jsonb_typeof(pairs) = 'object' THEN coalesce((
+        SELECT string_agg(
+            '"' || replace(replace(key, '\', '\\'), '"', '\"') || '"=>'
+            || coalesce('"' || replace(replace(value, '\', '\\'), '"', '\"') || '"', 'NULL'), ', ')
+        FROM jsonb_each_text(pairs)), '') END
+$function$;
+
+-- Return the name of a type with its schema.
+CREATE FUNCTION _bemi.type_v1(type oid) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$ SELECT format_type(type, -1) $function$;
+
+-- Return the type with which a view shows a column. A view depends on the types of its columns, so a user-defined
+-- type could not be dropped after its table unless an event trigger drops the view with the table. Without the event
+-- trigger, such a type is shown as its base type or as text. A key is shown as text rather than varchar, so that
+-- joins find the index of the log.
+CREATE FUNCTION _bemi.past_type_v1(type oid, is_key boolean) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    found record;
+BEGIN
+    IF is_key AND type = 'varchar'::regtype THEN
+        RETURN 'text';
+    END IF;
+    LOOP
+        SELECT t.*, coalesce(nullif(t.typelem, 0), t.oid) AS made FROM pg_type t WHERE t.oid = type INTO found;
+        IF type < 16384
+            OR EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
+            OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = found.made
+                       AND d.deptype = 'e') THEN
+            RETURN _bemi.type_v1(type);
+        END IF;
+        IF found.typtype <> 'd' THEN
+            RETURN 'text';
+        END IF;
+        type := found.typbasetype;
+    END LOOP;
+END
+$function$;
+
+-- Return the expression for a column of the row before, in an arm of the query whose rows are called c.
+CREATE FUNCTION _bemi.past_column_v1(target oid, number int2, names jsonb) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    owner record;
+    col record;
+    base record;
+    json text;
+    value text;
+    known text;
+BEGIN
+    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = target INTO owner;
+    SELECT a.attname, a.atttypid, _bemi.type_v1(a.atttypid) AS type, a.attmissingval, a.atthasmissing
+    FROM pg_attribute a WHERE a.attrelid = target AND a.attnum = number INTO col;
+    SELECT t.* FROM pg_type t WHERE t.oid = col.atttypid INTO base;
+    WHILE base.typtype = 'd' LOOP
+        SELECT t.* FROM pg_type t WHERE t.oid = base.typbasetype INTO base;
+    END LOOP;
+    -- Rows from before the column was added have its default of then. Rows from before it was renamed have its old
+    -- name.
+    IF col.atthasmissing THEN
+        json := format('to_jsonb(%L::%s)', (col.attmissingval::text::text[])[1], col.type);
+    END IF;
+    FOR known IN SELECT e.name FROM jsonb_array_elements_text(names -> number::text) WITH ORDINALITY e (name, place)
+                 ORDER BY e.place DESC LOOP
+        json := CASE WHEN json IS NULL THEN format('(c.before -> %L)', known)
+            ELSE format('CASE WHEN c.before ? %1$L THEN c.before -> %1$L ELSE %2$s END', known, json) END;
+    END LOOP;
+    value := CASE
+        WHEN base.oid IN ('json'::regtype, 'jsonb'::regtype) THEN
+            format('nullif(%s, ''null'')::%s', json, col.type)
+        -- A cast from text to the type does not do what its input function does.
+        WHEN base.typtype = 'c' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = base.oid)
+            OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = base.oid
+                       AND k.castmethod = 'f') THEN
+            format('(jsonb_populate_record(NULL::%1$I.%2$I, jsonb_build_object(%3$L, %4$s))).%3$I',
+                   owner.nspname, owner.relname, col.attname, json)
+        WHEN base.oid IN ('int2vector'::regtype, 'oidvector'::regtype) THEN
+            format('translate((%s) #>> ''{}'', ''[],"'', '''')::%s', json, col.type)
+        WHEN base.typname = 'hstore' THEN format('_bemi.hstore_text_v1(%s)::%s', json, col.type)
+        WHEN json = format('(c.before -> %L)', col.attname) THEN format('(c.before ->> %L)::%s', col.attname, col.type)
+        ELSE format('((%s) #>> ''{}'')::%s', json, col.type)
+    END;
+    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND _bemi.is_unknown_v1(c.unavailable, %L, %L) '
+                  'THEN NULL ELSE (%s)::%s END', owner.nspname || '.' || owner.relname, col.attname, value,
+                  _bemi.past_type_v1(col.atttypid, false));
+END
+$function$;
+
+-- Return the expression for the key of a row of the table, called t, as the log prints it.
+CREATE FUNCTION _bemi.past_key_v1(target oid, key int2[]) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE
+        WHEN cardinality(key) > 1 THEN
+            format('jsonb_build_array(%s)::text', string_agg(
+                format(CASE
+                    WHEN a.atttypid = 'timestamptz'::regtype
+                        THEN '(to_jsonb(t.%1$I AT TIME ZONE ''UTC'') #>> ''{}'') || ''+00:00'''
+                    WHEN a.atttypid IN ('interval'::regtype, 'bytea'::regtype, 'tstzrange'::regtype)
+                        THEN '_bemi.key_v1(t.%1$I)'
+                    ELSE 't.%1$I' END, a.attname), ', ' ORDER BY k.place))
+        WHEN min(a.atttypid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
+                                 'varchar'::regtype, 'numeric'::regtype) THEN format('t.%I::text', min(a.attname))
+        ELSE format('_bemi.key_v1(t.%I)', min(a.attname)) END
+    FROM unnest(key) WITH ORDINALITY k (attnum, place)
+    JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum
+$function$;
+
+-- Return the query of a view. It is one flat UNION ALL whose arms have one relation each and no condition, because
+-- only then does the planner push conditions and joins on the view down to the indexes of its arms. The last arm is a
+-- subquery, because the planner cannot join single rows of a function. The condition on the rows of an arm is a
+-- column, _bemi_is_due: the planner hashes its subqueries or looks them up, depending on the number of rows, whereas
+-- it would evaluate joins before those of the user's query.
+-- A row before in the log is the past of its key if no earlier change since the moment left a row under that key. A
+-- row of the table is its own past if no change since the moment did.
+CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    log constant regclass := _bemi.log_v1();
+    moment constant text := 'pg_catalog.current_setting(''bemi.as_of'')::uuid';
+    late constant text := 'pg_catalog.current_setting(''bemi.as_of_late'')::jsonb';
+    key_type constant oid := (SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum = key[1]);
+    -- The key as a typed column of the arms that read the log, as an index has it if there is one.
+    typed text := CASE WHEN cardinality(key) = 1 THEN CASE key_type
+        WHEN 'int8'::regtype THEN '_bemi.bigint_v1(<key>)'
+        WHEN 'int4'::regtype THEN '_bemi.integer_v1(<key>)'
+        WHEN 'uuid'::regtype THEN '_bemi.uuid_v1(<key>)'
+        WHEN 'text'::regtype THEN '<key>'
+        WHEN 'varchar'::regtype THEN '<key>' END END;
+    is_text constant boolean := typed IS NOT NULL AND key_type IN ('text'::regtype, 'varchar'::regtype);
+    target_name text;
+    rows text;
+    of_log text;
+    of_late text;
+    shown text;
+    live text;
+    live_key constant text := _bemi.past_key_v1(target, key);
+    logged text;
+    touched text;
+    arms text;
+    arm record;
+BEGIN
+    SELECT n.nspname || '.' || c.relname,
+           CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
+           format('e.schema = %L AND e."table" = %L AND e.database = pg_catalog.current_database()', n.nspname, c.relname),
+           format('e.schema = %L AND e."table" = %L', n.nspname, c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = target INTO target_name, rows, of_log, of_late;
+    SELECT string_agg(format('u.%I', attname), ', ' ORDER BY attnum),
+           string_agg(format('t.%I::%s', attname, _bemi.past_type_v1(atttypid, key = ARRAY[attnum])), ', ' ORDER BY attnum),
+           string_agg(CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
+                           ELSE _bemi.past_column_v1(target, attnum, names) END, E',\n        ' ORDER BY attnum)
+    FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
+    INTO shown, live, logged;
+    -- A condition: no change since the moment left a row under this key, up to the end of the log or to another
+    -- change.
+    touched := format('NOT EXISTS (SELECT FROM %s e WHERE %s AND e.primary_key = <key> AND e.id > %s',
+                      log, of_log, moment);
+    arms := format($arm$
+    SELECT %s,
+        %s)
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.jsonb_to_recordset(%s) AS e (schema text, "table" text, key text)
+            WHERE %s AND e.key = %s) AS _bemi_is_due
+    FROM %s t$arm$, live, replace(touched, '<key>', live_key), late, of_late, live_key, rows);
+    FOR arm IN
+        SELECT * FROM (VALUES
+            ('coalesce(c.previous_primary_key, c.primary_key)', '', NOT is_text),
+            -- The log has indexes for keys that are text.
+            ('c.primary_key', ' AND c.previous_primary_key IS NULL', is_text),
+            ('c.previous_primary_key', ' AND c.previous_primary_key IS NOT NULL', is_text)
+        ) form (key, condition, is_wanted) WHERE form.is_wanted
+    LOOP
+        arms := arms || format($arm$
+    UNION ALL
+    SELECT %s,
+        %s AND c.operation IN ('UPDATE', 'DELETE') AND c.id > %s%s
+        AND %s AND e.id < c.id
+            -- If rows exchange their keys in one transaction, what came to a key is not what was there.
+            AND NOT ((e.operation = 'CREATE' OR e.previous_primary_key IS NOT NULL)
+                     AND e.position = c.position AND e.after <> c.before))
+    FROM %s c$arm$, coalesce(replace(logged, chr(1), replace(typed, '<key>', arm.key)), logged),
+            regexp_replace(of_log, '\me\.', 'c.', 'g'), moment, arm.condition, replace(touched, '<key>', arm.key), log);
+    END LOOP;
+    arms := arms || format($arm$
+    UNION ALL
+    SELECT %s, true
+    FROM pg_catalog.jsonb_to_recordset(%s) AS c (schema text, "table" text, key text, before jsonb,
+        unavailable jsonb, is_row boolean)
+    WHERE c.is_row AND %s AND %s)$arm$,
+        coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
+        regexp_replace(of_late, '\me\.', 'c.', 'g'), replace(touched, '<key>', 'c.key'));
+    RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L)\n',
+                  shown, arms, target_name);
+END
+$function$;

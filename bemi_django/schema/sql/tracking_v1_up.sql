@@ -1,0 +1,105 @@
+-- Which tables are tracked, and what they lack.
+
+-- The tables that sync last chose, for the event triggers. One row.
+CREATE TABLE _bemi.tracking (
+    publication text NOT NULL,
+    include text[] NOT NULL,
+    exclude text[] NOT NULL,
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
+);
+
+-- Return the statements that bring tables in line with the arguments, table by table. An empty statement means that
+-- the table cannot be tracked, and "what" says why. "restores" is true if an administrator may have removed on
+-- purpose what the statement creates. Patterns are those of LIKE, for schema.table. A partition has the name of its
+-- root.
+CREATE FUNCTION _bemi.plan_v1(publication name, include text[], exclude text[], targets oid[] DEFAULT NULL)
+RETURNS TABLE (relation oid, name text, what text, statement text, restores boolean)
+LANGUAGE sql STABLE
+SET jit = off
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    WITH relations AS (
+        SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
+               n.nspname || '.' || c.relname AS name,
+               format('%I.%I', n.nspname, c.relname) AS quoted,
+               c.relpersistence <> 't'
+                   AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
+                   AND root.oid NOT IN (SELECT _bemi.ours_v1())
+                   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+                   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                                   AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
+               CASE
+                   WHEN c.relpersistence = 'u' THEN 'unlogged'
+                   WHEN virtual.is_there AND NOT EXISTS (
+                       SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate)
+                       THEN 'virtual columns and no primary key'
+               END AS obstacle,
+               EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                       WHERE r.prrelid = c.oid AND p.pubname = publication) AS is_published,
+               EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                       WHERE r.prrelid = c.oid AND p.pubname <> publication) AS is_published_elsewhere,
+               (SELECT count(*) FROM pg_trigger t
+                WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
+               (SELECT count(*) FROM pg_trigger t
+                WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
+               _bemi.known_v1(c.oid) AS known
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        CROSS JOIN LATERAL (
+            SELECT rc.oid, rn.nspname || '.' || rc.relname AS name
+            FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+            WHERE rc.oid = coalesce(pg_partition_root(c.oid), c.oid)) root
+        -- PostgreSQL 18 refuses UPDATE and DELETE of a published table with virtual generated columns and REPLICA
+        -- IDENTITY FULL. Of such tables only the old key is known.
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (SELECT FROM pg_attribute a
+                           WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
+        ) virtual
+        WHERE c.relkind IN ('r', 'p') AND (targets IS NULL OR c.oid = ANY (targets))
+    ),
+    decided AS (
+        SELECT *, is_wanted AND obstacle IS NULL AS is_chosen,
+               -- A partition was tracked with its root. Once it is detached, it is a table of its own.
+               known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
+        FROM relations
+    )
+    SELECT r.oid, r.name, step.what, step.statement,
+           NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
+    FROM decided r
+    CROSS JOIN LATERAL (VALUES
+        (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
+        -- This step is first, so that the event trigger does not take the table for a new one when sync does the
+        -- other steps.
+        (1, r.is_chosen AND _bemi.describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
+            'INSERT INTO _bemi.relations (relation, description) VALUES (%1$s, _bemi.describe_v1(%1$s)); '
+            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')', r.oid)),
+        (2, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
+            'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
+            'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
+            'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
+            'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
+            'ALTER TABLE %1$s ENABLE TRIGGER _bemi_capture, ENABLE TRIGGER _bemi_capture_truncate',
+            r.quoted)),
+        (3, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
+            'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
+        (3, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
+            'replica identity default', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted)),
+        -- A partition is published with its root.
+        (4, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
+            format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, r.quoted)),
+        (5, NOT r.is_chosen AND r.is_published, 'no longer published',
+            format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, r.quoted)),
+        (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers', format(
+            'DROP TRIGGER IF EXISTS _bemi_capture ON %1$s; '
+            'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s', r.quoted)),
+        -- Nobody else reads the old rows, so FULL would only cost WAL.
+        (7, NOT r.is_chosen AND r.triggers > 0 AND r.relkind = 'r' AND r.relreplident = 'f'
+            AND NOT r.is_published_elsewhere, 'replica identity default',
+            format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted))
+    ) step (number, is_due, what, statement)
+    WHERE step.is_due
+    ORDER BY r.name, r.oid, step.number
+$function$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -1,0 +1,41 @@
+"""The SQL files: used by exactly one operation, with an inverse, and in ASCII."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from bemi_django.schema import sql
+from bemi_django.schema.operations import RunSQLFile
+
+NAMES = sorted(entry.name for entry in files(sql).iterdir() if entry.name.endswith(".sql"))
+
+
+def operations(found: list[Any]) -> list[RunSQLFile]:
+    nested = [getattr(operation, "database_operations", [operation]) for operation in found]
+    return [operation for group in nested for operation in group if isinstance(operation, RunSQLFile)]
+
+
+def migrated() -> list[str]:
+    modules = ["0001_initial", "0002_handlers"]
+    migrations = [importlib.import_module(f"bemi_django.migrations.{name}").Migration for name in modules]
+    return [operation.name for migration in migrations for operation in operations(migration.operations)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_database_of_any_encoding_can_store_the_file(name: str) -> None:
+    (files(sql) / name).read_text(encoding="ascii")
+
+
+def test_each_file_has_an_inverse_and_is_run_by_one_operation() -> None:
+    assert len(set(migrated())) == len(migrated())
+    # Alembic revisions run this one; it installs nothing.
+    expected = [*migrated(), "track_v1"]
+    assert sorted(f"{name}_{direction}.sql" for name in expected for direction in ("up", "down")) == NAMES
+
+
+def test_what_a_source_needs_comes_first_in_the_migration() -> None:
+    assert migrated()[: len(sql.SOURCE)] == list(sql.SOURCE)

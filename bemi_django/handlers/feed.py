@@ -8,13 +8,13 @@ from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from django.db import connections
 from django.db.models import BigIntegerField, BooleanField, F, Func, JSONField, Q, Value
 from django.db.models.lookups import Exact
 
 from bemi_django import conf
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from bemi_django.schema.database_names import database_name
 from bemi_django.wire.ids import change_id, source_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Feed:
 
     def __init__(self, handler: Handler, alias: str) -> None:
         log = self._log = Change.objects.using(conf.destination())
-        self._database = str(connections[alias].settings_dict["NAME"])
+        self._database = database_name(alias)
         changes = log.for_model(handler.model, alias)
         if "GAP" in handler.operations:
             changes = changes | log.filter(operation="GAP", database=self._database)

@@ -10,6 +10,7 @@ from django.db import connections, models
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
+from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
 from bemi_django.schema.sql import quote
 
 _SCHEMAS_OF = """
@@ -33,7 +34,7 @@ def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
     """Return the places of the models' tables in the database of an alias, in order."""
     names = [_parts(model) for model in tables]
     connection = connections[alias]
-    database = str(connection.settings_dict["NAME"])
+    database = database_name(alias)
     # A table that is not named with its schema is found through search_path.
     unknown = [quote(table) for schema, table in names if schema is None]
     found: list[str | None] = []
@@ -55,12 +56,10 @@ def place_of(model: type[models.Model], alias: str) -> Place:
 
 def alias_of(database: str) -> str:
     """Return the alias of a database by its name. Raises UnknownDatabase if there is none."""
-    # Replicas share one name; prefer the default.
-    for alias in sorted(connections, key=lambda alias: alias != "default"):
-        connection = connections[alias]
-        if connection.vendor == "postgresql" and connection.settings_dict["NAME"] == database:
+    for alias in aliases_of(database):
+        if assumed_name(alias) == database:
             return alias
-    raise UnknownDatabase(f"no entry of DATABASES has the NAME {database!r}; add one")
+    raise UnknownDatabase(f"no entry of DATABASES is the database {database!r}; add one")
 
 
 def model_of(place: Place) -> type[models.Model] | None:

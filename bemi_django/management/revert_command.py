@@ -6,12 +6,12 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 
 from bemi_django.exceptions import RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.revert import Plan
+from bemi_django.schema.database_names import database_name
 
 
 def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
 
 
 def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet:
-    name = connections[database].settings_dict["NAME"]
+    name = database_name(database)
     changes = Change.objects.filter(database=name)
     if options["request"] is not None:
         changes, what = changes.in_request(options["request"]), f"request {options['request']}"

@@ -8,6 +8,7 @@ from django.db import connections, transaction
 
 from bemi_django import conf
 from bemi_django.schema import installed
+from bemi_django.schema.database_names import database_name
 from bemi_django.schema.sql import quote
 
 # What the worker has the server evaluate: casts to json of user-defined types, and generated columns.
@@ -125,7 +126,7 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
 
 
 def _way_in(alias: str, role: str, *schemas: str) -> Iterator[str]:
-    yield f"GRANT CONNECT ON DATABASE {quote(str(connections[alias].settings_dict['NAME']))} TO {role};"
+    yield f"GRANT CONNECT ON DATABASE {quote(database_name(alias))} TO {role};"
     yield f"GRANT USAGE ON SCHEMA {', '.join(('_bemi', *schemas))} TO {role};"
 
 
@@ -142,4 +143,4 @@ def _is_same_server(*aliases: str) -> bool:
 
 
 def _place(alias: str) -> str:
-    return f"{alias}: database {connections[alias].settings_dict['NAME']}"
+    return f"{alias}: database {database_name(alias)}"

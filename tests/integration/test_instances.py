@@ -147,6 +147,7 @@ def test_the_object_of_a_change_is_the_live_one(drain: Drain) -> None:
     assert deleted.object is None
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_table_or_database_that_django_does_not_know_is_an_error_that_says_so(drain: Drain) -> None:
     execute("CREATE TABLE bare (id int PRIMARY KEY)")
     try:
@@ -155,7 +156,7 @@ def test_a_table_or_database_that_django_does_not_know_is_an_error_that_says_so(
         with pytest.raises(NoModel, match=r"no model has the table public\.bare"):
             _ = change.object
         change.database = "elsewhere"
-        with pytest.raises(UnknownDatabase, match="no entry of DATABASES has the NAME 'elsewhere'"):
+        with pytest.raises(UnknownDatabase, match="no entry of DATABASES is the database 'elsewhere'"):
             change.as_instance()
     finally:
         execute("DROP TABLE bare")

@@ -16,7 +16,7 @@ from tests.support.polling import until
 
 CONFIGURATION = """
 [databases]
-* = host={host} port={port} user={user} password={password}
+{alias}* = host={host} port={port} user={user} password={password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {listen}
@@ -28,9 +28,12 @@ default_pool_size = 2
 
 
 class Pooler:
-    """Takes the connections of anybody, and has two for each database; ``parameters`` are libpq's."""
+    """Takes the connections of anybody, and has two for each database; ``parameters`` are libpq's.
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
+    ``alias`` is another name for the database of the parameters.
+    """
+
+    def __init__(self, parameters: dict[str, Any], alias: str | None = None) -> None:
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             pytest.skip("no pgbouncer on PATH")
@@ -40,7 +43,9 @@ class Pooler:
         self._directory.chmod(0o755)
         configuration = self._directory / "pgbouncer.ini"
         server = {name: parameters[name] for name in ("host", "port", "user", "password")}
-        configuration.write_text(CONFIGURATION.format(**server, listen=self.port))
+        line = "host={host} port={port} user={user} password={password} dbname={dbname}".format(**parameters)
+        first = f"{alias} = {line}\n" if alias else ""
+        configuration.write_text(CONFIGURATION.format(**server, listen=self.port, alias=first))
         # It does not run as root.
         account = {"user": "nobody"} if os.geteuid() == 0 else {}
         self._process = subprocess.Popen([program, "-q", str(configuration)], cwd="/", **account)  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.models import Change
+from bemi_django.schema.database_names import aliases_of, assumed_name
 
 
 class LoggedModel(NamedTuple):
@@ -27,7 +28,8 @@ class LoggedModels:
     """
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, str], list[tuple[str | None, LoggedModel]]] = {}
+        self._places: dict[str, list[tuple[str | None, LoggedModel]]] = {}
+        self._found: dict[tuple[str, str, str], LoggedModel | None] = {}
         self._paths: dict[str, list[str]] = {}
         self._sources = [alias for alias in connections if conf.is_source(alias)]
         for model in apps.get_models(include_auto_created=True):
@@ -41,12 +43,21 @@ class LoggedModels:
         home = router.db_for_write(model)
         others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
         for alias in dict.fromkeys([home, *others]):
-            name = str(connections[alias].settings_dict["NAME"])
-            self._places.setdefault((name, found[1]), []).append((found[0], LoggedModel(model, alias)))
+            self._places.setdefault(found[1], []).append((found[0], LoggedModel(model, alias)))
 
     def model_of(self, change: Change) -> LoggedModel | None:
         """Return the model of a change's table, or None for a table without a model."""
-        for schema, place in self._places.get((change.database, change.table), ()):
+        table = change.database, change.schema, change.table
+        if table not in self._found:
+            self._found[table] = self._find(change)
+        return self._found[table]
+
+    def _find(self, change: Change) -> LoggedModel | None:
+        places = self._places.get(change.table, ())
+        order = {alias: number for number, alias in enumerate(aliases_of(change.database))}
+        for schema, place in sorted(places, key=lambda found: order.get(found[1].alias, len(order))):
+            if assumed_name(place.alias) != change.database:
+                continue
             if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):
                 return place
         return None
@@ -57,13 +68,12 @@ class LoggedModels:
 
     def names(self) -> list[str]:
         """Return the names of all models' tables, without schemas."""
-        return sorted({table for _, table in self._places})
+        return sorted(self._places)
 
     def labelled(self) -> list[tuple[str, str]]:
         """Return pairs of a table's name and the plural name of its model, sorted for a menu."""
         named = {
-            table: str(places[0][1].model._meta.verbose_name_plural)
-            for (_, table), places in self._places.items()
+            table: str(places[0][1].model._meta.verbose_name_plural) for table, places in self._places.items()
         }
         return sorted(named.items(), key=lambda item: item[1].casefold())
 

@@ -21,6 +21,7 @@ from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.exceptions import NotInstalled
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.schema.database_names import assumed_name
 from bemi_django.wire.ids import source_of
 
 #: Whether the slot is in use, and the bytes of WAL that are unwritten and that are retained for it.
@@ -111,7 +112,7 @@ def template_context() -> dict[str, Any]:
 
 
 def _source(alias: str, hour: LastHour | None) -> SourceHealth:
-    name = str(connections[alias].settings_dict["NAME"])
+    name = assumed_name(alias)
     try:
         with transaction.atomic(using=alias):
             facts, chart = _facts(alias, hour)
@@ -149,7 +150,7 @@ def _facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], svg_cha
         facts.append(HealthFact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
     if checkpoint is None or hour is None:
         return facts, None
-    source = source_of(checkpoint[2], str(connections[alias].settings_dict["NAME"]))
+    source = source_of(checkpoint[2], assumed_name(alias))
     return facts, svg_charts.line(hour.labels, hour.behind(source, behind), "B")
 
 

@@ -1,0 +1,73 @@
+"""The names under which servers know the databases of ``DATABASES``.
+
+The log stores ``current_database()``. ``NAME`` can be something else: an alias of PgBouncer, or empty with a
+connection service. So the server is asked, once for each alias and its settings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+#: Seconds until a server that could not be reached is asked again by :func:`assumed_name`.
+_RETRY_AFTER = 60.0
+
+_names: dict[str, tuple[Hashable, str]] = {}
+_unreachable_until: dict[str, float] = {}
+
+
+def database_name(alias: str) -> str:
+    """Return the name that the server has for the database of an alias.
+
+    Raises:
+        DatabaseError: The server cannot be reached.
+    """
+    connection = connections[alias]
+    settings = _identifying(connection)
+    known = _names.get(alias)
+    if known is None or known[0] != settings:
+        known = _names[alias] = settings, _ask(connection)
+    return known[1]
+
+
+def assumed_name(alias: str) -> str:
+    """Return the name of a database, or its ``NAME`` in ``DATABASES`` while the server cannot be reached."""
+    if time.monotonic() >= _unreachable_until.get(alias, 0.0):
+        try:
+            return database_name(alias)
+        except DatabaseError:
+            _unreachable_until[alias] = time.monotonic() + _RETRY_AFTER
+    return configured_name(alias)
+
+
+def configured_name(alias: str) -> str:
+    """Return ``NAME`` in ``DATABASES``."""
+    return str(connections[alias].settings_dict["NAME"] or "")
+
+
+def aliases_of(database: str) -> list[str]:
+    """Return the PostgreSQL aliases in the order in which they are likely to have a database of this name."""
+    aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"]
+    return sorted(aliases, key=lambda alias: (configured_name(alias) != database, alias != "default"))
+
+
+def _identifying(connection: BaseDatabaseWrapper) -> Hashable:
+    settings = connection.settings_dict
+    options = repr(settings.get("OPTIONS"))
+    return *(str(settings.get(name)) for name in ("ENGINE", "NAME", "HOST", "PORT", "USER")), options
+
+
+def _ask(connection: BaseDatabaseWrapper) -> str:
+    if connection.vendor != "postgresql":
+        return configured_name(connection.alias)
+    # The driver's own cursor: this is not one of the queries that the application makes.
+    with connection.wrap_database_errors:
+        connection.ensure_connection()
+        driver: Any = connection.connection
+        with driver.cursor() as cursor:
+            cursor.execute("SELECT current_database()")
+            return str(cursor.fetchone()[0])

@@ -90,7 +90,7 @@ def test_the_log_is_found(renamed: Renamed, drain: Drain, monkeypatch: pytest.Mo
         assert Category.objects.get().name == "hats"
     assert heard == ["hats", "caps"]
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi_handlers")
+        cursor.execute("DELETE FROM _bemi.handlers")
 
 
 def test_pages_and_grants_know_it(renamed: Renamed, drain: Drain, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,3 +1,3 @@
-"""Measurements of bemi_django and of what else there is; ``python -m bench`` runs them."""
+"""Benchmarks of bemi_django and of its alternatives; ``python -m bench`` runs them."""
 
 from __future__ import annotations

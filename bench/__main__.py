@@ -1,4 +1,4 @@
-"""``python -m bench [topic ...] [--quick | --long]``: measure, and write RESULTS.md and the plot."""
+"""``python -m bench [topic ...] [--quick | --long]``: run benchmarks and write RESULTS.md and the plot."""
 
 from __future__ import annotations
 
@@ -26,15 +26,19 @@ TOPICS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; all without one")
-    pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--quick", action="store_true", help="a try in a few minutes: its numbers say little")
-    pace.add_argument(
+    parser.add_argument(
+        "topics", nargs="*", metavar="topic", help=f"any of {', '.join(TOPICS)}; all by default"
+    )
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument(
+        "--quick", action="store_true", help="a trial run of minutes; its numbers mean little"
+    )
+    effort.add_argument(
         "--long", action="store_true", help="an hour of load, ten million changes, five million rows"
     )
     given = parser.parse_args()
     if unknown := set(given.topics) - set(TOPICS):
-        parser.error(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}")
+        parser.error(f"unknown topic: {', '.join(sorted(unknown))}; choose from {', '.join(TOPICS)}")
     logging.basicConfig(level=logging.WARNING)
     with servers.server() as server:
         about = servers.describe(server)

@@ -1,4 +1,4 @@
-"""Read a stream in a process of its own: ``python -m bench.consume HOW ARGUMENTS``, answers in JSON."""
+"""Read a stream in a process of its own: ``python -m bench.consume HOW ARGUMENTS`` prints JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.stream import END
 
 
 def work(config: WorkerConfig) -> None:
-    """All of it, into the table ``changes``."""
+    """Write the whole stream to the table ``changes``."""
     worker = Worker(config, Progress())
     try:
         worker.run(until_current=True)
@@ -32,10 +32,10 @@ def work(config: WorkerConfig) -> None:
 
 
 def serve(config: WorkerConfig) -> None:
-    """Like :func:`work`, until SIGTERM."""
+    """Write the stream to the table ``changes`` until SIGTERM."""
     worker = Worker(config, Progress())
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    # libpq waits in C, where no signal is heard.
+    # libpq waits in C, where Python handles no signal.
     thread = threading.Thread(target=worker.run)
     thread.start()
     while thread.is_alive():
@@ -44,12 +44,12 @@ def serve(config: WorkerConfig) -> None:
 
 
 def decode(config: WorkerConfig) -> None:
-    """Only to messages."""
+    """Decode the stream to messages and drop them."""
     _read(config, lambda data: None)
 
 
 def render(config: WorkerConfig) -> None:
-    """To rows as COPY takes them, which nobody takes."""
+    """Render the stream to rows in the format of COPY and drop them."""
     from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 
     server = connect_source(config)

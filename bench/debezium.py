@@ -1,7 +1,7 @@
 """Read a stream with Debezium's engine: ``python -m bench.debezium SOURCE SLOT EVENTS`` prints the seconds.
 
-From the first batch on: what the virtual machine takes to start is not counted. Batches come to Python as a
-whole and are thrown away there; an event never does.
+The time counts from the first batch, without the start of the virtual machine. Whole batches are passed to
+Python, which drops them; single events are not.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
     engine = builder.using(properties).notifying(Consumer()).build()
     threading.Thread(target=engine.run, daemon=True).start()
     if not done.wait(SECONDS):
-        raise TimeoutError("Debezium has not read all of it")
+        raise TimeoutError("Debezium did not read the whole stream")
     engine.close()
     sys.stdout.write(json.dumps({"seconds": seconds[0]}) + "\n")
 

@@ -1,4 +1,4 @@
-"""A log of any size, without waiting for a worker: rows of ``changes`` that the server makes itself."""
+"""Fill a log of any size without a worker: the server generates the rows of ``changes``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CROSS JOIN LATERAL jsonb_build_object(
 
 
 def fill(connection: Any, first: int, last: int) -> None:
-    """Add the changes numbered from ``first`` to ``last``; a tenth as many objects, three to a request."""
+    """Add the changes numbered from *first* to *last*: ten per object, three per request."""
     execute(connection, "SET synchronous_commit = off")
     execute(connection, "SELECT _bemi.partition_v1(now())")
     execute(connection, _FILL, {"first": first, "last": last})
     execute(connection, "VACUUM ANALYZE changes")
-    # Ten gigabytes on their way to the disk would be in the way of what is measured next.
+    # Writing ten gigabytes to the disk would slow down what is measured next.
     execute(connection, "CHECKPOINT")

@@ -1,4 +1,4 @@
-"""What each index of ``changes`` costs where rows are written, and what it is good for."""
+"""What each index of ``changes`` costs when rows are written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         table.add(_named(name, default), speeds.show(0), measure.ratios(seconds, found["all"]).show())
     findings.tables.append(table)
     findings.unfair.append(
-        "A table that begins empty: with millions of rows, indexes that are not sorted cost more."
+        "The table is empty at first: with millions of rows, indexes in another order cost more."
     )
     return findings
 
@@ -88,6 +88,6 @@ def _changed(made: Lab, first: list[str], after: list[str]) -> float:
         seconds = made.copy()
         made.clear()
         for statement in after:
-            # The partitioned table's own, which its partitions follow.
+            # The index of the partitioned table, which its partitions inherit.
             execute(connection, statement.replace(" ON ONLY ", " ON "))
     return seconds

@@ -1,4 +1,4 @@
-"""How fast the WAL becomes rows of ``changes``, beside what PostgreSQL itself can do with it."""
+"""How fast the WAL becomes rows of ``changes``, compared with PostgreSQL's own tools."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
 
 
 class Lab:
-    """A source with a load, a server for the log, and ways to read the one into the other."""
+    """A source with a load, a server for the log, and ways to read one into the other."""
 
     def __init__(self, stream: Stream, log: Server, directory: Path) -> None:
         self.stream = stream
@@ -43,7 +43,7 @@ class Lab:
         return connect(self.log, "log")
 
     def receive(self) -> float:
-        """``pg_recvlogical`` to nowhere."""
+        """Read the stream with ``pg_recvlogical`` and drop it."""
         server = self.stream.server
         assert server.bin_dir is not None
         with self.stream.slot() as slot:
@@ -67,7 +67,7 @@ class Lab:
             return time.perf_counter() - began
 
     def apply(self) -> float:
-        """PostgreSQL's subscription, into an empty table like the source's."""
+        """Read the stream with a subscription into an empty table like the source's."""
         servers.create_database(self.log, "copy")
         source = parameters(self.stream.server, self.stream.database)
         given = " ".join(f"{key}={value}" for key, value in source.items())
@@ -79,11 +79,11 @@ class Lab:
                     f"CREATE SUBSCRIPTION copy CONNECTION '{given}' PUBLICATION bemi "
                     f"WITH (create_slot = false, slot_name = {slot}, copy_data = false)",
                 )
-                # The launcher takes its time, which is not the worker's.
+                # The launcher starts the worker late, which is not the worker's time.
                 while not one(copy, "SELECT count(received_lsn) FROM pg_stat_subscription"):
                     time.sleep(0.002)
                 began = time.perf_counter()
-                # In the copy's own words: what it confirms to the source may come much later.
+                # As the subscriber sees it: it may confirm the position to the source much later.
                 while not one(
                     copy,
                     "SELECT coalesce(bool_or(latest_end_lsn >= %s::pg_lsn), false) FROM pg_stat_subscription",
@@ -105,7 +105,7 @@ class Lab:
             return self.consume("render", slot)["seconds"]
 
     def debezium(self) -> float:
-        """Debezium's engine, whose events nobody takes."""
+        """Read the stream with Debezium's engine and drop the events."""
         source = json.dumps(parameters(self.stream.server, self.stream.database))
         with self.stream.slot() as slot:
             command = [sys.executable, "-m", "bench.debezium", source, slot, str(self.stream.events)]
@@ -113,7 +113,7 @@ class Lab:
             return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
 
     def work(self) -> float:
-        """The worker, into an empty log with the default indexes."""
+        """Read the stream with the worker into an empty log with the default indexes."""
         self.clear()
         with self.stream.slot() as slot:
             answer = self.consume("work", slot)
@@ -126,13 +126,13 @@ class Lab:
         return answer["seconds"]
 
     def keep_rendered(self) -> None:
-        """The rows that the worker has written, for :meth:`copy`."""
+        """Keep the rows that the worker has written, for :meth:`copy`."""
         query = f"COPY (SELECT {COLUMNS} FROM changes ORDER BY id) TO STDOUT (FORMAT binary)"
         with closing(self.connect_log()) as connection, self._rendered.open("wb") as file:
             connection.cursor().copy_expert(query, file, 1 << 20)
 
     def copy(self) -> float:
-        """COPY of rows that are rendered already, in one transaction."""
+        """COPY rows that are already rendered, in one transaction."""
         self.clear()
         query = f"COPY changes ({COLUMNS}) FROM STDIN (FORMAT binary)"
         with closing(self.connect_log()) as connection, self._rendered.open("rb") as file:
@@ -213,7 +213,7 @@ def _report(found: dict[str, list[float]], made: Lab) -> Findings:
         findings.targets.append(
             Target("end to end at twice Debezium's engine alone", faster.show(), faster.median >= 2)
         )
-        findings.unfair.append("Debezium's virtual machine is new in each run: it is still warming up.")
+        findings.unfair.append("Debezium's virtual machine is started for each run and still warming up.")
     else:
         findings.targets.append(Target("end to end at twice Debezium's engine alone", "", None))
     each = measure.spread([cpu / changes * 1e6 for cpu in made.cpu])
@@ -221,8 +221,8 @@ def _report(found: dict[str, list[float]], made: Lab) -> Findings:
     worker.add(each.show(1), f"{made.peak:.0f}")
     findings.tables.append(worker)
     findings.unfair += [
-        "COPY is one transaction without a checkpoint, its rows come ready from a file; ours also decodes.",
-        "The subscription writes the table of the source, with one index, not a log with before and after.",
+        "COPY is one transaction without a checkpoint and reads ready rows from a file; ours also decodes.",
+        "The subscription writes a copy of the table, with one index, not a log with before and after.",
         "Source and log are two servers on one machine: each reader competes with the server it reads from.",
     ]
     return findings

@@ -1,4 +1,4 @@
-"""How long after its commit a change is to be seen in ``changes``."""
+"""How long after its commit a change is visible in ``changes``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.servers import execute
 
 
 class Watch(threading.Thread):
-    """Looks at the log all the time and notes when each key appears."""
+    """Polls the log and notes when each key appears."""
 
     def __init__(self, where: Live, last: int, pause: float) -> None:
         super().__init__(daemon=True)
@@ -37,7 +37,7 @@ class Watch(threading.Thread):
 
 
 def lags(where: Live, first: int, count: int, rate: float) -> list[float]:
-    """Milliseconds from the end of each commit to the first look that finds the change."""
+    """Return the milliseconds from the end of each commit to the first poll that finds the change."""
     watch = Watch(where, first + count - 1, 0.001)
     watch.start()
     committed: dict[int, float] = {}
@@ -76,8 +76,8 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         Target("idle: at most 15 ms (p50)", f"{quiet:.1f} ms", quiet <= 15),
     ]
     findings.unfair += [
-        "Writer, watcher, worker and two servers share the machine; the watcher looks each millisecond, so "
-        "up to that much is its own."
+        "Writer, watcher, worker and two servers share the machine; the watcher polls each millisecond, so "
+        "up to that much is its own delay."
     ]
     shares = [number / 200 for number in range(200)]
     findings.points["latency"] = {

@@ -1,4 +1,4 @@
-"""A database whose changes a worker writes into a log on another server, while something is measured."""
+"""A database whose changes a worker writes to a log on another server while something is measured."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Live:
 
     @contextmanager
     def worker(self) -> Iterator[psutil.Process]:
-        """The worker at work, as a process to look at."""
+        """Run the worker and yield its process."""
         given = [json.dumps(parameters(self.source, "source")), json.dumps(parameters(self.log, "log"))]
         command = [sys.executable, "-m", "bench.consume", "serve", *given, "bemi"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -68,7 +68,7 @@ class Live:
                 process.wait(30)
 
     def catch_up(self, count: int) -> None:
-        """Until so many changes are in the log."""
+        """Wait until the log has this number of changes."""
         with closing(self.connect_log()) as connection:
             self._await(connection, "SELECT count(*) >= %s FROM changes", [count], 0.2)
 

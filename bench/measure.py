@@ -1,4 +1,4 @@
-"""Numbers that were measured in turns: a round has one of each, so a ratio compares what ran side by side."""
+"""Measurements in rounds: each runs everything once, so a ratio compares runs side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """Median, least and most of some numbers."""
+    """Median, minimum and maximum of some numbers."""
 
     median: float
     low: float
@@ -23,15 +23,15 @@ def spread(numbers: Sequence[float]) -> Spread:
 
 
 def percentile(numbers: Sequence[float], share: float) -> float:
-    """The number that ``share`` of the numbers do not exceed."""
+    """Return the number that *share* of the numbers do not exceed."""
     ordered = sorted(numbers)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def rounds(count: int, runs: Mapping[str, Callable[[], float]], warm: int = 0) -> dict[str, list[float]]:
-    """Run all of them, one after the other, ``count`` times; every round begins with another one.
+    """Run everything *count* times, in rounds that each begin with another one.
 
-    The first ``warm`` rounds do not count.
+    Another *warm* rounds come first and are not counted.
     """
     names = list(runs)
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -45,5 +45,5 @@ def rounds(count: int, runs: Mapping[str, Callable[[], float]], warm: int = 0) -
 
 
 def ratios(numbers: Sequence[float], base: Sequence[float]) -> Spread:
-    """Round by round."""
+    """Return the spread of the ratios, round by round."""
     return spread([number / other for number, other in zip(numbers, base, strict=True)])

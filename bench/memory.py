@@ -1,4 +1,4 @@
-"""How much memory the worker takes: idle, under load for a while, with one huge transaction."""
+"""How much memory the worker takes: idle, under load, with one huge transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROM generate_series(%s, %s) i"""
 
 
 class Gauge(threading.Thread):
-    """Looks at the resident memory of a process, in MB, until told to stop."""
+    """Samples the resident memory of a process, in MB, until the block ends."""
 
     def __init__(self, process: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -49,7 +49,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         with Gauge(process) as idle:
             time.sleep(3)
         with Gauge(process) as load:
-            # What an hour leaves has to fit on a disk.
+            # The changes of an hour have to fit on a disk.
             written = _load(where, seconds, pause=0.05 if is_long else 0.005)
             where.catch_up(written)
         with Gauge(process) as huge:
@@ -72,18 +72,18 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         ),
     ]
     if not is_long:
-        findings.unfair.append("An hour of load and 5,000,000 rows in one transaction are what --long does.")
+        findings.unfair.append("An hour of load and 5,000,000 rows in one transaction take --long.")
     return findings
 
 
 def _load(where: Live, seconds: float, pause: float) -> int:
-    """Transactions of 50 rows, with a pause between them; return how many rows there were."""
+    """Commit transactions of 50 rows with a pause after each; return the number of rows."""
     end, key = time.monotonic() + seconds, 1
     with closing(where.connect_source()) as connection:
         execute(connection, "SET synchronous_commit = off")
         while time.monotonic() < end:
             execute(connection, _ROWS, [key, key + 49])
             key += 50
-            # A load, not a backlog: the log would grow far behind otherwise.
+            # Without a pause the log would fall far behind: a backlog, not a load.
             time.sleep(pause)
     return key - 1

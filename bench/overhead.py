@@ -1,4 +1,4 @@
-"""What recording costs the application: the same writes with nothing installed, with ours and with others."""
+"""What recording costs an application: the same writes with nothing installed, with ours and with others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VARIANTS = (
     "django-simple-history",
 )
 _SIGNALS = {"django-auditlog", "django-simple-history"}
-#: Written past Django's signals, or past Django: (variant, workload) that leaves no record.
+#: (variant, workload) that leaves no record, as it bypasses Django's signals or Django.
 _BLIND = {
     *(
         (variant, workload)
@@ -39,7 +39,7 @@ _BLIND = {
 
 
 class Answer(NamedTuple):
-    """``cpu`` is of the application's process and of the server's that serves it, in seconds."""
+    """``cpu`` is the processor time of the application and of the server's process for it, in seconds."""
 
     seconds: float
     wal: float
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class Variant:
-    """A process that answers."""
+    """The process of a variant, which runs workloads and answers what they took."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -93,10 +93,10 @@ Found = dict[str, list[Answer]]
 
 
 def run(is_quick: bool, is_long: bool = False) -> Findings:
-    from bench.variant import WORKLOADS
+    from bench.workloads import WORKLOADS
 
     findings = Findings("Application overhead")
-    # Whole pages after a checkpoint would hide what a change costs.
+    # Full-page images after a checkpoint would hide what a change costs.
     with servers.server(full_page_writes="off") as server, ExitStack() as stack:
         started = {name: stack.enter_context(variant(server, name)) for name in VARIANTS}
         for commit in ("off", "on"):
@@ -111,14 +111,14 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
             changes = {workload: kind.changes for workload, kind in WORKLOADS.items()}
             _report(findings, found, changes, commit)
     findings.unfair += [
-        "The others keep their records with this commit; those of ours and bemi-django are written later by "
-        "a worker, whose work is under Ingest.",
-        "bemi-django has REPLICA IDENTITY FULL here, which it asks for where the row before is wanted.",
+        "The others store their records in the same commit; those of ours and bemi-django are written later "
+        "by a worker, whose work is under Ingest.",
+        "bemi-django has REPLICA IDENTITY FULL here, which it needs for the row before the change.",
         "django-auditlog and django-simple-history do not see bulk_create, update() and SQLAlchemy (marked "
-        "†): they do less there.",
-        "The client and the server share the machine; with a network in between every ratio is nearer to 1.",
-        "The server of the requests is a thread of the process that sends them: both are in the time.",
-        "full_page_writes is off, so that WAL is counted and not when the last checkpoint was.",
+        "†), so they do less work there.",
+        "The client and the server share the machine; with a network between them, ratios are closer to 1.",
+        "The requests are served by a thread of the process that sends them: the time includes both.",
+        "full_page_writes is off, so that the bytes of WAL do not depend on the last checkpoint.",
     ]
     return findings
 

@@ -1,4 +1,4 @@
-"""One picture of what was found, as PNG and SVG."""
+"""One picture of the results, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _COLOURS = {
 
 
 def draw(stored: dict[str, Any], directory: Path) -> None:
-    """Write ``results.png`` and ``results.svg``: what topics have found so far."""
+    """Write ``results.png`` and ``results.svg`` from the latest results of all topics."""
     figure, axes = pyplot.subplots(2, 2, figsize=(13, 9), constrained_layout=True)
     _overhead(axes[0][0], stored.get("overhead", {}))
     _ingest(axes[0][1], stored.get("ingest", {}))
     _latency(axes[1][0], stored.get("latency", {}))
     _growth(axes[1][1], stored.get("growth", {}))
     for name in ("results.png", "results.svg"):
-        # The same bytes for the same numbers.
+        # Without a date, the same numbers make the same bytes.
         figure.savefig(directory / name, dpi=110, metadata={"Date": None} if name.endswith("svg") else None)
     pyplot.close(figure)
 
@@ -86,7 +86,7 @@ def _growth(axes: Any, found: dict[str, Any]) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("changes")
     axes.set_ylabel("µs")
-    # Between the questions and what one change takes.
+    # Between the lines of the queries and that of the ingest.
     _legend(axes, loc="center", bbox_to_anchor=(0.5, 0.3))
 
 

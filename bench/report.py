@@ -1,4 +1,4 @@
-"""What a topic has found, and RESULTS.md, which is written from all that topics have found so far."""
+"""The findings of a topic, and RESULTS.md, which is written from the latest findings of all topics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass
 class Target:
-    """A claim, what was found, and whether it holds; None: it could not be measured."""
+    """A claim, what was found, and whether it holds; None if it could not be measured."""
 
     claim: str
     found: str
@@ -64,7 +64,7 @@ class Findings:
 
 
 def keep(topic: str, findings: Findings, seconds: float, how: str, server: str) -> None:
-    """Remember what a topic has found, in place of what it had found before."""
+    """Replace the stored findings of a topic."""
     stored = load()
     now = datetime.now(timezone.utc).isoformat(timespec="minutes")
     about = {"date": now, "seconds": round(seconds), "how": how, "machine": machine(), "server": server}
@@ -93,13 +93,13 @@ def versions() -> str:
 
 
 def render(topics: Sequence[str]) -> str:
-    """The whole of RESULTS.md."""
+    """Return the text of RESULTS.md."""
     stored = load()
     known = [topic for topic in topics if topic in stored]
     parts = [
         "# Results",
-        "Written by `make bench`; do not edit. Ratios are of runs side by side, round by round; numbers are "
-        "medians with the least and the most in parentheses.",
+        "Written by `make bench`; do not edit. Ratios compare runs side by side, round by round; numbers are "
+        "medians, with minimum and maximum in parentheses.",
         "![results](results.svg)",
         f"{versions()}.",
         "## Targets",
@@ -125,7 +125,9 @@ def _section(topic: str, found: dict[str, object]) -> str:
     )
     parts += [Table(**table).markdown() for table in found["tables"]]
     if found["unfair"]:
-        parts.append("What was not fair:\n\n" + "\n".join(f"- {line}" for line in found["unfair"]))
+        parts.append(
+            "What is not fair in this comparison:\n\n" + "\n".join(f"- {line}" for line in found["unfair"])
+        )
     return "\n\n".join(parts)
 
 

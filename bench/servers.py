@@ -1,4 +1,4 @@
-"""PostgreSQL servers of our own, as a careful owner would set them up."""
+"""PostgreSQL servers for one run, configured as for production."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg2
 
 from sample_project.postgres_server import Server, postgres_server
 
-#: Checkpoints and autovacuum come when they come: not in the middle of one run and not of another.
+#: No checkpoint and no autovacuum in the middle of one run and not of another.
 SETTINGS = {
     "fsync": "on",
     "shared_buffers": "512MB",
@@ -29,14 +29,14 @@ def server(**settings: str) -> Iterator[Server]:
 
 
 def connect(server: Server, database: str = "") -> Any:
-    """A connection in autocommit."""
+    """Return a connection in autocommit."""
     connection = psycopg2.connect(**parameters(server, database))
     connection.autocommit = True
     return connection
 
 
 def parameters(server: Server, database: str = "") -> dict[str, Any]:
-    """What libpq connects with."""
+    """Return libpq's parameters."""
     return {
         "host": server.host,
         "port": server.port,
@@ -65,4 +65,4 @@ def create_database(server: Server, name: str) -> None:
 def describe(server: Server) -> str:
     with closing(connect(server)) as connection:
         version = one(connection, "SHOW server_version")
-    return f"PostgreSQL {version.split()[0]}, synchronous_commit and fsync on unless it says otherwise"
+    return f"PostgreSQL {version.split()[0]}, synchronous_commit and fsync on unless stated otherwise"

@@ -1,4 +1,4 @@
-"""Django's settings for one variant: ``BENCH_VARIANT``, in the database ``BENCH_DATABASE``."""
+"""Django's settings for the variant ``BENCH_VARIANT`` on the database ``BENCH_DATABASE``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ INSTALLED_APPS = [
     "bench.shop",
 ]
 RECORDER = _MIDDLEWARE.get(VARIANT)
-# As startproject has them.
+# Those of startproject.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

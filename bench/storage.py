@@ -1,4 +1,4 @@
-"""How many bytes a change takes, and what other ways of storing it would save."""
+"""How many bytes a change takes, and what other ways to store it would save."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
                 _compressions(connection, count // 100),
             ]
     findings.unfair.append(
-        "The rows are of one kind: an UPDATE of one column of seven, in a context with its SQL."
+        "All rows are of one kind: an UPDATE of one column of seven, with its SQL in the context."
     )
     return findings
 
@@ -75,7 +75,7 @@ def _parts(connection: Any, count: int) -> Table:
 
 
 def _ways(connection: Any, count: int) -> Table:
-    """The same rows, each way in a table of its own without indexes."""
+    """Store the same rows in each way, without indexes."""
     table = Table("Other ways to store them, without indexes", ["way", "bytes a change", "of now"])
     ways = {
         "as it is": _SELECT.format(before="before", context="context"),
@@ -101,7 +101,7 @@ def _ways(connection: Any, count: int) -> Table:
 
 
 def _compressions(connection: Any, count: int) -> Table:
-    """Only rows of more than 2 kB are compressed at all, whatever the method."""
+    """Compare the methods on rows of more than 2 kB, as PostgreSQL compresses no others."""
     table = Table(
         "Compression, of rows with a body of 8 kB of words", ["method", "bytes a change", "seconds to write"]
     )

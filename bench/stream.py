@@ -1,4 +1,4 @@
-"""The WAL that all consumers read, and slots to read it with as often as one likes."""
+"""The WAL that all consumers read, and slots that read it again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CREATE TABLE item (
 _LOAD = """
 ALTER TABLE item REPLICA IDENTITY FULL;
 CREATE PUBLICATION bemi FOR TABLE item;
--- What the trigger writes for a request that inserts a row and updates another one.
+-- The messages that the trigger writes for a request that inserts one row and updates another.
 CREATE PROCEDURE transactions(total int) LANGUAGE plpgsql AS $$
 DECLARE
     request text;
@@ -58,13 +58,13 @@ END = b"_bench_end"
 
 
 class Stream:
-    """A source database with a load in its WAL; ``end`` is behind it, ``changes`` says how many there are."""
+    """A source database with a load in its WAL: this number of ``changes``, up to the position ``end``."""
 
     def __init__(self, server: Server, database: str, transactions: int, bulk: int) -> None:
         self.server = server
         self.database = database
         self.changes = 2 * transactions + bulk
-        #: With the messages between them.
+        #: The changes and the messages between them.
         self.events = self.changes + 2 * transactions + bool(bulk) + 1
         self._numbers = itertools.count()
         with closing(self.connect()) as connection:
@@ -88,12 +88,12 @@ class Stream:
 
     @contextmanager
     def slot(self) -> Iterator[str]:
-        """A slot in front of the load."""
+        """Yield a slot at the start of the load."""
         name = f"run_{next(self._numbers)}"
         with closing(self.connect()) as connection:
             execute(connection, "SELECT pg_copy_logical_replication_slot('origin', %s)", [name])
             yield name
-            # The server notices a moment later that nobody reads it any more.
+            # The server notices a moment later that nobody reads the slot.
             while one(connection, _IS_READ, [name]):
                 time.sleep(0.02)
             execute(connection, "SELECT pg_drop_replication_slot(%s)", [name])

@@ -1,4 +1,4 @@
-"""How long queries of the past take: a table with as many changes in the log as it has rows, one of each."""
+"""How long queries of the past take, on a table with one change of each row in the log."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         findings.targets.append(
             Target(f"{claim}: under {most} ms", f"{spread.median:.1f} ms", spread.median < most)
         )
-    findings.unfair.append("Each row has changed once; who asks has the pages in memory.")
+    findings.unfair.append("Each row has changed once, and the pages are in memory.")
     return findings
 
 
@@ -90,7 +90,7 @@ def _prepare(connection: Any, rows: int) -> None:
 
 
 def _timed(connection: Any, query: str, rows: int, since: int | None) -> measure.Spread:
-    """As ``as_of()`` runs it; ``since`` is the number of changes since the moment, None the present."""
+    """Run the query as ``as_of()`` does; *since* is the number of changes since, None for the present."""
     times = []
     for _ in range(_RUNS):
         execute(connection, "BEGIN READ ONLY")

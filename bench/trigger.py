@@ -1,4 +1,4 @@
-"""What the statement trigger costs a statement, as pgbench sees it."""
+"""What the statement trigger costs a statement, measured with pgbench."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NAMES = {
 }
 
 
-# Of one run: short, so that what is compared has the same neighbours on the machine.
+# In one run. Runs are short, so that those compared see the same load of the machine.
 _TRANSACTIONS = 6_000
 
 
@@ -60,7 +60,7 @@ class Bench:
             (directory / table).write_text(script)
 
     def microseconds(self, table: str, clients: int, mode: str) -> float:
-        """Of one statement, in a transaction of its own: 1 / throughput."""
+        """Return the time of one statement in a transaction of its own: 1 / throughput."""
         server = self._server
         assert server.bin_dir is not None
         command = [
@@ -100,20 +100,20 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
                 _add(findings, table, f"{mode}, {clients}", found)
     findings.tables.append(table)
     findings.unfair.append(
-        "The targets are of the function alone: what any trigger costs, an empty one, is taken off."
+        "The targets are for the function alone: the cost of an empty trigger is subtracted."
     )
     return findings
 
 
 _STATEMENTS = 5_000
-# Each statement sends its message: the last one is forgotten.
+# Forgetting the last message makes each statement send its own.
 _LOOP = """DO $$BEGIN FOR i IN 1..{} LOOP
 PERFORM set_config('_bemi.last', '', true); UPDATE {} SET n = n WHERE false;
 END LOOP; END$$"""
 
 
 def _loop(findings: Findings, connection: Any, count: int) -> Table:
-    """The function alone: no protocol, no transaction, no row."""
+    """Measure the function without protocol, transaction and rows."""
 
     def took(name: str) -> float:
         comment = "" if name == "bare" else f"/*Bemi {CONTEXT} Bemi*/ "

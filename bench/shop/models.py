@@ -1,4 +1,4 @@
-"""One model, recorded by whichever package ``BENCH_VARIANT`` names."""
+"""One model, recorded by the package that ``BENCH_VARIANT`` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The view that is measured, and the one that says how its connection commits."""
+"""The view that is measured, and one that sets synchronous_commit on its connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request as there are many: of somebody logged in, reads, a form's worth of writes, a small answer."""
+"""A typical request: a logged-in user, a few reads, the writes of a form, a small page."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def set_commit(request: HttpRequest, value: str) -> HttpResponse:
 
 
 def context(request: HttpRequest) -> dict[str, object]:
-    """What both packages that take a context function are given."""
+    """Return the context; both packages that take a context function use this one."""
     return {"user_id": request.user.pk, "method": request.method, "path": request.path}

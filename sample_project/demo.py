@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(port: int, check: bool) -> int:
     import psycopg2
 
-    from sample_project.postgres_server import ServerError, postgres_server
+    from sample_project.postgres_programs import ServerError
+    from sample_project.postgres_server import postgres_server
 
     try:
         with postgres_server() as server, _children(server.url) as children:

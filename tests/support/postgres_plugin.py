@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import psycopg2
 import pytest
 
-from sample_project.postgres_server import Server, ServerError, postgres_server
+from sample_project.postgres_programs import ServerError
+from sample_project.postgres_server import Server, postgres_server
 from tests.support import roles
 
 _SERVER = pytest.StashKey[Server]()

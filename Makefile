@@ -9,20 +9,20 @@ BENCHARGS ?=
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
-# Two servers at once; a server that is named is one.
+# Two environments at once, each with a server of its own, unless a server is named: there is only one of it.
 RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 2)
 
 .PHONY: help demo demo-check test torture bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo        a PostgreSQL, the worker and the sample site; Ctrl-C ends it"
-	@echo "make demo-check  the same without a browser: checks the recorded changes and stops"
-	@echo "make test        the tests, with the oldest and the newest libraries; TOXARGS='-- -k name' is handed to tox"
-	@echo "make torture     workers killed, servers crashed, 100 times; a transaction of 5 million rows (minutes)"
-	@echo "make bench       what it costs and how fast it is, beside others: bench/RESULTS.md (a quarter of an hour)"
-	@echo "make screenshots the pictures in docs/images, with Chromium"
-	@echo "make lint        style, types, import contracts and the package"
+	@echo "make demo        run PostgreSQL, the worker and the sample site until Ctrl-C"
+	@echo "make demo-check  run the same, check the recorded changes and stop"
+	@echo "make test        run the tests with the oldest and the newest libraries; TOXARGS='-- -k name' is passed to tox"
+	@echo "make torture     kill workers and crash servers 100 times; ingest 5 million rows in one transaction (minutes)"
+	@echo "make bench       measure cost and speed beside other packages, in bench/RESULTS.md (15 minutes)"
+	@echo "make screenshots take the pictures in docs/images with Chromium"
+	@echo "make lint        check style, types, import contracts and the package"
 	@echo "make clean       remove what the other targets made"
 
 demo: $(VENV)/.demo
@@ -52,8 +52,8 @@ clean:
 	find bemi_django sample_project tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made: setup.cfg
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.10 or later, or name it: make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is required; name one: make PYTHON=..." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.10 or later, or name another one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is required; name another one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "install python3-venv: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@

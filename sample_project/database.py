@@ -1,4 +1,4 @@
-"""The database of the sample project, read from the environment."""
+"""Read the database of the sample project from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m sample_project.demo``: the whole thing at work, on a PostgreSQL of its own."""
+"""``python -m sample_project.demo``: PostgreSQL, worker and site at work, and what the log has of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def _run(port: int, check: bool) -> int:
     from sample_project.postgres_server import postgres_server
 
     try:
+        _say("Starting PostgreSQL")
         with postgres_server() as server, _children(server.url) as children:
+            _say(f"  it listens on {server.host}:{server.port}")
             _prepare(children)
             with closing(psycopg2.connect(server.url)) as connection:
                 connection.autocommit = True
@@ -74,6 +76,7 @@ def _run(port: int, check: bool) -> int:
 
 
 def _prepare(children: Children) -> None:
+    _say("Migrating the database: tables of the site, the log, triggers")
     children.run("migrate", "--verbosity", "0")
     try:
         children.run(
@@ -89,34 +92,37 @@ def _prepare(children: Children) -> None:
 
 
 def _show(children: Children, cursor: Any, url: str, port: int, check: bool) -> int:
-    """Start worker and site, play the scenario, print what the log says about it."""
+    """Start worker and site, play the scenario, print the changes that the log has of it."""
     from sample_project.demo_client import SiteClient
     from sample_project.demo_log import mismatches, print_log, read_log
     from sample_project.demo_scenario import Scenario
 
     cursor.execute("SELECT now(), id FROM auth_user WHERE username = %s", [LOGIN])
     since, user_id = cursor.fetchone()
+    _say("Starting the worker: manage.py bemi run")
     children.start("worker", "bemi", "run")
     children.wait_until(lambda: _worker_is_ready(cursor), "the worker")
+    _say("Starting the site: manage.py runserver")
     children.start("site", "runserver", "--noreload", "--insecure", f"{HOST}:{port}")
     client = SiteClient(f"http://{HOST}:{port}")
     children.wait_until(client.is_up, "the site")
     client.log_in(LOGIN, LOGIN)
-    scenario = Scenario(client, url, user_id)
+    scenario = Scenario(client, url, user_id, _say)
     scenario.play()
     keys = sorted({change.primary_key for change in scenario.expected})
     count = len(scenario.expected)
+    _say(f"Waiting for {count} changes in the log")
     try:
         children.wait_until(lambda: len(read_log(cursor, keys, since)) >= count, f"{count} changes")
     except DemoError:
         children.check()
         if not check:
             raise
-    time.sleep(0.5)  # A change recorded twice would come now.
+    # A change that is recorded twice would come now.
+    time.sleep(0.5)
     log = read_log(cursor, keys, since)
+    _say("The table changes has:")
     print_log(log)
-    for note in scenario.notes:
-        _say(note)
     return _report(list(mismatches(scenario.expected, log)), len(log)) if check else 0
 
 
@@ -134,7 +140,12 @@ def _worker_is_ready(cursor: Any) -> bool:
 
 
 def _serve(children: Children, port: int) -> None:
-    _say(f"http://{HOST}:{port}/  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
+    site = f"http://{HOST}:{port}/"
+    _say("Look first at:")
+    _say(f"  {site}admin/bemi_django/change/  every change: search, history, revert")
+    _say(f"  {site}admin/bemi_django/change/health/  the worker and its lag")
+    _say(f"  {site}  the to-do list: change a todo, then reload the list of changes")
+    _say(f"{site}  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
     try:
         while True:
             children.check()

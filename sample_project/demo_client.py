@@ -1,4 +1,4 @@
-"""A browser's part of the demo: real HTTP requests with cookies and CSRF tokens."""
+"""The browser of the demo: real HTTP requests with cookies and CSRF tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SiteClient:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._cookies = CookieJar()
-        # A proxy of the environment has no business between the demo and the loopback address.
+        # No proxy of the environment between the demo and the loopback address.
         self._opener: OpenerDirector = build_opener(ProxyHandler({}), HTTPCookieProcessor(self._cookies))
 
     def is_up(self) -> bool:
@@ -38,15 +38,15 @@ class SiteClient:
         self._send("GET", LOGIN)
         url, _ = self.submit(LOGIN, username=username, password=password)
         if LOGIN in url:
-            raise DemoError(f"the site does not let {username!r} in with the demo's password")
+            raise DemoError(f"cannot log in as {username!r} with the demo's password; use another database")
 
     def submit(self, path: str, **fields: str) -> tuple[str, str]:
-        """Send a form as the page would; return the address and the text of the page that follows."""
+        """Submit a form as the page does; return the address and the text of the next page."""
         body = urlencode({"csrfmiddlewaretoken": self._csrf_token(), **fields}).encode()
         return self._send("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
 
     def api(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        """Send JSON, return the JSON of the answer."""
+        """Send JSON and return the JSON of the answer."""
         headers = {"Content-Type": "application/json", "X-CSRFToken": self._csrf_token()}
         data = None if body is None else json.dumps(body).encode()
         _, text = self._send(method, path, data, headers)

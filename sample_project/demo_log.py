@@ -1,4 +1,4 @@
-"""The demo's view of the table ``changes``: read it, print it, compare it with what must be there."""
+"""The table ``changes`` in the demo: read it, print it, compare it with what was done."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sample_project.demo_scenario import Expected
 
 TABLE_WIDTH = 130
 PLACEHOLDER = re.compile(r"%s|%\(\w+\)s|\$\d+")
+TIMESTAMP = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\S*$")
 STYLES = {"CREATE": "green", "UPDATE": "cyan", "DELETE": "red"}
 JSON_COLUMNS = ("before", "after", "context")
 
@@ -40,7 +41,7 @@ class Recorded(NamedTuple):
 
 
 def read_log(cursor: Any, primary_keys: Sequence[str], since: datetime) -> list[Recorded]:
-    """Return the changes of these todos since then, in the order of their commits."""
+    """Return the changes of these todos since a moment, in commit order."""
     cursor.execute(READ, [list(primary_keys), since])
     return [Recorded(*row) for row in cursor.fetchall()]
 
@@ -53,7 +54,7 @@ def print_log(changes: Sequence[Recorded]) -> None:
 
 
 def mismatches(expected: Sequence[Expected], recorded: Sequence[Recorded]) -> Iterator[str]:
-    """Yield one line for everything the log lacks, has too much or has different."""
+    """Yield a line for each change that is missing, surplus or different in the log."""
     if len(expected) != len(recorded):
         yield f"expected {len(expected)} changes, the log has {len(recorded)}"
     texts = {str(row["task"]) for change in expected for row in (change.before, change.after) if row}
@@ -100,7 +101,7 @@ def _as_table(changes: Sequence[Recorded]) -> Table:
             change.primary_key,
             change.table,
             _operation(change),
-            *(Text(_compact(getattr(change, name))) for name in JSON_COLUMNS),
+            *_values(change),
             _time(change),
         )
     return table
@@ -112,13 +113,36 @@ def _as_blocks(changes: Sequence[Recorded]) -> Group:
         head = Text.assemble(
             f"{change.table} {change.primary_key}  ", _operation(change), f"  {_time(change)}"
         )
-        rows = Table.grid(padding=(0, 1))
-        rows.add_column(style="dim", no_wrap=True)
-        rows.add_column(overflow="fold")
+        values = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
         for name in JSON_COLUMNS:
-            rows.add_row(name, Text(_compact(getattr(change, name))))
-        blocks += [head, Padding(rows, (0, 0, 1, 2))]
+            values.add_column(name, ratio=3 if name == "context" else 2, overflow="fold")
+        values.add_row(*_values(change))
+        blocks += [head, Padding(values, (0, 0, 1, 1))]
     return Group(*blocks)
+
+
+def _values(change: Recorded) -> Iterator[Text]:
+    """Yield before, after and context."""
+    is_update = bool(change.before and change.after)
+    yield _lines(change.before, change.after if is_update else None)
+    yield _lines(change.after, change.before if is_update else None)
+    yield _lines(change.context, None)
+
+
+def _lines(values: dict[str, object], others: dict[str, object] | None) -> Text:
+    """Render one value a line, the long SQL last; in an update only the values that differ stand out."""
+    lines = []
+    for key in sorted(values, key="SQL".__eq__):
+        style = "" if others is None else "bold" if others.get(key) != values[key] else "dim"
+        lines.append(Text(f"{key}: {_shown(values[key])}", style=style))
+    return Text("\n").join(lines) if lines else Text("-")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        # Of a timestamp, its seconds.
+        return TIMESTAMP.sub(r"\1 \2", value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _operation(change: Recorded) -> Text:

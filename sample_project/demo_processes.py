@@ -1,4 +1,4 @@
-"""The processes of the demo: started one after another, stopped in the reverse order."""
+"""The processes of the demo: started one after another, stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DemoError(Exception):
 
 
 class Children:
-    """Runs ``manage.py`` subcommands on one database; what they print goes to files in *log_dir*."""
+    """Run ``manage.py`` subcommands on one database; their output goes to files in *log_dir*."""
 
     def __init__(self, database_url: str, log_dir: Path) -> None:
         self._env = os.environ | {
@@ -49,7 +49,7 @@ class Children:
         return done.stdout
 
     def start(self, name: str, *args: str) -> None:
-        """Start a subcommand in a session of its own, which Ctrl-C in the terminal does not reach."""
+        """Start a subcommand in a session of its own, out of reach of Ctrl-C in the terminal."""
         with self._log(name).open("wb") as log:
             self._running[name] = subprocess.Popen(
                 _manage(args),
@@ -62,14 +62,14 @@ class Children:
             )
 
     def check(self) -> None:
-        """Raise when one of the started processes has ended."""
+        """Raise DemoError if one of the started processes has ended."""
         for name, process in self._running.items():
             if process.poll() is not None:
                 ending = f"the {name} ended with status {process.returncode}"
                 raise DemoError(f"{ending}:\n{self._log_tail(name)}".rstrip(":\n"))
 
     def wait_until(self, ready: Callable[[], bool], what: str) -> None:
-        """Return when *ready* answers true; raise when a process ends or the time is over."""
+        """Wait until *ready* returns true; raise DemoError if a process ends or it takes too long."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not ready():
             self.check()

@@ -1,7 +1,8 @@
-"""What happens to the todos in the demo, and the changes that must come of it."""
+"""What happens to the todos in the demo, and the changes that must be recorded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg2
@@ -15,7 +16,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Expected:
-    """A change that must be in the log: the named columns and context keys have these values."""
+    """A change that must be in the log, with these values of columns and of context keys."""
 
     primary_key: str
     operation: str
@@ -27,13 +28,13 @@ class Expected:
 
 @dataclass
 class Scenario:
-    """Acts on the site and on the database, and writes down what the log must show."""
+    """Change todos on the site and in the database, and note what the log must have."""
 
     client: SiteClient
     database_url: str
     user_id: int
+    say: Callable[[str], None]
     expected: list[Expected] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     def play(self) -> None:
         sleep, eat, repeat = map(self._create, ("Sleep", "Eat", "Repeat"))
@@ -45,42 +46,48 @@ class Scenario:
 
     def _create(self, task: str) -> int:
         path = "/api/todos/"
+        self.say(f"Creating {task!r} by the API (Django's ORM)")
         pk = self.client.api("POST", path, {"task": task})["id"]
         self._expect(pk, "CREATE", {}, _row(task), "POST", path)
         return int(pk)
 
     def _complete(self, pk: int, task: str) -> None:
         path = f"/api/todos/{pk}/"
+        self.say(f"Completing {task!r} by the API (Django's ORM)")
         self.client.api("PUT", path, {"is_completed": True})
         self._expect(pk, "UPDATE", _row(task), _row(task, True), "PUT", path)
 
     def _delete(self, pk: int, task: str) -> None:
         path = f"/todos/{pk}/delete/"
+        self.say(f"Deleting {task!r} on the site (Django's ORM)")
         self.client.submit(path)
         self._expect(pk, "DELETE", _row(task), {}, "POST", path)
 
     def _rename(self, pk: int, task: str, new_task: str) -> str:
-        """Rename through SQLAlchemy where aldjemy runs; return the task the todo has then."""
+        """Rename a todo through SQLAlchemy if aldjemy runs here; return its task afterwards."""
         if not aldjemy_usable():
-            self.notes.append("Renaming by SQLAlchemy is left out: it needs aldjemy and SQLAlchemy 1.4.")
+            self.say("Skipping a rename by SQLAlchemy: it needs aldjemy and SQLAlchemy 1.4")
             return task
         path = f"/todos/{pk}/rename/"
+        self.say(f"Renaming {task!r} to {new_task!r} on the site (SQLAlchemy)")
         self.client.submit(path, task=new_task)
         self._expect(pk, "UPDATE", _row(task), _row(new_task), "POST", path)
         return new_task
 
     def _clear_completed(self, pk: int, task: str) -> None:
         path = "/todos/clear-completed/"
+        self.say("Clearing completed todos on the site (plain SQL)")
         self.client.submit(path)
         self._expect(pk, "DELETE", _row(task, True), {}, "POST", path)
 
     def _edit_by_psql(self, pk: int, task: str, new_task: str) -> None:
+        self.say(f"Renaming {task!r} to {new_task!r} in the database, as psql does")
         connection = psycopg2.connect(self.database_url, application_name="psql")
         try:
             with connection, connection.cursor() as cursor:
                 cursor.execute("UPDATE todo SET task = %s WHERE id = %s", [new_task, pk])
                 if cursor.rowcount != 1:
-                    raise DemoError(f"todo {pk} is gone: is somebody else at work on this database?")
+                    raise DemoError(f"todo {pk} is gone; run the demo on a database that nobody else uses")
         finally:
             connection.close()
         context: Row = {"application_name": "psql"}

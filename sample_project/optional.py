@@ -1,4 +1,4 @@
-"""Which optional parts of the sample project the environment can run."""
+"""The optional parts of the sample project that this environment can run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import django
 
 
 def aldjemy_usable() -> bool:
-    """aldjemy needs SQLAlchemy 1.4, Django before 6, and psycopg2 alone: psycopg 3 would take over."""
+    """Return whether aldjemy runs: it needs SQLAlchemy 1.4, Django before 6, and no psycopg 3."""
     if django.VERSION >= (6,) or importlib.util.find_spec("psycopg"):
         return False
     if not all(map(importlib.util.find_spec, ("aldjemy", "sqlalchemy", "psycopg2"))):

@@ -1,4 +1,4 @@
-"""Settings of the sample project: development values, the database comes from the environment."""
+"""Settings of the sample project, for development; the environment names the database."""
 
 from __future__ import annotations
 

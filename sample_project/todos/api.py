@@ -1,4 +1,4 @@
-"""The JSON endpoint: session login, CSRF token in the header ``X-CSRFToken``."""
+"""The JSON endpoint, for a session and a CSRF token in the header ``X-CSRFToken``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 class BadRequestError(Exception):
-    """The body of the request is not what the endpoint takes."""
+    """The body of the request is invalid."""
 
 
 def json_endpoint(view: View[P]) -> View[P]:

@@ -1,4 +1,4 @@
-"""What the site knows about a request, recorded beside every row it changes."""
+"""The context of a request, recorded with every row that it changes."""
 
 from __future__ import annotations
 

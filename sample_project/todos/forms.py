@@ -15,7 +15,7 @@ else:
 
 
 class TodoForm(TodoFormBase):
-    """The task of a todo: validates the page's form and the body of the JSON endpoint alike."""
+    """The task of a todo, validated alike for the page and the JSON endpoint."""
 
     class Meta:
         model = Todo

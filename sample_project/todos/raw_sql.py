@@ -1,4 +1,4 @@
-"""Writes that go past the ORM: plain SQL on Django's connection."""
+"""Writes that bypass the ORM: plain SQL on Django's connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that go past the ORM: SQLAlchemy's unit of work on Django's connection, by aldjemy."""
+"""Writes that bypass the ORM: SQLAlchemy's unit of work on Django's connection, by aldjemy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sample_project.todos.models import Todo
 
 
 class AldjemyMissingError(Exception):
-    """Renaming goes through SQLAlchemy: install the extra "aldjemy" (SQLAlchemy 1.4)."""
+    """Renaming needs SQLAlchemy 1.4: install the extra "aldjemy"."""
 
     def __str__(self) -> str:
         return type(self).__doc__ or ""
 
 
 def rename(pk: int, task: str) -> None:
-    """Give the todo *pk*, which must exist, another task."""
+    """Change the task of the todo *pk*, which must exist."""
     if not apps.is_installed("aldjemy"):
         raise AldjemyMissingError
     session = importlib.import_module("aldjemy.session").get_session()

@@ -61,11 +61,16 @@ def test_the_demo_shows_the_log_serves_the_site_and_ends_with_ctrl_c(
             demo.kill()
     assert lines[-1] == f"{site}  login: demo / demo  (Ctrl-C stops everything)\n"
     table = "".join(lines)
+    steps = [re.split(r"[ :]", line)[0] for line in lines[: lines.index("The table changes has:\n")]]
+    assert {"Starting", "Migrating", "Creating", "Completing", "Deleting", "Waiting"} <= set(steps)
+    assert f"  {site}admin/bemi_django/change/  every change: search, history, revert\n" in lines
     assert demo.returncode == 0
     assert "Log in" in page
     for column in ("primary_key", "table", "operation", "before", "after", "context", "committed_at"):
         assert re.search(rf"┃ *{column}", table), column
     assert max(map(len, lines)) <= 161
+    for cell in ("│ task: Sleep ", "│ is_completed: false ", "│ endpoint: /api/todos/ "):
+        assert cell in table, cell
     assert not is_open(free_port)
 
 

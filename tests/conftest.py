@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from bemi_django import get_context, set_context
 
-# A busy machine is no failure.
+# No test fails because the machine is busy.
 settings.register_profile("bemi", deadline=None)
 settings.load_profile("bemi")
 
@@ -24,7 +24,7 @@ def no_context_left_behind() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """Make no permissions: no test asks for one, and each would wait for them to be made again."""
+    """Create no permissions: no test needs them, and each flush would create them again."""
     from django.db.models.signals import post_migrate
 
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import LOGIN, Site, chromium, optional, running_site, serving, until
+from tests.support.browser import LOGIN, Site, chromium, optional, running_site, serving
+from tests.support.polling import until
 
 #: Where pictures are kept: those of docs/ are made with ``make screenshots``.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
@@ -152,7 +153,7 @@ def test_a_change_is_copied(visit: Visitor, story: None) -> None:
     visit.page.get_by_role("button", name="Copy as SQL").click()
     until(
         lambda: visit.page.evaluate("navigator.clipboard.readText()").startswith('UPDATE "public"."todo"'),
-        "the SQL",
+        why=lambda: "the SQL is not copied",
     )
 
 

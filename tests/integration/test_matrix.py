@@ -14,9 +14,11 @@ from django.db import connection, transaction
 
 from bemi_django import bound_context, conf
 from bemi_django.models import Change
-from tests.support import writes
+from tests.support.django_writes import DJANGO
 from tests.support.pipeline import Drain
-from tests.support.writes import Expected
+from tests.support.psql_writes import PSQL
+from tests.support.sqlalchemy_writes import SQLALCHEMY
+from tests.support.stocked_shop import TABLES, Expected, stock_the_shop
 
 TRUE = {"user_id": 7, "path": "/a"}
 OTHER = {"user_id": 8}
@@ -35,7 +37,7 @@ class Undo(Exception):
 
 @pytest.fixture
 def shop(transactional_db: None) -> None:
-    writes.stock_the_shop()
+    stock_the_shop()
 
 
 # How Django writes
@@ -76,7 +78,7 @@ def neighbour() -> None:
 
 
 @pytest.mark.parametrize("run", [autocommit, atomic, savepoints])
-@pytest.mark.parametrize(("write", "expected"), writes.DJANGO)
+@pytest.mark.parametrize(("write", "expected"), DJANGO)
 def test_a_write_of_django_is_there_once_a_row_with_its_context(
     shop: None,
     drain: Drain,
@@ -131,7 +133,7 @@ def session_neighbour(session: Any) -> None:
 
 
 @pytest.mark.parametrize("run", [session_autocommit, session_transaction, session_savepoints])
-@pytest.mark.parametrize(("write", "expected"), writes.SQLALCHEMY)
+@pytest.mark.parametrize(("write", "expected"), SQLALCHEMY)
 def test_a_write_of_sqlalchemy_is_there_once_a_row_with_its_context(
     shop: None,
     drain: Drain,
@@ -165,7 +167,7 @@ TRANSACTIONS = {
 
 
 @pytest.mark.parametrize("run", TRANSACTIONS.values(), ids=TRANSACTIONS.keys())
-@pytest.mark.parametrize(("statement", "data", "expected"), writes.PSQL)
+@pytest.mark.parametrize(("statement", "data", "expected"), PSQL)
 def test_a_write_of_psql_is_there_once_a_row_and_attributed(
     shop: None,
     drain: Drain,
@@ -216,7 +218,7 @@ def run_psql(psql: str, script: str) -> None:
 def places() -> Places:
     found: Places = {}
     with connection.cursor() as cursor:
-        for table in writes.TABLES:
+        for table in TABLES:
             cursor.execute(f"SELECT id::text, ctid::text FROM {table}")  # noqa: S608 - names of models
             found[table] = dict(cursor.fetchall())
     return found

@@ -1,1 +1,1 @@
-"""An app whose handlers write down what they hear, and do what the name of a category says."""
+"""An app whose handlers note each change, and do what the name of a category says."""

@@ -1,4 +1,4 @@
-"""Models of every odd shape, for what is made from models."""
+"""Models of unusual shapes, for tests of what is derived from models."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Size(models.IntegerChoices):
 
 
 class PointField(models.Field):  # type: ignore[type-arg]
-    """A field of one's own, known by what it stores."""
+    """A custom field whose column type Django does not use."""
 
     def db_type(self, connection: Any) -> str:
         return "point"
 
 
 class CodeField(models.CharField):  # type: ignore[type-arg]
-    """A field of one's own that stores what a field of Django stores."""
+    """A custom field that stores what a field of Django stores."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "max_length": 12})
@@ -87,7 +87,7 @@ def two() -> list[int]:
 
 
 class Defaults(models.Model):
-    """What Django fills in."""
+    """Values that Django fills in."""
 
     flag = models.BooleanField(default=False)
     colour = models.CharField(max_length=1, choices=Colour.choices, default=Colour.RED)
@@ -103,7 +103,7 @@ class Defaults(models.Model):
 
 
 class Odd(models.Model):
-    """Names that nobody would think of."""
+    """Unusual names of columns."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, db_column="the key")
     percent = models.IntegerField(db_column="Part (of: it)")
@@ -115,10 +115,10 @@ class Odd(models.Model):
 
 
 class Elsewhere(models.Model):
-    """In a schema, as people make Django do it."""
+    """A table in another schema, by the usual trick with quotes."""
 
     code = models.CharField(max_length=9, primary_key=True)
-    # Django does not find the table when it empties those that a test has filled.
+    # Django does not find the table when it flushes the database.
     odd = models.OneToOneField(Odd, models.SET_NULL, null=True, related_name="elsewhere", db_constraint=False)
 
     class Meta:
@@ -158,7 +158,7 @@ class Grand(Restaurant):
 
 
 class Visit(models.Model):
-    """A table between with a column of its own."""
+    """A through table with a column of its own."""
 
     person = models.ForeignKey(Person, models.CASCADE)
     pizzeria = models.ForeignKey(Pizzeria, models.CASCADE)
@@ -166,14 +166,14 @@ class Visit(models.Model):
 
 
 class Shift(models.Model):
-    """A table between without one."""
+    """A through table without one."""
 
     cook = models.ForeignKey(Person, models.CASCADE, related_name="shifts")
     at = models.ForeignKey(Pizzeria, models.CASCADE, related_name="+")
 
 
 class Review(models.Model):
-    """Of what a proxy stands for."""
+    """A relation to a proxy model."""
 
     of = models.ForeignKey(Grand, models.CASCADE, related_name="reviews")
     text = models.TextField(default="")
@@ -182,7 +182,7 @@ class Review(models.Model):
 if django.VERSION >= (5, 0):
 
     class Computed(models.Model):
-        """Columns that the database fills in."""
+        """Values that the database fills in."""
 
         side = models.IntegerField()
         area = models.GeneratedField(
@@ -197,7 +197,7 @@ if django.VERSION >= (5, 0):
 if django.VERSION >= (5, 2):
 
     class Line(models.Model):
-        """With a key of two columns."""
+        """A key of two columns."""
 
         pk = models.CompositePrimaryKey("order_id", "number")
         order = models.ForeignKey(Odd, models.CASCADE, related_name="lines")

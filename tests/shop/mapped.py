@@ -1,4 +1,4 @@
-"""The shop's categories as SQLAlchemy knows them."""
+"""The shop's tables as mapped classes of SQLAlchemy."""
 
 from __future__ import annotations
 

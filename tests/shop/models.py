@@ -1,4 +1,4 @@
-"""Tables with what the sample project lacks: an upsert key, cascades of both kinds, exact numbers."""
+"""Models with what the sample project lacks: an upsert key, cascades of both kinds, exact numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Product(models.Model):
 
 
 class Note(models.Model):
-    """About any object."""
+    """A remark about an object of any model."""
 
     kind = models.ForeignKey(ContentType, on_delete=models.CASCADE)
     object_id = models.TextField()
@@ -47,7 +47,7 @@ class Order(models.Model):
 
 
 class Review(models.Model):
-    """Deleted with its product by the database, which Django does not know of."""
+    """Deleted with its product by the database, without Django."""
 
     product = models.ForeignKey(
         Product, on_delete=models.DO_NOTHING, db_constraint=False, related_name="reviews"

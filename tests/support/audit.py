@@ -1,4 +1,4 @@
-"""A log that a test writes by hand, and users who may look at it."""
+"""A log that a test writes by hand, and users who may see it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FROM generate_series(1, %s) n
 
 
 def record(number: int, **fields: Any) -> Change:
-    """The change that is the first of its transaction, which is committed at the position ``number * 8``."""
+    """Create a change: the first of its transaction, committed at the position ``number * 8``."""
     now = timezone.now()
     given = {
         "database": connection.settings_dict["NAME"],
@@ -58,14 +58,14 @@ def record(number: int, **fields: Any) -> Change:
 
 
 def record_many(count: int) -> None:
-    """A change a minute until now, written by 50 users on 20 pages, one of a hundred from outside."""
+    """Create a change per minute up to now, by 50 users on 20 pages, every hundredth from outside."""
     with connection.cursor() as cursor:
         cursor.execute(_MANY, [count, count])
         cursor.execute("ANALYZE changes")
 
 
 def visitor(*permissions: str, name: str = "ann") -> Client:
-    """Somebody of the staff with permissions: ``bemi_django.view_change``."""
+    """Return a client logged in as staff with permissions like ``bemi_django.view_change``."""
     user = get_user_model().objects.create_user(name, password="x", is_staff=True)
     for permission in permissions:
         app, codename = permission.split(".")
@@ -82,7 +82,7 @@ def visitor(*permissions: str, name: str = "ann") -> Client:
 
 
 def listed(client: Client, query: str = "") -> list[int]:
-    """The numbers of the changes on a page of the list."""
+    """Return the numbers of the changes on a page of the list."""
     response = client.get(f"{LIST}{query}")
     assert response.status_code == 200
     return [row.change.position // 8 for row in response.context["rows"]]

@@ -1,4 +1,4 @@
-"""The bridge, for those tests that need it: they are skipped with SQLAlchemy 1.4."""
+"""The bridge to SQLAlchemy 2; importing this module skips a test module with SQLAlchemy 1.4."""
 
 from __future__ import annotations
 

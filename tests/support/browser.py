@@ -1,4 +1,4 @@
-"""The sample project's site and worker on a database of their own, and Chromium in front of them."""
+"""The sample project's site and worker on a database of their own, and Chromium to browse them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from urllib.request import urlopen
 
 import psycopg2
 import pytest
+
+from tests.support.polling import until
 
 ROOT = Path(__file__).parents[2]
 MANAGE = [sys.executable, "-u", "-m", "sample_project.manage"]
@@ -27,7 +28,7 @@ DATABASE = "bemi_browser"
 
 
 def chromium() -> str:
-    """The path of Chromium. Without one the tests skip, but never where CI says that nothing is missing."""
+    """Return the path of Chromium. Without one the test is skipped; it fails if CI is set."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         message = "no Chromium: apt-get install chromium"
@@ -38,7 +39,7 @@ def chromium() -> str:
 
 
 def optional(name: str) -> Any:
-    """A module that the browser tests need. Without it they skip, but never where CI says so."""
+    """Import an optional module. Without it the test is skipped; it fails if CI is set."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -49,7 +50,7 @@ def optional(name: str) -> Any:
 
 
 class Site:
-    """The site at ``url``; ``execute`` is what somebody does by psql."""
+    """The site at ``url``; ``execute`` runs a statement as psql does."""
 
     def __init__(self, url: str, database_url: str) -> None:
         self.url = url
@@ -63,22 +64,14 @@ class Site:
                 return cursor.fetchall() if cursor.description else []
 
     def arrived(self, count: int, table: str = "todo") -> None:
-        """Wait until the log has at least so many changes of a table."""
+        """Wait until the log has at least this number of changes of a table."""
         query = 'SELECT count(*) FROM changes WHERE "table" = %s'
-        until(lambda: self.execute(query, [table])[0][0] >= count, f"{count} changes of {table}")
-
-
-def until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.05)
+        until(lambda: self.execute(query, [table])[0][0] >= count, why=lambda: f"{count} changes of {table}")
 
 
 @contextmanager
 def running_site(server_url: str) -> Iterator[Site]:
-    """Migrated, with a superuser ``demo``, a worker and a server, until the block ends."""
+    """Run a migrated site with a superuser ``demo`` and a worker until the block ends."""
     url = f"{server_url.rpartition('/')[0]}/{DATABASE}"
     with ExitStack() as stack:
         stack.enter_context(_database(server_url))
@@ -96,18 +89,18 @@ def running_site(server_url: str) -> Iterator[Site]:
         stack.enter_context(_process([*MANAGE, "bemi", "run"], environment))
         site = stack.enter_context(serving(url, environment["DJANGO_SETTINGS_MODULE"]))
         slot = "SELECT count(*) FROM pg_replication_slots WHERE active AND database = current_database()"
-        until(lambda: site.execute(slot)[0][0] > 0, "the worker")
+        until(lambda: site.execute(slot)[0][0] > 0, why=lambda: "the worker")
         yield site
 
 
 @contextmanager
 def serving(database_url: str, settings: str) -> Iterator[Site]:
-    """A server of the sample project on a database, until the block ends."""
+    """Run the sample project's server on a database until the block ends."""
     site = Site(f"http://127.0.0.1:{_free_port()}", database_url)
     environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": settings}
     server = ["runserver", "--noreload", "--insecure", site.url.removeprefix("http://")]
     with _process([*MANAGE, *server], environment):
-        until(lambda: _is_up(site.url), "the site")
+        until(lambda: _is_up(site.url), why=lambda: "the site")
         yield site
 
 
@@ -130,7 +123,7 @@ def _database(server_url: str) -> Iterator[None]:
                 cursor.execute(left, [DATABASE])
                 return bool(cursor.fetchone() == (0,))
 
-            until(is_free, "the slot's end")
+            until(is_free, why=lambda: "the slot's end")
             cursor.execute(
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
                 [DATABASE],

@@ -1,4 +1,4 @@
-"""Settings of the site that a browser looks at: nothing may run or style that is not a file of the site."""
+"""Settings of the site in the browser tests: scripts and styles come only from files of the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Celery application as a Django project has one; its broker is a directory."""
+"""A Celery application of a Django project; its broker is a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kombu.transport import filesystem
 from bemi_django.integrations.celery import install
 
 if not apps.ready:
-    # The worker's process.
+    # In the process of the worker.
     django.setup()
 
 from sample_project.todos.models import Todo
@@ -27,7 +27,7 @@ HOME = Path(os.environ.get("BEMI_TEST_CELERY", "."))
 
 class Channel(filesystem.Channel):
     def _put(self, *message: Any, **options: Any) -> None:
-        """Show a message when it is whole; kombu's worker also reads a file that is being written."""
+        """Rename a message's file when it is complete: kombu's worker also reads incomplete ones."""
         queue, payload = message
         name = f"{time.monotonic_ns():020d}_{uuid4()}"
         unseen = Path(self.data_folder_out, f"{name}.part")

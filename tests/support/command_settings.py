@@ -1,4 +1,4 @@
-"""A project of two databases, of which the environment tells: one is recorded, the other holds the log."""
+"""A project of two databases, named by the environment: one is recorded, the other holds the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of COPY says, in its binary format."""
+"""A reader of rows in the binary format of COPY (PostgreSQL docs, COPY, "Binary Format")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row written through each driver, the values bound in the driver's own way."""
+"""Ways to insert a row through each driver, with values bound in the driver's own way."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _insert_with_django(wrapper: BaseDatabaseWrapper, note: Note) -> None:
 
 
 def _insert_with_driver(opened: Any, note: Note) -> None:
-    # Without a hook the context is named as a script names it: in JSON that jsonb can hold.
+    # Without a hook the context is set as a script sets it, in JSON that jsonb can hold.
     context = json.dumps(visible(get_context()))
     with opened.cursor() as cursor:
         if get_context():
@@ -179,7 +179,7 @@ def _named(note: Note) -> dict[str, Any]:
 
 
 def visible(value: Any) -> Any:
-    """What jsonb can hold: NUL becomes a visible sign."""
+    """Return the value as jsonb can hold it: NUL becomes a visible sign."""
     if isinstance(value, Mapping):
         return {visible(key): visible(item) for key, item in value.items()}
     if isinstance(value, list):

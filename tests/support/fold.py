@@ -1,4 +1,4 @@
-"""The log, read from its beginning as a person would: every change must fit the rows before it."""
+"""Replay a log from its beginning: every change must fit the rows that are there."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ class Entry(NamedTuple):
 
 
 def ordinal(identifier: UUID) -> int:
-    """The number of a change in its transaction, as its id holds it."""
+    """Return the number of a change in its transaction, which its id contains."""
     return (identifier.int >> 30) & 0xFFFFFFFF
 
 
 def fold(entries: Iterable[Entry]) -> dict[str, Counter[str]]:
-    """The rows of each table, as text of their JSON; an entry that does not fit is an AssertionError."""
+    """Return the rows of each table as JSON text.
+
+    Raises:
+        AssertionError: An entry does not fit the rows or the order.
+    """
     tables: dict[str, Counter[str]] = {}
     last: Entry | None = None
     for entry in entries:
@@ -50,7 +54,7 @@ def _require_order(last: Entry | None, entry: Entry) -> None:
 
 
 def live(cursor: Any, tables: Iterable[str]) -> dict[str, Counter[str]]:
-    """The rows of the tables as they are."""
+    """Return the current rows of the tables as JSON text."""
     found: dict[str, Counter[str]] = {}
     for table in tables:
         cursor.execute(f"SELECT to_jsonb(t)::text FROM {table} t")  # noqa: S608 - names of this suite

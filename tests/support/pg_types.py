@@ -1,4 +1,4 @@
-"""Types of PostgreSQL with strategies for the text of their values, as their input functions take it."""
+"""Types of PostgreSQL with strategies for the text of their values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATE CAST (types.secret AS json) WITH FUNCTION types.hide(types.secret);
 
 @dataclass(frozen=True)
 class Type:
-    """``round_trips``: jsonb_populate_record() gives the value back."""
+    """``round_trips``: jsonb_populate_record() restores the value from its JSON."""
 
     name: str
     texts: st.SearchStrategy[str]
@@ -89,7 +89,7 @@ SCALARS = [
     Type("numeric(20,4)", st.decimals(-(10**12), 10**12, places=4).map(str)),
     Type("real", st.floats(width=32).map(repr).filter(lambda text: text != "-0.0")),
     Type("double precision", floats.filter(lambda text: text != "-0.0")),
-    # jsonb has one zero.
+    # jsonb has no negative zero.
     Type("float4", st.just("-0"), round_trips=False),
     Type("money", st.decimals(-(10**10), 10**10, places=2).map(str)),
     Type("boolean", st.sampled_from(["t", "f"])),
@@ -106,9 +106,9 @@ SCALARS = [
     Type("timestamp", stamps),
     Type("timestamptz", aware),
     Type("interval", intervals),
-    # json keeps its spaces, and jsonb does not.
+    # jsonb drops the spaces that json keeps.
     Type("json", documents | st.just(' { "b" : 1.0 , "a":[ ]} '), round_trips=False),
-    # A null in it and a NULL are alike in JSON.
+    # JSON does not tell a null of JSON from a NULL.
     Type("jsonb", documents.filter(lambda text: text != "null")),
     Type("jsonb", st.just("null"), round_trips=False),
     Type("inet", st.ip_addresses().map(str) | st.just("10.0.0.1/8")),
@@ -164,7 +164,7 @@ SCALARS = [
     Type("citext", any_text),
     Type("ltree", st.sampled_from(["", "top.child_1", "a"])),
 ]
-#: Only where the server was built with it.
+#: Exists only if the server is built with libxml.
 XML = Type("xml", st.sampled_from(["<a/>", "<a b='\"'>&lt;é</a>", "text"]))
 
 
@@ -181,7 +181,7 @@ def array_text(items: list[Any], delimiter: str) -> str:
 
 
 def array_of(type_: Type) -> Type:
-    """Arrays of one and of two dimensions, with NULLs, and with other bounds than 1."""
+    """Return arrays of one and two dimensions, with NULLs and with lower bounds other than 1."""
     delimiter = ";" if type_.name == "box" else ","
     item = st.none() | type_.texts
     flat = st.lists(item, max_size=3).map(lambda items: array_text(items, delimiter))
@@ -190,7 +190,7 @@ def array_of(type_: Type) -> Type:
     shifted = st.lists(item, min_size=2, max_size=2).map(
         lambda items: "[-1:0]=" + array_text(items, delimiter)
     )
-    # JSON has no place for bounds.
+    # JSON cannot hold the bounds.
     return Type(f"{type_.name}[]", flat | deep | shifted, round_trips=False)
 
 

@@ -1,4 +1,4 @@
-"""Messages built by hand from the protocol's documentation (PostgreSQL docs, 55.9)."""
+"""Messages of pgoutput, built by hand (PostgreSQL docs, "Logical Replication Message Formats")."""
 
 from __future__ import annotations
 

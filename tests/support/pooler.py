@@ -1,4 +1,4 @@
-"""A PgBouncer that lends a connection for one transaction, in front of a server."""
+"""PgBouncer in transaction mode in front of a server."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ default_pool_size = 2
 
 
 class Pooler:
-    """Takes the connections of anybody, and has two for each database; ``parameters`` are libpq's.
+    """Accepts any login and has two connections to each database; *parameters* are libpq's.
 
-    ``alias`` is another name for the database of the parameters.
+    *alias* is another name for the database of the parameters.
     """
 
     def __init__(self, parameters: dict[str, Any], alias: str | None = None) -> None:
@@ -46,7 +46,7 @@ class Pooler:
         line = "host={host} port={port} user={user} password={password} dbname={dbname}".format(**parameters)
         first = f"{alias} = {line}\n" if alias else ""
         configuration.write_text(CONFIGURATION.format(**server, listen=self.port, alias=first))
-        # It does not run as root.
+        # It refuses to run as root.
         account = {"user": "nobody"} if os.geteuid() == 0 else {}
         self._process = subprocess.Popen([program, "-q", str(configuration)], cwd="/", **account)  # type: ignore[call-overload]
         until(self._listens)

@@ -22,8 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--roles",
         choices=["with", "without"],
-        help="with: the integration tests, but for those marked administrator, as an owner of the tables, a "
-        "worker and a reader, none a superuser; without: all other tests",
+        help="with: run the integration tests not marked administrator as an owner of the tables, a worker "
+        "and a reader, none of them a superuser; without: run all other tests",
     )
 
 
@@ -45,8 +45,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "postgres(version): needs a server of this major version or later")
-    config.addinivalue_line("markers", "administrator: needs Django's role to be a superuser")
+    config.addinivalue_line("markers", "postgres(version): the server must have this major version or later")
+    config.addinivalue_line("markers", "administrator: Django's role must be a superuser")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if session.config.option.roles and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-        # Of a selection, all may be of the other kind.
+        # All selected tests may be of the other kind.
         session.exitstatus = pytest.ExitCode.OK
 
 
@@ -75,7 +75,7 @@ def _needs_no_superuser(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def psql(pytestconfig: pytest.Config) -> str:
-    """Path of the psql program: the server's own, else the one on PATH."""
+    """Path of the psql program: the one of the server, or the one on PATH."""
     bin_dir = pytestconfig.stash[_SERVER].bin_dir
     beside = shutil.which("psql", path=str(bin_dir)) if bin_dir else None
     found = beside or shutil.which("psql")

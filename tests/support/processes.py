@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def database_url(dialect: str = "postgresql", **changed: str) -> str:
-    """Of the database of the tests, with a socket's directory in the query, where every driver takes it."""
+    """Return the URL of the tests' database; its query names the host, which may be a directory."""
     libpq = {**conf.connection_parameters("default"), **changed}
     login = quote(libpq["user"], "") + ":" + quote(libpq.get("password") or "", "")
     address = urlencode({"host": libpq["host"], "port": libpq["port"]})
@@ -26,7 +26,7 @@ def database_url(dialect: str = "postgresql", **changed: str) -> str:
 
 @contextmanager
 def running(*arguments: str, settings: str = "tests.settings") -> Iterator[subprocess.Popen[str]]:
-    """``python -m arguments``, with whatever it starts itself, until the block ends."""
+    """Run ``python -m arguments`` and whatever it starts until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", *arguments],
         env={**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": settings},

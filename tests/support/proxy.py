@@ -21,31 +21,31 @@ class Proxy:
         self.accept()
 
     def accept(self) -> None:
-        """Let new connections in, from the beginning and after ``refuse()``."""
+        """Accept new connections, at first and after ``refuse()``."""
         if self._listener.fileno() < 0:
             self._listener = _listen(self.port)
         threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
 
     def refuse(self) -> None:
-        """New connections are refused; those that are there stay."""
-        # Closed alone, accept() would hold it open.
+        """Refuse new connections; existing ones stay."""
+        # A pending accept() would keep a merely closed socket open.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def cut(self, *kinds: str) -> None:
-        """End the connections of these kinds, or all."""
+        """Close the connections of these kinds, or all."""
         for link in self._chosen(kinds):
             link.cut()
 
     def stall(self, *kinds: str) -> None:
-        """Nothing passes the connections of these kinds any more, and nobody hears of it."""
+        """Stop passing data on the connections of these kinds, which stay open."""
         for link in self._chosen(kinds):
             link.flowing.clear()
 
     @property
     def holds_back(self) -> bool:
-        """Whether somebody has asked something that does not pass."""
+        """Whether a client has sent data that is held back."""
         held = [link.client for link in self._links if not link.flowing.is_set()]
         return bool(select(held, [], [], 0)[0])
 
@@ -63,7 +63,7 @@ class Proxy:
         return [link for link in self._links if not kinds or link.kind in kinds]
 
     def _serve(self, listener: socket.socket) -> None:
-        # Until it is closed.
+        # Closing the listener ends the loop.
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()

@@ -1,4 +1,4 @@
-"""Writers that never give up: random transactions on three tables, whatever happens to the server."""
+"""Writers of random transactions on three tables, which reconnect whatever happens to the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CREATE TABLE note (word text, n int);
 
 
 class Writer(threading.Thread):
-    """Writes until told to stop; ``committed`` counts the transactions whose commit was heard of."""
+    """Writes until told to stop; ``committed`` counts the transactions whose commit was confirmed."""
 
     def __init__(self, url: str, seed: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -33,7 +33,7 @@ class Writer(threading.Thread):
                 with closing(psycopg2.connect(self._url, connect_timeout=5)) as connection:
                     self._write(connection)
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                # The server is down or has just gone: what was under way is committed or it is not.
+                # The server is down or went down: the open transaction may be committed or not.
                 self._told_to_stop.wait(0.05)
 
     def _write(self, connection: Any) -> None:

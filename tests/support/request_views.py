@@ -1,4 +1,4 @@
-"""Views that write in every way there is; each row is named by the request."""
+"""Views that write in every way; the request names the row."""
 
 from __future__ import annotations
 

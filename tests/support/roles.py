@@ -1,4 +1,4 @@
-"""The roles of a careful installation: with ``pytest --roles with`` tests have no more rights than these."""
+"""The roles of ``pytest --roles with``: an owner, a worker and a reader, none of them a superuser."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-#: Where the server lets a superuser in; only set while the tests run as other roles.
+#: The URL of a superuser; set only while the tests run as other roles.
 _ADMINISTRATOR = "BEMI_TEST_ADMINISTRATOR"
-#: Owns the tables, and may make databases as the tests do; Django's role.
+#: Django's role: owns the tables and may create databases, as the tests do.
 OWNER = "bemi_owner"
 WORKER = "bemi_worker"
 READER = "bemi_reader"
@@ -26,7 +26,7 @@ def are_in_use() -> bool:
 
 
 def take(url: str) -> None:
-    """From now on ``DATABASE_URL`` is that of the owner."""
+    """Make ``DATABASE_URL`` that of the owner."""
     os.environ[_ADMINISTRATOR] = url
     with administrator() as cursor:
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [OWNER])
@@ -38,14 +38,14 @@ def take(url: str) -> None:
 
 
 def address(url: str, role: str) -> str:
-    """Where a role comes in."""
+    """Return the URL with another role as its user."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{place}"))
 
 
 def give_back() -> None:
-    """Leave a server that was there before without the role of the owner, whose databases are gone."""
+    """Drop the roles from a server that outlives the tests."""
     with administrator() as cursor:
         for role in (WORKER, READER, OWNER):
             cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [role])
@@ -81,13 +81,13 @@ def _run_grants(script: str) -> None:
 
 
 def as_role(role: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of a connection of Django's role, as those of another one where there are several."""
+    """Return a connection's parameters for another role, or unchanged if roles are not in use."""
     return {**parameters, "user": role, "password": PASSWORD} if are_in_use() else parameters
 
 
 @contextmanager
 def administrator(dbname: str = "postgres") -> Iterator[Any]:
-    """A cursor of the superuser's, in autocommit."""
+    """Yield a cursor of a superuser, in autocommit."""
     url = os.environ.get(_ADMINISTRATOR) or os.environ["DATABASE_URL"]
     connection = psycopg2.connect(url, dbname=dbname)
     connection.autocommit = True

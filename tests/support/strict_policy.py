@@ -1,4 +1,4 @@
-"""A middleware that sends the strictest policy that lets a site have files at all."""
+"""A middleware that sends the strictest content security policy that still allows a site its own files."""
 
 from __future__ import annotations
 

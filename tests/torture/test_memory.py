@@ -1,6 +1,6 @@
-"""One transaction of any size in bounded memory, and the small ones around it in their places.
+"""A huge transaction is ingested in bounded memory, and the small ones around it in order.
 
-``BEMI_ROWS`` is the number of its rows; ``make torture`` gives 5,000,000.
+``BEMI_ROWS`` is the number of its rows: 5,000,000 in ``make torture``.
 """
 
 from __future__ import annotations

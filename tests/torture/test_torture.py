@@ -1,6 +1,6 @@
-"""Workers killed, servers crashed, under load: the log is complete, in commit order, no row twice.
+"""Kill workers and crash servers under load: the log is complete, in commit order, without repetitions.
 
-``BEMI_BLOWS`` is how often; ``make torture`` gives 100. ``BEMI_SEED`` chooses other random moments.
+``BEMI_BLOWS`` is the number of times: 100 in ``make torture``. ``BEMI_SEED`` chooses other moments.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def load(url: str) -> Iterator[list[Writer]]:
 
 
 def strike(pipeline: TorturePipeline, blow: int) -> None:
-    """Kill the worker; every fifth time crash the source instead, and every fifth time the destination."""
+    """Kill the worker, or crash the source or the log: each of the two at every fifth blow."""
     clusters: dict[int, Cluster] = {3: pipeline.source, 4: pipeline.log}
     if cluster := clusters.get(blow % 5):
         cluster.stop(is_crash=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -45,3 +46,20 @@ def test_the_log_is_written_as_utf_8_whatever_its_role_has() -> None:
     odd = made._replace(destination={**made.destination, "client_encoding": "LATIN1"})
     with closing(connect_destination(odd)) as session:
         assert session.encoding == "UTF8"
+
+
+@pytest.mark.parametrize("open_", [connect_source, connect_destination])
+def test_the_server_notices_within_two_minutes_that_the_host_of_a_worker_has_vanished(open_: Any) -> None:
+    with closing(open_(worker_config("bemi_sessions"))) as session, session.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('tcp_user_timeout'), current_setting('tcp_keepalives_idle')::int "
+            "+ current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int"
+        )
+        assert cursor.fetchall() == [("60000", 60)]
+
+
+def test_a_large_transaction_of_the_log_has_no_time_limit() -> None:
+    with closing(connect_destination(worker_config("bemi_sessions"))) as session, session.cursor() as cursor:
+        cursor.execute("SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'")
+        # PostgreSQL 17 has it.
+        assert cursor.fetchall() in ([], [("0",)])

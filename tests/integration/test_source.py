@@ -1,10 +1,12 @@
-"""The stream on a real slot: what is read, and when reading on could confirm it."""
+"""The stream on a real slot: what is read, and what is confirmed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
 
+import psycopg2
+import psycopg2.errors
 import pytest
 
 from bemi_django.exceptions import Disrupted
@@ -26,23 +28,17 @@ def read(source: Source) -> bytes:
     return until(source.read)[:1]
 
 
-def test_reading_on_could_confirm_only_where_a_message_has_no_position(
+def test_messages_come_with_their_positions_but_for_the_description_of_a_table(
     trail: LoadPipeline, source: Source
 ) -> None:
-    assert source.may_confirm_unasked
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1), (2, 2)")
     seen: list[tuple[bytes, bool]] = []
-    while seen[-1:] != [(b"C", False)]:
-        seen.append((read(source), source.may_confirm_unasked))
-    assert seen == [
-        (b"B", False),
-        # The context.
-        (b"M", False),
-        (b"R", True),
-        (b"I", False),
-        (b"I", False),
-        (b"C", False),
-    ]
+    while seen[-1:] != [(b"C", True)]:
+        seen.append((read(source), source.message_lsn > 0))
+    # The message of kind M is the context.
+    kinds = [(b"B", True), (b"M", True), (b"R", False), (b"I", True), (b"I", True), (b"C", True)]
+    assert seen == kinds
+    assert source.position == source.message_lsn
 
 
 def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: LoadPipeline, source: Source) -> None:
@@ -58,6 +54,23 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: LoadPipelin
     assert before == trail.confirmed() < end
     source.confirm(end)
     until(lambda: trail.confirmed() == end)
+
+
+def test_an_error_of_the_server_is_the_one_that_psycopg2_would_raise(
+    trail: LoadPipeline, source: Source
+) -> None:
+    trail.source.run("SELECT pg_terminate_backend(%s)", [source.process])
+    with pytest.raises(psycopg2.errors.AdminShutdown, match="terminating connection") as raised:
+        until(source.read)
+    assert raised.value.pgcode == "57P01"
+    with pytest.raises(psycopg2.OperationalError):
+        until(source.read)
+
+
+def test_a_stream_that_was_not_started_says_so(trail: LoadPipeline) -> None:
+    stream = connect_stream(trail.config, "UTF8", silence=1.0)
+    with closing(stream) as source, pytest.raises(psycopg2.InterfaceError):
+        source.read()
 
 
 def test_a_slot_that_is_dropped_meanwhile_is_looked_at_again(trail: LoadPipeline) -> None:

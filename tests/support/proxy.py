@@ -15,7 +15,7 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._listener = _listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.accept()
@@ -59,7 +59,7 @@ class Proxy:
         for link in self._links:
             link.join()
 
-    def _chosen(self, kinds: tuple[str, ...]) -> list[_Link]:
+    def _chosen(self, kinds: tuple[str, ...]) -> list[Link]:
         return [link for link in self._links if not kinds or link.kind in kinds]
 
     def _serve(self, listener: socket.socket) -> None:
@@ -72,11 +72,16 @@ class Proxy:
                 except OSError:
                     client.close()
                     continue
-                self._links.append(_Link(client, server))
+                self._links.append(self._link(client, server))
                 self._links[-1].start()
 
+    def _link(self, client: socket.socket, server: socket.socket) -> Link:
+        return Link(client, server)
 
-class _Link(threading.Thread):
+
+class Link(threading.Thread):
+    """Relays between two ends until one of them closes."""
+
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         super().__init__(daemon=True)
         self.client = client
@@ -98,13 +103,17 @@ class _Link(threading.Thread):
                 end.shutdown(socket.SHUT_RDWR)
         self.flowing.set()
 
+    def _passed(self, end: socket.socket, data: bytes) -> bytes:
+        """Return what is passed on of the data that an end has sent."""
+        return data
+
     def _relay(self, readable: list[socket.socket]) -> bool:
         self.flowing.wait()
         for end in readable:
             data = end.recv(1 << 16)
             if not self.kind:
                 self.kind = "stream" if b"replication\0" in data else "plain"
-            self._ends[end].sendall(data)
+            self._ends[end].sendall(self._passed(end, data))
             if not data:
                 return False
         return True

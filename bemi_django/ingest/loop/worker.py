@@ -103,12 +103,11 @@ class Worker:
         )
 
     def _work(self, until_current: bool) -> None:
-        # After a message of its own the stream confirms nothing unasked.
         target = self._mark()
         while not self._is_stopping:
             if time.monotonic() >= self._glance_at:
                 self._glance_at_server()
-            self._source.report()
+            self._session.report()
             if self._take_some():
                 continue
             if not self._sink.in_flight:
@@ -126,8 +125,6 @@ class Worker:
         """Take the messages that are there; return True if there may be more, and it is time for a look."""
         source, read, take = self._source, self._session.read, self._intake.take
         for _ in range(_MESSAGES):
-            if source.may_confirm_unasked:
-                self._committer.flush()
             data = read()
             if data is None:
                 return False

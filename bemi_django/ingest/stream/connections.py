@@ -12,8 +12,16 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.source import Source
 from bemi_django.wire import ROW_SETTINGS
 
+#: The server notices within a minute that the host of a worker has vanished.
+_KEEPALIVES = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 _SETTINGS = {
     **ROW_SETTINGS,
+    **_KEEPALIVES,
     # The marks of the worker are flushed, and so sent, at once; no standby has to have them.
     "synchronous_commit": "local",
     # Making a slot waits for running transactions to end, and the session may be idle for long.
@@ -26,6 +34,9 @@ _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 _LOG_SESSION = """
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 60000;
+-- Since PostgreSQL 17: a large transaction would never come to its end.
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout';
 -- A crash must not take what the source has been told is durable. Stronger settings are kept.
 SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """

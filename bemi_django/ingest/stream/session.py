@@ -76,6 +76,21 @@ class Session:
                 f"run SELECT pg_drop_replication_slot('{config.slot}')"
             ) from error
 
+    def report(self) -> None:
+        """Keep the stream alive; call this often.
+
+        A server may be silent for minutes while it decodes a transaction with very many savepoints: as long
+        as it works on the slot it is waited for.
+
+        Raises:
+            psycopg2.OperationalError: Nobody serves the stream any more.
+        """
+        self.source.report()
+        if self.source.is_silent and not slots.is_served_by(
+            self.server, self._config.slot, self.source.process
+        ):
+            raise psycopg2.OperationalError("the server of the stream does not answer")
+
     def ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
         """One row from the source."""
         with self.server.cursor() as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -66,6 +67,13 @@ def find(connection: Any, name: str) -> Slot | None:
     return Slot(int(confirmed or 0), bool(is_lost))
 
 
+def is_served_by(connection: Any, name: str, process: int) -> bool:
+    """Return whether this process of the server works on the slot."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name])
+        return bool(cursor.fetchone() == (process,))
+
+
 def create(connection: Any, name: str) -> Slot:
     """Create the slot; this waits for running transactions to end.
 
@@ -79,6 +87,9 @@ def create(connection: Any, name: str) -> Slot:
     """
     logger.info("creating the slot %s: this waits for running transactions to end", name)
     with connection.cursor() as cursor:
+        # The server gives the slot up when the worker vanishes meanwhile. Not every platform can.
+        with suppress(psycopg2.Error):
+            cursor.execute("SET client_connection_check_interval = '10s'")
         try:
             cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
         except psycopg2.errors.DuplicateObject as error:

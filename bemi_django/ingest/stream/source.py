@@ -1,9 +1,10 @@
-"""The stream of changes: a replication connection on one slot."""
+"""The stream of changes: a replication connection on one slot (PostgreSQL docs, 55.4)."""
 
 from __future__ import annotations
 
 import select
 import time
+from struct import Struct
 from typing import Any
 
 import psycopg2
@@ -11,22 +12,33 @@ import psycopg2.errors
 from psycopg2.extras import LogicalReplicationConnection
 
 from bemi_django.exceptions import Disrupted, ReplicationError, SlotInUse
+from bemi_django.ingest.stream.copy_both import CopyBoth
 from bemi_django.schema.sql import quote
 from bemi_django.wire.lsn import format_lsn
 
-#: Status messages in the time after which the server is taken for gone; each asks for an answer.
+#: Status updates in the time after which the server is taken for gone; each asks for an answer.
 _REPORTS = 6
-#: For the cursor that reads, which has nothing to report.
-_NEVER = 2**31 - 1
+
+_DATA, _KEEPALIVE = ord("w"), ord("k")
+#: XLogData: the start of the message in the WAL and the server's position, behind the kind.
+_DATA_HEAD = Struct(">xQQ").unpack_from
+_DATA_AT = 25
+#: Primary keepalive: the server's position, its clock, and whether it asks for an answer.
+_KEEPALIVE_BODY = Struct(">xQq?").unpack_from
+#: Standby status update: what is written, flushed and applied, our clock, and whether we ask for an answer.
+_STATUS = Struct(">cQQQq?").pack
+_EPOCH_SECONDS = 946_684_800
 
 
 class Source:
-    """Reads messages and confirms what is safe; ``parameters`` are libpq's.
+    """Reads the messages of a slot and confirms what is safe.
 
-    After ``silence`` seconds without a word either side gives the other up.
+    Every status update that leaves this connection is made here, and holds the position that was confirmed
+    last: never one that the log does not have.
 
-    On a keepalive psycopg2 forwards the flush position of the cursor that reads, by itself, when that
-    cursor has confirmed the start of its last message. So another cursor of the connection confirms.
+    Args:
+        parameters: Parameters of libpq.
+        silence: Seconds without a word after which either side gives the other up.
     """
 
     def __init__(self, parameters: dict[str, Any], silence: float = 60.0) -> None:
@@ -34,40 +46,42 @@ class Source:
         self._connection = psycopg2.connect(
             **{**parameters, "options": options}, connection_factory=LogicalReplicationConnection
         )
-        self._reader = self._connection.cursor()
-        self._reporter = self._connection.cursor()
-        #: The LSN of the message read last: of a row, where it was written.
+        self._stream: CopyBoth | None = None
+        #: Where the message read last lies in the WAL; 0 for one that has no position.
         self.message_lsn = 0
-        #: Whether reading on could confirm what is not written yet, which must be written first: a cursor
-        #: that has confirmed nothing has confirmed position 0, where a Relation message begins, and a
-        #: keepalive that follows one is confirmed. So it is before the first message.
-        self.may_confirm_unasked = True
+        #: How far the server has read the WAL: outside a transaction, all that committed before was sent.
+        self.position = 0
+        self._confirmed = 0
         self._interval = silence / _REPORTS
         self._report_at = 0.0
-        self._heard: object = None
         self._unanswered = 0
 
     def identify(self) -> tuple[str, int]:
-        """The server's system identifier and timeline (IDENTIFY_SYSTEM)."""
-        self._reader.execute("IDENTIFY_SYSTEM")
-        system_identifier, timeline, *_ = self._reader.fetchone()
+        """Return the server's system identifier and timeline (IDENTIFY_SYSTEM)."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("IDENTIFY_SYSTEM")
+            system_identifier, timeline, *_ = cursor.fetchone()
         return system_identifier, int(timeline)
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
-        """Stream the transactions that end after ``lsn``, and confirm those before.
+        """Begin to stream the transactions that end after ``lsn``, and confirm those before.
 
-        Raises SlotInUse when another worker does, Disrupted when the slot is gone, ReplicationError when the
-        server cannot.
+        Args:
+            slot: The name of the slot.
+            publication: The name of the publication.
+            lsn: Where the log ends.
+
+        Raises:
+            SlotInUse: Another worker reads the slot.
+            Disrupted: The slot is gone.
+            ReplicationError: The server cannot stream.
         """
         options = {"proto_version": "1", "publication_names": quote(publication), "messages": "true"}
         try:
-            self._reader.start_replication(
-                slot_name=slot,
-                start_lsn=format_lsn(lsn),
-                decode=False,
-                status_interval=_NEVER,
-                options=options,
-            )
+            with self._connection.cursor() as cursor:
+                cursor.start_replication(
+                    slot_name=slot, start_lsn=format_lsn(lsn), decode=False, options=options
+                )
         except psycopg2.errors.ObjectInUse as error:
             raise SlotInUse(error.diag.message_primary) from error
         except psycopg2.errors.UndefinedObject as error:
@@ -76,48 +90,77 @@ class Source:
         except psycopg2.ProgrammingError as error:
             reason = error.diag.message_primary
             raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error
+        self._stream = CopyBoth(self._connection)
         self.confirm(lsn)
 
     def read(self) -> bytes | None:
-        """Return the next message, None when none is there now."""
-        message = self._reader.read_message()
-        if message is None:
-            return None
-        self.message_lsn = message.data_start
-        self.may_confirm_unasked = not self.message_lsn
-        payload: bytes = message.payload
-        return payload
+        """Return the next message, or None if there is none now.
 
-    @property
-    def position(self) -> int:
-        """How far the server has read the WAL: outside a transaction, all that committed before was sent."""
-        position: int = self._reader.wal_end
-        return position
+        Raises:
+            psycopg2.Error: The server has ended the stream, or the connection is broken.
+        """
+        stream = self._opened()
+        while (message := stream.receive()) is not None:
+            self._unanswered = 0
+            kind = message[0]
+            if kind == _DATA:
+                self.message_lsn, position = _DATA_HEAD(message)
+                # That of a row lies before the commit, and Relation messages have none.
+                if position > self.position:
+                    self.position = position
+                return message[_DATA_AT:]
+            if kind == _KEEPALIVE:
+                position, _, is_question = _KEEPALIVE_BODY(message)
+                self.position = max(self.position, position)
+                if is_question:
+                    self._update_status()
+        return None
 
     def confirm(self, lsn: int) -> None:
         """Let the server forget the WAL before ``lsn``."""
-        self._reporter.send_feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
+        self._confirmed = lsn
+        self._update_status()
 
     def wait(self, seconds: float, *others: Any) -> list[Any]:
-        """Sleep until a message may be there, at most so long; return which of ``others`` are readable."""
-        readable, _, _ = select.select([self._reader, *others], [], [], min(seconds, self._interval))
+        """Sleep until a message may be there, or for ``seconds``; return which of ``others`` are readable."""
+        readable, _, _ = select.select([self._connection, *others], [], [], min(seconds, self._interval))
         return [other for other in others if other in readable]
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
 
     def report(self) -> None:
-        """Say that we live, and ask the same, when it is time to; call it often.
+        """Tell the server that we live, and ask it the same, if it is time to; call this often."""
+        if time.monotonic() >= self._report_at:
+            self._report_at = time.monotonic() + self._interval
+            # Counted and not timed: who was busy elsewhere has not listened.
+            self._unanswered += 1
+            self._update_status(is_question=True)
 
-        Raises OperationalError when nothing came for a long time.
-        """
-        if time.monotonic() < self._report_at:
-            return
-        self._report_at = time.monotonic() + self._interval
-        heard = self._reader.io_timestamp
-        # Counted and not timed: who was busy elsewhere has not listened.
-        self._unanswered = self._unanswered + 1 if heard == self._heard else 0
-        self._heard = heard
-        if self._unanswered > _REPORTS:
-            raise psycopg2.OperationalError("the server of the stream does not answer")
-        self._reporter.send_feedback(reply=True, force=True)
+    def heartbeat(self) -> None:
+        """Tell the server that we live, if it is time to, while nobody reads its answers."""
+        if time.monotonic() >= self._report_at:
+            self._report_at = time.monotonic() + self._interval
+            self._update_status()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the server has left more questions unanswered than it should."""
+        return self._unanswered > _REPORTS
+
+    @property
+    def process(self) -> int:
+        """The process of the server that serves the stream."""
+        pid: int = self._connection.info.backend_pid
+        return pid
+
+    def _update_status(self, is_question: bool = False) -> None:
+        lsn = self._confirmed
+        clock = time.time_ns() // 1000 - _EPOCH_SECONDS * 1_000_000
+        self._opened().send(_STATUS(b"r", lsn, lsn, lsn, clock, is_question))
+
+    def _opened(self) -> CopyBoth:
+        if self._stream is None:
+            raise psycopg2.InterfaceError("the stream was not started")
+        return self._stream

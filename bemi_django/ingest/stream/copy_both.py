@@ -1,0 +1,136 @@
+"""The streaming mode of a replication connection, by libpq's own functions (PostgreSQL docs, 34.10 and 55.4).
+
+psycopg2 reads the stream too, but it answers the server's keepalives by itself, and with positions of its
+own making: a slot could be confirmed ahead of the log. libpq answers nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+from psycopg2 import _psycopg
+
+from bemi_django.exceptions import ReplicationError
+
+_FATAL_ERROR = 7
+_SQLSTATE = ord("C")
+_PRIMARY_MESSAGE = ord("M")
+_NOTHING_YET, _END, _FAILURE = 0, -1, -2
+
+
+class CopyBoth:
+    """Sends and receives the messages of a connection on which ``START_REPLICATION`` was executed.
+
+    One thread at a time may use it, and nothing else may use the connection meanwhile.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._libpq = _libpq()
+        # Keeps the connection alive for as long as its pointer is used.
+        self._connection = connection
+        self._pointer = ctypes.c_void_p(connection.pgconn_ptr)
+        self._buffer = ctypes.c_void_p()
+        self._buffer_at = ctypes.byref(self._buffer)
+        # To send must not wait for the server: nothing else would run meanwhile.
+        if self._libpq.PQsetnonblocking(self._pointer, 1) != 0:
+            raise self._failure()
+        self._get = self._libpq.PQgetCopyData
+        self._free = self._libpq.PQfreemem
+
+    def receive(self) -> bytes | None:
+        """Return the next message, or None if there is none now.
+
+        Raises:
+            psycopg2.Error: The server has ended the stream, or the connection is broken.
+        """
+        length = self._get(self._pointer, self._buffer_at, 1)
+        if length == _NOTHING_YET:
+            if not self._libpq.PQconsumeInput(self._pointer):
+                raise self._failure()
+            length = self._get(self._pointer, self._buffer_at, 1)
+        if length > 0:
+            message = ctypes.string_at(self._buffer.value or 0, length)
+            self._free(self._buffer)
+            return message
+        if length == _NOTHING_YET:
+            return None
+        raise self._end() if length == _END else self._failure()
+
+    def send(self, message: bytes) -> None:
+        """Send a message, now or with the next call if the server does not read.
+
+        A message for which there is no memory left is dropped.
+
+        Raises:
+            psycopg2.OperationalError: The connection is broken.
+        """
+        sent = self._libpq.PQputCopyData(self._pointer, message, len(message))
+        if sent < 0 or self._libpq.PQflush(self._pointer) < 0:
+            raise self._failure()
+
+    def _failure(self) -> psycopg2.Error:
+        return psycopg2.OperationalError(_text(self._libpq.PQerrorMessage(self._pointer)))
+
+    def _end(self) -> psycopg2.Error:
+        result = ctypes.c_void_p(self._libpq.PQgetResult(self._pointer))
+        try:
+            if not result.value or self._libpq.PQresultStatus(result) != _FATAL_ERROR:
+                return psycopg2.OperationalError("the server has ended the stream")
+            state = self._libpq.PQresultErrorField(result, _SQLSTATE)
+            if not state:
+                # libpq's own words about a connection that was lost.
+                return psycopg2.OperationalError(_text(self._libpq.PQresultErrorMessage(result)))
+            return _error_of(_text(state), _text(self._libpq.PQresultErrorField(result, _PRIMARY_MESSAGE)))
+        finally:
+            self._libpq.PQclear(result)
+
+
+def _error_of(state: str, message: str) -> psycopg2.Error:
+    """Return the error that psycopg2 would raise for the server's."""
+    try:
+        error: psycopg2.Error = psycopg2.errors.lookup(state)(message)
+    except KeyError:
+        error = psycopg2.DatabaseError(message)
+    # Its attributes are read-only, but for this way, by which it is unpickled.
+    error.__setstate__({"pgcode": state, "pgerror": message})
+    return error
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace").strip()
+
+
+@cache
+def _libpq() -> Any:
+    """The library with which psycopg2 was linked: a connection of one libpq is of no use to another."""
+    # Without releasing the interpreter's lock: what is called for each message does not wait.
+    library = ctypes.PyDLL(_psycopg.__file__)
+    connection, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+    signatures = {
+        "PQgetCopyData": (number, [connection, ctypes.POINTER(ctypes.c_void_p), number]),
+        "PQconsumeInput": (number, [connection]),
+        "PQfreemem": (None, [ctypes.c_void_p]),
+        "PQsetnonblocking": (number, [connection, number]),
+        "PQputCopyData": (number, [connection, text, number]),
+        "PQflush": (number, [connection]),
+        "PQgetResult": (ctypes.c_void_p, [connection]),
+        "PQresultStatus": (number, [ctypes.c_void_p]),
+        "PQresultErrorField": (text, [ctypes.c_void_p, number]),
+        "PQresultErrorMessage": (text, [ctypes.c_void_p]),
+        "PQclear": (None, [ctypes.c_void_p]),
+        "PQerrorMessage": (text, [connection]),
+    }
+    try:
+        for name, (result, arguments) in signatures.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except AttributeError as error:
+        raise ReplicationError(
+            "psycopg2 does not give access to its libpq: install psycopg2-binary, or build psycopg2 "
+            "against a shared libpq"
+        ) from error
+    return library

@@ -7,6 +7,7 @@ BemiError
 ├── NotInTransaction      apply_context() was called outside a transaction
 ├── NotInstalled          the database objects are missing: ``migrate`` was not run
 ├── PastIsReadOnly        a write inside as_of(), or of an instance read there
+├── PlanChanged           a revert would do something else than was confirmed; it holds the plan
 ├── ProtocolError         bytes that do not follow the pgoutput protocol
 ├── Refused               a privilege, role, database or object is missing
 ├── RevertConflict        a revert would overwrite values or cannot be done; it holds the plan
@@ -52,6 +53,14 @@ class NotInstalled(BemiError):
 
 class PastIsReadOnly(BemiError):
     """The past cannot be changed: write outside as_of()."""
+
+
+class PlanChanged(BemiError):
+    """The rows have changed since the plan was confirmed: look at the new plan, which ``plan`` holds."""
+
+    def __init__(self, message: str | None = None, plan: Any = None) -> None:
+        super().__init__(message)
+        self.plan = plan
 
 
 class ProtocolError(BemiError):

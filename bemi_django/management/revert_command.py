@@ -7,10 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from bemi_django.exceptions import RevertConflict
+from bemi_django.exceptions import PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.revert import Plan
+from bemi_django.revert import revert as revert_changes
 from bemi_django.schema.database_names import database_name
 
 
@@ -28,8 +29,8 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
             ask for confirmation.
     """
     changes = _chosen(database, options)
-    how = {"on_conflict": options["on_conflict"], "cascade": not options["no_cascade"]}
-    plan = changes.revert(dry_run=True, **how)
+    how: dict[str, Any] = {"on_conflict": options["on_conflict"], "cascade": not options["no_cascade"]}
+    plan = revert_changes(changes, dry_run=True, **how)
     _print(command, plan)
     if plan.conflicts and options["on_conflict"] != "skip":
         raise CommandError(_refusal(plan))
@@ -39,10 +40,15 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         command.stdout.write("nothing was reverted")
         return
     try:
-        plan = changes.revert(**how)
+        plan = revert_changes(changes, **how, digest=plan.digest if options["interactive"] else None)
     except RevertConflict as error:
         _print(command, error.plan)
         raise CommandError(_refusal(error.plan)) from error
+    except PlanChanged as error:
+        _print(command, error.plan)
+        raise CommandError(
+            "nothing was reverted: the rows have changed meanwhile, see the new plan"
+        ) from error
     done = sum(step.is_done for step in plan.steps)
     command.stdout.write(f"{done} rows reverted, {len(plan.conflicts)} skipped")
 

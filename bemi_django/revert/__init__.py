@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bemi_django.revert.apply import Changes, revert
-from bemi_django.revert.plan import Conflict, OnConflict, Plan, Step
+from bemi_django.revert.plan import Conflict, Effect, Forced, OnConflict, Plan, ReadOnly, Step
 
-__all__ = ["Changes", "Conflict", "OnConflict", "Plan", "Step", "revert"]
+__all__ = ["Changes", "Conflict", "Effect", "Forced", "OnConflict", "Plan", "ReadOnly", "Step", "revert"]

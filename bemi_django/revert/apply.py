@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import DatabaseError, DataError, transaction
 
-from bemi_django.exceptions import BemiError, RevertConflict, first_line, sqlstate_of
+from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line, sqlstate_of
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import alias_of
 from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.draft import Draft
-from bemi_django.revert.plan import Kind, OnConflict, Plan
+from bemi_django.revert.plan import Kind, OnConflict, Plan, ReadOnly
 from bemi_django.revert.planner import Planner
 from bemi_django.revert.write import Write, defer, move_sequences, run, settle
 
@@ -36,6 +36,9 @@ def revert(
     dry_run: bool = False,
     on_conflict: OnConflict = "stop",
     cascade: bool = True,
+    check: Callable[[Plan], object] | None = None,
+    digest: str | None = None,
+    is_read_only: ReadOnly | None = None,
 ) -> Plan:
     """Undo changes of one database in one transaction on it.
 
@@ -51,12 +54,19 @@ def revert(
             have one, ``"force"`` overwrites what is in the way where that is possible.
         cascade: Whether a deleted row comes back together with what its transaction deleted or set to NULL
             because of it.
+        check: Called with the plan before it is applied, while the rows are locked; what it raises prevents
+            the revert. Use it to check permissions for ``plan.effects()``.
+        digest: The digest of the plan that was confirmed, made with the same arguments.
+        is_read_only: Called with a step and a column; columns for which it returns True are not written, but
+            are conflicts of the kind ``"read_only"``, which cannot be forced.
 
     Returns:
         The plan, applied or not.
 
     Raises:
         RevertConflict: Conflicts prevent the revert; nothing was written. ``error.plan`` has them.
+        PlanChanged: The plan is another one than the one with the digest; nothing was written.
+            ``error.plan`` is the new plan.
         UnknownDatabase: ``DATABASES`` does not have the database.
         BemiError: The changes are of several databases.
     """
@@ -73,9 +83,13 @@ def revert(
     alias = alias_of(database)
     try:
         with row_session(alias) as cursor:
-            planner = Planner(cursor, database, on_conflict)
-            planner.prepare(with_cascades(cursor, selected) if cascade else selected, lock=not dry_run)
+            planner = Planner(cursor, database, on_conflict, is_read_only, lock=not dry_run)
+            planner.prepare(with_cascades(cursor, selected) if cascade else selected)
             if not dry_run:
+                if digest not in (None, planner.plan.digest):
+                    raise PlanChanged(plan=planner.plan)
+                if check is not None:
+                    check(planner.plan)
                 _Application(cursor, alias, planner, skips=on_conflict == "skip").run()
     except DataError as error:
         # From looking up a key or a reference.

@@ -8,7 +8,7 @@ from typing import Any
 from bemi_django.log.live.live_tables import ADDRESS, LiveTable, Name, RowValues
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.net import Net, differ
-from bemi_django.revert.plan import Conflict, Kind, Step
+from bemi_django.revert.plan import Conflict, Forced, Kind, Step
 
 Identity = tuple[Name, tuple[str, ...]]
 
@@ -21,7 +21,6 @@ class Draft:
     net: Net
     table: LiveTable
     live: RowValues | None
-    forced: tuple[str, RowValues] | None = None
 
     @property
     def target(self) -> RowValues | None:
@@ -102,6 +101,8 @@ def draft_of(net: Net, table: LiveTable, live: RowValues | None, is_moving: bool
         _undo_insert(draft)
     elif net.existed:
         _undo_delete(draft, is_moving)
+    if step.conflict is not None and step.conflict.is_forcible and step.forced is None:
+        step.forced = Forced(step.action, step.values)
     return draft
 
 
@@ -114,7 +115,7 @@ def _undo_update(draft: Draft) -> None:
     }
     if live is None:
         if wanted:
-            draft.forced = "insert", _writable(draft, {**net.last, **net.old})
+            step.forced = Forced("insert", _writable(draft, {**net.last, **net.old}))
             draft.stop("missing_row", "the row was deleted since", is_forcible=True)
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
@@ -146,11 +147,11 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
         return
     changed = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     if changed:
-        draft.forced = "update", changed
+        step.forced = Forced("update", changed)
         columns = tuple(changed)
         draft.stop(
             "key_taken",
-            f"another row has the key, with other values in {_and(columns)}",
+            f"another row has the key, with other values in {listed_and(columns)}",
             columns,
             is_forcible=True,
         )
@@ -169,14 +170,16 @@ def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
         draft.stop("changed_since", f"changed since: {values}", tuple(changed), is_forcible=True)
     elif torn:
         columns = tuple(sorted(torn))
-        draft.stop("changed_since", f"others changed {_and(columns)} in between", columns, is_forcible=True)
+        draft.stop(
+            "changed_since", f"others changed {listed_and(columns)} in between", columns, is_forcible=True
+        )
 
 
 def _know(draft: Draft, unknown: set[str]) -> None:
     columns = tuple(column for column in draft.table.columns if column in unknown)
     if columns:
         draft.stop(
-            "unavailable", f"the log does not know what {_and(columns)} was", columns, is_forcible=True
+            "unavailable", f"the log does not know what {listed_and(columns)} was", columns, is_forcible=True
         )
 
 
@@ -184,7 +187,8 @@ def _writable(draft: Draft, row: RowValues) -> RowValues:
     return {column: row[column] for column in draft.table.columns if column in row}
 
 
-def _and(columns: tuple[str, ...]) -> str:
+def listed_and(columns: tuple[str, ...]) -> str:
+    """Return names as a list in a sentence."""
     return " and ".join((", ".join(columns[:-1]), columns[-1])) if len(columns) > 1 else columns[0]
 
 

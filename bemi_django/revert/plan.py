@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from bemi_django.log.lossless_json import dumps
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change
@@ -23,6 +26,7 @@ Kind = Literal[
     "cycle",  # rows refer to each other, and no order of statements works
     "constraint",  # another constraint is violated
     "refused",  # the server refuses for another reason, such as a missing privilege
+    "read_only",  # the caller may not write a column
     "not_a_row",  # TRUNCATE, GAP and SKIPPED are not changes of a row
 ]
 
@@ -47,6 +51,30 @@ class Conflict:
         return f"{_row(self.schema, self.table, self.primary_key)}: {self.text} ({self.kind})"
 
 
+class Effect(NamedTuple):
+    """A write to one row: an insert, update or delete.
+
+    ``key`` identifies the row; ``columns`` are written, for updates and inserts.
+    """
+
+    schema: str
+    table: str
+    action: Action
+    key: str | None
+    columns: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        detail = f" ({', '.join(self.columns)})" if self.action == "update" else ""
+        return f"{self.action} {_row(self.schema, self.table, self.key)}{detail}"
+
+
+class Forced(NamedTuple):
+    """What ``on_conflict="force"`` does instead of stopping at a conflict; see ``Step``."""
+
+    action: Action
+    values: Mapping[str, Any]
+
+
 @dataclass(eq=False)
 class Step:
     """What happens to one row, to revert all selected changes of it.
@@ -54,6 +82,11 @@ class Step:
     ``values`` are the columns to write: all for ``"insert"``, those that change for ``"update"``.
     ``current`` is the live row, or None. With ``on_conflict="skip"``, steps with a ``conflict`` are not
     taken; ``is_done`` tells which were.
+
+    If the conflict can be forced, ``forced`` is what ``on_conflict="force"`` would do, also in a plan made
+    with ``"stop"``. In a plan made with ``"force"``, ``action`` and ``values`` are just that, and
+    ``overridden`` is the conflict. ``consequences`` are the writes of the database itself: ``ON DELETE
+    CASCADE``, ``SET NULL`` and ``SET DEFAULT`` of a forced delete.
     """
 
     changes: tuple[Change, ...]
@@ -64,15 +97,37 @@ class Step:
     values: Mapping[str, Any] = field(default_factory=dict)
     current: Mapping[str, Any] | None = None
     conflict: Conflict | None = None
+    forced: Forced | None = None
+    overridden: Conflict | None = None
+    consequences: tuple[Effect, ...] = ()
     is_done: bool = False
+
+    def force(self) -> None:
+        """Do what ``on_conflict="force"`` does about the conflict, if it can be forced."""
+        if self.conflict is not None and self.conflict.is_forcible:
+            self.overridden, self.conflict = self.conflict, None
+            if self.forced is not None:
+                self.action, self.values = self.forced
+
+    def effects(self) -> Iterator[Effect]:
+        """Yield the writes of the step, if it is taken: its own and its consequences."""
+        if self.conflict is None and self.action != "nothing":
+            columns = () if self.action == "delete" else tuple(self.values)
+            yield Effect(self.schema, self.table, self.action, self.primary_key, columns)
+            yield from self.consequences
 
     def __str__(self) -> str:
         detail = ", ".join(f"{column}: {self._value(column)}" for column in self.values)
         named = f"{self.action} {_row(self.schema, self.table, self.primary_key)}"
-        return f"{named} ({detail})" if detail and self.action == "update" else named
+        lines = [f"{named} ({detail})" if detail and self.action == "update" else named]
+        return "\n".join([*lines, *(f"  and so {effect}" for effect in self.consequences)])
 
     def _value(self, column: str) -> str:
         return f"{_short((self.current or {}).get(column))} → {_short(self.values[column])}"
+
+
+#: Tells whether the caller may not write a column with a step; ``step.action`` says how it is written.
+ReadOnly = Callable[[Step, str], bool]
 
 
 @dataclass(eq=False)
@@ -91,10 +146,35 @@ class Plan:
         """The conflicts of all steps."""
         return tuple(step.conflict for step in self.steps if step.conflict is not None)
 
+    @property
+    def digest(self) -> str:
+        """A hash of everything that the plan does and finds; another plan has another one.
+
+        It covers the values to write and the ones that they replace, deleted rows, conflicts and
+        consequences. Pass the digest of a plan that was confirmed to :func:`bemi_django.revert.revert`.
+        """
+        return hashlib.sha256(dumps([_described(step) for step in self.steps]).encode()).hexdigest()
+
+    def effects(self) -> Iterator[Effect]:
+        """Yield all writes that applying the plan makes, for example to check permissions."""
+        for step in self.steps:
+            yield from step.effects()
+
     def __str__(self) -> str:
         lines = [f"conflict: {conflict}" for conflict in self.conflicts]
         lines += [str(step) for step in self.steps if step.conflict is None or step.is_done]
         return "\n".join(lines) or "nothing to revert"
+
+
+def _described(step: Step) -> list[Any]:
+    current = step.current or {}
+    seen = current if step.action == "delete" else {column: current.get(column) for column in step.values}
+    return [
+        *(step.schema, step.table, step.primary_key, step.action, step.current is None),
+        *(dict(step.values), dict(seen), str(step.conflict), str(step.overridden)),
+        None if step.forced is None else [step.forced.action, dict(step.forced.values)],
+        [list(effect) for effect in step.consequences],
+    ]
 
 
 def _row(schema: str, table: str, primary_key: str | None) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.places import Place, model_of, renamed_columns
-from bemi_django.revert.conflicts import Surroundings
-from bemi_django.revert.draft import Draft, draft_of, identity, key_before
+from bemi_django.revert.conflicts import Found, Surroundings
+from bemi_django.revert.consequences import CascadeReader, Consequences
+from bemi_django.revert.draft import Draft, draft_of, identity, key_before, listed_and
 from bemi_django.revert.net import Net, nets_of
 from bemi_django.revert.order import order
-from bemi_django.revert.plan import Conflict, Kind, OnConflict, Plan, Step
+from bemi_django.revert.plan import Conflict, Forced, Kind, OnConflict, Plan, ReadOnly, Step
 from bemi_django.revert.write import Write, writes_of
 
 if TYPE_CHECKING:
@@ -29,26 +30,41 @@ _WHY_NOT = {
 class Planner:
     """Makes the plan of one revert, and the statements that carry it out."""
 
-    def __init__(self, cursor: Any, database: str, on_conflict: OnConflict) -> None:
+    def __init__(
+        self,
+        cursor: Any,
+        database: str,
+        on_conflict: OnConflict,
+        is_read_only: ReadOnly | None = None,
+        *,
+        lock: bool,
+    ) -> None:
+        """Prepare to plan.
+
+        Args:
+            cursor: A cursor of ``row_session``.
+            database: The name that the log has for the database.
+            on_conflict: See :func:`bemi_django.revert.revert`.
+            is_read_only: See :func:`bemi_django.revert.revert`.
+            lock: Whether to lock the rows that the plan is about.
+        """
         self.plan = Plan(database, ())
         self.writes: list[Write] = []
         self.catalog = LiveCatalog({}, [])
         self._cursor = cursor
+        self._cascades: dict[Draft, Consequences] = {}
         self._on_conflict = on_conflict
+        self._is_read_only = is_read_only
+        self._lock = lock
 
-    def prepare(self, changes: list[Change], *, lock: bool) -> None:
-        """Make the plan.
-
-        Args:
-            changes: Changes in commit order.
-            lock: Whether to lock the rows that the plan is about.
-        """
+    def prepare(self, changes: list[Change]) -> None:
+        """Make the plan for changes in commit order."""
         rows = [change for change in changes if change.operation in _ROWS]
         others = [_no_row(change) for change in changes if change.operation not in _ROWS]
         names = {(change.schema, change.table) for change in rows}
         nets = nets_of(rows, {name: self._renamed(*name) for name in names})
         self.catalog = read_catalog(self._cursor, json.dumps(sorted(names)))
-        drafts, impossible = self._drafts(nets, lock)
+        drafts, impossible = self._drafts(nets)
         # Newest first: that undoes the changes in the reverse of an order that was possible.
         drafts.sort(key=lambda draft: draft.net.changes[-1].pk, reverse=True)
         arranged = self._arrange(drafts)
@@ -58,7 +74,7 @@ class Planner:
         place = Place(self.plan.database or "", schema, table)
         return dict(renamed_columns(place, model_of(place)))
 
-    def _drafts(self, nets: list[Net], lock: bool) -> tuple[list[Draft], list[Step]]:
+    def _drafts(self, nets: list[Net]) -> tuple[list[Draft], list[Step]]:
         impossible: list[Step] = []
         keys: dict[Net, RowValues] = {}
         for net in nets:
@@ -71,7 +87,7 @@ class Planner:
             else:
                 what = "the row's key" if table.has_key else "the whole row, and the table has no key"
                 impossible.append(_impossible(net, "unavailable", f"the log does not know {what}"))
-        live = self._live(keys, lock)
+        live = self._live(keys)
         here = {identity(self._table(net), row) for net, row in live.items() if net.exists}
         drafts = []
         for net in keys:
@@ -83,22 +99,25 @@ class Planner:
     def _table(self, net: Net) -> LiveTable:
         return self.catalog.tables[net.schema, net.table]
 
-    def _live(self, keys: dict[Net, RowValues], lock: bool) -> dict[Net, RowValues]:
+    def _live(self, keys: dict[Net, RowValues]) -> dict[Net, RowValues]:
         found: dict[Net, RowValues] = {}
         for name, table in sorted(self.catalog.tables.items()):
             # Without a key, nothing can be in the way of a deleted row.
             nets = [net for net in keys if (net.schema, net.table) == name and (net.exists or table.has_key)]
             # Lock in key order, so that two reverts do not deadlock.
             nets.sort(key=lambda net: net.primary_key or "")
-            rows = find_rows(self._cursor, table, [keys[net] for net in nets], lock=lock) if nets else {}
+            rows = (
+                find_rows(self._cursor, table, [keys[net] for net in nets], lock=self._lock) if nets else {}
+            )
             found.update({nets[number]: row for number, row in rows.items()})
         return found
 
     def _arrange(self, drafts: list[Draft]) -> list[Draft]:
         """Find conflicts and an order; with ``skip``, leave out the steps that have conflicts."""
-        if self._on_conflict == "force":
-            for draft in drafts:
-                _force(draft)
+        for draft in drafts:
+            if self._on_conflict == "force":
+                draft.step.force()
+            self._check_columns(draft)
         moving = [draft for draft in drafts if draft.step.action != "nothing"]
         around = Surroundings(self._cursor, self.catalog, moving)
         skips = self._on_conflict == "skip"
@@ -106,10 +125,9 @@ class Planner:
         while True:
             found, edges = around.check(active)
             blocked = set()
-            for draft, kind, text, columns, is_forcible in found:
-                if not (is_forcible and self._on_conflict == "force"):
-                    draft.stop(kind, text, columns, is_forcible=is_forcible)
-                    blocked.add(draft)
+            for one in found:
+                if self._stops(one, active):
+                    blocked.add(one.draft)
             ordered = order([draft for draft in moving if draft in active], edges)
             for draft in ordered.stuck:
                 draft.stop("cycle", "rows refer to each other, and no order of statements works")
@@ -121,15 +139,38 @@ class Planner:
         taken = set(ordered.nodes)
         return [draft for draft in drafts if draft not in taken] + ordered.nodes
 
+    def _stops(self, found: Found, active: set[Draft]) -> bool:
+        """Set the conflict on its draft, or force it; return whether it remains."""
+        draft, kind, text, columns, is_forcible = found
+        if is_forcible:
+            # Only the database's own actions on a delete can be forced here.
+            consequences = self._consequences(draft, active)
+            if consequences.blocker is not None:
+                is_forcible = False
+                text += f", and a row of {'.'.join(consequences.blocker)} prevents it"
+            else:
+                draft.step.forced = Forced("delete", {})
+                draft.step.consequences = consequences.effects
+        draft.stop(kind, text, columns, is_forcible=is_forcible)
+        if self._on_conflict == "force":
+            draft.step.force()
+        return draft.step.conflict is not None
 
-def _force(draft: Draft) -> None:
-    conflict = draft.step.conflict
-    if conflict is None or not conflict.is_forcible:
-        return
-    draft.step.conflict = None
-    if draft.forced is not None:
-        action, values = draft.forced
-        draft.step.action, draft.step.values = action, values  # type: ignore[assignment]
+    def _consequences(self, draft: Draft, active: set[Draft]) -> Consequences:
+        if draft not in self._cascades:
+            planned = {one.identity for one in active if one.identity is not None}
+            reader = CascadeReader(self._cursor, self.catalog, planned, lock=self._lock)
+            self._cascades[draft] = reader.read(draft)
+        return self._cascades[draft]
+
+    def _check_columns(self, draft: Draft) -> None:
+        """Set a conflict if the step would write columns that the caller may not write."""
+        step = draft.step
+        if self._is_read_only is None or step.conflict is not None or step.action == "delete":
+            return
+        columns = tuple(column for column in step.values if self._is_read_only(step, column))
+        if columns:
+            draft.stop("read_only", f"you may not change {listed_and(columns)}", columns)
 
 
 def _no_row(change: Change) -> Step:

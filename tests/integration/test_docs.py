@@ -41,7 +41,7 @@ def test_the_examples_work(drain: Drain) -> None:
             drain()
     finally:
         names["engine"].dispose()
-    assert len(python) == 10
+    assert len(python) == 11
     with transaction.atomic():
         for statement in blocks("sql"):
             with connection.cursor() as cursor:

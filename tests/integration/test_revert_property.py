@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +12,11 @@ from django.db import DatabaseError, transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bemi_django.exceptions import RevertConflict
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
+from bemi_django.revert import OnConflict, Plan, revert
+from bemi_django.revert.net import nets_of
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 
@@ -203,3 +207,49 @@ def test_a_transaction_is_undone_as_if_it_had_not_been(tables: Pipeline) -> None
 
     check()
     assert seen["compared"] and seen["conflict"], seen
+
+
+ACTIONS = {(False, True): "insert", (True, False): "delete", (True, True): "update"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_written_is_what_the_plan_said(tables: Pipeline) -> None:
+    """The writes that are checked for permissions are those that the log has afterwards, row by row."""
+    seen: Counter[str] = Counter()
+
+    @given(histories, choices, st.sampled_from(["stop", "skip", "force"]))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @example([[(PARENT, (3, None))], [(CHILD, (3, 3, None))]], {0}, "force")
+    def check(history: list[Any], choice: set[int], on_conflict: OnConflict) -> None:
+        execute(ROWS)
+        tables.drain()
+        start = Change.objects.latest("id").pk
+        perform(history)
+        tables.drain()
+        changes = Change.objects.filter(pk__gt=start)
+        transactions = sorted(set(changes.values_list("transaction_id", flat=True)))
+        if not transactions:
+            return
+        chosen = changes.filter(
+            transaction_id__in={transactions[number % len(transactions)] for number in choice}
+        )
+        shown = revert(chosen, dry_run=True, on_conflict=on_conflict)
+        end = changes.latest("id").pk
+        checked: list[Plan] = []
+        try:
+            plan = revert(chosen, on_conflict=on_conflict, digest=shown.digest, check=checked.append)
+        except RevertConflict:
+            seen["refused"] += 1
+            tables.drain()
+            assert not changes.filter(pk__gt=end).exists()
+            return
+        assert checked == [plan] and plan.is_applied
+        seen[on_conflict] += 1
+        seen["consequences"] += any(step.consequences for step in plan.steps)
+        tables.drain()
+        nets = nets_of(changes.filter(pk__gt=end).asc(), {})
+        written = Counter((net.table, ACTIONS[net.existed, net.exists]) for net in nets if net.changes)
+        assert written == Counter((effect.table, effect.action) for effect in plan.effects()), str(plan)
+
+    check()
+    assert seen["refused"] and seen["force"] and seen["skip"] and seen["consequences"], seen

@@ -124,7 +124,9 @@ def find_keys(
     target: Name,
     target_columns: Sequence[str],
     key: Sequence[str],
-    limit: int = 1,
+    limit: int | None = 1,
+    *,
+    lock: bool = False,
 ) -> list[tuple[int, RowValues]]:
     """Return rows of ``target`` whose ``target_columns`` equal the ``columns`` of the given rows.
 
@@ -136,7 +138,8 @@ def find_keys(
         target: The table to search.
         target_columns: The columns to compare, in the order of ``columns``.
         key: The columns of ``target`` to return.
-        limit: Maximum number of rows found for each given row.
+        limit: Maximum number of rows found for each given row; None for all.
+        lock: Whether to lock the found rows (``FOR UPDATE``).
 
     Returns:
         Pairs of the index of the given row and the found row's key columns.
@@ -147,7 +150,7 @@ def find_keys(
             target=quoted(target),
             row=f"{key_object(key)}::text",
             condition=_equal(target_columns, columns),
-            limit="LIMIT %s",
+            limit="LIMIT %s FOR UPDATE OF t" if lock else "LIMIT %s",
         ),
         [dumps(list(rows)), *key, limit],
     )

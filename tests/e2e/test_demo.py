@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.polling import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "sample_project.demo"]
 
@@ -56,7 +58,7 @@ def test_the_demo_shows_the_log_serves_the_site_and_ends_with_ctrl_c(
             lines = list(takewhile_inclusive(lambda line: "Ctrl-C" not in line, demo.stdout))
             page = urllib.request.urlopen(f"{site}accounts/login/").read().decode()
             demo.send_signal(signal.SIGINT)
-            demo.communicate(timeout=60)
+            demo.communicate(timeout=DEADLINE)
         finally:
             demo.kill()
     assert lines[-1] == f"{site}  login: demo / demo  (Ctrl-C stops everything)\n"
@@ -79,7 +81,7 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(free_port: int) -> None:
         taken.bind(("127.0.0.1", free_port))
         taken.listen()
         done = subprocess.run(
-            [*DEMO, "--port", str(free_port)], cwd=ROOT, capture_output=True, text=True, timeout=60
+            [*DEMO, "--port", str(free_port)], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE
         )
     assert done.returncode == 1
     assert done.stderr == f"port {free_port} is taken; use another: make demo PORT={free_port + 1}\n"

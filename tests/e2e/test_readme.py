@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+
+from tests.support.polling import DEADLINE, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -112,11 +113,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         administrator.close()
 
 
-def until(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
-    while not ready():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+def wait_for(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    until(lambda: ready() or process.poll() is not None)
+    assert ready(), "the process has ended"
 
 
 def test_the_quickstart_works_word_by_word(project: Project) -> None:
@@ -145,7 +144,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     with subprocess.Popen(
         command.split(), cwd=project.directory, env=project.variables, stdout=subprocess.PIPE, text=True
     ) as worker:
-        until(
+        wait_for(
             lambda: project.query("SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = 'bemi'"),
             worker,
         )
@@ -153,10 +152,10 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
         log = """
             SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id
         """
-        until(lambda: len(project.query(log)) == 2, worker)
+        wait_for(lambda: len(project.query(log)) == 2, worker)
         assert "as in the log" in run("python manage.py bemi verify")
         worker.send_signal(signal.SIGINT)
-        output = worker.communicate(timeout=30)[0]
+        output = worker.communicate(timeout=DEADLINE)[0]
     assert worker.returncode == 0 and "changes written" in output
     assert project.query(log) == [("CREATE", None), ("DELETE", "clean-up")]
     printed = project.shell(querying)

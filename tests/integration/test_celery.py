@@ -12,6 +12,7 @@ from celery.result import AsyncResult
 from bemi_django import bound_context, get_context, skip_tracking
 from bemi_django.models import Change
 from tests.support.pipeline import Drain
+from tests.support.polling import DEADLINE
 from tests.support.processes import running
 
 
@@ -38,7 +39,7 @@ def worker(celery: Any, django_db_setup: None) -> Iterator[None]:
 
 
 def wait(result: Any) -> Any:
-    return result.get(timeout=30, interval=0.02, propagate=False)
+    return result.get(timeout=DEADLINE, interval=0.02, propagate=False)
 
 
 def contexts(changes: list[Change]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import Any
 
 import httpx2
@@ -15,6 +14,7 @@ from bemi_django import bound_context, get_context, set_context
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain
+from tests.support.polling import DEADLINE, until
 from tests.support.processes import running
 
 MANAGE = "sample_project.manage"
@@ -71,7 +71,7 @@ def test_commands_of_the_command_line_are_named(drain: Drain) -> None:
         running(MANAGE, "tidy_todos", "--days", "0") as tidy,
         running(MANAGE, "shell", "-c", f"from sample_project.todos.models import Todo; {code}") as shell,
     ):
-        assert tidy.wait(30) == shell.wait(30) == 0
+        assert tidy.wait(DEADLINE) == shell.wait(DEADLINE) == 0
     found = contexts(drain())
     assert found["old"] == {"command": "tidy_todos", "arguments": {"days": 0}}
     assert found["from a shell"]["command"] == "shell"
@@ -94,10 +94,8 @@ def test_requests_under_runserver_have_their_own_context(drain: Drain, options: 
         running(MANAGE, "runserver", address, *options, settings="tests.support.request_settings") as server,
         httpx2.Client(base_url=f"http://{address}", trust_env=False) as client,
     ):
-        deadline = time.monotonic() + 30
-        while (answer := get(client)) is None:
-            assert server.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        answer = until(lambda: get(client) or server.poll())
+    assert isinstance(answer, httpx2.Response), "the server has ended"
     assert answer.status_code == 200
     context = contexts(drain())["x"]
     assert (context["case"], context["request_id"]) == ("x", "r")

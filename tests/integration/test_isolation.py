@@ -22,8 +22,8 @@ from bemi_django import set_context
 from bemi_django.models import Change
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
+from tests.support.polling import DEADLINE
 
-SECONDS = 20
 OURS = "bemi_django.middleware.BemiMiddleware"
 SYNC_ONLY = "tests.integration.test_isolation.sync_only"
 STACKS = {"alone": [OURS], "inside_sync": [SYNC_ONLY, OURS], "outside_sync": [OURS, SYNC_ONLY]}
@@ -40,14 +40,14 @@ class Meeting:
         self._complete = asyncio.Event()
 
     def wait(self) -> None:
-        self._barrier.wait(SECONDS)
+        self._barrier.wait(DEADLINE)
 
     async def await_all(self) -> None:
         # asyncio.Barrier is of Python 3.11.
         self._missing -= 1
         if not self._missing:
             self._complete.set()
-        await asyncio.wait_for(self._complete.wait(), SECONDS)
+        await asyncio.wait_for(self._complete.wait(), DEADLINE)
 
 
 meeting = Meeting(1)
@@ -128,9 +128,9 @@ async def asgi(url: str) -> None:
     communicate: Any = ApplicationCommunicator
     communicator = communicate(ASGIHandler(), scope)
     await communicator.send_input({"type": "http.request", "body": b""})
-    started = await communicator.receive_output(SECONDS)
-    await communicator.receive_output(SECONDS)
-    await communicator.wait(SECONDS)
+    started = await communicator.receive_output(DEADLINE)
+    await communicator.receive_output(DEADLINE)
+    await communicator.wait(DEADLINE)
     assert started["status"] == 200
 
 
@@ -178,8 +178,8 @@ def test_a_thread_forgets_each_request_before_the_next(
     meet(1)
     with ThreadPoolExecutor(1) as thread:
         for url in urls:
-            thread.submit(wsgi, url).result(SECONDS)
-        thread.submit(create_and_close, "outside").result(SECONDS)
+            thread.submit(wsgi, url).result(DEADLINE)
+        thread.submit(create_and_close, "outside").result(DEADLINE)
     assert contexts(drain()) == {**own(*urls), "outside": no_context()}
 
 

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sample_project import postgres_process, postgres_programs
 from sample_project.postgres_process import HOST, free_port
 from sample_project.postgres_programs import ServerError
 from sample_project.postgres_server import Server, postgres_server
+from tests.support.polling import until
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,10 +175,7 @@ def test_the_server_ends_with_its_owner(stop: signal.Signals) -> None:
             connection.close()
         finally:
             owner.send_signal(stop)
-    deadline = time.monotonic() + 40
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not directory.exists()
+    until(lambda: not directory.exists())
     assert not _listening(port)
 
 

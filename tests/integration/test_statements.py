@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from bemi_django import bound_context
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
+from tests.support.polling import DEADLINE
 
-SECONDS = 20
 NO_CONTEXT: dict[str, Any] = {}
 CONTEXT = {"user_id": 7}
 RETURN_QUERY = "INSERT INTO shop_category (name) VALUES (%s) RETURNING current_query()"
@@ -107,7 +107,7 @@ def test_get_or_create_works_in_a_race(drain: Drain, observer: Any) -> None:
     line = threading.Barrier(racers)
 
     def name_when_all_have_looked() -> str:
-        line.wait(SECONDS)
+        line.wait(DEADLINE)
         return "same"
 
     def race(number: int) -> tuple[int, bool, int]:

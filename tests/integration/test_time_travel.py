@@ -20,6 +20,7 @@ from bemi_django.models import Change
 from bemi_django.time_travel import AsOfQuerySet, allow_save, as_of, read_as_of
 from tests.shop.models import Category, Product
 from tests.support.pipeline import Drain, Pipeline
+from tests.support.polling import DEADLINE
 from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
@@ -166,7 +167,7 @@ def test_a_manager_can_have_it(moment: str) -> None:
 
 
 def test_other_threads_see_the_present(moment: str) -> None:
-    both_inside = threading.Barrier(2, timeout=20)
+    both_inside = threading.Barrier(2, timeout=DEADLINE)
 
     def past() -> list[str]:
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from bemi_django.schema import sql, tracking
+from tests.support.polling import until
 from tests.support.project_database import another_session
 from tests.support.server_conditions import no_event_triggers
 
@@ -244,14 +245,27 @@ def test_a_table_of_an_extension_is_left_alone(schema: str) -> None:
         execute("ALTER EXTENSION plpgsql DROP TABLE shed.tool")
 
 
+def one(cursor: Any, query: str) -> Any:
+    cursor.execute(query)
+    return cursor.fetchone()[0]
+
+
 def test_a_locked_table_is_tried_again(no_event_trigger: None) -> None:
     execute("CREATE TABLE shed.tool (id int)")
     with another_session() as cursor:
         cursor.execute("BEGIN; LOCK TABLE shed.tool IN ROW EXCLUSIVE MODE")
-        release = threading.Timer(0.3, cursor.connection.rollback)
-        release.start()
-        assert tracking.sync(lock_timeout=0.1).failed == []
-        release.join()
+
+        def let_go_after_an_attempt() -> None:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'shed.tool'::regclass"
+            with another_session() as observer:
+                for is_waiting in (True, False):
+                    until(lambda: one(observer, waiting) == is_waiting)  # noqa: B023
+            cursor.connection.rollback()
+
+        with ThreadPoolExecutor(1) as pool:
+            release = pool.submit(let_go_after_an_attempt)
+            assert tracking.sync(lock_timeout=0.1, attempts=1000).failed == []
+            release.result()
     assert is_tracked("shed.tool")
 
 

@@ -21,6 +21,6 @@ def listen(change: Change) -> None:
     if name.startswith("dies once") and is_first or name == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "sleeps":
-        time.sleep(60)
+        time.sleep(3600)
     if name == "is slow":
         time.sleep(0.5)

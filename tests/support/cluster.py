@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from sample_project.postgres_server import ADDRESSES, Server, postgres_server
+from tests.support.polling import until
 from tests.support.roles import PASSWORD
 
 
@@ -58,9 +59,21 @@ class Cluster:
     def stop(self, is_crash: bool = False) -> None:
         """Stop as ``pg_ctl stop -m fast`` does; as ``-m immediate`` does if it is a crash."""
         if is_crash:
-            pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
-            os.kill(pid, signal.SIGQUIT)
+            self._signal(signal.SIGQUIT)
         self._running.close()
+
+    def shut_down(self) -> None:
+        """Stop as ``pg_ctl stop -m fast`` does, however long it takes; fail if it hangs."""
+        self._signal(signal.SIGINT)
+        until(lambda: not self._pid_file.exists(), why=lambda: "the server is still shutting down")
+        self.stop()
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "data" / "postmaster.pid"
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.kill(int(self._pid_file.read_text().split()[0]), number)
 
     def close(self) -> None:
         """Stop the server and remove its data."""

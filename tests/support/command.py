@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 
 ROOT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(ROOT / "sample_project" / "manage.py")]
@@ -66,7 +66,7 @@ class Command:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def ends(self, seconds: float = 60) -> int:
+    def ends(self, seconds: float = DEADLINE) -> int:
         """Wait for its end and return its exit status."""
         return self._process.wait(seconds)
 

@@ -16,7 +16,7 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
 from tests.support import roles
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.project_database import Database, ProjectDatabase
 
 #: Runs the worker up to the present and returns the changes written since the last call.
@@ -102,7 +102,7 @@ class Pipeline:
                 yield running
             finally:
                 supervisor.stop()
-                running.result(60)
+                running.result(DEADLINE)
 
     def advance(self) -> None:
         """Write what is in the WAL now; the worker stays connected until :meth:`stop`."""

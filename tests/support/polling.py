@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+#: Seconds after which a test gives up. It only ends what hangs: nothing is expected to be fast.
+DEADLINE = 120.0
+
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], seconds: float = 60.0, why: Callable[[], str] = str) -> T:
+def until(condition: Callable[[], T | None], seconds: float = DEADLINE, why: Callable[[], str] = str) -> T:
     """Poll the condition and return its first true value.
 
     Args:
         condition: What to ask, again and again.
-        seconds: The deadline. It only ends what hangs: nothing is expected to be fast.
+        seconds: The deadline.
         why: Returns what the failure says about the state.
     """
     deadline = time.monotonic() + seconds

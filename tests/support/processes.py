@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from bemi_django import conf
+from tests.support.polling import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,4 +40,4 @@ def running(*arguments: str, settings: str = "tests.settings") -> Iterator[subpr
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(DEADLINE)

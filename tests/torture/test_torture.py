@@ -17,6 +17,7 @@ from uuid import UUID
 
 from tests.support.cluster import Cluster
 from tests.support.fold import Entry, fold, live
+from tests.support.polling import DEADLINE
 from tests.support.random_load import Writer
 from tests.support.roles import OWNER, WORKER, address
 from tests.support.torture_pipeline import TorturePipeline
@@ -37,7 +38,7 @@ def load(url: str) -> Iterator[list[Writer]]:
     finally:
         stop.set()
         for writer in writers:
-            writer.join(60)
+            writer.join(DEADLINE)
 
 
 def strike(pipeline: TorturePipeline, blow: int) -> None:

@@ -13,6 +13,7 @@ from bemi_django import bound_context, get_context, set_context, skip_tracking
 from bemi_django.capture.context import current, inheritable, provided_context
 from bemi_django.capture.context_encoding import context_json
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
+from tests.support.polling import DEADLINE
 
 
 def test_bound_context_merges_nests_and_restores() -> None:
@@ -107,7 +108,7 @@ def test_a_provider_that_is_slow_is_asked_by_every_thread_that_writes() -> None:
     barrier = threading.Barrier(2)
 
     def provider() -> dict[str, object]:
-        barrier.wait(timeout=10)
+        barrier.wait(DEADLINE)
         return {"user": "ann"}
 
     with provided_context(provider), ThreadPoolExecutor(2) as pool:

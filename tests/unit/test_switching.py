@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bemi_django.ingest.loop.switching import quick_switches
+from tests.support.polling import DEADLINE
 
 
 @pytest.fixture(params=[0.005, 0.0001], ids=["Python's own", "a shorter one"])
@@ -33,14 +34,14 @@ def test_the_last_of_several_workers_restores_it(interval: float) -> None:
     def work() -> None:
         with quick_switches():
             entered.set()
-            may_leave.wait(20)
+            may_leave.wait(DEADLINE)
 
     other = threading.Thread(target=work)
     with quick_switches():
         shortened = sys.getswitchinterval()
         other.start()
-        assert entered.wait(20)
+        assert entered.wait(DEADLINE)
     assert sys.getswitchinterval() == pytest.approx(shortened)
     may_leave.set()
-    other.join(20)
+    other.join(DEADLINE)
     assert sys.getswitchinterval() == pytest.approx(interval, abs=2e-6)

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.polling import DEADLINE
 
-ROOT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "sample_project.demo"]
 
 

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.polling import DEADLINE, until
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SETTINGS = """
 import os

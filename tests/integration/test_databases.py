@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
+from tests.support.paths import ROOT
 from tests.support.pipeline import Pipeline
 
 both = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -107,7 +107,7 @@ def test_on_another_kind_of_database_nothing_happens() -> None:
         [sys.executable, "-W", "error", "-c", SQLITE],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nothing to do: no changes of default are recorded") == 2

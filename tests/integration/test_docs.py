@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from django.test import override_settings
 from bemi_django import conf
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
+from tests.support.paths import ROOT
 from tests.support.pipeline import Drain, Pipeline
 
 
 def blocks(language: str, page: str = "querying") -> list[str]:
-    text = (Path(__file__).parents[2] / f"docs/{page}.md").read_text()
+    text = (ROOT / f"docs/{page}.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 

@@ -20,10 +20,10 @@ from sample_project import postgres_process, postgres_programs
 from sample_project.postgres_process import HOST, free_port
 from sample_project.postgres_programs import ServerError
 from sample_project.postgres_server import Server, postgres_server
+from tests.support.paths import ROOT
 from tests.support.polling import until
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
-ROOT = Path(__file__).resolve().parents[2]
 OWNER = """
 import time
 from sample_project.postgres_server import postgres_server

@@ -11,16 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psycopg2
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.polling import until
 
-ROOT = Path(__file__).parents[2]
 MANAGE = [sys.executable, "-u", "-m", "sample_project.manage"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LOGIN = "demo"

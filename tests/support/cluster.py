@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +102,10 @@ class Cluster:
         """Return the only value of the answer."""
         ((value,),) = self.run(query, parameters)
         return value
+
+
+@contextmanager
+def transaction(cluster: Cluster) -> Iterator[Any]:
+    """Yield a superuser's cursor in a transaction, which is rolled back."""
+    with closing(psycopg2.connect(**cluster.parameters)) as connection, connection.cursor() as cursor:
+        yield cursor

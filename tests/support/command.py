@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from tests.support.paths import ROOT
 from tests.support.polling import DEADLINE, until
 
-ROOT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(ROOT / "sample_project" / "manage.py")]
 
 

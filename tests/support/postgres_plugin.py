@@ -12,6 +12,7 @@ import pytest
 from sample_project.postgres_programs import ServerError
 from sample_project.postgres_server import Server, postgres_server
 from tests.support import roles
+from tests.support.paths import TESTS
 
 _SERVER = pytest.StashKey[Server]()
 _VERSION = pytest.StashKey[int]()
@@ -70,7 +71,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _needs_no_superuser(item: pytest.Item) -> bool:
-    return item.path.parent.name == "integration" and item.get_closest_marker("administrator") is None
+    is_integration = item.path.is_relative_to(TESTS / "integration")
+    return is_integration and item.get_closest_marker("administrator") is None
 
 
 @pytest.fixture(scope="session")

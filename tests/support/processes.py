@@ -8,13 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from bemi_django import conf
+from tests.support.paths import ROOT
 from tests.support.polling import DEADLINE
-
-ROOT = Path(__file__).parents[2]
 
 
 def database_url(dialect: str = "postgresql", **changed: str) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
-import psycopg2
 import pytest
 
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, transaction
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
@@ -193,13 +192,6 @@ def test_a_full_disk_is_waited_for(full_disk: Any, trail: LoadPipeline, warned: 
         assert trail.logged() == []
         make_room()
         trail.catch_up()
-
-
-@contextmanager
-def transaction(cluster: Cluster) -> Iterator[Any]:
-    """The cursor of an open transaction, which is rolled back."""
-    with closing(psycopg2.connect(**cluster.parameters)) as connection, connection.cursor() as cursor:
-        yield cursor
 
 
 @pytest.mark.parametrize("what", ["statement", "lock"])

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.integration.test_failures import transaction
+from tests.support.cluster import transaction
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
 

@@ -32,8 +32,9 @@ from bemi_django.schema import tracking
 from bemi_django.wire.ids import source_of
 from tests.shop.models import Category, Order, Product, Review
 from tests.support import roles
+from tests.support.paths import ROOT
 from tests.support.pipeline import Drain, Pipeline, worker_config
-from tests.support.processes import ROOT, database_url
+from tests.support.processes import database_url
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 

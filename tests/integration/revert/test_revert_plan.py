@@ -12,8 +12,8 @@ from bemi_django import conf
 from bemi_django.exceptions import PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.revert import Plan, Step, revert
-from tests.integration.test_revert_tables import Lab, kinds, rows
-from tests.integration.test_revert_tables import lab as lab
+from tests.integration.revert.test_revert_tables import Lab, kinds, rows
+from tests.integration.revert.test_revert_tables import lab as lab
 from tests.support.project_database import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)

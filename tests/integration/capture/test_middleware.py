@@ -21,7 +21,7 @@ def named(request: HttpRequest) -> Mapping[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _context_function(settings: Any) -> None:
-    settings.BEMI_CONTEXT_FUNCTION = "tests.integration.test_middleware.named"
+    settings.BEMI_CONTEXT_FUNCTION = "tests.integration.capture.test_middleware.named"
 
 
 def test_a_user_set_late_is_the_one_recorded(rf: RequestFactory) -> None:
@@ -81,7 +81,7 @@ def test_a_request_without_an_id_is_given_one_that_it_keeps(rf: RequestFactory, 
 
 
 def test_the_function_may_choose_the_id_of_the_request(rf: RequestFactory, settings: Any) -> None:
-    settings.BEMI_CONTEXT_FUNCTION = "tests.integration.test_middleware.numbered"
+    settings.BEMI_CONTEXT_FUNCTION = "tests.integration.capture.test_middleware.numbered"
     assert seen_by_view(rf.get("/x", headers={"X-Request-ID": "abc"})) == {"request_id": 1}
 
 

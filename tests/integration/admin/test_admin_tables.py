@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -25,8 +24,9 @@ from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, record
+from tests.support.paths import ROOT
 
-PAGE = (Path(__file__).parents[2] / "docs/admin.md").read_text()
+PAGE = (ROOT / "docs/admin.md").read_text()
 
 
 def field_of(kind: type[models.Field[Any, Any]]) -> Any:

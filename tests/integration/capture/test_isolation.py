@@ -25,7 +25,7 @@ from tests.support.pipeline import Drain
 from tests.support.polling import DEADLINE
 
 OURS = "bemi_django.middleware.BemiMiddleware"
-SYNC_ONLY = "tests.integration.test_isolation.sync_only"
+SYNC_ONLY = "tests.integration.capture.test_isolation.sync_only"
 STACKS = {"alone": [OURS], "inside_sync": [SYNC_ONLY, OURS], "outside_sync": [OURS, SYNC_ONLY]}
 
 Context = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from argparse import REMAINDER, ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -13,18 +14,31 @@ _MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change
 
 
 def add_subcommands(parser: CommandParser) -> None:
-    """Add all subcommands to the parser of ``bemi``."""
+    """Add all subcommands to the parser of ``manage.py bemi``."""
     added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
-    for add in (
-        _run, _handlers, _sync, _verify, _retry_dead_letters, _grants, _revert, _blame, _as_of,
-    ):  # fmt: skip
-        subcommand = add(added)
-        subcommand.add_argument(
+    for add in (*_FOR_ANY_PROJECT, _handlers, _blame, _as_of):
+        add(added).add_argument(
             "--database",
             default="default",
             choices=tuple(connections),
             help="alias of the database whose changes are meant (default: default)",
         )
+
+
+def add_standalone_subcommands(
+    parser: CommandParser, add_arguments: Callable[[ArgumentParser], None]
+) -> None:
+    """Add the subcommands that need no Django models.
+
+    Args:
+        parser: The parser of ``bemi``.
+        add_arguments: Adds the arguments that all subcommands have.
+    """
+    added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
+    for add in _FOR_ANY_PROJECT:
+        subcommand = add(added)
+        subcommand.set_defaults(database="default")
+        add_arguments(subcommand)
 
 
 def _add(added: Any, name: str, summary: str) -> ArgumentParser:
@@ -144,3 +158,6 @@ def _as_of(added: Any) -> ArgumentParser:
         "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"
     )
     return as_of
+
+
+_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _grants, _revert)

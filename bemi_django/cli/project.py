@@ -1,0 +1,77 @@
+"""Configure Django for a project that does not use it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+from typing import Any
+
+import django
+import psycopg2
+from django.conf import settings
+from psycopg2.extensions import parse_dsn
+
+from bemi_django.cli.configuration import Configuration
+
+_LOG = "log"
+_DRIVER = re.compile(r"^(?P<scheme>postgres(?:ql)?)\+\w+://")
+_NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+
+
+def configure(configuration: Configuration) -> None:
+    """Configure Django and load the app.
+
+    Args:
+        configuration: If it names a settings module, the module is used.
+
+    Raises:
+        SystemExit: If a connection string is not valid.
+    """
+    if configuration.django_settings:
+        sys.path.insert(0, os.getcwd())
+        django.setup()
+        return
+    databases = {"default": database_of(configuration.source)}
+    values = {f"BEMI_{name.upper()}": value for name, value in configuration.settings.items()}
+    if configuration.destination:
+        databases[_LOG] = database_of(configuration.destination)
+        values |= {"BEMI_DESTINATION": _LOG, "DATABASE_ROUTERS": ["bemi_django.routers.BemiRouter"]}
+    settings.configure(
+        DATABASES=databases,
+        INSTALLED_APPS=["bemi_django"],
+        USE_TZ=True,
+        # There are no requests, so no middleware is missing.
+        SILENCED_SYSTEM_CHECKS=["bemi.W001"],
+        **values,
+    )
+    django.setup()
+
+
+def database_of(text: str) -> dict[str, Any]:
+    """Return the entry of ``DATABASES`` for a connection string.
+
+    Args:
+        text: A URI or key/value string of libpq ("Connection Strings"), or a URL of SQLAlchemy, which names a
+            driver.
+
+    Returns:
+        The entry. What Django has no name for is in ``OPTIONS``.
+
+    Raises:
+        SystemExit: If the string is not valid.
+    """
+    try:
+        parts = parse_dsn(_DRIVER.sub(r"\g<scheme>://", text)) if text else {}
+    except psycopg2.ProgrammingError as error:
+        sys.exit(f"bemi: the connection string is not valid: {str(error).strip()}")
+    found: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql"}
+    found |= {name: parts.pop(key) for key, name in _NAMES.items() if key in parts}
+    if "service" not in parts:
+        found.setdefault("NAME", os.environ.get("PGDATABASE") or found.get("USER") or _default_user())
+    return {**found, "OPTIONS": parts}
+
+
+def _default_user() -> str:
+    return os.environ.get("PGUSER") or getpass.getuser()

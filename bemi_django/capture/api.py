@@ -48,8 +48,9 @@ class Bemi:
         include: Iterable[str] = INCLUDE,
         exclude: Iterable[str] = EXCLUDE,
         publication: str = PUBLICATION,
+        log: bool = True,
     ) -> None:
-        """Install capture and track the existing tables, in the ``upgrade()`` of an Alembic revision.
+        """Install capture and the log, and track the tables, in the ``upgrade()`` of an Alembic revision.
 
         A call in a later revision tracks the tables created since then. So do the worker's
         ``bemi sync`` and, if the role may create one, an event trigger.
@@ -58,21 +59,22 @@ class Bemi:
             include: Patterns ``schema.table`` of the tables to track, with the wildcards ``*`` and ``?``.
             exclude: Patterns of the tables not to track; they take precedence.
             publication: Name of the publication.
+            log: Whether this database holds the log; False if ``bemi run`` has another ``--destination``.
         """
         from bemi_django.integrations import alembic
 
-        alembic.upgrade(include, exclude, publication)
+        alembic.upgrade(include, exclude, publication, log)
 
     @staticmethod
-    def migration_downgrade(*, publication: str = PUBLICATION) -> None:
+    def migration_downgrade() -> None:
         """Undo :meth:`migration_upgrade`, in the ``downgrade()`` of a revision.
 
-        Args:
-            publication: Name of the publication.
+        A log with rows is kept, and a database that a Django project has migrated as well is left as it is.
+        What is left, and how to remove it, is logged.
         """
         from bemi_django.integrations import alembic
 
-        alembic.downgrade(publication)
+        alembic.downgrade()
 
 
 def hook_every_engine() -> None:

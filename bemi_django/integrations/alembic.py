@@ -1,10 +1,12 @@
-"""Install capture in an Alembic revision, online or offline (``--sql``), with any driver."""
+"""Install capture and the log in an Alembic revision, online or offline (``--sql``), with any driver."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from alembic import context, op
 from sqlalchemy import text
@@ -14,52 +16,64 @@ from bemi_django.schema import sql
 
 logger = logging.getLogger(__name__)
 
-# asyncpg accepts one statement at a time, so the whole file is executed inside one DO block.
-_WHEN = """
-DO $bemi$
-BEGIN
-    IF {} (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-       WHERE n.nspname = '_bemi' AND p.proname = 'plan_v1') THEN
-        EXECUTE $file${}$file$;
-    END IF;
-END
-$bemi$
-"""
+_PARTS = (*sql.SOURCE, *sql.LOG[1:], *sql.PAST)
+_SCHEMA = re.compile(r"_bemi(_past_.*)?", re.DOTALL)
+_COLUMNS_OF_LOG = frozenset(("before", "after", "context", "committed_at", "queued_at", "transaction_id"))
 
 
-def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str) -> None:
-    """Install capture if it is missing, track the tables, and log what the role may not do.
+def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str, log: bool) -> None:
+    """Install what is missing, track the tables, and log what the role may not do.
 
     Args:
         include: Patterns ``schema.table`` of the tables to track.
         exclude: Patterns of the tables not to track.
         publication: Name of the publication.
+        log: Whether this database holds the log.
     """
-    op.execute(_literal(_WHEN.format("NOT EXISTS", sql.up(*sql.SOURCE))))
-    op.execute(_literal(sql.read("track_v1_up")))
+    op.execute(_literal(sql.install("alembic", *(_PARTS if log else sql.SOURCE))))
+    op.execute(_literal(sql.read("track_v1")))
     chosen = {"publication": publication, "include": list(include), "exclude": list(exclude)}
     track = text("SELECT pg_temp._bemi_track_v1(:chosen)").bindparams(
         chosen=json.dumps(chosen, ensure_ascii=False)
     )
-    if context.is_offline_mode():
-        op.execute(track)
-        return
-    for (refused,) in op.get_bind().execute(track):
-        logger.warning(
-            "a table is not tracked yet, run 'manage.py bemi sync' as a role with the privileges: %s", refused
-        )
+    _report(track, "a table is not tracked yet, run 'bemi sync' as a role with the privileges: %s")
 
 
-def downgrade(publication: str) -> None:
-    """Remove the triggers from the tables, and remove capture.
+def downgrade() -> None:
+    """Remove capture and, if it is empty, the log, unless a Django project needs them; log what is left."""
+    op.execute(_literal(sql.remove("alembic", *_PARTS)))
+    op.execute(_literal(sql.read("left_v1")))
+    _report(text("SELECT pg_temp._bemi_left_v1()"), "%s")
+
+
+def include_object(found: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
+    """Return False for the tables of this package, which no revision should drop.
+
+    Pass it to ``context.configure(include_object=...)`` in ``env.py``, or call it from your own function.
 
     Args:
-        publication: Name of the publication.
+        found: The table, or what belongs to one.
+        name: Its name.
+        kind: ``"table"``, ``"column"``, ``"index"``, ``"unique_constraint"`` or ``"foreign_key_constraint"``.
+        reflected: Whether it was found in the database.
+        compare_to: What it is compared with; None if the metadata does not have it.
     """
-    op.execute(_literal(sql.read("track_v1_down")))
-    untrack = text("SELECT pg_temp._bemi_untrack_v1(:publication)").bindparams(publication=publication)
-    op.execute(untrack)
-    op.execute(_literal(_WHEN.format("EXISTS", sql.down(*sql.SOURCE))))
+    return not (kind == "table" and reflected and compare_to is None and _is_ours(found))
+
+
+def _is_ours(table: Any) -> bool:
+    if table.schema is not None and _SCHEMA.fullmatch(table.schema):
+        return True
+    # The log may have been renamed, and a table of the application may be called changes.
+    return set(table.columns.keys()) >= _COLUMNS_OF_LOG or table.name == "django_migrations"
+
+
+def _report(query: Any, message: str) -> None:
+    if context.is_offline_mode():
+        op.execute(query)
+        return
+    for (line,) in op.get_bind().execute(query):
+        logger.warning(message, line)
 
 
 def _literal(statement: str) -> TextClause:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from bemi_django.schema.operations import RunSQLFile
+from bemi_django.schema.operations import ReportRemains, RunSQLFile
 
 
 class Migration(migrations.Migration):
     initial = True
 
     operations = [
+        ReportRemains(),
         RunSQLFile("schema_v1", "any"),
         RunSQLFile("capture_v1"),
         RunSQLFile("descriptions_v1"),

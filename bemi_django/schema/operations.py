@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 from django.core.management.base import CommandError
@@ -14,6 +15,8 @@ from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import sql
 
+logger = logging.getLogger(__name__)
+
 #: Where a file is run: on sources, on the database with the log, on that one if it is a source as well,
 #: or on all of these.
 Where = Literal["source", "log", "both", "any"]
@@ -23,7 +26,7 @@ _REFUSED = "BEMI2"
 
 
 class RunSQLFile(Operation):
-    """Run ``sql/<name>_up.sql`` forwards and ``sql/<name>_down.sql`` backwards.
+    """Install a part of :mod:`bemi_django.schema.sql` forwards, and remove it backwards.
 
     Only on PostgreSQL, and only where the routers allow the app.
     """
@@ -39,30 +42,18 @@ class RunSQLFile(Operation):
         """Do nothing: the models are the business of other operations."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Run the file that creates the objects."""
-        self._run(sql.up(self.name), app_label, schema_editor)
+        """Create the objects, unless somebody else has."""
+        if self._is_wanted(schema_editor.connection.alias):
+            _execute(sql.install("django", self.name), app_label, schema_editor)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Run the file that drops the objects."""
-        self._run(sql.down(self.name), app_label, schema_editor)
+        """Drop the objects, unless somebody else needs them."""
+        # Wherever they are, because the settings may have changed since.
+        _execute(sql.remove("django", self.name), app_label, schema_editor)
 
     def describe(self) -> str:
         """Return what the operation does, for the output of ``sqlmigrate``."""
         return f"Run the SQL file {self.name}"
-
-    def _run(self, script: str, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        connection = schema_editor.connection
-        if connection.vendor != "postgresql" or not router.allow_migrate(connection.alias, app_label):
-            return
-        if not self._is_wanted(connection.alias):
-            return
-        try:
-            # Without parameters a percent sign in the file is a percent sign.
-            schema_editor.execute(script, params=None)
-        except DatabaseError as error:
-            if sqlstate_of(error) == _REFUSED:
-                raise CommandError(str(error).strip().splitlines()[0]) from None
-            raise
 
     def _is_wanted(self, alias: str) -> bool:
         is_source, is_log = conf.is_source(alias), alias == conf.destination()
@@ -72,3 +63,46 @@ class RunSQLFile(Operation):
             "both": is_source and is_log,
             "any": is_source or is_log,
         }[self.where]
+
+
+class ReportRemains(Operation):
+    """Log what is left in the database, and why, when the migration is undone.
+
+    As the first operation of a migration, it is the last one to be undone.
+    """
+
+    reduces_to_sql = False
+    reversible = True
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Do nothing."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Do nothing."""
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Log what is left."""
+        if _execute(sql.read("left_v1"), app_label, schema_editor) and not schema_editor.collect_sql:
+            with schema_editor.connection.cursor() as cursor:
+                cursor.execute("SELECT pg_temp._bemi_left_v1()")
+                for (line,) in cursor.fetchall():
+                    logger.warning("%s: %s", schema_editor.connection.alias, line)
+
+    def describe(self) -> str:
+        """Return what the operation does, for the output of ``sqlmigrate``."""
+        return "Report what is left when this is undone"
+
+
+def _execute(statement: str, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
+    """Execute a statement if the database is PostgreSQL and the routers allow it; return whether they do."""
+    connection = schema_editor.connection
+    if connection.vendor != "postgresql" or not router.allow_migrate(connection.alias, app_label):
+        return False
+    try:
+        # Without parameters a percent sign in the statement is a percent sign.
+        schema_editor.execute(statement, params=None)
+    except DatabaseError as error:
+        if sqlstate_of(error) == _REFUSED:
+            raise CommandError(str(error).strip().splitlines()[0]) from None
+        raise
+    return True

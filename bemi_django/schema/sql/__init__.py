@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Literal
 
 #: The parts of a database whose changes are recorded, in order.
 SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "tracking_v1", "event_triggers_v1")
+#: The parts of the database that holds the log, in order.
+LOG = ("schema_v1", "changes_v1", "handlers_v1")
+#: The parts of a database that is both.
+PAST = ("past_v1", "past_queries_v1", "past_views_v1")
+
+#: Who installs parts. Several may in the same database; a part stays until the last of them removes it.
+Installer = Literal["django", "alembic", "bemi"]
 
 # With this path no name in a file can mean an object that somebody put into a schema of the caller's path.
 # The log goes where the caller would create a table.
@@ -16,6 +24,52 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 """
 _END = """
 SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('_bemi.path'), true);
+"""
+
+# One statement, because asyncpg accepts one at a time.
+_BLOCK = """
+DO $bemi$
+DECLARE
+    path pg_catalog.text := pg_catalog.current_setting('search_path');
+    owner pg_catalog.text;
+    is_missing pg_catalog.bool;
+BEGIN
+    PERFORM pg_catalog.set_config('_bemi.home', pg_catalog.current_schema()::pg_catalog.text, true);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    SELECT n.nspowner::regrole FROM pg_namespace n
+    WHERE n.nspname = '_bemi' AND NOT pg_has_role(n.nspowner, 'USAGE') INTO owner;
+    IF owner IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+            'The schema _bemi belongs to the role %s, not to %I. Install as its owner, or drop the schema if '
+            'it is not of this package.', owner, current_user);
+    END IF;
+    {}
+    PERFORM set_config('search_path', path, true);
+END
+$bemi$
+"""
+_INSTALL = """
+    is_missing := true;
+    IF to_regclass('_bemi.parts') IS NOT NULL THEN
+        is_missing := NOT EXISTS (SELECT FROM _bemi.parts p WHERE p.name = '{part}');
+    END IF;
+    IF is_missing THEN
+        EXECUTE $file${script}$file$;
+        INSERT INTO _bemi.parts (name, installers) VALUES ('{part}', '{{}}');
+    END IF;
+    UPDATE _bemi.parts SET installers = array_append(array_remove(installers, '{installer}'), '{installer}')
+    WHERE name = '{part}';
+"""
+_REMOVE = """
+    IF to_regclass('_bemi.parts') IS NOT NULL THEN
+        UPDATE _bemi.parts SET installers = array_remove(installers, '{installer}') WHERE name = '{part}';
+        IF EXISTS (SELECT FROM _bemi.parts p WHERE p.name = '{part}' AND p.installers = '{{}}')
+            AND NOT _bemi.must_stay_v1('{part}')
+        THEN
+            DELETE FROM _bemi.parts WHERE name = '{part}';
+            EXECUTE $file${script}$file$;
+        END IF;
+    END IF;
 """
 
 
@@ -32,6 +86,33 @@ def up(*names: str) -> str:
 def down(*names: str) -> str:
     """Return the inverse of :func:`up` for the same names: the last one is removed first."""
     return _BEGIN + "\n".join(read(f"{name}_down") for name in reversed(names)) + _END
+
+
+def install(installer: Installer, *parts: str) -> str:
+    """Return a statement that creates the parts that are missing, and remembers who needs them.
+
+    Args:
+        installer: Who needs the parts.
+        parts: Names of parts, in order.
+    """
+    blocks = [_INSTALL.format(part=part, installer=installer, script=read(f"{part}_up")) for part in parts]
+    return _BLOCK.format("".join(blocks))
+
+
+def remove(installer: Installer, *parts: str) -> str:
+    """Return a statement that removes the parts that nobody else needs, the last one first.
+
+    A log with rows stays.
+
+    Args:
+        installer: Who needs the parts no longer.
+        parts: Names of parts, in the order of :func:`install`.
+    """
+    blocks = [
+        _REMOVE.format(part=part, installer=installer, script=read(f"{part}_down"))
+        for part in reversed(parts)
+    ]
+    return _BLOCK.format("".join(blocks))
 
 
 def quote(identifier: str) -> str:

@@ -39,3 +39,33 @@ AS $function$
         OR starts_with(c.relname::text, log.relname || '_')
             AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^(default|\d{4}_\d\d(_\d+)?)$')
 $function$;
+
+-- The parts that are installed, and by whom: Django's migrations, Alembic revisions, the command bemi. A part is
+-- removed when the last of them removes it.
+CREATE TABLE _bemi.parts (
+    name text PRIMARY KEY,
+    installers text[] NOT NULL
+);
+REVOKE ALL ON _bemi.parts FROM PUBLIC;
+
+-- Return whether a part has to stay although nobody needs it any more: the log if it has rows, dead letters or a slot,
+-- the schema if it has other parts.
+CREATE FUNCTION _bemi.must_stay_v1(part text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    log constant regclass := _bemi.log_v1();
+    is_used boolean := false;
+BEGIN
+    IF part = 'schema_v1' THEN
+        RETURN EXISTS (SELECT FROM _bemi.parts p WHERE p.name <> part);
+    END IF;
+    IF part IN ('changes_v1', 'handlers_v1') AND log IS NOT NULL THEN
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM _bemi.dead_letters) OR EXISTS ('
+            'SELECT FROM _bemi.checkpoint c JOIN pg_replication_slots s ON s.slot_name = c.slot)', log) INTO is_used;
+    END IF;
+    RETURN is_used;
+END
+$function$;

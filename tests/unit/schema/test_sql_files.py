@@ -32,10 +32,14 @@ def test_a_database_of_any_encoding_can_store_the_file(name: str) -> None:
 
 def test_each_file_has_an_inverse_and_is_run_by_one_operation() -> None:
     assert len(set(migrated())) == len(migrated())
-    # Alembic revisions run this one; it installs nothing.
-    expected = [*migrated(), "track_v1"]
-    assert sorted(f"{name}_{direction}.sql" for name in expected for direction in ("up", "down")) == NAMES
+    # These make functions of the session: what revisions of Alembic and uninstalling ask for.
+    expected = [f"{name}_{direction}.sql" for name in migrated() for direction in ("up", "down")]
+    assert sorted([*expected, "left_v1.sql", "track_v1.sql"]) == NAMES
 
 
 def test_what_a_source_needs_comes_first_in_the_migration() -> None:
     assert migrated()[: len(sql.SOURCE)] == list(sql.SOURCE)
+
+
+def test_the_parts_of_a_database_are_those_of_the_migrations() -> None:
+    assert {*sql.SOURCE, *sql.LOG, *sql.PAST} == set(migrated())

@@ -16,6 +16,13 @@ DECLARE
     is_published boolean := true;
     step record;
 BEGIN
+    -- The settings of a Django project choose the tables, if one has installed this, too.
+    IF EXISTS (SELECT FROM _bemi.parts p WHERE p.name = 'tracking_v1' AND 'django' = ANY (p.installers)) THEN
+        SELECT t.publication, t.include, t.exclude FROM _bemi.tracking t
+        UNION ALL SELECT wanted, like_include, like_exclude
+        LIMIT 1
+        INTO wanted, like_include, like_exclude;
+    END IF;
     INSERT INTO _bemi.tracking (publication, include, exclude) VALUES (wanted, like_include, like_exclude)
     ON CONFLICT (singleton) DO UPDATE
         SET publication = excluded.publication, include = excluded.include, exclude = excluded.exclude;

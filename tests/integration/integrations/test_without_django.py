@@ -6,34 +6,26 @@ It does what the documentation of the package `bemi` says, with the name of ours
 from __future__ import annotations
 
 import importlib.util
-import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 from alembic import command
-from alembic.config import Config
-from django.db import connection
 
-from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change
 from bemi_django.schema import sql
+from tests.support.alembic_project import AlembicProject, TodoDatabase, todo_database
 from tests.support.pipeline import Pipeline, worker_config
-from tests.support.processes import database_url
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
 SQLALCHEMY_2 = not sqlalchemy.__version__.startswith("1.")
 WITHOUT_DJANGO = "import sys; sys.modules['django'] = None\n"
-TABLE = "CREATE TABLE todo (id serial PRIMARY KEY, task text, is_completed boolean DEFAULT false)"
 # What the catalog has of ours. A session that has just ended may still have its temporary functions there.
 LEFT = """
 SELECT (SELECT count(*) FROM pg_proc
@@ -52,80 +44,10 @@ NOTHING = (0, 0, 0, 0, 0, "d")
 TRACKED = "SELECT tablename FROM pg_publication_tables WHERE pubname = 'bemi' ORDER BY 1"
 
 
-@dataclass
-class Database:
-    """An empty database with the table ``todo``."""
-
-    libpq: dict[str, Any]
-
-    def url(self, driver: str) -> str:
-        changed = {key: self.libpq[key] for key in ("dbname", "user", "password") if key in self.libpq}
-        return database_url(f"postgresql+{driver}", **changed)
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        opened = psycopg2.connect(**self.libpq)
-        try:
-            with opened, opened.cursor() as cursor:
-                cursor.execute(statement)
-                return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            opened.close()
-
-
 @pytest.fixture
-def database(transactional_db: None) -> Iterator[Database]:
-    with connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE IF EXISTS without_django")
-        cursor.execute("CREATE DATABASE without_django")
-    made = Database({**conf.connection_parameters("default"), "dbname": "without_django"})
-    made.query(TABLE)
-    try:
+def database(transactional_db: None) -> Iterator[TodoDatabase]:
+    with todo_database() as made:
         yield made
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("DROP DATABASE without_django WITH (FORCE)")
-
-
-class Project:
-    """A directory with an Alembic environment and one revision, as its own command makes them."""
-
-    def __init__(self, directory: Path, url: str, template: str = "generic") -> None:
-        self.directory = directory
-        self.printed = io.StringIO()
-        settings = directory / "alembic.ini"
-        command.init(Config(str(settings), stdout=io.StringIO()), str(directory / "alembic"), template)
-        address = url.replace("%", "%%")
-        settings.write_text(settings.read_text().replace("driver://user:pass@localhost/dbname", address))
-        # Without the file, which would set up logging.
-        self.config = Config(output_buffer=self.printed, stdout=io.StringIO())
-        self.config.set_main_option("script_location", str(directory / "alembic"))
-        self.config.set_main_option("sqlalchemy.url", address)
-        self.revise("Init Bemi", "Bemi.migration_upgrade()", "Bemi.migration_downgrade()")
-
-    def revise(self, message: str, upgrade: str, downgrade: str = "pass") -> None:
-        made: Any = command.revision(self.config, message)
-        head = Path(made.path).read_text().split("def upgrade")[0]
-        Path(made.path).write_text(f"""{head}
-from bemi_django import Bemi
-
-def upgrade() -> None:
-    {upgrade}
-
-def downgrade() -> None:
-    {downgrade}
-""")
-
-    def upgrade(self) -> None:
-        command.upgrade(self.config, "head")
-
-    def downgrade(self) -> None:
-        command.downgrade(self.config, "base")
-
-    def script(self, run: Callable[..., None], revisions: str) -> str:
-        """What the command would do."""
-        self.printed.truncate(self.printed.seek(0))
-        run(self.config, revisions, sql=True)
-        return self.printed.getvalue()
 
 
 def run(directory: Path, code: str, *arguments: str) -> None:
@@ -201,8 +123,8 @@ client.post("/todo?task=Eat", headers={"Authorization": "187234"}).raise_for_sta
 
 
 @pytest.mark.administrator
-def test_the_documentation_of_the_seed_works_as_written(database: Database, tmp_path: Path) -> None:
-    project = Project(tmp_path, database.url("psycopg2"))
+def test_the_documentation_of_the_seed_works_as_written(database: TodoDatabase, tmp_path: Path) -> None:
+    project = AlembicProject(tmp_path, database.url("psycopg2"))
     run(tmp_path, ALEMBIC, "upgrade", "head")
     assert database.query(TRACKED) == [("todo",)]
     worker_job: WorkerConfig = worker_config("bemi_seed")._replace(source=database.libpq)
@@ -241,8 +163,8 @@ def test_the_documentation_of_the_seed_works_as_written(database: Database, tmp_
         "asyncpg",
     ],
 )
-def test_alembic_may_use_any_driver(database: Database, tmp_path: Path, driver: str) -> None:
-    project = Project(tmp_path, database.url(driver), "async" if driver == "asyncpg" else "generic")
+def test_alembic_may_use_any_driver(database: TodoDatabase, tmp_path: Path, driver: str) -> None:
+    project = AlembicProject(tmp_path, database.url(driver), "async" if driver == "asyncpg" else "generic")
     project.upgrade()
     assert database.query(TRACKED) == [("todo",)]
     project.downgrade()
@@ -250,9 +172,9 @@ def test_alembic_may_use_any_driver(database: Database, tmp_path: Path, driver: 
 
 
 def test_the_installed_objects_are_those_of_the_file_and_a_script_makes_the_same(
-    database: Database, tmp_path: Path
+    database: TodoDatabase, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path, database.url("psycopg2"))
+    project = AlembicProject(tmp_path, database.url("psycopg2"))
     project.upgrade()
     online = database.query(SOURCES)
     installed = sql.up(*sql.SOURCE, *sql.LOG[1:], *sql.PAST)
@@ -267,9 +189,9 @@ def test_the_installed_objects_are_those_of_the_file_and_a_script_makes_the_same
 
 @pytest.mark.administrator
 def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_call(
-    database: Database, tmp_path: Path
+    database: TodoDatabase, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path, database.url("psycopg2"))
+    project = AlembicProject(tmp_path, database.url("psycopg2"))
     project.upgrade()
     database.query("CREATE TABLE later (id int PRIMARY KEY)")
     assert database.query(TRACKED) == [("later",), ("todo",)]
@@ -284,7 +206,7 @@ def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_cal
 
 @pytest.mark.administrator
 def test_what_the_role_may_not_do_is_said_and_the_rest_is_done(
-    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database: TodoDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.query("""
         CREATE ROLE bemi_alembic LOGIN PASSWORD 'x';
@@ -294,8 +216,8 @@ def test_what_the_role_may_not_do_is_said_and_the_rest_is_done(
         ALTER TABLE own OWNER TO bemi_alembic;
     """)
     try:
-        limited = Database({**database.libpq, "user": "bemi_alembic", "password": "x"})
-        project = Project(tmp_path, limited.url("psycopg2"))
+        limited = TodoDatabase({**database.libpq, "user": "bemi_alembic", "password": "x"})
+        project = AlembicProject(tmp_path, limited.url("psycopg2"))
         project.upgrade()
         assert "publication: permission denied" in caplog.text
         assert "public.todo: triggers: permission denied for table todo" in caplog.text

@@ -16,8 +16,10 @@ from bemi_django.handlers.failures import CRASHED, origin_of, reason_of
 from bemi_django.handlers.feed import (
     FIRST,
     LAST,
+    UNREADABLE,
     Feed,
     FeedSpan,
+    UnreadableChange,
     id_before,
     id_before_change,
     id_before_gap,
@@ -88,8 +90,12 @@ class Delivery:
 
     def retry(self, letter: Undelivered) -> bool:
         """Deliver an undelivered change once more; return whether it was handled."""
-        change = Change.objects.using(self._destination).filter(pk=letter.change_id).first()
-        failure = None if change is None else self._call(change)
+        change: Change | None = None
+        try:
+            change = Change.objects.using(self._destination).filter(pk=letter.change_id).first()
+            failure = None if change is None else self._call(change)
+        except UNREADABLE as error:
+            failure = error
         if change is None or failure is not None:
             letter.attempts += 1
             letter.reason = "the log no longer has the change" if failure is None else reason_of(failure)
@@ -125,7 +131,7 @@ class Delivery:
                 return self._rest_at_end(bookmark, history)
             is_counted = limit == 1 and bookmark.attempts > 0
             for change in self._feed.read(ids):
-                failure = self._call(change)
+                failure = change.error if isinstance(change, UnreadableChange) else self._call(change)
                 if failure is not None:
                     attempts = bookmark.attempts + (not is_counted)
                     bookmark = self._after(failure, change, bookmark._replace(attempts=attempts))
@@ -214,7 +220,9 @@ class Delivery:
             return error
         return None
 
-    def _after(self, failure: BaseException, change: Change, bookmark: Bookmark) -> Bookmark:
+    def _after(
+        self, failure: BaseException, change: Change | UnreadableChange, bookmark: Bookmark
+    ) -> Bookmark:
         name, what = self.handler.name, origin_of(failure)
         if bookmark.attempts > self.handler.retries:
             return self._keep_aside(bookmark, change.pk, reason_of(failure))

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
@@ -15,6 +15,7 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line, sqlstate_of
 from bemi_django.handlers import registry
 from bemi_django.handlers.delivery import Delivery, refresh_connections
+from bemi_django.handlers.failures import origin_of
 from bemi_django.handlers.log_history import LogHistory, read_history
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
@@ -40,6 +41,7 @@ class Dispatcher:
         self._rhythm = rhythm or Rhythm()
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._deliveries: list[Delivery] = []
+        self._earlier = 0
         self._was_there_no_log = False
         self._said, self._said_at = 0, time.monotonic()
 
@@ -51,7 +53,7 @@ class Dispatcher:
     @property
     def handled(self) -> int:
         """The number of changes handled so far."""
-        return sum(delivery.handled for delivery in self._deliveries)
+        return self._earlier + sum(delivery.handled for delivery in self._deliveries)
 
     def run(self, until_current: bool = False) -> int:
         """Run until stopped and return the number of changes handled.
@@ -96,14 +98,25 @@ class Dispatcher:
         self._stop.set()
 
     @contextmanager
-    def meanwhile(self) -> Iterator[None]:
-        """Run in a thread until the block ends; an error that ends it earlier is logged, not raised."""
-        thread = threading.Thread(target=self._run_and_tell, daemon=True)
+    def meanwhile(self, end_block: Callable[[], object]) -> Iterator[None]:
+        """Run in a thread until the block ends. After an unexpected error, the loop begins again.
+
+        Args:
+            end_block: Called if an administrator has to do something before handlers can be called; it
+                makes the block end.
+
+        Raises:
+            BemiError: That error, when the block has ended.
+        """
+        failures: list[BemiError] = []
+        thread = threading.Thread(target=self._run_again, args=[end_block, failures], daemon=True)
         thread.start()
         try:
             yield
         finally:
             self._leave(thread)
+        if failures:
+            raise failures[0]
 
     def run_apart(self, until_current: bool = False) -> int:
         """Run like ``run()``, but in a thread, so that a handler that does not return can be abandoned."""
@@ -201,11 +214,22 @@ class Dispatcher:
             logger.info("%s changes handled (%.0f/s), %s in all", handled - self._said, rate, handled)
             self._said, self._said_at = handled, now
 
-    def _run_and_tell(self) -> None:
-        try:
-            self.run()
-        except Exception as error:
-            logger.error("the handlers have stopped: %s", first_line(error))
+    def _run_again(self, end_block: Callable[[], object], failures: list[BemiError]) -> None:
+        pause = self._rhythm.first_pause
+        while not self._stop.is_set():
+            try:
+                self.run()
+            except BemiError as error:
+                logger.error("the handlers cannot be called: %s", first_line(error))
+                failures.append(error)
+                end_block()
+                return
+            except Exception as error:
+                # Only the origin: the message may contain values of rows.
+                logger.error("calling handlers failed (%s); trying again in %.1f s", origin_of(error), pause)
+                self._earlier, self._deliveries = self.handled, []
+                self._stop.wait(pause)
+                pause = min(pause * 2, self._rhythm.longest_pause)
 
     def _run_into(self, until_current: bool, failures: list[BaseException]) -> None:
         try:

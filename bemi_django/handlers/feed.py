@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _PAGE = 10
 FIRST = UUID(int=0)
 LAST = UUID(int=(1 << 128) - 1)
+#: What Python raises for JSON that PostgreSQL accepts: it is nested too deeply.
+UNREADABLE = (RecursionError, ValueError, MemoryError)
 
 
 class _Same(Func):
@@ -41,6 +43,13 @@ class _Source(Func):
 
     template = "(('x' || right(%(expressions)s::text, 8))::bit(32)::bigint & 1073741823)"
     output_field = BigIntegerField()
+
+
+class UnreadableChange(NamedTuple):
+    """A change that Python cannot read; ``pk`` is its id, as that of a ``Change``."""
+
+    pk: UUID
+    error: BaseException
 
 
 class FeedSpan(NamedTuple):
@@ -77,10 +86,23 @@ class Feed:
         """Return the handler's changes in a span, in commit order."""
         return self._changes.filter(span.condition(self._database))
 
-    def read(self, ids: Sequence[UUID]) -> Iterator[Change]:
+    def read(self, ids: Sequence[UUID]) -> Iterator[Change | UnreadableChange]:
         """Yield the changes with these ids in order, few of them in memory: rows may be large."""
         for start in range(0, len(ids), _PAGE):
-            yield from self._changes.filter(pk__in=ids[start : start + _PAGE])
+            page = ids[start : start + _PAGE]
+            try:
+                found: list[Change] = list(self._changes.filter(pk__in=page))
+            except UNREADABLE:
+                for pk in page:
+                    yield from self._read_one(pk)
+            else:
+                yield from found
+
+    def _read_one(self, pk: UUID) -> Iterator[Change | UnreadableChange]:
+        try:
+            yield from list(self._changes.filter(pk=pk))
+        except UNREADABLE as error:
+            yield UnreadableChange(pk, error)
 
     def has_passed(self, span: FeedSpan) -> bool:
         """Tell whether the span has any changes, for this handler or not."""

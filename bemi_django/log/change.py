@@ -166,7 +166,7 @@ class Change(models.Model):
     operation = models.TextField()
     before = RowField(default=dict)
     after = RowField(default=dict)
-    context = models.JSONField(default=dict)
+    context = RowField(default=dict)
     committed_at = models.DateTimeField()
     queued_at = models.DateTimeField()
     created_at = models.DateTimeField()

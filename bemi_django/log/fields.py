@@ -10,7 +10,10 @@ from bemi_django.log.lossless_json import LosslessDecoder
 
 
 class RowField(models.JSONField):
-    """A JSONField that keeps every digit of numbers; migrations see a plain JSONField."""
+    """A JSONField that reads numbers of any length and keeps every digit.
+
+    Migrations see a plain JSONField.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "decoder": LosslessDecoder})

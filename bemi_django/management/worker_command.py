@@ -43,7 +43,9 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     )
     supervisor = Supervisor(config)
     is_to_end = options["until_current"]
-    beside = nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile()
+    beside = (
+        nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile(supervisor.stop)
+    )
     with _log_to_output(command), _stopped_by_signals(supervisor.stop, dispatcher.stop):
         # In a thread, so that a signal is handled while the worker waits for a server.
         with beside, ThreadPoolExecutor(1) as thread:

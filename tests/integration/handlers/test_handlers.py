@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from bemi_django import bound_context, conf, on_change
 from bemi_django.handlers import registry as handlers
+from bemi_django.handlers.delivery import Delivery
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.feed import Feed, FeedSpan
 from bemi_django.handlers.rhythm import Rhythm
@@ -34,6 +35,7 @@ from tests.shop.models import Category, Order, Product, Review
 from tests.support import roles
 from tests.support.paths import ROOT
 from tests.support.pipeline import Drain, Pipeline, worker_config
+from tests.support.polling import until
 from tests.support.processes import database_url
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
@@ -557,3 +559,81 @@ def test_large_rows_are_not_in_memory_all_at_once(serve: Serve) -> None:
         tracemalloc.stop()
     assert sizes == [1] * 40 + [1_000_000] * 40
     assert peak < 35_000_000
+
+
+DEEP = "(repeat('[', 3000) || repeat(']', 3000))::jsonb"
+
+
+@pytest.mark.parametrize("careful", [True, False], ids=["the first of a process", "amid a batch"])
+@pytest.mark.parametrize("column", ["before", "after", "context", "unavailable"])
+def test_a_change_that_python_cannot_read_is_kept_aside(
+    column: str, careful: bool, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = listen(retries=1)
+    serve()
+    for name in ("a", "deep", "b"):
+        Category.objects.create(name=name)
+    serve_nothing(serve)
+    execute(f"UPDATE changes SET {column} = {DEEP} WHERE after ->> 'name' = 'deep'")  # noqa: S608
+    if not careful:
+        monkeypatch.setattr(Delivery, "be_careful", lambda self: setattr(self, "_careful", 0))
+    Dispatcher("default", rhythm=QUICK).run(until_current=True)
+    assert heard.names == ["a", "b"]
+    (letter,) = Undelivered.objects.all()
+    assert letter.attempts == 2 and letter.reason.startswith("RecursionError")
+    bemi("handlers", "--retry")
+    assert Undelivered.objects.get().attempts == 3
+
+
+def serve_nothing(serve: Serve) -> None:
+    """Bring the log to the present, and no handler."""
+    known, handlers.registered = handlers.registered, {}
+    serve()
+    handlers.registered = known
+
+
+def test_a_number_of_any_length_in_a_context_can_be_read(serve: Serve) -> None:
+    heard = listen()
+    serve()
+    with bound_context(job="x"):
+        Category.objects.create(name="long")
+    serve_nothing(serve)
+    execute("UPDATE changes SET context = jsonb_build_object('n', ('1' || repeat('0', 6000))::numeric)")
+    serve()
+    assert str(heard[0].context["n"]) == "1" + "0" * 6000
+
+
+def test_a_loop_that_fails_begins_again_beside_the_worker(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = listen()
+    serve()
+    step, failures = Delivery.step, [KeyError("row-value"), ZeroDivisionError("row-value")]
+
+    def fail(self: Delivery, *arguments: Any, **options: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(Delivery, "step", fail)
+    Category.objects.create(name="a")
+    serve_nothing(serve)
+    dispatcher = Dispatcher("default", rhythm=QUICK)
+    with dispatcher.meanwhile(pytest.fail):
+        until(lambda: heard.names == ["a"])
+        until(lambda: dispatcher.handled == 1)
+    assert "KeyError in test_handlers.py" in caplog.text and "row-value" not in caplog.text
+
+
+def test_what_an_administrator_has_to_mend_ends_the_worker(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not look healthy while no handler is called."""
+    listen()
+    serve()
+    execute("ALTER TABLE _bemi.handlers RENAME TO away")
+    try:
+        with pytest.raises(CommandError, match="run 'manage.py migrate bemi_django'"):
+            bemi("run")
+    finally:
+        execute("ALTER TABLE _bemi.away RENAME TO handlers")

@@ -54,8 +54,8 @@ def render(config: WorkerConfig) -> None:
 
     server = connect_source(config)
     catalog = LayoutCatalog(server, "source")
-    stitcher = Stitcher()
     writer = RowWriter("1", "source", 1, catalog.layouts)
+    stitcher = Stitcher(writer.named_by)
 
     def take(message: Any) -> None:
         if isinstance(message, Message) and message.prefix == PREFIX:

@@ -12,7 +12,7 @@ COMMENT_END = " Bemi*/"
 #: Key of a context that holds the text of the statement. An object that begins with it has no other key.
 SQL_KEY = "SQL"
 
-#: A message that begins with this sign holds only the text of a statement: the JSON that follows
+#: A message with this sign behind its table holds only the text of a statement: the JSON that follows
 #: :data:`STATEMENT`. Everything before comes from the previous message.
 CONTINUED = "+"
 STATEMENT = f',"{SQL_KEY}": '

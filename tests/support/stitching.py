@@ -7,6 +7,11 @@ from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 
 
+def stitcher() -> Stitcher:
+    """Return a stitcher of tables without partitions and descendants."""
+    return Stitcher(lambda header: {header.relation.oid})
+
+
 def feed(stitcher: Stitcher, message: Decoded, lsn: int = 0) -> list[Stitched]:
     """Return the changes that the message makes; a context is followed."""
     if isinstance(message, Message) and message.prefix == PREFIX:

@@ -58,7 +58,7 @@ class Intake:
         self._committer = committer
         self._is_stopping = is_stopping
         self._decoder = Decoder()
-        self._stitcher = Stitcher()
+        self._stitcher = Stitcher(writer.named_by)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
         #: None between transactions.
         self.transaction: OpenTransaction | None = None

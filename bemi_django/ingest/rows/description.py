@@ -23,6 +23,7 @@ class Description(NamedTuple):
     Attributes:
         name: The schema and the name of the table.
         root: The schema and the name under which its rows are recorded.
+        named_by: The tables, by oid, whose message gives a context to the rows.
         columns: The type's oid of each column.
         key: The columns of the primary key, in the order of the key.
         generated: The columns that the server computes.
@@ -31,6 +32,7 @@ class Description(NamedTuple):
 
     name: tuple[str, str]
     root: tuple[str, str]
+    named_by: frozenset[int]
     columns: dict[str, int]
     key: tuple[str, ...]
     generated: tuple[Generated, ...]
@@ -82,11 +84,19 @@ def parse(stored: dict[str, Any]) -> Description:
     return Description(
         (schema, table),
         (root_schema, root_table),
+        frozenset(stored["named_by"]),
         stored["columns"],
         tuple(stored["key"]),
         tuple(Generated(*column) for column in stored["generated"]),
         parse_types(stored["types"]),
     )
+
+
+def of_columns(relation: Relation) -> Description:
+    """Return the description of a table of which only the stream's own is known."""
+    name = (relation.schema, relation.name)
+    columns = {column.name: column.type_oid for column in relation.columns}
+    return Description(name, name, frozenset({relation.oid}), columns, (), (), {})
 
 
 def parse_types(stored: dict[str, Any]) -> dict[int, Type]:

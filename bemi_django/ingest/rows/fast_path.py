@@ -83,7 +83,7 @@ class FastPath:
             return self._give_way("unreadable value")
         if effect is None:
             return self._give_way("value not sent")
-        header = stitcher.claim(relation, lsn)
+        header = stitcher.claim(relation, lsn, layout.named_by)
         return self._writer.assemble(layout, header, *effect), header
 
     def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:

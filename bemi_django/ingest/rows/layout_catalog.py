@@ -14,7 +14,7 @@ from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.values import Castable
-from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.schema import installed
 
 _VERSIONS = """
@@ -57,7 +57,7 @@ class LayoutCatalog:
         """Return whether a transaction is visible: the server sends it a moment before it is."""
         return bool(self._rows(_SHOWS, [str(xid)])[0][0])
 
-    def layouts(self, change: Stitched) -> Iterator[RowLayout]:
+    def layouts(self, change: ChangeHeader | Stitched) -> Iterator[RowLayout]:
         """Yield the layouts by which a change may be written, the most likely first."""
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn
@@ -67,7 +67,8 @@ class LayoutCatalog:
         if not is_noticed:
             # The DDL was not noticed, but the present description may still be the right one.
             known = description.best_first([*known, *self._live(relation)], relation)
-        for described in known:
+        # Without any description the table no longer exists, and its columns are all that is known.
+        for described in known or [description.of_columns(relation)]:
             yield self._layout(relation, described, chosen)
         if is_noticed:
             for described in self._live(relation):
@@ -97,6 +98,7 @@ class LayoutCatalog:
             tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
             tuple(names.index(name) for name in key),
             copy_format.NULL if partition is None else copy_format.field(partition.encode()),
+            described.named_by,
             self._computed(relation, left_out),
             chosen.since,
             chosen.until,

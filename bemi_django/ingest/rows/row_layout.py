@@ -28,6 +28,7 @@ class RowLayout(NamedTuple):
         encoders: The encoder of each column.
         key: The columns of the primary key, as indexes into ``names``.
         partition: A field that holds the partition's name, or NULL.
+        named_by: The tables, by oid, whose message gives a context to the rows.
         computed: The columns that the stream omits.
         since: The layout is valid for rows from this LSN on ...
         until: ... and before this one.
@@ -40,6 +41,7 @@ class RowLayout(NamedTuple):
     encoders: tuple[Encoder, ...]
     key: tuple[int, ...]
     partition: bytes = NULL
+    named_by: frozenset[int] = frozenset()
     computed: Computed | None = None
     since: int = 0
     until: int = 1 << 64

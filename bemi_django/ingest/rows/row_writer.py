@@ -68,7 +68,7 @@ class RowWriter:
         system_identifier: str,
         database: str,
         xid: int,
-        layouts: Callable[[Stitched], Iterator[RowLayout]],
+        layouts: Callable[[ChangeHeader | Stitched], Iterator[RowLayout]],
     ) -> None:
         self.source = source_of(system_identifier, database)
         self._xid = xid
@@ -183,7 +183,11 @@ class RowWriter:
         after = frozenset(failing_columns(layout, new, accepts, "after", reasons))
         return Lost(before, after), reasons
 
-    def layout(self, change: Stitched) -> RowLayout:
+    def named_by(self, header: ChangeHeader) -> frozenset[int]:
+        """Return the tables, by oid, whose message gives a context to a row."""
+        return self.layout(header).named_by
+
+    def layout(self, change: ChangeHeader | Stitched) -> RowLayout:
         """Return the layout by which the change is most likely written."""
         relation = change.relation
         lsn = change.lsn or change.begin.commit_lsn

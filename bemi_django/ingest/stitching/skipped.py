@@ -26,18 +26,24 @@ class Skipped:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._counts: dict[tuple[int, bytes], tuple[Stitched, Counter[str]]] = {}
+        self._context = b""
         self._remark: bytes | None = None
 
     def follow(self, context: bytes) -> bool:
         """Take the context of the changes that follow; return whether they are only counted."""
-        self._remark = _remark(context)
+        self._context, self._remark = context, _remark(context)
         return self._remark is not None
 
     def sift(self, changes: list[Stitched]) -> list[Stitched]:
         """Return the changes that are to be recorded."""
         if self._remark is None:
             return changes
+        recorded = []
         for change in changes:
+            if change.context is not self._context:
+                # Of a table that no message named.
+                recorded.append(change)
+                continue
             key = change.relation.oid, self._remark
             if key not in self._counts:
                 summary = change._replace(operation=SKIPPED, before=None, after=None)
@@ -45,7 +51,7 @@ class Skipped:
                 self._bytes += len(self._remark)
             self._counts[key][1][change.operation] += 1
         is_full = len(self._counts) >= self._limit or self._bytes >= self._max_bytes
-        return self.take() if is_full else []
+        return recorded + self.take() if is_full else recorded
 
     def take(self) -> list[Stitched]:
         """Return the counts as changes, each at the place of the first change it counts, and forget them."""

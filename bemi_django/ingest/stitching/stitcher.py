@@ -1,9 +1,15 @@
-"""Give each row the context of its statement: a message holds until the next one of the transaction.
+"""Give each row the context of its statement.
+
+A context applies to the rows of the tables that messages name for it, until the next context of the
+transaction. A name covers the partitions and the INHERITS descendants of the table. A row of a table that was
+not named has no context: it was written where no trigger fires, and is not attributed to another statement.
 
 Rows whose context asks for it are skipped: they are only counted, and the counts become changes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Set
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.protocol.messages import (
@@ -16,27 +22,40 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
+from bemi_django.ingest.stitching.context_message import ContextMessage, parse
 from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
 from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
-from bemi_django.wire import CONTINUED, MESSAGE_PREFIX, STATEMENT
+from bemi_django.wire import MESSAGE_PREFIX, STATEMENT
 
 #: The prefix of the messages that hold a context.
 PREFIX = MESSAGE_PREFIX.encode()
-_CONTINUED = CONTINUED.encode()
 _STATEMENT = STATEMENT.encode()
+
+#: Returns the tables, by oid, whose message gives a context to the row of a header.
+NamedBy = Callable[[ChangeHeader], Set[int]]
 
 
 class Stitcher:
-    """Follows the transactions and contexts of one stream; feed it the messages in their order."""
+    """Follows the transactions and contexts of one stream; feed it the messages in their order.
 
-    def __init__(self) -> None:
+    Args:
+        named_by: Returns the tables whose message gives a context to a row.
+    """
+
+    def __init__(self, named_by: NamedBy) -> None:
+        self._named_by = named_by
         self._ordinal = 0
-        self._content = self._context = NO_CONTEXT
+        # The trigger's last context, as it came and as it is stored, and the tables that were named for it.
+        self._content = self._statement_context = NO_CONTEXT
+        self._named: set[int] = set()
+        self._context = NO_CONTEXT
         self._skipped = Skipped()
         #: The beginning of the open transaction.
         self.begin: Begin | None = None
-        #: Whether the rows that follow are only counted.
+        #: The tables that have the context, by oid; None for all of them.
+        self.named: Set[int] | None = None
+        #: Whether the rows that have the context are only counted.
         self.is_skipping = False
         #: Whether the last context could not be stored as it came.
         self.is_context_invalid = False
@@ -56,42 +75,73 @@ class Stitcher:
             ProtocolError: If a row stands outside a transaction.
         """
         if isinstance(message, (Insert, Update, Delete)):
-            return self._skipped.sift([stitch(self.claim(message.relation, lsn), message)])
+            return self._skipped.sift([stitch(self._attributed(message.relation, lsn), message)])
         if isinstance(message, Begin):
             self.begin, self._ordinal = message, 0
-            self._content = NO_CONTEXT
-            self._enter(NO_CONTEXT)
+            self._content = self._statement_context = NO_CONTEXT
+            self._named = set()
+            self._enter(NO_CONTEXT, None)
         elif isinstance(message, Commit):
             self.begin = None
             return self._skipped.take()
         elif isinstance(message, Truncate):
             return self._skipped.sift(
-                [stitch(self.claim(relation, lsn), message) for relation in message.relations]
+                [stitch(self._attributed(relation, lsn), message) for relation in message.relations]
             )
         return []
 
     def follow(self, content: bytes) -> None:
-        """Give the rows that follow the context of a logical message."""
-        if content.startswith(_CONTINUED):
-            # Another statement under the context of the message before.
-            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content[1:]
-        context = storable_json(content)
-        self.is_context_invalid = context is not content
-        self._content = content if len(content) <= MAX_BYTES else b""
-        self._enter(context)
+        """Follow the context of a logical message."""
+        message = parse(content)
+        self.is_context_invalid = False
+        if message is None:
+            # Not of the trigger: of somebody who gives all rows that follow a context.
+            self._enter(self._validated(content), None)
+            return
+        if message.content or message.is_continued:
+            self._begin_statement(message)
+        self._named.add(message.table)
+        self._enter(self._statement_context, self._named)
 
-    def claim(self, relation: Relation, lsn: int) -> ChangeHeader:
+    def claim(self, relation: Relation, lsn: int, named_by: Set[int]) -> ChangeHeader:
         """Return the header of the next change.
+
+        Args:
+            relation: The table of the row.
+            lsn: Where the row lies in the WAL.
+            named_by: The tables, by oid, whose message gives a context to the row.
 
         Raises:
             ProtocolError: If there is no open transaction.
         """
         if self.begin is None:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
-        header = ChangeHeader(self.begin, self._ordinal, relation, self._context, lsn)
+        is_named = self.named is None or not self.named.isdisjoint(named_by)
+        context = self._context if is_named else NO_CONTEXT
+        header = ChangeHeader(self.begin, self._ordinal, relation, context, lsn)
         self._ordinal += 1
         return header
 
-    def _enter(self, context: bytes) -> None:
-        self._context = context
+    def _attributed(self, relation: Relation, lsn: int) -> ChangeHeader:
+        header = self.claim(relation, lsn, frozenset())
+        if self.named is None or self.named.isdisjoint(self._named_by(header)):
+            return header
+        return header._replace(context=self._context)
+
+    def _begin_statement(self, message: ContextMessage) -> None:
+        content = message.content
+        if message.is_continued:
+            # Another statement under the context of the message before.
+            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content
+        self._content = content if len(content) <= MAX_BYTES else b""
+        self._statement_context = self._validated(content)
+        self._named = set()
+
+    def _validated(self, content: bytes) -> bytes:
+        context = storable_json(content)
+        self.is_context_invalid = context is not content
+        return context
+
+    def _enter(self, context: bytes, named: Set[int] | None) -> None:
+        self._context, self.named = context, named
         self.is_skipping = self._skipped.follow(context)

@@ -8,7 +8,8 @@ CREATE FUNCTION _bemi.capture_v1() RETURNS trigger
 LANGUAGE plpgsql
 AS $function$
 DECLARE
-    -- The context of the last message. Rolling back to a savepoint restores it together with the message.
+    -- The last context, and the tables that messages named for it: '{"user_id": 7,"SQL": "UPDATE ..."} 16384 16385'.
+    -- Rolling back to a savepoint restores it together with the messages.
     last pg_catalog.text := pg_catalog.current_setting('_bemi.last', true);
     -- The comment of the application's hook is at the very start of the statement, where no value can be.
     content pg_catalog.text := CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), '/*Bemi {')
@@ -25,15 +26,21 @@ BEGIN
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
             IF content IS NULL THEN
                 statement := pg_catalog.current_query();
-                -- Deferred triggers write when their transaction ends. Their rows get its last context.
-                IF last OPERATOR(pg_catalog.<>) '' AND pg_catalog.left(statement, 64)
-                    OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction)\\M' THEN
+                -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
+                -- send no statement. Their rows get its last context.
+                IF last OPERATOR(pg_catalog.<>) '' AND (statement IS NULL OR pg_catalog.left(statement, 64)
+                    OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M') THEN
+                    IF pg_catalog.substr(last, pg_catalog.length(pg_catalog.rtrim(last, ' 0123456789')))
+                        OPERATOR(pg_catalog.!~) pg_catalog.concat(' ', TG_RELID, '( |$)') THEN
+                        sent_at := pg_catalog.pg_logical_emit_message(true, '_bemi', TG_RELID::pg_catalog.text);
+                        last := pg_catalog.set_config('_bemi.last', pg_catalog.concat(last, ' ', TG_RELID), true);
+                    END IF;
                     RETURN NULL;
                 END IF;
-                IF pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192 THEN
-                    statement := pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)');
-                END IF;
-                content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(statement), '}');
+                content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(CASE
+                    WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
+                        THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
+                    ELSE coalesce(statement, '') END), '}');
                 context := pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true));
             END IF;
             IF pg_catalog.starts_with(context, '{')
@@ -46,24 +53,43 @@ BEGIN
                     pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
                     pg_catalog.substr(content, 2));
             END IF;
+            IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+                BEGIN
+                    PERFORM pg_catalog.convert_to(content, 'UTF8');
+                EXCEPTION WHEN OTHERS THEN
+                    -- Some bytes are not characters, or not characters of Unicode. No write may fail because of them.
+                    content := pg_catalog.string_agg(CASE
+                        WHEN pg_catalog.octet_length(c) OPERATOR(pg_catalog.>) 1 THEN E'\\ufffd'
+                        WHEN pg_catalog.ascii(c) OPERATOR(pg_catalog.<) 128 THEN c
+                        ELSE E'\\u00' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.convert_to(
+                            c, pg_catalog.getdatabaseencoding()), 'hex') END, '' ORDER BY n)
+                        FROM pg_catalog.unnest(pg_catalog.string_to_array(content, NULL)) WITH ORDINALITY u (c, n);
+                END;
+            END IF;
         END IF;
-        -- A message applies to all rows until the next one, so an equal one is not repeated.
-        IF content OPERATOR(pg_catalog.=) last THEN
-            RETURN NULL;
+        IF pg_catalog.starts_with(last, content OPERATOR(pg_catalog.||) ' ') THEN
+            -- The context applies to the tables that were named until the next one, so only another table is sent.
+            IF pg_catalog.substr(last, pg_catalog.length(content) OPERATOR(pg_catalog.+) 1)
+                OPERATOR(pg_catalog.~) pg_catalog.concat(' ', TG_RELID, '( |$)') THEN
+                RETURN NULL;
+            END IF;
+            sent := '';
+        ELSE
+            -- If only the statement differs from the previous message, send only the statement.
+            shared := pg_catalog.split_part(content, ',"SQL": ', 1) OPERATOR(pg_catalog.||) ',"SQL": ';
+            sent := CASE WHEN pg_catalog.starts_with(last, shared) AND pg_catalog.starts_with(content, shared)
+                THEN '+' OPERATOR(pg_catalog.||) pg_catalog.substr(
+                    content, pg_catalog.length(shared) OPERATOR(pg_catalog.+) 1) END;
         END IF;
-        -- If only the statement differs from the previous message, send only the statement.
-        shared := pg_catalog.split_part(content, ',"SQL": ', 1) OPERATOR(pg_catalog.||) ',"SQL": ';
-        sent := CASE WHEN pg_catalog.starts_with(last, shared) AND pg_catalog.starts_with(content, shared)
-            THEN '+' OPERATOR(pg_catalog.||) pg_catalog.substr(
-                content, pg_catalog.length(shared) OPERATOR(pg_catalog.+) 1) END;
     END IF;
     -- Quotes and percent signs are escaped in a comment, but may be plain in the WAL. Of two backslashes, the second
     -- could seem to begin an escape. The result is assigned because an expression takes a tenth of the time of a
     -- query.
     sent_at := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
-        pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+        TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
             coalesce(sent, content), E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8'));
-    last := pg_catalog.set_config('_bemi.last', content, true);
+    last := pg_catalog.set_config('_bemi.last', CASE WHEN sent OPERATOR(pg_catalog.=) '' THEN last ELSE content END
+        OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) TG_RELID::pg_catalog.text, true);
     RETURN NULL;
 END
 $function$;

@@ -58,6 +58,9 @@ $function$;
 -- Describe a table:
 --   name         [schema, table]
 --   root         the same of the table under whose name its rows are recorded
+--   named_by     oids of the tables whose message gives a context to the rows: this one and those above it; none if
+--                the trigger of one of them is off, because a row could be of a statement that sent no message, after
+--                another one that did
 --   columns      {name: oid of the type}
 --   key          names of the columns of the primary key, in its order
 --   types        what _bemi.types_v1 returns for the columns' types
@@ -74,6 +77,21 @@ AS $function$
             SELECT jsonb_build_array(rn.nspname, r.relname)
             FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
             WHERE r.oid = coalesce(pg_partition_root(target), target)),
+        'named_by', (
+            WITH RECURSIVE above (oid) AS (
+                SELECT target
+                UNION
+                SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
+            )
+            SELECT CASE
+                WHEN bool_or(EXISTS (
+                    SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = above.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                        AND t.tgenabled IN ('D', 'R')))
+                    THEN '[]'
+                ELSE jsonb_agg(above.oid::bigint ORDER BY above.oid)
+            END
+            FROM above),
         'columns', (
             SELECT coalesce(jsonb_object_agg(attname, atttypid::bigint), '{}')
             FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped),

@@ -115,7 +115,7 @@ BEGIN
         ) v (name, event, tags)
         WHERE NOT EXISTS (
             SELECT FROM pg_event_trigger e
-            WHERE e.evtname = v.name AND e.evtevent = v.event AND e.evtfoid = '_bemi.follow_ddl_v1()'::regprocedure
+            WHERE e.evtname = v.name AND e.evtevent = v.event AND e.evtenabled = 'A' AND e.evtfoid = '_bemi.follow_ddl_v1()'::regprocedure
                 AND coalesce(e.evttags, '{}') <@ v.tags AND coalesce(e.evttags, '{}') @> v.tags)
     LOOP
         is_made := true;
@@ -125,6 +125,8 @@ BEGIN
             END IF;
             EXECUTE format('CREATE EVENT TRIGGER %I ON %I %s EXECUTE FUNCTION _bemi.follow_ddl_v1()', wanted.name, wanted.event,
                 (SELECT 'WHEN TAG IN (' || string_agg(quote_literal(tag), ', ') || ')' FROM unnest(wanted.tags) tag));
+            -- Even where session_replication_role turns other triggers off.
+            EXECUTE format('ALTER EVENT TRIGGER %I ENABLE ALWAYS', wanted.name);
             IF dry_run THEN
                 RAISE EXCEPTION USING ERRCODE = 'BEMI0';
             END IF;

@@ -42,7 +42,7 @@ AS $function$
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                  AND t.tgenabled <> 'D' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
+                  AND t.tgenabled = 'A' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
                _bemi.known_v1(c.oid) AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -79,7 +79,8 @@ AS $function$
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
-            'ALTER TABLE %1$s ENABLE TRIGGER _bemi_capture, ENABLE TRIGGER _bemi_capture_truncate',
+            -- Even where session_replication_role turns other triggers off.
+            'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate',
             r.quoted)),
         (3, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from bemi_django import bound_context, conf
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.schema import tracking
 from tests.support import drivers, roles
 from tests.support.drivers import Insert, Note, visible
 from tests.support.pipeline import Drain
 from tests.support.stitching import feed
+from tests.support.stitching import stitcher as new_stitcher
 
 Driver = Callable[[], AbstractContextManager[Insert]]
 Contexts = Callable[[], list[dict[str, Any]]]
@@ -77,7 +77,7 @@ def wal(notes: None) -> Iterator[Contexts]:
     with closing(psycopg2.connect(**worker)) as opened, opened.cursor() as observer:
         opened.autocommit = True
         observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")
-        decoder, stitcher = Decoder(), Stitcher()
+        decoder, stitcher = Decoder(), new_stitcher()
 
         def read() -> list[dict[str, Any]]:
             observer.execute(

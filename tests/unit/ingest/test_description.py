@@ -15,6 +15,7 @@ MINE, OTHER = 7, 8
 STORED: dict[str, Any] = {
     "name": ["s", "leaf"],
     "root": ["s", "t"],
+    "named_by": [1, 2],
     "columns": {"id": 23, "a": 25, "made": 25},
     "key": ["id"],
     "generated": [["made", "text", "upper(a)"]],
@@ -39,6 +40,7 @@ def described(key: str = "id", **columns: int) -> Description:
 
 def test_what_the_database_says_is_read() -> None:
     assert (DESCRIBED.name, DESCRIBED.root, DESCRIBED.key) == (("s", "leaf"), ("s", "t"), ("id",))
+    assert DESCRIBED.named_by == {1, 2}
     assert DESCRIBED.types == {
         1: Domain(23),
         2: Array(1, ","),

@@ -17,7 +17,7 @@ from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.values import encoder
-from bemi_django.ingest.stitching.stitched import Stitched, read_again
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.stitcher import Stitcher
 from tests.support.copied import read
 from tests.support.pgoutput import change
@@ -37,7 +37,8 @@ def table(*types: int) -> Relation:
 def layout(relation: Relation, *key: int) -> RowLayout:
     names = tuple(column.name for column in relation.columns)
     encoders = tuple(encoder(column.type_oid, {}, lambda type_, value: value) for column in relation.columns)
-    return with_reader(RowLayout(head("db", "public", "t"), names, template(names), encoders, key))
+    made = RowLayout(head("db", "public", "t"), names, template(names), encoders, key)
+    return with_reader(made._replace(named_by=frozenset({OID})))
 
 
 @dataclass
@@ -49,15 +50,16 @@ class Ways:
     context: bytes = b'{"user": 7}'
 
     def __post_init__(self) -> None:
-        self.decoder, self.stitcher = Decoder(), Stitcher()
+        self.decoder = Decoder()
         self.decoder.know(self.relation)
         self.writer = RowWriter("1", "db", 5 << 32, self.layouts)
+        self.stitcher = Stitcher(self.writer.named_by)
         self.writer.known[OID] = self.relation, self.layout
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)
         feed(self.stitcher, BEGIN)
         feed(self.stitcher, Message(0, b"_bemi", self.context))
 
-    def layouts(self, change: Stitched) -> Iterator[RowLayout]:
+    def layouts(self, change: ChangeHeader | Stitched) -> Iterator[RowLayout]:
         yield self.layout
 
     def short(self, data: bytes, lsn: int = 8) -> bytes | None:
@@ -240,7 +242,16 @@ def context(content: bytes, prefix: bytes = b"_bemi", length: int | None = None)
 @given(
     st.lists(
         st.sampled_from(
-            [b'{"a": 1,"SQL": "x"}', b'+"y"}', b'{"_bemi_skip": true}', b"no JSON", b"\xff", b"{}"]
+            [
+                b'7{"a": 1,"SQL": "x"}',
+                b'7+"y"}',
+                b'7{"_bemi_skip": true}',
+                b"7",
+                b"8",
+                b"no JSON",
+                b"\xff",
+                b"{}",
+            ]
         )
     )
 )
@@ -255,7 +266,7 @@ def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) 
         assert short.stitcher.is_context_invalid == long.stitcher.is_context_invalid
         assert short.stitcher.is_skipping == long.stitcher.is_skipping
         # A row tells under which context it stands.
-        assert short.stitcher.claim(TABLE, 8).context == long.stitcher.claim(TABLE, 8).context
+        assert short.stitcher.claim(TABLE, 8, {OID}).context == long.stitcher.claim(TABLE, 8, {OID}).context
 
 
 @pytest.mark.parametrize(
@@ -271,7 +282,7 @@ def test_a_context_is_followed_as_the_stitcher_is_fed_it(contents: list[bytes]) 
 def test_what_is_no_context_or_not_a_whole_one_is_not_followed(data: bytes) -> None:
     ways = Ways(TABLE, layout(TABLE, 0))
     assert not ways.fast_path.follow(data)
-    assert ways.stitcher.claim(TABLE, 8).context == ways.context
+    assert ways.stitcher.claim(TABLE, 8, {OID}).context == ways.context
 
 
 def test_a_value_of_any_length_goes_the_short_way() -> None:

@@ -20,12 +20,13 @@ from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.values import Array, Castable, Composite, Domain, Type, encoder
-from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.ingest.stitching.validation import MAX_BYTES, MAX_DEPTH, storable_json
 from tests.support import pgoutput
 from tests.support.copied import read
 from tests.support.hostile import hostile_context
+from tests.support.stitching import stitcher as new_stitcher
 
 contexts = st.binary() | st.integers(0, 2**32).map(lambda seed: hostile_context(Random(seed)))
 
@@ -67,7 +68,7 @@ def test_a_context_may_be_large_to_a_limit_and_of_a_larger_one_the_beginning_is_
 
 def test_counts_of_what_is_skipped_copy_numbers_as_they_are_written() -> None:
     number = b"7" * 4_000
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     decoder = Decoder()
     for data in (begin(8), pgoutput.relation(TABLES[0], "public")):
         stitcher.feed(decoder.decode(data) or TABLES[0])
@@ -110,12 +111,13 @@ def cast(type_: Castable, value: bytes) -> bytes:
     return b"{}"
 
 
-def layouts(change: Stitched) -> Iterator[RowLayout]:
+def layouts(change: ChangeHeader | Stitched) -> Iterator[RowLayout]:
     columns = change.relation.columns
     names = tuple(column.name for column in columns)
     encoders = tuple(encoder(column.type_oid, TYPES, cast) for column in columns)
     key = tuple(range(min(len(columns), change.relation.oid % 3)))
-    yield with_reader(RowLayout(head("db", "public", "t"), names, template(names), encoders, key))
+    layout = RowLayout(head("db", "public", "t"), names, template(names), encoders, key)
+    yield with_reader(layout._replace(named_by=frozenset({change.relation.oid, 7})))
 
 
 values = st.none() | st.just(UNAVAILABLE) | st.binary(max_size=12) | st.sampled_from(
@@ -127,7 +129,11 @@ sent = st.one_of(
     st.builds(begin, st.integers(0, 2**40)),
     st.just(b"C" + struct.pack(">BQQq", 0, 8, 16, 1)),
     st.sampled_from(TABLES).map(lambda table: pgoutput.relation(table, "public")),
-    contexts.map(lambda content: pgoutput.message("_bemi", content)),
+    st.builds(
+        lambda table, content: pgoutput.message("_bemi", table + content),
+        st.sampled_from([b"", b"7", b"8", b"9", b"-7", b"77777777777", b"7" * 5_000]),
+        contexts,
+    ),
     st.builds(
         lambda kind, table, pairs: pgoutput.change(kind, table.oid, *pairs),
         st.sampled_from([b"I", b"U", b"D"]),
@@ -146,8 +152,9 @@ class Worker:
     """The way of a message through the worker, without its databases."""
 
     def __init__(self) -> None:
-        self.decoder, self.stitcher = Decoder(), Stitcher()
+        self.decoder = Decoder()
         self.writer = RowWriter("1", "db", 5 << 32, layouts)
+        self.stitcher = Stitcher(self.writer.named_by)
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)
 
     def take(self, data: bytes) -> list[bytes]:

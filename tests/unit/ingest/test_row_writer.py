@@ -18,7 +18,7 @@ from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.wire.ids import change_id
 from tests.support.copied import read
 
@@ -183,7 +183,7 @@ class Asked:
         self.layouts = layouts
         self.lsns: list[int] = []
 
-    def __call__(self, change: Stitched) -> Iterator[RowLayout]:
+    def __call__(self, change: ChangeHeader | Stitched) -> Iterator[RowLayout]:
         self.lsns.append(change.lsn)
         return iter(self.layouts)
 

@@ -25,6 +25,7 @@ from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.ingest.stitching.validation import storable_json
 from tests.support import pgoutput
 from tests.support.stitching import feed
+from tests.support.stitching import stitcher as new_stitcher
 
 TABLE = Relation(1, "public", "t", ())
 ROW = Insert(TABLE, [])
@@ -35,7 +36,7 @@ def context(content: bytes) -> Message:
 
 
 def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     stream: list[Decoded] = [
         Begin(8, 0, 1),
         ROW,
@@ -58,21 +59,22 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
 
 
 def test_a_message_may_hold_only_what_is_new() -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     messages = [
-        b'{"user": 7,"SQL": "a"}',
-        b'+"b"}',
+        b'1{"user": 7,"SQL": "a"}',
+        b'1+"b"}',
         # Only a name that is followed by its value: in a string its quotes are escaped.
-        b'{"note": ",\\"SQL\\": ","SQL": "c"}',
-        b'+"d"}',
+        b'1{"note": ",\\"SQL\\": ","SQL": "c"}',
+        b'1+"d"}',
         # Of a client that knows half of it.
-        b"+",
+        b"1+",
+        b'+"e"}',
     ]
     stream: list[Decoded] = [
         Begin(8, 0, 1),
         *(part for content in messages for part in (context(content), ROW)),
     ]
-    stream += [Commit(8, 16), Begin(24, 0, 2), context(b'+"e"}'), ROW]
+    stream += [Commit(8, 16), Begin(24, 0, 2), context(b'1+"e"}'), ROW]
     changes = [change for message in stream for change in feed(stitcher, message)]
     assert [json.loads(change.context) for change in changes] == [
         {"user": 7, "SQL": "a"},
@@ -80,8 +82,51 @@ def test_a_message_may_hold_only_what_is_new() -> None:
         {"note": ',"SQL": ', "SQL": "c"},
         {"note": ',"SQL": ', "SQL": "d"},
         {"_bemi_invalid": '{"note": ",\\"SQL\\": ","SQL": '},
+        {"_bemi_invalid": '+"e"}'},
         {"_bemi_invalid": '{},"SQL": "e"}'},
     ]
+
+
+OTHER, CHILD = Relation(2, "public", "u", ()), Relation(3, "public", "child", ())
+
+
+def contexts_of(*steps: bytes | Relation) -> list[bytes]:
+    """Return the contexts that rows of tables get, behind messages; the child belongs to the table 1."""
+    stitcher = Stitcher(lambda header: {1, 3} if header.relation is CHILD else {header.relation.oid})
+    feed(stitcher, Begin(8, 0, 1))
+    found = []
+    for step in steps:
+        message = Insert(step, []) if isinstance(step, Relation) else context(step)
+        found += [change.context for change in feed(stitcher, message)]
+    return found
+
+
+def test_a_context_applies_to_the_tables_that_are_named_for_it() -> None:
+    a, b = b'{"n": 1}', b'{"n": 2}'
+    assert contexts_of(b"1" + a, TABLE, OTHER, CHILD) == [a, b"{}", a]
+    assert contexts_of(b"1" + a, b"2", TABLE, OTHER) == [a, a]
+    assert contexts_of(b"1" + a, TABLE, b"2" + b, OTHER, TABLE, CHILD) == [a, b, b"{}", b"{}"]
+    assert contexts_of(b"3" + a, CHILD, TABLE) == [a, b"{}"]
+    assert contexts_of(b'1{"SQL": 1,"SQL": 2}', b"1+3}", TABLE, OTHER) == [b'{"SQL": 1,"SQL": 3}', b"{}"]
+
+
+def test_a_message_that_names_no_table_applies_to_all_until_the_next_one() -> None:
+    a, b = b'{"n": 1}', b'{"n": 2}'
+    assert contexts_of(b"1" + a, b, TABLE, OTHER, CHILD) == [b, b, b]
+    # The trigger goes on from its own message.
+    assert contexts_of(b"1" + a, b, b"2", TABLE, OTHER) == [a, a]
+
+
+def test_rows_of_a_table_that_was_not_named_are_not_skipped() -> None:
+    skip = b'1{"_bemi_skip": true}'
+    assert contexts_of(skip, TABLE, OTHER, CHILD) == [b"{}"]
+
+
+def test_only_a_context_is_reported_as_invalid_and_once() -> None:
+    stitcher = new_stitcher()
+    for content, is_invalid in ((b"1[1]", True), (b"2", False), (b"1{}", False), (b"[", True)):
+        stitcher.follow(content)
+        assert stitcher.is_context_invalid is is_invalid
 
 
 @pytest.mark.parametrize(
@@ -96,14 +141,14 @@ def test_a_message_may_hold_only_what_is_new() -> None:
 def test_each_message_of_rows_is_an_operation(
     message: Decoded, operation: str, before: object, after: object
 ) -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     feed(stitcher, Begin(8, 0, 1))
     (change,) = feed(stitcher, message)
     assert (change.operation, change.before, change.after) == (operation, before, after)
 
 
 def test_a_transaction_lasts_from_begin_to_commit() -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     begin = Begin(8, 0, 1)
     seen = [stitcher.begin]
     for message in (begin, TABLE, Commit(8, 16)):
@@ -113,7 +158,7 @@ def test_a_transaction_lasts_from_begin_to_commit() -> None:
 
 
 def test_it_says_when_a_context_is_none() -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     for content, is_invalid in ((b'{"a": 1}', False), (b"[1]", True), (b"{}", False)):
         feed(stitcher, context(content))
         assert stitcher.is_context_invalid is is_invalid
@@ -121,7 +166,7 @@ def test_it_says_when_a_context_is_none() -> None:
 
 def test_a_row_outside_a_transaction_is_refused() -> None:
     with pytest.raises(ProtocolError, match=r"a row of public\.t outside a transaction"):
-        feed(Stitcher(), ROW)
+        feed(new_stitcher(), ROW)
 
 
 def skipping(**values: object) -> Message:
@@ -130,7 +175,7 @@ def skipping(**values: object) -> Message:
 
 def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
     other = Relation(2, "public", "u", ())
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     stream: list[Decoded] = [
         Begin(8, 0, 1),
         ROW,
@@ -167,7 +212,7 @@ def test_rows_that_are_skipped_are_counted_by_table_and_context() -> None:
     [b'{"_bemi_skip": false}', b'{"_bemi_skip": 1}', b'{"a": {"_bemi_skip": true}}', b'["_bemi_skip"]'],
 )
 def test_only_true_skips(content: bytes) -> None:
-    stitcher = Stitcher()
+    stitcher = new_stitcher()
     changes = [
         change for message in (Begin(8, 0, 1), context(content), ROW) for change in feed(stitcher, message)
     ]
@@ -188,8 +233,9 @@ def test_counts_need_no_more_memory_the_more_there_are() -> None:
     change = Stitched(Begin(8, 0, 1), 0, TABLE, "DELETE", [], None, b"")
     told = []
     for number in range(5):
-        skipped.follow(json.dumps({"_bemi_skip": True, "n": number}).encode())
-        told.append(skipped.sift([change]))
+        context = json.dumps({"_bemi_skip": True, "n": number}).encode()
+        skipped.follow(context)
+        told.append(skipped.sift([change._replace(context=context)]))
     assert [len(changes) for changes in told] == [0, 2, 0, 2, 0]
     assert [json.loads(change.context)["n"] for change in skipped.take()] == [4]
 

@@ -32,17 +32,17 @@ CREATE PROCEDURE transactions(total int) LANGUAGE plpgsql AS $$
 DECLARE
     request text;
     -- As the trigger names it.
-    item oid := 'item'::regclass;
+    named text := 'item'::regclass::oid;
 BEGIN
     FOR i IN 1..total LOOP
         request := '{"user_id": ' || i % 1000 || ', "method": "POST", "path": "/items/' || i
             || '/", "request_id": "' || md5(i::text) || '", "SQL": ';
-        PERFORM pg_logical_emit_message(true, '_bemi', item || request
+        PERFORM pg_logical_emit_message(true, '_bemi', named || request
             || '"INSERT INTO item (id, owner_id, title, body, is_done, price, created_at, due) '
             || 'VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"}');
         INSERT INTO item VALUES (i, i % 1000, 'Item number ' || i, repeat('some words ', 8), false, i / 100.0,
             '2026-01-01 10:00+00'::timestamptz + i * interval '1 second', '2026-06-30');
-        PERFORM pg_logical_emit_message(true, '_bemi', item || request
+        PERFORM pg_logical_emit_message(true, '_bemi', named || request
             || '"UPDATE item SET is_done = %s, price = %s WHERE item.id = %s"}');
         UPDATE item SET is_done = true, price = price + 1 WHERE id = i / 2 + 1;
         COMMIT;
@@ -51,7 +51,7 @@ END $$;
 """
 _BULK = """
 SELECT pg_logical_emit_message(true, '_bemi',
-    'item'::regclass::oid || '{"command": "import", "SQL": "INSERT INTO item SELECT ..."}');
+    'item'::regclass::oid::text || '{"command": "import", "SQL": "INSERT INTO item SELECT ..."}');
 INSERT INTO item SELECT i, i %% 1000, 'Item number ' || i, repeat('some words ', 8), false, i / 100.0,
     '2026-01-01 10:00+00'::timestamptz + i * interval '1 second', '2026-06-30'
 FROM generate_series(10000001, 10000000 + %s) i;

@@ -7,20 +7,18 @@ from uuid import UUID
 
 from django.db import connections
 
-from bemi_django.wire.lsn import format_lsn
-
 # A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id.
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('_bemi_handlers ' || %s || ' ' || %s, 0))"
 _READ = """
-SELECT system_identifier, start_lsn - '0/0', last, attempts,
+SELECT system_identifier, start_sequence, last, attempts,
        coalesce(extract(epoch FROM retry_at - clock_timestamp())::float8, 0)
 FROM _bemi.handlers WHERE slot = %s AND handler = %s
 """
 _SAVE = """
-INSERT INTO _bemi.handlers (slot, handler, system_identifier, start_lsn, last, attempts, retry_at)
-VALUES (%s, %s, %s, %s::pg_lsn, %s, %s, clock_timestamp() + %s * interval '1 second')
+INSERT INTO _bemi.handlers (slot, handler, system_identifier, start_sequence, last, attempts, retry_at)
+VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + %s * interval '1 second')
 ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_identifier,
-    start_lsn = excluded.start_lsn, last = excluded.last, attempts = excluded.attempts,
+    start_sequence = excluded.start_sequence, last = excluded.last, attempts = excluded.attempts,
     retry_at = excluded.retry_at, updated_at = clock_timestamp()
 """
 _KEEP = "INSERT INTO _bemi.undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
@@ -30,7 +28,8 @@ class Bookmark(NamedTuple):
     """How far a handler is in the changes of a server.
 
     Everything up to the id ``last`` is handled. The next change was tried ``attempts`` times and is tried
-    again in ``pause`` seconds. ``start`` is the first LSN of the history that the bookmark was set in.
+    again in ``pause`` seconds. ``start`` is the sequence number at which the log began when it
+    was set.
     """
 
     system_identifier: str
@@ -68,9 +67,7 @@ class Bookmarks:
         system_identifier, start, last, attempts, pause = bookmark
         retry_in = pause if pause > 0 else None
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                _SAVE, [*self._key, system_identifier, format_lsn(start), last, attempts, retry_in]
-            )
+            cursor.execute(_SAVE, [*self._key, system_identifier, start, last, attempts, retry_in])
 
     def keep_aside(self, change: UUID, attempts: int, reason: str) -> None:
         """Store a change as undelivered: the handler is not called with it again."""

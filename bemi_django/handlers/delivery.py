@@ -160,9 +160,7 @@ class Delivery:
             self._resting_until = time.monotonic() + bookmark.pause
             return None
         if bookmark.system_identifier == history.system_identifier and bookmark.start != history.start:
-            # If the server was restored from a backup, new changes may have lower ids than handled ones.
-            last = min(bookmark.last, id_before_gap(history.start))
-            bookmark = bookmark._replace(start=history.start, last=last)
+            bookmark = bookmark._replace(start=history.start)
             self._bookmarks.save(bookmark)
         return bookmark
 

@@ -74,7 +74,7 @@ class Feed:
         changes = log.for_model(handler.model, alias)
         if "GAP" in handler.operations:
             changes = changes | log.filter(operation="GAP", database=self._database)
-        changes = changes.filter(operation__in=handler.operations)
+        changes = changes.filter(operation__in=handler.operations, diverged=False)
         if handler.columns:
             same = reduce(and_, (Q(_Same(column)) for column in handler.columns))
             changes = changes.exclude(same, operation="UPDATE")
@@ -109,14 +109,14 @@ class Feed:
         return self._log.filter(span.condition(self._database)).exists()
 
 
-def id_before(lsn: int) -> UUID:
-    """Return the id just before all changes committed at an LSN or later."""
-    return _before(change_id(lsn, 0, 0))
+def id_before(sequence: int) -> UUID:
+    """Return the id just before all changes committed at a sequence number or later."""
+    return _before(change_id(sequence, 0, 0))
 
 
-def id_before_gap(lsn: int) -> UUID:
-    """Return the id just before the GAP that ends at an LSN."""
-    return _before(change_id(max(lsn - 8, 0), 0xFFFFFFFF, 0))
+def id_before_gap(sequence: int) -> UUID:
+    """Return the id just before the GAP that ends at a sequence number."""
+    return _before(change_id(max(sequence - 8, 0), 0xFFFFFFFF, 0))
 
 
 def id_before_change(change: Change) -> UUID:

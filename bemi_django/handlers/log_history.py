@@ -7,12 +7,13 @@ from typing import NamedTuple
 from django.db import connections
 
 _HISTORY = """
-SELECT system_identifier, start_lsn - '0/0', lsn - '0/0' FROM _bemi.checkpoint WHERE slot = %s
+SELECT system_identifier, _bemi.sequence_v1(slot, start_lsn), _bemi.sequence_v1(slot, lsn)
+FROM _bemi.checkpoint WHERE slot = %s
 """
 
 
 class LogHistory(NamedTuple):
-    """A continuous part of the log, from one server: the LSNs ``start`` to ``end``."""
+    """A continuous part of the log, from one server: the sequence numbers ``start`` to ``end``."""
 
     system_identifier: str
     start: int

@@ -10,7 +10,8 @@ class WorkerConfig(NamedTuple):
     """Where a worker reads from and writes to.
 
     ``source`` and ``destination`` are parameters of libpq. ``accept_gap`` records lost history as a gap
-    instead of stopping. ``publish`` makes the publication where it is missing.
+    instead of stopping. ``publish`` makes the publication where it is missing. ``failover`` lets standbys
+    synchronise the slot, from PostgreSQL 17 on.
     """
 
     source: dict[str, Any]
@@ -19,3 +20,4 @@ class WorkerConfig(NamedTuple):
     publication: str
     accept_gap: bool = False
     publish: Callable[[], None] | None = None
+    failover: bool = True

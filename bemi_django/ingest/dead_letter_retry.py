@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from psycopg2 import DataError
 
@@ -16,6 +17,8 @@ from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.sequence import HistoryStart, history_of
 
 _LETTERS = """
 SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
@@ -60,6 +63,9 @@ def _writer(config: WorkerConfig, server: Any) -> RowWriter:
 def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
     try:
         change = _change(bytes(message), origin)
+        # The row has the id that it had.
+        history = history_of(sequence_in(UUID(change_id).bytes))
+        writer.histories = (HistoryStart(history, 0),)
         row = writer.row(change)
     except (ProtocolError, ValueError, LookupError):
         return False

@@ -101,7 +101,7 @@ def _in_order(
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     """Yield the changes of the row, the newest first, across changes of its key."""
-    changes = Change.objects.of_table(place).desc()
+    changes = Change.objects.of_table(place).filter(diverged=False).desc()
     key: str | None = primary_key
     while key is not None:
         current, key = key, None

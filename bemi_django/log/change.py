@@ -175,6 +175,7 @@ class Change(models.Model):
     previous_primary_key = models.TextField(null=True)  # noqa: DJ001 - only where an UPDATE changed it
     partition = models.TextField(null=True)  # noqa: DJ001 - only under a partitioned table
     unavailable = models.JSONField(null=True)
+    diverged = models.BooleanField(default=False)
 
     objects = ChangeQuerySet.as_manager()
 

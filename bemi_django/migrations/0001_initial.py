@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         RunSQLFile("tracking_v1"),
         RunSQLFile("event_triggers_v1"),
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunSQLFile("changes_v1", "log")],
+            database_operations=[RunSQLFile("histories_v1", "log"), RunSQLFile("changes_v1", "log")],
             state_operations=[
                 migrations.CreateModel(
                     name="Change",
@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                         ("previous_primary_key", models.TextField(null=True)),
                         ("partition", models.TextField(null=True)),
                         ("unavailable", models.JSONField(null=True)),
+                        ("diverged", models.BooleanField(default=False)),
                     ],
                     options={
                         "db_table": "changes",

@@ -59,8 +59,8 @@ class Planner:
 
     def prepare(self, changes: list[Change]) -> None:
         """Make the plan for changes in commit order."""
-        rows = [change for change in changes if change.operation in _ROWS]
-        others = [_no_row(change) for change in changes if change.operation not in _ROWS]
+        rows = [change for change in changes if _is_of_a_row(change)]
+        others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}
         nets = nets_of(rows, {name: self._renamed(*name) for name in names})
         self.catalog = read_catalog(self._cursor, json.dumps(sorted(names)))
@@ -173,8 +173,14 @@ class Planner:
             draft.stop("read_only", f"you may not change {listed_and(columns)}", columns)
 
 
+def _is_of_a_row(change: Change) -> bool:
+    return change.operation in _ROWS and not change.diverged
+
+
 def _no_row(change: Change) -> Step:
     text = _WHY_NOT.get(change.operation, f"a {change.operation} is not a change of a row")
+    if change.diverged:
+        text = "the database lost the transaction of this change in a failover"
     conflict = Conflict("not_a_row", text, change.schema, change.table, change.primary_key)
     return Step((change,), change.schema, change.table, change.primary_key, "nothing", conflict=conflict)
 

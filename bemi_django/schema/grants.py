@@ -106,13 +106,15 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield from _way_in(alias, role, schema)
     yield f"GRANT INSERT ON {log}, _bemi.dead_letters TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {role};"
+    yield f"GRANT SELECT, INSERT ON _bemi.histories TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
     yield f"GRANT SELECT ON {log} TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.past TO {quote(reader)};"
+        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.histories, _bemi.past TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
@@ -120,7 +122,7 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
     log, role = installed.log(alias), quote(handlers)
     yield f"{_create_or_alter(alias, handlers)} LOGIN;"
     yield from _way_in(alias, role, log[: log.rindex(".")])
-    yield f"GRANT SELECT ON {log}, _bemi.checkpoint TO {role};"
+    yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.handlers TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.undelivered TO {role};"
 

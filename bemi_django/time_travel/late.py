@@ -60,7 +60,7 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
 
 
 def position_at(changes: Iterable[Late], time: datetime, position: int) -> int:
-    """Return the LSN of the last commit not after a time, or ``position`` if there is none."""
+    """Return the sequence number of the last commit not after a time, or ``position`` if there is none."""
     for change in changes:
         if change.committed_at > time:
             break

@@ -13,23 +13,27 @@ from bemi_django.exceptions import HistoryError
 from bemi_django.models import Change
 from bemi_django.time_travel import late
 from bemi_django.time_travel.snapshots import Snapshot
+from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.lsn import format_lsn
 
 #: A datetime (naive: in the current time zone), an LSN (``16/B374D848``), a transaction id, or a change.
 Moment = datetime | str | int | Change
 
 _OF_TRANSACTION = """
-SELECT max(position) FROM {log} WHERE transaction_id = %s AND database = current_database()
+SELECT max(_bemi.sequence_v1(id)) FROM {log}
+WHERE transaction_id = %s AND database = current_database() AND NOT diverged
 """
+_OF_LSN = "SELECT _bemi.sequence_v1(%s::text, %s::pg_lsn)"
 # The second column tells whether the log has nothing later.
 _OF_TIME = """
-SELECT _bemi.position_v1(%s), coalesce((
+SELECT _bemi.sequence_at_v1(%s), coalesce((
     SELECT committed_at <= %s FROM {log} WHERE database = current_database() ORDER BY id DESC LIMIT 1
 ), true)
 """
 
 
 class LogPosition(NamedTuple):
-    """A position (LSN) in the log; commits up to it are included.
+    """A position in the log, as a sequence number; commits up to it are included.
 
     ``time`` is set if the moment was given as a time; ``said`` is the moment in words.
     """
@@ -39,7 +43,7 @@ class LogPosition(NamedTuple):
     said: str
 
     def is_before(self, position: int, time: datetime) -> bool:
-        """Tell whether it is before an event, given by its LSN and its time."""
+        """Tell whether it is before an event, given by its sequence number and its time."""
         return self.position < position if self.time is None else self.time < time
 
 
@@ -69,7 +73,9 @@ def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
             raise HistoryError(
                 f"the change {moment.pk} was made in the database {moment.database!r}: pass using=, its alias"
             )
-        return LogPosition(moment.position, None, f"the change {moment.pk}")
+        if moment.diverged:
+            raise HistoryError(f"the database lost the change {moment.pk} in a failover")
+        return LogPosition(sequence_in(moment.pk.bytes), None, f"the change {moment.pk}")
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
         cursor.execute(_OF_TIME.format(log=snapshot.log), [time, time])
@@ -87,7 +93,9 @@ def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
             )
         return LogPosition(position, None, f"transaction {moment}")
     if isinstance(moment, str):
-        return LogPosition(_lsn(moment), None, moment)
+        cursor.execute(_OF_LSN, [snapshot.slot, format_lsn(_lsn(moment))])
+        (position,) = cursor.fetchone()
+        return LogPosition(position, None, moment)
     raise HistoryError(f"{moment!r} is not a moment: pass a datetime, an LSN, a transaction id or a change")
 
 

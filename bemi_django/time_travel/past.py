@@ -16,20 +16,27 @@ from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import lsn_of
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
-_TABLES = "SELECT schema, name, since - '0/0', since_time FROM _bemi.past WHERE definition <> ''"
+_TABLES = """
+SELECT schema, name,
+       CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
+       since_time
+FROM _bemi.past WHERE definition <> ''
+"""
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
-SELECT operation, schema, "table", position, committed_at, context::text FROM {log}
+SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at, context::text FROM {log}
 WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
+    AND NOT diverged
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
 """
 # Older changes were dropped with the partition of their month.
 _OLDEST = """
-SELECT position, committed_at FROM {log}
+SELECT _bemi.sequence_v1(id), committed_at FROM {log}
 WHERE database = current_database() AND %s < (
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1())
@@ -70,7 +77,10 @@ _WRITE = re.compile(
 
 
 class PastTable(NamedTuple):
-    """A table whose past is known from the LSN ``since`` (at ``time``) on; None if it is not known."""
+    """A table whose past is known from the sequence number ``since`` (at ``time``) on.
+
+    It is None if the past is not known, or if the table was tracked before the log came to this server.
+    """
 
     schema: str
     name: str
@@ -116,7 +126,7 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment) -> Past | No
             )
         _check_noticed(cursor)
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
-        cursor.execute(_TABLES)
+        cursor.execute(_TABLES, [snapshot.slot])
         tables = [PastTable(*row) for row in cursor.fetchall()]
         past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
         return go(cursor, past)
@@ -150,11 +160,6 @@ def _check_start(cursor: Any, past: Past) -> None:
     snapshot = past.snapshot
     if past.position.is_before(snapshot.start, snapshot.started_at):
         raise HistoryError(f"{past.position.said} is before {_from(snapshot.start, snapshot.started_at)}")
-    if past.position.position < snapshot.former:
-        raise HistoryError(
-            f"{past.position.said} is not after {format_lsn(snapshot.former)}, up to which the log may have "
-            "changes of a previous server"
-        )
     cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.position.is_before(*oldest):
@@ -191,4 +196,5 @@ def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
 
 def _from(position: int, time: Any, of: str = "") -> str:
     subject = f"history of {of}" if of else "history"
-    return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({format_lsn(int(position))}) on"
+    lsn = format_lsn(lsn_of(int(position)))
+    return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({lsn}) on"

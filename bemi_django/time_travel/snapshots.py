@@ -13,38 +13,38 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
-from bemi_django.exceptions import HistoryError, LogBehind
+from bemi_django.exceptions import LogBehind
 from bemi_django.time_travel.late import Late
 from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import lsn_of
 
 #: Maximum number of late changes; with more, the caller takes another snapshot.
 MOST_LATE = 5000
 
 # The checkpoint is found by publication, because a standby does not know the name of the slot.
 _CHECKPOINT = """
-    SELECT k.lsn - '0/0' AS lsn, k.start_lsn - '0/0' AS start, k.started_at, k.unseen
+    SELECT _bemi.sequence_v1(k.slot, k.lsn) AS sequence, _bemi.sequence_v1(k.slot, k.start_lsn) AS start,
+           k.started_at, k.unseen, k.slot
     FROM _bemi.checkpoint k
     WHERE k.system_identifier = (pg_control_system()).system_identifier::text
         AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
-    ORDER BY k.lsn DESC LIMIT 1
+    ORDER BY sequence DESC LIMIT 1
 """
 _LOOK = """
 SELECT pg_current_snapshot()::text,
-       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-            ELSE pg_current_wal_insert_lsn() END - '0/0',
-       pg_is_in_recovery(), k.lsn::bigint, k.start::bigint, k.started_at,
+       _bemi.sequence_v1(k.slot, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                                      ELSE pg_current_wal_insert_lsn() END),
+       pg_is_in_recovery(), k.sequence, k.start, k.started_at,
        EXISTS (SELECT FROM unnest(k.unseen) xid
-               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())),
-       (SELECT max((context ->> 'from_lsn')::pg_lsn) - '0/0' FROM {log}
-        WHERE "table" = '' AND operation = 'GAP' AND database = current_database())
+               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())), k.slot
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
 SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text, after::text,
-       position, unavailable::text, transaction_id, committed_at,
+       _bemi.sequence_v1(id), unavailable::text, transaction_id, committed_at,
        pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 FROM {log}
-WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database()
+WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database() AND NOT diverged
 ORDER BY id LIMIT %s
 """
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
@@ -54,9 +54,8 @@ _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 class Snapshot(NamedTuple):
     """A snapshot (``pg_snapshot`` as text) and the part of the log that it sees.
 
-    Positions are LSNs as integers. The log is complete from ``start`` to ``checkpoint``. It may have older
-    changes up to ``former``, where a gap began; that can be after ``checkpoint`` if another server continues
-    the log. ``late`` are the changes committed by ``position`` that the log does not show in this snapshot.
+    Positions are sequence numbers. The log of ``slot`` is complete from ``start`` to ``checkpoint``. ``late``
+    are the changes committed by ``position`` that the log does not show in this snapshot.
     """
 
     log: str
@@ -66,7 +65,7 @@ class Snapshot(NamedTuple):
     checkpoint: int
     start: int
     started_at: datetime
-    former: int
+    slot: str
     late: tuple[Late, ...] = ()
 
 
@@ -77,22 +76,16 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
 
     Raises:
         LogBehind: There is no log of this database yet.
-        HistoryError: The WAL has not passed the positions of a previous server yet.
     """
     with connection.cursor() as cursor:
         query = _LOOK.format(log=log, checkpoint=_CHECKPOINT)
         cursor.execute(query, [conf.publication()])
-        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, former = cursor.fetchone()
+        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot = cursor.fetchone()
     if checkpoint is None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
-    if former is not None and position < former:
-        raise HistoryError(
-            f"the log has changes of a previous server up to {format_lsn(int(former))}: the past is known "
-            "again when this server's WAL is beyond that"
-        )
     if is_ahead:
         return None
-    return Snapshot(log, snapshot, int(position), is_standby, checkpoint, start, started_at, int(former or 0))
+    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, started_at, slot)
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
@@ -164,7 +157,8 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
             reached, deadline = position, time.monotonic() + conf.as_of_patience()
         elif time.monotonic() > deadline:
             raise LogBehind(
-                f"the log ends at {format_lsn(position)} and must reach {format_lsn(snapshot.position)}: "
+                f"the log ends at {format_lsn(lsn_of(position))} and must reach "
+                f"{format_lsn(lsn_of(snapshot.position))}: "
                 "check that 'manage.py bemi run' is running, or do not wait with BEMI_AS_OF_PATIENCE = 0"
             )
         time.sleep(pause)

@@ -17,13 +17,14 @@ from bemi_django.verification.streams import merge, stream
 class Comparison(NamedTuple):
     """Both connections, and the moment that they show.
 
-    The log begins with the transaction id ``start_xid``.
+    The log begins with the transaction id ``start_xid``; ``earlier`` is the last id of earlier servers.
     """
 
     source: Any
     destination: Any
     moment: Moment
     start_xid: int
+    earlier: str
 
 
 def compare(comparison: Comparison, table: ComparedTable) -> Verified:
@@ -115,4 +116,5 @@ def _parameters(comparison: Comparison, table: ComparedTable) -> dict[str, str]:
         "schema": table.schema,
         "table": table.name,
         "snapshot": comparison.moment.snapshot,
+        "earlier": comparison.earlier,
     }

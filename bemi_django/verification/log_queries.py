@@ -1,6 +1,7 @@
 """SQL that reads what the log says of one table, as of a snapshot of the source.
 
-All queries take the parameters ``database``, ``schema``, ``table`` and ``snapshot``.
+All queries take the parameters ``database``, ``schema``, ``table``, ``snapshot`` and ``earlier``:
+the last id of earlier servers, whose transaction ids mean nothing in the snapshot.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 from psycopg2.sql import SQL
 
 _OF_TABLE = SQL("""c.database = %(database)s AND c.schema = %(schema)s AND c."table" = %(table)s
-      AND pg_visible_in_snapshot(c.transaction_id::text::xid8, %(snapshot)s::pg_snapshot)""")
+      AND NOT c.diverged
+      AND (c.id <= %(earlier)s
+           OR pg_visible_in_snapshot(c.transaction_id::text::xid8, %(snapshot)s::pg_snapshot))""")
 # A row whose table was truncated later is gone.
 _TRUNCATED = SQL("""
 WITH truncated AS MATERIALIZED (

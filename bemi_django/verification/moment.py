@@ -13,6 +13,13 @@ from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints
 from bemi_django.ingest.stream.connections import connect_source
 from bemi_django.wire.lsn import format_lsn
 
+_EARLIER = """
+SELECT coalesce(_bemi.bound_v1(_bemi.sequence_v1(max(h.number) + 1, '0/0') - 8)::text,
+                '00000000-0000-0000-0000-000000000000')
+FROM _bemi.histories h JOIN _bemi.checkpoint k USING (slot)
+WHERE h.slot = %s AND h.system_identifier <> k.system_identifier
+"""
+
 
 class Moment(NamedTuple):
     """A snapshot of the source: ``snapshot`` as PostgreSQL prints it, ``lsn`` in bytes of WAL."""
@@ -64,6 +71,14 @@ def wait_for_log(config: WorkerConfig, destination: Any, moment: Moment, patienc
                 "is 'manage.py bemi run' at work?"
             )
         time.sleep(0.05)
+
+
+def last_id_of_earlier_servers(destination: Any, slot: str) -> str:
+    """Return the greatest id that a change from a server before the log's present one can have."""
+    with destination.cursor() as cursor:
+        cursor.execute(_EARLIER, [slot])
+        (found,) = cursor.fetchone()
+    return str(found)
 
 
 def _checkpoint(checkpoints: Checkpoints, slot: str) -> Checkpoint:

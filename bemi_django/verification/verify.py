@@ -9,7 +9,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.verification.compared_table import tracked_tables
 from bemi_django.verification.comparison import Comparison, compare
-from bemi_django.verification.moment import take_moment, wait_for_log
+from bemi_django.verification.moment import last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.result import Verified
 
 #: Seconds without any progress of the log after which it is considered to stand still.
@@ -37,6 +37,7 @@ def verify(
         source.set_session(isolation_level="REPEATABLE READ", readonly=True)
         moment = take_moment(source)
         start_xid = wait_for_log(config, destination, moment, patience)
-        comparison = Comparison(source, destination, moment, start_xid)
+        earlier = last_id_of_earlier_servers(destination, config.slot)
+        comparison = Comparison(source, destination, moment, start_xid, earlier)
         for table in tracked_tables(source, config.publication, only):
             yield compare(comparison, table)

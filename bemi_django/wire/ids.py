@@ -8,20 +8,27 @@ from struct import Struct
 _ID = Struct(">QQ").pack
 
 
-def change_id(commit_lsn: int, ordinal: int, source: int) -> bytes:
+def change_id(sequence: int, ordinal: int, source: int) -> bytes:
     """Return the id of a change: a UUIDv8 (RFC 9562) that sorts in commit order.
 
     Args:
-        commit_lsn: LSN of the commit record. It is a multiple of 8, so its upper 60 bits are kept.
+        sequence: The commit's sequence number (see :mod:`bemi_django.wire.sequence`). An LSN is a multiple of
+            8, so the upper 60 of its 63 bits are kept.
         ordinal: Number of the change in its transaction, 32 bits.
         source: Number of the source database, 30 bits, from :func:`source_of`.
 
     Returns:
         The 16 bytes of the UUID.
     """
-    lsn = commit_lsn >> 3
-    high = (lsn >> 12) << 16 | 0x8000 | (lsn & 0xFFF)
+    kept = sequence >> 3
+    high = (kept >> 12) << 16 | 0x8000 | (kept & 0xFFF)
     return _ID(high, 1 << 63 | ordinal << 30 | source)
+
+
+def sequence_in(identifier: bytes) -> int:
+    """Return the sequence number that the id of a change, 16 bytes, is made of."""
+    high = int.from_bytes(identifier[:8], "big")
+    return ((high >> 16) << 12 | (high & 0xFFF)) << 3
 
 
 def source_of(system_identifier: str, database: str) -> int:

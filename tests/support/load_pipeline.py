@@ -30,7 +30,9 @@ GRANT SELECT ON _bemi.relations TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid, boolean), _bemi.types_v1(oid[]) TO {WORKER};
 GRANT INSERT ON changes, _bemi.dead_letters TO {WORKER};
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {WORKER};
+GRANT SELECT, INSERT ON _bemi.histories TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
+    TO {WORKER};
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.
 _TABLES = """
@@ -48,7 +50,7 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    for script in (sql.up(*sql.SOURCE, "changes_v1"), _TABLES, _GRANTS):
+    for script in (sql.up(*sql.SOURCE, "histories_v1", "changes_v1"), _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
     return cluster
@@ -123,7 +125,7 @@ class LoadPipeline(Pipeline):
         super().drop()
         self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi")
         self.publish()
-        self.log.run("TRUNCATE changes; DELETE FROM _bemi.checkpoint")
+        self.log.run("TRUNCATE changes; DELETE FROM _bemi.checkpoint; DELETE FROM _bemi.histories")
 
     def _log(self, query: str) -> list[Any]:
         return self.log.run(f"{query} WHERE operation IN ('CREATE', 'UPDATE') ORDER BY id")

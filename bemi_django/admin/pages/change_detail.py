@@ -23,7 +23,7 @@ from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
-from bemi_django.wire.ids import change_id
+from bemi_django.wire.ids import change_id, sequence_in
 
 #: The number of neighbouring changes shown; the list has all of them.
 NEIGHBOURS = 20
@@ -77,9 +77,8 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
 def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
     """Return the other changes of a change's transaction."""
     # Ids begin with the position of the commit.
-    first, last = (
-        UUID(bytes=change_id(position, 0, 0)) for position in (change.position, change.position + 8)
-    )
+    sequence = sequence_in(change.pk.bytes)
+    first, last = (UUID(bytes=change_id(number, 0, 0)) for number in (sequence, sequence + 8))
     same = viewer.changes().filter(id__gte=first, id__lt=last, transaction_id=change.transaction_id)
     return same.filter(database=change.database).exclude(id=change.id)
 

@@ -24,6 +24,12 @@ ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.com
     timeline = excluded.timeline, publication = excluded.publication, unseen = '{}',
     updated_at = clock_timestamp()
 """
+# A promotion that lost the end of the WAL takes the log back to where the new timeline begins.
+_FOLLOW = """
+UPDATE _bemi.checkpoint SET lsn = least(lsn, %s::pg_lsn), start_lsn = least(start_lsn, %s::pg_lsn),
+    timeline = %s, unseen = '{}', updated_at = clock_timestamp()
+WHERE slot = %s
+"""
 _ADVANCE = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
@@ -94,6 +100,10 @@ class Checkpoints:
             origin: What the position belongs to.
         """
         cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
+
+    def follow(self, cursor: Any, lsn: int, timeline: int) -> None:
+        """Note that the server is on another timeline, whose WAL is the log's up to ``lsn``."""
+        cursor.execute(_FOLLOW, [format_lsn(lsn), format_lsn(lsn), timeline, self._slot])
 
     def advance(
         self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()

@@ -15,7 +15,6 @@ from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
-from bemi_django.wire.ids import change_id
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Repairer:
 
     def letter(self, change: Stitched, message: bytes, reason: str) -> RejectedMessage:
         """Return the letter of a change that is stored in part."""
-        identifier = change_id(change.begin.commit_lsn, change.ordinal, self._writer.source)
+        identifier = self._writer.change_id(change)
         return dead_letters.of_change(change, identifier, message, reason)
 
     def _mend(self, change: Stitched, message: bytes, accepts: _Accepts) -> tuple[bytes, RejectedMessage]:

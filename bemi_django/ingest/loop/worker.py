@@ -86,6 +86,7 @@ class Worker:
         catalog = LayoutCatalog(session.server, session.database)
         writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.layouts)
         start = session.start(writer.source)
+        writer.histories = session.histories
         catalog.stream_from(start)
         repairer = Repairer(writer)
         self._sink = session.keep(Sink(session.destination, self._config.slot, start, repairer.write))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
@@ -22,6 +22,7 @@ from bemi_django.ingest.stitching.operations import CREATE, DELETE, SKIPPED, TRU
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.wire.ids import change_id, source_of
+from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, sequence_at
 
 COLUMNS = (
     "id",
@@ -75,7 +76,10 @@ class RowWriter:
         self._layouts_of = layouts
         #: By the table's oid: the relation as the stream described it, and its layout.
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
+        #: The histories of the log, the oldest first.
+        self.histories: Sequence[HistoryStart] = (FIRST_HISTORY,)
         self._begin: Begin | None = None
+        self._sequence = 0
         self._committed_at = self._transaction = b""
         self._context, self._context_field = NO_CONTEXT, jsonb(NO_CONTEXT)
 
@@ -143,6 +147,7 @@ class RowWriter:
         begin, context = header.begin, header.context
         if begin is not self._begin:
             self._begin = begin
+            self._sequence = sequence_at(self.histories, begin.commit_lsn)
             self._committed_at = int64(begin.committed_at)
             self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
         if context is not self._context:
@@ -150,7 +155,7 @@ class RowWriter:
         return b"".join(
             (
                 _START,
-                change_id(begin.commit_lsn, header.ordinal, self.source),
+                change_id(self._sequence, header.ordinal, self.source),
                 layout.head,
                 key,
                 operation,
@@ -165,6 +170,11 @@ class RowWriter:
                 unavailable,
             )
         )
+
+    def change_id(self, change: ChangeHeader | Stitched) -> bytes:
+        """Return the id that the change's row has, 16 bytes."""
+        sequence = sequence_at(self.histories, change.begin.commit_lsn)
+        return change_id(sequence, change.ordinal, self.source)
 
     def salvage(self, change: Stitched, accepts: Callable[[bytes], bool]) -> tuple[Lost, list[str]]:
         """Find the values that cannot be rendered, or that the destination does not accept.

@@ -13,12 +13,12 @@ import psycopg2.errors
 
 from bemi_django.exceptions import BemiError, Disrupted, LostHistory, NotInstalled, ReplicationError
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
-from bemi_django.ingest.stream import gaps
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_stream
-from bemi_django.ingest.stream.slot import Slot
+from bemi_django.ingest.stream.continuation import Continuation
 from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.timelines import Switch
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lsn import format_lsn
 
@@ -128,31 +128,31 @@ class Session:
 
     def _find_start(self, source: int) -> int:
         config = self._config
-        checkpoints = Checkpoints(self.destination, config.slot)
-        checkpoint = checkpoints.read()
+        continuation = Continuation(self.server, self.destination, config, self.database, source)
+        checkpoint = continuation.read_checkpoint()
         self._origin = self._find_origin()
         slot = slots.find(self.server, config.slot)
-        (end,) = self.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
-        gap = gaps.find_gap(checkpoint, slot, self._origin, int(end))
-        if gap is not None and not config.accept_gap:
-            raise LostHistory(f"{gap}. {LostHistory.__doc__}")
-        if checkpoint is not None and gap is None:
-            return checkpoint.lsn
-        # Of no use either: a slot from before its publication.
-        is_useless = self._publish() or gap is not None
-        slot = self._renew(slot) if slot is None or is_useless else slot
-        (start_xid,) = self.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        with self.destination, self.destination.cursor() as cursor:
-            if gap is not None:
-                gaps.record_gap(cursor, gap, self.database, source, slot.confirmed)
-                logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
-            checkpoints.start(cursor, slot.confirmed, start_xid, self._origin)
-        return slot.confirmed
+        if checkpoint is None:
+            is_republished = self._publish()
+            start = continuation.begin(self._origin, slot, is_republished)
+        else:
+            branch, gap = continuation.judge(
+                checkpoint, self._origin, slot, self._read_switches(checkpoint.origin)
+            )
+            if gap is None:
+                start = continuation.follow(checkpoint, branch, self._origin)
+            elif config.accept_gap:
+                self._publish()
+                start = continuation.accept(gap, branch, self._origin, slot)
+            else:
+                raise LostHistory(f"{gap}. {LostHistory.__doc__}")
+        #: The histories of the log, the oldest first.
+        self.histories = continuation.histories()
+        return start
 
-    def _renew(self, slot: Slot | None) -> Slot:
-        if slot is not None:
-            slots.drop(self.server, self._config.slot)
-        return slots.create(self.server, self._config.slot)
+    def _read_switches(self, known: Origin) -> list[Switch]:
+        is_promoted = known[:2] != self._origin[:2] and known.system_identifier == self.system_identifier
+        return self.source.timeline_history(self._timeline) if is_promoted else []
 
     def _find_origin(self) -> Origin:
         (publication,) = self.ask(

@@ -21,6 +21,10 @@ FROM pg_replication_slots WHERE slot_name = %s
 """
 
 
+_CREATE = "SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput'{options})"
+_FAILOVER_VERSION = 170000
+
+
 class Slot(NamedTuple):
     """The server has forgotten the WAL up to ``confirmed``, and more of it if ``is_lost``."""
 
@@ -74,12 +78,13 @@ def is_served_by(connection: Any, name: str, process: int) -> bool:
         return bool(cursor.fetchone() == (process,))
 
 
-def create(connection: Any, name: str) -> Slot:
+def create(connection: Any, name: str, *, failover: bool) -> Slot:
     """Create the slot; this waits for running transactions to end.
 
     Args:
         connection: A connection to the source, in autocommit.
         name: The name of the slot.
+        failover: Whether standbys synchronise the slot, from PostgreSQL 17 on.
 
     Raises:
         SlotInUse: Another worker has created it.
@@ -91,7 +96,7 @@ def create(connection: Any, name: str) -> Slot:
         with suppress(psycopg2.Error):
             cursor.execute("SET client_connection_check_interval = '10s'")
         try:
-            cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+            cursor.execute(_CREATE.format(options=_options(connection, failover)), [name])
         except psycopg2.errors.DuplicateObject as error:
             # Another worker was first.
             raise SlotInUse(error.diag.message_primary) from error
@@ -106,7 +111,26 @@ def create(connection: Any, name: str) -> Slot:
         return Slot(parse_lsn(cursor.fetchone()[0]), False)
 
 
+def advance(connection: Any, name: str) -> Slot:
+    """Move the slot to the end of the WAL, past what it cannot send.
+
+    Args:
+        connection: A connection to the source, in autocommit.
+        name: The name of the slot, which nobody reads.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT end_lsn::text FROM pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", [name]
+        )
+        return Slot(parse_lsn(cursor.fetchone()[0]), False)
+
+
 def drop(connection: Any, name: str) -> None:
     """Drop the slot, and with it its position."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])
+
+
+def _options(connection: Any, failover: bool) -> str:
+    is_possible = failover and connection.server_version >= _FAILOVER_VERSION
+    return ", failover => true" if is_possible else ""

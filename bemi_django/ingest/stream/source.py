@@ -13,6 +13,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from bemi_django.exceptions import Disrupted, ReplicationError, SlotInUse
 from bemi_django.ingest.stream.copy_both import CopyBoth
+from bemi_django.ingest.stream.timelines import Switch, parse_timeline_history
 from bemi_django.schema.sql import quote
 from bemi_django.wire.lsn import format_lsn
 
@@ -62,6 +63,15 @@ class Source:
             cursor.execute("IDENTIFY_SYSTEM")
             system_identifier, timeline, *_ = cursor.fetchone()
         return system_identifier, int(timeline)
+
+    def timeline_history(self, timeline: int) -> list[Switch]:
+        """Return the timelines that the server has left on its way to ``timeline`` (TIMELINE_HISTORY)."""
+        if timeline == 1:
+            return []
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"TIMELINE_HISTORY {timeline:d}")
+            _, content = cursor.fetchone()
+        return parse_timeline_history(content.encode() if isinstance(content, str) else bytes(content))
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin to stream the transactions that end after ``lsn``, and confirm those before.

@@ -21,6 +21,8 @@ CREATE TABLE _bemi.changes (
     partition text,
     -- {"before": [columns], "after": [columns]} whose values are not known. NULL if all values are known.
     unavailable jsonb,
+    -- Whether the database lost the transaction in a failover.
+    diverged boolean NOT NULL DEFAULT false,
     -- id comes first: it contains the commit order, so one index serves look-ups by id and lists in commit order.
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);

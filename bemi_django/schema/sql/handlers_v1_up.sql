@@ -3,9 +3,9 @@
 CREATE TABLE _bemi.handlers (
     handler text NOT NULL,
     slot text NOT NULL,
-    -- The history to which last belongs, as in _bemi.checkpoint.
+    -- The part of the log to which last belongs: the server, and the sequence number of its start.
     system_identifier text NOT NULL,
-    start_lsn pg_lsn NOT NULL,
+    start_sequence bigint NOT NULL,
     -- Every change up to this id has been handled or kept in _bemi.undelivered.
     last uuid NOT NULL,
     -- Attempts to handle the next change.

@@ -159,7 +159,8 @@ DECLARE
 BEGIN
     SELECT n.nspname || '.' || c.relname,
            CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
-           format('e.schema = %L AND e."table" = %L AND e.database = pg_catalog.current_database()', n.nspname, c.relname),
+           format('e.schema = %L AND e."table" = %L AND e.database = pg_catalog.current_database() AND NOT e.diverged',
+                  n.nspname, c.relname),
            format('e.schema = %L AND e."table" = %L', n.nspname, c.relname)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = target INTO target_name, rows, of_log, of_late;

@@ -5,11 +5,6 @@
 --   bemi.as_of_late     changes that the tables show and the log does not yet: [{...}], as past_query_v1 reads them
 --   bemi.as_of_unknown  {"schema.table": why its past at this moment is not known}
 
--- Return the greatest id that a change committed at this position can have.
-CREATE FUNCTION _bemi.bound_v1(lsn bigint) RETURNS uuid
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (lpad(to_hex(lsn >> 15), 12, '0') || '8' || lpad(to_hex((lsn >> 3) & 4095), 3, '0') || 'ffffffffffffffff')::uuid;
-
 -- Return the text of a key as its type, or NULL if it is not of this type. These are single expressions, so that they
 -- are inlined in the same way into the indexes below and into queries. That is how WHERE id = 42 finds an index of
 -- the log.
@@ -64,21 +59,24 @@ CREATE TABLE _bemi.past (
     schema text NOT NULL,
     name text NOT NULL,
     since pg_lsn,
+    -- In a copy of the database on another server a position means something else.
+    system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
     since_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     key int2[] NOT NULL,
     names jsonb NOT NULL,
     definition text NOT NULL
 );
 
--- Return the position of the last commit before the first one after a moment, 0 if there is none. It bisects the log:
--- commits are ordered by position, and nearly ordered by time.
-CREATE FUNCTION _bemi.position_v1(moment timestamptz) RETURNS bigint
+-- Return the sequence number of the last commit before the first one after a moment, 0 if there is none. It bisects
+-- the log: commits are ordered by sequence number, and nearly ordered by time.
+CREATE FUNCTION _bemi.sequence_at_v1(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     commits constant text := format(
-        'SELECT position, committed_at FROM %s WHERE database = current_database()', _bemi.log_v1());
+        'SELECT _bemi.sequence_v1(id) AS sequence, committed_at FROM %s WHERE database = current_database() '
+        'AND NOT diverged', _bemi.log_v1());
     low bigint;
     high bigint;
     middle bigint;
@@ -88,25 +86,25 @@ BEGIN
     IF seen IS NULL OR seen.committed_at > moment THEN
         RETURN 0;
     END IF;
-    low := seen.position;
+    low := seen.sequence;
     EXECUTE commits || ' ORDER BY id DESC LIMIT 1' INTO seen;
     IF seen.committed_at <= moment THEN
-        RETURN seen.position;
+        RETURN seen.sequence;
     END IF;
-    high := seen.position;
+    high := seen.sequence;
     LOOP
         middle := low + (high - low) / 2;
         EXECUTE commits || ' AND id > $1 ORDER BY id LIMIT 1' INTO seen USING _bemi.bound_v1(middle);
-        IF seen.position >= high THEN
+        IF seen.sequence >= high THEN
             EXECUTE commits || ' AND id <= $1 ORDER BY id DESC LIMIT 1' INTO seen USING _bemi.bound_v1(middle);
             IF seen.committed_at <= moment THEN
-                RETURN seen.position;
+                RETURN seen.sequence;
             END IF;
         END IF;
         IF seen.committed_at <= moment THEN
-            low := seen.position;
+            low := seen.sequence;
         ELSE
-            high := seen.position;
+            high := seen.sequence;
         END IF;
     END LOOP;
 END

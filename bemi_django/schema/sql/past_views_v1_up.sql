@@ -113,11 +113,11 @@ BEGIN
                 md5(columns || body))
         ON CONFLICT (relation) DO UPDATE SET
             -- The log has older changes under the name and the key of then.
-            (since, since_time) = (
-                SELECT k.since, k.since_time
+            (since, system, since_time) = (
+                SELECT k.since, k.system, k.since_time
                 WHERE k.since IS NOT NULL AND excluded.since IS NOT NULL
                     AND (k.schema, k.name, k.key) = (excluded.schema, excluded.name, excluded.key)
-                UNION ALL SELECT excluded.since, excluded.since_time LIMIT 1),
+                UNION ALL SELECT excluded.since, excluded.system, excluded.since_time LIMIT 1),
             schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names,
             definition = excluded.definition;
         RETURN NEXT format('past: %s.%s', due.schema, due.name);

@@ -395,18 +395,6 @@ def test_a_gap_is_heard_and_handlers_go_on_behind_it(serve: Serve) -> None:
     assert heard[1].context["reason"] == "the replication slot is gone"
 
 
-def test_a_server_that_was_put_back_is_heard(serve: Serve) -> None:
-    """Positions in its WAL come a second time."""
-    heard = listen()
-    serve()
-    serve()
-    future = "UPDATE _bemi.handlers SET start_lsn = '0/8', last = 'ffffffff-ffff-8fff-bfff-ffffffffffff'"
-    execute(future)
-    Category.objects.create(name="a")
-    serve()
-    assert heard.names == ["a"]
-
-
 def test_another_server_is_heard_after_the_last_change_of_the_first(serve: Serve, drain: Drain) -> None:
     heard = listen()
     serve()

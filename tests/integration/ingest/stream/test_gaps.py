@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
@@ -52,28 +50,6 @@ def be_another_server(trail: LoadPipeline) -> None:
     trail.log.run("UPDATE _bemi.checkpoint SET system_identifier = '1'")
 
 
-def promote(trail: LoadPipeline) -> None:
-    """Recovery ends on a new timeline."""
-    trail.source.stop()
-    (trail.source.directory / "data" / "standby.signal").touch()
-    trail.source.start()
-    assert trail.source.one("SELECT pg_promote()")
-
-
-def restore_source(trail: LoadPipeline) -> None:
-    """To what a snapshot of its disk has: the same server, the same timeline."""
-    data, copy = trail.source.directory / "data", trail.source.directory / "copy"
-    trail.source.stop()
-    subprocess.run(["cp", "-a", data, copy], check=True)
-    trail.source.start()
-    trail.write(2)
-    trail.run()
-    trail.source.stop()
-    shutil.rmtree(data)
-    copy.rename(data)
-    trail.source.start()
-
-
 def restore_log(trail: LoadPipeline) -> None:
     lsn = trail.log.one("SELECT lsn::text FROM _bemi.checkpoint")
     trail.write(2)
@@ -98,8 +74,6 @@ LOSSES: dict[Callable[[LoadPipeline], None], str] = {
     advance_slot: "it was made again or moved on",
     invalidate_slot: "the server has removed WAL that the replication slot needed",
     be_another_server: "the server is another one (system 1, now ",
-    promote: "the server is on timeline ",
-    restore_source: "the server was restored to an older state: its WAL ends at ",
     restore_log: "or the log was restored to an older state",
     drop_publication: "the publication was dropped",
     make_publication_again: "the publication was dropped and made again",

@@ -1,0 +1,53 @@
+"""The histories of a log: each branch of the WAL that it has followed has a number of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
+
+_READ = "SELECT number, start_lsn - '0/0' FROM _bemi.histories WHERE slot = %s ORDER BY number"
+# Until the end of the transaction: two workers must not take one number for two branches.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('_bemi.histories', 0))"
+# The databases of one server share its histories, so that their ids have a common order.
+_SHARED = """
+SELECT max(number) FROM _bemi.histories
+WHERE system_identifier = %s AND timeline = %s AND number > (
+    SELECT coalesce(max(number), -1) FROM _bemi.histories WHERE slot = %s)
+"""
+_NEXT = "SELECT coalesce(max(number) + 1, 0) FROM _bemi.histories"
+_BEGIN = """
+INSERT INTO _bemi.histories (slot, number, system_identifier, timeline, start_lsn, reason)
+VALUES (%s, %s, %s, %s, %s::pg_lsn, %s)
+"""
+
+
+class Histories:
+    """The histories of the log of one slot, over cursors of the destination."""
+
+    def __init__(self, slot: str) -> None:
+        self._slot = slot
+
+    def read(self, cursor: Any) -> list[HistoryStart]:
+        """Return the histories, the oldest first; there is always one."""
+        cursor.execute(_READ, [self._slot])
+        return [HistoryStart(number, int(lsn)) for number, lsn in cursor.fetchall()] or [FIRST_HISTORY]
+
+    def begin(self, cursor: Any, system_identifier: str, timeline: int, lsn: int, reason: str) -> None:
+        """Begin a history with a number above all that the slot has had.
+
+        Args:
+            cursor: A cursor of the destination, in the transaction that moves the checkpoint.
+            system_identifier: The server's, from ``IDENTIFY_SYSTEM``.
+            timeline: The server's timeline.
+            lsn: Where the history begins, in bytes.
+            reason: Why it begins, in words.
+        """
+        cursor.execute(_LOCK)
+        cursor.execute(_SHARED, [system_identifier, timeline, self._slot])
+        (number,) = cursor.fetchone()
+        if number is None:
+            cursor.execute(_NEXT)
+            (number,) = cursor.fetchone()
+        cursor.execute(_BEGIN, [self._slot, number, system_identifier, timeline, format_lsn(lsn), reason])

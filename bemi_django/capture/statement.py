@@ -34,8 +34,8 @@ _EDGE = re.compile(
     r"""|(?P<dollar>(?<![\w$])\$(?:[^\W\d]\w*)?\$)"""
 )
 _CLOSING = {
-    "--": re.compile(r"[\r\n]"),
-    "e'": re.compile(r"[^'\\]*(?:(?:\\.|'')[^'\\]*)*'", re.DOTALL),
+    "--": re.compile(r"[^\r\n]*"),
+    "e'": re.compile(r"[^'\\]*(?:(?:\\.|'')[^'\\]*)*'(?!')", re.DOTALL),
 }
 
 
@@ -98,7 +98,7 @@ def _end_of(sql: str, edge: re.Match[str]) -> int:
         return _comment_end(sql, edge.start())
     # The second of two doubled quotes begins another string, which makes no difference here.
     closing = _CLOSING.get(edge[0].lower())
-    ending = closing.search(sql, edge.end()) if closing else None
+    ending = closing.match(sql, edge.end()) if closing else None
     if ending:
         return ending.end()
     found = sql.find(edge[0], edge.end())

@@ -118,6 +118,8 @@ def failing_columns(
         try:
             rendered = encode(value)
             rendered.decode()
+            if number in layout.key:
+                canonical(rendered)
         except (ValueError, LookupError) as error:
             reasons.append(f"{side}.{name}: {type(error).__name__}")
             yield number

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.capture import statement
@@ -131,6 +131,7 @@ def ends_of_statements(text: str) -> list[int]:
     return ends
 
 
+@example([" E'", "\\'", ";"])
 @given(st.lists(st.sampled_from([*"/*'\";\\ \n", "/*", "*/", "--", " $$ ", "''", " E'", "\\'"]), max_size=16))
 def test_statements_end_where_they_end_for_postgresql(pieces: list[str]) -> None:
     text = "".join(pieces)

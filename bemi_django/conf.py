@@ -106,6 +106,11 @@ def trusted_proxies() -> int | str | Iterable[str] | None:
     return cast("int | str | Iterable[str] | None", getattr(settings, "BEMI_TRUSTED_PROXIES", None))
 
 
+def trust_request_id() -> bool:
+    """Return ``BEMI_TRUST_REQUEST_ID``: whether ``X-Request-ID`` of a trusted proxy is the request's id."""
+    return bool(getattr(settings, "BEMI_TRUST_REQUEST_ID", False))
+
+
 def admin_history() -> str | None:
     """Return ``BEMI_ADMIN_HISTORY``: how an object's page in the admin links to its timeline.
 

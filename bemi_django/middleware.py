@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
 from bemi_django import conf
-from bemi_django.capture.context import provided_context
-from bemi_django.capture.proxies import TrustedProxies, client_address
-from bemi_django.capture.request_id import HEADER, request_id_from
+from bemi_django.capture.context import Provisional, guarded, provided_context, waiter, warn_once
+from bemi_django.capture.functions import is_async, values_of
+from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
+from bemi_django.capture.request_id import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
+
+logger = logging.getLogger(__name__)
 
 # Reading META is cheaper than request.headers, which is built from all of META.
 _HEADER = HttpHeaders.to_wsgi_name(HEADER)
@@ -48,24 +53,58 @@ class BemiMiddleware:
         """
         if self._is_async:
             return self.__acall__(request)
-        with provided_context(partial(self._context_of, request), request_id=request_id(request)):
+        with provided_context(partial(self._context_of, request), **_request_ids(request)):
             response: HttpResponseBase = self.get_response(request)
             _bind_stream(response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        with provided_context(partial(self._context_of, request), request_id=request_id(request)):
+        provider = partial(self._context_of, request)
+        if self._is_function_async:
+            provider = partial(dict, await self._awaited_context_of(request))
+        with provided_context(provider, **_request_ids(request)):
             response: HttpResponseBase = await self.get_response(request)
             _bind_stream(response)
         return response
 
     def _context_of(self, request: HttpRequest) -> Mapping[str, Any]:
-        return {**_address(request, self._trusted), **self._function(request)}
+        address = _address(request, self._trusted)
+        if self._is_function_async:
+            warn_once(
+                "BEMI_CONTEXT_FUNCTION is async, but a sync request cannot await it; see manage.py check"
+            )
+            return {**address, **default_context(request)}
+        try:
+            return {**address, **values_of(self._function(request))}
+        except SynchronousOnlyOperation:
+            # Where the event loop runs, the function may not query databases; a thread may.
+            if wait := waiter.get():
+                found = wait(sync_to_async(guarded)(partial(self._function, request)))
+                return {**address, **values_of(found)}
+        warn_once(
+            "BEMI_CONTEXT_FUNCTION queries the database, which a write in an async view cannot wait for; "
+            "the write has the method, the path and the user, if known"
+        )
+        return Provisional({**address, **default_context(request)})
+
+    async def _awaited_context_of(self, request: HttpRequest) -> Mapping[str, Any]:
+        address = _address(request, self._trusted)
+        try:
+            return {**address, **await cast(Awaitable[Mapping[str, Any]], self._function(request))}
+        except Exception:
+            logger.warning(
+                "the context function failed; the request is recorded without its values", exc_info=True
+            )
+            return {**address, **default_context(request)}
 
     # Cached, because looking up a missing setting is slow.
     @cached_property
     def _function(self) -> conf.ContextFunction:
         return conf.context_function() or default_context
+
+    @cached_property
+    def _is_function_async(self) -> bool:
+        return is_async(self._function)
 
     @cached_property
     def _trusted(self) -> TrustedProxies | None:
@@ -91,21 +130,45 @@ def request_id(request: HttpRequest) -> str:
         request: The request.
 
     Returns:
-        The value of its ``X-Request-ID`` header, or an id generated for it.
+        An id generated for the request. With ``BEMI_TRUST_REQUEST_ID``, the ``X-Request-ID`` header of a
+        trusted proxy.
     """
+    return _request_ids(request)["request_id"]
+
+
+def _request_ids(request: HttpRequest) -> dict[str, str]:
     attributes = request.__dict__
-    if "_bemi_request_id" not in attributes:
-        attributes["_bemi_request_id"] = request_id_from(request.META.get(_HEADER, ""))
-    return str(attributes["_bemi_request_id"])
+    if "_bemi_request_ids" not in attributes:
+        header = request.META.get(_HEADER, "")
+        is_trusted = bool(header) and conf.trust_request_id() and _is_from_proxy(request)
+        attributes["_bemi_request_ids"] = request_ids(header, is_trusted=is_trusted)
+    return cast("dict[str, str]", attributes["_bemi_request_ids"])
+
+
+def _is_from_proxy(request: HttpRequest) -> bool:
+    return is_trusted_peer(request.META.get("REMOTE_ADDR", ""), TrustedProxies.of(conf.trusted_proxies()))
 
 
 def _user_id(request: HttpRequest) -> Any:
     # django-ninja stores the authenticated user in ``auth``, where other packages store tokens.
     for attribute in ("user", "auth"):
         user = getattr(request, attribute, None)
-        if getattr(user, "is_authenticated", False):
+        try:
+            is_known = getattr(user, "is_authenticated", False)
+        except SynchronousOnlyOperation:
+            user = _user_in_event_loop(request)
+            is_known = getattr(user, "is_authenticated", False)
+        if is_known:
             return getattr(user, "pk", None)
     return None
+
+
+def _user_in_event_loop(request: HttpRequest) -> Any:
+    """Return the user whom auser() has found before, or finds now if the write can wait."""
+    if "_acached_user" in request.__dict__:
+        return request.__dict__["_acached_user"]
+    wait, auser = waiter.get(), getattr(request, "auser", None)
+    return wait(auser()) if wait and auser else None
 
 
 def _address(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from threading import get_ident
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from bemi_django.capture.tracing import active_span
 from bemi_django.wire import SKIP_KEY
@@ -15,6 +15,7 @@ from bemi_django.wire import SKIP_KEY
 logger = logging.getLogger(__name__)
 
 Provider = Callable[[], Mapping[str, Any]]
+Item = TypeVar("Item")
 
 # A context with an id of its own keeps the id of the enclosing context under the second name.
 _PARENTS = {"id": "parent_id", "request_id": "parent_request_id", "task_id": "parent_task_id"}
@@ -30,6 +31,10 @@ class Context(dict[str, Any]):
         self.encoded: str | None = None
 
 
+class Provisional(dict[str, Any]):
+    """Values of a provider that is called again at the next write, since it could not find them all."""
+
+
 class Layer:
     """Values on top of those of a parent layer.
 
@@ -38,7 +43,7 @@ class Layer:
     this layer has.
     """
 
-    __slots__ = ("_asking", "_defaults", "_found", "_merged", "_parent", "_provider", "_values")
+    __slots__ = ("_defaults", "_found", "_merged", "_parent", "_provider", "_values")
 
     def __init__(
         self,
@@ -51,7 +56,6 @@ class Layer:
         self._parent = parent
         self._provider = provider
         self._defaults = defaults or {}
-        self._asking: set[int] = set()
         self._merged: Context | None = None
         self._found: tuple[Context, Mapping[str, Any], Context] | None = None
 
@@ -81,7 +85,9 @@ class Layer:
         if self._parent is not None and self._parent._merged is None:
             return False
         # A login creates its session before it knows the user, so None is not final.
-        return get_ident() not in self._asking and all(value is not None for value in provided.values())
+        if isinstance(provided, Provisional) or self in _asked.get():
+            return False
+        return all(value is not None for value in provided.values())
 
     def _over(self, inherited: Mapping[str, Any], provided: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: provided[key] for key in provided if provided[key] is not None or key not in inherited}
@@ -94,14 +100,15 @@ class Layer:
         return merged
 
     def _provided(self) -> Mapping[str, Any]:
-        provider, thread = self._provider, get_ident()
-        # A provider that writes must not be called from its own write. Other threads of the same request
-        # may call it: calling it twice is better than holding a lock while it runs.
-        if provider is None or thread in self._asking:
+        provider, asked = self._provider, _asked.get()
+        # A provider that writes must not be called from its own write. Other threads and tasks of the same
+        # request may call it: calling it twice is better than holding a lock while it runs.
+        if provider is None or self in asked:
             return {}
-        self._asking.add(thread)
+        token = _asked.set((*asked, self))
         try:
-            return dict(provider())
+            found = guarded(provider)
+            return found if isinstance(found, Provisional) else dict(found)
         except Exception:
             # A change without a user is better than a write that fails because of the audit trail.
             logger.warning(
@@ -109,7 +116,42 @@ class Layer:
             )
             return {}
         finally:
-            self._asking.discard(thread)
+            _asked.reset(token)
+
+
+# The layers whose providers are running in this thread or task.
+_asked: ContextVar[tuple[Layer, ...]] = ContextVar("bemi_asked", default=())
+
+#: Blocks in which providers run. Hooks add blocks that keep a failure out of the caller's transaction.
+guards: list[Callable[[], AbstractContextManager[object]]] = []
+
+#: Function with which a provider may wait for an awaitable, or None where it must not.
+waiter: ContextVar[Callable[[Awaitable[Any]], Any] | None] = ContextVar("bemi_waiter", default=None)
+
+
+@lru_cache(maxsize=64)
+def warn_once(message: str) -> None:
+    """Log a warning, unless the same one was logged recently.
+
+    Args:
+        message: The warning.
+    """
+    logger.warning("%s", message)
+
+
+def guarded(function: Callable[[], Item]) -> Item:
+    """Call a function that may query databases in the middle of the caller's transactions.
+
+    Args:
+        function: What to call. Its exceptions are not handled here.
+
+    Returns:
+        What the function returns.
+    """
+    with ExitStack() as blocks:
+        for guard in guards:
+            blocks.enter_context(guard())
+        return function()
 
 
 _NOTHING = Context({})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from bemi_django.capture.context import Context
+from bemi_django.capture.context import Context, warn_once
 from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS
-
-logger = logging.getLogger(__name__)
 
 # Characters with a meaning to a driver or to the lexer; JSON itself needs none of them.
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
@@ -41,7 +38,7 @@ def _encode_context(context: Mapping[str, Any]) -> str:
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
         return f"{{{encoded}}}"
-    _warn_once("a context is too large: its largest values were dropped")
+    warn_once("a context is too large: its largest values were dropped")
     return _without_largest(dict(zip(context, pairs, strict=True)))
 
 
@@ -56,7 +53,7 @@ def _value(value: Any) -> str:
             return "null"
         return _inert(_dumps(value))
     except (TypeError, ValueError, RecursionError):
-        _warn_once("a value of a context is not JSON: such values are stored as text")
+        warn_once("a value of a context is not JSON: such values are stored as text")
         return json_string(_text(value))
 
 
@@ -142,8 +139,3 @@ def _escape(encoded: str) -> str:
 
 # json.dumps() would create an encoder in each call. Without the blank, a colon could name a parameter.
 _encode = json.JSONEncoder(allow_nan=False, default=_text, separators=(",", ": ")).encode
-
-
-@lru_cache(maxsize=16)
-def _warn_once(message: str) -> None:
-    logger.warning("%s", message)

@@ -49,6 +49,18 @@ class TrustedProxies(NamedTuple):
         return cls(networks=networks, unix_socket=UNIX_SOCKET in names)
 
 
+def is_trusted_peer(remote: str, trusted: TrustedProxies | None) -> bool:
+    """Return whether a request was sent by a trusted proxy.
+
+    Args:
+        remote: Address of the peer that connected, empty for a Unix socket.
+        trusted: The proxies to believe, if any.
+    """
+    if trusted is None:
+        return False
+    return trusted.hops > 0 or _is_proxy(remote, _address(remote), trusted)
+
+
 def client_address(remote: str, forwarded: str, trusted: TrustedProxies) -> str | None:
     """Return the address of the client that sent a request.
 
@@ -69,11 +81,15 @@ def client_address(remote: str, forwarded: str, trusted: TrustedProxies) -> str 
         chain.append(remote)
         return _printed(_address(chain[-min(trusted.hops + 1, len(chain))]))
     client = _address(remote)
-    is_proxy = _is_among(client, trusted.networks) if remote else trusted.unix_socket
+    is_proxy = _is_proxy(remote, client, trusted)
     while is_proxy and chain:
         client = _address(chain.pop())
         is_proxy = _is_among(client, trusted.networks)
     return _printed(client)
+
+
+def _is_proxy(remote: str, address: Address | None, trusted: TrustedProxies) -> bool:
+    return _is_among(address, trusted.networks) if remote else trusted.unix_socket
 
 
 def _is_among(address: Address | None, networks: tuple[Network, ...]) -> bool:

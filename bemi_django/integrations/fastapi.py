@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -13,8 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bemi_django.capture.api import hook_every_engine
 from bemi_django.capture.context import provided_context
-from bemi_django.capture.proxies import TrustedProxies, client_address
-from bemi_django.capture.request_id import HEADER, request_id_from
+from bemi_django.capture.functions import is_async, values_of
+from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
+from bemi_django.capture.request_id import HEADER, request_ids
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,12 @@ class BemiFastAPIMiddleware:
         set_context: Function that returns the context of a request.
         trusted_proxies: Number of proxies in front of the site, or their networks. With it, the client's
             ``ip`` is recorded too.
+        trust_request_id: Whether the ``X-Request-ID`` header of a trusted proxy is the request's id. Without
+            it, the id is generated, and the header recorded as ``client_request_id``.
+
+    Raises:
+        TypeError: ``trusted_proxies`` has another type.
+        ValueError: ``trusted_proxies`` cannot be parsed, or names none and ``trust_request_id`` is set.
     """
 
     def __init__(
@@ -43,10 +49,14 @@ class BemiFastAPIMiddleware:
         app: ASGIApp,
         set_context: ContextFunction,
         trusted_proxies: int | str | Iterable[str] | None = None,
+        trust_request_id: bool = False,
     ) -> None:
         self.app = app
         self._set_context = set_context
         self._trusted = TrustedProxies.of(trusted_proxies)
+        self._trusts_request_id = trust_request_id
+        if trust_request_id and self._trusted in (None, TrustedProxies()):
+            raise ValueError("trust_request_id needs trusted_proxies")
         hook_every_engine()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,20 +71,15 @@ class BemiFastAPIMiddleware:
             await self.app(scope, receive, send)
             return
         provider = partial(self._context_of, scope)
-        if _is_async(self._set_context):
+        if is_async(self._set_context):
             provider = partial(dict, await self._awaited_context_of(scope))
-        with provided_context(provider, request_id=request_id_from(_request(scope).headers.get(HEADER, ""))):
+        with provided_context(provider, **self._request_ids(scope)):
             await self.app(scope, receive, send)
 
     def _context_of(self, scope: Scope) -> Values:
         # Created now, since the application has put the user and the route into the scope by now.
         request = _request(scope)
-        found = self._set_context(request)
-        if inspect.isawaitable(found):
-            if inspect.iscoroutine(found):
-                found.close()
-            raise TypeError("set_context returned an awaitable: declare it with async def")
-        return {**self._address_of(request), **found}
+        return {**self._address_of(request), **values_of(self._set_context(request))}
 
     async def _awaited_context_of(self, scope: Scope) -> Values:
         request = _request(scope)
@@ -86,22 +91,24 @@ class BemiFastAPIMiddleware:
             )
             return {}
 
+    def _request_ids(self, scope: Scope) -> dict[str, str]:
+        request = _request(scope)
+        is_trusted = self._trusts_request_id and is_trusted_peer(_remote(request), self._trusted)
+        return request_ids(request.headers.get(HEADER, ""), is_trusted=is_trusted)
+
     def _address_of(self, request: Request) -> dict[str, str]:
         if self._trusted is None:
             return {}
-        remote = request.client.host if request.client else ""
         forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
-        address = client_address(remote, forwarded, self._trusted)
+        address = client_address(_remote(request), forwarded, self._trusted)
         return {} if address is None else {"ip": address}
+
+
+def _remote(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _request(scope: Scope) -> Request:
     if scope["type"] == "http":
         return Request(scope)
     return Request({**scope, "type": "http", "method": "GET"})
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the object may define an async __call__
-    )

@@ -26,9 +26,70 @@ def test_a_missing_middleware_is_said(settings: Any, db: None) -> None:
     assert "bemi.W001" in ids()
 
 
-def test_a_context_function_that_cannot_be_imported_is_said(settings: Any, db: None) -> None:
-    settings.BEMI_CONTEXT_FUNCTION = "no.such.function"
-    assert "bemi.E001" in ids()
+def no_arguments() -> dict[str, Any]:
+    return {}
+
+
+async def asynchronous(request: Any) -> dict[str, Any]:
+    return {}
+
+
+class Asynchronous:
+    async def __call__(self, request: Any) -> dict[str, Any]:
+        return {}
+
+
+asynchronous_object = Asynchronous()
+not_a_function = {"user_id": 7}
+
+
+@pytest.mark.parametrize("setting", ["BEMI_CONTEXT_FUNCTION", "BEMI_ADMIN_SCOPE"])
+@pytest.mark.parametrize(
+    "path", ["", "x", "no.such.function", f"{__name__}.nothing", "tests.support.broken_module.fn"]
+)
+def test_a_function_that_cannot_be_imported_is_reported(settings: Any, setting: str, path: str) -> None:
+    setattr(settings, setting, path)
+    found = [message for message in checks.check_settings() if message.id == "bemi.E001"]
+    assert len(found) == (path != "")
+    assert all(message.msg.startswith(f"{setting} cannot be imported: ") for message in found)
+
+
+@pytest.mark.parametrize("setting", ["BEMI_CONTEXT_FUNCTION", "BEMI_ADMIN_SCOPE"])
+def test_a_function_that_cannot_be_called_is_reported(settings: Any, setting: str) -> None:
+    for name, reason in (("no_arguments", "cannot be called with"), ("not_a_function", "is not a function")):
+        setattr(settings, setting, f"{__name__}.{name}")
+        (message,) = [message for message in checks.check_settings() if message.id == "bemi.E001"]
+        assert message.msg.startswith(f"{setting} {reason}")
+    setattr(settings, setting, 7)
+    assert "bemi.E001" in {message.id for message in checks.check_settings()}
+
+
+@pytest.mark.parametrize("name", ["asynchronous", "asynchronous_object"])
+def test_an_async_function_is_reported_where_it_cannot_be_awaited(settings: Any, name: str) -> None:
+    def reported() -> bool:
+        return "bemi.E005" in {message.id for message in checks.check_settings()}
+
+    settings.BEMI_CONTEXT_FUNCTION = f"{__name__}.{name}"
+    assert reported()
+    settings.WSGI_APPLICATION = None
+    assert not reported()
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.support.request_views.SyncMiddleware"]
+    assert reported()
+    settings.MIDDLEWARE = [settings.MIDDLEWARE[-1], *settings.MIDDLEWARE[:-1], "no.such.middleware"]
+    assert not reported()
+    settings.BEMI_CONTEXT_FUNCTION = None
+    settings.WSGI_APPLICATION = "x"
+    assert not reported()
+
+
+def test_a_trusted_request_id_needs_trusted_proxies(settings: Any) -> None:
+    settings.BEMI_TRUST_REQUEST_ID = True
+    for proxies, is_reported in ((None, True), ([], True), (0, True), (1, False), (["unix:"], False)):
+        settings.BEMI_TRUSTED_PROXIES = proxies
+        assert ("bemi.E006" in {message.id for message in checks.check_settings()}) is is_reported
+    settings.BEMI_TRUSTED_PROXIES = None
+    settings.BEMI_TRUST_REQUEST_ID = False
+    assert "bemi.E006" not in {message.id for message in checks.check_settings()}
 
 
 def test_proxies_that_are_none_are_said(settings: Any) -> None:

@@ -106,6 +106,13 @@ def sync_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> 
     return middleware
 
 
+class SyncMiddleware:
+    """Synchronous only."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+
+
 class AsyncMiddleware:
     """Asynchronous only."""
 

@@ -11,15 +11,18 @@ import logging
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.util import await_only
 
 from bemi_django.capture import comment, context, context_encoding
+from bemi_django.capture.context import Context
+from bemi_django.capture.hooks import sqlalchemy_savepoints
+from bemi_django.capture.hooks.sqlalchemy_savepoints import SENT, Savepoints, before_query
 from bemi_django.capture.statement import is_write
 from bemi_django.wire import CONTEXT_SETTING
 
 logger = logging.getLogger(__name__)
 
 _EVENT = "before_cursor_execute"
-_SENT = "bemi_context"
 
 
 def install(engine: Any) -> None:
@@ -31,6 +34,9 @@ def install(engine: Any) -> None:
     engine = getattr(engine, "sync_engine", engine)
     if engine.dialect.name == "postgresql" and not event.contains(engine, _EVENT, _annotate):
         event.listen(engine, _EVENT, _annotate, retval=True)
+        sqlalchemy_savepoints.install(engine)
+    if Savepoints not in context.guards:
+        context.guards.append(Savepoints)
 
 
 def uninstall(engine: Any) -> None:
@@ -42,22 +48,35 @@ def uninstall(engine: Any) -> None:
     engine = getattr(engine, "sync_engine", engine)
     if event.contains(engine, _EVENT, _annotate):
         event.remove(engine, _EVENT, _annotate)
+        sqlalchemy_savepoints.uninstall(engine)
 
 
 def _annotate(
     connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
 ) -> tuple[str, Any]:
+    before_query(connection)
     try:
         if is_write(statement):
             # A driver cannot prepare several statements at once, and one of them may end the transaction.
             if ";" not in statement and _prepares_statements(connection):
                 _send(connection)
             else:
-                statement = comment.context_comment(statement, context.current()) + statement
+                statement = comment.context_comment(statement, _context(connection)) + statement
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return statement, parameters
+
+
+def _context(connection: Any) -> Context:
+    if not connection.dialect.is_async:
+        return context.current()
+    # Statements of an asynchronous engine run where SQLAlchemy itself waits for the driver.
+    token = context.waiter.set(await_only)
+    try:
+        return context.current()
+    finally:
+        context.waiter.reset(token)
 
 
 def _prepares_statements(connection: Any) -> bool:
@@ -72,16 +91,16 @@ def _prepares_statements(connection: Any) -> bool:
 
 
 def _send(connection: Any) -> None:
-    value = context_encoding.context_json(context.current())
+    value = context_encoding.context_json(_context(connection))
     # Rolling back a savepoint undoes a setting made inside it.
     where = connection.get_transaction(), connection.get_nested_transaction()
-    sent_where, sent = connection.info.get(_SENT, (None, None))
+    sent_where, sent = connection.info.get(SENT, (None, None))
     # A new transaction has no context yet.
     if sent_where is None or sent_where[0] is not where[0]:
         sent_where, sent = where, "{}"
     if (sent_where, sent) != (where, value):
         _execute(connection, value)
-    connection.info[_SENT] = where, value
+    connection.info[SENT] = where, value
 
 
 def _execute(connection: Any, value: str) -> None:

@@ -98,7 +98,7 @@ def test_requests_under_runserver_have_their_own_context(drain: Drain, options: 
     assert isinstance(answer, httpx2.Response), "the server has ended"
     assert answer.status_code == 200
     context = contexts(drain())["x"]
-    assert (context["case"], context["request_id"]) == ("x", "r")
+    assert (context["case"], context["client_request_id"]) == ("x", "r")
 
 
 def get(client: httpx2.Client) -> httpx2.Response | None:

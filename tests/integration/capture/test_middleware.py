@@ -32,8 +32,9 @@ def test_a_user_set_late_is_the_one_recorded(rf: RequestFactory) -> None:
         seen.update(get_context())
         return HttpResponse()
 
-    BemiMiddleware(view)(rf.get("/x", headers={"X-Request-ID": "abc"}))
-    assert seen == {"user": "ann", "path": "/x", "request_id": "abc"}
+    request = rf.get("/x")
+    BemiMiddleware(view)(request)
+    assert seen == {"user": "ann", "path": "/x", "request_id": request_id(request)}
     assert get_context() == {}
 
 
@@ -66,8 +67,10 @@ def test_without_a_function_user_method_path_and_request_are_named(
     rf: RequestFactory, settings: Any, django_user_model: Any
 ) -> None:
     settings.BEMI_CONTEXT_FUNCTION = None
-    request = rf.post("/x", headers={"X-Request-ID": "abc"})
-    assert seen_by_view(request) == {"user_id": None, "method": "POST", "path": "/x", "request_id": "abc"}
+    request = rf.post("/x")
+    assert seen_by_view(request) == {
+        "user_id": None, "method": "POST", "path": "/x", "request_id": request_id(request)
+    }  # fmt: skip
     request.user = django_user_model(pk=7)
     assert seen_by_view(request)["user_id"] == 7
 
@@ -77,12 +80,47 @@ def test_a_request_without_an_id_is_given_one_that_it_keeps(rf: RequestFactory, 
     request = rf.get("/x", headers={"X-Request-ID": header})
     made = request_id(request)
     assert re.fullmatch("[0-9a-f]{32}", made)
-    assert seen_by_view(request)["request_id"] == request_id(request) == made
+    seen = seen_by_view(request)
+    assert seen["request_id"] == request_id(request) == made
+    assert "client_request_id" not in seen
+
+
+def test_the_id_that_a_client_sends_is_kept_beside_ours(rf: RequestFactory) -> None:
+    requests = [rf.get("/x", headers={"X-Request-ID": "abc"}) for _ in range(2)]
+    seen = [seen_by_view(request) for request in requests]
+    assert [context["client_request_id"] for context in seen] == ["abc", "abc"]
+    ids = [context["request_id"] for context in seen]
+    assert ids == [request_id(request) for request in requests]
+    assert ids[0] != ids[1] and "abc" not in ids
+
+
+@pytest.mark.parametrize(
+    ("proxies", "remote", "is_trusted"),
+    [
+        (None, "127.0.0.1", False),
+        ([], "127.0.0.1", False),
+        (0, "127.0.0.1", False),
+        (1, "203.0.113.7", True),
+        (["127.0.0.0/8"], "127.0.0.1", True),
+        (["127.0.0.0/8"], "203.0.113.7", False),
+        (["unix:"], "", True),
+        (["127.0.0.0/8"], "", False),
+    ],
+)
+def test_the_id_that_a_trusted_proxy_sends_may_be_trusted(
+    rf: RequestFactory, settings: Any, proxies: Any, remote: str, is_trusted: bool
+) -> None:
+    settings.BEMI_TRUST_REQUEST_ID = True
+    settings.BEMI_TRUSTED_PROXIES = proxies
+    request = rf.get("/x", headers={"X-Request-ID": "abc"}, REMOTE_ADDR=remote)
+    seen = seen_by_view(request)
+    assert (seen["request_id"] == "abc") is is_trusted
+    assert seen.get("client_request_id") == (None if is_trusted else "abc")
 
 
 def test_the_function_may_choose_the_id_of_the_request(rf: RequestFactory, settings: Any) -> None:
     settings.BEMI_CONTEXT_FUNCTION = "tests.integration.capture.test_middleware.numbered"
-    assert seen_by_view(rf.get("/x", headers={"X-Request-ID": "abc"})) == {"request_id": 1}
+    assert seen_by_view(rf.get("/x")) == {"request_id": 1}
 
 
 def test_a_request_inside_a_context_that_has_an_id_is_part_of_it(rf: RequestFactory) -> None:

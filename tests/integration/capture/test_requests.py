@@ -72,13 +72,16 @@ def test_every_write_of_a_request_has_its_context(
     serve([(view.__name__, view.__name__) for view in VIEWS])
 
     found: dict[str, list[dict[str, Any]]] = {}
+    ids: dict[str, set[str]] = {}
     for change in drain():
         assert change.context.pop("SQL").startswith("INSERT")
+        if change.after["task"] != "replaced":
+            ids.setdefault(change.after["task"], set()).add(change.context.pop("request_id"))
         found.setdefault(change.after["task"], []).append(change.context)
     expected: dict[str, list[dict[str, Any]]] = {}
     for view in VIEWS:
         name = view.__name__
-        context = {"case": name, "request_id": name}
+        context = {"case": name, "client_request_id": name}
         expected[name] = [context]
         if name in STREAMS:
             expected[name].append({**context, "step": 2})
@@ -86,3 +89,6 @@ def test_every_write_of_a_request_has_its_context(
             expected[name].append(context)
     expected["replaced"] = [{"case": "replaced", "replaced": True}]
     assert found == expected
+    # All writes of a request have its id, and no other request has it.
+    assert sorted(map(len, ids.values())) == [1] * len(ids)
+    assert len(set.union(*ids.values())) == len(ids)

@@ -173,9 +173,11 @@ def test_a_websocket_has_a_context(drain: Drain, engine: Any) -> None:
     ):
         socket.send_text("from a socket")
         assert socket.receive()["type"] == "websocket.close"
-    assert contexts(drain()) == {
-        "from a socket": [{"request_id": "abc", "user_id": 9, "endpoint": "/socket/x", "method": "GET"}]
-    }
+    ((context,),) = contexts(drain()).values()
+    assert len(context.pop("request_id")) == 32
+    assert context == {
+        "client_request_id": "abc", "user_id": 9, "endpoint": "/socket/x", "method": "GET"
+    }  # fmt: skip
 
 
 def test_an_async_set_context_is_awaited_when_the_request_begins(drain: Drain, engine: Any) -> None:
@@ -183,7 +185,7 @@ def test_an_async_set_context_is_awaited_when_the_request_begins(drain: Drain, e
     post(application(engine, async_context_of), *paths, headers={"X-Request-ID": "abc"})
     for kind, written in contexts(drain()).items():
         assert {context["endpoint"] for context in written} == {f"/{kind}/{kind}"}
-        assert {context["request_id"] for context in written} == {"abc"}
+        assert {context["client_request_id"] for context in written} == {"abc"}
 
 
 @pytest.mark.parametrize("is_declared", [True, False])
@@ -245,7 +247,31 @@ def test_django_beside_fastapi_has_its_own_context(
 ) -> None:
     app = Starlette(routes=[Mount("/api", application(engine)), Mount("/", django_application)])
     post(app, "/api/sync/a?user=1", "/async_view/?case=b", headers={"X-Request-ID": "abc"})
-    assert contexts(drain()) == {
-        "a": [{"request_id": "abc", "user_id": 1, "endpoint": "/api/sync/a", "method": "POST"}],
-        "b": [{"request_id": "abc", "case": "b"}],
+    found = contexts(drain())
+    ids = [found[case][0].pop("request_id") for case in "ab"]
+    assert ids[0] != ids[1]
+    assert found == {
+        "a": [{"client_request_id": "abc", "user_id": 1, "endpoint": "/api/sync/a", "method": "POST"}],
+        "b": [{"client_request_id": "abc", "case": "b"}],
     }
+
+
+@pytest.mark.parametrize(
+    ("proxies", "trusts", "is_trusted"),
+    [(None, False, False), (1, False, False), (1, True, True), (["10.0.0.0/8"], True, False)],
+)
+def test_the_header_is_the_id_of_the_request_only_from_a_trusted_proxy(
+    drain: Drain, engine: Any, proxies: Any, trusts: bool, is_trusted: bool
+) -> None:
+    app = application(engine, trusted_proxies=proxies, trust_request_id=trusts)
+    post(app, "/sync/a", "/sync/b", headers={"X-Request-ID": "abc"})
+    found = [context for written in contexts(drain()).values() for context in written]
+    assert [context.get("client_request_id") for context in found] == [None if is_trusted else "abc"] * 2
+    ids = {context["request_id"] for context in found}
+    assert ids == {"abc"} if is_trusted else len(ids) == 2 and "abc" not in ids
+
+
+@pytest.mark.parametrize("proxies", [None, [], 0])
+def test_an_id_cannot_be_trusted_without_a_proxy(engine: Any, proxies: Any) -> None:
+    with pytest.raises(ValueError, match="trusted_proxies"):
+        BemiFastAPIMiddleware(application(engine), context_of, proxies, trust_request_id=True)

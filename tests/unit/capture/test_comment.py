@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.capture import comment, context_encoding
+from bemi_django.capture.context import warn_once
 
 texts = st.text() | st.sampled_from(
     ["*/", "/*", "%s", "%(x)s", "'", "--", "\\", ":name", "?", "$1", "\0", "😀"]
@@ -90,7 +91,7 @@ def test_what_just_fits_is_kept(monkeypatch: pytest.MonkeyPatch, room: int, drop
 
 
 def test_what_goes_wrong_with_a_context_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    context_encoding._warn_once.cache_clear()
+    warn_once.cache_clear()
     for _ in range(2):
         annotate("DELETE FROM t", {"bad": {1, float("nan")}, "worse": float("inf")})
     assert [record.getMessage() for record in caplog.records] == [

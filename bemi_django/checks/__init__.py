@@ -1,0 +1,29 @@
+"""System checks.
+
+bemi.E001  BEMI_CONTEXT_FUNCTION or BEMI_ADMIN_SCOPE cannot be imported or called
+bemi.E002  psycopg2 is not installed
+bemi.E003  the log is in another database but no router says so
+bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor a list of networks
+bemi.E005  BEMI_CONTEXT_FUNCTION is async but has to serve sync requests
+bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
+bemi.W001  the middleware is missing
+bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
+
+The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.
+
+bemi.W002  tracked tables have missing or outdated triggers
+bemi.W003  tracked tables do not have REPLICA IDENTITY FULL
+bemi.W004  tracked tables are not in the publication
+bemi.W005  wal_level is not logical
+bemi.W006  chosen tables cannot be tracked: they are unlogged, or have virtual generated columns and no
+           primary key
+bemi.W008  handlers (on_change) are registered for tables that are not tracked
+bemi.W009  every role may create objects in the schema of the log
+"""
+
+from __future__ import annotations
+
+from bemi_django.checks.databases import check_databases
+from bemi_django.checks.settings import check_settings
+
+__all__ = ["check_databases", "check_settings"]

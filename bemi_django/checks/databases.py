@@ -1,0 +1,104 @@
+"""Checks of the servers and their tables, which need a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Warning, register
+from django.db import connections
+
+from bemi_django import conf, handlers
+from bemi_django.exceptions import NotInstalled
+from bemi_django.schema import installed, publication, tracking
+
+_LACKS = {
+    "triggers": ("bemi.W002", "have missing or outdated triggers"),
+    "replica identity full": ("bemi.W003", "do not have REPLICA IDENTITY FULL"),
+    "published": ("bemi.W004", "are not in the publication"),
+}
+
+
+@register("database")
+def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check the servers and tables of the databases that were asked for.
+
+    Args:
+        databases: Aliases given with ``--database``.
+        kwargs: What Django passes to every check.
+
+    Returns:
+        The warnings found.
+    """
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        if conf.is_source(alias):
+            found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
+        if alias == conf.destination() and connections[alias].vendor == "postgresql":
+            found += _check_log_schema(alias)
+    return found
+
+
+def _check_server(alias: str) -> list[CheckMessage]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SHOW wal_level")
+        (level,) = cursor.fetchone()
+    if level == "logical":
+        return []
+    hint = "Run ALTER SYSTEM SET wal_level = logical, then restart the server."
+    message = f"Changes of {alias!r} cannot be recorded: its wal_level is {level}, not logical."
+    return [Warning(message, hint=hint, id="bemi.W005")]
+
+
+def _check_tables(alias: str) -> list[CheckMessage]:
+    try:
+        steps = tracking.plan(alias)
+    except NotInstalled:
+        return []
+    found: list[CheckMessage] = []
+    for what, (identifier, lack) in _LACKS.items():
+        names = [step.name for step in steps if step.what == what]
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
+            hint = f"Run manage.py bemi sync --database {alias}."
+            found.append(Warning(message, hint=hint, id=identifier))
+    return found + _check_obstacles(alias, [step for step in steps if not step.statement])
+
+
+def _check_log_schema(alias: str) -> list[CheckMessage]:
+    try:
+        schema = installed.schema_open_to_public(alias)
+    except NotInstalled:
+        return []
+    if schema is None:
+        return []
+    message = f"Every role may create objects in {schema}, the schema of the log in {alias!r}."
+    hint = f"Run REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC; PostgreSQL 15 and later do so by default."
+    return [Warning(message, hint=hint, id="bemi.W009")]
+
+
+def _check_handlers(alias: str) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if not publication.exists(alias):
+        return found
+    for handler in handlers.of_database(alias):
+        if not publication.has_table(handler.model._meta.db_table, alias):
+            message = f"The handler {handler.name} receives no changes: {alias!r} does not track its table."
+            hint = (
+                "Add the table to BEMI_INCLUDE or remove it from BEMI_EXCLUDE, then run manage.py bemi sync."
+            )
+            found.append(Warning(message, hint=hint, id="bemi.W008"))
+    return found
+
+
+def _check_obstacles(alias: str, obstacles: list[tracking.TrackingStep]) -> list[CheckMessage]:
+    if not obstacles:
+        return []
+    named = ", ".join(f"{step.name} ({step.what})" for step in obstacles)
+    message = f"Changes of {len(obstacles)} tables of {alias!r} are not recorded: {named}."
+    hint = (
+        "Unlogged and temporary tables write no WAL: run ALTER TABLE ... SET LOGGED. Tables with virtual "
+        "columns need a primary key. Or add the tables to BEMI_EXCLUDE."
+    )
+    return [Warning(message, hint=hint, id="bemi.W006")]

@@ -59,13 +59,19 @@ def blame(instance: models.Model) -> dict[str, Blame]:
     found: dict[str, Blame] = {}
     for model in reversed(models_of(instance)):
         place = place_of(model, alias)
-        found.update(_blame_row(place, key_of(instance, model), renamed_columns(place, model), model))
+        found.update(blame_row(place, key_of(instance, model), model))
     return found
 
 
-def _blame_row(
-    place: Place, primary_key: str, names: Mapping[str, str], model: type[models.Model]
-) -> dict[str, Blame]:
+def blame_row(place: Place, primary_key: str, model: type[models.Model] | None = None) -> dict[str, Blame]:
+    """Return, by column name, the changes that gave a row's columns their current values.
+
+    Args:
+        place: The table.
+        primary_key: The key of the row, as in ``changes.primary_key``.
+        model: The model of the table, if it has one. It orders the columns, and may name renamed ones.
+    """
+    names = renamed_columns(place, model)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
     for change in _backwards(place, primary_key):
@@ -92,9 +98,9 @@ def _blame_row(
 
 
 def _in_order(
-    now: Mapping[str, Any], given: Mapping[str, Blame], model: type[models.Model]
+    now: Mapping[str, Any], given: Mapping[str, Blame], model: type[models.Model] | None
 ) -> dict[str, Blame]:
-    declared = [field.column for field in model._meta.local_concrete_fields]
+    declared = [field.column for field in model._meta.local_concrete_fields] if model else []
     columns = sorted(now, key=lambda column: declared.index(column) if column in declared else len(declared))
     return {column: given.get(column) or Blame(column, now[column]) for column in columns}
 

@@ -16,7 +16,7 @@ _MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change
 def add_subcommands(parser: CommandParser) -> None:
     """Add all subcommands to the parser of ``manage.py bemi``."""
     added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
-    for add in (*_FOR_ANY_PROJECT, _handlers, _blame, _as_of):
+    for add in (*_FOR_ANY_PROJECT, _handlers, _as_of):
         add(added).add_argument(
             "--database",
             default="default",
@@ -35,7 +35,7 @@ def add_standalone_subcommands(
         add_arguments: Adds the arguments that all subcommands have.
     """
     added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
-    for add in _FOR_ANY_PROJECT:
+    for add in (*_STANDALONE, *_FOR_ANY_PROJECT):
         subcommand = add(added)
         subcommand.set_defaults(database="default")
         add_arguments(subcommand)
@@ -46,6 +46,14 @@ def _add(added: Any, name: str, summary: str) -> ArgumentParser:
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
     )
     return subcommand
+
+
+def _install(added: Any) -> ArgumentParser:
+    return _add(added, "install", "create what recording needs in the source and the destination")
+
+
+def _uninstall(added: Any) -> ArgumentParser:
+    return _add(added, "uninstall", "remove what 'bemi install' created; a log with rows is kept")
 
 
 def _run(added: Any) -> ArgumentParser:
@@ -133,6 +141,7 @@ def _revert(added: Any) -> ArgumentParser:
         action="store_true",
         help="do not restore the rows that were deleted together with a deleted row",
     )
+    revert.add_argument("--reason", metavar="TEXT", help="why, for the context of the changes")
     revert.add_argument(
         "--noinput",
         "--no-input",
@@ -146,7 +155,9 @@ def _revert(added: Any) -> ArgumentParser:
 def _blame(added: Any) -> ArgumentParser:
     blame = _add(added, "blame", "show which change gave an object each of its values")
     blame.add_argument(
-        "object", metavar="APP.MODEL:KEY", help="such as shop.Product:42; composite keys as 7,2"
+        "object",
+        metavar="OBJECT",
+        help="app.Model:key, such as shop.Product:42 (composite keys as 7,2); or schema.table:key",
     )
     return blame
 
@@ -160,4 +171,5 @@ def _as_of(added: Any) -> ArgumentParser:
     return as_of
 
 
-_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _grants, _revert)
+_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _grants, _revert, _blame)
+_STANDALONE = (_install, _uninstall)

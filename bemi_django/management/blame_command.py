@@ -2,58 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import models
+from django.db import connections, models
 
-from bemi_django.log.blame import blame
+from bemi_django.log.blame import Blame, blame, blame_row
 from bemi_django.log.lossless_json import dumps
+from bemi_django.log.places import Place
+from bemi_django.models import Change
 
 _MAX_CHARACTERS = 40
 
 
-def instance_of(name: str, database: str) -> models.Model:
-    """Return an instance with the key named by ``app.Model:key``, whether or not the row still exists.
+def blame_table(name: str, database: str) -> Iterator[str]:
+    """Yield the lines of a table that shows, for each column of a row, the change that gave it its value.
 
     Args:
-        name: ``app.Model:key``; the parts of a composite key are separated by commas.
-        database: Alias of the database that the instance belongs to.
-
-    Raises:
-        CommandError: If there is no such model or the key is not valid for it.
-    """
-    label, separator, key = name.partition(":")
-    try:
-        model = apps.get_model(label)
-        instance: models.Model = model(pk=_key(model, key))
-    except (LookupError, ValueError, TypeError, ValidationError) as error:
-        raise CommandError(
-            f"{name} does not name an object ({error}): use app.Model:key, such as auth.User:1"
-        ) from error
-    if not separator:
-        raise CommandError(f"{name}: the key is missing; use app.Model:key, such as {label}:1")
-    instance._state.db = database
-    return instance
-
-
-def blame_table(instance: models.Model) -> Iterator[str]:
-    """Yield the lines of a table that shows, for each column, the change that gave it its value.
-
-    Args:
-        instance: The object, as returned by :func:`instance_of`.
+        name: ``app.Model:key``, with commas between the parts of a composite key; or ``schema.table:key``,
+            with the key as it is in ``changes.primary_key``. The row need not exist any more.
+        database: Alias of the database of the row.
 
     Yields:
         A header, then one line a column: value, previous value, user, time, request and operation.
 
     Raises:
-        CommandError: If the log has no change of the object.
+        CommandError: If there is no such model or table, if the key is not valid for it, or if the log has no
+            change of the row.
     """
+    label, separator, key = name.partition(":")
+    if not separator:
+        raise CommandError(f"{name}: the key is missing; use app.Model:key, such as auth.User:1")
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError) as error:
+        yield from _table(_blame_of_table(label, key, database, error))
+        return
+    try:
+        instance: models.Model = model(pk=_key(model, key))
+    except (ValueError, TypeError, ValidationError) as error:
+        raise CommandError(f"{name} does not name an object ({error}): use app.Model:key") from error
+    instance._state.db = database
+    yield from _table(blame(instance))
+
+
+def _blame_of_table(label: str, key: str, database: str, no_model: Exception) -> dict[str, Blame]:
+    schema, separator, table = label.partition(".")
+    if not separator:
+        schema, table = "public", label
+    place = Place(str(connections[database].settings_dict["NAME"]), schema, table)
+    if not Change.objects.of_table(place).exists():
+        raise CommandError(
+            f"{label} is neither a model nor a table in the log ({no_model}): use app.Model:key or "
+            "schema.table:key, such as auth.User:1 or public.auth_user:1"
+        ) from no_model
+    return blame_row(place, key)
+
+
+def _table(found: Mapping[str, Blame]) -> Iterator[str]:
     lines = [("column", "value", "before", "user", "when", "request", "operation")]
-    for line in blame(instance).values():
+    for line in found.values():
         change = line.change
         if change is None:
             origin = "not in the log yet" if line.is_pending else "older than the log"

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bemi_django.capture.context import bound_context
 from bemi_django.exceptions import PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change
 from bemi_django.revert import Plan
 from bemi_django.revert import revert as revert_changes
@@ -21,8 +23,8 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     Args:
         command: The command, for its output.
         database: Alias of the database to revert in.
-        options: ``request``, ``transaction`` or ``change``, ``on_conflict``, ``no_cascade``, ``dry_run`` and
-            ``interactive`` of the command line.
+        options: ``request``, ``transaction`` or ``change``, ``on_conflict``, ``no_cascade``, ``dry_run``,
+            ``interactive`` and ``reason`` of the command line.
 
     Raises:
         CommandError: If no change is found, if conflicts prevent the revert, or if there is no terminal to
@@ -40,7 +42,8 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         command.stdout.write("nothing was reverted")
         return
     try:
-        plan = revert_changes(changes, **how, digest=plan.digest if options["interactive"] else None)
+        with bound_context(**_operator(database, options)):
+            plan = revert_changes(changes, **how, digest=plan.digest if options["interactive"] else None)
     except RevertConflict as error:
         _print(command, error.plan)
         raise CommandError(_refusal(error.plan)) from error
@@ -51,6 +54,12 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         ) from error
     done = sum(step.is_done for step in plan.steps)
     command.stdout.write(f"{done} rows reverted, {len(plan.conflicts)} skipped")
+
+
+def _operator(database: str, options: dict[str, Any]) -> dict[str, Any]:
+    names = ("request", "transaction", "change", "on_conflict", "no_cascade")
+    given = {name: options[name] for name in names if options[name] not in (None, False, "stop")}
+    return operator_context("bemi revert", given, database, options["reason"])
 
 
 def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet:

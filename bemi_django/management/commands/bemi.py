@@ -13,7 +13,7 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.dead_letter_retry import retry
-from bemi_django.management import blame_command, revert_command, worker_command
+from bemi_django.management import blame_command, install_command, revert_command, worker_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.schema import grants, tracking
 from bemi_django.time_travel import as_of
@@ -49,6 +49,12 @@ class Command(BaseCommand):
             getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
             raise CommandError(first_line(error)) from error
+
+    def _install(self, database: str, options: dict[str, Any]) -> None:
+        install_command.install(self, database)
+
+    def _uninstall(self, database: str, options: dict[str, Any]) -> None:
+        install_command.uninstall(self, database)
 
     def _run(self, database: str, options: dict[str, Any]) -> None:
         worker_command.run(self, database, options)
@@ -100,5 +106,5 @@ class Command(BaseCommand):
         revert_command.revert(self, database, options)
 
     def _blame(self, database: str, options: dict[str, Any]) -> None:
-        for line in blame_command.blame_table(blame_command.instance_of(options["object"], database)):
+        for line in blame_command.blame_table(options["object"], database):
             self.stdout.write(line)

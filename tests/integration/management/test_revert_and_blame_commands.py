@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pwd
 import sys
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from bemi_django import bound_context
 from bemi_django.models import Change
@@ -86,6 +89,25 @@ def test_what_the_log_does_not_know_is_an_error_that_says_so(todo: Todo) -> None
     for name in ("todos.Todo", "todos.Nothing:1", "todos.Todo:x", "todos:1"):
         with pytest.raises(CommandError, match=r"app\.Model:key|the key is missing"):
             bemi("blame", name)
+
+
+def test_the_log_says_who_reverted_in_a_shell_and_why(todo: Todo, drain: Drain) -> None:
+    bemi("revert", "--request", "r1", "--noinput", "--reason", "ticket 7")
+    (change,) = drain()
+    context = change.context
+    assert (context["command"], context["reason"]) == ("bemi revert", "ticket 7")
+    assert context["arguments"] == {"request": "r1"}
+    assert context["os_user"] == pwd.getpwuid(os.getuid()).pw_name
+    assert context["database_role"] == connection.settings_dict["USER"]
+    assert context["reverts"] and "db_user" not in context
+    assert not Change.objects.outside().filter(pk=change.pk).exists()
+
+
+def test_a_row_of_a_table_without_a_model_is_blamed_by_its_name(todo: Todo) -> None:
+    for name in ("public.todo", "todo"):
+        assert "Dream" in bemi("blame", f"{name}:{todo.pk}")
+    with pytest.raises(CommandError, match="neither a model nor a table in the log"):
+        bemi("blame", "public.nothing:1")
 
 
 def test_blame_prints_a_table(todo: Todo) -> None:

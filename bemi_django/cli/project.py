@@ -65,7 +65,12 @@ def database_of(text: str) -> dict[str, Any]:
     try:
         parts = parse_dsn(_DRIVER.sub(r"\g<scheme>://", text)) if text else {}
     except psycopg2.ProgrammingError as error:
-        sys.exit(f"bemi: the connection string is not valid: {str(error).strip()}")
+        # Other messages of libpq quote the string, and the password in it.
+        unknown = re.search(r'invalid (URI query parameter|connection option)[: ]+"\w+"', str(error))
+        sys.exit(
+            f"bemi: the connection string is not valid{f' ({unknown[0]})' if unknown else ''}: use "
+            "postgresql://user@host:port/database, or key=value pairs as libpq does"
+        )
     found: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql"}
     found |= {name: parts.pop(key) for key, name in _NAMES.items() if key in parts}
     if "service" not in parts:

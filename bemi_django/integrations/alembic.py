@@ -61,6 +61,19 @@ def include_object(found: Any, name: str | None, kind: str, reflected: bool, com
     return not (kind == "table" and reflected and compare_to is None and _is_ours(found))
 
 
+def include_name(name: str | None, kind: str, parent_names: Any) -> bool:
+    """Return False for the schemas of this package, so that autogenerate does not look into them.
+
+    Pass it to ``context.configure(include_name=...)`` in ``env.py`` together with ``include_schemas=True``.
+
+    Args:
+        name: Name of a schema or of what is in one; None for the default schema.
+        kind: ``"schema"``, ``"table"`` and so on.
+        parent_names: Names of the schema and table around it.
+    """
+    return not (kind == "schema" and name is not None and _SCHEMA.fullmatch(name))
+
+
 def _is_ours(table: Any) -> bool:
     if table.schema is not None and _SCHEMA.fullmatch(table.schema):
         return True

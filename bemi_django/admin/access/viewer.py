@@ -49,7 +49,7 @@ class Viewer:
         self.site = site
 
     def changes(self) -> ChangeQuerySet:
-        """The changes that the user may see at all, by ``BEMI_ADMIN_SCOPE``."""
+        """Return the changes that the user may see, according to ``BEMI_ADMIN_SCOPE``."""
         changes: ChangeQuerySet = Change.objects.all()
         scope = conf.admin_scope()
         return changes if scope is None else cast(ChangeQuerySet, scope(self.request, changes))
@@ -78,6 +78,7 @@ class Viewer:
         return [] if self.has("unmask") else conf.masked_fields()
 
     def is_masked(self, schema: str, table: str, column: str | None) -> bool:
+        """Return whether the values of a column are masked for the user."""
         names = (f"{table}.{column}", f"{schema}.{table}.{column}")
         return any(fnmatchcase(name, mask) for mask in self._masks for name in names)
 
@@ -86,7 +87,7 @@ class Viewer:
         return not any(fnmatchcase(column, mask.rpartition(".")[2]) for mask in self._masks)
 
     def values(self, change: Change) -> Iterator[ColumnValue]:
-        """The columns of a change, masked where they must be."""
+        """Yield the columns of a change, with masked values hidden."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
         for name in sorted({*change.before, *change.after, *lost}):
@@ -104,6 +105,7 @@ class Viewer:
             )
 
     def masked_columns(self, change: Change) -> set[str]:
+        """Return the columns of a change that are masked for the user."""
         columns = {*change.before, *change.after}
         return {name for name in columns if self.is_masked(change.schema, change.table, name)}
 
@@ -114,7 +116,7 @@ class Viewer:
         return {name: MASK if name in masked and value is not None else value for name, value in row.items()}
 
     def context(self, change: Change) -> dict[str, Any]:
-        """The context; an SQL that may hold a masked value is left out."""
+        """Return the context, without the SQL if it may contain a masked value."""
         context: dict[str, Any] = dict(change.context)
         statement = context.get("SQL")
         if (
@@ -126,7 +128,7 @@ class Viewer:
         return context
 
     def key(self, change: Change) -> str | None:
-        """The primary key, masked where it is a masked value."""
+        """Return the primary key, masked if it contains a masked value."""
         hidden = {
             str(value)
             for name in self.masked_columns(change)

@@ -41,6 +41,7 @@ class ObjectLabels:
             self._live |= {(place, key): found for key, found in live_instances(place, keys).items()}
 
     def of(self, change: Change) -> ObjectLabel:
+        """Return the label of the object that a change belongs to."""
         place = self._places.get(change.pk)
         key = self._viewer.key(change)
         if place is None or key is None or key == MASK:
@@ -61,7 +62,7 @@ class ObjectLabels:
 
 
 def deleted_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
-    """What the model would call a row that is gone, as the change has it."""
+    """Return what the model would call a row that no longer exists, from the values in the change."""
     row = viewer.row(change, "before" if change.operation == "DELETE" else "after")
     fields = {field.column: field for field in place.model._meta.concrete_fields}
     try:
@@ -74,7 +75,7 @@ def deleted_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
 
 
 def live_instances(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
-    """The rows that are there, by the text of their keys."""
+    """Return the rows that exist, by the text of their keys."""
     parsed = {key: parse_key(place.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]
     try:
@@ -89,7 +90,7 @@ def live_instances(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.
 
 
 def timeline_url(model: type[models.Model], key: str) -> str:
-    """The page of all changes of an object, whether it is there or not."""
+    """Return the URL of an object's timeline, whether or not the object exists."""
     names = [model._meta.app_label, model._meta.model_name, quote(key)]
     return reverse("admin:bemi_django_change_timeline", args=names)
 
@@ -99,7 +100,7 @@ def _name(model: type[models.Model]) -> str:
 
 
 def live_label(instance: models.Model, viewer: Viewer, schema: str = "public") -> str:
-    """What a model calls a row that is there; its key where that holds a masked value."""
+    """Return what the model calls an existing row, or its key if the label contains a masked value."""
     if instance._meta.auto_created:
         return " – ".join(str(getattr(instance, name)) for name in _ends(type(instance)))
     text = str(instance)
@@ -123,5 +124,5 @@ def _url(instance: models.Model) -> str | None:
 
 
 def _ends(model: type[models.Model]) -> list[str]:
-    """The two rows that a row of a many-to-many table joins."""
+    """Return the names of the two foreign keys of a many-to-many table."""
     return [field.name for field in model._meta.concrete_fields if isinstance(field, models.ForeignKey)]

@@ -84,6 +84,7 @@ class FilterForm(forms.Form):
                 self.fields[name].widget.attrs |= {"aria-invalid": "true"}
 
     def clean_q(self) -> search_terms.SearchTerms | None:
+        """Parse the words of the search."""
         text = self.cleaned_data["q"]
         if not text:
             return None
@@ -96,6 +97,7 @@ class FilterForm(forms.Form):
         return found
 
     def clean_user(self) -> list[Any]:
+        """Return the ids that the text may mean."""
         text = self.cleaned_data["user"]
         return user_ids(text) if text else []
 

@@ -27,7 +27,7 @@ class RejectedMessage(NamedTuple):
 
 
 def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -> RejectedMessage:
-    """The letter of a change that was stored in part."""
+    """Return the dead letter of a change that was stored incompletely."""
     origin = {
         "begin": list(change.begin),
         "ordinal": change.ordinal,
@@ -40,7 +40,7 @@ def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -
 
 
 def of_message(begin: Begin | None, message: bytes, reason: str) -> RejectedMessage:
-    """The letter of a message that says nothing of a row, or nobody knows what."""
+    """Return the dead letter of a message that belongs to no row, or that cannot be read."""
     return RejectedMessage(begin.commit_lsn if begin else 0, None, message, b"{}", reason)
 
 
@@ -53,7 +53,7 @@ def insert(cursor: Any, slot: str, letters: list[RejectedMessage]) -> None:
 
 
 def read_origin(origin: dict[str, Any]) -> ChangeHeader:
-    """What :func:`of_change` wrote."""
+    """Return the header of a change from the ``origin`` that :func:`of_change` wrote."""
     oid, schema, name, columns = origin["relation"]
     relation = Relation(oid, schema, name, tuple(Column(*column) for column in columns))
     begin = Begin(*origin["begin"])

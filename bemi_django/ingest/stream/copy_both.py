@@ -106,7 +106,7 @@ def _text(value: bytes | None) -> str:
 
 @cache
 def _libpq() -> Any:
-    """The library with which psycopg2 was linked: a connection of one libpq is of no use to another."""
+    """Load the libpq that psycopg2 is linked with: another libpq cannot use its connections."""
     # Without releasing the interpreter's lock: what is called for each message does not wait.
     library = ctypes.PyDLL(_psycopg.__file__)
     connection, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int

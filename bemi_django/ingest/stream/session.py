@@ -41,6 +41,7 @@ class Session:
 
     @property
     def is_open(self) -> bool:
+        """Whether there are open connections."""
         return bool(self._opened)
 
     def open(self) -> None:
@@ -65,7 +66,7 @@ class Session:
         return start
 
     def read(self) -> bytes | None:
-        """The next message of the stream, None when none is there now."""
+        """Return the next message of the stream, or None if there is none now."""
         try:
             return self.source.read()
         except psycopg2.errors.UndefinedObject as error:
@@ -123,6 +124,7 @@ class Session:
         return opened
 
     def close(self) -> None:
+        """Close all connections, the last one first."""
         while self._opened:
             self._opened.pop().close()
 

@@ -32,6 +32,15 @@ def context_comment(sql: str, context: Mapping[str, Any]) -> str:
     return f"{COMMENT_START}{{{pairs}{named}{statement}}}{COMMENT_END} "
 
 
+def without_comment(sql: str) -> str:
+    """Return a statement without the comment of :func:`context_comment` in front of it."""
+    if not sql.startswith(COMMENT_START):
+        return sql
+    # A context cannot hold the end of the comment: its asterisks are escaped.
+    _, end, statement = sql.partition(COMMENT_END)
+    return statement[1:] if end else sql
+
+
 def collapse_values(sql: str) -> str:
     """Shorten a list of VALUES whose rows have the same text.
 

@@ -14,6 +14,7 @@ from django.db.backends.signals import connection_created
 from bemi_django.capture import comment, context, context_encoding
 from bemi_django.capture.hooks.django_savepoints import savepoints
 from bemi_django.capture.hooks.psycopg2_extras import composed_from
+from bemi_django.capture.hooks.query_log import hide_comments
 from bemi_django.capture.statement import is_write
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.wire import CONTEXT_SETTING
@@ -40,6 +41,7 @@ def install_on(connection: BaseDatabaseWrapper) -> None:
     # Insert it in front: when a block of execute_wrapper() ends, Django pops the last wrapper of the list.
     if connection.vendor == "postgresql" and _annotate not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _annotate)
+        hide_comments(connection)
 
 
 def apply_context(using: str = "default") -> None:

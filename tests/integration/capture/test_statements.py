@@ -246,10 +246,9 @@ def test_the_number_of_queries_is_what_it_is_without_the_hook(
 ) -> None:
     with without_hook(), CaptureQueriesContext(connection) as unhooked:
         sent = statements_sent(reads_and_writes)
-    assert not any("Bemi" in query["sql"] for query in unhooked)
     with bound_context(**context), django_assert_num_queries(len(unhooked)) as hooked:
         assert statements_sent(reads_and_writes) == sent
-    assert any("/*Bemi" in query["sql"] for query in hooked)
+    assert not any("Bemi" in query["sql"] for query in hooked)
 
 
 UNTOUCHED = [

@@ -186,6 +186,14 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     assert sorted(set(commands())) == sorted(set(executed))
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_the_settings_may_be_lists_or_tuples(kind: type[list[str]] | type[tuple[str, ...]]) -> None:
+    settings: dict[str, Any] = {"INSTALLED_APPS": kind(["shop"]), "MIDDLEWARE": kind(["shop.middleware"])}
+    exec(compile(blocks("python")[0], "README.md, settings", "exec"), settings)
+    assert list(settings["INSTALLED_APPS"]) == ["shop", "bemi_django"]
+    assert list(settings["MIDDLEWARE"]) == ["shop.middleware", "bemi_django.middleware.BemiMiddleware"]
+
+
 def test_every_setting_is_in_the_table() -> None:
     in_code = set(re.findall(r'"(BEMI_\w+)"', (ROOT / "bemi_django/conf.py").read_text()))
     in_table = set(re.findall(r"^\| `(BEMI_\w+)`", README, re.MULTILINE))

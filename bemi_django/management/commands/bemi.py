@@ -89,13 +89,15 @@ class Command(BaseCommand):
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
-        name, *arguments = [argument for argument in options["arguments"] if argument != "--"] or [""]
+        given = options["arguments"]
+        name, *arguments = given[given[:1] == ["--"] :] or [""]
         if not name:
             raise CommandError("no command given: add one after --, such as: -- dumpdata app.Model")
         if database != "default":
             arguments.append(f"--database={database}")
         with as_of(parse(options["moment"]), using=database):
-            call_command(name, *arguments, stdout=self.stdout, stderr=self.stderr)
+            # Not self.stdout, which would end each piece of the command's output with a line feed.
+            call_command(name, *arguments, stdout=options.get("stdout"), stderr=options.get("stderr"))
 
     def _grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"]

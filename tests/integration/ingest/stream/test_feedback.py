@@ -31,7 +31,7 @@ class Watch:
 
     def __call__(self, flushed: int) -> None:
         with self._log.cursor() as cursor:
-            cursor.execute("SELECT lsn - '0/0' FROM _bemi_checkpoint WHERE slot = %s", [self._slot])
+            cursor.execute("SELECT lsn - '0/0' FROM _bemi.checkpoint WHERE slot = %s", [self._slot])
             checkpoint = int(cursor.fetchone()[0])
         self.told.append(flushed)
         if flushed > checkpoint:

@@ -13,11 +13,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
 from bemi_django import conf
-from bemi_django.capture.context import Provisional, guarded, provided_context, waiter, warn_once
-from bemi_django.capture.functions import is_async, values_of
+from bemi_django.capture.context import provided_context
+from bemi_django.capture.functions import guarded, is_async, values_of, waiter
+from bemi_django.capture.layers import Provisional
 from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
 from bemi_django.capture.request_id import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
+from bemi_django.capture.warn_once import warn_once
 
 logger = logging.getLogger(__name__)
 

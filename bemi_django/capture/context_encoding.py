@@ -9,8 +9,9 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from bemi_django.capture.context import Context, warn_once
-from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS
+from bemi_django.capture.layers import Context
+from bemi_django.capture.warn_once import warn_once
+from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS, RESERVED_KEYS
 
 # Characters with a meaning to a driver or to the lexer; JSON itself needs none of them.
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
@@ -74,7 +75,9 @@ def json_string(text: str) -> str:
 
 @lru_cache(maxsize=512, typed=True)
 def _key(key: Any) -> str:
-    return json_string(_text(key))
+    text = _text(key)
+    # Under these keys the database records what it knows of a write that has no context.
+    return json_string(f"app_{text}" if text in RESERVED_KEYS else text)
 
 
 def _dumps(value: Any) -> str:

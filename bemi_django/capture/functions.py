@@ -1,10 +1,20 @@
-"""Context functions, synchronous and asynchronous."""
+"""Call context functions, synchronous and asynchronous."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+#: Blocks in which context functions run. Those of the hooks keep a failure out of the caller's transaction.
+guards: list[Callable[[], AbstractContextManager[object]]] = []
+
+#: Function with which a context function may wait for an awaitable, or None where it must not.
+waiter: ContextVar[Callable[[Awaitable[Any]], Any] | None] = ContextVar("bemi_waiter", default=None)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -50,3 +60,18 @@ def values_of(found: Any) -> Mapping[str, Any]:
         raise TypeError("the context function returned an awaitable: declare it with async def")
     values: Mapping[str, Any] = found
     return values
+
+
+def guarded(function: Callable[[], Item]) -> Item:
+    """Call a function that may query databases in the middle of the caller's transactions.
+
+    Args:
+        function: What to call. Its exceptions are not handled here.
+
+    Returns:
+        What the function returns.
+    """
+    with ExitStack() as blocks:
+        for guard in guards:
+            blocks.enter_context(guard())
+        return function()

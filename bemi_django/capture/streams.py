@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TypeVar
 
-from bemi_django.capture.context import Layer, layer_in_force
+from bemi_django.capture.context import layer_in_force
+from bemi_django.capture.layers import Layer
 
 Item = TypeVar("Item")
 

@@ -12,6 +12,10 @@ COMMENT_END = " Bemi*/"
 #: Key of a context that holds the text of the statement. An object that begins with it has no other key.
 SQL_KEY = "SQL"
 
+#: Keys that the package and the database fill. A context's own value under one of them is recorded under
+#: ``app_`` and the key.
+RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name"))
+
 #: A message with this sign behind its table holds only the text of a statement: the JSON that follows
 #: :data:`STATEMENT`. Everything before comes from the previous message.
 CONTINUED = "+"

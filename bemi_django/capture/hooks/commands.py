@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from bemi_django.capture.context import provided_context
+from bemi_django.capture.context import process_context, provided_context
 
 _SECRET = re.compile(r"pass(?:word|wd|phrase)|token|secret|key|credential", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]*@")
@@ -72,7 +72,10 @@ def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
         # Commands of this package maintain the log; their writes are not the application's.
         if type(self).__module__.startswith("bemi_django."):
             return execute(self, *args, **options)
-        with provided_context(partial(command_context, self, args, options)):
+        # The command for which the process was started is the context of its other threads, too.
+        is_process = getattr(self, "_called_from_command_line", False)
+        enter = process_context if is_process else provided_context
+        with enter(partial(command_context, self, args, options)):
             return execute(self, *args, **options)
 
     wrapped._bemi_wraps = execute  # type: ignore[attr-defined]

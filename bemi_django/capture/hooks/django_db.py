@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from bemi_django.capture import comment, context, context_encoding
+from bemi_django.capture.functions import guards
 from bemi_django.capture.hooks.django_savepoints import savepoints
 from bemi_django.capture.hooks.psycopg2_extras import composed_from
 from bemi_django.capture.hooks.query_log import hide_comments
@@ -24,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 def install() -> None:
     """Install the hook on every connection that is open or will be opened."""
-    if savepoints not in context.guards:
+    if savepoints not in guards:
         # The outermost block: it repairs what Django knows of a transaction after the others have ended.
-        context.guards.insert(0, savepoints)
+        guards.insert(0, savepoints)
     connection_created.connect(_on_connection_created, dispatch_uid="bemi_django")
     for connection in connections.all(initialized_only=True):
         install_on(connection)

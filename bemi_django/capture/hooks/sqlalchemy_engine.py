@@ -14,9 +14,10 @@ from sqlalchemy import event
 from sqlalchemy.util import await_only
 
 from bemi_django.capture import comment, context, context_encoding
-from bemi_django.capture.context import Context
+from bemi_django.capture.functions import guards, waiter
 from bemi_django.capture.hooks import sqlalchemy_savepoints
 from bemi_django.capture.hooks.sqlalchemy_savepoints import SENT, Savepoints, before_query
+from bemi_django.capture.layers import Context
 from bemi_django.capture.statement import is_write
 from bemi_django.wire import CONTEXT_SETTING
 
@@ -35,8 +36,8 @@ def install(engine: Any) -> None:
     if engine.dialect.name == "postgresql" and not event.contains(engine, _EVENT, _annotate):
         event.listen(engine, _EVENT, _annotate, retval=True)
         sqlalchemy_savepoints.install(engine)
-    if Savepoints not in context.guards:
-        context.guards.append(Savepoints)
+    if Savepoints not in guards:
+        guards.append(Savepoints)
 
 
 def uninstall(engine: Any) -> None:
@@ -72,11 +73,11 @@ def _context(connection: Any) -> Context:
     if not connection.dialect.is_async:
         return context.current()
     # Statements of an asynchronous engine run where SQLAlchemy itself waits for the driver.
-    token = context.waiter.set(await_only)
+    token = waiter.set(await_only)
     try:
         return context.current()
     finally:
-        context.waiter.reset(token)
+        waiter.reset(token)
 
 
 def _prepares_statements(connection: Any) -> bool:

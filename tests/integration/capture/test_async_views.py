@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import path
 
 from bemi_django import get_context
-from bemi_django.capture.context import warn_once
+from bemi_django.capture.warn_once import warn_once
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain
 from tests.support.processes import database_url

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 
 from bemi_django import bound_context, get_context, set_context
 from bemi_django.models import Change
@@ -76,6 +78,65 @@ def test_commands_of_the_command_line_are_named(drain: Drain) -> None:
     assert found["old"] == {"command": "tidy_todos", "arguments": {"days": 0}}
     assert found["from a shell"]["command"] == "shell"
     assert code in found["from a shell"]["arguments"]["command"]
+
+
+THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from bemi_django import bound_context, set_context
+from django.core.management import call_command
+from django.db import connection
+from sample_project.todos.models import Todo
+
+def bare():
+    Todo.objects.create(task="bare")
+
+def bound():
+    with bound_context(batch=7):
+        Todo.objects.create(task="bound")
+
+def replaced():
+    set_context({"job": "own"})
+    Todo.objects.create(task="replaced")
+
+def command():
+    Todo.objects.create(task="old")
+    call_command("tidy_todos", days=0)
+
+def run(work):
+    work()
+    connection.close()
+
+for work in (command, bare, bound, replaced):
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run, work).result()
+"""
+
+
+def test_threads_of_a_command_have_its_context(drain: Drain) -> None:
+    with running(MANAGE, "shell", "--no-startup", "-c", THREADS) as shell:
+        assert shell.wait(DEADLINE) == 0
+    changes = drain()
+    assert list(Change.objects.outside().filter(pk__in=[change.pk for change in changes])) == []
+    # The old task is there twice: the last change is that of the command called inside.
+    found = contexts(changes)
+    assert found["bare"]["command"] == found["bound"]["command"] == "shell"
+    assert found["bound"]["batch"] == 7
+    assert found["replaced"] == {"job": "own"}
+    assert found["old"]["command"] == "tidy_todos"
+
+
+def test_a_command_that_code_calls_is_no_context_of_other_threads(drain: Drain) -> None:
+    class Threaded(Command):
+        def handle(self, *args: Any, task: str, **options: Any) -> None:
+            def write() -> None:
+                Todo.objects.create(task=task)
+                connection.close()
+
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(write).result()
+
+    call_command(Threaded(), "a")
+    assert "command" not in contexts(drain())["a"]
 
 
 def test_ours_have_no_context(drain: Drain) -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 
 from bemi_django import apply_context, bound_context, skip_tracking
+from bemi_django.models import Change
+from bemi_django.wire import RESERVED_KEYS
 from sample_project.todos.models import Tag, Todo
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.project_database import execute
@@ -48,6 +50,29 @@ def test_what_is_skipped_leaves_one_change_a_table_and_transaction(drain: Drain)
     assert set(truncated) == {"todo", "todo_tags"}
     assert truncated["todo"].operation == "SKIPPED"
     assert truncated["todo"].context == {"reason": "reset", "rows": {"TRUNCATE": 1}}
+
+
+@pytest.mark.parametrize("key", sorted(RESERVED_KEYS))
+def test_a_key_of_ours_in_a_context_makes_no_change_from_outside(drain: Drain, key: str) -> None:
+    with bound_context(**{key: "mine"}):
+        Todo.objects.create(task="only the key")
+        with bound_context(user_id=7):
+            Todo.objects.create(task="and a user")
+            with transaction.atomic(), connection.cursor() as cursor:
+                apply_context()
+                cursor.execute(
+                    "CREATE FUNCTION pg_temp.touch() RETURNS void LANGUAGE sql AS "
+                    "$$UPDATE public.todo SET task = task$$"
+                )
+                cursor.execute("SELECT pg_temp.touch()")
+    changes = drain()
+    assert len(changes) == 4
+    assert Change.objects.outside().filter(pk__in=[change.pk for change in changes]).count() == 0
+    for change, user in zip(changes, [None, 7, 7, 7], strict=True):
+        assert change.context[f"app_{key}"] == "mine"
+        assert change.context["SQL"].startswith(("INSERT INTO", "SELECT pg_temp"))
+        assert change.context.get("user_id") == user
+        assert "db_user" not in change.context
 
 
 def test_what_carries_no_comment_is_skipped_with_apply_context(drain: Drain) -> None:

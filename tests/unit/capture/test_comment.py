@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.capture import comment, context_encoding
-from bemi_django.capture.context import warn_once
+from bemi_django.capture.warn_once import warn_once
+from bemi_django.wire import RESERVED_KEYS
 
 texts = st.text() | st.sampled_from(
     ["*/", "/*", "%s", "%(x)s", "'", "--", "\\", ":name", "?", "$1", "\0", "😀"]
@@ -38,7 +39,7 @@ def test_the_context_stands_in_front_of_the_statement(sql: str) -> None:
     assert parsed(annotate(sql, {"user": 7}), sql) == {"user": 7, "SQL": sql}
 
 
-@given(st.dictionaries(texts.filter(lambda key: key not in ("SQL",)), values, max_size=4))
+@given(st.dictionaries(texts.filter(lambda key: key not in RESERVED_KEYS), values, max_size=4))
 def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, Any]) -> None:
     sql = "UPDATE t SET a = %s"
     annotated = annotate(sql, context)
@@ -53,6 +54,14 @@ def test_any_context_comes_back_equal_from_an_inert_comment(context: dict[str, A
         and "\\u0000" not in json.dumps(context)
     ):
         assert found == context
+
+
+@given(st.dictionaries(st.sampled_from(["SQL", "db_user", "application_name", "user_id"]), texts, min_size=1))
+def test_keys_of_ours_in_a_context_have_another_name(context: dict[str, Any]) -> None:
+    found = parsed(annotate("DELETE FROM t", context), "DELETE FROM t")
+    assert found.pop("SQL") == "DELETE FROM t"
+    assert {key.removeprefix("app_") for key in found} == context.keys()
+    assert not {"db_user", "application_name"} & found.keys()
 
 
 def test_nul_and_half_surrogates_become_visible_signs() -> None:

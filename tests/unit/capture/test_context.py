@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
-from bemi_django.capture.context import current, inheritable, provided_context
+from bemi_django.capture.context import current, inheritable, process_context, provided_context
 from bemi_django.capture.context_encoding import context_json
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 from tests.support.polling import DEADLINE
@@ -35,6 +35,35 @@ def test_set_context_replaces_until_the_block_ends() -> None:
         set_context({"b": 2})
         assert get_context() == {"b": 2}
     assert get_context() == {}
+
+
+def in_a_thread(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def test_threads_without_a_context_have_that_of_the_process() -> None:
+    def bound() -> dict[str, Any]:
+        with bound_context(b=2):
+            return {"write": dict(current()), "look": get_context(), "publish": inheritable()}
+
+    def replaced() -> dict[str, Any]:
+        set_context({"c": 3})
+        return get_context()
+
+    def request() -> dict[str, Any]:
+        with provided_context(lambda: {"user": 7}):
+            return get_context()
+
+    with process_context(lambda: {"a": 1}):
+        assert get_context() == {"a": 1} == in_a_thread(get_context) == in_a_thread(inheritable)
+        assert in_a_thread(bound) == dict.fromkeys(("write", "look", "publish"), {"a": 1, "b": 2})
+        assert in_a_thread(replaced) == {"c": 3}
+        assert in_a_thread(request) == {"user": 7}
+        with process_context(lambda: {"a": 2}):
+            assert in_a_thread(get_context) == {"a": 2}
+        assert in_a_thread(get_context) == {"a": 1}
+    assert get_context() == {} == in_a_thread(get_context)
 
 
 def test_a_copy_is_returned() -> None:

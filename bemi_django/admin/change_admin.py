@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
@@ -39,23 +39,18 @@ class ChangeAdmin(ChangeAdminBase):
     """The admin of the log. It is read-only: the permission methods refuse everything but viewing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False: the log is read-only."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
-        """Return False: the log is read-only."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
-        """Return False: the log is read-only."""
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
-        """Return whether the user may see changes."""
         return Viewer(request, self.admin_site).has("view")
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the URLs of all pages of the audit view."""
         key = "<str:app_label>/<str:model_name>"
         pages: list[tuple[str, View, str]] = [
             ("", self.changelist_view, "changelist"),
@@ -75,7 +70,6 @@ class ChangeAdmin(ChangeAdminBase):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the list of changes."""
         return self._page(
             request, "change_list", _("Changes"), change_list.template_context(request, self._viewer(request))
         )
@@ -83,7 +77,6 @@ class ChangeAdmin(ChangeAdminBase):
     def change_view(
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show one change."""
         viewer = self._viewer(request)
         found = read_changes(viewer.changes().filter(id=object_id))
         if not found:
@@ -91,30 +84,25 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "change", _("Change"), change_detail.template_context(found[0], viewer))
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
-        """Show who changed what, and when."""
         return self._page(
             request, "activity", _("Activity"), activity.template_context(self._viewer(request))
         )
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
-        """Show whether the worker keeps up."""
-        return self._page(request, "health", _("Health"), health.template_context())
+        return self._page(request, "health", _("Health"), health.template_context(self._viewer(request)))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Send the filtered changes as a file."""
         viewer = self._viewer(request)
         if not viewer.has("export"):
             raise PermissionDenied
         return export.response(viewer)
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
-        """Show deleted objects."""
         return self._page(
             request, "deleted", _("Deleted objects"), deleted_objects.template_context(self._viewer(request))
         )
 
     def revert_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the plan of a revert, and carry it out once it is confirmed."""
         viewer = self._viewer(request)
         found = (
             revert_plan.apply(viewer) if request.method == "POST" else revert_plan.template_context(viewer)
@@ -126,7 +114,6 @@ class ChangeAdmin(ChangeAdminBase):
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str
     ) -> HttpResponse:
-        """Show the history of an object."""
         found = timeline.template_context(self._viewer(request), app_label, model_name, object_id)
         return self._page(request, "timeline", _("History"), found)
 
@@ -148,14 +135,13 @@ class ChangeAdmin(ChangeAdminBase):
             ("deleted", _("Deleted objects"), "deleted"),
             ("health", _("Health"), "health"),
         ]
+        viewer = self._viewer(request)
         # Templates of the admin and of themes react to "object", "change", "user" and "original".
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": title,
-            "tabs": [
-                (label, reverse(f"admin:bemi_django_change_{page}"), key == name) for key, label, page in tabs
-            ],
+            "tabs": [(label, viewer.url(page), key == name) for key, label, page in tabs],
             **found,
         }
         request.current_app = self.admin_site.name

@@ -11,7 +11,6 @@ from django.contrib.admin.utils import unquote
 from django.db import models
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import SimpleTemplateResponse
-from django.urls import reverse
 from django.utils.http import urlencode
 
 from bemi_django import conf
@@ -49,9 +48,10 @@ def _with_list_button(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def changelist_view(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         response = method(self, request, *args, **kwargs)
-        if _history_mode(self, request):
+        viewer = Viewer(request, self.admin_site)
+        if _history_mode(self, viewer):
             query = urlencode({"table": _table(self.model)})
-            _add_button(response, "list", f"{reverse('admin:bemi_django_change_changelist')}?{query}")
+            _add_button(response, "list", f"{viewer.url('changelist')}?{query}")
         return response
 
     return changelist_view
@@ -63,8 +63,11 @@ def _with_object_button(method: Callable[..., Any]) -> Callable[..., Any]:
         response = method(self, request, context, *args, **kwargs)
         instance = context.get("original")
         # With "replace", Django's own button leads to the audit trail.
-        if instance is not None and _history_mode(self, request) == "button":
-            _add_button(response, "form", timeline_url(type(instance), key_of(instance)))
+        viewer = Viewer(request, self.admin_site)
+        if instance is not None and _history_mode(self, viewer) == "button":
+            url = _timeline_url(viewer, instance)
+            if url is not None:
+                _add_button(response, "form", url)
         return response
 
     return render_change_form
@@ -73,21 +76,37 @@ def _with_object_button(method: Callable[..., Any]) -> Callable[..., Any]:
 def _instead_of_history(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def history_view(self: Any, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if _history_mode(self, request) == "replace":
+        viewer = Viewer(request, self.admin_site)
+        if _history_mode(self, viewer) == "replace":
             instance = self.get_object(request, unquote(object_id))
             if instance is not None and self.has_view_or_change_permission(request, instance):
-                return HttpResponseRedirect(timeline_url(self.model, key_of(instance)))
+                url = _timeline_url(viewer, instance)
+                if url is not None:
+                    return HttpResponseRedirect(url)
         return method(self, request, object_id, *args, **kwargs)
 
     return history_view
 
 
-def _history_mode(model_admin: Any, request: HttpRequest) -> str | None:
-    """Return ``button``, ``replace``, or None; always None if the user may not view changes."""
+def _timeline_url(viewer: Viewer, instance: models.Model) -> str | None:
+    """Return the URL of an object's history, or None if its key is masked."""
+    model = type(instance)
+    if viewer.masks.hide_model_key(model):
+        return None
+    return timeline_url(viewer, model, key_of(instance))
+
+
+def _history_mode(model_admin: Any, viewer: Viewer) -> str | None:
+    """Return ``button``, ``replace``, or None.
+
+    There is no button if the user may not view changes, or if the site does not have the audit trail.
+    """
     mode = getattr(model_admin, "bemi_history", conf.admin_history())
     if not mode or model_admin.model in (Change, DeadLetter):
         return None
-    return str(mode) if Viewer(request, model_admin.admin_site).has("view") else None
+    # A site may register another ModelAdmin for the log.
+    has_pages = hasattr(viewer.site._registry.get(Change), "timeline_view")
+    return str(mode) if has_pages and viewer.has("view") else None
 
 
 def _add_button(response: Any, kind: str, url: str) -> None:

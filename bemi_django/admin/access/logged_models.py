@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 
 from bemi_django import conf
+from bemi_django.log.places import Place, places_of, renamed_columns
 from bemi_django.models import Change
 from bemi_django.schema.database_names import aliases_of, assumed_name
 
@@ -28,13 +30,13 @@ class LoggedModels:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, list[tuple[str | None, LoggedModel]]] = {}
+        self._by_table: dict[str, list[tuple[str | None, LoggedModel]]] = {}
         self._found: dict[tuple[str, str, str], LoggedModel | None] = {}
+        self._places: dict[type[models.Model], Place] | None = None
         self._paths: dict[str, list[str]] = {}
         self._sources = [alias for alias in connections if conf.is_source(alias)]
-        for model in apps.get_models(include_auto_created=True):
-            if not model._meta.proxy and not model._meta.swapped:
-                self._add(model)
+        for model in _concrete_models():
+            self._add(model)
 
     def _add(self, model: type[models.Model]) -> None:
         schema, separator, table = model._meta.db_table.strip('"').partition('"."')
@@ -43,7 +45,7 @@ class LoggedModels:
         home = router.db_for_write(model)
         others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]
         for alias in dict.fromkeys([home, *others]):
-            self._places.setdefault(found[1], []).append((found[0], LoggedModel(model, alias)))
+            self._by_table.setdefault(found[1], []).append((found[0], LoggedModel(model, alias)))
 
     def model_of(self, change: Change) -> LoggedModel | None:
         """Return the model of a change's table, or None for a table without a model."""
@@ -53,14 +55,29 @@ class LoggedModels:
         return self._found[table]
 
     def _find(self, change: Change) -> LoggedModel | None:
-        places = self._places.get(change.table, ())
+        candidates = self._by_table.get(change.table, ())
         order = {alias: number for number, alias in enumerate(aliases_of(change.database))}
-        for schema, place in sorted(places, key=lambda found: order.get(found[1].alias, len(order))):
-            if assumed_name(place.alias) != change.database:
+        for schema, logged in sorted(candidates, key=lambda found: order.get(found[1].alias, len(order))):
+            if assumed_name(logged.alias) != change.database:
                 continue
-            if change.schema == schema or (schema is None and change.schema in self._path(place.alias)):
-                return place
+            if change.schema == schema or (schema is None and change.schema in self._path(logged.alias)):
+                return logged
         return None
+
+    def places(self) -> dict[type[models.Model], Place]:
+        """Return the tables of all models in the databases that these are written to."""
+        if self._places is None:
+            self._places = {}
+            by_alias: dict[str, list[type[models.Model]]] = {}
+            for model in _concrete_models():
+                by_alias.setdefault(self.alias(model), []).append(model)
+            for alias, found in by_alias.items():
+                self._places |= dict(zip(found, places_of(found, alias), strict=True))
+        return self._places
+
+    def renamed_columns(self, model: type[models.Model]) -> Mapping[str, str]:
+        """Return ``{old: new}`` for the renamed columns of a model."""
+        return renamed_columns(self.places()[model], model)
 
     def alias(self, model: type[models.Model]) -> str:
         """Return the alias of the database that a model is written to."""
@@ -68,12 +85,12 @@ class LoggedModels:
 
     def names(self) -> list[str]:
         """Return the names of all models' tables, without schemas."""
-        return sorted(self._places)
+        return sorted(self._by_table)
 
     def labelled(self) -> list[tuple[str, str]]:
         """Return pairs of a table's name and the plural name of its model, sorted for a menu."""
         named = {
-            table: str(places[0][1].model._meta.verbose_name_plural) for table, places in self._places.items()
+            table: str(found[0][1].model._meta.verbose_name_plural) for table, found in self._by_table.items()
         }
         return sorted(named.items(), key=lambda item: item[1].casefold())
 
@@ -85,6 +102,18 @@ class LoggedModels:
                 cursor.execute("SELECT current_schemas(false)::text[]")
                 self._paths[alias] = list(cursor.fetchone()[0])
         return self._paths[alias]
+
+
+def _concrete_models() -> Iterator[type[models.Model]]:
+    for model in apps.get_models(include_auto_created=True):
+        if not model._meta.proxy and not model._meta.swapped:
+            yield model
+
+
+def key_fields(model: type[models.Model]) -> Sequence[Any]:
+    """Return the fields of a model's primary key: one, or several if the key is composite."""
+    fields: Sequence[Any] = getattr(model._meta, "pk_fields", [model._meta.pk])
+    return fields
 
 
 def parse_key(model: type[models.Model], key: str | None) -> Any:
@@ -99,7 +128,7 @@ def parse_key(model: type[models.Model], key: str | None) -> Any:
     """
     if key is None:
         return None
-    fields = getattr(model._meta, "pk_fields", [model._meta.pk])
+    fields = key_fields(model)
     try:
         texts = [key] if len(fields) == 1 else json.loads(key)
         values = [_parsed(field, text) for field, text in zip(fields, texts, strict=True)]

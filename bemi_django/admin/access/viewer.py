@@ -1,35 +1,45 @@
-"""What somebody may see of the log and do with it: every value on a page or in a file comes through here."""
+"""Decide what a user may see of the log and do with it. All values on pages and in files come from here."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
 from django.contrib.admin import AdminSite
-from django.contrib.auth import get_permission_codename
+from django.contrib.auth import get_permission_codename, get_user_model
+from django.core.exceptions import EmptyResultSet
 from django.db import models
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from bemi_django import conf
+from bemi_django.admin.access.logged_models import LoggedModels
+from bemi_django.admin.access.masks import MASK, Masks
+from bemi_django.admin.access.sql_redaction import redact_literals
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
-MASK = "••••••"
-
-_PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\$\d+|:\w+")
-# What may be a value: a string, a number, a text in dollars.
-_LITERAL = re.compile(r"'|\$|(?<![\w.\"])\d")
-
 
 @dataclass(frozen=True)
 class ColumnValue:
-    """One column of a change; ``has_before`` and ``has_after`` tell on which sides it is."""
+    """A column of a change.
+
+    Attributes:
+        name: The column.
+        before: The value before the change, or the mask.
+        after: The value after the change, or the mask.
+        has_before: Whether the row had the column before.
+        has_after: Whether the row has the column afterwards.
+        is_changed: Whether the values differ, also if they are masked.
+        is_masked: Whether the values are masked.
+        is_unknown: Whether the log does not know a value.
+    """
 
     name: str
     before: Any
@@ -42,26 +52,70 @@ class ColumnValue:
 
 
 class Viewer:
-    """The user of a request."""
+    """The user of a request in an admin site."""
 
     def __init__(self, request: HttpRequest, site: AdminSite) -> None:
         self.request = request
         self.site = site
 
+    @cached_property
+    def logged_models(self) -> LoggedModels:
+        """The models that the log is about."""
+        return LoggedModels()
+
+    @cached_property
+    def masks(self) -> Masks:
+        """The masks that apply to the user."""
+        return Masks([] if self.has("unmask") else conf.masked_fields(), self.logged_models)
+
     def changes(self) -> ChangeQuerySet:
-        """Return the changes that the user may see, according to ``BEMI_ADMIN_SCOPE``."""
+        """Return the changes that the user may see at all, by ``BEMI_ADMIN_SCOPE``."""
         changes: ChangeQuerySet = Change.objects.all()
         scope = conf.admin_scope()
         return changes if scope is None else cast(ChangeQuerySet, scope(self.request, changes))
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether the user may see only a part of the log."""
+        return self.cache_key("", self.changes()) != self.cache_key("", Change.objects.all())
+
+    def cache_key(self, name: str, changes: ChangeQuerySet, *parts: object) -> str:
+        """Return a cache key for what is computed from a query.
+
+        The scope is a function of the request, so users share an entry only if their queries are equal.
+
+        Args:
+            name: What is cached.
+            changes: The query, within the viewer's scope.
+            parts: Whatever else the entry depends on.
+        """
+        try:
+            query = changes.query.get_compiler(changes.db).as_sql()
+        except EmptyResultSet:
+            query = None
+        text = repr((query, self.has("unmask"), *parts))
+        return f"bemi.{name}.{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:32]}"
+
+    def url(self, page: str, *args: object) -> str:
+        """Return the URL of a page of the audit trail in the viewer's site."""
+        return reverse(f"admin:bemi_django_change_{page}", args=args, current_app=self.site.name)
+
+    def model_url(self, model: type[models.Model], page: str, *args: object) -> str | None:
+        """Return the URL of a model's admin page in the viewer's site, or None if it has none."""
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"
+        try:
+            return reverse(name, args=args, current_app=self.site.name)
+        except NoReverseMatch:
+            return None
 
     def has(self, action: str) -> bool:
         """Tell whether the user may ``view``, ``revert``, ``export`` or ``unmask`` changes."""
         return bool(self.request.user.has_perm(f"bemi_django.{action}_change"))
 
     def may(self, action: str, model: type[models.Model], instance: models.Model | None = None) -> bool:
-        """Tell whether the user may ``view``, ``add``, ``change`` or ``delete`` a model's rows in the admin.
+        """Tell whether the user may ``view``, ``add``, ``change`` or ``delete`` rows of a model in the admin.
 
-        Rows of a many-to-many table belong to the model that declares it.
+        Rows of a many-to-many table belong to the model that declares the field.
         """
         owner = model._meta.auto_created
         if owner:
@@ -73,26 +127,19 @@ class Viewer:
         check = getattr(registered, f"has_{action}_permission")
         return bool(check(self.request) if action == "add" else check(self.request, instance))
 
-    @cached_property
-    def _masks(self) -> list[str]:
-        return [] if self.has("unmask") else conf.masked_fields()
-
-    def is_masked(self, schema: str, table: str, column: str | None) -> bool:
-        """Return whether the values of a column are masked for the user."""
-        names = (f"{table}.{column}", f"{schema}.{table}.{column}")
-        return any(fnmatchcase(name, mask) for mask in self._masks for name in names)
-
-    def may_search(self, column: str) -> bool:
-        """Tell whether the values of a column may be asked for: not where any table's are masked."""
-        return not any(fnmatchcase(column, mask.rpartition(".")[2]) for mask in self._masks)
+    def may_see_user_names(self) -> bool:
+        """Tell whether user names are shown and searched for: not if they are masked."""
+        model: Any = get_user_model()
+        return model._meta.get_field(model.USERNAME_FIELD).column not in self.masks.hidden_fields(model)
 
     def values(self, change: Change) -> Iterator[ColumnValue]:
-        """Yield the columns of a change, with masked values hidden."""
+        """Yield the columns of a change in alphabetical order, with masked values hidden."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
+        hidden = self.masked_columns(change)
         for name in sorted({*change.before, *change.after, *lost}):
             before, after = change.before.get(name), change.after.get(name)
-            masked = self.is_masked(change.schema, change.table, name)
+            masked = name in hidden
             yield ColumnValue(
                 name,
                 MASK if masked and before is not None else before,
@@ -105,33 +152,53 @@ class Viewer:
             )
 
     def masked_columns(self, change: Change) -> set[str]:
-        """Return the columns of a change that are masked for the user."""
-        columns = {*change.before, *change.after}
-        return {name for name in columns if self.is_masked(change.schema, change.table, name)}
+        """Return the masked columns of a change's row."""
+        return self.masks.hidden(change.schema, change.table, {**change.before, **change.after})
 
     def row(self, change: Change, side: str) -> dict[str, Any]:
-        """``before`` or ``after`` of a change, masked where it must be."""
+        """Return ``before`` or ``after`` of a change with masked values hidden."""
         masked = self.masked_columns(change)
         row: dict[str, Any] = getattr(change, side)
+        if not masked:
+            return row
         return {name: MASK if name in masked and value is not None else value for name, value in row.items()}
 
     def context(self, change: Change) -> dict[str, Any]:
-        """Return the context, without the SQL if it may contain a masked value."""
+        """Return the context of a change, without the literals of its SQL if values are masked.
+
+        A statement can hold masked values whatever table the change is of: a trigger may have made it.
+        """
         context: dict[str, Any] = dict(change.context)
-        statement = context.get("SQL")
-        if (
-            statement
-            and self.masked_columns(change)
-            and _LITERAL.search(_PLACEHOLDER.sub("", str(statement)))
-        ):
-            context["SQL"] = "-- " + _("not shown: it may hold a masked value")
+        if self.masks and "SQL" in context:
+            context["SQL"] = redact_literals(str(context["SQL"]), MASK)
+        if self.masks and "_bemi_invalid" in context:
+            # The text of a context that is not valid JSON.
+            context["_bemi_invalid"] = MASK
         return context
 
     def key(self, change: Change) -> str | None:
-        """Return the primary key, masked if it contains a masked value."""
-        hidden = {
-            str(value)
-            for name in self.masked_columns(change)
-            for value in (change.before.get(name), change.after.get(name))
+        """Return the primary key of a change, or the mask."""
+        return MASK if change.primary_key is not None and self.masks.hide_key(change) else change.primary_key
+
+    def previous_key(self, change: Change) -> str | None:
+        """Return the primary key before a change, or the mask."""
+        key: str | None = change.previous_primary_key
+        return MASK if key is not None and self.masks.hide_key(change) else key
+
+    def record(self, change: Change) -> dict[str, Any]:
+        """Return all columns of a change by name, with masked values hidden and aware datetimes."""
+        return {
+            **{field.name: _aware(getattr(change, field.name)) for field in Change._meta.concrete_fields},
+            "id": str(change.id),
+            "primary_key": self.key(change),
+            "previous_primary_key": self.previous_key(change),
+            "before": self.row(change, "before"),
+            "after": self.row(change, "after"),
+            "context": self.context(change),
         }
-        return MASK if change.primary_key in hidden else change.primary_key
+
+
+def _aware(value: Any) -> Any:
+    # Without USE_TZ, datetimes are naive and in the default time zone.
+    is_naive = isinstance(value, datetime) and timezone.is_naive(value)
+    return timezone.make_aware(value, timezone.get_default_timezone()) if is_naive else value

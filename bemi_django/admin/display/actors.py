@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.models import Change
 
 
@@ -31,16 +31,18 @@ class Actor(NamedTuple):
 class Actors:
     """The actors of some changes. Their users are fetched with one query."""
 
-    def __init__(self, changes: Iterable[Change]) -> None:
+    def __init__(self, changes: Iterable[Change], viewer: Viewer) -> None:
+        self._viewer = viewer
         ids = {str(change.context["user_id"]) for change in changes if _has_user(change)}
-        self._names = user_names(ids)
+        self._names = user_names(ids, viewer)
 
     def actor_of(self, change: Change) -> Actor:
         """Return who made a change."""
         context = change.context
         if _has_user(change):
             user_id = str(context["user_id"])
-            return Actor(self._names.get(user_id, _("user %s") % user_id), user_url(user_id))
+            name = self._names.get(user_id, _("user %s") % user_id)
+            return Actor(name, user_url(self._viewer, user_id))
         if "db_user" in context:
             return Actor(str(context["db_user"]), None, is_outside=True)
         for key in ("process", "task", "command"):
@@ -60,11 +62,15 @@ def where(change: Change) -> str:
     return ""
 
 
-def user_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return user names by primary key (as text). Unknown keys are left out."""
+def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
+    """Return user names by primary key (as text). Unknown keys, and masked names, are left out."""
+    if not viewer.may_see_user_names():
+        return {}
     model = get_user_model()
     keys = []
     for text in ids:
+        if "\0" in text:
+            continue
         try:
             keys.append(model._meta.pk.to_python(text))
         except ValidationError:
@@ -73,9 +79,9 @@ def user_names(ids: Iterable[str]) -> dict[str, str]:
     return {str(user.pk): str(user.get_username()) for user in users}
 
 
-def user_url(user_id: Any) -> str:
+def user_url(viewer: Viewer, user_id: Any) -> str:
     """Return the URL of a user's activity."""
-    return f"{reverse('admin:bemi_django_change_activity')}?{urlencode({'user': str(user_id)})}"
+    return f"{viewer.url('activity')}?{urlencode({'user': str(user_id)})}"
 
 
 def _has_user(change: Change) -> bool:

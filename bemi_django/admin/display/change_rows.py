@@ -6,9 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django.urls import reverse
-
-from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
@@ -48,15 +45,15 @@ class ListedRow(NamedTuple):
     more: int
 
 
-def rows(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> Iterator[ListedRow]:
+def rows(changes: Iterable[Change], viewer: Viewer) -> Iterator[ListedRow]:
     """Yield the rows of a table of changes."""
     changes = list(changes)
-    actors, objects = Actors(changes), ObjectLabels(changes, viewer, tables)
+    actors, objects = Actors(changes, viewer), ObjectLabels(changes, viewer)
     for change in changes:
         found = briefs(change, viewer)
         yield ListedRow(
             change,
-            reverse("admin:bemi_django_change_change", args=[change.pk]),
+            viewer.url("change", change.pk),
             actors.actor_of(change),
             where(change),
             objects.of(change),

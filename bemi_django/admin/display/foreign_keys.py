@@ -9,10 +9,7 @@ from django.db import models
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import live_instances, live_label
-
-#: Beyond it the other ends at a moment are not told.
-_MOST = 5000
+from bemi_django.admin.display.object_labels import live_instances, live_labels
 
 
 def referenced_labels(
@@ -32,6 +29,8 @@ def referenced_labels(
     target = field.remote_field.model if isinstance(field, models.ForeignKey) else None
     if target is None or not field.target_field.primary_key:  # type: ignore[attr-defined]
         return {}
+    if viewer.masks.hide_model_key(target):
+        return {}
     wanted = {value for value in values if isinstance(value, (int, str))}
     names = labels(viewer, target, alias, wanted)
     return {value: f"{names[value]} ({value})" for value in wanted if value in names}
@@ -43,4 +42,5 @@ def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable
     if not by_text or not viewer.may("view", model):
         return {}
     found = live_instances(LoggedModel(model, alias), by_text)
-    return {by_text[text]: live_label(row, viewer) for text, row in found.items()}
+    texts = live_labels(list(found.values()), viewer)
+    return {by_text[key]: text for key, text in zip(found, texts, strict=True)}

@@ -1,4 +1,4 @@
-"""The rows that changes are about, as they are now: asked for at once, model by model."""
+"""Label and link the objects that changes are about. Objects are fetched with one query per model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
-from django.db import DataError, models, router
-from django.urls import NoReverseMatch, reverse
+from django.db import DataError, ProgrammingError, models, router
 
-from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels, parse_key
-from bemi_django.admin.access.viewer import MASK, Viewer
+from bemi_django.admin.access.logged_models import LoggedModel, parse_key
+from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.instance_labels import guarded, instance_key, instance_labels, instance_texts
 from bemi_django.models import Change
+
+#: A row: its model and its primary key, as the log writes it.
+_Row = tuple[LoggedModel, str]
 
 
 class ObjectLabel(NamedTuple):
-    """``url``: the page of the live object. ``timeline``: that of its changes. None: there is none."""
+    """How a page shows an object.
+
+    Attributes:
+        label: The object's label, or its key.
+        model: The name of its model, or its table.
+        url: The admin page of the object, or None.
+        timeline: The page of the object's history, or None.
+        is_deleted: Whether the object is deleted.
+    """
 
     label: str
     model: str
@@ -26,101 +38,117 @@ class ObjectLabel(NamedTuple):
 
 
 class ObjectLabels:
-    """Looks up the objects of some changes."""
+    """The labels of the objects of some changes."""
 
-    def __init__(self, changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> None:
+    def __init__(self, changes: Iterable[Change], viewer: Viewer) -> None:
         self._viewer = viewer
-        self._places: dict[Any, LoggedModel | None] = {}
-        self._live: dict[tuple[LoggedModel, str], models.Model] = {}
-        wanted: defaultdict[LoggedModel, set[str]] = defaultdict(set)
+        self._models: dict[Any, LoggedModel | None] = {}
+        self._live: dict[_Row, models.Model] = {}
+        self._labels: dict[Any, str] = {}
+        wanted: defaultdict[LoggedModel, dict[str, list[Change]]] = defaultdict(lambda: defaultdict(list))
         for change in changes:
-            place = self._places[change.pk] = tables.model_of(change)
-            if place and change.primary_key is not None and viewer.may("view", place.model):
-                wanted[place].add(change.primary_key)
-        for place, keys in wanted.items():
-            self._live |= {(place, key): found for key, found in live_instances(place, keys).items()}
+            logged = self._models[change.pk] = viewer.logged_models.model_of(change)
+            if logged and change.primary_key is not None and viewer.may("view", logged.model):
+                wanted[logged][change.primary_key].append(change)
+        for logged, by_key in wanted.items():
+            self._add(logged, by_key)
+
+    def _add(self, logged: LoggedModel, by_key: dict[str, list[Change]]) -> None:
+        found = live_instances(logged, by_key)
+        self._live |= {(logged, key): instance for key, instance in found.items()}
+        for key, label in zip(found, live_labels(list(found.values()), self._viewer), strict=True):
+            self._labels |= {change.pk: label for change in by_key[key]}
+        gone = [change for key, changes in by_key.items() if key not in found for change in changes]
+        labels = deleted_labels(gone, logged, self._viewer)
+        self._labels |= {change.pk: label for change, label in zip(gone, labels, strict=True)}
 
     def of(self, change: Change) -> ObjectLabel:
-        """Return the label of the object that a change belongs to."""
-        place = self._places.get(change.pk)
+        """Return the label of a change's object."""
+        logged = self._models.get(change.pk)
         key = self._viewer.key(change)
-        if place is None or key is None or key == MASK:
+        if logged is None or key is None:
             name = change.table or change.database
-            return ObjectLabel(key or "", name if place is None else _name(place.model), None, None, False)
-        model = place.model
-        found = self._live.get((place, key))
-        may_view = self._viewer.may("view", model, found)
-        # The admin's own pages are those of the database where the model is written.
-        is_home = place.alias == router.db_for_write(model)
-        timeline = timeline_url(model, key) if is_home and not model._meta.auto_created else None
-        if not may_view:
+            return ObjectLabel(key or "", name if logged is None else _name(logged.model), None, None, False)
+        model = logged.model
+        found = self._live.get((logged, str(change.primary_key)))
+        if not self._viewer.may("view", model, found):
             return ObjectLabel(key, _name(model), None, None, False)
+        # Pages of the admin show the database that the model is written to.
+        is_linked = logged.alias == router.db_for_write(model) and key != MASK
+        timeline = (
+            timeline_url(self._viewer, model, key) if is_linked and not model._meta.auto_created else None
+        )
+        label = self._labels.get(change.pk, key)
         if found is None:
-            return ObjectLabel(deleted_label(change, place, self._viewer), _name(model), None, timeline, True)
-        label = live_label(found, self._viewer, change.schema)
-        return ObjectLabel(label, _name(model), _url(found) if is_home else None, timeline, False)
+            return ObjectLabel(label, _name(model), None, timeline, True)
+        url = self._viewer.model_url(model, "change", quote(found.pk)) if is_linked else None
+        return ObjectLabel(label, _name(model), url, timeline, False)
 
 
-def deleted_label(change: Change, place: LoggedModel, viewer: Viewer) -> str:
-    """Return what the model would call a row that no longer exists, from the values in the change."""
-    row = viewer.row(change, "before" if change.operation == "DELETE" else "after")
-    fields = {field.column: field for field in place.model._meta.concrete_fields}
-    try:
-        values = {fields[name].attname: fields[name].to_python(row[name]) for name in row.keys() & fields}
-        text = str(place.model(**values))
-    except Exception:
-        # Whatever __str__ of a model wants of other rows, which may be gone, too.
-        text = ""
-    return text if text and place.model.__str__ is not models.Model.__str__ else str(viewer.key(change))
-
-
-def live_instances(place: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
-    """Return the rows that exist, by the text of their keys."""
-    parsed = {key: parse_key(place.model, key) for key in keys}
+def live_instances(logged: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
+    """Return the rows that exist, by their primary keys as the log writes them."""
+    parsed = {key: parse_key(logged.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]
     try:
-        found = place.model._base_manager.using(place.alias).filter(pk__in=values)
-        if place.model._meta.auto_created:
-            found = found.select_related(*_ends(place.model))
-        rows = {row.pk: row for row in found}
-    except (DataError, OverflowError):
-        # A key of a type that the column had once.
+        found = logged.model._base_manager.using(logged.alias).filter(pk__in=values)
+        if logged.model._meta.auto_created:
+            found = found.select_related(*_ends(logged.model))
+        with guarded(logged.alias):
+            rows = {row.pk: row for row in found}
+    except (DataError, ProgrammingError, OverflowError, ValueError, TypeError):
+        # The column may have had another type when the key was logged.
         return {}
     return {key: rows[value] for key, value in parsed.items() if value in rows}
 
 
-def timeline_url(model: type[models.Model], key: str) -> str:
-    """Return the URL of an object's timeline, whether or not the object exists."""
-    names = [model._meta.app_label, model._meta.model_name, quote(key)]
-    return reverse("admin:bemi_django_change_timeline", args=names)
+def live_labels(instances: list[models.Model], viewer: Viewer) -> list[str]:
+    """Return labels of existing rows of one model; a many-to-many row is labelled by its two ends."""
+    if not instances or not instances[0]._meta.auto_created:
+        return instance_labels(instances, viewer)
+    ends = [
+        _end_labels([getattr(row, name) for row in instances], viewer) for name in _ends(type(instances[0]))
+    ]
+    return [" – ".join(labels) for labels in zip(*ends, strict=True)]
+
+
+def deleted_labels(changes: list[Change], logged: LoggedModel, viewer: Viewer) -> list[str]:
+    """Return labels of deleted rows of one model, by their values in the changes."""
+    instances = {change.pk: _instance(change, logged, viewer) for change in changes}
+    built = {pk: instance for pk, instance in instances.items() if instance is not None}
+    texts = dict(zip(built, instance_texts(list(built.values()), viewer), strict=True))
+    return [texts.get(change.pk) or str(viewer.key(change)) for change in changes]
+
+
+def timeline_url(viewer: Viewer, model: type[models.Model], key: str) -> str:
+    """Return the URL of the history of an object, which may be deleted."""
+    return viewer.url("timeline", model._meta.app_label, model._meta.model_name, quote(key))
+
+
+def _instance(change: Change, logged: LoggedModel, viewer: Viewer) -> models.Model | None:
+    row = viewer.row(change, "before" if change.operation == "DELETE" else "after")
+    fields = {field.column: field for field in logged.model._meta.concrete_fields}
+    hidden = viewer.masked_columns(change)
+    try:
+        values = {
+            fields[name].attname: row[name] if name in hidden else fields[name].to_python(row[name])
+            for name in row.keys() & fields
+        }
+        instance = logged.model(**values)
+    except Exception:
+        # The values are those of another time, when the fields may have been others.
+        return None
+    instance._state.db = logged.alias
+    return instance
+
+
+def _end_labels(ends: list[models.Model], viewer: Viewer) -> list[str]:
+    if not viewer.may("view", type(ends[0])):
+        return [instance_key(end, viewer) for end in ends]
+    return instance_labels(ends, viewer)
 
 
 def _name(model: type[models.Model]) -> str:
     return str(model._meta.verbose_name)
-
-
-def live_label(instance: models.Model, viewer: Viewer, schema: str = "public") -> str:
-    """Return what the model calls an existing row, or its key if the label contains a masked value."""
-    if instance._meta.auto_created:
-        return " – ".join(str(getattr(instance, name)) for name in _ends(type(instance)))
-    text = str(instance)
-    table = instance._meta.db_table
-    hidden = {
-        str(getattr(instance, field.attname, ""))
-        for field in instance._meta.concrete_fields
-        if viewer.is_masked(schema, table, field.column)
-    }
-    if any(value and value in text for value in hidden):
-        return f"{_name(type(instance))} {instance.pk}"
-    return text
-
-
-def _url(instance: models.Model) -> str | None:
-    meta = instance._meta
-    try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(instance.pk)])
-    except NoReverseMatch:
-        return None
 
 
 def _ends(model: type[models.Model]) -> list[str]:

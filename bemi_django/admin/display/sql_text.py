@@ -63,7 +63,8 @@ def _record(name: str, row: dict[str, Any]) -> str:
 
 
 def _same(row: dict[str, Any]) -> str:
-    return f"to_jsonb(t) = {_literal(row)}"
+    # t.* is the row, whereas t alone may be a column of the table.
+    return f"to_jsonb(t.*) = {_literal(row)}"
 
 
 def _literal(row: dict[str, Any]) -> str:

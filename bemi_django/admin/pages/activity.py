@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
 from django.db import OperationalError
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.db.models.functions import TruncDay, TruncHour
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.formats import date_format, number_format, time_format
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.change_rows import rows
+from bemi_django.admin.display.site_time import local, now
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.filter_form import user_ids
+from bemi_django.admin.search.filter_form import by_user, user_ids
 from bemi_django.admin.search.paging import PageCursor, bitmap_scan_only, read_page
 from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.log.change import ChangeQuerySet
@@ -54,25 +53,24 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template, limited to ``?user=`` if given."""
     request = viewer.request
     name = request.GET.get("span", "month")
-    chosen = spans().get(name, spans()["month"])
+    name = name if name in spans() else "month"
     user = request.GET.get("user", "").strip()
     changes = viewer.changes()
     if user:
-        condition = Q()
-        for value in user_ids(user):
-            condition |= Q(context__contains={"user_id": value})
-        changes = changes.filter(condition)
-    found = _cached(viewer, changes, chosen, user)
-    tables = LoggedModels()
+        changes = changes.filter(by_user(user_ids(user, viewer)))
+    found = _cached(viewer, changes, spans()[name])
     page = read_page(
         changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST
     )
-    labels = dict(tables.labelled())
+    # The name of a user of whom the viewer may see nothing is not told.
+    names = user_names([user], viewer) if user and page.changes else {}
+    labels = dict(viewer.logged_models.labelled())
     total = sum(sum(column.values()) for column in found["columns"]) if found else 0
     return {
         "person": user,
-        "person_name": user_names([user]).get(user, user) if user else "",
-        "users": suggestions(viewer)["users"],
+        "person_name": names.get(user, user),
+        "is_unknown": bool(user) and not page.changes and not page.is_partial,
+        "users": suggestions(viewer).users,
         "span": name,
         "spans": [(key, span.label) for key, span in spans().items()],
         "chart": found and svg_charts.stacked(found["labels"], found["columns"], KINDS),
@@ -80,13 +78,13 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "total": _grouped(total) if found else None,
         "total_count": total,
         "tables": _shares(found["tables"], labels) if found else [],
-        "rows": list(rows(page.changes, viewer, tables)),
+        "rows": list(rows(page.changes, viewer)),
     }
 
 
-def _cached(viewer: Viewer, changes: ChangeQuerySet, span: ChartSpan, user: str) -> dict[str, Any] | None:
-    parts = f"{viewer.request.user.pk}/{timezone.get_current_timezone_name()}/{span}/{user}"
-    key = f"bemi.activity.{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+def _cached(viewer: Viewer, changes: ChangeQuerySet, span: ChartSpan) -> dict[str, Any] | None:
+    labels = (translation.get_language(), timezone.get_current_timezone_name())
+    key = viewer.cache_key("activity", changes, span.step, span.steps, labels)
     found: dict[str, Any] | None = cache.get(key)
     if found is None:
         found = _counted(changes, span)
@@ -97,8 +95,7 @@ def _cached(viewer: Viewer, changes: ChangeQuerySet, span: ChartSpan, user: str)
 
 def _counted(changes: ChangeQuerySet, span: ChartSpan) -> dict[str, Any] | None:
     """Count changes by step and operation, and by table; return None if that takes too long."""
-    now = timezone.localtime()
-    last = now.replace(minute=0, second=0, microsecond=0)
+    last = now().replace(minute=0, second=0, microsecond=0)
     if not span.is_hourly:
         last = last.replace(hour=0)
     moments = [last - span.step * back for back in reversed(range(span.steps))]
@@ -128,9 +125,9 @@ def _grouped(count: int) -> str:
     return number_format(count, force_grouping=True)
 
 
-def _label(moment: Any, span: ChartSpan) -> str:
-    local = timezone.localtime(moment)
-    return time_format(local, "H:i") if span.is_hourly else date_format(local, "MONTH_DAY_FORMAT")
+def _label(moment: datetime, span: ChartSpan) -> str:
+    begin = local(moment)
+    return time_format(begin, "H:i") if span.is_hourly else date_format(begin, "MONTH_DAY_FORMAT")
 
 
 def _shares(tables: dict[str, int], labels: dict[str, str]) -> list[dict[str, Any]]:

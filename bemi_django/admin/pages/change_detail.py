@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actors import Actors, where
@@ -39,12 +37,11 @@ class FieldDiff(NamedTuple):
 
 def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template."""
-    tables = LoggedModels()
-    place = tables.model_of(change)
+    logged = viewer.logged_models.model_of(change)
     labels = (
         {}
-        if place is None
-        else {field.column: str(field.verbose_name) for field in place.model._meta.concrete_fields}
+        if logged is None
+        else {field.column: str(field.verbose_name) for field in logged.model._meta.concrete_fields}
     )
     fields = [_field(value, labels) for value in viewer.values(change)]
     context = viewer.context(change)
@@ -55,20 +52,23 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     return {
         "entry": change,
         "key": viewer.key(change),
-        "actor": Actors([change]).actor_of(change),
+        "previous_key": viewer.previous_key(change)
+        if change.previous_primary_key != change.primary_key
+        else None,
+        "actor": Actors([change], viewer).actor_of(change),
         "where": where(change),
-        "about": ObjectLabels([change], viewer, tables).of(change),
+        "about": ObjectLabels([change], viewer).of(change),
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
         "context": [(name, as_text(value)) for name, value in sorted(context.items())],
         "sql": sql_text.format_sql(str(sql)) if sql else None,
-        "transaction": _neighbours(same_transaction, viewer, tables),
-        "request_rows": [] if same_request is None else _neighbours(same_request, viewer, tables),
+        "transaction": _neighbours(same_transaction, viewer),
+        "request_rows": [] if same_request is None else _neighbours(same_request, viewer),
         "request_id": change.context.get("request_id"),
         "request_query": f'request:"{change.context.get("request_id")}"',
         "previous": previous,
         "following": following,
-        "reverts": _reverts(change, viewer, tables, same_transaction, same_request),
+        "reverts": _reverts(change, viewer, same_transaction, same_request),
         "as_json": as_json(change, viewer),
         "as_sql": as_sql(change, viewer),
     }
@@ -106,15 +106,7 @@ def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None
 
 def as_json(change: Change, viewer: Viewer) -> str:
     """Return a change as JSON for people, with masked values hidden."""
-    found: dict[str, Any] = {
-        **{field.name: getattr(change, field.name) for field in Change._meta.concrete_fields},
-        "id": str(change.pk),
-        "primary_key": viewer.key(change),
-        "before": viewer.row(change, "before"),
-        "after": viewer.row(change, "after"),
-        "context": viewer.context(change),
-    }
-    return pretty_json({name: _plain(value) for name, value in found.items()})
+    return pretty_json({name: _plain(value) for name, value in viewer.record(change).items()})
 
 
 def _plain(value: Any) -> Any:
@@ -131,20 +123,19 @@ def as_sql(change: Change, viewer: Viewer) -> str | None:
 def _reverts(
     change: Change,
     viewer: Viewer,
-    tables: LoggedModels,
     same_transaction: ChangeQuerySet,
     same_request: ChangeQuerySet | None,
 ) -> list[tuple[str, str]]:
     """Return labels and URLs of the reverts that the viewer may do."""
-    if not viewer.has("revert") or not may_undo([change], viewer, tables):
+    if not viewer.has("revert") or not may_undo([change], viewer):
         return []
-    address = reverse("admin:bemi_django_change_revert")
+    address = viewer.url("revert")
     label = _("Restore") if change.operation == "DELETE" else _("Revert")
     found = [(label, f"{address}?change={change.pk}")]
     neighbours = read_changes(same_transaction[: NEIGHBOURS + 1])
-    if neighbours and may_undo(neighbours, viewer, tables):
+    if neighbours and may_undo(neighbours, viewer):
         found.append((_("Revert the transaction"), f"{address}?transaction={change.pk}"))
-    if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer, tables):
+    if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer):
         found.append((_("Revert the request"), f"{address}?request={change.pk}"))
     return found
 
@@ -153,19 +144,19 @@ def _reverts(
 _UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
 
 
-def may_undo(changes: Iterable[Change], viewer: Viewer, tables: LoggedModels) -> bool:
+def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     """Tell whether the viewer has the permissions on the models that undoing the changes takes."""
     for change in changes:
-        place, action = tables.model_of(change), _UNDOING.get(change.operation)
+        logged, action = viewer.logged_models.model_of(change), _UNDOING.get(change.operation)
         if action is None:
             return False
-        if place is None:
+        if logged is None:
             # There are no permissions on a table without a model.
             is_allowed = bool(viewer.request.user.is_superuser)
         else:
             key = change.primary_key
-            instance = live_instances(place, [key]).get(key) if key is not None else None
-            is_allowed = viewer.may(action, place.model, instance)
+            instance = live_instances(logged, [key]).get(key) if key is not None else None
+            is_allowed = viewer.may(action, logged.model, instance)
         if not is_allowed:
             return False
     return True
@@ -186,8 +177,8 @@ def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:
     return FieldDiff(labels.get(value.name, _("column")), value, sides)
 
 
-def _neighbours(changes: ChangeQuerySet, viewer: Viewer, tables: LoggedModels) -> list[ListedRow]:
-    return list(rows(_read(changes), viewer, tables))
+def _neighbours(changes: ChangeQuerySet, viewer: Viewer) -> list[ListedRow]:
+    return list(rows(_read(changes), viewer))
 
 
 def _read(changes: ChangeQuerySet) -> list[Change]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db.models import Q
 from django.utils.http import urlencode
 
-from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
+from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import live_instances
@@ -26,20 +26,19 @@ class DeletedObject(NamedTuple):
 def template_context(viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template, limited to ``?table=`` if given."""
     parameters = viewer.request.GET
-    logged_models = LoggedModels()
     table = parameters.get("table", "")
     changes = viewer.changes().deleted()
     if table:
-        changes = changes.filter(Q(table=table))
+        changes = changes.none() if "\0" in table else changes.filter(Q(table=table))
     page = read_page(
         changes,
         cursor_of(parameters),
         is_filtered=True,
         timeout=query_timeouts.FILTER if table else query_timeouts.NO_INDEX,
     )
-    deleted = _deleted(page.changes, logged_models)
+    deleted = _deleted(page.changes, viewer)
     may_revert = viewer.has("revert")
-    shown = [row for row in rows(page.changes, viewer, logged_models) if row.change.pk in deleted]
+    shown = [row for row in rows(page.changes, viewer) if row.change.pk in deleted]
     query = f"{urlencode({'table': table})}&" if table else ""
     return {
         "deleted": [
@@ -47,16 +46,16 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
             for row in shown
         ],
         "table": table,
-        "tables": logged_models.labelled(),
+        "tables": viewer.logged_models.labelled(),
         "page": page,
         "older": page.older and f"?{query}older={page.older}",
         "newer": page.newer and f"?{query}newer={page.newer}",
     }
 
 
-def _deleted(changes: list[Change], logged_models: LoggedModels) -> dict[Any, LoggedModel]:
+def _deleted(changes: list[Change], viewer: Viewer) -> dict[Any, LoggedModel]:
     """Return the models of the last deletions of rows that do not exist now, by id of the change."""
-    models_by_id = {change.pk: logged_models.model_of(change) for change in changes}
+    models_by_id = {change.pk: viewer.logged_models.model_of(change) for change in changes}
     keys: dict[LoggedModel, set[str]] = {}
     for change in changes:
         logged_model = models_by_id[change.pk]

@@ -17,7 +17,6 @@ from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpRespo
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
@@ -49,7 +48,7 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
         return _refused(_("Parquet needs pyarrow. Run pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
         return _refused(_("The format must be csv, jsonl or parquet."))
-    form = FilterForm(request.GET, viewer, LoggedModels())
+    form = FilterForm(request.GET, viewer)
     if not form.is_valid():
         return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
@@ -83,15 +82,8 @@ def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[ExportRow]:
 
 
 def _record(change: Change, viewer: Viewer) -> ExportRow:
-    return {
-        **{name: getattr(change, name) for name in COLUMNS},
-        "id": str(change.id),
-        "primary_key": viewer.key(change),
-        "before": dumps(viewer.row(change, "before")),
-        "after": dumps(viewer.row(change, "after")),
-        "context": dumps(viewer.context(change)),
-        "unavailable": dumps(change.unavailable),
-    }
+    record = viewer.record(change)
+    return record | {name: dumps(record[name]) for name in JSON_COLUMNS}
 
 
 def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from django.db import OperationalError
 from django.db.models import Q
 
 from bemi_django.admin.access.logged_models import parse_key
+from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.foreign_keys import labels
 from bemi_django.admin.search import query_timeouts
@@ -69,4 +70,6 @@ def many_to_many_labels(
             if change.before.get(own) == holds[own]:
                 members[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
     names = labels(viewer, field.related_model, alias, set(members.values()))
-    return sorted(names.get(member, f"#{member}") for member in members.values())
+    is_hidden = viewer.masks.hide_model_key(field.related_model)
+    unnamed = {member: f"#{MASK if is_hidden else member}" for member in members.values()}
+    return sorted(names.get(member, unnamed[member]) for member in members.values())

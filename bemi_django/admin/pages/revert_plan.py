@@ -8,28 +8,25 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, transaction
 from django.http import Http404, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
-from bemi_django.admin.access.viewer import MASK, Viewer
-from bemi_django.admin.display.change_rows import brief
-from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.change_detail import in_request, in_transaction
+from bemi_django.admin.pages.revert_lines import StepLine, hides_values, step_lines
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, RevertConflict, first_line
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import alias_of
 from bemi_django.models import Change
-from bemi_django.revert import Plan, Step
+from bemi_django.revert import OnConflict, Plan, Step
 
 #: The plan is held in memory, so more changes than this are reverted with the command.
 MOST = 2000
-_ACTIONS = {"insert": "add", "update": "change", "delete": "delete"}
+_MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
 
 
 class RevertSelection(NamedTuple):
@@ -40,53 +37,101 @@ class RevertSelection(NamedTuple):
     label: str
 
 
-class StepLine(NamedTuple):
-    """A step of the plan as the page shows it; ``values`` are (column, present value, new value)."""
+class PlansChanged(Exception):
+    """The plan that was applied is not the one that the user confirmed."""
 
-    step: Step
-    object: str
-    values: list[tuple[str, str, str]]
-    is_allowed: bool
+
+class Choice(NamedTuple):
+    """What one way to treat conflicts would do.
+
+    Attributes:
+        changes: The changes to revert; those of rows that the user may not write can be left out.
+        plan: The plan.
+        lines: The steps of the plan.
+    """
+
+    changes: ChangeQuerySet
+    plan: Plan
+    lines: list[StepLine]
+
+    @property
+    def actions(self) -> list[StepLine]:
+        """The steps that do something."""
+        return [line for line in self.lines if line.is_action]
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the user has the permissions for all steps."""
+        return all(line.is_allowed for line in self.lines)
 
 
 def template_context(viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template that shows the plan."""
-    wanted = _selection(viewer)
+    selection = _selection(viewer)
     try:
-        return _shown(viewer, wanted, _plan(wanted))
+        return _shown(viewer, selection, _choices(viewer, selection))
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"selection": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
+        return _failed(viewer, selection, error)
 
 
 def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
-    """Apply the plan that the user confirmed.
+    """Apply the plan that the user confirmed, or nothing.
 
     Returns:
         A redirect to the change, or the context of the template if the plan is different now or fails.
     """
-    wanted = _selection(viewer)
-    how = viewer.request.POST.get("on_conflict", "stop")
-    if how not in ("stop", "skip", "force"):
+    selection = _selection(viewer)
+    mode = viewer.request.POST.get("on_conflict", "stop")
+    if mode not in _MODES:
         raise Http404
     try:
-        alias = alias_of(wanted.change.database)
-        with transaction.atomic(using=alias):
-            plan = _plan(wanted)
-            lines = _lines(viewer, plan)
-            if not all(line.is_allowed for line in lines):
-                raise PermissionDenied
-            if viewer.request.POST.get("digest") != _digest(plan):
-                note = _("The rows have changed in the meantime. Review the plan again.")
-                return {**_shown(viewer, wanted, plan), "error": note}
-            done = wanted.changes.revert(on_conflict=how)  # type: ignore[arg-type]
-    except RevertConflict as error:
-        return {**_shown(viewer, wanted, error.plan), "error": _("Nothing was reverted.")}
+        choices = _choices(viewer, selection)
+        choice = choices.get(mode, choices["stop"])
+        if not choice.is_allowed:
+            raise PermissionDenied
+        if viewer.request.POST.get("digest") != _digest(choices):
+            return _again(viewer, selection)
+        if any(line.is_readonly for line in choice.lines):
+            return {**_shown(viewer, selection, choices), "error": _("Nothing was reverted.")}
+        done = _apply(selection, choice, mode)
+    except PlansChanged:
+        return _again(viewer, selection)
+    except RevertConflict:
+        found = _shown(viewer, selection, _choices(viewer, selection))
+        return {**found, "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
-        return {"selection": wanted, "query": viewer.request.GET.urlencode(), "error": first_line(error)}
-    count = sum(step.is_done for step in done.steps)
-    text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
-    messages.success(viewer.request, f"{text} {_('The log will show the changes shortly.')}")
-    return HttpResponseRedirect(reverse("admin:bemi_django_change_change", args=[wanted.change.pk]))
+        return _failed(viewer, selection, error)
+    _report(viewer, sum(step.is_done for step in done.steps))
+    return HttpResponseRedirect(viewer.url("change", selection.change.pk))
+
+
+def _apply(selection: RevertSelection, choice: Choice, mode: Any) -> Plan:
+    """Apply a plan. Raises PlansChanged, after which nothing is written, if it would do anything else."""
+    with transaction.atomic(using=alias_of(selection.change.database)):
+        done = choice.changes.revert(on_conflict=mode)
+        confirmed = {_digest_of(step) for step in choice.plan.steps if step.conflict is None}
+        if not {_digest_of(step) for step in done.steps if step.is_done} <= confirmed:
+            raise PlansChanged
+    return done
+
+
+def _again(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
+    note = _("The rows have changed in the meantime. Review the plan again.")
+    return {**_shown(viewer, selection, _choices(viewer, selection)), "error": note}
+
+
+def _report(viewer: Viewer, count: int) -> None:
+    if count:
+        text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
+        messages.success(viewer.request, f"{text} {_('The log will show the changes shortly.')}")
+    else:
+        messages.warning(viewer.request, _("Nothing was reverted."))
+
+
+def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
+    is_hidden = hides_values(viewer, read_changes(selection.changes[:MOST]))
+    text = _("The database refuses the change.") if is_hidden else first_line(error)
+    return {"selection": selection, "query": viewer.request.GET.urlencode(), "error": text}
 
 
 def _selection(viewer: Viewer) -> RevertSelection:
@@ -122,90 +167,63 @@ def _change(viewer: Viewer, text: str) -> Change:
     return found[0]
 
 
-def _plan(wanted: RevertSelection) -> Plan:
-    if len(wanted.changes[: MOST + 1]) > MOST:
+def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
+    """Return what each way to treat conflicts would do. Without conflicts, there is only one."""
+    if len(selection.changes[: MOST + 1]) > MOST:
         raise BemiError(_("There are too many changes to revert on a page. Use 'manage.py bemi revert'."))
-    return wanted.changes.revert(dry_run=True)
+    found = {"stop": _choice(viewer, selection.changes, "stop")}
+    lines = found["stop"].lines
+    if any(line.conflict for line in lines):
+        blocked = [change.pk for line in lines if line.is_readonly for change in line.step.changes]
+        found["skip"] = _choice(viewer, selection.changes.exclude(pk__in=blocked), "skip")
+    if any(line.step.conflict and line.step.conflict.is_forcible for line in lines):
+        found["force"] = _choice(viewer, selection.changes, "force")
+    return found
 
 
-def _shown(viewer: Viewer, wanted: RevertSelection, plan: Plan) -> dict[str, Any]:
-    lines = _lines(viewer, plan)
-    conflicts = [line for line in lines if line.step.conflict]
-    actions = [line for line in lines if line.step.action != "nothing" and not line.step.conflict]
+def _choice(viewer: Viewer, changes: ChangeQuerySet, mode: OnConflict) -> Choice:
+    plan = changes.revert(dry_run=True, on_conflict=mode)
+    return Choice(changes, plan, step_lines(viewer, plan))
+
+
+def _shown(viewer: Viewer, selection: RevertSelection, choices: dict[str, Choice]) -> dict[str, Any]:
+    stop = choices["stop"]
+    forced = choices.get("force")
+    conflicts = [line for line in stop.lines if line.conflict]
+    modes = [
+        mode
+        for mode, choice in choices.items()
+        if choice.actions
+        and choice.is_allowed
+        and not any(line.is_readonly for line in choice.lines)
+        and (mode == "skip" or not any(line.conflict for line in choice.lines))
+    ]
+    by_row = {_row(line.step): line for line in forced.actions} if forced else {}
     return {
-        "selection": wanted,
+        "selection": selection,
         "query": viewer.request.GET.urlencode(),
         "conflicts": conflicts,
-        "actions": actions,
-        "is_forcible": any(line.step.conflict and line.step.conflict.is_forcible for line in conflicts),
-        "may_apply": bool(actions or conflicts) and all(line.is_allowed for line in lines),
-        "is_forbidden": not all(line.is_allowed for line in lines),
-        "digest": _digest(plan),
+        "forced": [(line, by_row.get(_row(line.step))) for line in conflicts],
+        "actions": stop.actions,
+        "modes": modes,
+        "may_apply": bool(modes),
+        "is_forbidden": not stop.is_allowed,
+        "digest": _digest(choices),
     }
 
 
-def _lines(viewer: Viewer, plan: Plan) -> list[StepLine]:
-    tables = LoggedModels()
-    places = [tables.model_of(step.changes[0]) if step.changes else None for step in plan.steps]
-    seen = _seen(viewer, plan)
-    rows = _live(plan, places)
-    return [
-        _line(viewer, place, step, rows, is_seen={change.pk for change in step.changes} <= seen)
-        for place, step in zip(places, plan.steps, strict=True)
-    ]
+def _row(step: Step) -> tuple[str, str, str | None]:
+    return (step.schema, step.table, step.primary_key)
 
 
-def _seen(viewer: Viewer, plan: Plan) -> set[Any]:
-    """Return the changes of the plan within the viewer's scope; cascades may add others."""
-    wanted = {change.pk for step in plan.steps for change in step.changes}
-    return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
-
-
-def _live(plan: Plan, places: list[LoggedModel | None]) -> dict[tuple[LoggedModel, str], models.Model]:
-    keys: dict[LoggedModel, set[str]] = {}
-    for place, step in zip(places, plan.steps, strict=True):
-        if place and step.primary_key is not None:
-            keys.setdefault(place, set()).add(step.primary_key)
-    return {
-        (place, key): row
-        for place, wanted in keys.items()
-        for key, row in live_instances(place, wanted).items()
-    }
-
-
-def _line(
-    viewer: Viewer,
-    place: LoggedModel | None,
-    step: Step,
-    rows: dict[tuple[LoggedModel, str], models.Model],
-    *,
-    is_seen: bool,
-) -> StepLine:
-    name = str(place.model._meta.verbose_name) if place else f"{step.schema}.{step.table}"
-    if not is_seen:
-        return StepLine(step, name, [], is_allowed=False)
-    if place is None:
-        is_allowed = bool(viewer.request.user.is_superuser)
-    else:
-        instance = rows.get((place, step.primary_key or ""))
-        is_allowed = viewer.may(_ACTIONS.get(step.action, "change"), place.model, instance)
-    hidden = {column for column in step.values if viewer.is_masked(step.schema, step.table, column)}
-    values = [
-        (
-            column,
-            MASK if column in hidden else brief((step.current or {}).get(column)),
-            MASK if column in hidden else brief(value),
-        )
-        for column, value in step.values.items()
-    ]
-    is_hidden_key = step.primary_key in {str(step.values[column]) for column in hidden}
-    return StepLine(step, f"{name} {MASK if is_hidden_key else step.primary_key or ''}", values, is_allowed)
-
-
-def _digest(plan: Plan) -> str:
-    """Return a digest of everything that the plan does."""
+def _digest(choices: dict[str, Choice]) -> str:
+    """Return a digest of everything that the plans do."""
     found = [
-        [step.schema, step.table, step.primary_key, step.action, dict(step.values), str(step.conflict)]
-        for step in plan.steps
+        [mode, [[_digest_of(step), str(step.conflict)] for step in choice.plan.steps]]
+        for mode, choice in choices.items()
     ]
     return hashlib.sha256(dumps(found).encode()).hexdigest()
+
+
+def _digest_of(step: Step) -> str:
+    return dumps([*_row(step), step.action, dict(step.values)])

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connections
 from django.utils import timezone
 
+from bemi_django.admin.display.site_time import local
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only
 from bemi_django.models import Change
@@ -58,7 +59,7 @@ class LastHour(NamedTuple):
     @property
     def labels(self) -> list[str]:
         """The minutes as times of day."""
-        return [f"{timezone.localtime(moment):%H:%M}" for moment in self.moments]
+        return [f"{local(moment):%H:%M}" for moment in self.moments]
 
     @property
     def counts(self) -> list[int]:

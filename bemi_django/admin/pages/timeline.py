@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.apps import apps
@@ -10,16 +9,14 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, OperationalError, models
 from django.db.models import Q
-from django.http import Http404
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext as _
+from django.http import Http404, QueryDict
 
-from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
+from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import rows
-from bemi_django.admin.display.object_labels import deleted_label, live_instances, live_label
-from bemi_django.admin.pages import object_state
+from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels
+from bemi_django.admin.pages.moment_form import MomentForm
+from bemi_django.admin.pages.object_state import ObjectState
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, nearest_change, read_page
 from bemi_django.exceptions import BemiError
@@ -36,14 +33,13 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
 
     Raises:
         Http404: If there is no such model, or neither the object nor a change of it.
-        PermissionDenied: If the viewer may not view the object.
+        PermissionDenied: If the viewer may not view the object, or keys of the model are masked.
     """
     model, key = _named(app_label, model_name, object_id)
-    if not viewer.may("view", model):
+    if not viewer.may("view", model) or viewer.masks.hide_model_key(model):
         raise PermissionDenied
-    logged_models = LoggedModels()
-    logged_model = LoggedModel(model, logged_models.alias(model))
-    instance = live_instances(logged_model, [key]).get(key)
+    logged = LoggedModel(model, viewer.logged_models.alias(model))
+    instance = live_instances(logged, [key]).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
     newest = nearest_change(viewer.changes().for_model(model), [key])
@@ -53,26 +49,42 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     changes, is_whole = _with_children(viewer, model, key, subject)
     parameters = viewer.request.GET
     page = read_page(changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP)
-    moment, other = (_moment(parameters.get(name)) for name in ("at", "and"))
+    may_restore = instance is None and viewer.has("revert") and viewer.may("add", model)
     return {
         "model": model,
-        "object_label": _label(viewer, logged_model, instance, newest, key),
+        "object_label": _label(viewer, logged, instance, newest, key),
         "is_deleted": instance is None,
-        "rows": list(rows(page.changes, viewer, logged_models)),
+        "rows": list(rows(page.changes, viewer)),
         "page": page,
-        "older": page.older and f"?older={page.older}",
-        "newer": page.newer and f"?newer={page.newer}",
+        "older": _address(parameters, older=page.older),
+        "newer": _address(parameters, newer=page.newer),
         "is_whole": is_whole,
-        "at": moment,
-        "other": other,
-        "at_input": _as_input(moment),
-        "other_input": _as_input(other),
-        "now_label": _("now"),
-        **object_state.template_context(viewer, model, key, instance, moment, other),
-        "restores": newest
-        if instance is None and viewer.has("revert") and viewer.may("add", model) and _is_deletion(newest)
-        else None,
+        **_state(parameters, ObjectState(viewer, model, key, instance)),
+        "restores": newest if may_restore and newest and newest.operation == "DELETE" else None,
     }
+
+
+def _state(parameters: QueryDict, state: ObjectState) -> dict[str, Any]:
+    """Return what the form asks for: the present, a moment, or what differs between two moments."""
+    form = MomentForm(parameters)
+    at, other = form.moments()
+    asked = {"form": form, "at": at, "other": other, "is_future": form.is_future()}
+    if other is None:
+        return {**asked, **(state.at(at) if at else state.now())}
+    # Without a first moment, the second one is compared with the present.
+    first, second = (at, other) if at else (other, None)
+    return {**asked, "is_comparison": True, "first": first, "second": second, **state.compare(first, second)}
+
+
+def _address(parameters: QueryDict, **cursor: Any) -> str | None:
+    query = parameters.copy()
+    for name, value in cursor.items():
+        if value is None:
+            return None
+        for other in ("older", "newer"):
+            query.pop(other, None)
+        query[name] = str(value)
+    return f"?{query.urlencode()}"
 
 
 def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models.Model], str]:
@@ -86,15 +98,11 @@ def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models
 
 
 def _label(
-    viewer: Viewer, logged_model: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
+    viewer: Viewer, logged: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
 ) -> str:
     if instance is not None:
-        return live_label(instance, viewer)
-    return deleted_label(newest, logged_model, viewer) if newest is not None else key
-
-
-def _is_deletion(change: Change | None) -> bool:
-    return change is not None and change.operation == "DELETE"
+        return live_labels([instance], viewer)[0]
+    return deleted_labels([newest], logged, viewer)[0] if newest is not None else key
 
 
 def _last_instance(change: Change | None) -> models.Model | None:
@@ -130,18 +138,3 @@ def _with_children(
         is_whole &= len(found) < _MOST_CHILDREN
         ids |= set(found)
     return (own | seen.filter(id__in=ids) if ids else own), is_whole
-
-
-def _as_input(moment: datetime | None) -> str:
-    """Return a moment as the value of an input element."""
-    return f"{timezone.localtime(moment):%Y-%m-%dT%H:%M:%S}" if moment else ""
-
-
-def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        found = parse_datetime(text.strip())
-    except ValueError:
-        return None
-    return timezone.make_aware(found) if found and timezone.is_naive(found) else found

@@ -7,11 +7,11 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.utils import timezone
 from django.utils.dates import MONTHS
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.display.site_time import today
 from bemi_django.models import Change
 
 _MONTHS = """
@@ -38,12 +38,12 @@ def links(parameters: Any, since: date | None, until: date | None) -> list[DateL
         since: The first day of the list, if any.
         until: The last day of the list, if any.
     """
-    today = timezone.localdate()
+    present = today()
     chosen = since if since and until and (since.year, since.month) == (until.year, until.month) else None
     found = [_link(parameters, _("All dates"), None, None, since, until)]
     if chosen is None:
-        found.append(_link(parameters, _("Today"), today, today, since, until))
-        months = [(today.year, today.month), *_months()]
+        found.append(_link(parameters, _("Today"), present, present, since, until))
+        months = [(present.year, present.month), *_months()]
         for year, month in sorted(dict.fromkeys(months), reverse=True):
             first, last = _bounds(year, month)
             label = date_format(first, "YEAR_MONTH_FORMAT")
@@ -51,7 +51,7 @@ def links(parameters: Any, since: date | None, until: date | None) -> list[DateL
         return found
     first, last = _bounds(chosen.year, chosen.month)
     found.append(_link(parameters, f"{MONTHS[chosen.month]} {chosen.year}", first, last, since, until))
-    for day in range(1, min(last, today).day + 1 if first <= today else 1):
+    for day in range(1, min(last, present).day + 1 if first <= present else 1):
         moment = first.replace(day=day)
         found.append(_link(parameters, str(day), moment, moment, since, until))
     return found
@@ -61,9 +61,9 @@ def _months() -> list[tuple[int, int]]:
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_MONTHS, [MOST])
         names = [name for (name,) in cursor.fetchall()]
-    today = timezone.localdate()
+    present = today()
     months = [(int(name[8:12]), int(name[13:15])) for name in names]
-    return [month for month in months if month <= (today.year, today.month)]
+    return [month for month in months if month <= (present.year, present.month)]
 
 
 def _bounds(year: int, month: int) -> tuple[date, date]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date
 from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
-from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
 from bemi_django.log.change import ChangeQuerySet
 
@@ -42,6 +41,17 @@ class FilteredChanges(NamedTuple):
     timeout: int
 
 
+class DayField(forms.DateField):
+    """A day. Its error repeats the value, because browsers remove an invalid one from the input."""
+
+    def to_python(self, value: Any) -> date | None:
+        """Parse a day."""
+        try:
+            return super().to_python(value)
+        except ValidationError:
+            raise ValidationError(_("“%(value)s” is not a valid date."), params={"value": value}) from None
+
+
 class FilterForm(forms.Form):
     """Filters of the list of changes. All fields are optional; an empty form selects the whole log."""
 
@@ -52,17 +62,16 @@ class FilterForm(forms.Form):
     )
     user = forms.CharField(label=_("User"), required=False, max_length=200)
     endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=2000)
-    since = forms.DateField(label=_("From"), required=False)
-    until = forms.DateField(label=_("To"), required=False)
+    since = DayField(label=_("From"), required=False)
+    until = DayField(label=_("To"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
 
-    def __init__(self, data: Any, viewer: Viewer, tables: LoggedModels) -> None:
+    def __init__(self, data: Any, viewer: Viewer) -> None:
         super().__init__(data, auto_id="filter-%s")
         self._viewer = viewer
-        self._tables = tables
-        choices = tables.labelled()
+        choices = viewer.logged_models.labelled()
         wanted = str(data.get("table", ""))
-        if wanted and wanted not in dict(choices):
+        if wanted and "\0" not in wanted and wanted not in dict(choices):
             # The log also has tables without a model.
             choices = [*choices, (wanted, wanted)]
         table = self.fields["table"]
@@ -88,8 +97,10 @@ class FilterForm(forms.Form):
         text = self.cleaned_data["q"]
         if not text:
             return None
-        found = search_terms.parse(text, self._tables.names())
-        hidden = [column for column in found.columns if not self._viewer.may_search(column)]
+        found = search_terms.parse(text, self._viewer.masks.searchable_keys())
+        hidden = [column for column in found.columns if self._viewer.masks.hide_search(column)]
+        if self._viewer.masks and "SQL" in found.context_keys:
+            hidden.append("SQL")
         if hidden:
             raise ValidationError(
                 _("You may not search the values of %(column)s."), params={"column": hidden[0]}
@@ -99,7 +110,7 @@ class FilterForm(forms.Form):
     def clean_user(self) -> list[Any]:
         """Return the ids that the text may mean."""
         text = self.cleaned_data["user"]
-        return user_ids(text) if text else []
+        return user_ids(text, self._viewer) if text else []
 
     def changes(self) -> FilteredChanges:
         """Return the changes that match all fields; a form with errors selects none."""
@@ -115,15 +126,13 @@ class FilterForm(forms.Form):
         if asked["operation"]:
             given.append((Q(operation=asked["operation"]), query_timeouts.NO_INDEX))
         if asked["user"]:
-            given.append((_by_user(asked["user"]), query_timeouts.FILTER))
+            given.append((by_user(asked["user"]), query_timeouts.FILTER))
         if asked["endpoint"]:
             given.append((Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER))
         if asked["since"]:
             given.append((Q(committed_at__gte=midnight(asked["since"])), query_timeouts.FILTER))
-        if asked["until"]:
-            given.append(
-                (Q(committed_at__lt=midnight(asked["until"] + timedelta(days=1))), query_timeouts.FILTER)
-            )
+        if asked["until"] and (end := next_midnight(asked["until"])):
+            given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
         if asked["outside"]:
             # This is the condition of a partial index.
             given.append((Q(context__has_key="db_user") | Q(context={}), query_timeouts.FILTER))
@@ -135,27 +144,29 @@ class FilterForm(forms.Form):
         )
 
 
-def user_ids(text: str) -> list[Any]:
+def user_ids(text: str, viewer: Viewer) -> list[Any]:
     """Return the values that ``user_id`` of a context may have for a user.
 
     Args:
         text: The primary key or the name of the user.
+        viewer: The user who searches, who may not see user names.
     """
     model = get_user_model()
-    named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
+    if "\0" in text:
+        return []
     found = search_terms.literals(text)
+    if not viewer.may_see_user_names():
+        return found
+    named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
     for key in named:
         found += [key, str(key)] if isinstance(key, int) else [str(key)]
     return found
 
 
-def _by_user(ids: list[Any]) -> Q:
-    condition = Q()
+def by_user(ids: list[Any]) -> Q:
+    """Return the condition of changes whose context has one of these values as ``user_id``."""
+    # Without any value, no change matches.
+    condition = Q(pk__in=[])
     for value in ids:
         condition |= Q(context__contains={"user_id": value})
     return condition
-
-
-def midnight(day: Any) -> datetime:
-    """Return the moment at which a day begins in the current time zone."""
-    return timezone.make_aware(datetime.combine(day, time.min))

@@ -27,11 +27,13 @@ class SearchTerms(NamedTuple):
         condition: The condition on changes.
         timeout: Time limit (ms) for the index that answers it; see ``query_timeouts``.
         columns: The columns whose values the search compares.
+        context_keys: The keys whose values the search compares in the context.
     """
 
     condition: Q
     timeout: int
     columns: tuple[str, ...] = ()
+    context_keys: tuple[str, ...] = ()
 
 
 def parse(text: str, tables: Iterable[str]) -> SearchTerms:
@@ -49,7 +51,8 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
     """
     text = text.strip()
     if text.startswith("{"):
-        return SearchTerms(Q(context__contains=_json_object(text)), query_timeouts.FILTER)
+        wanted = _json_object(text)
+        return SearchTerms(Q(context__contains=wanted), query_timeouts.FILTER, context_keys=tuple(wanted))
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -61,6 +64,7 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
         reduce(and_, (search.condition for search in found)),
         max(search.timeout for search in found),
         tuple(column for search in found for column in search.columns),
+        tuple(name for search in found for name in search.context_keys),
     )
 
 
@@ -69,7 +73,9 @@ def _word(word: str, tables: Iterable[str]) -> SearchTerms:
     key, equals, wanted = word.partition("=")
     if equals and key.isidentifier():
         return SearchTerms(
-            _any(Q(context__contains={key: literal}) for literal in literals(wanted)), query_timeouts.FILTER
+            _any(Q(context__contains={key: literal}) for literal in literals(wanted)),
+            query_timeouts.FILTER,
+            context_keys=(key,),
         )
     if not colon or not name or not value:
         return SearchTerms(_any(_anywhere(word, tables)), query_timeouts.LOOKUP)
@@ -110,10 +116,13 @@ def literals(text: str) -> list[Any]:
 
 
 def _read(text: str) -> Any:
-    """Parse JSON that PostgreSQL accepts: no NaN, no infinite number, no NUL."""
+    """Parse JSON that PostgreSQL accepts: no NaN, no infinite number, no NUL, no half of a character."""
     value = json.loads(text)
-    if "\\u0000" in json.dumps(value, allow_nan=False):
+    printed = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    if "\\u0000" in printed:
         raise ValueError
+    # Half of a surrogate pair raises UnicodeEncodeError, which is a ValueError.
+    printed.encode()
     return value
 
 

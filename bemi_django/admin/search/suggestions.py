@@ -2,31 +2,72 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from typing import NamedTuple
+from uuid import UUID
+
 from django.core.cache import cache
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.log.change import ChangeQuerySet
+from bemi_django.wire.ids import change_id
 
-#: The number of newest changes that suggestions are taken from, and how long they are cached (seconds).
-_SUGGESTING = 2000
+#: The number of changes read at a time, of transactions counted, and of suggestions offered.
+_WINDOW = 500
+_TRANSACTIONS = 2000
+_OFFERED = 100
+#: Time spent on reading (seconds), and for how long the result is cached.
+_BUDGET = 0.2
 _FRESH = 60
 
 
-def suggestions(viewer: Viewer) -> dict[str, list[str]]:
-    """Return the users and endpoints of the newest changes that the viewer may see."""
-    key = f"bemi.suggestions.{viewer.request.user.pk}"
-    found: dict[str, list[str]] | None = cache.get(key)
+class Suggestions(NamedTuple):
+    """Users and endpoints of the latest transactions, the most frequent first."""
+
+    users: list[str]
+    endpoints: list[str]
+
+
+def suggestions(viewer: Viewer) -> Suggestions:
+    """Return the users and endpoints of the latest transactions that the viewer may see."""
+    changes = viewer.changes().order_by("-id")
+    key = viewer.cache_key("suggestions", changes)
+    found: Suggestions | None = cache.get(key)
     if found is None:
-        with no_seqscan():
-            newest = viewer.changes().order_by("-id").values_list("context__user_id", "context__endpoint")
-            pairs = set(newest[:_SUGGESTING])
-        ids = {str(user) for user, _ in pairs if user is not None}
-        endpoints = {str(endpoint) for _, endpoint in pairs if endpoint}
-        names = user_names(ids)
-        found = {
-            "users": sorted({names.get(user, user) for user in ids})[:100],
-            "endpoints": sorted(endpoints)[:100],
-        }
+        found = _counted(changes, viewer)
         cache.set(key, found, _FRESH)
     return found
+
+
+def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
+    users: Counter[str] = Counter()
+    endpoints: Counter[str] = Counter()
+    seen: set[tuple[int, str, str]] = set()
+    deadline = time.monotonic() + _BUDGET
+    end: UUID | None = None
+    while len(seen) < _TRANSACTIONS and time.monotonic() < deadline:
+        window = changes if end is None else changes.filter(id__lt=end)
+        with no_seqscan():
+            found = list(window.values_list("position", "context__user_id", "context__endpoint")[:_WINDOW])
+        for position, user, endpoint in found:
+            sighting = (position, str(user), str(endpoint))
+            if sighting not in seen:
+                seen.add(sighting)
+                users[str(user)] += user is not None
+                endpoints[str(endpoint)] += bool(endpoint)
+        if len(found) < _WINDOW:
+            break
+        # The rest of a large transaction would hide all others.
+        end = UUID(bytes=change_id(found[-1][0], 0, 0))
+    names = user_names((user for user, count in users.items() if count), viewer)
+    return Suggestions(
+        [names.get(user, user) for user in _frequent(users)],
+        _frequent(endpoints),
+    )
+
+
+def _frequent(counts: Counter[str]) -> list[str]:
+    return [text for text, count in counts.most_common(_OFFERED) if count]

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django.admin.display import svg_charts
-from bemi_django.admin.pages import health
+from bemi_django.admin.pages import health_sources
 from bemi_django.admin.pages.throughput import LastHour, MinuteGroup
 from bemi_django.admin.search import query_timeouts
 from bemi_django.models import DeadLetter
@@ -108,7 +108,7 @@ def test_every_database_whose_changes_are_recorded_is_there(admin_client: Client
     [("lost", "run --accept-gap"), ("unreserved", "run"), ("reserved", "")],
 )
 def test_the_wal_that_is_held_is_graded(status: str, command: str) -> None:
-    fact = health._held(status, 2**20, None, "run")
+    fact = health_sources._held(status, 2**20, None, "run")
     assert fact.command == command
     assert fact.state == ("good" if status == "reserved" else "bad")
 
@@ -223,4 +223,4 @@ def test_an_hour_with_too_many_changes_is_not_drawn(
     [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 kB"), (20 * 2**20, "20 MB"), (2**41, "2.0 TB")],
 )
 def test_bytes_are_for_people(count: int, text: str) -> None:
-    assert health.as_bytes(count) == text
+    assert health_sources.as_bytes(count) == text

@@ -17,8 +17,9 @@ from django.utils import timezone
 from bemi_django import checks, conf
 from bemi_django.admin import HistoryMixin
 from bemi_django.admin.access.logged_models import LoggedModels, parse_key
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import actors
-from bemi_django.admin.pages import health
+from bemi_django.admin.pages import health, health_sources, health_tables
 from bemi_django.exceptions import NotInstalled
 from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
@@ -86,9 +87,14 @@ def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
         ({}, "", ""),
     ],
 )
-def test_who_and_where_are_what_the_context_has(db: None, context: Any, who: str, where: str) -> None:
+def test_who_and_where_are_what_the_context_has(
+    rf: RequestFactory, admin_user: Any, context: Any, who: str, where: str
+) -> None:
+    request = rf.get("/")
+    request.user = admin_user
     change = record(1, context=context)
-    assert actors.Actors([change]).actor_of(change).label == who
+    viewer = Viewer(request, admin.site)
+    assert actors.Actors([change], viewer).actor_of(change).label == who
     assert actors.where(change) == where
 
 
@@ -98,7 +104,7 @@ def test_a_database_that_does_not_answer_is_said(
     def refuse(*arguments: object) -> None:
         raise OperationalError("the server is away\nDETAIL: far")
 
-    monkeypatch.setattr(health, "_facts", refuse)
+    monkeypatch.setattr(health, "source_facts", refuse)
     monkeypatch.setattr(checks, "check_databases", refuse)
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
     (source,) = admin_client.get(f"{LIST}health/").context["sources"]
@@ -114,14 +120,14 @@ def test_the_lag_in_seconds_is_that_of_the_last_change_or_since_the_worker_went(
     now = timezone.now()
     record(1, committed_at=now, created_at=now + datetime.timedelta(seconds=3))
     checkpoint = (now, now - datetime.timedelta(minutes=1))
-    found = health._behind_seconds(checkpoint, behind, is_running=is_running)
+    found = health_sources._behind_seconds(checkpoint, behind, is_running=is_running)
     assert least <= found < (least + 60 if least else 1)
 
 
 def test_moments_are_told_by_their_distance() -> None:
     now = timezone.now()
     lengths = [{"seconds": 5}, {"minutes": 3}, {"hours": 2}, {"days": 4}]
-    found = [health._ago(now - datetime.timedelta(**length)) for length in lengths]
+    found = [health_sources._ago(now - datetime.timedelta(**length)) for length in lengths]
     assert found == ["5 s", "3 min", "2 h", "4 d"]
 
 
@@ -132,7 +138,7 @@ def test_an_installation_without_tables_of_ours_says_what_to_run(
         raise NotInstalled
 
     monkeypatch.setattr(tracking, "plan", missing)
-    (table,) = health._tables("other")
+    (table,) = health_tables.table_health("other")
     assert table.command == "python manage.py migrate --database other"
 
 

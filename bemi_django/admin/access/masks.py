@@ -1,0 +1,206 @@
+"""Decide which columns, keys and tables have masked values (``BEMI_MASKED_FIELDS``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+from django.db import DatabaseError, connections, models
+
+from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.exceptions import UnknownDatabase
+from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.places import Place, alias_of
+from bemi_django.models import Change
+
+MASK = "••••••"
+
+_KEY_COLUMNS = """
+SELECT a.attname::text FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+WHERE n.nspname = %s AND c.relname = %s
+"""
+
+#: A column of a table: schema, table, column.
+_Column = tuple[str, str, str]
+
+
+class Masks:
+    """The masks that apply to a viewer.
+
+    A foreign key to a masked column holds the same values, so it is masked, too; and so is a column that had
+    another name when a masked column got its present one.
+
+    Args:
+        patterns: ``BEMI_MASKED_FIELDS``, or nothing for a viewer who may see all values.
+        logged_models: The models of the project.
+    """
+
+    def __init__(self, patterns: Sequence[str], logged_models: LoggedModels) -> None:
+        self._patterns = patterns
+        self._logged_models = logged_models
+        self._known: dict[_Column, bool] = {}
+        self._keys: dict[Place, bool | None] = {}
+        self._fields: dict[type[models.Model], frozenset[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def hide_column(self, schema: str, table: str, column: str) -> bool:
+        """Tell whether the values of a column are masked."""
+        if not self._patterns:
+            return False
+        name = (schema, table, column)
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._matches(*name) or name in self._derived
+        return found
+
+    def hidden(self, schema: str, table: str, columns: Iterable[str]) -> set[str]:
+        """Return those of a table's columns whose values are masked."""
+        return {column for column in columns if self.hide_column(schema, table, column)}
+
+    def hidden_fields(self, model: type[models.Model]) -> frozenset[str]:
+        """Return the columns of a model, its parents' included, whose values are masked."""
+        if not self._patterns:
+            return frozenset()
+        if model not in self._fields:
+            self._fields[model] = frozenset(
+                str(field.column) for field in model._meta.concrete_fields if self._hide_field(field)
+            )
+        return self._fields[model]
+
+    def hide_model_key(self, model: type[models.Model]) -> bool:
+        """Tell whether the primary key of a model is masked."""
+        return any(field.column in self.hidden_fields(model) for field in key_fields(model))
+
+    def hide_key(self, change: Change) -> bool:
+        """Tell whether the keys of a change are masked.
+
+        They are if a column of the key is, now or, as the values of the change show, at that time.
+        """
+        if not self._patterns:
+            return False
+        hidden = self.hidden(change.schema, change.table, {*change.before, *change.after})
+        place = change.place
+        if place not in self._keys:
+            self._keys[place] = self._hide_key_of(change)
+        is_hidden = self._keys[place]
+        # The key of a table that is gone is unknown.
+        return bool(hidden) if is_hidden is None else is_hidden or _holds_hidden_value(change, hidden)
+
+    def hide_search(self, column: str) -> bool:
+        """Tell whether values of a column must not be searched for, because some table's are masked."""
+        return any(fnmatchcase(column, mask.rpartition(".")[2]) for mask in self._patterns) or any(
+            column == derived for _, _, derived in self._derived
+        )
+
+    def searchable_keys(self) -> list[str]:
+        """Return the tables whose primary keys may be searched for."""
+        tables = set(self._logged_models.names())
+        if self._patterns:
+            tables -= {
+                place.table
+                for model, place in self._logged_models.places().items()
+                if self.hide_model_key(model)
+            }
+        return sorted(tables)
+
+    def mentions_hidden_table(self, statement: str) -> bool:
+        """Tell whether an SQL statement names a table that has masked columns."""
+        names = self._table_names if self._patterns else None
+        return bool(names and names.search(statement))
+
+    @cached_property
+    def _table_names(self) -> re.Pattern[str] | None:
+        places = self._logged_models.places()
+        names = {places[model].table for model in places if self.hidden_fields(model)}
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(names)))})(?!\w)") if names else None
+
+    def _hide_field(self, field: Any) -> bool:
+        place = self._logged_models.places().get(field.model)
+        return place is not None and self.hide_column(place.schema, place.table, field.column)
+
+    def _matches(self, schema: str, table: str, column: str) -> bool:
+        names = (f"{table}.{column}", f"{schema}.{table}.{column}")
+        return any(fnmatchcase(name, mask) for mask in self._patterns for name in names)
+
+    @cached_property
+    def _derived(self) -> frozenset[_Column]:
+        """Columns that no pattern names but that hold values of masked columns."""
+        places = self._logged_models.places()
+        found: set[_Column] = set()
+        for model, place in places.items():
+            for old, new in self._logged_models.renamed_columns(model).items():
+                if self._matches(place.schema, place.table, new):
+                    found.add((place.schema, place.table, old))
+        size = -1
+        while len(found) > size:
+            size = len(found)
+            found |= {
+                _column_of(places[model], field)
+                for model in places
+                for field in model._meta.local_concrete_fields
+                if isinstance(field, models.ForeignKey) and self._refers_to_hidden(field, found)
+            }
+        return frozenset(found)
+
+    def _refers_to_hidden(self, field: Any, derived: set[_Column]) -> bool:
+        target = field.target_field
+        place = self._logged_models.places().get(target.model)
+        if place is None:
+            return False
+        column = _column_of(place, target)
+        return column in derived or self._matches(*column)
+
+    def _hide_key_of(self, change: Change) -> bool | None:
+        logged = self._logged_models.model_of(change)
+        if logged is not None:
+            return self.hide_model_key(logged.model)
+        columns = _key_columns(change.place)
+        if not columns:
+            return None
+        return any(self.hide_column(change.schema, change.table, name) for name in columns)
+
+
+def _column_of(place: Place, field: Any) -> _Column:
+    return (place.schema, place.table, field.column)
+
+
+def _key_columns(place: Place) -> list[str]:
+    try:
+        with connections[alias_of(place.database)].cursor() as cursor:
+            cursor.execute(_KEY_COLUMNS, [place.schema, place.table])
+            return [name for (name,) in cursor.fetchall()]
+    except (UnknownDatabase, DatabaseError):
+        return []
+
+
+def _holds_hidden_value(change: Change, hidden: set[str]) -> bool:
+    """Tell whether a part of a key is a masked value, as when the table had another key."""
+    values = [row[name] for row in (change.before, change.after) for name in hidden if name in row]
+    texts = {_plain(value) for value in values if value is not None}
+    keys = (change.primary_key, change.previous_primary_key)
+    return any(_plain(part) in texts for key in keys if key is not None for part in _parts(key))
+
+
+def _parts(key: str) -> list[Any]:
+    parts: list[Any] = [key]
+    if key.startswith("["):
+        with suppress(ValueError):
+            parts += loads(key)
+    return parts
+
+
+def _plain(value: Any) -> str:
+    """Return one text for a value, whether it is printed as text or as JSON."""
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    text = value if isinstance(value, str) else dumps(value)
+    return re.sub(r"(?<=\d)T(?=\d)", " ", text).removesuffix(":00")

@@ -1,0 +1,58 @@
+"""Remove the values from an SQL statement, for viewers who may not see all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+    (?P<comment> --[^\n]* | /\* )
+  | (?P<name> "(?:[^"]|"")*(?:"|\Z) )
+  | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z) )
+  | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*(?:'|\Z) )
+  | (?P<dollar> \$(?P<tag>(?:[^\W\d]\w*)?)\$ .*? (?:\$(?P=tag)\$|\Z) )
+  | (?P<placeholder> %\(\w+\)s | %s | \$\d+ | (?<!:):\w+ )
+  | (?P<number> (?<![\w$"])\.?\d[\w.]* )
+  | (?P<flag> \b(?:true|false)\b )
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_KEPT = ("name", "placeholder")
+
+
+def redact_literals(statement: str, mask: str) -> str:
+    """Return a statement with all literals and comments replaced.
+
+    Args:
+        statement: An SQL statement, possibly cut off.
+        mask: What to write in place of each literal.
+    """
+    return "".join(_redacted(statement, mask))
+
+
+def _redacted(statement: str, mask: str) -> Iterator[str]:
+    position = 0
+    while match := _TOKEN.search(statement, position):
+        yield statement[position : match.start()]
+        position = match.end()
+        if match.lastgroup in _KEPT:
+            yield match[0]
+            continue
+        yield mask
+        if match[0] == "/*":
+            position = _end_of_comment(statement, position)
+        elif match["string"] and match[0].endswith("\\'"):
+            # With standard_conforming_strings off, the string goes on.
+            return
+    yield statement[position:]
+
+
+def _end_of_comment(statement: str, position: int) -> int:
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(statement, position):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(statement)

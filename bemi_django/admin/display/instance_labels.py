@@ -1,0 +1,148 @@
+"""Label rows by their models' ``__str__``, without masked values and with few queries.
+
+``__str__`` may print masked values, or anything computed from them, also of related rows. So it is called
+on copies in which masked values are replaced. The relations that it follows are observed, fetched for all
+rows at once, and replaced by such copies as well. A label whose ``__str__`` still reads a table with masked
+columns is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
+from django.db.models import prefetch_related_objects
+
+from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.log.keys import key_of
+
+#: How far ``__str__`` is followed from relation to relation.
+_DEPTH = 4
+
+
+def instance_labels(instances: Sequence[models.Model], viewer: Viewer) -> list[str]:
+    """Return labels of rows of one model; a row without one is labelled by its model and key."""
+    texts = instance_texts(instances, viewer)
+    return [text or key_label(instance, viewer) for text, instance in zip(texts, instances, strict=True)]
+
+
+def instance_texts(instances: Sequence[models.Model], viewer: Viewer) -> Sequence[str | None]:
+    """Return what ``__str__`` calls rows of one model; None where it is not defined, fails or is not safe."""
+    if not instances or type(instances[0]).__str__ is models.Model.__str__:
+        return [None] * len(instances)
+    try:
+        with guarded(instances[0]._state.db or DEFAULT_DB_ALIAS):
+            return _texts(instances, viewer)
+    except DatabaseError:
+        return [None] * len(instances)
+
+
+def key_label(instance: models.Model, viewer: Viewer) -> str:
+    """Return the name of a row's model and the row's key, or the mask."""
+    return f"{instance._meta.verbose_name} {instance_key(instance, viewer)}"
+
+
+def instance_key(instance: models.Model, viewer: Viewer) -> str:
+    """Return the primary key of a row, or the mask."""
+    return MASK if viewer.masks.hide_model_key(type(instance)) else key_of(instance)
+
+
+@contextmanager
+def guarded(alias: str) -> Iterator[None]:
+    """Keep a query that fails from ending the transaction of the request, if there is one."""
+    with ExitStack() as stack:
+        if connections[alias].in_atomic_block:
+            stack.enter_context(transaction.atomic(using=alias))
+        yield
+
+
+def masked_copy(instance: models.Model, viewer: Viewer) -> models.Model | None:
+    """Return a copy of a row and its loaded relations without masked values, or None if that fails."""
+    hidden = viewer.masks.hidden_fields(type(instance))
+    fields = [field for field in instance._meta.concrete_fields if field.attname in instance.__dict__]
+    values = [_masked(instance.__dict__[field.attname], field.column in hidden) for field in fields]
+    try:
+        copy = type(instance).from_db(instance._state.db, [field.attname for field in fields], values)
+    except Exception:
+        # A model or a receiver of post_init may expect anything of its values.
+        return None
+    for name, related in _loaded(instance, viewer):
+        copy._state.fields_cache[name] = masked_copy(related, viewer)
+    return copy
+
+
+def _masked(value: Any, is_hidden: bool) -> Any:
+    return MASK if is_hidden and value is not None else value
+
+
+def _texts(instances: Sequence[models.Model], viewer: Viewer) -> Sequence[str | None]:
+    texts: list[str | None] = []
+    known: set[str] = set()
+    copies = [masked_copy(instance, viewer) for instance in instances]
+    for number, instance in enumerate(instances):
+        found, text = _text(copies[number], viewer)
+        if not found <= known:
+            known |= found
+            copies[number:] = _with_relations([instance, *instances[number + 1 :]], known, viewer)
+            found, text = _text(copies[number], viewer)
+        texts.append(text)
+    return texts
+
+
+def _with_relations(
+    instances: Sequence[models.Model], paths: set[str], viewer: Viewer
+) -> list[models.Model | None]:
+    """Return copies of rows whose relations are loaded and masked."""
+    copies = [masked_copy(instance, viewer) for instance in instances]
+    prefetch_related_objects([copy for copy in copies if copy is not None], *sorted(paths))
+    return [copy and masked_copy(copy, viewer) for copy in copies] if viewer.masks else copies
+
+
+def _text(copy: models.Model | None, viewer: Viewer) -> tuple[set[str], str | None]:
+    """Return the relations that ``__str__`` has loaded, and its text if that is safe."""
+    if copy is None:
+        return set(), None
+    statements: list[str] = []
+    text = None
+    try:
+        with _recorded(statements):
+            text = str(copy)
+    except DatabaseError:
+        raise
+    except Exception:
+        # Models may expect anything of their values, and of rows that are deleted.
+        pass
+    is_safe = not any(map(viewer.masks.mentions_hidden_table, statements))
+    return set(_paths(copy, viewer)), text if is_safe else None
+
+
+@contextmanager
+def _recorded(statements: list[str]) -> Iterator[None]:
+    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append(str(sql))
+        return execute(sql, params, many, context)
+
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            stack.enter_context(connection.execute_wrapper(record))
+        yield
+
+
+def _paths(instance: models.Model, viewer: Viewer, prefix: str = "", depth: int = 1) -> Iterator[str]:
+    """Yield the relations that are loaded, as ``prefetch_related_objects()`` names them."""
+    for name, related in _loaded(instance, viewer):
+        yield f"{prefix}{name}"
+        if depth < _DEPTH:
+            yield from _paths(related, viewer, f"{prefix}{name}__", depth + 1)
+
+
+def _loaded(instance: models.Model, viewer: Viewer) -> Iterator[tuple[str, models.Model]]:
+    """Yield the related rows that are loaded, but not by a foreign key that is masked itself."""
+    hidden = viewer.masks.hidden_fields(type(instance))
+    for field in instance._meta.concrete_fields:
+        related = instance._state.fields_cache.get(field.name)
+        if isinstance(related, models.Model) and field.column not in hidden:
+            yield field.name, related

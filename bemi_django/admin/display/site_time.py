@@ -1,0 +1,55 @@
+"""Moments and days in the current time zone, with and without ``USE_TZ``."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+
+def local(moment: datetime) -> datetime:
+    """Return a moment in the current time zone. Without ``USE_TZ``, moments are naive and local already."""
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
+
+
+def now() -> datetime:
+    """Return the present in the current time zone."""
+    return local(timezone.now())
+
+
+def today() -> date:
+    """Return the present day."""
+    return now().date()
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a moment in the form that Django has it from the database: aware with ``USE_TZ``, else naive.
+
+    Raises:
+        ValueError: If the moment is too close to the end of the calendar to be shown in every time zone.
+    """
+    try:
+        if timezone.is_naive(moment):
+            moment = timezone.make_aware(moment)
+        moment = timezone.localtime(moment)
+        _ = (moment - timedelta(days=1), moment + timedelta(days=1))
+    except OverflowError as error:
+        raise ValueError(f"{moment} is out of range") from error
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day."""
+    begin = datetime.combine(day, time.min)
+    return timezone.make_aware(begin) if settings.USE_TZ else begin
+
+
+def next_midnight(day: date) -> datetime | None:
+    """Return the end of a day, or None for the last day of the calendar."""
+    return midnight(day + timedelta(days=1)) if day < date.max else None
+
+
+def as_input(moment: datetime) -> str:
+    """Return a moment as the value of a ``datetime-local`` input."""
+    return local(moment).replace(tzinfo=None).isoformat(timespec="seconds")

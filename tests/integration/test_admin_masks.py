@@ -1,0 +1,150 @@
+"""Masked values are on no page and in no file, whatever is masked and however it could be derived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import quote as quote_url
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.db import connection
+from django.test import Client
+from hypothesis import HealthCheck, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
+
+from bemi_django.log.keys import key_of
+from bemi_django.models import Change
+from tests.support.audit import LIST, record, visitor
+from tests.support.masked_models import SECRETS, fill, made
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+COLUMNS = sorted(SECRETS)
+MASK = "••••••"
+
+
+@pytest.fixture
+def world(db: None) -> Iterator[list[Any]]:
+    with made() as found:
+        yield fill(found)
+
+
+@pytest.fixture
+def curious(world: list[Any]) -> Client:
+    """Somebody who may do everything but see masked values."""
+    names = {type(instance)._meta.model_name for instance in world}
+    permissions = [
+        f"shop.{action}_{name}" for name in names for action in ("view", "add", "change", "delete")
+    ]
+    actions = ("view", "export", "revert")
+    return visitor(*(f"bemi_django.{action}_change" for action in actions), *sorted(permissions))
+
+
+def pages(world: list[Any]) -> Iterator[str]:
+    yield from ("", "activity/", "deleted/", "health/", "?table=person", "?q=journal", "?operation=DELETE")
+    yield from (f"export/?format={name}" for name in ("csv", "jsonl"))
+    for number, change in enumerate(Change.objects.exclude(table="journal")):
+        yield f"{change.pk}/change/" if number % 2 else f"revert/?change={change.pk}"
+    now = datetime.now(timezone.utc)
+    for instance in world:
+        meta = instance._meta
+        page = f"timeline/{meta.app_label}/{meta.model_name}/{quote(key_of(instance))}/"
+        yield page
+        yield f"{page}?at={quote_url(f'{now - timedelta(days=9):%Y-%m-%dT%H:%M:%S}')}"
+        yield f"{page}?and={quote_url(f'{now - timedelta(days=9):%Y-%m-%dT%H:%M:%S}')}"
+
+
+def text_of(client: Client, page: str) -> str:
+    response: Any = client.get(f"{LIST}{page}")
+    assert response.status_code in (200, 403), (page, response.status_code)
+    content = b"".join(response) if response.streaming else response.content
+    return content.decode() if response.status_code == 200 else ""
+
+
+@given(masked=st.sets(st.sampled_from(COLUMNS), min_size=1, max_size=4), is_qualified=st.booleans())
+@tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6, deadline=None)
+def test_no_secret_is_in_any_response(
+    world: list[Any], curious: Client, settings: Any, masked: set[str], is_qualified: bool
+) -> None:
+    settings.BEMI_MASKED_FIELDS = [
+        name if is_qualified else name.partition(".")[2] for name in sorted(masked)
+    ]
+    secrets = [secret for name in masked for secret in SECRETS[name]]
+    for page in pages(world):
+        text = text_of(curious, page)
+        assert [secret for secret in secrets if secret in text] == [], (page, settings.BEMI_MASKED_FIELDS)
+
+
+def test_what_is_not_masked_is_shown(world: list[Any], curious: Client, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["hr.person.ssn"]
+    text = text_of(curious, "") + text_of(curious, "deleted/")
+    assert MASK in text
+    for secret in ("Zacharias", "BADGE-KW55", "Team-Rocket", "Hall-GG8", "7654321.09"):
+        assert secret in text
+    assert f"{MASK[-4:]} 7654321.09 23.07.1931" in text
+
+
+def test_a_masked_key_is_neither_linked_nor_found(world: list[Any], curious: Client, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["person.ssn"]
+    for query in ("pk:SSN-ONE-QX71", "SSN-ONE-QX71", "ssn:SSN-ONE-QX71", "person_id:SSN-TWO-QX72"):
+        assert curious.get(LIST, {"q": query}).context["rows"] == []
+    assert curious.get(f"{LIST}timeline/shop/person/SSN-ONE-QX71/").status_code == 403
+    assert curious.get(f"{LIST}timeline/shop/person/SSN-NIL/").status_code == 403
+    assert curious.get(LIST, {"q": "918273645"}).context["rows"] != []
+
+
+def test_statements_cannot_be_guessed(world: list[Any], curious: Client, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["person.name"]
+    record(1, context={"SQL": "SELECT 1"})
+    for query in ("SQL='SELECT 1'", '{"SQL": "SELECT 1"}'):
+        response = curious.get(LIST, {"q": query})
+        assert response.context["rows"] == []
+        assert "You may not search the values of SQL." in response.content.decode()
+
+
+def test_masked_user_names_are_neither_shown_nor_found(
+    db: None, settings: Any, django_user_model: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["auth_user.username"]
+    user = django_user_model.objects.create(username="Heisenberg")
+    record(1, context={"user_id": user.pk})
+    client = visitor("bemi_django.view_change")
+    for page in ("", "activity/", f"activity/?user={user.pk}"):
+        assert "Heisenberg" not in text_of(client, page)
+    assert client.get(LIST, {"user": "Heisenberg"}).context["rows"] == []
+    assert client.get(LIST, {"user": str(user.pk)}).context["rows"] != []
+
+
+def test_a_table_is_found_through_search_path(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["elsewhere.tag.name"]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA elsewhere")
+        cursor.execute("CREATE TABLE elsewhere.tag (LIKE tag INCLUDING ALL)")
+        cursor.execute("INSERT INTO elsewhere.tag VALUES (77, 'Hidden-Tag')")
+        cursor.execute("SET LOCAL search_path = elsewhere, public")
+    row = {"id": 77, "name": "Hidden-Tag"}
+    record(1, schema="elsewhere", table="tag", primary_key="77", operation="CREATE", before={}, after=row)
+    client = visitor("bemi_django.view_change", "todos.view_tag")
+    assert "Hidden-Tag" not in text_of(client, "") + text_of(client, "timeline/todos/tag/77/")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_hidden"),
+    [
+        ("t", True, True),
+        ("2026-01-01 00:00:00+00", "2026-01-01T00:00:00+00:00", True),
+        ('["x", "2026-01-01T00:00:00+00:00"]', "2026-01-01T00:00:00+00:00", True),
+        ("[1, 5]", 5, True),
+        ("7", 5, False),
+    ],
+)
+def test_a_key_that_was_a_masked_value_is_hidden(
+    db: None, settings: Any, key: str, value: object, is_hidden: bool
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["tag.name"]
+    change = record(1, table="tag", primary_key=key, before={"name": value}, after={"name": value})
+    client = visitor("bemi_django.view_change")
+    response = client.get(f"{LIST}{change.pk}/change/")
+    assert (response.context["key"] == MASK) == is_hidden

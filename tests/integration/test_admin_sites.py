@@ -1,0 +1,136 @@
+"""Admin sites with and without the audit trail, and tenants that share a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.admin import AdminSite, ModelAdmin, site
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.test import Client
+from django.urls import path
+
+from bemi_django.admin import ChangeAdmin
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+from tests.support.audit import LIST, record
+
+plain_site = AdminSite(name="plain")
+plain_site.register(Todo, ModelAdmin)
+partner_site = AdminSite(name="partner")
+partner_site.register(Todo, ModelAdmin)
+partner_site.register(Change, ChangeAdmin)
+other_site = AdminSite(name="other_model_admin")
+other_site.register(Todo, ModelAdmin)
+other_site.register(Change, ModelAdmin)
+
+urlpatterns = [
+    path("plain/", plain_site.urls),
+    path("partner/", partner_site.urls),
+    path("other/", other_site.urls),
+]
+
+
+@pytest.fixture
+def several(settings: Any) -> None:
+    settings.ROOT_URLCONF = __name__
+
+
+@pytest.fixture
+def beside_the_default(settings: Any) -> Iterator[None]:
+    urlpatterns.append(path("admin/", site.urls))
+    settings.ROOT_URLCONF = __name__
+    yield
+    urlpatterns.pop()
+
+
+@pytest.mark.parametrize("mode", ["button", "replace"])
+@pytest.mark.parametrize("prefix", ["/plain/", "/other/"])
+def test_a_site_without_the_audit_trail_has_no_button(
+    several: None, admin_client: Client, settings: Any, mode: str, prefix: str
+) -> None:
+    settings.BEMI_ADMIN_HISTORY = mode
+    todo = Todo.objects.create(task="Sleep")
+    for page in ("todos/todo/", f"todos/todo/{todo.pk}/change/", f"todos/todo/{todo.pk}/history/"):
+        response = admin_client.get(f"{prefix}{page}")
+        assert response.status_code == 200
+        assert b">Audit trail</a></li>" not in response.content
+
+
+PAGES = [
+    "",
+    "activity/",
+    "deleted/",
+    "health/",
+    "{change}/change/",
+    "timeline/todos/todo/{todo}/",
+    "revert/?change={change}",
+]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("page", PAGES)
+def test_all_links_stay_within_a_site(beside_the_default: None, client: Client, page: str) -> None:
+    client.force_login(get_user_model().objects.create_superuser("root"))
+    todo = Todo.objects.create(task="Sleep")
+    record(1, primary_key="99", operation="DELETE", before={"task": "gone"}, after={})
+    change = record(2, primary_key=str(todo.pk), after={"id": todo.pk, "task": "Sleep"})
+    text = client.get(f"/partner/bemi_django/change/{page.format(change=change.pk, todo=todo.pk)}")
+    content = text.content.decode()
+    assert text.status_code == 200
+    assert "/partner/bemi_django/change/" in content
+    assert '"/admin/' not in content
+
+
+def test_the_button_leads_to_its_own_site(beside_the_default: None, admin_client: Client) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    page = admin_client.get(f"/partner/todos/todo/{todo.pk}/change/").content.decode()
+    assert f"/partner/bemi_django/change/timeline/todos/todo/{todo.pk}/" in page
+    assert "?table=todo" in admin_client.get("/partner/todos/todo/").content.decode()
+
+
+def by_host(request: HttpRequest, changes: Any) -> Any:
+    return changes.filter(context__tenant=request.get_host().partition(".")[0])
+
+
+@pytest.fixture
+def tenants(settings: Any, admin_client: Client) -> Client:
+    """One user, and a tenant for each host."""
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.by_host"
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
+    names = [get_user_model().objects.create(username=f"user-of-{tenant}") for tenant in ("red", "blue")]
+    for number in range(1, 8):
+        tenant = "red" if number < 6 else "blue"
+        endpoint = f"/{tenant}-shop/"
+        user = names[number >= 6].pk
+        record(number, table="tag", context={"tenant": tenant, "endpoint": endpoint, "user_id": user})
+    return admin_client
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("page", ["", "activity/", "activity/?user={red}", "deleted/", "health/"])
+def test_nothing_of_another_tenant_is_shown(tenants: Client, page: str) -> None:
+    red = get_user_model().objects.get(username="user-of-red")
+    page = page.format(red=red.pk)
+    seen = tenants.get(f"{LIST}{page}", headers={"host": "red.example.com"}).content.decode()
+    response = tenants.get(f"{LIST}{page}", headers={"host": "blue.example.com"})
+    text = response.content.decode()
+    assert "user-of-red" not in text and "red-shop" not in text
+    if page.startswith("activity/"):
+        assert response.context["total"] == ("0" if red.pk and "user" in page else "2")
+    if page in ("", "activity/"):
+        assert "user-of-red" in seen
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_the_health_page_of_a_part_of_the_log_has_no_tables(tenants: Client, settings: Any) -> None:
+    response = tenants.get(f"{LIST}health/", headers={"host": "red.example.com"})
+    assert response.context["is_scoped"]
+    assert "public.todo" not in response.content.decode()
+    settings.BEMI_ADMIN_SCOPE = None
+    assert "public.todo" in tenants.get(f"{LIST}health/").content.decode()

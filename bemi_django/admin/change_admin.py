@@ -19,10 +19,10 @@ from bemi_django.admin.pages import (
     change_list,
     deleted_objects,
     export,
-    health,
     revert_plan,
-    timeline,
 )
+from bemi_django.admin.pages.health import health_page
+from bemi_django.admin.pages.history import timeline
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
 
@@ -89,7 +89,7 @@ class ChangeAdmin(ChangeAdminBase):
         )
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
-        return self._page(request, "health", _("Health"), health.template_context(self._viewer(request)))
+        return self._page(request, "health", _("Health"), health_page.template_context(self._viewer(request)))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         viewer = self._viewer(request)

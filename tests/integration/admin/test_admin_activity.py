@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django.admin.display import svg_charts
-from bemi_django.admin.pages import health_sources
-from bemi_django.admin.pages.throughput import LastHour, MinuteGroup
+from bemi_django.admin.pages.health import health_sources
+from bemi_django.admin.pages.health.throughput import LastHour, MinuteGroup
 from bemi_django.admin.search import query_timeouts
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking

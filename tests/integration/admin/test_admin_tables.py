@@ -19,7 +19,7 @@ from bemi_django.admin import HistoryMixin
 from bemi_django.admin.access.logged_models import LoggedModels, parse_key
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import actors
-from bemi_django.admin.pages import health, health_sources, health_tables
+from bemi_django.admin.pages.health import health_page, health_sources, health_tables
 from bemi_django.exceptions import NotInstalled
 from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
@@ -104,7 +104,7 @@ def test_a_database_that_does_not_answer_is_said(
     def refuse(*arguments: object) -> None:
         raise OperationalError("the server is away\nDETAIL: far")
 
-    monkeypatch.setattr(health, "source_facts", refuse)
+    monkeypatch.setattr(health_page, "source_facts", refuse)
     monkeypatch.setattr(checks, "check_databases", refuse)
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
     (source,) = admin_client.get(f"{LIST}health/").context["sources"]

@@ -184,7 +184,7 @@ def test_a_moment_that_is_none_counts_for_now(admin_client: Client, moment: str)
 def test_children_that_cannot_be_found_in_time_are_said(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bemi_django.admin.pages import timeline as module
+    from bemi_django.admin.pages.history import timeline as module
 
     todo = Todo.objects.create(task="Sleep")
     record(1, table="todo_tags", operation="CREATE", before={}, after={"todo_id": todo.pk})

@@ -15,8 +15,8 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels
-from bemi_django.admin.pages.moment_form import MomentForm
-from bemi_django.admin.pages.object_state import ObjectState
+from bemi_django.admin.pages.history.moment_form import MomentForm
+from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, nearest_change, read_page
 from bemi_django.exceptions import BemiError

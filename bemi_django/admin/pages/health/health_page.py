@@ -13,10 +13,10 @@ from bemi_django import checks, conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.value_diff import as_text
-from bemi_django.admin.pages import throughput
-from bemi_django.admin.pages.health_sources import HealthFact, source_facts
-from bemi_django.admin.pages.health_tables import TableHealth, table_health
-from bemi_django.admin.pages.throughput import LastHour
+from bemi_django.admin.pages.health import throughput
+from bemi_django.admin.pages.health.health_sources import HealthFact, source_facts
+from bemi_django.admin.pages.health.health_tables import TableHealth, table_health
+from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.models import Change, DeadLetter

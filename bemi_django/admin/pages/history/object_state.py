@@ -14,7 +14,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actor, Actors
 from bemi_django.admin.display.foreign_keys import referenced_labels
 from bemi_django.admin.display.value_diff import Sides, are_alike, differences
-from bemi_django.admin.pages.many_to_many import many_to_many_labels
+from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django import conf
 from bemi_django.admin.display import svg_charts
-from bemi_django.admin.pages.throughput import LastHour
+from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.models import Change
 from bemi_django.schema.database_names import assumed_name
 from bemi_django.wire.ids import source_of

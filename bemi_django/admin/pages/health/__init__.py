@@ -1,0 +1,1 @@
+"""The health page: the worker, its sources, their tables and the throughput."""

@@ -39,18 +39,23 @@ class ChangeAdmin(ChangeAdminBase):
     """The admin of the log. It is read-only: the permission methods refuse everything but viewing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: changes are not added."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        """Return False: changes are not edited."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        """Return False: changes are not deleted."""
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Change | None = None) -> bool:
+        """Return whether the user has the permission ``view_change``."""
         return Viewer(request, self.admin_site).has("view")
 
     def get_urls(self) -> list[URLPattern]:
+        """Return the URLs of the pages."""
         key = "<str:app_label>/<str:model_name>"
         pages: list[tuple[str, View, str]] = [
             ("", self.changelist_view, "changelist"),
@@ -70,6 +75,7 @@ class ChangeAdmin(ChangeAdminBase):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the list of changes."""
         return self._page(
             request, "change_list", _("Changes"), change_list.template_context(request, self._viewer(request))
         )
@@ -77,6 +83,7 @@ class ChangeAdmin(ChangeAdminBase):
     def change_view(
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        """Show a change."""
         viewer = self._viewer(request)
         found = read_changes(viewer.changes().filter(id=object_id))
         if not found:
@@ -84,25 +91,30 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "change", _("Change"), change_detail.template_context(found[0], viewer))
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
+        """Show changes over time."""
         return self._page(
             request, "activity", _("Activity"), activity.template_context(self._viewer(request))
         )
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the state of the worker and the tables."""
         return self._page(request, "health", _("Health"), health_page.template_context(self._viewer(request)))
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the filtered list as a file."""
         viewer = self._viewer(request)
         if not viewer.has("export"):
             raise PermissionDenied
         return export.response(viewer)
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
+        """Show deleted objects."""
         return self._page(
             request, "deleted", _("Deleted objects"), deleted_objects.template_context(self._viewer(request))
         )
 
     def revert_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the plan of a revert, or apply it."""
         viewer = self._viewer(request)
         found = (
             revert_plan.apply(viewer) if request.method == "POST" else revert_plan.template_context(viewer)
@@ -114,6 +126,7 @@ class ChangeAdmin(ChangeAdminBase):
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str
     ) -> HttpResponse:
+        """Show the history of an object."""
         found = timeline.template_context(self._viewer(request), app_label, model_name, object_id)
         return self._page(request, "timeline", _("History"), found)
 

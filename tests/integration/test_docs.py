@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import override_settings
@@ -79,3 +83,47 @@ def test_the_bridge_does_what_its_page_says(drain: Drain) -> None:
     exec(compile(setting_example, "docs/sqlalchemy.md, example 2", "exec"), names)
     with override_settings(BEMI_ENGINE_OPTIONS=names["BEMI_ENGINE_OPTIONS"]):
         assert conf.engine_options("default") == {"pool_size": 10, "echo": True}
+
+
+# What the examples of a page stand on in a reader's project.
+PROJECTS = {
+    "admin": """
+from django.contrib import admin
+from sample_project.todos.models import Todo
+if admin.site.is_registered(Todo):
+    admin.site.unregister(Todo)
+""",
+    "context": """
+from fastapi import FastAPI
+app = FastAPI()
+DATABASE_URL = "postgresql+psycopg2:///x"
+""",
+    "handlers": """
+import sys
+import tests.shop.models
+sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
+""",
+}
+EXECUTED_ELSEWHERE = {"querying", "sqlalchemy", "time-travel", "without-django"}
+
+
+@pytest.mark.parametrize("page", PROJECTS)
+def test_the_examples_of_a_page_run_in_a_project(page: str) -> None:
+    for package in ("celery", "fastapi", "sqlalchemy"):
+        pytest.importorskip(package, reason="the page needs it")
+    if not apps.is_installed("tests.shop"):
+        pytest.skip("tests.shop is not installed: aldjemy")
+    code = "\n".join(["import django", "django.setup()", PROJECTS[page], *blocks("python", page)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_page_has_examples_that_are_not_executed() -> None:
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text()}
+    assert pages == {*PROJECTS, *EXECUTED_ELSEWHERE}

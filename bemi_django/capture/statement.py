@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 
 #: What ORMs send begins with one of these; everything else has to be read word by word.
-_USUAL = {"INSERT ": True, "UPDATE ": True, "DELETE ": True, "SELECT ": False}
+_USUAL = {
+    **dict.fromkeys(("INSERT ", "UPDATE ", "DELETE "), True),
+    **dict.fromkeys(("SELECT ", "(SELECT", "SAVEPOI", "RELEASE", "ROLLBAC"), False),
+}
 
 #: First words of statements that fire no trigger of a table. A function that one of them calls may write all
 #: the same; apply_context() is for that.

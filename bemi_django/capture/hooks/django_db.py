@@ -13,7 +13,7 @@ from django.db.backends.signals import connection_created
 
 from bemi_django.capture import comment, context, context_encoding
 from bemi_django.capture.functions import guards
-from bemi_django.capture.hooks.django_savepoints import savepoints
+from bemi_django.capture.hooks.django_savepoints import DjangoSavepoints, remember
 from bemi_django.capture.hooks.psycopg2_extras import composed_from
 from bemi_django.capture.hooks.query_log import hide_comments
 from bemi_django.capture.statement import is_write
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 def install() -> None:
     """Install the hook on every connection that is open or will be opened."""
-    if savepoints not in guards:
+    if DjangoSavepoints not in guards:
         # The outermost block: it repairs what Django knows of a transaction after the others have ended.
-        guards.insert(0, savepoints)
+        guards.insert(0, DjangoSavepoints)
     connection_created.connect(_on_connection_created, dispatch_uid="bemi_django")
     for connection in connections.all(initialized_only=True):
         install_on(connection)
@@ -39,6 +39,7 @@ def install_on(connection: BaseDatabaseWrapper) -> None:
     Args:
         connection: A connection of Django's.
     """
+    remember(connection)
     # Insert it in front: when a block of execute_wrapper() ends, Django pops the last wrapper of the list.
     if connection.vendor == "postgresql" and _annotate not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _annotate)

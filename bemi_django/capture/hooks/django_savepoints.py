@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from weakref import ref
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 # PQTRANS_INERROR of libpq; both drivers report its number.
 _ABORTED = 3
 
+# The connections of each thread. To look through those of Django takes longer than most context functions.
+_thread = threading.local()
 
-@contextmanager
-def savepoints() -> Iterator[None]:
-    """Run a block whose queries cannot break the transactions that are open when it begins.
+
+def remember(connection: BaseDatabaseWrapper) -> None:
+    """Note that a connection was opened in this thread.
+
+    Args:
+        connection: A connection of Django's.
+    """
+    others = [other for other in _opened() if other() not in (None, connection)]
+    _thread.opened = [*others, ref(connection)]
+
+
+def _opened() -> list[ref[BaseDatabaseWrapper]]:
+    return getattr(_thread, "opened", [])
+
+
+class DjangoSavepoints:
+    """Block whose queries cannot break the transactions that are open when it begins.
 
     In each of them, a savepoint is made before the first query of the block. If a query failed, the
     transaction returns to it. A block without queries costs no statement.
     """
-    with ExitStack() as blocks:
-        for connection in connections.all(initialized_only=True):
-            if connection.in_atomic_block:
-                blocks.enter_context(_Protected(connection))
-        yield
+
+    __slots__ = ("_blocks",)
+
+    def __enter__(self) -> None:
+        self._blocks: ExitStack | None = None
+        for opened in _opened():
+            connection = opened()
+            if connection is not None and connection.in_atomic_block:
+                self._blocks = self._blocks or ExitStack()
+                self._blocks.enter_context(_Protected(connection))
+
+    def __exit__(self, *error: object) -> None:
+        if self._blocks is not None:
+            self._blocks.close()
 
 
 class _Protected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 
 from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.progress import Progress
@@ -19,7 +20,9 @@ class Committer:
         self._session = session
         self._sink = sink
         self._progress = progress
-        self._confirmed = 0
+        self._noted = 0
+        #: Durable checkpoints that wait to be confirmed, with the end of the WAL that holds each.
+        self._unconfirmed: deque[tuple[int, int]] = deque()
         self._counted = 0
 
     def send(self) -> None:
@@ -53,11 +56,25 @@ class Committer:
             )
             logger.info("%s", self._progress.line(*lag))
 
+    def confirm(self) -> None:
+        """Confirm the checkpoints that the stream has passed; call this often.
+
+        Where the log lives in the source, the stream has to come to the WAL that holds the checkpoint. The
+        server sends that only after the standbys in ``synchronized_standby_slots`` have it: otherwise a
+        standby could have the slot's position, and be promoted without the rows of the log.
+        """
+        passed = None
+        while self._unconfirmed and self._unconfirmed[0][1] <= self._session.source.position:
+            passed, _ = self._unconfirmed.popleft()
+        if passed is not None:
+            self._session.source.confirm(passed)
+
     def _acknowledge(self) -> None:
         checkpoint = self._sink.checkpoint
-        if checkpoint > self._confirmed:
-            self._confirmed = checkpoint
-            self._session.source.confirm(checkpoint)
+        if checkpoint > self._noted:
+            self._noted = checkpoint
+            self._unconfirmed.append((checkpoint, self._session.log_end()))
+        self.confirm()
         self._count()
         self.log_progress()
 

@@ -109,6 +109,7 @@ class Worker:
             if time.monotonic() >= self._glance_at:
                 self._glance_at_server()
             self._session.report()
+            self._committer.confirm()
             if self._take_some():
                 continue
             if not self._sink.in_flight:

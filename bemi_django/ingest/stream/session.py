@@ -54,6 +54,7 @@ class Session:
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self.system_identifier, self._timeline = self.source.identify()
+        self._is_log_in_source = self._system_of_log() == self.system_identifier
 
     def start(self, source: int) -> int:
         """Begin to stream where the log ends, and return that; ``source`` is part of a gap's id.
@@ -98,6 +99,13 @@ class Session:
             cursor.execute(query, parameters or None)
             found: tuple[Any, ...] = cursor.fetchone()
         return found
+
+    def log_end(self) -> int:
+        """Return where the source's WAL ends that holds the log, in bytes; 0 if the log lives elsewhere."""
+        if not self._is_log_in_source:
+            return 0
+        (end,) = self.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
+        return int(end)
 
     def require_publication(self) -> None:
         """Raise Disrupted when it is another one by now; the next session tells what was lost.
@@ -151,6 +159,11 @@ class Session:
         #: The histories of the log, the oldest first.
         self.histories = continuation.histories()
         return start
+
+    def _system_of_log(self) -> str:
+        with self.destination, self.destination.cursor() as cursor:
+            cursor.execute("SELECT (pg_control_system()).system_identifier::text")
+            return str(cursor.fetchone()[0])
 
     def _read_switches(self, known: Origin) -> list[Switch]:
         is_promoted = known[:2] != self._origin[:2] and known.system_identifier == self.system_identifier

@@ -63,6 +63,11 @@ def accept_gap() -> bool:
     return bool(getattr(settings, "BEMI_ACCEPT_GAP", False))
 
 
+def slot_failover() -> bool:
+    """Return ``BEMI_SLOT_FAILOVER``: whether standbys synchronise the slot, from PostgreSQL 17 on."""
+    return bool(getattr(settings, "BEMI_SLOT_FAILOVER", True))
+
+
 def as_of_patience() -> float:
     """Return ``BEMI_AS_OF_PATIENCE``: seconds for which ``as_of()`` waits for the log to advance."""
     return float(getattr(settings, "BEMI_AS_OF_PATIENCE", 10))

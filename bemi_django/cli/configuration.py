@@ -27,6 +27,7 @@ SETTINGS: dict[str, type] = {
     "publication": str,
     "renamed_columns": dict,
     "slot": str,
+    "slot_failover": bool,
 }
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")

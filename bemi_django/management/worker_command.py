@@ -61,7 +61,11 @@ def worker_config(database: str) -> WorkerConfig:
     """Return what the worker of a database needs: connections, slot and publication, from the settings."""
     destination = conf.connection_parameters(conf.destination())
     return WorkerConfig(
-        conf.connection_parameters(database), destination, conf.slot(database), conf.publication()
+        conf.connection_parameters(database),
+        destination,
+        conf.slot(database),
+        conf.publication(),
+        failover=conf.slot_failover(),
     )
 
 

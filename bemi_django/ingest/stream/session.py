@@ -142,6 +142,8 @@ class Session:
         checkpoint = continuation.read_checkpoint()
         self._origin = self._find_origin()
         slot = slots.find(self.server, config.slot)
+        if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
+            self.source.synchronise_slot(config.slot, failover=config.failover)
         if checkpoint is None:
             is_republished = self._publish()
             start = continuation.begin(self._origin, slot, is_republished)

@@ -16,20 +16,24 @@ logger = logging.getLogger(__name__)
 
 _FIND = """
 SELECT database, database = current_database(), plugin,
-       confirmed_flush_lsn - '0/0', wal_status = 'lost', active_pid
-FROM pg_replication_slots WHERE slot_name = %s
+       confirmed_flush_lsn - '0/0', wal_status = 'lost', active_pid,
+       -- The column came with PostgreSQL 17.
+       (to_jsonb(_bemi_slot.*) ->> 'failover')::boolean
+FROM pg_replication_slots _bemi_slot WHERE slot_name = %s
 """
-
-
 _CREATE = "SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput'{options})"
 _FAILOVER_VERSION = 170000
 
 
 class Slot(NamedTuple):
-    """The server has forgotten the WAL up to ``confirmed``, and more of it if ``is_lost``."""
+    """The server has forgotten the WAL up to ``confirmed``, and more of it if ``is_lost``.
+
+    ``is_failover`` tells whether standbys synchronise it; None before PostgreSQL 17, where they cannot.
+    """
 
     confirmed: int
     is_lost: bool
+    is_failover: bool | None = None
 
 
 def require_logical(connection: Any) -> None:
@@ -59,7 +63,7 @@ def find(connection: Any, name: str) -> Slot | None:
         found = cursor.fetchone()
     if found is None:
         return None
-    database, is_here, plugin, confirmed, is_lost, active_pid = found
+    database, is_here, plugin, confirmed, is_lost, active_pid, is_failover = found
     if not is_here or plugin != "pgoutput":
         owner = f"database {database}" if database else "physical replication"
         raise ReplicationError(
@@ -68,7 +72,7 @@ def find(connection: Any, name: str) -> Slot | None:
         )
     if active_pid is not None:
         raise SlotInUse(f"the slot {name} is in use by process {active_pid} of the server")
-    return Slot(int(confirmed or 0), bool(is_lost))
+    return Slot(int(confirmed or 0), bool(is_lost), is_failover)
 
 
 def is_served_by(connection: Any, name: str, process: int) -> bool:

@@ -73,6 +73,11 @@ class Source:
             _, content = cursor.fetchone()
         return parse_timeline_history(content.encode() if isinstance(content, str) else bytes(content))
 
+    def synchronise_slot(self, slot: str, *, failover: bool) -> None:
+        """Let standbys synchronise the slot, or not (ALTER_REPLICATION_SLOT, PostgreSQL 17 and later)."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"ALTER_REPLICATION_SLOT {quote(slot)} (FAILOVER {str(failover).lower()})")
+
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin to stream the transactions that end after ``lsn``, and confirm those before.
 

@@ -55,6 +55,8 @@ def _object(parts: list[bytes]) -> bytes:
 
 
 def _sort_key(key: bytes) -> tuple[int, bytes]:
+    if key[:1] != b'"':
+        raise ValueError("a key that is not a string")
     text = orjson.loads(key).encode()
     return len(text), text
 

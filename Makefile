@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 TOX := $(BIN)/python -m tox
 TOXARGS ?=
 BENCHARGS ?=
+FOREIGNARGS ?=
 # The newest libraries that this Python can run.
 NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
@@ -12,7 +13,7 @@ NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 # Two environments at once, each with a server of its own, unless a server is named: there is only one of it.
 RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 2)
 
-.PHONY: help demo demo-check test torture bench screenshots lint clean
+.PHONY: help demo demo-check test torture foreign bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +21,7 @@ help:
 	@echo "make demo-check  run the same, check the recorded changes and stop"
 	@echo "make test        run the tests with the oldest and the newest libraries; TOXARGS='-- -k name' is passed to tox"
 	@echo "make torture     kill workers and crash servers 100 times; ingest 5 million rows in one transaction (minutes)"
+	@echo "make foreign     run the tests of Django, SQLAlchemy and others without the package and with it (an hour)"
 	@echo "make bench       measure cost and speed beside other packages, in bench/RESULTS.md (15 minutes)"
 	@echo "make screenshots take the pictures in docs/images with Chromium"
 	@echo "make lint        check style, types, import contracts and the package"
@@ -36,6 +38,9 @@ test: $(VENV)/.tox
 
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)
+
+foreign: $(VENV)/.tox
+	$(TOX) -e foreign -- $(FOREIGNARGS)
 
 bench: $(VENV)/.tox
 	$(TOX) -e bench -- $(BENCHARGS)

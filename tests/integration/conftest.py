@@ -10,13 +10,14 @@ from uuid import UUID
 
 import psycopg2
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
 from bemi_django import conf
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.schema import tracking
+from bemi_django.schema.database_names import database_name
 from tests.support import laboratory as laboratories
 from tests.support import roles
 from tests.support.cluster import Cluster
@@ -120,6 +121,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=aliases, serialized_aliases=[])
         roles.grant()
+        for alias in connections:
+            # Asked once for each process: a test may ask although it must not use the other database.
+            database_name(alias)
+            connections[alias].close()
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

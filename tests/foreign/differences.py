@@ -1,0 +1,26 @@
+"""Differences between a run without the package and one with it, and those that are known and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+
+#: Suite and pattern of a test whose outcome may differ; docs/foreign-suites.md has the reason of each.
+KNOWN: dict[str, tuple[str, ...]] = {}
+
+
+def unexpected(suite: str, without: Mapping[str, str], with_ours: Mapping[str, str]) -> list[str]:
+    """Return a line for each test that passes in one run only, unless it is known."""
+    return [line for test, line in _differences(without, with_ours) if not is_known(suite, test)]
+
+
+def is_known(suite: str, test: str) -> bool:
+    """Return whether the documentation explains why the outcome of this test differs."""
+    return any(fnmatch(test, pattern) for pattern in KNOWN.get(suite, ()))
+
+
+def _differences(without: Mapping[str, str], with_ours: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for test in sorted({*without, *with_ours}):
+        before, after = without.get(test, "not run"), with_ours.get(test, "not run")
+        if before != after:
+            yield test, f"{test}: {before} without the package, {after} with it"

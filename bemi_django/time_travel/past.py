@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -22,9 +21,10 @@ _BOUND = "SELECT _bemi.bound_v1(%s)::text"
 _TABLES = """
 SELECT schema, name,
        CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
-       since_time
+       since_time, _bemi.past_schema_v1(schema)::text
 FROM _bemi.past WHERE definition <> ''
 """
+_SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
@@ -51,14 +51,14 @@ FROM (
     UNION ALL
     SELECT quote_ident(n.nspname), number, false
     FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, number)
-    JOIN pg_namespace n ON n.nspname = left('_bemi_past_' || s.name, 63)
+    JOIN pg_namespace n ON n.nspname = _bemi.past_schema_v1(s.name::text)
 ) path
 """
 # Tables created without an event trigger, and not seen by "sync" since, in schemas with tracked tables.
 _UNNOTICED = """
 SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_namespace past ON past.nspname = left('_bemi_past_' || n.nspname, 63)
+JOIN pg_namespace past ON past.nspname = _bemi.past_schema_v1(n.nspname::text)
 WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT _bemi.ours_v1())
     AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relkind = 'v')
@@ -71,21 +71,19 @@ SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, tru
        set_config('jit', 'off', true)
 """
 
-_WRITE = re.compile(
-    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE)\b", re.IGNORECASE | re.DOTALL
-)
-
 
 class PastTable(NamedTuple):
     """A table whose past is known from the sequence number ``since`` (at ``time``) on.
 
     It is None if the past is not known, or if the table was tracked before the log came to this server.
+    ``past`` is the schema that has its view.
     """
 
     schema: str
     name: str
     since: Any
     time: datetime
+    past: str
 
 
 class Past(NamedTuple):
@@ -98,7 +96,7 @@ class Past(NamedTuple):
 
     def prepared(self, sql: str) -> str:
         """Return the statement to run in the past. Raises PastIsReadOnly for a write."""
-        if _WRITE.match(sql):
+        if self.redirection.is_write(sql):
             raise PastIsReadOnly
         return self.redirection.of(sql)
 
@@ -128,8 +126,18 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment) -> Past | No
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
         cursor.execute(_TABLES, [snapshot.slot])
         tables = [PastTable(*row) for row in cursor.fetchall()]
-        past = Past(found, snapshot, tables, Redirection({(table.schema, table.name) for table in tables}))
-        return go(cursor, past)
+        return go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables)))
+
+
+def _redirection(cursor: Any, tables: list[PastTable]) -> Redirection:
+    cursor.execute(_SESSION)
+    database, standard_strings = cursor.fetchone()
+    return Redirection(
+        {(table.schema, table.name) for table in tables},
+        {table.schema: table.past for table in tables},
+        database,
+        standard_strings=standard_strings,
+    )
 
 
 def _check_noticed(cursor: Any) -> None:
@@ -168,7 +176,7 @@ def _check_start(cursor: Any, past: Past) -> None:
 
 def _tracked_later(past: Past) -> dict[str, str]:
     later = {}
-    for schema, name, since, time in past.tables:
+    for schema, name, since, time, _ in past.tables:
         if since is not None and past.position.is_before(int(since), time):
             later[f"{schema}.{name}"] = (
                 f"{past.position.said} is before {_from(since, time, f'{schema}.{name}')}"

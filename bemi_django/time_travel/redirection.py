@@ -2,39 +2,88 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-_INERT = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
-_PART = r'"(?:[^"]|"")+"|[^\W\d][\w$]*'
-_QUALIFIED = re.compile(
-    rf'{_INERT}|(?<![\w".$])(?P<schema>{_PART})(?P<dot>\s*\.\s*)(?P<table>{_PART})', re.DOTALL
-)
+from bemi_django.schema.sql import quote
+from bemi_django.time_travel.sql_tokens import Kind, Token, tokens_of
+
+_WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
 
 
 class Redirection:
-    """Replaces schemas by the schemas of the past, in names of the given (schema, table) pairs."""
+    """Replaces schemas by the schemas of the past, in qualified names of tables."""
 
-    def __init__(self, tables: Collection[tuple[str, str]]) -> None:
-        self._tables = tables
-        self._written = {schema.replace('"', '""').lower() for schema, _ in tables}
+    def __init__(
+        self,
+        tables: Collection[tuple[str, str]],
+        schemas: Mapping[str, str],
+        database: str,
+        *,
+        standard_strings: bool = True,
+    ) -> None:
+        """Prepare to redirect.
+
+        Args:
+            tables: Pairs of schema and name.
+            schemas: For each schema, the schema that has its views of the past.
+            database: The name of the database, which may stand in front of a schema.
+            standard_strings: The setting ``standard_conforming_strings``.
+        """
+        self._tables = frozenset(tables)
+        self._schemas = schemas
+        self._database = database
+        self._standard_strings = standard_strings
+        self._written = [schema.replace('"', '""').encode().lower() for schema, _ in self._tables]
 
     def of(self, sql: str) -> str:
         """Return the statement with the schemas of the past instead of the present ones."""
-        lowered = sql.lower()
-        if not any(schema in lowered for schema in self._written):
+        # Most statements name no schema. bytes.lower() changes ASCII only, as PostgreSQL does.
+        lowered = sql.encode(errors="surrogatepass").lower()
+        if b'u&"' not in lowered and not any(schema in lowered for schema in self._written):
             return sql
-        return _QUALIFIED.sub(self._replace, sql)
+        parts: list[str] = []
+        end = 0
+        for name in _qualified_names(tokens_of(sql, standard_strings=self._standard_strings)):
+            schema = self._schema_in(name)
+            if schema is not None:
+                parts += [sql[end : schema.start], quote(self._schemas[schema.name])]
+                end = schema.end
+        return "".join([*parts, sql[end:]])
 
-    def _replace(self, match: re.Match[str]) -> str:
-        if match["schema"] is None:
-            return match[0]
-        schema = _name(match["schema"])
-        if (schema, _name(match["table"])) not in self._tables:
-            return match[0]
-        past = f"_bemi_past_{schema}".encode()[:63].decode(errors="ignore").replace('"', '""')
-        return f'"{past}"{match["dot"]}{match["table"]}'
+    def is_write(self, sql: str) -> bool:
+        """Tell whether a statement begins with a word that writes rows."""
+        tokens = tokens_of(sql, standard_strings=self._standard_strings)
+        first = next((token for token in tokens if token.kind is not Kind.BLANK), None)
+        return first is not None and sql[first.start : first.end].lower() in _WRITES
+
+    def _schema_in(self, name: Sequence[Token]) -> Token | None:
+        """Return the token of the schema, if the name is one of the tables or of its columns."""
+        names = [token.name for token in name]
+        if tuple(names[:2]) in self._tables:
+            return name[0]
+        if names[0] == self._database and tuple(names[1:3]) in self._tables:
+            return name[1]
+        return None
 
 
-def _name(written: str) -> str:
-    return written[1:-1].replace('""', '"') if written.startswith('"') else written.lower()
+def _qualified_names(tokens: Iterator[Token]) -> Iterator[list[Token]]:
+    """Yield names with dots between them, as lists of their parts."""
+    parts: list[Token] = []
+    is_after_dot = False
+    for token in tokens:
+        if token.kind is Kind.BLANK:
+            continue
+        if token.kind is Kind.DOT:
+            # A dot that follows no name belongs to what is in front of it: (row).column.
+            is_after_dot = True
+            continue
+        if token.kind is Kind.NAME and is_after_dot:
+            if parts:
+                parts.append(token)
+        else:
+            if len(parts) > 1:
+                yield parts
+            parts = [token] if token.kind is Kind.NAME else []
+        is_after_dot = False
+    if len(parts) > 1:
+        yield parts

@@ -35,3 +35,4 @@ DROP TABLE _bemi.past;
 DROP FUNCTION _bemi.uuid_v1(text);
 DROP FUNCTION _bemi.integer_v1(text);
 DROP FUNCTION _bemi.bigint_v1(text);
+DROP FUNCTION _bemi.past_schema_v1(text);

@@ -5,6 +5,15 @@
 --   bemi.as_of_late     changes that the tables show and the log does not yet: [{...}], as past_query_v1 reads them
 --   bemi.as_of_unknown  {"schema.table": why its past at this moment is not known}
 
+-- Return the name of the schema with the views of a schema's tables. A name that would be too long gets a digest, which
+-- no other schema has: those whose name begins like it get one, too.
+CREATE FUNCTION _bemi.past_schema_v1(schema text) RETURNS name
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN octet_length(schema) <= 52 AND NOT starts_with(schema, '#') THEN ('_bemi_past_' || schema)::name
+    ELSE ('_bemi_past_#' || md5(schema) || '_' || left(schema, 4))::name
+END;
+
 -- Return the text of a key as its type, or NULL if it is not of this type. These are single expressions, so that they
 -- are inlined in the same way into the indexes below and into queries. That is how WHERE id = 42 finds an index of
 -- the log.

@@ -2,7 +2,7 @@ DO $block$
 DECLARE
     past record;
 BEGIN
-    FOR past IN SELECT DISTINCT left('_bemi_past_' || schema, 63) AS name FROM _bemi.past LOOP
+    FOR past IN SELECT DISTINCT _bemi.past_schema_v1(schema) AS name FROM _bemi.past LOOP
         -- The schema contains only what was created for the past.
         EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', past.name);
     END LOOP;

@@ -69,7 +69,7 @@ BEGIN
             (n.nspname, c.relname) IS DISTINCT FROM (k.schema, k.name)
             OR p.relation IS NULL AND (targets IS NULL OR k.relation = ANY (targets)))
     LOOP
-        EXECUTE format('DROP FUNCTION IF EXISTS %I.%I() CASCADE', left('_bemi_past_' || known.schema, 63), known.name);
+        EXECUTE format('DROP FUNCTION IF EXISTS %I.%I() CASCADE', _bemi.past_schema_v1(known.schema), known.name);
         -- A renamed table keeps the names that its columns had.
         UPDATE _bemi.past k SET since = NULL, definition = '' WHERE k.relation = known.relation;
         DELETE FROM _bemi.past k
@@ -91,7 +91,7 @@ BEGIN
         body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called)
             ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
-        past := left('_bemi_past_' || due.schema, 63);
+        past := _bemi.past_schema_v1(due.schema);
         CONTINUE WHEN known.definition = md5(columns || body)
             AND to_regclass(format('%I.%I', past, due.name)) IS NOT NULL;
         owner := (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = past);

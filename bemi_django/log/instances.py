@@ -66,7 +66,9 @@ def _read(
         if column in fields
     }
     with connection.cursor() as cursor:
-        query = f"SELECT {columns} FROM jsonb_populate_record(NULL::{table}, %s::jsonb) r"  # noqa: S608 - quoted
+        query = (
+            f"SELECT {columns} FROM pg_catalog.jsonb_populate_record(NULL::{table}, %s::pg_catalog.jsonb) r"  # noqa: S608 - quoted
+        )
         cursor.execute(query, [dumps(known)])
         row = cursor.fetchone()
     compiler = connection.ops.compiler("SQLCompiler")(Query(model), connection, alias)

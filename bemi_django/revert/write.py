@@ -21,9 +21,9 @@ from bemi_django.revert.order import Order
 from bemi_django.schema.sql import quote
 
 _FORWARD = """
-SELECT setval(%s::text::regclass, wanted.value)
-FROM (SELECT (%s)::bigint AS value) wanted, {} s, pg_sequence p
-WHERE p.seqrelid = %s::text::regclass
+SELECT pg_catalog.setval(%s::pg_catalog.text::pg_catalog.regclass, wanted.value)
+FROM (SELECT (%s)::pg_catalog.bigint AS value) wanted, {} s, pg_catalog.pg_sequence p
+WHERE p.seqrelid = %s::pg_catalog.text::pg_catalog.regclass
   AND CASE WHEN p.seqincrement > 0 THEN wanted.value > s.last_value ELSE wanted.value < s.last_value END
   AND wanted.value BETWEEN p.seqmin AND p.seqmax
 """
@@ -102,7 +102,7 @@ def _delete(table: LiveTable, values: Mapping[str, Any]) -> str:
 
 
 def _record(table: LiveTable) -> str:
-    return f"jsonb_populate_record(NULL::{quoted(table.name)}, %s::jsonb)"
+    return f"pg_catalog.jsonb_populate_record(NULL::{quoted(table.name)}, %s::pg_catalog.jsonb)"
 
 
 def _key(table: LiveTable) -> str:
@@ -110,7 +110,8 @@ def _key(table: LiveTable) -> str:
     if not table.has_key:
         relation, ctid = ADDRESS
         return (
-            f"jsonb_to_record(%s::jsonb) k ({relation} oid, {ctid} tid) "
+            "pg_catalog.jsonb_to_record(%s::pg_catalog.jsonb) "
+            f"k ({relation} pg_catalog.oid, {ctid} pg_catalog.tid) "
             f"WHERE t.tableoid = k.{relation} AND t.ctid = k.{ctid}"
         )
     same = " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)

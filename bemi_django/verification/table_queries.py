@@ -9,15 +9,15 @@ from bemi_django.verification.compared_table import ComparedTable
 
 def rows_by_key(table: ComparedTable, is_old: Composable) -> Composable:
     """Return a query for (key, row as JSON text, whether the row is old), sorted by key."""
-    return SQL('SELECT {0} COLLATE "C", to_jsonb(t)::text, {1} FROM {2} t ORDER BY {0} COLLATE "C"').format(
-        _key(table), is_old, table.rows
-    )
+    return SQL(
+        'SELECT {0} COLLATE "C", pg_catalog.to_jsonb(t.*)::text, {1} FROM {2} t ORDER BY {0} COLLATE "C"'
+    ).format(_key(table), is_old, table.rows)
 
 
 def rows_by_image(table: ComparedTable, is_old: Composable) -> Composable:
     """Return a query for (row as JSON text, how many there are, how many are not old), sorted by the text."""
     return SQL(
-        'SELECT to_jsonb(t)::text COLLATE "C", count(*), count(*) FILTER (WHERE NOT {}) '
+        'SELECT pg_catalog.to_jsonb(t.*)::text COLLATE "C", count(*), count(*) FILTER (WHERE NOT {}) '
         "FROM {} t GROUP BY 1 ORDER BY 1"
     ).format(is_old, table.rows)
 
@@ -32,16 +32,17 @@ def is_older_than_log(table: ComparedTable, start_xid: int) -> Composable:
 
 def as_defined_now(table: ComparedTable) -> Composable:
     """Return a query that converts its parameter, a row as JSON text, to the table's present types."""
-    return SQL("SELECT to_jsonb(jsonb_populate_record(NULL::{}, %s::jsonb))::text").format(
-        Identifier(table.schema, table.name)
-    )
+    return SQL(
+        "SELECT pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(NULL::{}, %s::jsonb))::text"
+    ).format(Identifier(table.schema, table.name))
 
 
 def _key(table: ComparedTable) -> Composable:
     # format() prints as the stream does, which a cast to text does not for every type.
     if len(table.key) == 1:
-        return SQL("format('%s', t.{})").format(Identifier(table.key[0]))
+        return SQL("pg_catalog.format('%s', t.{})").format(Identifier(table.key[0]))
     parts = SQL(" || ', ' || ").join(
-        SQL("coalesce(to_jsonb(t.{})::text, 'null')").format(Identifier(column)) for column in table.key
+        SQL("coalesce(pg_catalog.to_jsonb(t.{})::text, 'null')").format(Identifier(column))
+        for column in table.key
     )
     return SQL("'[' || {} || ']'").format(parts)

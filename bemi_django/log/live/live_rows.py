@@ -21,8 +21,8 @@ from bemi_django.log.lossless_json import dumps
 # LATERAL makes it one index look-up for each wanted row.
 _FIND = """
 SELECT wanted.number, found.row
-FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number)
-CROSS JOIN LATERAL jsonb_populate_record(NULL::{source}, wanted.value) r
+FROM pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
+CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::{source}, wanted.value) r
 CROSS JOIN LATERAL (SELECT {row} AS row FROM {target} t WHERE {condition} {limit}) found
 ORDER BY wanted.number
 """
@@ -30,9 +30,10 @@ ORDER BY wanted.number
 
 # A table without a key: one pass compares whole rows.
 _LIKE = """
-SELECT wanted.number, (to_jsonb(t) || {address})::text
+SELECT wanted.number, (pg_catalog.to_jsonb(t.*) || {address})::pg_catalog.text
 FROM {target} t
-JOIN jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number) ON to_jsonb(t) = wanted.value
+JOIN pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
+    ON pg_catalog.to_jsonb(t.*) = wanted.value
 ORDER BY wanted.number, t.tableoid, t.ctid {lock}
 """
 
@@ -56,7 +57,7 @@ def find_rows(
         _FIND.format(
             source=quoted(table.name),
             target=quoted(table.name),
-            row="to_jsonb(t)::text",
+            row="pg_catalog.to_jsonb(t.*)::pg_catalog.text",
             condition=_equal(table.key, table.key),
             limit=locking,
         ),
@@ -84,9 +85,9 @@ def _find_alike(
 # The expressions name columns without an alias; they resolve to the innermost FROM.
 _FIND_PARTIAL = """
 SELECT wanted.number, found.row
-FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY wanted (value, number)
+FROM pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
 CROSS JOIN LATERAL (
-    SELECT {values} FROM jsonb_populate_record(NULL::{table}, wanted.value) WHERE {predicate}) r
+    SELECT {values} FROM pg_catalog.jsonb_populate_record(NULL::{table}, wanted.value) WHERE {predicate}) r
 CROSS JOIN LATERAL (SELECT {row} AS row FROM {table} t WHERE ({predicate}) AND {condition} LIMIT 1) found
 ORDER BY wanted.number
 """
@@ -107,7 +108,7 @@ def find_partial(
         ),
         table=quoted(table.name),
         predicate=partial.predicate.replace("%", "%%"),
-        row=f"{key_object(table.key)}::text",
+        row=f"{key_object(table.key)}::pg_catalog.text",
         condition=" AND ".join(
             f"({expression}) = r._bemi_{number}" for number, expression in enumerate(expressions)
         ),
@@ -148,7 +149,7 @@ def find_keys(
         _FIND.format(
             source=quoted(source),
             target=quoted(target),
-            row=f"{key_object(key)}::text",
+            row=f"{key_object(key)}::pg_catalog.text",
             condition=_equal(target_columns, columns),
             limit="LIMIT %s FOR UPDATE OF t" if lock else "LIMIT %s",
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from bemi_django.log.lossless_json import hstore
@@ -85,6 +86,9 @@ ORDER BY cn.nspname, c.relname, f.conname
 """.replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "f"))
 
 
+_SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
+
+
 class Unique(NamedTuple):
     """A primary key, or a unique index on plain columns."""
 
@@ -161,8 +165,23 @@ class LiveCatalog(NamedTuple):
         ]
 
 
+@contextmanager
+def _only_catalog(cursor: Any) -> Iterator[None]:
+    """Let names stand for objects of the catalog alone, and print others with their schema."""
+    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+    (path,) = cursor.fetchone()
+    cursor.execute(_SET_PATH, ["pg_catalog, pg_temp"])
+    yield
+    cursor.execute(_SET_PATH, [path])
+
+
 def read_references(cursor: Any, names: str) -> list[Reference]:
     """Return the foreign keys from and to tables; ``names`` is a JSON array of [schema, name] pairs."""
+    with _only_catalog(cursor):
+        return _references(cursor, names)
+
+
+def _references(cursor: Any, names: str) -> list[Reference]:
     cursor.execute(_REFERENCES, [names])
     return [
         Reference(row[0], (row[1], row[2]), (row[3], row[4]), tuple(row[5]), tuple(row[6]), *row[7:])
@@ -172,13 +191,14 @@ def read_references(cursor: Any, names: str) -> list[Reference]:
 
 def read_catalog(cursor: Any, names: str) -> LiveCatalog:
     """Describe tables; ``names`` is a JSON array of [schema, name] pairs. Missing tables are left out."""
-    references = read_references(cursor, names)
-    cursor.execute(_COLUMNS, [names])
-    columns = cursor.fetchall()
-    cursor.execute(_UNIQUES, [names])
-    uniques = cursor.fetchall()
-    cursor.execute(_PARTIALS, [names])
-    partials = cursor.fetchall()
+    with _only_catalog(cursor):
+        references = _references(cursor, names)
+        cursor.execute(_COLUMNS, [names])
+        columns = cursor.fetchall()
+        cursor.execute(_UNIQUES, [names])
+        uniques = cursor.fetchall()
+        cursor.execute(_PARTIALS, [names])
+        partials = cursor.fetchall()
     tables = {}
     for name in {(row[0], row[1]) for row in columns}:
         own = [row[2:] for row in columns if (row[0], row[1]) == name]
@@ -211,10 +231,11 @@ def escaped(identifier: str) -> str:
 def key_object(columns: Collection[str]) -> str:
     """Return SQL for columns of ``t`` (or ADDRESS) as a JSON object; the names are parameters."""
     pairs = (
-        f"%s::text, {_ADDRESS[column]}::text" if column in _ADDRESS else f"%s::text, t.{escaped(column)}"
+        "%s::pg_catalog.text, "
+        + (f"{_ADDRESS[column]}::pg_catalog.text" if column in _ADDRESS else f"t.{escaped(column)}")
         for column in columns
     )
-    return f"jsonb_build_object({', '.join(pairs)})"
+    return f"pg_catalog.jsonb_build_object({', '.join(pairs)})"
 
 
 def listed(columns: Collection[str], alias: str) -> str:

@@ -11,8 +11,8 @@ from django.db import connections, transaction
 from bemi_django.log.lossless_json import loads
 from bemi_django.wire import ROW_SETTINGS
 
-_GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in ROW_SETTINGS)
-_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in ROW_SETTINGS)
+_GET = "SELECT " + ", ".join(f"pg_catalog.current_setting('{name}')" for name in ROW_SETTINGS)
+_SET = "SELECT " + ", ".join(f"pg_catalog.set_config('{name}', %s, true)" for name in ROW_SETTINGS)
 
 
 @contextmanager

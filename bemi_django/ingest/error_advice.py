@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import re
+import traceback
 from typing import Any
 
 import psycopg2
 
-from bemi_django.exceptions import BemiError, Disrupted, Refused, SlotInUse, Superseded, first_line
+from bemi_django.exceptions import (
+    BemiError,
+    Disrupted,
+    ProtocolError,
+    Refused,
+    SlotInUse,
+    Superseded,
+    first_line,
+)
 from bemi_django.schema.sql import quote
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
 _NO_RIGHT = "42501"
+# Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
+# resources, operators.
+_NOT_OF_A_MESSAGE = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
 _UNKNOWN = ("42P01", "42703", "42883")
 
 # libpq has no SQLSTATE for a refused connection, only the server's words. What to do about them:
@@ -32,6 +44,7 @@ _RIGHTS = {
     "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
     "table dead_letters": "INSERT ON _bemi.dead_letters",
     "function partition_v1": "EXECUTE ON FUNCTION _bemi.partition_v1",
+    "table histories": "SELECT, INSERT ON _bemi.histories",
     "table relations": "SELECT ON _bemi.relations",
     "function describe_v1": "EXECUTE ON FUNCTION _bemi.describe_v1",
     "function types_v1": "EXECUTE ON FUNCTION _bemi.types_v1",
@@ -48,6 +61,29 @@ def is_lasting(error: Exception) -> bool:
 def is_lasting_state(state: str) -> bool:
     """Return whether an error with this SQLSTATE would occur again."""
     return state[:2] in _LASTING
+
+
+def raise_unless_of_message(error: Exception) -> None:
+    """Raise the error again, unless it is the fault of the message that was being read.
+
+    Args:
+        error: Whatever reading the message has raised, including errors of the source's server.
+    """
+    if isinstance(error, psycopg2.Error):
+        if not error.pgcode or error.pgcode.startswith(_NOT_OF_A_MESSAGE):
+            raise error
+    elif isinstance(error, BemiError) and not isinstance(error, ProtocolError):
+        raise error
+
+
+def reason_of_message(error: Exception) -> str:
+    """Return what a dead letter says about the error: its place in the code if it was not expected."""
+    if isinstance(error, ProtocolError):
+        return str(error)
+    if isinstance(error, psycopg2.Error):
+        return f"{error.pgcode}: {first_line(error)}"
+    places = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"{type(error).__name__}" + "".join(f" in {place.name}, line {place.lineno}" for place in places)
 
 
 def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | None:

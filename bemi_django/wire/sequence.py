@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 #: Bits of a position: a history may hold 2 PB of WAL.
 _LSN_BITS = 51
-_LSN_MASK = (1 << _LSN_BITS) - 1
+#: The largest position that a sequence number can hold.
+MAX_LSN = (1 << _LSN_BITS) - 1
 #: Histories of one log, 12 bits.
 MAX_HISTORY = (1 << 12) - 1
 
@@ -29,7 +30,7 @@ def sequence_of(history: int, lsn: int) -> int:
     Raises:
         ValueError: The history or the position is out of range.
     """
-    if not 0 <= history <= MAX_HISTORY or not 0 <= lsn <= _LSN_MASK:
+    if not 0 <= history <= MAX_HISTORY or not 0 <= lsn <= MAX_LSN:
         raise ValueError(f"position {lsn} of history {history} is out of range")
     return history << _LSN_BITS | lsn
 
@@ -63,4 +64,4 @@ def history_of(sequence: int) -> int:
 
 def lsn_of(sequence: int) -> int:
     """Return the position, in bytes, that a sequence number holds."""
-    return sequence & _LSN_MASK
+    return sequence & MAX_LSN

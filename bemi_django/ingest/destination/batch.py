@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Gathered:
-    """Rows and letters that wait to be sent; ``size`` is that of the rows in bytes."""
+    """Rows and letters that wait to be sent; ``size`` is theirs in bytes."""
 
     rows: list[Pending] = field(default_factory=list)
     letters: list[RejectedMessage] = field(default_factory=list)

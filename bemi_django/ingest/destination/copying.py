@@ -13,6 +13,8 @@ from bemi_django.ingest.rows import copy_format, row_writer
 _COPY = "COPY changes ({}) FROM STDIN (FORMAT binary)".format(
     ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
 )
+#: Bytes that are handed to libpq, which copies them, at a time.
+_PIECE = 8 * 1024 * 1024
 # Data exceptions and program limits: the row is at fault, and would be refused again.
 _OF_THE_ROW = ("22", "54")
 
@@ -28,8 +30,8 @@ def copy_rows(cursor: Any, rows: list[bytes]) -> None:
         psycopg2.Error: The destination refuses a row, or cannot be reached.
     """
     data = b"".join((copy_format.HEADER, *rows, copy_format.TRAILER))
-    # In one piece: between two pieces the driver would wait for its turn to run Python.
-    cursor.copy_expert(_COPY, io.BytesIO(data), len(data))
+    # Usually in one piece: between two pieces the driver would wait for its turn to run Python.
+    cursor.copy_expert(_COPY, io.BytesIO(data), min(len(data), _PIECE))
 
 
 def is_taken(cursor: Any, attempt: Callable[[], None]) -> bool:

@@ -1,23 +1,37 @@
-"""Messages that could not be stored as they are: kept whole, with what it takes to read them again."""
+"""Keep messages that could not be stored completely, with what is needed to read them again."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from bemi_django.ingest.protocol.messages import Begin, Column, Relation
+from bemi_django.ingest.rows.copy_format import HEADER, NULL, TRAILER, field, int64, jsonb
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
-_INSERT = """
-INSERT INTO _bemi.dead_letters (slot, position, change_id, message, origin, reason)
-VALUES (%s, %s, %s, %s, %s, %s)
-"""
+#: Bytes of the largest message that is kept whole, and those that are kept of a larger one.
+MAX_BYTES = 16 * 1024 * 1024
+_BEGINNING = 64 * 1024
+_MAX_REASON = 4000
+_LARGEST_POSITION = (1 << 63) - 1
+# As binary COPY: the values of a statement would be in the server's log if it failed.
+_COPY = (
+    "COPY _bemi.dead_letters (slot, position, change_id, message, origin, reason) FROM STDIN (FORMAT binary)"
+)
+_FIELDS = Struct(">h").pack(6)
 
 
 class RejectedMessage(NamedTuple):
-    """``position`` is the commit LSN; ``change_id`` is the row that holds what is known, None for none."""
+    """A dead letter.
+
+    ``position`` is the commit LSN, ``change_id`` the row that holds what is known (None if there is none),
+    and ``origin`` a JSON object.
+    """
 
     position: int
     change_id: UUID | None
@@ -35,21 +49,25 @@ def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -
         "context": change.context.decode("utf-8", "replace"),
         "relation": [*change.relation[:3], [list(column) for column in change.relation.columns]],
     }
-    dumped = orjson.dumps(origin)
-    return RejectedMessage(change.begin.commit_lsn, UUID(bytes=change_id), message, dumped, reason)
+    return _letter(change.begin, UUID(bytes=change_id), message, origin, reason)
 
 
 def of_message(begin: Begin | None, message: bytes, reason: str) -> RejectedMessage:
     """Return the dead letter of a message that belongs to no row, or that cannot be read."""
-    return RejectedMessage(begin.commit_lsn if begin else 0, None, message, b"{}", reason)
+    return _letter(begin, None, message, {}, reason)
 
 
 def insert(cursor: Any, slot: str, letters: list[RejectedMessage]) -> None:
-    """Keep letters; ``cursor`` is in the transaction of the changes around them."""
-    for letter in letters:
-        change_id = letter.change_id and str(letter.change_id)
-        values = [letter.position, change_id, letter.message, letter.origin.decode(), letter.reason]
-        cursor.execute(_INSERT, [slot, *values])
+    """Write letters.
+
+    Args:
+        cursor: A cursor of the destination, in the transaction of the changes around them.
+        slot: The slot of the worker.
+        letters: The letters.
+    """
+    if letters:
+        rows = b"".join(_row(slot.encode(), letter) for letter in letters)
+        cursor.copy_expert(_COPY, io.BytesIO(HEADER + rows + TRAILER))
 
 
 def read_origin(origin: dict[str, Any]) -> ChangeHeader:
@@ -58,3 +76,28 @@ def read_origin(origin: dict[str, Any]) -> ChangeHeader:
     relation = Relation(oid, schema, name, tuple(Column(*column) for column in columns))
     begin = Begin(*origin["begin"])
     return ChangeHeader(begin, origin["ordinal"], relation, origin["context"].encode(), origin["lsn"])
+
+
+def _letter(
+    begin: Begin | None, change_id: UUID | None, message: bytes, origin: dict[str, Any], reason: str
+) -> RejectedMessage:
+    if len(message) > MAX_BYTES:
+        origin["cut"] = {"size": len(message), "sha256": hashlib.sha256(message).hexdigest()}
+        message = message[:_BEGINNING]
+    position = min(begin.commit_lsn, _LARGEST_POSITION) if begin else 0
+    reason = reason[:_MAX_REASON].replace("\0", "\u2400")
+    return RejectedMessage(position, change_id, message, orjson.dumps(origin), reason)
+
+
+def _row(slot: bytes, letter: RejectedMessage) -> bytes:
+    return b"".join(
+        (
+            _FIELDS,
+            field(slot),
+            int64(letter.position),
+            NULL if letter.change_id is None else field(letter.change_id.bytes),
+            field(letter.message),
+            jsonb(letter.origin),
+            field(letter.reason.encode("utf-8", "replace")),
+        )
+    )

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
-
-import psycopg2
 
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.copy_format import NULL
+from bemi_django.ingest.rows.jsonb_limits import is_jsonb
+from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_field
+from bemi_django.ingest.rows.row_layout import RowLayout, head, template
+from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
+from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
 
-logger = logging.getLogger(__name__)
-
-#: Tells whether the destination takes a JSON text as jsonb.
+#: Tells whether a JSON text may be written.
 _Accepts = Callable[[bytes], bool]
+#: Bytes of a value that is small enough for any limit of the destination.
+_SMALL = 1000
 
 
 class Repairer:
-    """Repairs the rows that ``writer`` makes; it is used in the thread that reads the stream."""
+    """Repairs the rows that ``writer`` makes; it is used in the thread that reads the stream.
 
-    def __init__(self, writer: RowWriter) -> None:
+    Args:
+        writer: Writes the rows.
+        database: The name of the source.
+    """
+
+    def __init__(self, writer: RowWriter, database: str) -> None:
         self._writer = writer
+        self._database = database
 
     def mend(self, change: Stitched, message: bytes) -> tuple[bytes, RejectedMessage]:
-        """Return a row without the values that cannot be rendered, and a letter that holds the message."""
+        """Return a row without the values that cannot be rendered, and a letter that holds the message.
+
+        Raises:
+            Exception: Whatever rendering the other values raises.
+        """
         return self._mend(change, message, lambda json: True)
+
+    def outline(self, change: Stitched, message: bytes, reason: str) -> tuple[bytes, RejectedMessage]:
+        """Return a row without any value, and a letter that holds the message.
+
+        This uses nothing that depends on the table, its types or the contents of the message.
+        """
+        columns = [column.name for column in change.relation.columns]
+        has_old, has_new = change.operation in (UPDATE, DELETE), change.operation in (UPDATE, CREATE)
+        row = self._writer.assemble(
+            RowLayout(head(self._database, *change.relation[1:3]), (), template(()), (), ()),
+            change,
+            OPERATION_FIELDS[change.operation],
+            NO_ROW,
+            NO_ROW,
+            NULL,
+            NULL,
+            unavailable_field(columns if has_old else [], columns if has_new else []),
+        )
+        return row, self.letter(change, message, reason)
 
     def write(self, cursor: Any, refused: Pending) -> RejectedMessage:
         """Write what the destination takes of a row that it has refused.
@@ -45,12 +76,18 @@ class Repairer:
         change = refused.change
         if isinstance(change, ChangeHeader):
             change = read_again(change, refused.message)
-        row, letter = self._mend(change, refused.message, lambda json: _is_jsonb(cursor, json))
-        if not is_taken(cursor, lambda: copy_rows(cursor, [row])):
-            # No value and no context: only that there was a change.
-            row, letter = self._mend(change, refused.message, lambda json: False)
-            copy_rows(cursor, [row])
-        return letter
+        attempts: list[_Accepts] = [is_jsonb, lambda json: len(json) <= _SMALL and is_jsonb(json)]
+        for accepts in attempts:
+            try:
+                row, letter = self._mend(change, refused.message, accepts)
+            except (ValueError, LookupError):
+                continue
+            if is_taken(cursor, lambda: copy_rows(cursor, [row])):  # noqa: B023 - used at once
+                return letter
+        safe = change._replace(context=invalid_context(change.context[:_SMALL]))
+        row, _ = self.outline(safe, refused.message, "not accepted")
+        copy_rows(cursor, [row])
+        return self.letter(change, refused.message, "not accepted")
 
     def letter(self, change: Stitched, message: bytes, reason: str) -> RejectedMessage:
         """Return the letter of a change that is stored in part."""
@@ -63,12 +100,5 @@ class Repairer:
         if not accepts(change.context):
             reasons.append("context: not accepted as jsonb")
             known = change._replace(context=invalid_context(change.context))
-        logger.error("a change cannot be stored as it is: its message is kept in _bemi.dead_letters")
-        letter = self.letter(change, message, "; ".join(reasons) or "not accepted")
-        return self._writer.row(known, lost), letter
-
-
-def _is_jsonb(cursor: Any, json: bytes) -> bool:
-    # As bytes: the server must refuse a text that is not UTF-8, not the driver.
-    parse = "SELECT convert_from(%s, 'UTF8')::jsonb IS NULL"
-    return is_taken(cursor, lambda: cursor.execute(parse, [psycopg2.Binary(json)]))
+        row = self._writer.row(known, lost)
+        return row, self.letter(change, message, "; ".join(reasons) or "not accepted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from bemi_django.ingest.destination.dead_letters import RejectedMessage
 
 #: Batches on their way: one is being written, and the next is at hand when it is done.
 _IN_FLIGHT = 2
+#: Seconds between two signs of life in a transaction: less than idle_in_transaction_session_timeout.
+_TOUCH = 30.0
 
 #: Writes what the destination takes of a row that it has refused, and returns a letter of the rest.
 Repair = Callable[[Any, Pending], RejectedMessage]
@@ -50,7 +53,8 @@ class Sink:
         self._sent_end = checkpoint
         #: Whether a batch was refused: those behind it must not be written before it is repaired.
         self._is_held = False
-        self._copied = 0
+        self._copied = self._letters = 0
+        self._touch_at = 0.0
         self._background: Background[bool] = Background()
         self.fileno = self._background.fileno
         #: Whether complete transactions wait to be sent.
@@ -59,8 +63,8 @@ class Sink:
         self.checkpoint = checkpoint
         #: The commit time of the last durable change, in microseconds since 2000-01-01 UTC; 0 before one.
         self.committed_at = 0
-        #: The number of durable rows.
-        self.written = 0
+        #: The numbers of durable rows and dead letters.
+        self.written = self.kept = 0
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
@@ -68,13 +72,15 @@ class Sink:
         gathered.rows.append(pending)
         gathered.size += len(pending.row)
         if gathered.size >= self._limit:
-            self.send()
-            self._open, self._is_partly_sent = Gathered(), True
-            self._send(Batch(gathered.rows, gathered.letters, self._sent_end))
+            self._send_open()
 
     def add_letter(self, letter: RejectedMessage) -> None:
         """Take a dead letter of the open transaction."""
-        self._open.letters.append(letter)
+        gathered = self._open
+        gathered.letters.append(letter)
+        gathered.size += len(letter.message) + len(letter.origin)
+        if gathered.size >= self._limit:
+            self._send_open()
 
     def end(self, lsn: int, committed_at: int, transaction: int = 0, is_notable: bool = False) -> None:
         """Complete the open transaction.
@@ -143,17 +149,32 @@ class Sink:
             if not self._sent:
                 self._is_held = False
 
+    def keep_alive(self) -> None:
+        """Keep the destination from ending a transaction that waits for the source; call this often."""
+        if self._is_partly_sent and not self._sent and time.monotonic() >= self._touch_at:
+            self._touch_at = time.monotonic() + _TOUCH
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+
     def close(self) -> None:
         """Wait for the batches on their way, whatever becomes of them."""
         self._background.close()
 
     def _note(self, batch: Batch) -> None:
         self._copied += len(batch.rows)
+        self._letters += len(batch.letters)
         if batch.end is not None:
             self.checkpoint = batch.end
             self.committed_at = batch.committed_at or self.committed_at
             self.written += self._copied
-            self._copied = 0
+            self.kept += self._letters
+            self._copied = self._letters = 0
+
+    def _send_open(self) -> None:
+        """Send what there is of the open transaction, behind the complete ones."""
+        self.send()
+        gathered, self._open, self._is_partly_sent = self._open, Gathered(), True
+        self._send(Batch(gathered.rows, gathered.letters, self._sent_end))
 
     def _send(self, batch: Batch) -> None:
         self.settle(_IN_FLIGHT - 1)

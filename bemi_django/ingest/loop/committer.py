@@ -23,7 +23,7 @@ class Committer:
         self._noted = 0
         #: Durable checkpoints that wait to be confirmed, with the end of the WAL that holds each.
         self._unconfirmed: deque[tuple[int, int]] = deque()
-        self._counted = 0
+        self._counted = self._kept = 0
 
     def send(self) -> None:
         """Begin to make complete transactions durable."""
@@ -81,6 +81,14 @@ class Committer:
     def _count(self) -> None:
         self._progress.add(self._sink.written - self._counted)
         self._counted = self._sink.written
+        if letters := self._sink.kept - self._kept:
+            self._kept = self._sink.kept
+            self._progress.counts["dead letters"] += letters
+            logger.error(
+                "%d messages could not be stored completely: they are kept in _bemi.dead_letters; "
+                "'manage.py bemi retry-dead-letters' tries again",
+                letters,
+            )
 
     def _lag(self) -> tuple[int, float]:
         lsn, now = self._session.ask(

@@ -1,21 +1,124 @@
-"""The transaction that the server is sending."""
+"""Follow the transactions that the server sends: where they begin and end, and what they do to tables."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.destination.partitions import Partitions
+from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.protocol.messages import Begin, Commit, Message
+from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.wire.sequence import MAX_LSN
+
+_DDL = b"_bemi_ddl"
+_MARK = b"_bemi_mark"
+#: Seconds between two questions whether the server shows a transaction.
+_SHOWN = 0.01
+#: Commit times that a date can hold, in microseconds since 2000-01-01 UTC: from the year 1 to 9998.
+_EARLIEST, _LATEST = -63_082_281_600_000_000, 252_423_993_600_000_000
 
 
 @dataclass(slots=True)
 class OpenTransaction:
-    """What the worker knows of it; ``xid`` has 64 bits, ``committed_at`` is in microseconds since 2000.
+    """What the worker knows of a transaction; ``xid`` has 64 bits.
 
+    ``begin``: its first message.
     ``is_logged``: the log has it, and the server sends it again because it had not heard of that.
     ``is_notable``: its end is worth a checkpoint even if it has no rows.
     ``is_altering``: it has executed DDL, so others were written with other tables.
     """
 
+    begin: Begin
     xid: int
-    committed_at: int
     is_logged: bool
     is_notable: bool = False
     is_altering: bool = False
+
+
+class Transactions:
+    """Tells the sink, the writer and the catalog of each transaction.
+
+    Args:
+        catalog: Knows the tables of any moment.
+        writer: Writes the rows.
+        sink: Takes the rows.
+        partitions: Makes the partition of a month before the first row of it.
+        committer: Makes complete transactions durable.
+        keep_alive: Called while the worker waits for the server; returns False if the worker is to stop.
+    """
+
+    def __init__(
+        self,
+        catalog: LayoutCatalog,
+        writer: RowWriter,
+        sink: Sink,
+        partitions: Partitions,
+        committer: Committer,
+        keep_alive: Callable[[], bool],
+    ) -> None:
+        self._catalog = catalog
+        self._writer = writer
+        self._sink = sink
+        self._partitions = partitions
+        self._committer = committer
+        self._keep_alive = keep_alive
+        #: The open transaction; None between transactions.
+        self.current: OpenTransaction | None = None
+        #: Marks that were written to the WAL and have not come back by the stream.
+        self.marks: set[bytes] = set()
+
+    def require_plausible(self, begin: Begin) -> None:
+        """Check what every row of a transaction needs.
+
+        Raises:
+            ProtocolError: The log cannot hold its position or its commit time.
+        """
+        if begin.commit_lsn > MAX_LSN or not _EARLIEST <= begin.committed_at < _LATEST:
+            raise ProtocolError("a transaction whose position or commit time cannot be")
+
+    def begin(self, begin: Begin) -> None:
+        """Open a transaction."""
+        # The server may send again what was written before it heard of it.
+        is_logged = begin.commit_lsn < self._sink.checkpoint
+        self.current = OpenTransaction(begin, self._writer.full_xid(begin.xid), is_logged)
+        if not self._partitions.covers(begin.committed_at):
+            self._committer.flush()
+            self._partitions.make(begin.committed_at)
+
+    def end(self, commit: Commit) -> None:
+        """Close the open transaction."""
+        if (transaction := self.current) is None:
+            return
+        self.current = None
+        if transaction.is_altering:
+            # For rows that others wrote before this commit, the tables are as they were.
+            self._writer.forget()
+        committed_at = transaction.begin.committed_at
+        self._sink.end(commit.end_lsn, committed_at, transaction.xid, transaction.is_notable)
+        if self._sink.is_full:
+            self._committer.send()
+
+    def take_message(self, message: Message) -> None:
+        """Take a logical message that holds no context."""
+        transaction = self.current
+        if transaction is None:
+            # Somebody else's message: ours belong to a transaction.
+            return
+        if message.prefix == _DDL:
+            self._follow_ddl(transaction)
+        elif message.prefix == _MARK:
+            transaction.is_notable = True
+            self.marks.discard(message.content)
+
+    def _follow_ddl(self, transaction: OpenTransaction) -> None:
+        self._catalog.note_ddl(transaction.xid, transaction.begin.commit_lsn)
+        # The server sends a commit a moment before it shows it; with synchronous replication, long before.
+        while not self._catalog.shows(transaction.xid) and self._keep_alive():
+            time.sleep(_SHOWN)
+        self._writer.forget()
+        transaction.is_altering = True

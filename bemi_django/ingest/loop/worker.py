@@ -18,6 +18,7 @@ from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.idle_slot import IdleSlot
 from bemi_django.ingest.loop.intake import Intake
 from bemi_django.ingest.loop.switching import quick_switches
+from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
@@ -88,20 +89,19 @@ class Worker:
         start = session.start(writer.source)
         writer.histories = session.histories
         catalog.stream_from(start)
-        repairer = Repairer(writer)
+        repairer = Repairer(writer, session.database)
         self._sink = session.keep(Sink(session.destination, self._config.slot, start, repairer.write))
         self._committer = Committer(session, self._sink, self._progress)
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
-        self._intake = Intake(
+        self._transactions = Transactions(
             catalog,
             writer,
             self._sink,
-            repairer,
             Partitions(session.destination),
             self._committer,
-            self._progress.counts,
-            lambda: self._is_stopping,
+            self._keep_alive,
         )
+        self._intake = Intake(writer, self._sink, repairer, self._transactions, self._progress.counts)
 
     def _work(self, until_current: bool) -> None:
         target = self._mark()
@@ -110,15 +110,16 @@ class Worker:
                 self._glance_at_server()
             self._session.report()
             self._committer.confirm()
+            self._sink.keep_alive()
             if self._take_some():
                 continue
             if not self._sink.in_flight:
                 # What comes meanwhile goes with the next batch.
                 self._committer.send()
-            if until_current and target not in self._intake.marks:
+            if until_current and target not in self._transactions.marks:
                 break
             self._committer.log_progress(is_caught_up=True)
-            if self._intake.transaction is None:
+            if self._transactions.current is None:
                 self._idle_slot.look()
             self._wait()
         self._committer.flush()
@@ -141,6 +142,12 @@ class Worker:
         if self._sink in readable:
             self._committer.settle(self._sink.in_flight - 1)
 
+    def _keep_alive(self) -> bool:
+        """Keep both databases from giving us up while something is waited for; return whether to go on."""
+        self._source.heartbeat()
+        self._sink.keep_alive()
+        return not self._is_stopping
+
     def _glance_at_server(self) -> None:
         """Notice a server that shuts down and waits for us to leave: only its other connection tells."""
         self._glance_at = time.monotonic() + _GLANCE
@@ -152,5 +159,5 @@ class Worker:
         mark = uuid.uuid4().hex
         # Transactional, so that it is flushed, and therefore sent, at once.
         self._session.ask("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", mark)
-        self._intake.marks.add(mark.encode())
+        self._transactions.marks.add(mark.encode())
         return mark.encode()

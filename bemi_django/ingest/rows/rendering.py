@@ -10,8 +10,11 @@ import orjson
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import NULL, field, jsonb
+from bemi_django.ingest.rows.jsonb_limits import NotJsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 
+#: The reason for a value that is JSON, but more than jsonb holds.
+NOT_ACCEPTED = "not accepted as jsonb"
 #: The JSON of a row that does not exist.
 NO_ROW = b"{}"
 
@@ -120,10 +123,13 @@ def failing_columns(
             rendered.decode()
             if number in layout.key:
                 canonical(rendered)
+        except NotJsonb:
+            reasons.append(f"{side}.{name}: {NOT_ACCEPTED}")
+            yield number
         except (ValueError, LookupError) as error:
             reasons.append(f"{side}.{name}: {type(error).__name__}")
             yield number
         else:
             if not accepts(rendered):
-                reasons.append(f"{side}.{name}: not accepted as jsonb")
+                reasons.append(f"{side}.{name}: {NOT_ACCEPTED}")
                 yield number

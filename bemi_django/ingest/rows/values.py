@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
+from bemi_django.ingest.rows.jsonb_limits import require_jsonb
+
 Encoder = Callable[[bytes], bytes]
 
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
@@ -91,7 +93,8 @@ def timestamptz(value: bytes) -> bytes:
 _ENCODERS: dict[int, Encoder] = {
     16: boolean,
     **dict.fromkeys((20, 21, 23, 700, 701, 1700), number),  # int8, int2, int4, float4, float8, numeric
-    **dict.fromkeys((114, 3802), raw),  # json, jsonb
+    114: require_jsonb,  # json
+    3802: raw,  # jsonb
     1114: timestamp,
     1184: timestamptz,
 }

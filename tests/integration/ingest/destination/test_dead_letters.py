@@ -15,6 +15,10 @@ from django.db import connection
 from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.rows.fast_path import FastPath
+from bemi_django.ingest.rows.rendering import Lost
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stream.connections import connect_source
 from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
@@ -117,6 +121,31 @@ def test_an_undecodable_message_of_a_row_leaves_a_row_of_what_is_known(
     (letter,) = DeadLetter.objects.all()
     assert letter.change_id == second.pk and "undecodable" in letter.reason
     assert todo.task.encode() in bytes(letter.message)
+
+
+@pytest.mark.parametrize("error", [RecursionError(), MemoryError(), AttributeError("a bug")], ids=repr)
+def test_whatever_goes_wrong_with_one_row_the_others_are_recorded(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    write = RowWriter.row
+
+    def fail(writer: RowWriter, change: Stitched, *lost: Lost) -> bytes:
+        if change.after is not None and b"broken" in change.after:
+            raise error
+        return write(writer, change, *lost)
+
+    for task in ("before", "broken", "after"):
+        Todo.objects.create(task=task)
+    with monkeypatch.context() as patched:
+        # All rows take the long path.
+        patched.setattr(FastPath, "take", lambda *arguments: None)
+        patched.setattr(RowWriter, "row", fail)
+        first, second, third = drain()
+    assert (first.after["task"], third.after["task"]) == ("before", "after")
+    assert (second.operation, second.table, second.after) == ("CREATE", "todo", {})
+    assert second.context["SQL"].startswith("INSERT")
+    (letter,) = DeadLetter.objects.all()
+    assert letter.change_id == second.pk and type(error).__name__ in letter.reason
 
 
 def test_a_message_of_which_nothing_is_known_leaves_a_letter(

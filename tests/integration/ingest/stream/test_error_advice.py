@@ -21,6 +21,7 @@ CREATE ROLE counter LOGIN PASSWORD 'p';
 CREATE ROLE maker LOGIN PASSWORD 'p';
 GRANT USAGE ON SCHEMA _bemi TO "No-Rights", counter, maker;
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO counter, maker;
+GRANT SELECT, INSERT ON _bemi.histories TO counter, maker;
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1 TO maker;
 """
 UNMAKE = "; ".join(

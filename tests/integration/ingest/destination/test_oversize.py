@@ -1,0 +1,92 @@
+# ruff: noqa: S608 - the SQL of tests
+"""A row that the log cannot hold costs the values at fault: no pause, and no value in a server's log."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.load_pipeline import LoadPipeline
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def big(trail: LoadPipeline) -> Iterator[LoadPipeline]:
+    trail.source.run("CREATE TABLE big (id int PRIMARY KEY, body bytea, note text, doc json)")
+    trail.source.run("ALTER TABLE big REPLICA IDENTITY FULL; ALTER PUBLICATION bemi ADD TABLE big")
+    yield trail
+    trail.source.run("DROP TABLE big")
+    trail.log.run("DELETE FROM _bemi.dead_letters")
+
+
+def logged(trail: LoadPipeline) -> list[tuple[Any, ...]]:
+    return trail.log.run(
+        "SELECT operation, primary_key, length(before ->> 'body'), length(after ->> 'body'), "
+        "after ->> 'note', unavailable FROM changes WHERE \"table\" = 'big' ORDER BY id"
+    )
+
+
+def assert_not_in_server_logs(pipeline: LoadPipeline, value: bytes) -> None:
+    for cluster in (pipeline.source, pipeline.log):
+        assert value not in (cluster.directory / "server.log").read_bytes()
+
+
+def test_a_value_that_jsonb_cannot_hold_is_left_out_and_what_follows_is_recorded(big: LoadPipeline) -> None:
+    size = 135 * MEGABYTE
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    big.source.run(f"INSERT INTO big VALUES (1, decode(repeat('ab', {size}), 'hex'), 'first')")
+    big.source.run("INSERT INTO big VALUES (2, 'x', 'second')")
+    big.write(3)
+    big.run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert logged(big) == [
+        ("CREATE", "1", None, None, "first", {"after": ["body"]}),
+        ("CREATE", "2", None, 4, "second", None),
+    ]
+    assert big.logged()[-3:] == [1, 2, 3]
+    ((message, origin, reason, position),) = big.log.run(
+        "SELECT message, origin, reason, position FROM _bemi.dead_letters WHERE change_id IS NOT NULL"
+    )
+    # The kind, the table, the mark, the number of columns, and the values with their kinds and lengths.
+    whole = 1 + 4 + 1 + 2 + (5 + 1) + (5 + 2 + 2 * size) + (5 + 5) + 1
+    assert origin["cut"]["size"] == whole
+    assert len(origin["cut"]["sha256"]) == hashlib.sha256().digest_size * 2
+    assert bytes(message)[:1] == b"I" and b"\\xabab" in bytes(message) and len(message) < MEGABYTE
+    assert f"after.body: {2 + 2 * size} bytes are more than jsonb holds" in reason
+    assert position > 0
+    assert_not_in_server_logs(big, b"abababab")
+    # The message itself, and what libpq holds of it meanwhile.
+    assert (peak - before) / 1024 < 5 * whole / MEGABYTE
+
+
+def test_a_row_of_many_megabytes_is_whole(big: LoadPipeline) -> None:
+    size = 20 * MEGABYTE
+    big.source.run(f"INSERT INTO big VALUES (1, decode(repeat('ab', {size}), 'hex'), 'first')")
+    big.source.run("UPDATE big SET note = 'second'")
+    big.source.run("UPDATE big SET body = 'x'")
+    big.source.run("DELETE FROM big")
+    big.run()
+    large, small = 2 + 2 * size, 4
+    assert logged(big) == [
+        ("CREATE", "1", None, large, "first", None),
+        ("UPDATE", "1", large, large, "second", None),
+        ("UPDATE", "1", large, small, "second", None),
+        ("DELETE", "1", small, None, None, None),
+    ]
+    assert big.log.one("SELECT count(*) FROM _bemi.dead_letters") == 0
+
+
+@pytest.mark.parametrize("bad", [r"\u0000", r"\ud800"])
+def test_a_json_that_is_not_jsonb_does_not_reach_the_log_of_a_server(big: LoadPipeline, bad: str) -> None:
+    doc = f'{{"key": "row-value {bad}"}}'
+    big.source.run("INSERT INTO big VALUES (1, NULL, 'first', %s)", [doc])
+    big.run()
+    assert logged(big) == [("CREATE", "1", None, None, "first", {"after": ["doc"]})]
+    ((message, reason),) = big.log.run("SELECT message, reason FROM _bemi.dead_letters")
+    assert doc.encode() in bytes(message) and reason == "after.doc: not accepted as jsonb"
+    assert_not_in_server_logs(big, b"row-value")

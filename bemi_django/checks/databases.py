@@ -10,7 +10,7 @@ from django.db import connections
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import installed, publication, tracking
+from bemi_django.schema import computation, installed, publication, tracking
 
 _LACKS = {
     "triggers": ("bemi.W002", "have missing or outdated triggers"),
@@ -34,6 +34,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
     for alias in databases or ():
         if conf.is_source(alias):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
+            found += _check_computation(alias)
         if alias == conf.destination() and connections[alias].vendor == "postgresql":
             found += _check_log_schema(alias)
     return found
@@ -64,6 +65,23 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             hint = f"Run manage.py bemi sync --database {alias}."
             found.append(Warning(message, hint=hint, id=identifier))
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
+
+
+def _check_computation(alias: str) -> list[CheckMessage]:
+    try:
+        lacks = "is not set up" if computation.is_missing(alias) else ""
+        if not lacks and (rights := computation.missing_rights(alias)):
+            lacks = f"lacks rights: {', '.join(rights)}"
+    except NotInstalled:
+        return []
+    if not lacks:
+        return []
+    message = (
+        f"Generated columns and casts to json of {alias!r} may be recorded as unavailable: the role "
+        f"{computation.ROLE}, which computes them, {lacks}."
+    )
+    hint = f"Run what manage.py bemi grants --database {alias} prints, as a superuser."
+    return [Warning(message, hint=hint, id="bemi.W010")]
 
 
 def _check_log_schema(alias: str) -> list[CheckMessage]:

@@ -12,11 +12,12 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
+from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
-from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.ingest.stream.connections import connect_calculator, connect_destination, connect_source
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.sequence import HistoryStart, history_of
 
@@ -25,7 +26,7 @@ SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
 WHERE slot = %s AND change_id IS NOT NULL ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _REMOVE_CHANGE = """
-DELETE FROM changes
+DELETE FROM {}
 WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
 """
 
@@ -39,8 +40,12 @@ class RetriedLetters(NamedTuple):
 
 def retry(config: WorkerConfig) -> RetriedLetters:
     """Replace the incomplete changes of dead letters where their messages can be read now."""
-    with closing(connect_source(config)) as server, closing(connect_destination(config)) as destination:
-        writer = _writer(config, server)
+    with (
+        closing(connect_source(config)) as server,
+        closing(connect_destination(config)) as destination,
+        closing(Calculator(lambda: connect_calculator(config), server)) as calculator,
+    ):
+        writer = _writer(server, calculator)
         with destination, destination.cursor() as cursor:
             cursor.execute(_LETTERS, [config.slot])
             letters = cursor.fetchall()
@@ -50,14 +55,14 @@ def retry(config: WorkerConfig) -> RetriedLetters:
     return RetriedLetters(mended, kept)
 
 
-def _writer(config: WorkerConfig, server: Any) -> RowWriter:
+def _writer(server: Any, calculator: Calculator) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
             "SELECT (pg_control_system()).system_identifier::text, current_database(), "
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
         system_identifier, database, xid = cursor.fetchone()
-    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database).layouts)
+    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database, calculator).layouts)
 
 
 def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
@@ -71,7 +76,10 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
         return False
     cursor.execute("SAVEPOINT letter")
     try:
-        cursor.execute(_REMOVE_CHANGE, [change_id, change.begin.committed_at])
+        cursor.execute(
+            _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
+            [change_id, change.begin.committed_at],
+        )
         copy_rows(cursor, [row])
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except DataError:

@@ -47,6 +47,7 @@ _RIGHTS = {
     "table histories": "SELECT, INSERT ON _bemi.histories",
     "table relations": "SELECT ON _bemi.relations",
     "function describe_v1": "EXECUTE ON FUNCTION _bemi.describe_v1",
+    "function compute_v1": "EXECUTE ON FUNCTION _bemi.compute_v1",
     "function types_v1": "EXECUTE ON FUNCTION _bemi.types_v1",
 }
 

@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
         RunSQLFile("schema_v1", "any"),
         RunSQLFile("capture_v1"),
         RunSQLFile("descriptions_v1"),
+        RunSQLFile("compute_v1"),
         RunSQLFile("tracking_v1"),
         RunSQLFile("event_triggers_v1"),
         migrations.SeparateDatabaseAndState(

@@ -4,50 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db import connections, transaction
+from django.db import connections
 
 from bemi_django import conf
-from bemi_django.schema import installed
+from bemi_django.schema import computation, installed
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.sql import quote
 
-# What the worker has the server evaluate: casts to json of user-defined types, and generated columns.
-_USED = """
-WITH computed AS (
-    SELECT d.oid AS definition, d.adrelid AS relation, d.adnum AS number
-    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-    WHERE a.attgenerated <> ''
-),
-needed AS (
-    SELECT d.refclassid, d.refobjid FROM pg_depend d JOIN computed c
-        ON d.classid = 'pg_attrdef'::regclass AND d.objid = c.definition
-        -- PostgreSQL 14 stores the dependency of the column.
-        OR d.classid = 'pg_class'::regclass AND d.objid = c.relation AND d.objsubid = c.number
-),
-function AS (
-    SELECT castfunc AS oid FROM pg_cast WHERE casttarget = 'json'::regtype AND castmethod = 'f'
-    UNION SELECT refobjid FROM needed WHERE refclassid = 'pg_proc'::regclass
-    UNION SELECT oprcode FROM needed JOIN pg_operator o ON o.oid = refobjid
-          WHERE refclassid = 'pg_operator'::regclass
-),
-type AS (
-    SELECT castsource AS oid FROM pg_cast WHERE casttarget = 'json'::regtype AND castmethod = 'f'
-    UNION SELECT refobjid FROM needed WHERE refclassid = 'pg_type'::regclass
-    UNION SELECT atttypid FROM pg_attribute JOIN computed ON attrelid = relation
-          WHERE attnum > 0 AND NOT attisdropped
-),
-namespace AS (
-    SELECT pronamespace AS oid FROM function JOIN pg_proc USING (oid)
-    UNION SELECT typnamespace FROM type JOIN pg_type USING (oid)
-    UNION SELECT oprnamespace FROM needed JOIN pg_operator o ON o.oid = refobjid
-          WHERE refclassid = 'pg_operator'::regclass
-)
-SELECT 'USAGE ON SCHEMA ' || quote_ident(nspname) FROM namespace JOIN pg_namespace USING (oid)
-WHERE NOT has_schema_privilege('public', oid, 'USAGE')
-UNION ALL
-SELECT 'EXECUTE ON FUNCTION ' || oid::regprocedure::text FROM function
-WHERE NOT has_function_privilege('public', oid, 'EXECUTE')
-ORDER BY 1
+_OWNER = """
+SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+WHERE n.nspname = '_bemi'::pg_catalog.name
 """
 
 
@@ -86,16 +52,12 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
     yield f"GRANT SELECT ON _bemi.relations TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid, boolean) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.types_v1(oid[]) TO {role};"
-    for right in _rights_on_what_is_used(alias):
-        yield f"GRANT {right} TO {role};"
-
-
-def _rights_on_what_is_used(alias: str) -> list[str]:
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        # With this path, names are printed with their schemas.
-        cursor.execute("SELECT set_config('search_path', 'pg_catalog', true)")
-        cursor.execute(_USED)
-        return [right for (right,) in cursor.fetchall()]
+    # The worker has this role evaluate what table owners have written.
+    yield f"{_create_or_alter(alias, computation.ROLE)} NOLOGIN;"
+    yield f"ALTER FUNCTION {computation.FUNCTION} OWNER TO {computation.ROLE};"
+    yield f"GRANT EXECUTE ON FUNCTION {computation.FUNCTION} TO {role}, {_owner(alias)};"
+    for right in computation.missing_rights(alias):
+        yield f"GRANT {right} TO {computation.ROLE};"
 
 
 def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:
@@ -130,6 +92,12 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
 def _way_in(alias: str, role: str, *schemas: str) -> Iterator[str]:
     yield f"GRANT CONNECT ON DATABASE {quote(database_name(alias))} TO {role};"
     yield f"GRANT USAGE ON SCHEMA {', '.join(('_bemi', *schemas))} TO {role};"
+
+
+def _owner(alias: str) -> str:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_OWNER)
+        return quote(str(cursor.fetchone()[0]))
 
 
 def _create_or_alter(alias: str, role: str) -> str:

@@ -10,18 +10,23 @@ from bemi_django.exceptions import NotInstalled
 
 # Asked of the catalog, because a name in a schema that is not there is an error.
 _HAS = """
-SELECT count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = '_bemi' AND p.proname = %s
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE n.nspname OPERATOR(pg_catalog.=) '_bemi'::pg_catalog.name
+    AND p.proname OPERATOR(pg_catalog.=) %s::pg_catalog.name
 """
 _LOG = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text) OPERATOR(pg_catalog.||) '.'::pg_catalog.text
+    OPERATOR(pg_catalog.||) pg_catalog.quote_ident(c.relname::pg_catalog.text)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) _bemi.log_v1()
 """
 
 _OPEN_SCHEMA = """
 SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) _bemi.log_v1()
     AND pg_catalog.has_schema_privilege('public'::pg_catalog.name, n.oid, 'CREATE'::pg_catalog.text)
 """
@@ -43,12 +48,17 @@ def log(using: str) -> str:
     """Return the name of the log's table with its schema, quoted for SQL.
 
     Raises:
-        NotInstalled: the database has no log.
+        NotInstalled: The database has no log.
     """
     with connections[using].cursor() as cursor:
-        require(cursor, "log_v1")
-        cursor.execute(_LOG, [])
-        found = cursor.fetchone()
+        return log_of(cursor)
+
+
+def log_of(cursor: Any) -> str:
+    """Do the same with a cursor of any driver."""
+    require(cursor, "log_v1")
+    cursor.execute(_LOG)
+    found = cursor.fetchone()
     if found is None:
         raise NotInstalled
     return str(found[0])

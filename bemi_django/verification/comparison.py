@@ -31,7 +31,7 @@ def compare(comparison: Comparison, table: ComparedTable) -> Verified:
     """Return how a table and its log agree: by key where the table has one, else by equal rows."""
     result = by_key(comparison, table) if table.key else by_image(comparison, table)
     with comparison.destination.cursor() as cursor:
-        cursor.execute(log_queries.SKIPPED, _parameters(comparison, table))
+        cursor.execute(_of_log(comparison, log_queries.SKIPPED), _parameters(comparison, table))
         (result.skipped,) = cursor.fetchone()
     return result
 
@@ -39,7 +39,9 @@ def compare(comparison: Comparison, table: ComparedTable) -> Verified:
 def by_key(comparison: Comparison, table: ComparedTable) -> Verified:
     """Compare each row with the last entry that the log has of its key."""
     result = Verified(str(table))
-    log = stream(comparison.destination, log_queries.LAST_BY_KEY, _parameters(comparison, table))
+    log = stream(
+        comparison.destination, _of_log(comparison, log_queries.LAST_BY_KEY), _parameters(comparison, table)
+    )
     live = stream(comparison.source, table_queries.rows_by_key(table, _is_old(comparison, table)))
     for key, logged, found in merge(log, live):
         result.rows += found is not None
@@ -56,7 +58,11 @@ def by_key(comparison: Comparison, table: ComparedTable) -> Verified:
 def by_image(comparison: Comparison, table: ComparedTable) -> Verified:
     """Compare how often the log and the table have each row, for a table without a key."""
     result = Verified(str(table))
-    log = stream(comparison.destination, log_queries.COUNTED_BY_IMAGE, _parameters(comparison, table))
+    log = stream(
+        comparison.destination,
+        _of_log(comparison, log_queries.COUNTED_BY_IMAGE),
+        _parameters(comparison, table),
+    )
     live = stream(comparison.source, table_queries.rows_by_image(table, _is_old(comparison, table)))
     for image, logged, found in merge(log, live):
         left, ever = logged or (0, 0)
@@ -67,6 +73,10 @@ def by_image(comparison: Comparison, table: ComparedTable) -> Verified:
         result.extra += [image] * max(left - total, 0)
         result.missing += [image] * max(new - (ever or 0), 0)
     return result
+
+
+def _of_log(comparison: Comparison, query: str) -> str:
+    return query.format(log=comparison.destination.log.replace("%", "%%"))
 
 
 def _note_mismatch(
@@ -88,7 +98,9 @@ def _last_image(comparison: Comparison, table: ComparedTable, key: str) -> str |
     """Return the row that is left when each change of the key has removed one image and added another."""
     images: list[str] = []
     with comparison.destination.cursor() as cursor:
-        cursor.execute(log_queries.HISTORY_OF_KEY, {**_parameters(comparison, table), "key": key})
+        cursor.execute(
+            _of_log(comparison, log_queries.HISTORY_OF_KEY), {**_parameters(comparison, table), "key": key}
+        )
         for before, after in cursor.fetchall():
             if before in images:
                 images.remove(before)

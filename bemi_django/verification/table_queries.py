@@ -25,9 +25,10 @@ def rows_by_image(table: ComparedTable, is_old: Composable) -> Composable:
 def is_older_than_log(table: ComparedTable, start_xid: int) -> Composable:
     """Return a condition: the row was there before the table was tracked, or before the slot was made."""
     since = SQL(
-        "greatest({}, (SELECT min(since_xid::text::bigint) FROM _bemi.relations WHERE relation = {}))"
+        "greatest({}::bigint, "
+        "(SELECT min(since_xid::text::bigint) FROM _bemi.relations WHERE relation = {}::oid))"
     ).format(Literal(start_xid), Literal(table.oid))
-    return SQL("age(t.xmin) > age({}::text::xid8::xid)").format(since)
+    return SQL("pg_catalog.age(t.xmin) > pg_catalog.age({}::text::xid8::xid)").format(since)
 
 
 def as_defined_now(table: ComparedTable) -> Composable:
@@ -41,8 +42,8 @@ def _key(table: ComparedTable) -> Composable:
     # format() prints as the stream does, which a cast to text does not for every type.
     if len(table.key) == 1:
         return SQL("pg_catalog.format('%s', t.{})").format(Identifier(table.key[0]))
-    parts = SQL(" || ', ' || ").join(
+    parts = SQL(", ', ', ").join(
         SQL("coalesce(pg_catalog.to_jsonb(t.{})::text, 'null')").format(Identifier(column))
         for column in table.key
     )
-    return SQL("'[' || {} || ']'").format(parts)
+    return SQL("pg_catalog.concat('[', {}, ']')").format(parts)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.ingest.stream.connections import connect_destination, connect_tables
 from bemi_django.verification.compared_table import tracked_tables
 from bemi_django.verification.comparison import Comparison, compare
 from bemi_django.verification.moment import last_id_of_earlier_servers, take_moment, wait_for_log
@@ -32,12 +32,17 @@ def verify(
     Raises:
         BemiError: If there is no log, if it stands still, or if a table in ``only`` is not tracked.
     """
-    with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
+    with closing(connect_tables(config)) as source, closing(connect_destination(config)) as destination:
         source.autocommit = False
         source.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        moment = take_moment(source)
+        with source.cursor() as cursor:
+            # Casts to json of table owners may need the path of the role. Nothing else does.
+            cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            moment = take_moment(source)
+            tables = tracked_tables(source, config.publication, only)
+            cursor.execute("SET LOCAL search_path TO DEFAULT")
         start_xid = wait_for_log(config, destination, moment, patience)
         earlier = last_id_of_earlier_servers(destination, config.slot)
         comparison = Comparison(source, destination, moment, start_xid, earlier)
-        for table in tracked_tables(source, config.publication, only):
+        for table in tables:
             yield compare(comparison, table)

@@ -9,7 +9,6 @@ from django.db import connection
 from django.test import override_settings
 
 from bemi_django.schema import tracking
-from tests.support import roles
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 
@@ -48,9 +47,8 @@ def experiment(pipeline: Pipeline) -> Iterator[None]:
     """Make the empty schema ``lab`` and set the session as the contract of the log assumes it."""
     plain_settings()
     execute("CREATE SCHEMA lab")
-    if roles.are_in_use():
-        # "bemi grants" prints it for a schema with types that render themselves.
-        execute(f"GRANT USAGE ON SCHEMA lab TO {roles.WORKER}")
+    # "bemi grants" prints it for a schema with types that render themselves.
+    execute("GRANT USAGE ON SCHEMA lab TO _bemi_compute")
     pipeline.drain()
     yield
     connection.close()

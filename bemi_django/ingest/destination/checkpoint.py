@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import psycopg2.errors
-
-from bemi_django.exceptions import NotInstalled, Superseded
+from bemi_django.exceptions import Superseded
 from bemi_django.wire.lsn import format_lsn
 
 _READ = """
@@ -73,18 +71,10 @@ class Checkpoints:
         self._horizon = 0
 
     def read(self) -> Checkpoint | None:
-        """Return the checkpoint, or None before the first start.
-
-        Raises:
-            NotInstalled: The destination has no log.
-        """
-        try:
-            with self._connection, self._connection.cursor() as cursor:
-                cursor.execute(_READ, [self._slot])
-                found = cursor.fetchone()
-        except psycopg2.errors.UndefinedTable:
-            message = "the destination has no table changes: run 'manage.py migrate' there (--database)"
-            raise NotInstalled(message) from None
+        """Return the checkpoint, or None before the first start."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(_READ, [self._slot])
+            found = cursor.fetchone()
         if found is None:
             return None
         lsn, committed_at, start_xid, *origin = found

@@ -10,7 +10,7 @@ import psycopg2
 
 from bemi_django.ingest.rows import copy_format, row_writer
 
-_COPY = "COPY changes ({}) FROM STDIN (FORMAT binary)".format(
+_COPY = "COPY {{}} ({}) FROM STDIN (FORMAT binary)".format(
     ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
 )
 #: Bytes that are handed to libpq, which copies them, at a time.
@@ -31,7 +31,8 @@ def copy_rows(cursor: Any, rows: list[bytes]) -> None:
     """
     data = b"".join((copy_format.HEADER, *rows, copy_format.TRAILER))
     # Usually in one piece: between two pieces the driver would wait for its turn to run Python.
-    cursor.copy_expert(_COPY, io.BytesIO(data), min(len(data), _PIECE))
+    copy = _COPY.format(cursor.connection.log)
+    cursor.copy_expert(copy, io.BytesIO(data), min(len(data), _PIECE))
 
 
 def is_taken(cursor: Any, attempt: Callable[[], None]) -> bool:

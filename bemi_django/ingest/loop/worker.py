@@ -84,7 +84,7 @@ class Worker:
         session.open()
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        catalog = LayoutCatalog(session.server, session.database)
+        catalog = LayoutCatalog(session.server, session.database, session.calculator)
         writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.layouts)
         start = session.start(writer.source)
         writer.histories = session.histories

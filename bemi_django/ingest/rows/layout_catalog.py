@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import psycopg2
-from psycopg2.sql import SQL, Composable, Identifier
-
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
+from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.schema import installed
+from bemi_django.schema.sql import quote
 
 _VERSIONS = """
 SELECT description, since_xid::text::bigint, (since - '0/0')::bigint FROM _bemi.relations
@@ -27,16 +26,17 @@ _IS_FOLLOWED = (
 _SHOWS = "SELECT pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
 _NAMES = "SELECT format_type(%s, -1), %s::regproc::text"
 _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALITY t (oid, n) ORDER BY n"
-_NO_RIGHT = "42501"
-# SQLSTATE classes of the connection and of the server's state: temporary errors that are not the value's.
-_PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
 class LayoutCatalog:
-    """Finds layouts over one connection to the source, as ``connect_source()`` opens it."""
+    """Finds layouts over one connection to the source, as ``connect_source()`` opens it.
 
-    def __init__(self, connection: Any, database: str) -> None:
+    ``calculator`` evaluates what table owners have written.
+    """
+
+    def __init__(self, connection: Any, database: str, calculator: Calculator) -> None:
         self._connection = connection
+        self._calculator = calculator
         self._database = database
         with connection.cursor() as cursor:
             installed.require(cursor, "describe_v1")
@@ -125,26 +125,25 @@ class LayoutCatalog:
         if not left_out:
             return None
         types = self._rows(_TYPE_NAMES, [[column.type_oid for column in relation.columns]])
-        sources = [
-            SQL("%s::text::{} AS {}").format(_raw(type_), _raw(self._quoted(column.name)))
-            for column, (type_,) in zip(relation.columns, types, strict=True)
-        ]
-        targets = [
-            SQL("(({})::{})::text").format(_raw(column.expression), _raw(column.type)) for column in left_out
-        ]
-        query = SQL("SELECT {} FROM (SELECT {}) sent").format(
-            SQL(", ").join(targets), SQL(", ").join(sources)
+        sources = ", ".join(
+            f"($1)[{number}]::{type_} AS {quote(column.name)}"
+            for number, (column, (type_,)) in enumerate(zip(relation.columns, types, strict=True), 1)
         )
+        targets = ", ".join(f"(({column.expression})::{column.type})::text" for column in left_out)
+        # The catalog has printed these names and expressions. They have no values in them.
+        query = f"SELECT ARRAY[{targets}]::text[] FROM (SELECT {sources}) sent"  # noqa: S608
         return Computed(len(left_out), lambda row: self._compute(query, row))
 
-    def _compute(self, query: Composable, row: Row) -> Row:
-        return self._rendered(query, [None if value is None else value.decode() for value in row])
+    def _compute(self, query: str, row: Row) -> Row:
+        sent = [None if value is None else value.decode() for value in row]
+        computed = self._calculator.compute(query, sent)
+        return [None if value is None else value.encode() for value in computed]
 
     def _ask_cast(self, type_: Castable, value: bytes) -> bytes:
         name, function = self._names(type_)
-        query = SQL("SELECT {}(%s::text::{})::jsonb::text").format(_raw(function), _raw(name))
+        query = f"SELECT ARRAY[{function}(($1)[1]::{name})::jsonb::text]"
         try:
-            return self._rendered(query, [value.decode()])[0] or b"null"
+            return self._compute(query, [value])[0] or b"null"
         except ValueError:
             # They may have been renamed.
             self._names.cache_clear()
@@ -154,27 +153,7 @@ class LayoutCatalog:
         ((name, function),) = self._rows(_NAMES, [type_.oid, type_.function])
         return name, function
 
-    def _rendered(self, query: Composable, parameters: list[Any]) -> Row:
-        try:
-            (row,) = self._rows(query, parameters)
-        except psycopg2.Error as error:
-            # A missing right can be granted: the value is not lost.
-            if error.pgcode is None or error.pgcode.startswith(_PASSING) or error.pgcode == _NO_RIGHT:
-                raise
-            # The type or the function was replaced or dropped.
-            raise ValueError(error.diag.message_primary) from error
-        return [None if value is None else value.encode() for value in row]
-
-    def _quoted(self, name: str) -> str:
-        quoted: str = Identifier(name).as_string(self._connection)
-        return quoted
-
     def _rows(self, query: Any, parameters: list[Any]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters or None)
             return list(cursor.fetchall())
-
-
-def _raw(text: str) -> SQL:
-    """Return SQL that the catalog itself has printed."""
-    return SQL(text.replace("%", "%%"))

@@ -6,11 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 
+from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.source import Source
+from bemi_django.schema import installed
 from bemi_django.wire import ROW_SETTINGS
+
+# Without other schemas in the path, no name in a statement of ours can mean an object of somebody else's.
+_PATH = "pg_catalog,pg_temp"
 
 #: The server notices within a minute that the host of a worker has vanished.
 _KEEPALIVES = {
@@ -32,6 +38,7 @@ _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 #: The next worker must not wait for hours for one that vanished, or that stands still in the middle of a
 #: transaction. These are not ``options`` because a pooler in front of the log would refuse them.
 _LOG_SESSION = """
+SET search_path = pg_catalog, pg_temp;
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 60000;
@@ -42,11 +49,30 @@ SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('s
 """
 
 
+class LogConnection(psycopg2.extensions.connection):  # type: ignore[misc]
+    """A connection to the database of the log."""
+
+    #: The name of the log's table with its schema, quoted for SQL.
+    log = ""
+
+
 def connect_source(config: WorkerConfig) -> Any:
     """Return a connection to the source, in autocommit."""
-    connection = _connect(psycopg2.connect, _source_parameters(config, "UTF8"))
+    parameters = _source_parameters(config, "UTF8")
+    parameters["options"] += f" -c search_path={_PATH}"
+    connection = _connect(psycopg2.connect, parameters)
     connection.autocommit = True
     return connection
+
+
+def connect_tables(config: WorkerConfig) -> Any:
+    """Return a connection to the source with the path of its role, to read tables or to evaluate code."""
+    return _connect(psycopg2.connect, _source_parameters(config, "UTF8"))
+
+
+def connect_calculator(config: WorkerConfig) -> Any:
+    """Return the same as an asynchronous connection, which is not open yet."""
+    return _connect(psycopg2.connect, {**_source_parameters(config, "UTF8"), "async_": 1})
 
 
 def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -> Source:
@@ -64,12 +90,26 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
     return source
 
 
-def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> Any:
-    """Return a connection to the database of the log, where a statement waits ``lock_seconds`` for a lock."""
+def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> LogConnection:
+    """Return a connection to the database of the log, where a statement waits ``lock_seconds`` for a lock.
+
+    Raises:
+        NotInstalled: The database has no log.
+    """
     # The rows for COPY are UTF-8.
-    connection = _connect(psycopg2.connect, {**config.destination, "client_encoding": "UTF8"})
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
+    parameters = {**config.destination, "client_encoding": "UTF8", "connection_factory": LogConnection}
+    connection: LogConnection = _connect(psycopg2.connect, parameters)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
+            connection.log = installed.log_of(cursor)
+    except NotInstalled:
+        connection.close()
+        message = "the destination has no log: run 'manage.py migrate' there (--database)"
+        raise NotInstalled(message) from None
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

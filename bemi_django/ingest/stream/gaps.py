@@ -16,7 +16,7 @@ from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, sequence_at
 
 _GAP = """
-INSERT INTO changes (id, database, schema, "table", operation, context, committed_at, queued_at,
+INSERT INTO {} (id, database, schema, "table", operation, context, committed_at, queued_at,
                      transaction_id, position)
 VALUES (%s, %s, '', '', 'GAP', %s, clock_timestamp(), clock_timestamp(), 0, %s)
 """
@@ -91,7 +91,10 @@ def record_gap(
     }
     # It sorts just before the first change that can follow.
     identifier = change_id(max(sequence_at(histories, lsn) - 8, 0), 0xFFFFFFFF, source)
-    cursor.execute(_GAP, [_uuid(identifier), database, orjson.dumps(context).decode(), lsn])
+    cursor.execute(
+        _GAP.format(cursor.connection.log.replace("%", "%%")),
+        [_uuid(identifier), database, orjson.dumps(context).decode(), lsn],
+    )
 
 
 def _uuid(identifier: bytes) -> str:

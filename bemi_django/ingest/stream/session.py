@@ -14,8 +14,14 @@ import psycopg2.errors
 from bemi_django.exceptions import BemiError, Disrupted, LostHistory, NotInstalled, ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Origin
+from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.stream import slot as slots
-from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_stream
+from bemi_django.ingest.stream.connections import (
+    connect_calculator,
+    connect_destination,
+    connect_source,
+    connect_stream,
+)
 from bemi_django.ingest.stream.continuation import Continuation
 from bemi_django.ingest.stream.source import Source
 from bemi_django.ingest.stream.timelines import Switch
@@ -50,6 +56,7 @@ class Session:
         self.server = self.keep(connect_source(config))
         slots.require_logical(self.server)
         slots.find(self.server, config.slot)
+        self.calculator = self.keep(Calculator(lambda: connect_calculator(config), self.server))
         self.destination = self.keep(connect_destination(config, self._timeouts.lock))
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Literal
 
 #: The parts of a database whose changes are recorded, in order.
-SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "tracking_v1", "event_triggers_v1")
+SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "compute_v1", "tracking_v1", "event_triggers_v1")
 #: The parts of the database that holds the log, in order.
 LOG = ("schema_v1", "histories_v1", "changes_v1", "handlers_v1")
 #: The parts of a database that is both.
@@ -36,8 +36,13 @@ DECLARE
 BEGIN
     PERFORM pg_catalog.set_config('_bemi.home', pg_catalog.current_schema()::pg_catalog.text, true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    SELECT n.nspowner::regrole FROM pg_namespace n
-    WHERE n.nspname = '_bemi' AND NOT pg_has_role(n.nspowner, 'USAGE') INTO owner;
+    -- A superuser has the rights of all roles, and must not run the code of each of them.
+    SELECT n.nspowner::regrole FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
+    WHERE n.nspname = '_bemi' AND o.rolname <> current_user AND NOT o.rolsuper
+        AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database())
+        AND (NOT pg_has_role(o.oid, 'USAGE')
+             OR (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user))
+    INTO owner;
     IF owner IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
             'The schema _bemi belongs to the role %s, not to %I. Install as its owner, or drop the schema if '

@@ -1,4 +1,5 @@
--- The queries of the views of the past.
+-- The queries of the views of the past. Their text is executed with the path of whoever queries a view, so every name
+-- in it has its schema, operators too.
 
 -- Return an hstore that was rendered as a JSON object in the syntax of hstore.
 CREATE FUNCTION _bemi.hstore_text_v1(pairs jsonb) RETURNS text
@@ -16,7 +17,10 @@ $function$;
 CREATE FUNCTION _bemi.type_v1(type oid) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $function$ SELECT format_type(type, -1) $function$;
+AS $function$
+    SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE t.oid = type
+$function$;
 
 -- Return the type with which a view shows a column. A view depends on the types of its columns, so a user-defined
 -- type could not be dropped after its table unless an event trigger drops the view with the table. Without the event
@@ -30,7 +34,7 @@ DECLARE
     found record;
 BEGIN
     IF is_key AND type = 'varchar'::regtype THEN
-        RETURN 'text';
+        RETURN 'pg_catalog.text';
     END IF;
     LOOP
         SELECT t.*, coalesce(nullif(t.typelem, 0), t.oid) AS made FROM pg_type t WHERE t.oid = type INTO found;
@@ -41,7 +45,7 @@ BEGIN
             RETURN _bemi.type_v1(type);
         END IF;
         IF found.typtype <> 'd' THEN
-            RETURN 'text';
+            RETURN 'pg_catalog.text';
         END IF;
         type := found.typbasetype;
     END LOOP;
@@ -60,6 +64,8 @@ DECLARE
     json text;
     value text;
     known text;
+    get constant text := '(c.before OPERATOR(pg_catalog.->) %L::pg_catalog.text)';
+    get_text constant text := '((%s) OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[])';
 BEGIN
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = target INTO owner;
@@ -72,29 +78,34 @@ BEGIN
     -- Rows from before the column was added have its default of then. Rows from before it was renamed have its old
     -- name.
     IF col.atthasmissing THEN
-        json := format('to_jsonb(%L::%s)', (col.attmissingval::text::text[])[1], col.type);
+        json := format('pg_catalog.to_jsonb(%L::%s)', (col.attmissingval::text::text[])[1], col.type);
     END IF;
     FOR known IN SELECT e.name FROM jsonb_array_elements_text(names -> number::text) WITH ORDINALITY e (name, place)
                  ORDER BY e.place DESC LOOP
-        json := CASE WHEN json IS NULL THEN format('(c.before -> %L)', known)
-            ELSE format('CASE WHEN c.before ? %1$L THEN c.before -> %1$L ELSE %2$s END', known, json) END;
+        json := CASE WHEN json IS NULL THEN format(get, known)
+            ELSE format('CASE WHEN c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text THEN %s ELSE %s END',
+                        known, format(get, known), json) END;
     END LOOP;
     value := CASE
         WHEN base.oid IN ('json'::regtype, 'jsonb'::regtype) THEN
-            format('nullif(%s, ''null'')::%s', json, col.type)
+            format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL ELSE (%1$s)::%2$s END',
+                   json, col.type)
         -- A cast from text to the type does not do what its input function does.
         WHEN base.typtype = 'c' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = base.oid)
             OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = base.oid
                        AND k.castmethod = 'f') THEN
-            format('(jsonb_populate_record(NULL::%1$I.%2$I, jsonb_build_object(%3$L, %4$s))).%3$I',
+            format('(pg_catalog.jsonb_populate_record(NULL::%1$I.%2$I, '
+                   'pg_catalog.jsonb_build_object(%3$L::pg_catalog.text, %4$s))).%3$I',
                    owner.nspname, owner.relname, col.attname, json)
         WHEN base.oid IN ('int2vector'::regtype, 'oidvector'::regtype) THEN
-            format('translate((%s) #>> ''{}'', ''[],"'', '''')::%s', json, col.type)
+            format('pg_catalog.translate(%s, ''[],"''::pg_catalog.text, ''''::pg_catalog.text)::%s',
+                   format(get_text, json), col.type)
         WHEN base.typname = 'hstore' THEN format('_bemi.hstore_text_v1(%s)::%s', json, col.type)
-        WHEN json = format('(c.before -> %L)', col.attname) THEN format('(c.before ->> %L)::%s', col.attname, col.type)
-        ELSE format('((%s) #>> ''{}'')::%s', json, col.type)
+        WHEN json = format(get, col.attname) THEN
+            format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.attname, col.type)
+        ELSE format(get_text, json) || '::' || col.type
     END;
-    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND _bemi.is_unknown_v1(c.unavailable, %L, %L) '
+    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND _bemi.is_unknown_v1(c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text) '
                   'THEN NULL ELSE (%s)::%s END', owner.nspname || '.' || owner.relname, col.attname, value,
                   _bemi.past_type_v1(col.atttypid, false));
 END
@@ -107,15 +118,17 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT CASE
         WHEN cardinality(key) > 1 THEN
-            format('jsonb_build_array(%s)::text', string_agg(
+            format('pg_catalog.jsonb_build_array(%s)::pg_catalog.text', string_agg(
                 format(CASE
                     WHEN a.atttypid = 'timestamptz'::regtype
-                        THEN '(to_jsonb(t.%1$I AT TIME ZONE ''UTC'') #>> ''{}'') || ''+00:00'''
+                        THEN '(pg_catalog.to_jsonb(t.%1$I AT TIME ZONE ''UTC''::pg_catalog.text) '
+                            'OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[]) '
+                            'OPERATOR(pg_catalog.||) ''+00:00''::pg_catalog.text'
                     WHEN a.atttypid IN ('interval'::regtype, 'bytea'::regtype, 'tstzrange'::regtype)
                         THEN '_bemi.key_v1(t.%1$I)'
                     ELSE 't.%1$I' END, a.attname), ', ' ORDER BY k.place))
         WHEN min(a.atttypid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
-                                 'varchar'::regtype, 'numeric'::regtype) THEN format('t.%I::text', min(a.attname))
+                                 'varchar'::regtype, 'numeric'::regtype) THEN format('t.%I::pg_catalog.text', min(a.attname))
         ELSE format('_bemi.key_v1(t.%I)', min(a.attname)) END
     FROM unnest(key) WITH ORDINALITY k (attnum, place)
     JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum
@@ -134,8 +147,8 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     log constant regclass := _bemi.log_v1();
-    moment constant text := 'pg_catalog.current_setting(''bemi.as_of'')::uuid';
-    late constant text := 'pg_catalog.current_setting(''bemi.as_of_late'')::jsonb';
+    moment constant text := 'pg_catalog.current_setting(''bemi.as_of''::pg_catalog.text)::pg_catalog.uuid';
+    late constant text := 'pg_catalog.current_setting(''bemi.as_of_late''::pg_catalog.text)::pg_catalog.jsonb';
     key_type constant oid := (SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum = key[1]);
     -- The key as a typed column of the arms that read the log, as an index has it if there is one.
     typed text := CASE WHEN cardinality(key) = 1 THEN CASE key_type
@@ -147,40 +160,49 @@ DECLARE
     is_text constant boolean := typed IS NOT NULL AND key_type IN ('text'::regtype, 'varchar'::regtype);
     target_name text;
     rows text;
-    of_log text;
-    of_late text;
+    -- Conditions: the change e, or c, is of the table.
+    of_table text;
+    of_table_c text;
+    -- The same in the log, which has changes of several databases and of histories that were left.
+    here constant text := ' AND %1$s.database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND NOT %1$s.diverged';
     shown text;
     live text;
     live_key constant text := _bemi.past_key_v1(target, key);
     logged text;
-    touched text;
+    -- A condition, before and after a key: no change since the moment left a row under the key, up to the end of the
+    -- log or to another change.
+    untouched text;
+    since constant text := ' AND e.id OPERATOR(pg_catalog.>) ' || moment;
     arms text;
     arm record;
 BEGIN
     SELECT n.nspname || '.' || c.relname,
            CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
-           format('e.schema = %L AND e."table" = %L AND e.database = pg_catalog.current_database() AND NOT e.diverged',
-                  n.nspname, c.relname),
-           format('e.schema = %L AND e."table" = %L', n.nspname, c.relname)
+           of.e, of.c
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = target INTO target_name, rows, of_log, of_late;
+    CROSS JOIN LATERAL (
+        SELECT min(condition) FILTER (WHERE alias = 'e') AS e, min(condition) FILTER (WHERE alias = 'c') AS c
+        FROM unnest(ARRAY['e', 'c']) alias
+        CROSS JOIN LATERAL format(
+            '%1$s.schema OPERATOR(pg_catalog.=) %2$L::pg_catalog.text '
+            'AND %1$s."table" OPERATOR(pg_catalog.=) %3$L::pg_catalog.text', alias, n.nspname, c.relname) condition) of
+    WHERE c.oid = target INTO target_name, rows, of_table, of_table_c;
     SELECT string_agg(format('u.%I', attname), ', ' ORDER BY attnum),
            string_agg(format('t.%I::%s', attname, _bemi.past_type_v1(atttypid, key = ARRAY[attnum])), ', ' ORDER BY attnum),
            string_agg(CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
                            ELSE _bemi.past_column_v1(target, attnum, names) END, E',\n        ' ORDER BY attnum)
     FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
     INTO shown, live, logged;
-    -- A condition: no change since the moment left a row under this key, up to the end of the log or to another
-    -- change.
-    touched := format('NOT EXISTS (SELECT FROM %s e WHERE %s AND e.primary_key = <key> AND e.id > %s',
-                      log, of_log, moment);
+    untouched := format('NOT EXISTS (SELECT FROM %s e WHERE %s%s AND e.primary_key OPERATOR(pg_catalog.=) ',
+                        log, of_table, format(here, 'e'));
     arms := format($arm$
     SELECT %s,
         %s)
         AND NOT EXISTS (
-            SELECT FROM pg_catalog.jsonb_to_recordset(%s) AS e (schema text, "table" text, key text)
-            WHERE %s AND e.key = %s) AS _bemi_is_due
-    FROM %s t$arm$, live, replace(touched, '<key>', live_key), late, of_late, live_key, rows);
+            SELECT FROM pg_catalog.jsonb_to_recordset(%s)
+                AS e (schema pg_catalog.text, "table" pg_catalog.text, key pg_catalog.text)
+            WHERE %s AND e.key OPERATOR(pg_catalog.=) %s) AS _bemi_is_due
+    FROM %s t$arm$, live, untouched || live_key || since, late, of_table, live_key, rows);
     FOR arm IN
         SELECT * FROM (VALUES
             ('coalesce(c.previous_primary_key, c.primary_key)', '', NOT is_text),
@@ -192,23 +214,25 @@ BEGIN
         arms := arms || format($arm$
     UNION ALL
     SELECT %s,
-        %s AND c.operation IN ('UPDATE', 'DELETE') AND c.id > %s%s
-        AND %s AND e.id < c.id
+        %s AND c.operation OPERATOR(pg_catalog.=) ANY ('{UPDATE,DELETE}'::pg_catalog.text[])
+        AND c.id OPERATOR(pg_catalog.>) %s%s
+        AND %s AND e.id OPERATOR(pg_catalog.<) c.id
             -- If rows exchange their keys in one transaction, what came to a key is not what was there.
-            AND NOT ((e.operation = 'CREATE' OR e.previous_primary_key IS NOT NULL)
-                     AND e.position = c.position AND e.after <> c.before))
+            AND NOT ((e.operation OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text OR e.previous_primary_key IS NOT NULL)
+                     AND e.position OPERATOR(pg_catalog.=) c.position AND e.after OPERATOR(pg_catalog.<>) c.before))
     FROM %s c$arm$, coalesce(replace(logged, chr(1), replace(typed, '<key>', arm.key)), logged),
-            regexp_replace(of_log, '\me\.', 'c.', 'g'), moment, arm.condition, replace(touched, '<key>', arm.key), log);
+            of_table_c || format(here, 'c'), moment, arm.condition, untouched || arm.key || since, log);
     END LOOP;
     arms := arms || format($arm$
     UNION ALL
     SELECT %s, true
-    FROM pg_catalog.jsonb_to_recordset(%s) AS c (schema text, "table" text, key text, before jsonb,
-        unavailable jsonb, is_row boolean)
+    FROM pg_catalog.jsonb_to_recordset(%s) AS c (
+        schema pg_catalog.text, "table" pg_catalog.text, key pg_catalog.text, before pg_catalog.jsonb,
+        unavailable pg_catalog.jsonb, is_row pg_catalog.bool)
     WHERE c.is_row AND %s AND %s)$arm$,
         coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
-        regexp_replace(of_late, '\me\.', 'c.', 'g'), replace(touched, '<key>', 'c.key'));
-    RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L)\n',
+        of_table_c, untouched || 'c.key' || since);
+    RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L::pg_catalog.text)\n',
                   shown, arms, target_name);
 END
 $function$;

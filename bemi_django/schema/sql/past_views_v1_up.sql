@@ -89,7 +89,7 @@ BEGIN
         INTO columns, nulls, called;
         CONTINUE WHEN columns IS NULL;
         body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called)
-            ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L)', nulls,
+            ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L::pg_catalog.text)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
         past := _bemi.past_schema_v1(due.schema);
         CONTINUE WHEN known.definition = md5(columns || body)

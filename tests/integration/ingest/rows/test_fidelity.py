@@ -46,6 +46,7 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
             for statement in pg_types.SETUP.split(";\n"):
                 if statement.strip():
                     execute(statement)
+            execute("GRANT USAGE ON SCHEMA types TO _bemi_compute")
             roles.grant("default")
             yield opened
     finally:

@@ -1,0 +1,113 @@
+"""Evaluate code of table owners: without rights, for a limited time, on a connection of its own."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+# In a transaction that can write nothing and is always rolled back.
+_COMPUTE = "BEGIN READ ONLY; SELECT _bemi.compute_v1(%s, %s::pg_catalog.text[])"
+# The right to do so. Code of others cannot make this statement fail.
+_MAY_COMPUTE = "SELECT _bemi.compute_v1(NULL, NULL)"
+_TERMINATE = "SELECT pg_catalog.pg_terminate_backend(%s)"
+
+
+class Calculator:
+    """Opens its connection when it is needed first, and again after each failure.
+
+    Args:
+        connect: Returns an asynchronous connection to the source.
+        server: Another connection to the source, which ends evaluations that take too long: code can ignore
+            a timeout of its own session.
+        seconds: How long an evaluation may take.
+    """
+
+    def __init__(self, connect: Callable[[], Any], server: Any, seconds: float = 5.0) -> None:
+        self._connect = connect
+        self._server = server
+        self._seconds = seconds
+        self._connection: Any = None
+
+    def compute(self, query: str, sent: Sequence[str | None]) -> list[str | None]:
+        """Return the values that a query computes.
+
+        Args:
+            query: A query for one row with an array of text; ``$1`` is the array of values sent.
+            sent: Values as text.
+
+        Raises:
+            ValueError: The values cannot be computed.
+            psycopg2.Error: The source cannot be reached, or the worker has no right to compute.
+        """
+        connection = self._open()
+        deadline = time.monotonic() + self._seconds
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_COMPUTE, [query, list(sent)])
+                _wait(connection, deadline)
+                ((computed,),) = cursor.fetchall()
+                cursor.execute("ROLLBACK")
+                _wait(connection, deadline)
+        except TimeoutError:
+            self._end(connection)
+            raise ValueError(f"the computation took longer than {self._seconds:g} s") from None
+        except psycopg2.Error as error:
+            self.close()
+            # If the server is gone, this fails as well.
+            self._ask(_MAY_COMPUTE)
+            raise ValueError(error.diag.message_primary or "the computation broke the connection") from error
+        except BaseException:
+            self.close()
+            raise
+        return [] if computed is None else list(computed)
+
+    def close(self) -> None:
+        """Close the connection if it is open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            self._ask(_MAY_COMPUTE)
+            connection = self._connect()
+            try:
+                _wait(connection, time.monotonic() + self._seconds)
+            except TimeoutError:
+                connection.close()
+                raise psycopg2.OperationalError("the source accepts no connection") from None
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _end(self, connection: Any) -> None:
+        process = connection.info.backend_pid
+        with suppress(psycopg2.errors.InsufficientPrivilege):
+            self._ask(_TERMINATE, process)
+        self.close()
+
+    def _ask(self, query: str, *parameters: object) -> None:
+        with self._server.cursor() as cursor:
+            cursor.execute(query, parameters or None)
+
+
+def _wait(connection: Any, deadline: float) -> None:
+    """Wait until an asynchronous connection has done what it was asked.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        is_read = state == psycopg2.extensions.POLL_READ
+        select.select([connection] if is_read else [], [] if is_read else [connection], [], left)

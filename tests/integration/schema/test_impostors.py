@@ -1,0 +1,220 @@
+"""A role that may create objects in the schema of the log, or in another one of the path, gains nothing.
+
+PostgreSQL prefers functions and operators whose arguments fit better than those of its own, whatever the
+order of the path. Only a name with its schema, or a path without other schemas, is safe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+
+from bemi_django.models import Change
+from bemi_django.schema import tracking
+from bemi_django.time_travel import as_of
+from sample_project.todos.models import Todo
+from tests.support.pipeline import Drain
+from tests.support.roles import administrator
+
+# It makes roles of its own.
+pytestmark = pytest.mark.administrator
+
+PATH = "search_path=pg_catalog, pg_temp"
+FUNCTIONS = """
+SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner), p.prosrc, p.proconfig,
+       p.prosqlbody IS NOT NULL, p.prosecdef,
+       coalesce((SELECT array_agg(t::regtype::text) FROM unnest(p.proargtypes::oid[]) t), '{}')
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = '_bemi' OR starts_with(n.nspname, '_bemi_past_')
+"""
+#: Types that arguments in SQL have: an impostor takes any two of them.
+TYPES = ("name", "text", "oid", "jsonb", '"char"', "int2", "int4", "int8", "regclass")
+OPERATORS = ("=", "<>", "<", ">", "||", "->", "->>", "#>>", "?", "?|", "~", "~~", "+", "-", "@>", "<@")
+SYSTEM = (
+    "pg_class",
+    "pg_namespace",
+    "pg_proc",
+    "pg_type",
+    "pg_publication",
+    "pg_trigger",
+    "pg_event_trigger",
+)
+IMPOSTORS = """
+CREATE TABLE public.caught (role name, impostor text);
+GRANT ALL ON public.caught TO PUBLIC;
+CREATE FUNCTION public.note(impostor text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user <> 'mallory' THEN INSERT INTO public.caught VALUES (current_user, impostor); END IF;
+END $$;
+DO $block$
+DECLARE
+    called record;
+BEGIN
+    FOR called IN
+        WITH s (home) AS (SELECT unnest(%(schemas)s::text[])), t (type) AS (SELECT unnest(%(types)s::text[]))
+        SELECT home, name, pg_catalog.format('%%s, %%s', a.type, b.type) AS args
+        FROM s, unnest(%(names)s::text[]) name, t a, t b
+        UNION ALL
+        SELECT home, name, type FROM s, unnest(%(names)s::text[]) name, t
+    LOOP
+        EXECUTE format(
+            'CREATE FUNCTION %%I.%%I(%%s) RETURNS text LANGUAGE plpgsql AS '
+            '$f$BEGIN PERFORM public.note(%%L); RETURN NULL; END$f$',
+            called.home, called.name, called.args, called.name);
+    END LOOP;
+    FOR called IN
+        WITH s (home) AS (SELECT unnest(%(schemas)s::text[])), t (type) AS (SELECT unnest(%(types)s::text[]))
+        SELECT home, name, 'operator ' || name AS function, a.type AS a, b.type AS b,
+               CASE WHEN name IN ('||', '->', '->>', '#>>', '+', '-') THEN 'text' ELSE 'bool' END AS result
+        FROM s, unnest(%(operators)s::text[]) name, t a, t b
+    LOOP
+        EXECUTE format(
+            'CREATE FUNCTION %%I.%%I(%%s, %%s) RETURNS %%s LANGUAGE plpgsql AS '
+            '$f$BEGIN PERFORM public.note(%%L); RETURN NULL; END$f$',
+            called.home, called.function, called.a, called.b, called.result, called.name);
+        EXECUTE format(
+            'CREATE OPERATOR %%I.%%s (LEFTARG = %%s, RIGHTARG = %%s, FUNCTION = %%I.%%I)',
+            called.home, called.name, called.a, called.b, called.home, called.function);
+    END LOOP;
+END
+$block$;
+"""
+
+
+def query(statement: str, parameters: Any = None) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+KEYWORDS = {
+    "coalesce",
+    "case",
+    "if",
+    "values",
+    "and",
+    "not",
+    "exists",
+    "from",
+    "as",
+    "in",
+    "any",
+    "operator",
+    "else",
+    "c",
+    "e",
+    "u",
+}
+
+
+def unqualified(source: str) -> set[str]:
+    """Return the functions, operators and types in a function's body that have no schema."""
+    code = re.sub(r"--[^\n]*", "", source)
+    code = re.sub(r"E?'(?:[^'\\]|''|\\.)*'", "''", code)
+    calls = set(re.findall(r"(?<![\w.\"])(\w+)\s*\(", code.lower())) - KEYWORDS
+    types = set(re.findall(r"::(?![\w\"]+\.)\S+", code))
+    # A minus in front of a number is part of the number.
+    code = re.sub(
+        r"OPERATOR\(pg_catalog\.[^)]+\)|:=|::|-\d|(?:ERRCODE|MESSAGE) =", " ", code, flags=re.IGNORECASE
+    )
+    return calls | types | set(re.findall(r"[-+*/<>=~!@#%^&|`?]+", code))
+
+
+@pytest.mark.django_db
+def test_every_function_names_its_objects_with_their_schema_or_has_a_closed_path() -> None:
+    tracking.sync()
+    found = query(FUNCTIONS)
+    assert len(found) > 25 and any(name.startswith("_bemi_past_") for name, *_ in found)
+    for name, owner, source, settings, is_bound, is_definer, arguments in found:
+        is_closed = PATH in (settings or [])
+        assert is_closed or is_bound or unqualified(source) == set(), name
+        assert not any(setting.startswith("search_path") and setting != PATH for setting in settings or []), (
+            name
+        )
+        # No argument names an object: what these functions touch they find themselves. That of a role without
+        # rights runs what it is given.
+        if is_definer and owner != "_bemi_compute":
+            assert is_closed and set(arguments) <= {"timestamp with time zone", "bigint"}, name
+
+
+@pytest.fixture
+def mallory(transactional_db: None) -> Iterator[None]:
+    """A role that may create in every schema of the path has put its own beside all that we call."""
+    names = query("""
+        SELECT array_agg(DISTINCT f.proname::text) FROM pg_proc f
+        WHERE f.pronamespace = 'pg_catalog'::regnamespace AND EXISTS (
+            SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE n.nspname = '_bemi' AND p.prosrc ~ ('\\m' || f.proname || '\\('))
+    """)[0][0]
+    schemas = ["public", "before"]
+    with administrator(connection.settings_dict["NAME"]) as cursor:
+        cursor.execute("CREATE ROLE mallory; CREATE SCHEMA before; GRANT USAGE ON SCHEMA before TO PUBLIC")
+        cursor.execute("GRANT CREATE ON SCHEMA public, before TO mallory; SET ROLE mallory")
+        values = {"types": list(TYPES), "schemas": schemas, "names": names, "operators": list(OPERATORS)}
+        cursor.execute(IMPOSTORS, values)
+        for name in SYSTEM:
+            cursor.execute(f"CREATE TABLE before.{name} (LIKE pg_catalog.{name})")
+    query("SET search_path = before, public")
+    try:
+        yield
+    finally:
+        connection.close()
+        with administrator(connection.settings_dict["NAME"]) as cursor:
+            cursor.execute("SET client_min_messages = error; DROP SCHEMA before CASCADE")
+            # One after the other: the locks of all at once do not fit into the server's table.
+            while True:
+                cursor.execute("""
+                    DO $$
+                    DECLARE dropped text;
+                    BEGIN
+                        FOR dropped IN SELECT oid::regprocedure::text FROM pg_proc
+                            WHERE proowner = 'mallory'::regrole LIMIT 1000 LOOP
+                            EXECUTE 'DROP FUNCTION ' || dropped || ' CASCADE';
+                        END LOOP;
+                    END$$
+                """)
+                cursor.execute("SELECT count(*) FROM pg_proc WHERE proowner = 'mallory'::regrole")
+                if cursor.fetchone() == (0,):
+                    break
+            cursor.execute("DROP OWNED BY mallory; DROP ROLE mallory")
+
+
+def caught() -> list[Any]:
+    return query("SELECT DISTINCT role::pg_catalog.text, impostor FROM public.caught")
+
+
+def test_nobody_runs_the_functions_of_mallory(mallory: None) -> None:
+    query("CREATE TABLE before.changes (id int)")
+    query("CREATE TABLE public.bait (id int PRIMARY KEY, note varchar(9), kind text)")
+    try:
+        query("ALTER TABLE public.bait ADD more jsonb; ALTER TABLE public.bait RENAME note TO remark")
+        query("INSERT INTO public.bait VALUES (1, 'a'); DELETE FROM public.bait")
+        assert caught() == []
+        query("SELECT _bemi.partition_v1('2031-05-05')")
+        tracking.sync()
+        tracking.sync(dry_run=True)
+        assert caught() == []
+        run_checks(databases=["default"])
+        assert caught() == []
+    finally:
+        query("DROP TABLE public.bait")
+    assert caught() == []
+    # What they are good for.
+    query("SELECT relname || 'x'::text FROM pg_catalog.pg_class LIMIT 1")
+    assert [impostor for _, impostor in caught()] == ["||"]
+
+
+def test_the_worker_and_the_command_run_no_function_of_mallory(mallory: None, drain: Drain) -> None:
+    todo = Todo.objects.create(task="a")
+    todo.task = "b"
+    todo.save()
+    assert [change.operation for change in drain()] == ["CREATE", "UPDATE"]
+    assert caught() == []
+    with as_of(Change.objects.get(operation="CREATE")):
+        assert Todo.objects.get().task == "a"
+    assert caught() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
@@ -15,43 +16,47 @@ from bemi_django.time_travel.moments import Moment
 Query = TypeVar("Query", bound="models.QuerySet[Any]")
 
 
-def read_as_of(queryset: Query, moment: Moment) -> Query:
+def read_as_of(queryset: Query, moment: Moment, *, ignore_policies: bool = False) -> Query:
     """Return a copy of a queryset of any model that reads the past, including ``prefetch_related``.
 
     Errors are those of :func:`as_of`, raised on evaluation. Methods that write raise PastIsReadOnly.
     """
     past: Any = queryset.all()
     past.__class__ = _in_past(type(queryset))
-    past._moment = moment
+    past._moment, past._ignores_policies = moment, ignore_policies
     return past  # type: ignore[no-any-return]
 
 
 class AsOfQuerySet(models.QuerySet[Any]):
     """A queryset with a method ``as_of()``: ``objects = AsOfQuerySet.as_manager()``."""
 
-    def as_of(self, moment: Moment) -> AsOfQuerySet:
+    def as_of(self, moment: Moment, *, ignore_policies: bool = False) -> AsOfQuerySet:
         """Return a copy that reads the past; see :func:`read_as_of`."""
-        return read_as_of(self, moment)
+        return read_as_of(self, moment, ignore_policies=ignore_policies)
 
 
 class _Past:
     """Mixin in front of a QuerySet class: evaluates inside as_of()."""
 
     _moment: Moment
+    _ignores_policies: bool
     db: str
 
     def _clone(self) -> Any:
         clone = super()._clone()  # type: ignore[misc]
-        clone._moment = self._moment
+        clone._moment, clone._ignores_policies = self._moment, self._ignores_policies
         return clone
 
+    def _in_past(self) -> AbstractContextManager[None]:
+        return as_of(self._moment, self.db, ignore_policies=self._ignores_policies)
+
     def _fetch_all(self) -> None:
-        with as_of(self._moment, self.db):
+        with self._in_past():
             super()._fetch_all()  # type: ignore[misc]
 
     def iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         # Fetch all rows now: the transaction in the past must not stay open under other queries of the loop.
-        with as_of(self._moment, self.db):
+        with self._in_past():
             return iter(list(super().iterator(*args, **kwargs)))  # type: ignore[misc]
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -62,7 +67,7 @@ class _Past:
 
 def _reading(name: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with as_of(self._moment, self.db):
+        with self._in_past():
             return getattr(super(_Past, self), name)(*args, **kwargs)
 
     return method

@@ -35,13 +35,15 @@ _ATTEMPTS = 10
 
 
 @contextmanager
-def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS, *, ignore_policies: bool = False) -> Iterator[None]:
     """Show the tables as they were to all queries on a connection. Read-only; blocks can be nested.
 
     Args:
         moment: A datetime (naive ones are in the current time zone), an LSN such as ``"16/B374D848"``, a
             transaction id, or a ``Change``, which means the state after its transaction.
         using: Alias of the database.
+        ignore_policies: Whether tables can be read although row-level security applies to the reader. Rows
+            that were changed since the moment are then visible whatever the policies say.
 
     Raises:
         HistoryError: The state is not known; the message says from when on it is.
@@ -52,7 +54,9 @@ def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     outer: Past | None = getattr(connection, "bemi_past", None)
     with ExitStack() as stack:
         past = stack.enter_context(
-            _nested(connection, moment, outer) if outer else _first(connection, moment)
+            _nested(connection, moment, outer, ignore_policies)
+            if outer
+            else _first(connection, moment, ignore_policies)
         )
         stack.enter_context(_kept_on(connection, past))
         stack.enter_context(marking())
@@ -76,12 +80,12 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
 
 
 @contextmanager
-def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
+def _first(connection: BaseDatabaseWrapper, moment: Moment, ignore_policies: bool) -> Iterator[Past]:
     log = _log(connection)
     if connection.in_atomic_block:
         with _savepoint(connection):
             _check_transaction(connection)
-            past = look(connection, log, moment)
+            past = look(connection, log, moment, ignore_policies=ignore_policies)
             if past is None:
                 raise LogBehind("the log is too far behind this transaction: try again in a new transaction")
             yield past
@@ -90,7 +94,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
         with transaction.atomic(using=connection.alias):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            past = look(connection, log, moment)
+            past = look(connection, log, moment, ignore_policies=ignore_policies)
             if past is not None:
                 yield past
                 return
@@ -99,10 +103,12 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment) -> Iterator[Past]:
 
 
 @contextmanager
-def _nested(connection: BaseDatabaseWrapper, moment: Moment, outer: Past) -> Iterator[Past]:
+def _nested(
+    connection: BaseDatabaseWrapper, moment: Moment, outer: Past, ignore_policies: bool
+) -> Iterator[Past]:
     with _savepoint(connection), connection.cursor() as cursor:
         position = locate(cursor, outer.snapshot, moment)
-        yield go(cursor, outer._replace(position=position))
+        yield go(cursor, outer._replace(position=position, ignores_policies=ignore_policies))
 
 
 @contextmanager

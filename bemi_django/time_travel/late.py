@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 
@@ -34,6 +34,14 @@ class _Touch(NamedTuple):
     is_arrival: bool
     position: int
     after: str
+
+
+def in_utc(time: datetime) -> datetime:
+    """Return a time that SQL gave ``AT TIME ZONE 'UTC'`` as an aware datetime.
+
+    What Django makes of a timestamptz depends on ``USE_TZ``, and without it on daylight saving time.
+    """
+    return time.replace(tzinfo=timezone.utc)
 
 
 def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:

@@ -21,14 +21,17 @@ _BOUND = "SELECT _bemi.bound_v1(%s)::text"
 _TABLES = """
 SELECT schema, name,
        CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
-       since_time, _bemi.past_schema_v1(schema)::text
+       since_time AT TIME ZONE 'UTC', _bemi.past_schema_v1(schema)::text,
+       row_security_active(relation)
 FROM _bemi.past WHERE definition <> ''
 """
 _SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
-SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at, context::text FROM {log}
+SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC',
+       context ->> 'reason'
+FROM {log}
 WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
     AND NOT diverged
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
@@ -36,7 +39,7 @@ ORDER BY id
 """
 # Older changes were dropped with the partition of their month.
 _OLDEST = """
-SELECT _bemi.sequence_v1(id), committed_at FROM {log}
+SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
 WHERE database = current_database() AND %s < (
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1())
@@ -76,7 +79,7 @@ class PastTable(NamedTuple):
     """A table whose past is known from the sequence number ``since`` (at ``time``) on.
 
     It is None if the past is not known, or if the table was tracked before the log came to this server.
-    ``past`` is the schema that has its view.
+    ``past`` is the schema that has its view. ``has_policies``: row-level security applies to the reader.
     """
 
     schema: str
@@ -84,6 +87,7 @@ class PastTable(NamedTuple):
     since: Any
     time: datetime
     past: str
+    has_policies: bool
 
 
 class Past(NamedTuple):
@@ -93,6 +97,7 @@ class Past(NamedTuple):
     snapshot: Snapshot
     tables: list[PastTable]
     redirection: Redirection
+    ignores_policies: bool
 
     def prepared(self, sql: str) -> str:
         """Return the statement to run in the past. Raises PastIsReadOnly for a write."""
@@ -101,7 +106,7 @@ class Past(NamedTuple):
         return self.redirection.of(sql)
 
 
-def look(connection: BaseDatabaseWrapper, log: str, moment: Moment) -> Past | None:
+def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_policies: bool) -> Past | None:
     """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
     snapshot = snapshots.take(connection, log)
     if snapshot is not None:
@@ -125,8 +130,11 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment) -> Past | No
         _check_noticed(cursor)
         cursor.execute("SELECT set_config('search_path', %s, true)", [path])
         cursor.execute(_TABLES, [snapshot.slot])
-        tables = [PastTable(*row) for row in cursor.fetchall()]
-        return go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables)))
+        tables = [
+            PastTable(schema, name, since, late.in_utc(time), *rest)
+            for schema, name, since, time, *rest in cursor.fetchall()
+        ]
+        return go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignore_policies))
 
 
 def _redirection(cursor: Any, tables: list[PastTable]) -> Redirection:
@@ -153,7 +161,7 @@ def go(cursor: Any, past: Past) -> Past:
     """Set the moment for the transaction, after checking that history is complete since then."""
     bound = _bound(cursor, past)
     _check_start(cursor, past)
-    unknown = {**_tracked_later(past), **_broken(cursor, past, bound)}
+    unknown = {**_protected(past), **_tracked_later(past), **_broken(cursor, past, bound)}
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
     cursor.execute(_SET, [bound, changes, json.dumps(unknown)])
     return past
@@ -170,13 +178,26 @@ def _check_start(cursor: Any, past: Past) -> None:
         raise HistoryError(f"{past.position.said} is before {_from(snapshot.start, snapshot.started_at)}")
     cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
     oldest = cursor.fetchone()
-    if oldest is not None and past.position.is_before(*oldest):
-        raise HistoryError(f"{past.position.said} is older than the changes that were kept: {_from(*oldest)}")
+    if oldest is not None and past.position.is_before(kept := oldest[0], time := late.in_utc(oldest[1])):
+        raise HistoryError(
+            f"{past.position.said} is older than the changes that were kept: {_from(kept, time)}"
+        )
+
+
+def _protected(past: Past) -> dict[str, str]:
+    # The policies filter the rows of the table, but not the earlier ones, which come from the log.
+    return {
+        f"{table.schema}.{table.name}": f"row-level security applies to {table.schema}.{table.name}, and its "
+        "policies cannot filter rows of the past: use a role that they do not apply to, or pass "
+        "ignore_policies=True"
+        for table in past.tables
+        if table.has_policies and not past.ignores_policies
+    }
 
 
 def _tracked_later(past: Past) -> dict[str, str]:
     later = {}
-    for schema, name, since, time, _ in past.tables:
+    for schema, name, since, time, *_ in past.tables:
         if since is not None and past.position.is_before(int(since), time):
             later[f"{schema}.{name}"] = (
                 f"{past.position.said} is before {_from(since, time, f'{schema}.{name}')}"
@@ -186,17 +207,16 @@ def _tracked_later(past: Past) -> dict[str, str]:
 
 def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
     cursor.execute(_BREAKS.format(log=past.snapshot.log), [bound, past.snapshot.snapshot])
-    breaks = cursor.fetchall() + [
-        (change.operation, change.schema, change.table, change.position, change.committed_at, "{}")
+    breaks = [(*row[:4], late.in_utc(row[4]), row[5]) for row in cursor.fetchall()] + [
+        (change.operation, change.schema, change.table, change.position, change.committed_at, None)
         for change in past.snapshot.late
         if change.operation in _BREAKING and change.is_seen and change.position > past.position.position
     ]
     broken = {}
-    for operation, schema, table, position, committed_at, context in breaks:
+    for operation, schema, table, position, committed_at, reason in breaks:
         complete = _from(position, committed_at, f"{schema}.{table}" if table else "")
         if operation == "GAP":
-            reason = json.loads(context).get("reason", "")
-            raise HistoryError(f"changes since {past.position.said} were lost ({reason}): {complete}")
+            raise HistoryError(f"changes since {past.position.said} were lost ({reason or ''}): {complete}")
         what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
         broken[f"{schema}.{table}"] = f"since {past.position.said} {schema}.{table} {what}: {complete}"
     return broken

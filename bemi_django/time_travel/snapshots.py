@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import LogBehind
-from bemi_django.time_travel.late import Late
+from bemi_django.time_travel.late import Late, in_utc
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import lsn_of
 
@@ -24,7 +24,7 @@ MOST_LATE = 5000
 # The checkpoint is found by publication, because a standby does not know the name of the slot.
 _CHECKPOINT = """
     SELECT _bemi.sequence_v1(k.slot, k.lsn) AS sequence, _bemi.sequence_v1(k.slot, k.start_lsn) AS start,
-           k.started_at, k.unseen, k.slot
+           k.started_at AT TIME ZONE 'UTC' AS started_at, k.unseen, k.slot
     FROM _bemi.checkpoint k
     WHERE k.system_identifier = (pg_control_system()).system_identifier::text
         AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
@@ -41,7 +41,7 @@ FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
 SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, before::text, after::text,
-       _bemi.sequence_v1(id), unavailable::text, transaction_id, committed_at,
+       _bemi.sequence_v1(id), unavailable::text, transaction_id, committed_at AT TIME ZONE 'UTC',
        pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 FROM {log}
 WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database() AND NOT diverged
@@ -85,7 +85,7 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
     if is_ahead:
         return None
-    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, started_at, slot)
+    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, in_utc(started_at), slot)
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
@@ -105,7 +105,8 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         beyond = snapshot.checkpoint - 8
         parameters: list[Any] = [snapshot.snapshot, beyond, snapshot.position, MOST_LATE + 1]
         cursor.execute(_LATE.format(log=snapshot.log), parameters)
-        late = tuple(Late(*row) for row in cursor.fetchall())
+        rows = [Late(*row) for row in cursor.fetchall()]
+        late = tuple(row._replace(committed_at=in_utc(row.committed_at)) for row in rows)
     return None if len(late) > MOST_LATE else snapshot._replace(late=late)
 
 

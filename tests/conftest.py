@@ -24,7 +24,9 @@ def no_context_left_behind() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """Create no permissions: no test needs them, and each flush would create them again."""
+    """Create no permissions and content types in each flush: what a test needs of them is made on demand."""
+    from django.contrib.contenttypes.management import create_contenttypes
     from django.db.models.signals import post_migrate
 
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    assert post_migrate.disconnect(create_contenttypes)

@@ -112,6 +112,11 @@ def _grants(added: Any) -> ArgumentParser:
     grants.add_argument(
         "--handlers", metavar="ROLE", help="role of 'bemi run --handlers' (default: no such role)"
     )
+    grants.add_argument(
+        "--owner",
+        metavar="ROLE",
+        help="role that is to own the log, so that the application can only read it (default: no change)",
+    )
     return grants
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.db import connections
 
 from bemi_django import conf
-from bemi_django.schema import computation, installed
+from bemi_django.schema import computation, installed, ownership
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.sql import quote
 
@@ -17,7 +17,9 @@ WHERE n.nspname = '_bemi'::pg_catalog.name
 """
 
 
-def statements(using: str, worker: str, reader: str, handlers: str | None = None) -> Iterator[str]:
+def statements(
+    using: str, worker: str, reader: str, handlers: str | None = None, owner: str | None = None
+) -> Iterator[str]:
     """Return the lines of a script for a superuser.
 
     Args:
@@ -25,6 +27,7 @@ def statements(using: str, worker: str, reader: str, handlers: str | None = None
         worker: The role of ``bemi run``.
         reader: The role that reads the log.
         handlers: The role of ``bemi run --handlers``, if there is one.
+        owner: The role to which the log is to belong, if not to the role that installed it.
 
     Returns:
         Statements and comments, one on each line.
@@ -36,6 +39,9 @@ def statements(using: str, worker: str, reader: str, handlers: str | None = None
     yield from _on_source(using, worker)
     destination = conf.destination()
     yield f"-- {_place(destination)}, which holds the log"
+    if owner is not None:
+        yield f"{_create_or_alter(destination, owner)} NOLOGIN;"
+        yield from ownership.statements(destination, owner)
     yield from _on_destination(
         destination, worker, reader, is_same_server=_is_same_server(using, destination)
     )

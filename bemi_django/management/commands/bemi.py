@@ -100,7 +100,7 @@ class Command(BaseCommand):
             call_command(name, *arguments, stdout=options.get("stdout"), stderr=options.get("stderr"))
 
     def _grants(self, database: str, options: dict[str, Any]) -> None:
-        roles = options["worker"], options["reader"], options["handlers"]
+        roles = options["worker"], options["reader"], options["handlers"], options["owner"]
         for line in grants.statements(database, *roles):
             self.stdout.write(line)
 

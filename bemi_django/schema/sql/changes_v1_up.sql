@@ -1,5 +1,20 @@
 -- The log, the checkpoint, the dead letters, and the function that creates the monthly partitions of the log.
 
+DO $block$
+DECLARE
+    taken text := (
+        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = current_setting('_bemi.home') AND c.relname IN ('changes', 'changes_default')
+        ORDER BY c.relname LIMIT 1);
+BEGIN
+    IF taken IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+            'The name %s is taken, and the log needs it. Rename what has it, or migrate with a search_path that '
+            'begins with another schema.', taken);
+    END IF;
+END
+$block$;
+
 CREATE TABLE _bemi.changes (
     id uuid NOT NULL,
     database text NOT NULL,

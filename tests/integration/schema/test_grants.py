@@ -23,6 +23,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
+from bemi_django.schema import tracking
 from tests.support.pipeline import Pipeline
 
 # It makes roles of its own.
@@ -132,6 +133,116 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(reader, forbidden), forbidden
+
+
+ON_THE_LOG = (
+    "INSERT INTO changes (id) VALUES (gen_random_uuid())",
+    "UPDATE changes SET context = '{}'",
+    "DELETE FROM changes",
+    "TRUNCATE changes",
+    "DELETE FROM changes_default",
+    "DROP TABLE changes",
+    "DROP TABLE changes_default",
+    "ALTER TABLE changes ADD x int",
+    "ALTER TABLE changes DETACH PARTITION changes_default",
+    "ALTER TABLE changes OWNER TO app",
+    "CREATE TRIGGER t BEFORE UPDATE ON changes EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE RULE r AS ON INSERT TO changes DO INSTEAD NOTHING",
+    "DROP SCHEMA public CASCADE",
+    "DROP SCHEMA _bemi CASCADE",
+    "CREATE OR REPLACE FUNCTION _bemi.log_v1() RETURNS regclass LANGUAGE sql RETURN NULL::regclass",
+    "CREATE TABLE _bemi.x (a int)",
+    "UPDATE _bemi.checkpoint SET lsn = '0/0'",
+    "DELETE FROM _bemi.dead_letters",
+    "SELECT _bemi.partition_v1(now())",
+)
+
+
+def test_the_application_only_reads_a_log_of_another_role(
+    roles: dict[str, dict[str, Any]],
+) -> None:
+    app, worker = roles["app"], roles["bemi_worker"]
+    script = io.StringIO()
+    call_command("bemi", "grants", "--owner", "bemi_log", stdout=script)
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute(script.getvalue())
+    try:
+        assert may(app, "SELECT FROM changes")
+        for forbidden in ON_THE_LOG:
+            assert not may(app, forbidden), forbidden
+        # The application still makes its tables, and the worker writes the log, in a new month as well.
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE tool (id int PRIMARY KEY)")
+        assert tracking.sync().failed == []
+        config = WorkerConfig(worker, worker, SLOT, conf.publication())
+        Supervisor(config).run(until_current=True)
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO tool VALUES (1)")
+        Supervisor(config).run(until_current=True)
+        with closing(psycopg2.connect(**worker)) as opened, opened.cursor() as cursor:
+            cursor.execute("SELECT _bemi.partition_v1('2031-01-01')")
+            opened.commit()
+        assert [change.primary_key for change in Change.objects.filter(table="tool")] == ["1"]
+        assert not may(app, "DROP TABLE changes_2031_01")
+    finally:
+        connection.close()
+        with superuser("roles") as opened, opened.cursor() as cursor:
+            cursor.execute("REASSIGN OWNED BY bemi_log TO app; DROP OWNED BY bemi_log; DROP ROLE bemi_log")
+
+
+TRAP = """
+CREATE TEMP TABLE caught (role name);
+GRANT ALL ON caught TO PUBLIC;
+CREATE FUNCTION pg_temp.trap() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO pg_temp.caught VALUES (current_user); RETURN NULL; END$$;
+CREATE TEMP TABLE changes (committed_at timestamptz) PARTITION BY RANGE (committed_at);
+CREATE TEMP TABLE changes_default PARTITION OF changes DEFAULT;
+CREATE TRIGGER trap BEFORE DELETE ON changes_default FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.trap();
+CREATE TEMP TABLE pg_class AS SELECT * FROM pg_catalog.pg_class;
+CREATE TEMP TABLE pg_inherits AS SELECT * FROM pg_catalog.pg_inherits;
+GRANT ALL ON changes, changes_default, pg_class, pg_inherits TO PUBLIC;
+SELECT _bemi.partition_v1('2031-01-01');
+"""
+
+
+def test_the_worker_does_not_become_the_owner_by_way_of_temporary_tables(
+    roles: dict[str, dict[str, Any]],
+) -> None:
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute("GRANT TEMPORARY ON DATABASE roles TO bemi_worker")
+    with closing(psycopg2.connect(**roles["bemi_worker"])) as opened, opened.cursor() as cursor:
+        cursor.execute(TRAP)
+        cursor.execute("SELECT role::text FROM caught")
+        assert cursor.fetchall() == []
+        opened.commit()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('public.changes_2031_01') IS NOT NULL")
+        assert cursor.fetchone() == (True,)
+
+
+def test_a_log_of_another_owner_gets_no_partition(roles: dict[str, dict[str, Any]]) -> None:
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute("ALTER TABLE changes OWNER TO bemi_reader")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="belongs to the role bemi_reader"):
+            cursor.execute("SELECT _bemi.partition_v1('2031-01-01')")
+
+
+def test_an_impostor_of_the_name_of_a_partition_is_left_alone(roles: dict[str, dict[str, Any]]) -> None:
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE TABLE public.changes_2031_01 (id int)")
+        cursor.execute("SELECT _bemi.partition_v1('2031-01-15'), _bemi.partition_v1('2031-01-16')")
+        assert cursor.fetchone() == (True, False)
+        cursor.execute("SELECT relispartition FROM pg_class WHERE relname = 'changes_2031_01_1'")
+        assert cursor.fetchone() == (True,)
+
+
+def test_names_that_mean_something_in_sql_are_quoted(roles: dict[str, dict[str, Any]]) -> None:
+    odd = 'bob"; ALTER ROLE mallory SUPERUSER; --'
+    script = io.StringIO()
+    call_command("bemi", "grants", "--worker", odd, "--reader", odd, "--handlers", odd, stdout=script)
+    quoted = '"bob""; ALTER ROLE mallory SUPERUSER; --"'
+    lines = [line for line in script.getvalue().splitlines() if "bob" in line]
+    assert lines and all(line.replace(quoted, "").count("bob") == 0 for line in lines)
 
 
 def test_the_past_is_read_by_those_who_may_read_the_table(roles: dict[str, dict[str, Any]]) -> None:

@@ -96,6 +96,40 @@ def test_a_schema_of_another_owner_is_refused(installer: str) -> None:
     assert query(OURS) == [(0,)]
 
 
+def test_a_superuser_refuses_it_as_well(installer: str) -> None:
+    with administrator("fresh") as cursor:
+        cursor.execute("CREATE SCHEMA _bemi AUTHORIZATION mallory; SET ROLE mallory")
+        cursor.execute("CREATE TABLE _bemi.parts (name text, installers text[])")
+        cursor.execute('RESET ROLE; ALTER ROLE "in\'staller" SUPERUSER')
+    with pytest.raises(CommandError, match="_bemi belongs to the role mallory, not to"):
+        migrate("bemi_django")
+    assert query(OURS) == [(0,)]
+
+
+@pytest.mark.parametrize("taken", ["changes", "changes_default"])
+def test_a_project_that_has_a_table_of_this_name_is_told_so(installer: str, taken: str) -> None:
+    with administrator("fresh") as cursor:
+        cursor.execute(f"GRANT CREATE ON DATABASE fresh TO {installer}")
+    query(f"CREATE TABLE {taken} (id int)")
+    with pytest.raises(CommandError, match=f"public.{taken} is taken"):
+        migrate("bemi_django")
+    assert query("SELECT nspname FROM pg_namespace WHERE nspname = '_bemi'") == []
+
+
+class KeepAway:
+    """A router that wants nothing of the app on any alias."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "bemi_django" else None
+
+
+def test_where_a_router_keeps_the_app_away_nothing_is_installed(installer: str, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [KeepAway()]
+    migrate("bemi_django")
+    assert query("SELECT nspname FROM pg_namespace WHERE nspname ~ '^_bemi'") == []
+    assert query(OURS) == [(0,)]
+
+
 def test_a_schema_for_the_past_of_another_owner_is_refused(installer: str) -> None:
     with administrator("fresh") as cursor:
         cursor.execute(f"GRANT CREATE ON DATABASE fresh TO {installer}, mallory")

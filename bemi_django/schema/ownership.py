@@ -1,0 +1,56 @@
+"""Give the log to a role that is not the application's, so that the application can only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections, transaction
+
+from bemi_django.schema import installed
+from bemi_django.schema.sql import quote
+
+# What the application's migrations and event triggers have to write, and what runs with its rights.
+_OF_THE_APPLICATION = ("tracking", "relations", "past")
+_STAYS = ("follow_ddl_v1", "compute_v1")
+_OBJECTS = """
+SELECT kind, name FROM (
+    SELECT 'TABLE' AS kind, c.oid::regclass::text AS name FROM pg_class c
+    WHERE c.relkind IN ('r', 'p') AND (
+        c.oid IN (SELECT relid FROM pg_partition_tree(_bemi.log_v1()))
+        OR c.relnamespace = '_bemi'::regnamespace AND c.relname <> ALL (%(kept)s::name[]))
+    UNION ALL
+    SELECT 'FUNCTION', p.oid::regprocedure::text FROM pg_proc p
+    WHERE p.pronamespace = '_bemi'::regnamespace AND p.proname <> ALL (%(stays)s::name[])
+) owned ORDER BY kind, name
+"""
+_APPLICATION = "SELECT current_user::text, r.rolsuper FROM pg_roles r WHERE r.rolname = current_user"
+
+
+def statements(using: str, owner: str) -> Iterator[str]:
+    """Return statements after which the log belongs to ``owner``, and the role of ``using`` may only read it.
+
+    Raises:
+        NotInstalled: The database has no log.
+    """
+    log = installed.log(using)
+    schema, new = log[: log.rindex(".")], quote(owner)
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        # With this path, names are printed with their schemas.
+        cursor.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
+        cursor.execute(_OBJECTS, {"kept": list(_OF_THE_APPLICATION), "stays": list(_STAYS)})
+        objects = cursor.fetchall()
+        cursor.execute(_APPLICATION)
+        application, is_superuser = cursor.fetchone()
+    role = quote(application)
+    if is_superuser:
+        yield f"-- {role} is a superuser: whoever owns the log, it may do anything with it"
+    # Who owns a schema may drop everything in it.
+    for name in ("_bemi", schema):
+        yield f"ALTER SCHEMA {name} OWNER TO {new};"
+    for kind, name in objects:
+        yield f"ALTER {kind} {name} OWNER TO {new};"
+    yield f"REVOKE ALL ON {log} FROM {role};"
+    yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
+    yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
+    yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.tracking, _bemi.relations, _bemi.past TO {role};"

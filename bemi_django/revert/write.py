@@ -22,7 +22,7 @@ from bemi_django.schema.sql import quote
 
 _FORWARD = """
 SELECT pg_catalog.setval(%s::pg_catalog.text::pg_catalog.regclass, wanted.value)
-FROM (SELECT (%s)::pg_catalog.bigint AS value) wanted, {} s, pg_catalog.pg_sequence p
+FROM (SELECT (%s)::pg_catalog.int8 AS value) wanted, {} s, pg_catalog.pg_sequence p
 WHERE p.seqrelid = %s::pg_catalog.text::pg_catalog.regclass
   AND CASE WHEN p.seqincrement > 0 THEN wanted.value > s.last_value ELSE wanted.value < s.last_value END
   AND wanted.value BETWEEN p.seqmin AND p.seqmax

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import models, router
 
 from bemi_django.log.change import Change
+from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
@@ -107,19 +108,9 @@ def _in_order(
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     """Yield the changes of the row, the newest first, across changes of its key."""
-    changes = Change.objects.of_table(place).filter(diverged=False).desc()
-    key: str | None = primary_key
-    while key is not None:
-        current, key = key, None
-        for change in changes.of_key(current).iterator(chunk_size=200):
-            # After this row gave up the key, another row took it.
-            if change.primary_key != current:
-                return
-            yield change
-            if change.previous_primary_key is not None:
-                key = change.previous_primary_key
-                changes = changes.filter(pk__lt=change.pk)
-                break
+    changes = Change.objects.of_table(place).filter(diverged=False)
+    for span in key_spans(changes, primary_key):
+        yield from changes.filter(span.condition()).desc().iterator(chunk_size=200)
 
 
 def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
     def for_object(
         self, instance: models.Model, *, related: bool | Collection[str] = False
     ) -> ChangeQuerySet:
-        """Return changes of one object, including those made while it had another primary key.
+        """Return changes of one object, under all primary keys that it had; see ``log.identity``.
 
         With multi-table inheritance, changes of its rows in the parents' tables are included.
 
@@ -52,7 +52,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         Raises:
             BemiError: ``related`` names a relation that the model does not have.
         """
-        return self.filter(conditions.of_object(instance, related))
+        log = self.model._base_manager.using(self.db).all()
+        return self.filter(conditions.of_object(log, instance, related))
 
     def of_table(self, place: Place) -> ChangeQuerySet:
         """Return changes of a table, whether a model has it or not."""

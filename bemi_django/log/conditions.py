@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.db import models, router
 from django.db.models import Func, Q
 from django.db.models.fields.json import KeyTransform
 
 from bemi_django.log.belongings import belongings
+from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
@@ -36,10 +38,13 @@ def with_key(primary_key: str) -> Q:
     return Q(primary_key=primary_key) | Q(previous_primary_key=primary_key)
 
 
-def of_object(instance: models.Model, related: bool | Collection[str] = False) -> Q:
-    """Return the condition for changes of one object.
+def of_object(
+    log: models.QuerySet[Any], instance: models.Model, related: bool | Collection[str] = False
+) -> Q:
+    """Return the condition for changes of one object, under all keys that it had.
 
     Args:
+        log: All changes.
         instance: A saved or deleted instance.
         related: True to include the rows that refer to the object, or the names of the relations to include.
     """
@@ -48,9 +53,11 @@ def of_object(instance: models.Model, related: bool | Collection[str] = False) -
     names = None if related is True else related or ()
     others = belongings(instance, names) if related else []
     places = places_of([*own, *(other.model for other in others)], alias)
-    conditions = [
-        in_table(place) & with_key(key_of(instance, model)) for model, place in zip(own, places, strict=False)
-    ]
+    conditions = []
+    for model, place in zip(own, places, strict=False):
+        here = in_table(place)
+        spans = key_spans(log.filter(here), key_of(instance, model))
+        conditions.append(here & reduce(or_, [span.condition() for span in spans]))
     for other, place in zip(others, places[len(own) :], strict=True):
         holds = Q(before__contains=other.values) | Q(after__contains=other.values)
         conditions.append(in_table(place) & holds)

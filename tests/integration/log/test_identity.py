@@ -1,0 +1,140 @@
+"""Changes of a row under all keys that it had, and of no other row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bemi_django.log.blame import blame
+from bemi_django.log.identity import key_spans
+from bemi_django.models import Change
+from bemi_django.schema import tracking
+from sample_project.todos.models import Todo
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+
+
+def tasks(key: int) -> list[Any]:
+    changes = Change.objects.for_object(Todo(pk=key)).asc()
+    return [(change.after or change.before)["task"] for change in changes]
+
+
+def test_a_chain_of_keys_is_one_history(drain: Drain) -> None:
+    todo = Todo.objects.create(pk=500, task="a")
+    Todo.objects.update(task="b")
+    for key in (501, 502, 503):
+        Todo.objects.update(id=key)
+        Todo.objects.update(task=str(key))
+    drain()
+    expected = ["a", "b", "b", "501", "501", "502", "502", "503"]
+    for key in (500, 501, 502, 503):
+        assert tasks(key) == expected
+    todo.pk = 503
+    assert blame(todo)["task"].previous == "502"
+
+
+def test_a_key_that_another_row_gets_is_not_followed(drain: Drain) -> None:
+    Todo.objects.create(pk=500, task="first")
+    Todo.objects.update(id=501)
+    Todo.objects.create(pk=500, task="second")
+    Todo.objects.filter(pk=500).update(task="second too")
+    drain()
+    assert tasks(501) == ["first", "first"]
+    assert tasks(500) == ["second", "second too"]
+    Todo.objects.filter(pk=500).delete()
+    Todo.objects.filter(pk=501).update(id=500)
+    Todo.objects.filter(pk=500).update(task="back")
+    drain()
+    assert tasks(500) == ["first", "first", "first", "back"]
+
+
+def test_a_row_that_comes_back_is_the_same(drain: Drain) -> None:
+    Todo.objects.create(pk=500, task="a")
+    drain()
+    Todo.objects.all().delete()
+    drain()
+    Change.objects.for_object(Todo(pk=500)).deleted().revert()
+    drain()
+    assert [change.operation for change in Change.objects.for_object(Todo(pk=500)).asc()] == [
+        "CREATE",
+        "DELETE",
+        "CREATE",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_row_has_its_own_history_whatever_happens_to_its_key(drain: Drain) -> None:
+    """Rows carry their number in a column that never changes; keys move, are exchanged and given again."""
+    execute(
+        "CREATE TABLE row_of_life (id int, number int, step int, "
+        "CONSTRAINT life_key PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED)"
+    )
+    tracking.sync()
+    keys = st.integers(1, 4)
+    action = st.one_of(
+        st.tuples(st.just("insert"), keys, keys),
+        st.tuples(st.just("move"), keys, keys),
+        st.tuples(st.just("swap"), keys, keys),
+        st.tuples(st.just("touch"), keys, keys),
+        st.tuples(st.just("delete"), keys, keys),
+    )
+
+    @given(st.lists(action, min_size=1, max_size=14))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    def check(actions: list[tuple[str, int, int]]) -> None:
+        execute("DELETE FROM row_of_life")
+        drain()
+        last = Change.objects.order_by("-id").first()
+        rows: dict[int, int] = {}
+        number = 0
+        for step, (what, one, two) in enumerate(actions):
+            if what == "insert" and one not in rows:
+                number += 1
+                rows[one] = number
+                execute("INSERT INTO row_of_life VALUES (%s, %s, %s)", [one, number, step])
+            elif what == "move" and one in rows and two not in rows:
+                execute("UPDATE row_of_life SET id = %s, step = %s WHERE id = %s", [two, step, one])
+                rows[two] = rows.pop(one)
+            elif what == "swap" and one != two and one in rows and two in rows:
+                with transaction.atomic():
+                    execute(
+                        "UPDATE row_of_life SET id = CASE id WHEN %s THEN %s ELSE %s END, step = %s "
+                        "WHERE id IN (%s, %s)",
+                        [one, two, one, step, one, two],
+                    )
+                rows[one], rows[two] = rows[two], rows[one]
+            elif what == "touch" and one in rows:
+                execute("UPDATE row_of_life SET step = %s WHERE id = %s", [step, one])
+            elif what == "delete" and one in rows:
+                execute("DELETE FROM row_of_life WHERE id = %s", [one])
+                del rows[one]
+        drain()
+        changes = Change.objects.filter(table="row_of_life")
+        if last is not None:
+            changes = changes.filter(id__gt=last.pk)
+        own: dict[int, list[Any]] = {}
+        for change in changes.asc():
+            own.setdefault((change.after or change.before)["number"], []).append(change.pk)
+        for key, expected in rows.items():
+            spans = list(key_spans(changes, str(key)))
+            found = [change.pk for span in spans for change in changes.filter(span.condition())]
+            assert len(found) == len(set(found))
+            ours = {pk for pk in found if pk in own[expected]}
+            assert ours == set(own[expected]), (actions, key, spans)
+            # Rows that had the same key before, and were deleted there, are its earlier lives.
+            for stranger in set(found) - ours:
+                gone = changes.filter(operation="DELETE")
+                assert any(stranger in pks and gone.filter(pk__in=pks).exists() for pks in own.values()), (
+                    actions,
+                    key,
+                )
+
+    try:
+        check()
+    finally:
+        execute("DROP TABLE row_of_life")
+        tracking.sync()

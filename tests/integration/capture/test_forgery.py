@@ -221,7 +221,7 @@ def test_a_message_is_shorter_than_its_comment_and_says_the_same(notes: None, ob
     )
     content, more = (bytes(data) for (data,) in observer.fetchall() if bytes(data)[:1] == b"M")
     assert rb'"UPDATE \"note\" SET \"line\" = %s"' in content
-    found = json.loads(content[content.index(b"{") :])
+    found = json.loads(content[content.index(b'{"') :])
     assert (found["path"], found["trap"]) == ('/a "b" 50%', "\\u0022 \\\\u0025")
     # The context is sent once a transaction.
     assert more.endswith(rb"""+"DELETE FROM \"note\" WHERE \"line\" = %s"}""")

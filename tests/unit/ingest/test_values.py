@@ -223,7 +223,21 @@ def test_json_is_printed_as_the_server_prints_jsonb(rendered: str, printed: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "[1]]", "[}", '{"a"}', "1 2", "NaN", "1e999999999999999999999", "1e9999999", "x", '"']
+    "text",
+    [
+        "",
+        "[",
+        "[1]]",
+        "[}",
+        '{"a"}',
+        "{0 0, 1 1}",
+        "1 2",
+        "NaN",
+        "1e999999999999999999999",
+        "1e9999999",
+        "x",
+        '"',
+    ],
 )
 def test_what_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
@@ -88,7 +90,8 @@ class ChangeAdmin(ChangeAdminBase):
         found = read_changes(viewer.changes().filter(id=object_id))
         if not found:
             raise Http404
-        return self._page(request, "change", _("Change"), change_detail.template_context(found[0], viewer))
+        context = change_detail.template_context(found[0], viewer)
+        return self._page(request, "change", _("Change"), context)
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
         """Show changes over time."""
@@ -150,10 +153,21 @@ class ChangeAdmin(ChangeAdminBase):
         ]
         viewer = self._viewer(request)
         # Templates of the admin and of themes react to "object", "change", "user" and "original".
+        crumbs = [
+            (_("Home"), reverse("admin:index", current_app=self.admin_site.name)),
+            (self.opts.app_config.verbose_name, viewer.url("changelist")),
+            *found.pop("crumbs", [(found.get("heading", title), None)]),
+        ]
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": title,
+            # In the title of the window only: the page has a heading of its own.
+            "subtitle": found.get("heading"),
+            "crumbs": crumbs,
+            # Django 6.1 made the breadcrumbs of the admin a list.
+            "has_crumb_list": django.VERSION >= (6, 1),
+            "time_zone": timezone.get_current_timezone_name(),
             "tabs": [(label, viewer.url(page), key == name) for key, label, page in tabs],
             **found,
         }

@@ -2,79 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from bemi_django.admin.access.viewer import Viewer
 
 
-def readonly_columns(
-    viewer: Viewer,
-    model: type[models.Model],
-    action: str,
-    values: Mapping[str, Any],
-    instance: models.Model | None,
-) -> set[str]:
-    """Return those of the columns to write that the user could not edit in the admin.
+class EditableFields:
+    """The fields that a user could edit in the forms of the admin site.
 
     The forms of the ``ModelAdmin`` decide: ``readonly_fields``, ``fields``, ``fieldsets``, ``exclude``, and
     fields that its form disables. Columns that no form has because of the model itself (``editable=False``,
     ``auto_now``, an automatic key) are not restricted, nor are models without a ``ModelAdmin``.
-
-    Args:
-        viewer: The user.
-        model: The model of the row.
-        action: ``insert``, ``update`` or ``delete``.
-        values: The values to write, by column.
-        instance: The live row, if there is one.
     """
-    owner = cast("type[models.Model] | None", model._meta.auto_created or None)
-    if owner is not None:
-        return _readonly_relation(viewer, owner, model, values)
-    if action == "delete" or model not in viewer.site._registry:
-        return set()
-    names = _form_fields(viewer, model, instance, is_change=True)
-    if action == "insert":
-        names |= _form_fields(viewer, model, None, is_change=False)
-    fields: Iterable[Any] = model._meta.concrete_fields
-    return {
-        field.column
-        for field in fields
-        if field.column in values
-        and field.name not in names
-        and field.editable
-        and not isinstance(field, models.AutoField)
-        and not (action == "insert" and _is_default(field, values[field.column]))
-    }
 
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._forms: dict[tuple[type[models.Model], Any, bool], set[str]] = {}
 
-def _readonly_relation(
-    viewer: Viewer, owner: type[models.Model], through: type[models.Model], values: Mapping[str, Any]
-) -> set[str]:
-    """Return the columns of a many-to-many table whose field is not in the form of its model."""
-    if owner not in viewer.site._registry:
-        return set()
-    names = _form_fields(viewer, owner, None, is_change=True)
-    field = next((f for f in owner._meta.local_many_to_many if f.remote_field.through is through), None)
-    if field is None or field.name in names:
-        return set()
-    return set(values) or {field.m2m_column_name(), field.m2m_reverse_name()}
+    def is_readonly(
+        self,
+        model: type[models.Model],
+        action: str,
+        column: str,
+        values: Mapping[str, Any],
+        instance: models.Model | None,
+    ) -> bool:
+        """Tell whether the user could not write a column of a row in the admin.
 
+        Args:
+            model: The model of the row.
+            action: ``insert``, ``update`` or ``delete``.
+            column: The column.
+            values: The values to write, by column.
+            instance: The live row, if there is one.
+        """
+        owner: Any = model._meta.auto_created
+        if owner:
+            return not self._may_edit_relation(owner, model)
+        if action == "delete" or model not in self._viewer.site._registry:
+            return False
+        field: Any = next((f for f in model._meta.concrete_fields if f.column == column), None)
+        if field is None or not field.editable or isinstance(field, models.AutoField):
+            return False
+        if action == "insert" and _is_default(field, values.get(column)):
+            return False
+        names = self._names(model, instance, is_change=True)
+        return field.name not in names and not (
+            action == "insert" and field.name in self._names(model, None, is_change=False)
+        )
 
-def _form_fields(
-    viewer: Viewer, model: type[models.Model], instance: models.Model | None, *, is_change: bool
-) -> set[str]:
-    model_admin = viewer.site._registry[model]
-    try:
-        form: Any = model_admin.get_form(viewer.request, instance, change=is_change)
-        readonly = set(model_admin.get_readonly_fields(viewer.request, instance))
-    except Exception:
-        # Code of the project that expects something else of an object; nothing is known to be editable.
-        return set()
-    return {name for name, field in form.base_fields.items() if not field.disabled and name not in readonly}
+    def may_delete_relation(self, model: type[models.Model]) -> bool:
+        """Tell whether the user may delete rows of a many-to-many table, if the model is one."""
+        owner: Any = model._meta.auto_created
+        return not owner or self._may_edit_relation(owner, model)
+
+    def _may_edit_relation(self, owner: type[models.Model], through: type[models.Model]) -> bool:
+        """Tell whether the form of the owner has the field of a many-to-many table."""
+        if owner not in self._viewer.site._registry:
+            return True
+        fields: Any = owner._meta.local_many_to_many
+        field = next((found for found in fields if found.remote_field.through is through), None)
+        return field is None or field.name in self._names(owner, None, is_change=True)
+
+    def _names(
+        self, model: type[models.Model], instance: models.Model | None, *, is_change: bool
+    ) -> set[str]:
+        key = (model, instance and instance.pk, is_change)
+        if key not in self._forms:
+            self._forms[key] = self._form_names(model, instance, is_change=is_change)
+        return self._forms[key]
+
+    def _form_names(
+        self, model: type[models.Model], instance: models.Model | None, *, is_change: bool
+    ) -> set[str]:
+        model_admin = self._viewer.site._registry[model]
+        try:
+            form: Any = model_admin.get_form(self._viewer.request, instance, change=is_change)
+            readonly = set(model_admin.get_readonly_fields(self._viewer.request, instance))
+        except Exception:
+            # Code of the project that expects another object. No field is known to be editable.
+            return set()
+        fields = form.base_fields.items()
+        return {name for name, field in fields if not field.disabled and name not in readonly}
 
 
 def _is_default(field: Any, value: Any) -> bool:
@@ -82,5 +94,6 @@ def _is_default(field: Any, value: Any) -> bool:
         return True
     try:
         return bool(field.has_default() and field.to_python(value) == field.get_default())
-    except (FieldDoesNotExist, TypeError, ValueError):
+    except Exception:
+        # A value of another time, which the field does not accept any more.
         return False

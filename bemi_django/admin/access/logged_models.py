@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -49,18 +50,22 @@ class LoggedModels:
 
     def model_of(self, change: Change) -> LoggedModel | None:
         """Return the model of a change's table, or None for a table without a model."""
-        table = change.database, change.schema, change.table
-        if table not in self._found:
-            self._found[table] = self._find(change)
-        return self._found[table]
+        return self.model_at(change.database, change.schema, change.table)
 
-    def _find(self, change: Change) -> LoggedModel | None:
-        candidates = self._by_table.get(change.table, ())
-        order = {alias: number for number, alias in enumerate(aliases_of(change.database))}
-        for schema, logged in sorted(candidates, key=lambda found: order.get(found[1].alias, len(order))):
-            if assumed_name(logged.alias) != change.database:
+    def model_at(self, database: str, schema: str, table: str) -> LoggedModel | None:
+        """Return the model of a table, given by the names that the log has for it, or None."""
+        name = (database, schema, table)
+        if name not in self._found:
+            self._found[name] = self._find(*name)
+        return self._found[name]
+
+    def _find(self, database: str, schema: str, table: str) -> LoggedModel | None:
+        candidates = self._by_table.get(table, ())
+        order = {alias: number for number, alias in enumerate(aliases_of(database))}
+        for own_schema, logged in sorted(candidates, key=lambda found: order.get(found[1].alias, len(order))):
+            if assumed_name(logged.alias) != database:
                 continue
-            if change.schema == schema or (schema is None and change.schema in self._path(logged.alias)):
+            if schema == own_schema or (own_schema is None and schema in self._path(logged.alias)):
                 return logged
         return None
 
@@ -94,6 +99,15 @@ class LoggedModels:
         }
         return sorted(named.items(), key=lambda item: item[1].casefold())
 
+    def menu(self) -> list[tuple[str, str]]:
+        """Return those of ``labelled()`` whose tables are tracked according to the settings."""
+        tracked = {
+            place.table
+            for place in self.places().values()
+            if _matches(place, conf.include()) and not _matches(place, conf.exclude())
+        }
+        return [(table, label) for table, label in self.labelled() if table in tracked]
+
     def _path(self, alias: str) -> list[str]:
         if alias not in self._paths:
             if connections[alias].vendor != "postgresql":
@@ -108,6 +122,10 @@ def _concrete_models() -> Iterator[type[models.Model]]:
     for model in apps.get_models(include_auto_created=True):
         if not model._meta.proxy and not model._meta.swapped:
             yield model
+
+
+def _matches(place: Place, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(f"{place.schema}.{place.table}", pattern) for pattern in patterns)
 
 
 def key_fields(model: type[models.Model]) -> Sequence[Any]:

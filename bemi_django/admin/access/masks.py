@@ -90,10 +90,35 @@ class Masks:
         hidden = self.hidden(change.schema, change.table, {*change.before, *change.after})
         place = change.place
         if place not in self._keys:
-            self._keys[place] = self._hide_key_of(change)
+            self._keys[place] = self._hide_key_of(place)
         is_hidden = self._keys[place]
         # The key of a table that is gone is unknown.
         return bool(hidden) if is_hidden is None else is_hidden or _holds_hidden_value(change, hidden)
+
+    def may_concern(self, place: Place, before: str, after: str) -> bool:
+        """Tell from the text of a change whether a value of it may be masked; False is certain.
+
+        Args:
+            place: The table of the change.
+            before: ``before``, as the server prints it.
+            after: ``after``, likewise.
+        """
+        if not self._patterns:
+            return False
+        if place not in self._keys:
+            self._keys[place] = self._hide_key_of(place)
+        if self._needles is None or self._keys[place] is not False:
+            return True
+        return any(name in before or name in after for name in self._needles)
+
+    @cached_property
+    def _needles(self) -> list[str] | None:
+        """The ends of masked columns' names in JSON, or None if they can be any."""
+        names = {pattern.rpartition(".")[2] for pattern in self._patterns}
+        names |= {column for _, _, column in self._derived}
+        is_literal = all(re.fullmatch(r"\w+", name, re.ASCII) for name in names)
+        has_column = all("." in pattern for pattern in self._patterns)
+        return [f'{name}":' for name in names] if is_literal and has_column else None
 
     def hide_search(self, column: str) -> bool:
         """Tell whether values of a column must not be searched for, because some table's are masked."""
@@ -159,14 +184,14 @@ class Masks:
         column = _column_of(place, target)
         return column in derived or self._matches(*column)
 
-    def _hide_key_of(self, change: Change) -> bool | None:
-        logged = self._logged_models.model_of(change)
+    def _hide_key_of(self, place: Place) -> bool | None:
+        logged = self._logged_models.model_at(*place)
         if logged is not None:
             return self.hide_model_key(logged.model)
-        columns = _key_columns(change.place)
+        columns = _key_columns(place)
         if not columns:
             return None
-        return any(self.hide_column(change.schema, change.table, name) for name in columns)
+        return any(self.hide_column(place.schema, place.table, name) for name in columns)
 
 
 def _column_of(place: Place, field: Any) -> _Column:

@@ -82,7 +82,7 @@ class Viewer:
     def cache_key(self, name: str, changes: ChangeQuerySet, *parts: object) -> str:
         """Return a cache key for what is computed from a query.
 
-        The scope is a function of the request, so users share an entry only if their queries are equal.
+        The scope is a function of the request, so the query is a part of the key, beside the user.
 
         Args:
             name: What is cached.
@@ -93,7 +93,7 @@ class Viewer:
             query = changes.query.get_compiler(changes.db).as_sql()
         except EmptyResultSet:
             query = None
-        text = repr((query, self.has("unmask"), *parts))
+        text = repr((self.request.user.pk, query, self.has("unmask"), *parts))
         return f"bemi.{name}.{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:32]}"
 
     def url(self, page: str, *args: object) -> str:
@@ -164,17 +164,23 @@ class Viewer:
         return {name: MASK if name in masked and value is not None else value for name, value in row.items()}
 
     def context(self, change: Change) -> dict[str, Any]:
-        """Return the context of a change, without the literals of its SQL if values are masked.
+        """Return the context of a change; see ``visible_context()``."""
+        return self.visible_context(change.context)
+
+    def visible_context(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Return a context without the literals of its SQL, if values are masked for the user.
 
         A statement can hold masked values whatever table the change is of: a trigger may have made it.
         """
-        context: dict[str, Any] = dict(change.context)
-        if self.masks and "SQL" in context:
-            context["SQL"] = redact_literals(str(context["SQL"]), MASK)
-        if self.masks and "_bemi_invalid" in context:
+        if not self.masks:
+            return dict(context)
+        visible = dict(context)
+        if "SQL" in visible:
+            visible["SQL"] = redact_literals(str(visible["SQL"]), MASK)
+        if "_bemi_invalid" in visible:
             # The text of a context that is not valid JSON.
-            context["_bemi_invalid"] = MASK
-        return context
+            visible["_bemi_invalid"] = MASK
+        return visible
 
     def key(self, change: Change) -> str | None:
         """Return the primary key of a change, or the mask."""
@@ -188,7 +194,7 @@ class Viewer:
     def record(self, change: Change) -> dict[str, Any]:
         """Return all columns of a change by name, with masked values hidden and aware datetimes."""
         return {
-            **{field.name: _aware(getattr(change, field.name)) for field in Change._meta.concrete_fields},
+            **{field.name: aware(getattr(change, field.name)) for field in Change._meta.concrete_fields},
             "id": str(change.id),
             "primary_key": self.key(change),
             "previous_primary_key": self.previous_key(change),
@@ -198,7 +204,7 @@ class Viewer:
         }
 
 
-def _aware(value: Any) -> Any:
-    # Without USE_TZ, datetimes are naive and in the default time zone.
+def aware(value: Any) -> Any:
+    """Return a value, made aware if it is a naive datetime, as without ``USE_TZ``."""
     is_naive = isinstance(value, datetime) and timezone.is_naive(value)
     return timezone.make_aware(value, timezone.get_default_timezone()) if is_naive else value

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
@@ -89,8 +92,19 @@ def brief(value: Any) -> str:
     """Return a value in at most ``CHARACTERS`` characters, and a time to the second."""
     if not isinstance(value, str):
         text = dumps(value)
-    elif moment := _MOMENT.match(value):
-        text = f"{moment[1]} {moment[2]}"
+    elif _MOMENT.match(value):
+        text = _moment(value)
     else:
         text = value[: CHARACTERS + 1].replace("\n", "↵") or "“”"
     return f"{text[:CHARACTERS]}…" if len(text) > CHARACTERS else text
+
+
+def _moment(value: str) -> str:
+    """Return a moment to the second: one with an offset in the current time zone, others as they are."""
+    found = parse_datetime(value)
+    if found is not None and timezone.is_aware(found):
+        try:
+            found = timezone.localtime(found)
+        except OverflowError:
+            return value
+    return f"{found:%Y-%m-%d %H:%M:%S}" if found else value

@@ -67,6 +67,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     labels = dict(viewer.logged_models.labelled())
     total = sum(sum(column.values()) for column in found["columns"]) if found else 0
     return {
+        "crumbs": [(_("Activity"), None), *([(names.get(user, user), None)] if user else [])],
         "person": user,
         "person_name": names.get(user, user),
         "is_unknown": bool(user) and not page.changes and not page.is_partial,

@@ -35,6 +35,14 @@ class FieldDiff(NamedTuple):
     sides: Sides
 
 
+class ChangeSequence(NamedTuple):
+    """Changes in commit order around a change, and whether some are left out on either side."""
+
+    rows: list[ListedRow]
+    has_earlier: bool
+    has_later: bool
+
+
 def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template."""
     logged = viewer.logged_models.model_of(change)
@@ -48,8 +56,15 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     sql = context.pop("SQL", None)
     same_transaction = in_transaction(change, viewer)
     same_request = in_request(change, viewer)
+    own = viewer.changes().filter(pk=change.pk)
+    transaction = _sequence(change, own | same_transaction, viewer)
+    request = _sequence(
+        change, own | same_transaction | same_request if same_request is not None else None, viewer
+    )
     previous, following = around(change, viewer)
+    about = ObjectLabels([change], viewer).of(change)
     return {
+        "heading": " ".join(filter(None, (change.operation, about.model, about.label))),
         "entry": change,
         "key": viewer.key(change),
         "previous_key": viewer.previous_key(change)
@@ -57,14 +72,17 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         else None,
         "actor": Actors([change], viewer).actor_of(change),
         "where": where(change),
-        "about": ObjectLabels([change], viewer).of(change),
+        "about": about,
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
         "context": [(name, as_text(value)) for name, value in sorted(context.items())],
         "sql": sql_text.format_sql(str(sql)) if sql else None,
-        "transaction": _neighbours(same_transaction, viewer),
-        "request_rows": [] if same_request is None else _neighbours(same_request, viewer),
+        "transaction": [row for row in transaction.rows if row.change.pk != change.pk],
+        "transaction_sequence": transaction,
+        "request_rows": [row for row in request.rows if row.change.transaction_id != change.transaction_id],
+        "request_sequence": request,
         "request_id": change.context.get("request_id"),
+        "transaction_query": f"transaction:{change.transaction_id}",
         "request_query": f'request:"{change.context.get("request_id")}"',
         "previous": previous,
         "following": following,
@@ -177,8 +195,24 @@ def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:
     return FieldDiff(labels.get(value.name, _("column")), value, sides)
 
 
-def _neighbours(changes: ChangeQuerySet, viewer: Viewer) -> list[ListedRow]:
-    return list(rows(_read(changes), viewer))
+def _sequence(change: Change, changes: ChangeQuerySet | None, viewer: Viewer) -> ChangeSequence:
+    """Return the changes around a change, which is one of them."""
+    if changes is None:
+        return ChangeSequence([], has_earlier=False, has_later=False)
+    try:
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            earlier = read_changes(changes.filter(id__lt=change.id).order_by("-id")[: NEIGHBOURS + 1])
+            later = read_changes(changes.filter(id__gt=change.id).order_by("id")[: NEIGHBOURS + 1])
+    except OperationalError:
+        return ChangeSequence([], has_earlier=False, has_later=False)
+    # Show as many as possible on either side.
+    room = max(NEIGHBOURS // 2, NEIGHBOURS - len(later)), max(NEIGHBOURS // 2, NEIGHBOURS - len(earlier))
+    shown = [*reversed(earlier[: room[0]]), change, *later[: room[1]]]
+    return ChangeSequence(
+        list(rows(shown, viewer)) if len(shown) > 1 else [],
+        has_earlier=len(earlier) > room[0],
+        has_later=len(later) > room[1],
+    )
 
 
 def _read(changes: ChangeQuerySet) -> list[Change]:

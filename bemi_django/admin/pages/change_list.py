@@ -44,6 +44,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "estimate": estimate,
         "about": number_format(estimate, force_grouping=True),
         "is_estimate": not is_whole,
+        "is_unfinished": page.is_partial and not page.changes,
         "is_filtered": any(request.GET.get(name) for name in form.fields),
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
         "suggestions": suggestions(viewer)._asdict(),

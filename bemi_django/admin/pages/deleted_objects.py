@@ -46,7 +46,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
             for row in shown
         ],
         "table": table,
-        "tables": viewer.logged_models.labelled(),
+        "tables": viewer.logged_models.menu(),
         "page": page,
         "older": page.older and f"?{query}older={page.older}",
         "newer": page.newer and f"?{query}newer={page.newer}",

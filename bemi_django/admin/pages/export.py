@@ -7,7 +7,6 @@ import importlib.util
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -18,20 +17,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.display.csv_cells import csv_cell
+from bemi_django.admin.pages.export_rows import COLUMNS, JSON_COLUMNS, ExportRow, export_rows
 from bemi_django.admin.search.filter_form import FilterForm
-from bemi_django.admin.search.paging import no_seqscan
-from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.lossless_json import dumps
-from bemi_django.models import Change
 
 #: The number of changes in memory at a time, and in a row group of Parquet.
 BATCH = 1000
-
-JSON_COLUMNS = ("before", "after", "context", "unavailable")
-COLUMNS = [field.name for field in Change._meta.concrete_fields]
-
-ExportRow = dict[str, Any]
 
 
 def formats() -> list[tuple[str, str]]:
@@ -52,7 +43,7 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
     if not form.is_valid():
         return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
-    content = write(records(form.changes().changes, viewer))
+    content = write(export_rows(form.changes().changes, viewer, BATCH))
     # An ASGI server consumes a plain iterator entirely before it sends anything.
     streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
@@ -65,43 +56,15 @@ def _refused(reason: str) -> HttpResponse:
     return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
 
 
-def records(changes: ChangeQuerySet, viewer: Viewer) -> Iterator[ExportRow]:
-    """Yield the changes in commit order, up to the newest at the start; JSON columns are exact text."""
-    newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
-    if newest is None:
-        return
-    query = changes.filter(id__lte=newest).order_by("id")
-    last = None
-    while True:
-        with no_seqscan():
-            batch = read_changes((query if last is None else query.filter(id__gt=last))[:BATCH])
-        yield from (_record(change, viewer) for change in batch)
-        if len(batch) < BATCH:
-            return
-        last = batch[-1].id
-
-
-def _record(change: Change, viewer: Viewer) -> ExportRow:
-    record = viewer.record(change)
-    return record | {name: dumps(record[name]) for name in JSON_COLUMNS}
-
-
 def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
     for number, record in enumerate(found, 1):
-        writer.writerow([_cell(record[name]) for name in COLUMNS])
+        writer.writerow([csv_cell(record[name]) for name in COLUMNS])
         if number % BATCH == 0:
             yield _taken(buffer)
     yield _taken(buffer)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    # Spreadsheets run cells that begin like a formula.
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
 def _as_json_lines(found: Iterator[ExportRow]) -> Iterator[bytes]:
@@ -122,7 +85,7 @@ def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
 
     moment = pyarrow.timestamp("us", tz="UTC")
     types = {"committed_at": moment, "queued_at": moment, "created_at": moment}
-    types |= {"transaction_id": pyarrow.int64(), "position": pyarrow.int64()}
+    types |= {"transaction_id": pyarrow.int64(), "position": pyarrow.int64(), "diverged": pyarrow.bool_()}
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in COLUMNS])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema) as writer:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.editable_fields import readonly_columns
+from bemi_django.admin.access.editable_fields import EditableFields
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
@@ -27,19 +27,19 @@ class StepLine(NamedTuple):
         step: The step.
         object: The model and the key of its row.
         values: Column, present value and new value of each column to write.
+        forced: The same, if the conflict is overridden.
         conflict: Why the row cannot be reverted, or an empty string.
-        columns: The columns that the conflict is about.
-        is_allowed: Whether the user has the permission for the step's action.
-        is_readonly: Whether the conflict is that the admin makes a column read-only for the user.
+        consequences: What the database itself deletes or changes because of the step.
+        is_allowed: Whether the user has the permissions for everything that the step does.
     """
 
     step: Step
     object: str
     values: list[tuple[str, str, str]]
+    forced: list[tuple[str, str, str]]
     conflict: str
-    columns: tuple[str, ...]
+    consequences: list[str]
     is_allowed: bool
-    is_readonly: bool
 
     @property
     def is_action(self) -> bool:
@@ -47,107 +47,118 @@ class StepLine(NamedTuple):
         return self.step.action != "nothing" and not self.conflict
 
 
-def step_lines(viewer: Viewer, plan: Plan) -> list[StepLine]:
-    """Return the steps of a plan in order."""
-    logged_models = [
-        viewer.logged_models.model_of(step.changes[0]) if step.changes else None for step in plan.steps
-    ]
-    seen = _within_scope(viewer, plan)
-    instances = _live(plan, logged_models)
-    return [
-        _Described(viewer, logged, step, instances).line({change.pk for change in step.changes} <= seen)
-        for logged, step in zip(logged_models, plan.steps, strict=True)
-    ]
+class StepRules:
+    """What the user may see and do of the steps of plans for one database."""
 
-
-def hides_values(viewer: Viewer, changes: Iterable[Change]) -> bool:
-    """Tell whether messages of the database about these rows may hold masked values."""
-    return any(viewer.masks.hide_key(change) or viewer.masked_columns(change) for change in changes)
-
-
-def _within_scope(viewer: Viewer, plan: Plan) -> set[Any]:
-    """Return the changes of the plan within the viewer's scope; cascades may add others."""
-    wanted = {change.pk for step in plan.steps for change in step.changes}
-    return set(viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
-
-
-def _live(plan: Plan, logged_models: list[LoggedModel | None]) -> dict[tuple[LoggedModel, str], models.Model]:
-    keys: dict[LoggedModel, set[str]] = {}
-    for logged, step in zip(logged_models, plan.steps, strict=True):
-        if logged and step.primary_key is not None:
-            keys.setdefault(logged, set()).add(step.primary_key)
-    return {
-        (logged, key): instance
-        for logged, wanted in keys.items()
-        for key, instance in live_instances(logged, wanted).items()
-    }
-
-
-class _Described:
-    """A step, its model, and the live row if there is one."""
-
-    def __init__(
-        self,
-        viewer: Viewer,
-        logged: LoggedModel | None,
-        step: Step,
-        instances: dict[tuple[LoggedModel, str], models.Model],
-    ) -> None:
+    def __init__(self, viewer: Viewer, database: str) -> None:
         self._viewer = viewer
-        self._model = logged.model if logged else None
-        self._step = step
-        self._instance = instances.get((logged, step.primary_key or "")) if logged else None
+        self._database = database
+        self._editable = EditableFields(viewer)
+        self._instances: dict[tuple[LoggedModel, str], models.Model | None] = {}
 
-    def line(self, is_within_scope: bool) -> StepLine:
-        step = self._step
-        name = str(self._model._meta.verbose_name) if self._model else f"{step.schema}.{step.table}"
+    def lines(self, plan: Plan) -> list[StepLine]:
+        """Return the steps of a plan in order."""
+        seen = self._within_scope(plan)
+        return [self._line(step, {change.pk for change in step.changes} <= seen) for step in plan.steps]
+
+    def is_read_only(self, step: Step, column: str) -> bool:
+        """Tell whether the admin makes a column read-only for the user."""
+        logged = self._model_at(step.schema, step.table)
+        if logged is None:
+            return False
+        instance = self._instance(logged, step.primary_key)
+        return self._editable.is_readonly(logged.model, step.action, column, step.values, instance)
+
+    def are_allowed(self, plan: Plan) -> bool:
+        """Tell whether the user has the permissions for everything that a plan does."""
+        return all(line.is_allowed for line in self.lines(plan))
+
+    def hide_values(self, changes: Iterable[Change]) -> bool:
+        """Tell whether messages of the database about the rows of changes may hold masked values."""
+        masks = self._viewer.masks
+        return any(masks.hide_key(change) or self._viewer.masked_columns(change) for change in changes)
+
+    def _within_scope(self, plan: Plan) -> set[Any]:
+        """Return the changes of the plan within the viewer's scope; cascades may add others."""
+        wanted = {change.pk for step in plan.steps for change in step.changes}
+        return set(self._viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
+
+    def _line(self, step: Step, is_within_scope: bool) -> StepLine:
+        logged = self._model_at(step.schema, step.table)
+        name = self._name(step.schema, step.table)
         if not is_within_scope:
-            return StepLine(step, name, [], "", (), is_allowed=False, is_readonly=False)
-        hidden = self._viewer.masks.hidden(step.schema, step.table, {**step.values, **(step.current or {})})
+            return StepLine(step, name, [], [], "", [], is_allowed=False)
+        columns = {**step.values, **(step.current or {})}
+        hidden = self._viewer.masks.hidden(step.schema, step.table, columns)
         is_hidden_key = any(map(self._viewer.masks.hide_key, step.changes))
         key = MASK if is_hidden_key else step.primary_key or ""
-        readonly = self._readonly()
         return StepLine(
             step,
             f"{name} {key}".strip(),
-            self._values(hidden),
-            self._conflict(is_hidden=bool(hidden) or is_hidden_key, readonly=readonly),
-            step.conflict.columns if step.conflict else tuple(sorted(readonly)),
-            is_allowed=self._is_allowed(),
-            is_readonly=bool(readonly) and step.conflict is None,
+            _values(step, step.values, hidden),
+            _values(step, step.forced.values, hidden) if step.forced else [],
+            self._conflict(step, is_hidden=bool(hidden) or is_hidden_key),
+            self._consequences(step),
+            is_allowed=self._is_allowed(step, logged),
         )
 
-    def _is_allowed(self) -> bool:
-        if self._model is None:
+    def _is_allowed(self, step: Step, logged: LoggedModel | None) -> bool:
+        permissions = [(logged, _PERMISSIONS.get(step.action, "change"), step.primary_key)]
+        for effect in step.consequences:
+            found = self._model_at(effect.schema, effect.table)
+            permissions.append((found, _PERMISSIONS[effect.action], effect.key))
+        return all(self._may(found, permission, key) for found, permission, key in permissions) and (
+            step.action != "delete" or logged is None or self._editable.may_delete_relation(logged.model)
+        )
+
+    def _may(self, logged: LoggedModel | None, permission: str, key: str | None) -> bool:
+        if logged is None:
             # There are no permissions on a table without a model.
             return bool(self._viewer.request.user.is_superuser)
-        permission = _PERMISSIONS.get(self._step.action, "change")
-        return self._viewer.may(permission, self._model, self._instance)
+        return self._viewer.may(permission, logged.model, self._instance(logged, key))
 
-    def _readonly(self) -> set[str]:
-        if self._model is None or self._step.action == "nothing":
-            return set()
-        return readonly_columns(
-            self._viewer, self._model, self._step.action, self._step.values, self._instance
+    def _conflict(self, step: Step, *, is_hidden: bool) -> str:
+        if step.conflict is None:
+            return ""
+        text = _conflict_texts().get(step.conflict.kind, "")
+        # The words of other conflicts contain values.
+        return text if text and (is_hidden or step.conflict.kind == "read_only") else step.conflict.text
+
+    def _consequences(self, step: Step) -> list[str]:
+        found = []
+        for effect in step.consequences:
+            logged = self._model_at(effect.schema, effect.table)
+            is_hidden = logged is not None and self._viewer.masks.hide_model_key(logged.model)
+            name = f"{self._name(effect.schema, effect.table)} {MASK if is_hidden else effect.key or ''}"
+            text = _("deletes %s") if effect.action == "delete" else _("changes %s")
+            found.append(text % name.strip())
+        return found
+
+    def _name(self, schema: str, table: str) -> str:
+        logged = self._model_at(schema, table)
+        return str(logged.model._meta.verbose_name) if logged else f"{schema}.{table}"
+
+    def _model_at(self, schema: str, table: str) -> LoggedModel | None:
+        return self._viewer.logged_models.model_at(self._database, schema, table)
+
+    def _instance(self, logged: LoggedModel, key: str | None) -> models.Model | None:
+        if key is None:
+            return None
+        if (logged, key) not in self._instances:
+            self._instances[logged, key] = live_instances(logged, [key]).get(key)
+        return self._instances[logged, key]
+
+
+def _values(step: Step, values: Any, hidden: set[str]) -> list[tuple[str, str, str]]:
+    current = step.current or {}
+    return [
+        (
+            column,
+            MASK if column in hidden else brief(current.get(column)),
+            MASK if column in hidden else brief(value),
         )
-
-    def _conflict(self, *, is_hidden: bool, readonly: set[str]) -> str:
-        conflict = self._step.conflict
-        if conflict is not None:
-            # The words of a conflict contain values.
-            return _conflict_texts().get(conflict.kind, conflict.kind) if is_hidden else conflict.text
-        return _("you may not edit these fields in the admin") if readonly else ""
-
-    def _values(self, hidden: set[str]) -> list[tuple[str, str, str]]:
-        current = self._step.current or {}
-        return [
-            (
-                column,
-                MASK if column in hidden else brief(current.get(column)),
-                MASK if column in hidden else brief(value),
-            )
-            for column, value in self._step.values.items()
-        ]
+        for column, value in values.items()
+    ]
 
 
 def _conflict_texts() -> dict[str, str]:
@@ -163,5 +174,6 @@ def _conflict_texts() -> dict[str, str]:
         "cycle": _("rows refer to each other, and no order of statements works"),
         "constraint": _("a constraint is violated"),
         "refused": _("the database refuses the change"),
+        "read_only": _("you may not edit these fields in the admin"),
         "not_a_row": _("this is not a change of a row"),
     }

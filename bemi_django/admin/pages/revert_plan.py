@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.http import Http404, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.change_detail import in_request, in_transaction
-from bemi_django.admin.pages.revert_lines import StepLine, hides_values, step_lines
+from bemi_django.admin.pages.revert_lines import StepLine, StepRules
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.exceptions import BemiError, RevertConflict, first_line
+from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.lossless_json import dumps
-from bemi_django.log.places import alias_of
 from bemi_django.models import Change
-from bemi_django.revert import OnConflict, Plan, Step
+from bemi_django.revert import OnConflict, Plan, revert
 
 #: The plan is held in memory, so more changes than this are reverted with the command.
 MOST = 2000
@@ -37,20 +34,9 @@ class RevertSelection(NamedTuple):
     label: str
 
 
-class PlansChanged(Exception):
-    """The plan that was applied is not the one that the user confirmed."""
-
-
 class Choice(NamedTuple):
-    """What one way to treat conflicts would do.
+    """What one way to treat conflicts would do: the plan and its steps."""
 
-    Attributes:
-        changes: The changes to revert; those of rows that the user may not write can be left out.
-        plan: The plan.
-        lines: The steps of the plan.
-    """
-
-    changes: ChangeQuerySet
     plan: Plan
     lines: list[StepLine]
 
@@ -69,7 +55,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template that shows the plan."""
     selection = _selection(viewer)
     try:
-        return _shown(viewer, selection, _choices(viewer, selection))
+        return _shown(viewer, selection)
     except (BemiError, DatabaseError, RecursionError) as error:
         return _failed(viewer, selection, error)
 
@@ -85,39 +71,34 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     if mode not in _MODES:
         raise Http404
     try:
-        choices = _choices(viewer, selection)
-        choice = choices.get(mode, choices["stop"])
-        if not choice.is_allowed:
-            raise PermissionDenied
-        if viewer.request.POST.get("digest") != _digest(choices):
-            return _again(viewer, selection)
-        if any(line.is_readonly for line in choice.lines):
-            return {**_shown(viewer, selection, choices), "error": _("Nothing was reverted.")}
-        done = _apply(selection, choice, mode)
-    except PlansChanged:
-        return _again(viewer, selection)
+        done = _apply(viewer, selection, mode)
+    except PlanChanged:
+        note = _("The rows have changed in the meantime. Review the plan again.")
+        return {**_shown(viewer, selection), "error": note}
     except RevertConflict:
-        found = _shown(viewer, selection, _choices(viewer, selection))
-        return {**found, "error": _("Nothing was reverted.")}
+        return {**_shown(viewer, selection), "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
         return _failed(viewer, selection, error)
     _report(viewer, sum(step.is_done for step in done.steps))
     return HttpResponseRedirect(viewer.url("change", selection.change.pk))
 
 
-def _apply(selection: RevertSelection, choice: Choice, mode: Any) -> Plan:
-    """Apply a plan. Raises PlansChanged, after which nothing is written, if it would do anything else."""
-    with transaction.atomic(using=alias_of(selection.change.database)):
-        done = choice.changes.revert(on_conflict=mode)
-        confirmed = {_digest_of(step) for step in choice.plan.steps if step.conflict is None}
-        if not {_digest_of(step) for step in done.steps if step.is_done} <= confirmed:
-            raise PlansChanged
-    return done
+def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict) -> Plan:
+    rules = StepRules(viewer, selection.change.database)
 
+    def check(plan: Plan) -> None:
+        if not rules.are_allowed(plan):
+            raise PermissionDenied
 
-def _again(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
-    note = _("The rows have changed in the meantime. Review the plan again.")
-    return {**_shown(viewer, selection, _choices(viewer, selection)), "error": note}
+    _refuse_too_many(selection)
+    digests = dict(part.partition("=")[::2] for part in viewer.request.POST.get("digest", "").split(","))
+    return revert(
+        selection.changes,
+        on_conflict=mode,
+        check=check,
+        digest=digests.get(mode, ""),
+        is_read_only=rules.is_read_only,
+    )
 
 
 def _report(viewer: Viewer, count: int) -> None:
@@ -129,9 +110,18 @@ def _report(viewer: Viewer, count: int) -> None:
 
 
 def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
-    is_hidden = hides_values(viewer, read_changes(selection.changes[:MOST]))
+    rules = StepRules(viewer, selection.change.database)
+    is_hidden = rules.hide_values(read_changes(selection.changes[:MOST]))
     text = _("The database refuses the change.") if is_hidden else first_line(error)
-    return {"selection": selection, "query": viewer.request.GET.urlencode(), "error": text}
+    return {**_common(viewer, selection), "error": text}
+
+
+def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
+    return {
+        "selection": selection,
+        "query": viewer.request.GET.urlencode(),
+        "crumbs": [(_("Change"), viewer.url("change", selection.change.pk)), (selection.label, None)],
+    }
 
 
 def _selection(viewer: Viewer) -> RevertSelection:
@@ -167,63 +157,38 @@ def _change(viewer: Viewer, text: str) -> Change:
     return found[0]
 
 
-def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
-    """Return what each way to treat conflicts would do. Without conflicts, there is only one."""
+def _refuse_too_many(selection: RevertSelection) -> None:
     if len(selection.changes[: MOST + 1]) > MOST:
         raise BemiError(_("There are too many changes to revert on a page. Use 'manage.py bemi revert'."))
-    found = {"stop": _choice(viewer, selection.changes, "stop")}
-    lines = found["stop"].lines
-    if any(line.conflict for line in lines):
-        blocked = [change.pk for line in lines if line.is_readonly for change in line.step.changes]
-        found["skip"] = _choice(viewer, selection.changes.exclude(pk__in=blocked), "skip")
-    if any(line.step.conflict and line.step.conflict.is_forcible for line in lines):
-        found["force"] = _choice(viewer, selection.changes, "force")
+
+
+def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
+    """Return what each way to treat conflicts would do. Without conflicts, they all do the same."""
+    _refuse_too_many(selection)
+    rules = StepRules(viewer, selection.change.database)
+    found: dict[str, Choice] = {}
+    for mode in _MODES:
+        plan = revert(selection.changes, dry_run=True, on_conflict=mode, is_read_only=rules.is_read_only)
+        found[mode] = Choice(plan, rules.lines(plan))
+        if mode == "stop" and not plan.conflicts:
+            return dict.fromkeys(_MODES, found["stop"])
     return found
 
 
-def _choice(viewer: Viewer, changes: ChangeQuerySet, mode: OnConflict) -> Choice:
-    plan = changes.revert(dry_run=True, on_conflict=mode)
-    return Choice(changes, plan, step_lines(viewer, plan))
-
-
-def _shown(viewer: Viewer, selection: RevertSelection, choices: dict[str, Choice]) -> dict[str, Any]:
+def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
+    choices = _choices(viewer, selection)
     stop = choices["stop"]
-    forced = choices.get("force")
     conflicts = [line for line in stop.lines if line.conflict]
     modes = [
         mode
         for mode, choice in choices.items()
-        if choice.actions
-        and choice.is_allowed
-        and not any(line.is_readonly for line in choice.lines)
-        and (mode == "skip" or not any(line.conflict for line in choice.lines))
+        if choice.actions and choice.is_allowed and (mode == "skip" or not choice.plan.conflicts)
     ]
-    by_row = {_row(line.step): line for line in forced.actions} if forced else {}
     return {
-        "selection": selection,
-        "query": viewer.request.GET.urlencode(),
+        **_common(viewer, selection),
         "conflicts": conflicts,
-        "forced": [(line, by_row.get(_row(line.step))) for line in conflicts],
         "actions": stop.actions,
         "modes": modes,
-        "may_apply": bool(modes),
-        "is_forbidden": not stop.is_allowed,
-        "digest": _digest(choices),
+        "is_forbidden": bool(stop.lines) and not any(choice.is_allowed for choice in choices.values()),
+        "digest": ",".join(f"{mode}={choice.plan.digest}" for mode, choice in choices.items()),
     }
-
-
-def _row(step: Step) -> tuple[str, str, str | None]:
-    return (step.schema, step.table, step.primary_key)
-
-
-def _digest(choices: dict[str, Choice]) -> str:
-    """Return a digest of everything that the plans do."""
-    found = [
-        [mode, [[_digest_of(step), str(step.conflict)] for step in choice.plan.steps]]
-        for mode, choice in choices.items()
-    ]
-    return hashlib.sha256(dumps(found).encode()).hexdigest()
-
-
-def _digest_of(step: Step) -> str:
-    return dumps([*_row(step), step.action, dict(step.values)])

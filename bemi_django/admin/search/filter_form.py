@@ -69,11 +69,11 @@ class FilterForm(forms.Form):
     def __init__(self, data: Any, viewer: Viewer) -> None:
         super().__init__(data, auto_id="filter-%s")
         self._viewer = viewer
-        choices = viewer.logged_models.labelled()
+        choices = viewer.logged_models.menu()
         wanted = str(data.get("table", ""))
         if wanted and "\0" not in wanted and wanted not in dict(choices):
-            # The log also has tables without a model.
-            choices = [*choices, (wanted, wanted)]
+            # The log also has tables without a model, and tables that are not tracked any more.
+            choices = [*choices, (wanted, dict(viewer.logged_models.labelled()).get(wanted, wanted))]
         table = self.fields["table"]
         assert isinstance(table, forms.ChoiceField)
         table.choices = [("", _("Any model")), *choices]

@@ -13,7 +13,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.wire.ids import change_id
+from bemi_django.wire.ids import change_id, sequence_in
 
 #: The number of changes read at a time, of transactions counted, and of suggestions offered.
 _WINDOW = 500
@@ -51,9 +51,9 @@ def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
     while len(seen) < _TRANSACTIONS and time.monotonic() < deadline:
         window = changes if end is None else changes.filter(id__lt=end)
         with no_seqscan():
-            found = list(window.values_list("position", "context__user_id", "context__endpoint")[:_WINDOW])
-        for position, user, endpoint in found:
-            sighting = (position, str(user), str(endpoint))
+            found = list(window.values_list("id", "context__user_id", "context__endpoint")[:_WINDOW])
+        for identifier, user, endpoint in found:
+            sighting = (sequence_in(identifier.bytes), str(user), str(endpoint))
             if sighting not in seen:
                 seen.add(sighting)
                 users[str(user)] += user is not None
@@ -61,7 +61,7 @@ def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
         if len(found) < _WINDOW:
             break
         # The rest of a large transaction would hide all others.
-        end = UUID(bytes=change_id(found[-1][0], 0, 0))
+        end = UUID(bytes=change_id(sequence_in(found[-1][0].bytes), 0, 0))
     names = user_names((user for user, count in users.items() if count), viewer)
     return Suggestions(
         [names.get(user, user) for user in _frequent(users)],

@@ -144,3 +144,18 @@ def test_a_value_nested_without_end_hides_nothing_else(admin_client: Client, lev
     exported: Any = admin_client.get(f"{LIST}export/?format=jsonl")
     assert len(b"".join(exported.streaming_content).splitlines()) == 2
     assert admin_client.get(f"{LIST}revert/?change={change.pk}").status_code == 200
+
+
+def test_a_change_stands_in_its_own_sequence_and_what_is_left_out_is_said(admin_client: Client) -> None:
+    changes = [record(1, ordinal=number, primary_key=str(number)) for number in range(40)]
+    for position, lacks in ((0, "Later"), (20, "Earlier and later"), (39, "Earlier")):
+        response = shown(admin_client, changes[position])
+        keys = [row.change.primary_key for row in response.context["transaction_sequence"].rows]
+        assert str(position) in keys and len(keys) == 21
+        assert keys == sorted(keys, key=int)
+        text = response.content.decode()
+        assert f"{lacks} changes are not shown." in text
+        assert "?q=transaction%3A1" in text
+        assert text.count('aria-current="true"') >= 1
+    few = shown(admin_client, record(2, context={})).content.decode()
+    assert "not shown" not in few

@@ -21,11 +21,22 @@ from bemi_django.admin.search import paging, query_timeouts
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, listed, record, record_many, visitor
+from tests.support.masked_models import made
 
 CHECKPOINT = """
 INSERT INTO _bemi.checkpoint
     (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
 VALUES (%s, '0/1', '0/1', now(), 1, %s, 1, 1)
+"""
+
+
+LARGE_TRANSACTION = """
+INSERT INTO changes (id, database, schema, "table", operation, context,
+                     committed_at, queued_at, transaction_id, position)
+SELECT (lpad(to_hex((k >> 12) << 16 | 32768 | (k & 4095)), 16, '0')
+        || '8' || lpad(to_hex(n::bigint << 30), 15, '0'))::uuid,
+       current_database(), 'public', 'product', 'UPDATE', '{"db_user": "postgres"}', now(), now(), 1, k * 8
+FROM generate_series(1, 2000) n, (SELECT %s::bigint AS k) position
 """
 
 
@@ -432,3 +443,78 @@ def test_numbers_are_addresses_whatever_the_format(admin: Client, settings: Any)
 def test_whatever_is_typed_is_found_or_refused(admin: Client, words: str) -> None:
     assert admin.get(LIST, {"q": words}).status_code == 200
     assert admin.get(LIST, {"user": words, "endpoint": words, "table": words}).status_code == 200
+
+
+def test_suggestions_are_the_most_frequent_whatever_a_large_statement_wrote(admin: Client) -> None:
+    for number in range(1, 131):
+        for extra in range(3 if number == 77 else 1):
+            record(number * 10 + extra, context={"endpoint": f"/page/{number:03}/", "user_id": number})
+    with connection.cursor() as cursor:
+        # One transaction, the newest, that has more rows than are read at a time.
+        cursor.execute(LARGE_TRANSACTION, [5000])
+    found = admin.get(LIST).context["suggestions"]
+    assert found["endpoints"][0] == "/page/077/"
+    assert len(found["endpoints"]) == 100
+
+
+@pytest.mark.parametrize("may_unmask", [True, False])
+def test_labels_that_name_other_rows_take_few_queries(
+    db: None, django_assert_max_num_queries: Any, may_unmask: bool
+) -> None:
+    with made() as (person, badge, *_):
+        chief = person._default_manager.create(ssn="0", name="Zoe", born="1950-01-01", salary=1)
+        for number in range(1, 31):
+            boss = person._default_manager.create(
+                ssn=str(number), name=f"P{number}", born="1960-01-01", salary=2, boss=chief
+            )
+            worn = badge._default_manager.create(code=f"B{number}", person=boss)
+            record(
+                number,
+                table="badge",
+                primary_key=str(worn.pk),
+                operation="CREATE",
+                before={},
+                after={"id": 1},
+            )
+            gone = {"id": 1000 + number, "code": "X", "person_id": str(number)}
+            record(
+                number + 50,
+                table="badge",
+                primary_key=str(1000 + number),
+                operation="DELETE",
+                before=gone,
+                after={},
+            )
+        names = ["view_change", *(["unmask_change"] if may_unmask else [])]
+        client = visitor(*(f"bemi_django.{name}" for name in names), "shop.view_badge", "shop.view_person")
+        client.get(LIST)
+        with django_assert_max_num_queries(60):
+            labels = {row.object.label for row in client.get(f"{LIST}?table=badge").context["rows"]}
+        assert {"B30 of P30, under 0", "X of P30, under 0"} <= labels
+
+
+def test_models_that_are_not_tracked_are_not_offered(admin: Client, settings: Any) -> None:
+    settings.BEMI_EXCLUDE = ["public.tag"]
+    offered = dict(admin.get(LIST).context["form"].fields["table"].choices)
+    assert "todo" in offered and "tag" not in offered
+    # What was recorded before is found all the same.
+    record(1, table="tag")
+    assert listed(admin, "?table=tag") == [1]
+
+
+def test_an_unfinished_search_does_not_say_that_nothing_matches(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "WINDOW", 10)
+    monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
+    for number in range(1, 31):
+        record(number)
+    text = page(admin, "?q=name:nosuch")
+    assert "No changes match" not in text and "about" not in text
+    assert "Continue searching" in text
+
+
+def test_an_update_without_a_difference_says_so(admin: Client) -> None:
+    change = record(1, before={"id": 1}, after={"id": 1})
+    assert "no difference" in page(admin)
+    assert "No field has another value" in page(admin, f"{change.pk}/change/")

@@ -50,9 +50,11 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     parameters = viewer.request.GET
     page = read_page(changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP)
     may_restore = instance is None and viewer.has("revert") and viewer.may("add", model)
+    label = _label(viewer, logged, instance, newest, key)
     return {
+        "heading": label,
         "model": model,
-        "object_label": _label(viewer, logged, instance, newest, key),
+        "object_label": label,
         "is_deleted": instance is None,
         "rows": list(rows(page.changes, viewer)),
         "page": page,

@@ -1,0 +1,47 @@
+"""Spreadsheets run no cell of an export."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bemi_django.admin.display.csv_cells import csv_cell
+
+SIGNS = ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "−"]
+BLANKS = st.text("\n\r\t \u00a0\u3000\ufeff\u200b\u2028\x00\x0b", max_size=3)
+
+
+@given(blanks=BLANKS, sign=st.sampled_from(SIGNS), rest=st.text("1+ABC()!|' ", min_size=1, max_size=8))
+def test_a_formula_gets_an_apostrophe(blanks: str, sign: str, rest: str) -> None:
+    text = f"{blanks}{sign}a{rest}"
+    assert csv_cell(text) == f"'{text}"
+
+
+@given(
+    st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.decimals(allow_nan=False, allow_infinity=False)
+)
+def test_numbers_stay_numbers(number: object) -> None:
+    assert csv_cell(str(number)) == str(number)
+    assert csv_cell(number) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["a=b", "42", "-5", "1e5", "-.5", "", "{}", '{"a": "=1"}', "ann@example.com", "Über"]
+)
+def test_other_text_is_left_alone(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+@pytest.mark.parametrize("text", ["\n=1+1", " =1", "＝1+1", "\tx", "\rx", "-5+cmd", "--5", "+-1", "-1e"])
+def test_what_was_reported_is_guarded(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+def test_moments_are_iso_8601() -> None:
+    assert csv_cell(datetime(2026, 3, 1, tzinfo=timezone.utc)) == "2026-03-01T00:00:00+00:00"
+    assert csv_cell(None) is None

@@ -81,12 +81,16 @@ def missing_rights(using: str) -> list[str]:
         What is to be granted, as ``USAGE ON SCHEMA name``.
     """
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+        (path,) = cursor.fetchone()
         # With this path, names are printed with their schemas.
         cursor.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
         cursor.execute("SELECT count(*) > 0 FROM pg_roles WHERE rolname = %s::name", [ROLE])
         (exists,) = cursor.fetchone()
         cursor.execute(_USED, {"role": ROLE if exists else "public"})
         rights = [right for (right,) in cursor.fetchall()]
+        # Releasing a savepoint would leave the path in force for the rest of the caller's transaction.
+        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
     return rights
 
 

@@ -16,9 +16,10 @@ from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Message
+from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
-from bemi_django.ingest.stream.connections import connect_source, connect_stream
+from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
 from bench.stream import END
 
 
@@ -53,7 +54,8 @@ def render(config: WorkerConfig) -> None:
     from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 
     server = connect_source(config)
-    catalog = LayoutCatalog(server, "source")
+    calculator = Calculator(lambda: connect_calculator(config), server)
+    catalog = LayoutCatalog(server, "source", calculator)
     writer = RowWriter("1", "source", 1, catalog.layouts)
     stitcher = Stitcher(writer.named_by)
 
@@ -64,6 +66,7 @@ def render(config: WorkerConfig) -> None:
             writer.row(change)
 
     _read(config, take)
+    calculator.close()
     server.close()
 
 

@@ -77,27 +77,27 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     def before(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values before."""
-        return self.filter(before__contains=values)
+        return self.filter(before__contains=conditions.as_jsonb(values))
 
     def before_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values before."""
-        return self.exclude(before__contains=values)
+        return self.exclude(before__contains=conditions.as_jsonb(values))
 
     def after(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values afterwards."""
-        return self.filter(after__contains=values)
+        return self.filter(after__contains=conditions.as_jsonb(values))
 
     def after_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values afterwards."""
-        return self.exclude(after__contains=values)
+        return self.exclude(after__contains=conditions.as_jsonb(values))
 
     def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that contains these values."""
-        return self.filter(context__contains=values)
+        return self.filter(context__contains=conditions.as_jsonb(values))
 
     def context_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that does not contain these values."""
-        return self.exclude(context__contains=values)
+        return self.exclude(context__contains=conditions.as_jsonb(values))
 
     def field_changed(self, column: str, *, from_: Any = _ANY, to: Any = _ANY) -> ChangeQuerySet:
         """Return updates that gave a column another value.
@@ -115,7 +115,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     def by(self, user: Any) -> ChangeQuerySet:
         """Return changes made by a user, an instance or its primary key (``user_id`` of the context)."""
-        return self.context({"user_id": user.pk if isinstance(user, models.Model) else user})
+        return self.context({"user_id": user})
 
     def in_request(self, request_id: str) -> ChangeQuerySet:
         """Return changes made in one request (``request_id`` of the context)."""

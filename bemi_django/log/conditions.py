@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
 
 from django.db import models, router
-from django.db.models import Func, Q
+from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Cast
 
 from bemi_django.log.belongings import belongings
 from bemi_django.log.identity import key_spans
+from bemi_django.log.json_values import contained
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
@@ -26,6 +28,11 @@ class Differs(Func):
 
     def __init__(self, column: str) -> None:
         super().__init__(KeyTransform(column, "before"), KeyTransform(column, "after"))
+
+
+def as_jsonb(values: Mapping[str, Any]) -> Cast:
+    """Return values of any type as jsonb, in the form that the log has them."""
+    return Cast(Value(contained(values), output_field=models.TextField()), models.JSONField())
 
 
 def in_table(place: Place) -> Q:
@@ -59,6 +66,7 @@ def of_object(
         spans = key_spans(log.filter(here), key_of(instance, model))
         conditions.append(here & reduce(or_, [span.condition() for span in spans]))
     for other, place in zip(others, places[len(own) :], strict=True):
-        holds = Q(before__contains=other.values) | Q(after__contains=other.values)
+        values = as_jsonb(other.values)
+        holds = Q(before__contains=values) | Q(after__contains=values)
         conditions.append(in_table(place) & holds)
     return reduce(or_, conditions)

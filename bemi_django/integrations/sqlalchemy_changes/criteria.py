@@ -7,9 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Numeric, Table, and_, inspect, or_
+from sqlalchemy import Numeric, Table, Text, and_, cast, inspect, literal, or_
+from sqlalchemy.dialects.postgresql import JSONB
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
+from bemi_django.log.json_values import contained
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
 
@@ -81,7 +83,7 @@ def before(values: Mapping[str, Any]) -> Any:
     Args:
         values: Values as they are in the log, by column.
     """
-    return Change.before.contains(dict(values))
+    return Change.before.contains(_as_jsonb(values))
 
 
 def before_not(values: Mapping[str, Any]) -> Any:
@@ -95,7 +97,7 @@ def after(values: Mapping[str, Any]) -> Any:
     Args:
         values: Values as they are in the log, by column.
     """
-    return Change.after.contains(dict(values))
+    return Change.after.contains(_as_jsonb(values))
 
 
 def after_not(values: Mapping[str, Any]) -> Any:
@@ -109,7 +111,7 @@ def context(values: Mapping[str, Any]) -> Any:
     Args:
         values: Values by key, at any depth.
     """
-    return Change.context.contains(dict(values))
+    return Change.context.contains(_as_jsonb(values))
 
 
 def context_not(values: Mapping[str, Any]) -> Any:
@@ -159,6 +161,10 @@ def between(start: datetime, end: datetime) -> Any:
 def outside() -> Any:
     """Select changes made without an application's context, such as those made in psql."""
     return or_(Change.context.has_key("db_user"), Change.context == {})
+
+
+def _as_jsonb(values: Mapping[str, Any]) -> Any:
+    return cast(literal(contained(values), Text), JSONB)
 
 
 def _of(table: Any, database: str | None) -> Any:

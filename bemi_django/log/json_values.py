@@ -1,0 +1,71 @@
+"""Convert Python values to JSON as the log has it, to compare them with values of rows and contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from bemi_django.log.lossless_json import Number, dumps, loads
+from bemi_django.log.printing import json_text
+
+# Python refuses to print longer integers; digits of PostgreSQL's numeric.
+_LONG_INTEGER = 13_000
+_MOST_DIGITS = 131_071
+_MOST_DECIMALS = 16_383
+
+
+def contained(values: Mapping[str, Any]) -> str:
+    """Return values as JSON text, for ``jsonb @>``. Every type that a model's field takes is accepted."""
+    return dumps(_converted(dict(values)))
+
+
+def _converted(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return _converted(value.value)
+    if value is None or isinstance(value, (bool, Number)):
+        return value
+    if isinstance(value, (int, float, Decimal)):
+        return _number(value)
+    if isinstance(value, str):
+        return _storable(str(value))
+    if isinstance(value, Mapping):
+        return {_storable(str(key)): _converted(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_converted(part) for part in value]
+    if isinstance(value, timedelta):
+        return _interval(value)
+    if hasattr(value, "_meta") and hasattr(value, "pk"):
+        # A model's instance stands for its key.
+        return _converted(value.pk)
+    return _storable(str(loads(json_text(value))))
+
+
+def _number(value: float | Decimal) -> Any:
+    if isinstance(value, int) and value.bit_length() < _LONG_INTEGER:
+        return value
+    # Every digit of a float is the shortest text that is read as it.
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not exact.is_finite():
+        return "NaN" if exact.is_nan() else f"{'-' if exact < 0 else ''}Infinity"
+    is_numeric = exact.adjusted() <= _MOST_DIGITS and exact.as_tuple().exponent >= -_MOST_DECIMALS  # type: ignore[operator]
+    # Nothing in the log is a number that PostgreSQL cannot hold.
+    return exact if is_numeric else f"{exact:.3E}"
+
+
+def _storable(text: str) -> str:
+    """Replace what jsonb cannot hold, as the log does."""
+    return text.replace("\0", "\u2400").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _interval(value: timedelta) -> str:
+    """Print a timedelta as PostgreSQL does with ``IntervalStyle = postgres``."""
+    hours, seconds = divmod(value.seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    fraction = f".{value.microseconds:06d}".rstrip("0") if value.microseconds else ""
+    time = f"{'+' if value.days < 0 else ''}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
+    days = f"{value.days} day{'' if value.days == 1 else 's'}" if value.days else ""
+    has_time = bool(value.seconds or value.microseconds or not days)
+    return " ".join([part for part in (days, time if has_time else "") if part])

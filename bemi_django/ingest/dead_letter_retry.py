@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg2 import DataError
+import psycopg2
 
-from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
@@ -21,25 +22,47 @@ from bemi_django.ingest.stream.connections import connect_calculator, connect_de
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.sequence import HistoryStart, history_of
 
+logger = logging.getLogger(__name__)
+
+#: Letters that are in memory at once: each may be as large as a row.
+_BATCH = 10
 _LETTERS = """
 SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
-WHERE slot = %s AND change_id IS NOT NULL ORDER BY id FOR UPDATE SKIP LOCKED
+WHERE slot = %s AND change_id IS NOT NULL AND id > %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _REMOVE_CHANGE = """
 DELETE FROM {}
 WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
 """
+# Retention has dropped the change that such a letter would complete.
+_PRUNE = """
+DELETE FROM _bemi.dead_letters d
+WHERE d.slot = %s AND d.change_id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM {log} c WHERE c.id = d.change_id AND c.committed_at
+        = timestamptz '2000-01-01 00:00:00+00' + (d.origin -> 'begin' ->> 1)::bigint * interval '1 us')
+"""
+_DISMISS = "DELETE FROM _bemi.dead_letters WHERE slot = %s AND change_id IS NULL"
 
 
 class RetriedLetters(NamedTuple):
-    """The numbers of letters that became complete changes, and of those that are left."""
+    """The numbers of letters that became complete changes, that are left, and that were removed unread."""
 
     mended: int
     kept: int
+    removed: int = 0
 
 
-def retry(config: WorkerConfig) -> RetriedLetters:
-    """Replace the incomplete changes of dead letters where their messages can be read now."""
+def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
+    """Replace the incomplete changes of dead letters where their messages can be read now.
+
+    A letter that still cannot be read is left and does not keep the others. Letters whose change is no longer
+    in the log are removed.
+
+    Args:
+        config: The worker whose letters are read.
+        dismiss: Also remove letters that belong to no change, such as those of contexts: the rows have such a
+            context as text already.
+    """
     with (
         closing(connect_source(config)) as server,
         closing(connect_destination(config)) as destination,
@@ -47,12 +70,16 @@ def retry(config: WorkerConfig) -> RetriedLetters:
     ):
         writer = _writer(server, calculator)
         with destination, destination.cursor() as cursor:
-            cursor.execute(_LETTERS, [config.slot])
-            letters = cursor.fetchall()
-            mended = sum(_mend(cursor, writer, *letter) for letter in letters)
+            cursor.execute(_PRUNE.format(log=destination.log.replace("%", "%%")), [config.slot])
+            removed = cursor.rowcount
+            if dismiss:
+                cursor.execute(_DISMISS, [config.slot])
+                removed += cursor.rowcount
+        mended = sum(_mend_batches(config, writer, destination))
+        with destination, destination.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM _bemi.dead_letters WHERE slot = %s", [config.slot])
             (kept,) = cursor.fetchone()
-    return RetriedLetters(mended, kept)
+    return RetriedLetters(mended, kept, removed)
 
 
 def _writer(server: Any, calculator: Calculator) -> RowWriter:
@@ -65,24 +92,42 @@ def _writer(server: Any, calculator: Calculator) -> RowWriter:
     return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database, calculator).layouts)
 
 
+def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> Iterator[int]:
+    """Yield the number of letters of each batch that became complete changes; each is a transaction."""
+    last = 0
+    while True:
+        with destination, destination.cursor() as cursor:
+            cursor.execute(_LETTERS, [config.slot, last, _BATCH])
+            letters = cursor.fetchall()
+            if not letters:
+                return
+            yield sum(_mend(cursor, writer, *letter) for letter in letters)
+            last = letters[-1][0]
+
+
 def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
+    cursor.execute("SAVEPOINT letter")
     try:
         change = _change(bytes(message), origin)
         # The row has the id that it had.
         history = history_of(sequence_in(UUID(change_id).bytes))
         writer.histories = (HistoryStart(history, 0),)
         row = writer.row(change)
-    except (ProtocolError, ValueError, LookupError):
-        return False
-    cursor.execute("SAVEPOINT letter")
-    try:
         cursor.execute(
             _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
             [change_id, change.begin.committed_at],
         )
         copy_rows(cursor, [row])
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
-    except DataError:
+    except psycopg2.InterfaceError:
+        raise
+    except Exception as error:
+        # Whatever is wrong with one letter must not keep the others. A message of the server may hold values.
+        if isinstance(error, psycopg2.Error) and error.pgcode is None:
+            # The connection was lost.
+            raise
+        code = getattr(error, "pgcode", None)
+        logger.warning("dead letter %s is kept: %s", letter, code or type(error).__name__)
         cursor.execute("ROLLBACK TO SAVEPOINT letter")
         return False
     cursor.execute("RELEASE SAVEPOINT letter")
@@ -90,5 +135,5 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
 
 
 def _change(message: bytes, origin: dict[str, Any]) -> Stitched:
-    place = dead_letters.read_origin(origin)
-    return read_again(place._replace(context=storable_json(place.context)), message)
+    header = dead_letters.read_origin(origin)
+    return read_again(header._replace(context=storable_json(header.context)), message)

@@ -95,7 +95,13 @@ def _verify(added: Any) -> ArgumentParser:
 
 
 def _retry_dead_letters(added: Any) -> ArgumentParser:
-    return _add(added, "retry-dead-letters", "read messages again that could not be stored completely")
+    letters = _add(added, "retry-dead-letters", "read messages again that could not be stored completely")
+    letters.add_argument(
+        "--dismiss",
+        action="store_true",
+        help="also remove letters that belong to no change, such as those of invalid contexts",
+    )
+    return letters
 
 
 def _grants(added: Any) -> ArgumentParser:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, NamedTuple
 
-import orjson
+from psycopg2 import DataError
 from psycopg2.sql import Composable
 
 from bemi_django.verification import log_queries, table_queries
@@ -12,6 +13,9 @@ from bemi_django.verification.compared_table import ComparedTable
 from bemi_django.verification.moment import Moment
 from bemi_django.verification.result import Verified
 from bemi_django.verification.streams import merge, stream
+
+#: Rows that are looked at closer in one query.
+_BATCH = 1000
 
 
 class Comparison(NamedTuple):
@@ -39,39 +43,46 @@ def compare(comparison: Comparison, table: ComparedTable) -> Verified:
 def by_key(comparison: Comparison, table: ComparedTable) -> Verified:
     """Compare each row with the last entry that the log has of its key."""
     result = Verified(str(table))
-    log = stream(
-        comparison.destination, _of_log(comparison, log_queries.LAST_BY_KEY), _parameters(comparison, table)
-    )
-    live = stream(comparison.source, table_queries.rows_by_key(table, _is_old(comparison, table)))
-    for key, logged, found in merge(log, live):
-        result.rows += found is not None
-        if logged is None:
-            if found[1]:
-                result.older += 1
-            else:
-                result.missing.append(key)
-        elif logged[0] != (found[0] if found else None):
-            _note_mismatch(comparison, result, table, key, found[0] if found else None)
+    mismatches: list[_Mismatch] = []
+    last_entries = _of_log(comparison, log_queries.LAST_BY_KEY)
+    live_rows = table_queries.rows_by_key(table, _is_old(comparison, table))
+    with (
+        closing(stream(comparison.destination, last_entries, _parameters(comparison, table))) as log,
+        closing(stream(comparison.source, live_rows)) as live,
+    ):
+        for key, logged, found in merge(log, live):
+            result.rows += found is not None
+            if logged is None:
+                if found[1]:
+                    result.older += 1
+                else:
+                    result.missing.append(key)
+            elif logged[0] != (found[0] if found else None):
+                mismatches.append(_Mismatch(key, logged[0], found[0] if found else None))
+                if len(mismatches) == _BATCH:
+                    _look_closer(comparison, result, table, mismatches)
+                    mismatches = []
+    _look_closer(comparison, result, table, mismatches)
     return result
 
 
 def by_image(comparison: Comparison, table: ComparedTable) -> Verified:
     """Compare how often the log and the table have each row, for a table without a key."""
     result = Verified(str(table))
-    log = stream(
-        comparison.destination,
-        _of_log(comparison, log_queries.COUNTED_BY_IMAGE),
-        _parameters(comparison, table),
-    )
-    live = stream(comparison.source, table_queries.rows_by_image(table, _is_old(comparison, table)))
-    for image, logged, found in merge(log, live):
-        left, ever = logged or (0, 0)
-        total, new = found or (0, 0)
-        result.rows += total
-        result.older += total - new
-        # Nobody can tell which of two equal rows was deleted: it may have been the older one.
-        result.extra += [image] * max(left - total, 0)
-        result.missing += [image] * max(new - (ever or 0), 0)
+    logged_rows = _of_log(comparison, log_queries.COUNTED_BY_IMAGE)
+    live_rows = table_queries.rows_by_image(table, _is_old(comparison, table))
+    with (
+        closing(stream(comparison.destination, logged_rows, _parameters(comparison, table))) as log,
+        closing(stream(comparison.source, live_rows)) as live,
+    ):
+        for image, logged, found in merge(log, live):
+            left, ever = logged or (0, 0)
+            total, new = found or (0, 0)
+            result.rows += total
+            result.older += total - new
+            # Nobody can tell which of two equal rows was deleted: it may have been the older one.
+            result.extra += [image] * max(left - total, 0)
+            result.missing += [image] * max(new - (ever or 0), 0)
     return result
 
 
@@ -79,17 +90,37 @@ def _of_log(comparison: Comparison, query: str) -> str:
     return query.format(log=comparison.destination.log.replace("%", "%%"))
 
 
-def _note_mismatch(
-    comparison: Comparison, result: Verified, table: ComparedTable, key: str, found: str | None
+class _Mismatch(NamedTuple):
+    """The last entry of a key and the row of the table, as JSON text; None for a row that is not there."""
+
+    key: str
+    logged: str | None
+    found: str | None
+
+
+def _look_closer(
+    comparison: Comparison, result: Verified, table: ComparedTable, mismatches: list[_Mismatch]
 ) -> None:
-    """Look closer: the table may have been altered, or rows may have exchanged their keys."""
+    """Note the rows that really differ: most texts differ because the table was altered since."""
+    pairs = [(one.logged, one.found) for one in mismatches if one.logged and one.found]
+    differing = iter(_differing(comparison, table, pairs))
+    for one in mismatches:
+        if not (one.logged and one.found) or next(differing):
+            _note_mismatch(comparison, result, table, one)
+
+
+def _note_mismatch(
+    comparison: Comparison, result: Verified, table: ComparedTable, mismatch: _Mismatch
+) -> None:
+    """Note a difference, unless rows have exchanged their keys in one statement."""
+    key, _, found = mismatch
     logged = _last_image(comparison, table, key)
     if logged is None and found is not None:
         result.missing.append(key)
     elif logged is not None and found is None:
         result.extra.append(key)
     elif logged is not None and found is not None:
-        columns = _differing(comparison, table, logged, found)
+        (columns,) = _differing(comparison, table, [(logged, found)])
         if columns:
             result.different.append(f"{key}: {', '.join(columns)}")
 
@@ -109,13 +140,23 @@ def _last_image(comparison: Comparison, table: ComparedTable, key: str) -> str |
     return images[-1] if images else None
 
 
-def _differing(comparison: Comparison, table: ComparedTable, logged: str, found: str) -> list[str]:
-    """Return the columns whose values differ when the log's row is read with the table's types of now."""
+def _differing(comparison: Comparison, table: ComparedTable, pairs: list[tuple[str, str]]) -> list[list[str]]:
+    """Return the columns whose values differ, for each pair of a row of the log and one of the table."""
+    if not pairs:
+        return []
+    sides = [list(side) for side in zip(*pairs, strict=True)]
     with comparison.source.cursor() as cursor:
-        cursor.execute(table_queries.as_defined_now(table), [logged])
-        converted = orjson.loads(cursor.fetchone()[0])
-    live = orjson.loads(found)
-    return [name for name in orjson.loads(logged) if name in live and live[name] != converted[name]]
+        cursor.execute("SAVEPOINT pairs")
+        try:
+            cursor.execute(table_queries.differing_columns(table), sides)
+            return [columns for (columns,) in cursor.fetchall()]
+        except DataError:
+            # A value of the log is none of the column's present type.
+            cursor.execute("ROLLBACK TO SAVEPOINT pairs")
+    if len(pairs) == 1:
+        return [["a value that is not of the present type"]]
+    middle = len(pairs) // 2
+    return _differing(comparison, table, pairs[:middle]) + _differing(comparison, table, pairs[middle:])
 
 
 def _is_old(comparison: Comparison, table: ComparedTable) -> Composable:

@@ -19,6 +19,7 @@ class Verified:
         missing: Keys (or, without a key, rows) that the table has and the log does not.
         extra: Keys (or rows) that the log has and the table does not.
         different: Keys whose values differ, each with the names of the columns.
+        failure: Why the comparison could not be completed, or an empty string.
     """
 
     table: str
@@ -28,13 +29,21 @@ class Verified:
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
+    failure: str = ""
 
     @property
     def differences(self) -> int:
         """Return the number of rows that differ."""
         return len(self.missing) + len(self.extra) + len(self.different)
 
+    @property
+    def is_true(self) -> bool:
+        """Return whether the log was found to agree with the table."""
+        return not self.differences and not self.failure
+
     def __str__(self) -> str:
+        if self.failure:
+            return f"{self.table}: cannot be compared: {self.failure}"
         parts = [f"{self.rows} rows"]
         if self.older:
             parts.append(f"{self.older} of them older than the log")

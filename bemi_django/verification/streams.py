@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import Any
+
+import psycopg2
 
 _FETCHED = 5000
 
 
-def stream(connection: Any, query: Any, parameters: Any = None) -> Iterator[tuple[Any, ...]]:
+def stream(connection: Any, query: Any, parameters: Any = None) -> Generator[tuple[Any, ...], None, None]:
     """Yield the rows of a query by a cursor of the server, so that memory does not grow with them."""
-    with connection.cursor(name=f"bemi_{uuid.uuid4().hex}") as cursor:
+    cursor = connection.cursor(name=f"bemi_{uuid.uuid4().hex}")
+    try:
         cursor.itersize = _FETCHED
         cursor.execute(query, parameters)
         yield from cursor
+    finally:
+        # In a transaction that has failed the server has closed it already.
+        with suppress(psycopg2.Error):
+            cursor.close()
 
 
 def merge(

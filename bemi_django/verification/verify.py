@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
+
+import psycopg2
 
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_tables
-from bemi_django.verification.compared_table import tracked_tables
+from bemi_django.verification.compared_table import ComparedTable, tracked_tables
 from bemi_django.verification.comparison import Comparison, compare
 from bemi_django.verification.moment import last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.result import Verified
@@ -45,4 +48,24 @@ def verify(
         earlier = last_id_of_earlier_servers(destination, config.slot)
         comparison = Comparison(source, destination, moment, start_xid, earlier)
         for table in tables:
-            yield compare(comparison, table)
+            yield _compare(comparison, table)
+
+
+def _compare(comparison: Comparison, table: ComparedTable) -> Verified:
+    """Compare one table; what is wrong with it does not keep the others from being compared."""
+    connections = comparison.source, comparison.destination
+    _execute(connections, "SAVEPOINT comparison")
+    try:
+        return compare(comparison, table)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        raise
+    except psycopg2.Error as error:
+        _execute(connections, "ROLLBACK TO SAVEPOINT comparison")
+        # The server's message may hold values.
+        return Verified(str(table), failure=f"{type(error).__name__} ({error.pgcode})")
+
+
+def _execute(connections: Iterable[Any], statement: str) -> None:
+    for connection in connections:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

@@ -48,13 +48,14 @@ class Intake:
         repairer: Repairer,
         transactions: Transactions,
         counts: Counter[str],
+        log_encoding: str = "UTF8",
     ) -> None:
         self._writer = writer
         self._sink = sink
         self._repairer = repairer
         self._transactions = transactions
         self._decoder = Decoder()
-        self._stitcher = Stitcher(writer.named_by)
+        self._stitcher = Stitcher(writer.named_by, log_encoding)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
 
     def take(self, data: bytes, lsn: int) -> None:

@@ -101,7 +101,14 @@ class Worker:
             self._committer,
             self._keep_alive,
         )
-        self._intake = Intake(writer, self._sink, repairer, self._transactions, self._progress.counts)
+        self._intake = Intake(
+            writer,
+            self._sink,
+            repairer,
+            self._transactions,
+            self._progress.counts,
+            session.destination.get_parameter_status("server_encoding"),
+        )
 
     def _work(self, until_current: bool) -> None:
         target = self._mark()

@@ -140,5 +140,5 @@ def _type(oid: int, definition: dict[str, Any]) -> Type:
     if "fields" in definition:
         return Composite(tuple((name, field) for name, field in definition["fields"]))
     if "cast" in definition:
-        return Castable(oid, definition["cast"])
+        return Castable(oid, definition["cast"], definition["source"])
     return Plain()

@@ -11,6 +11,7 @@ from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
+from bemi_django.ingest.rows.sized_cache import SizedCache
 from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.schema import installed
@@ -40,7 +41,7 @@ class LayoutCatalog:
         self._database = database
         with connection.cursor() as cursor:
             installed.require(cursor, "describe_v1")
-        self._cast = lru_cache(maxsize=1024)(self._ask_cast)
+        self._cast = SizedCache(self._ask_cast)
         self._names = lru_cache(maxsize=64)(self._ask_names)
         self._start = END
         self._commits: dict[int, int] = {}

@@ -35,10 +35,14 @@ class Composite(NamedTuple):
 
 
 class Castable(NamedTuple):
-    """A type of an extension or of a user, with the oid of the function that casts it to json."""
+    """A type of an extension or of a user, with the function that casts it to json.
+
+    ``source`` is a fingerprint of the function's body: one that was replaced keeps its oid.
+    """
 
     oid: int
     function: int
+    source: str = ""
 
 
 class Plain(NamedTuple):

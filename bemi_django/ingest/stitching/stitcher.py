@@ -23,6 +23,7 @@ from bemi_django.ingest.protocol.messages import (
     Update,
 )
 from bemi_django.ingest.stitching.context_message import ContextMessage, parse
+from bemi_django.ingest.stitching.log_encoding import storable_in
 from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
 from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
@@ -41,10 +42,12 @@ class Stitcher:
 
     Args:
         named_by: Returns the tables whose message gives a context to a row.
+        log_encoding: The server's name of the encoding of the log's database.
     """
 
-    def __init__(self, named_by: NamedBy) -> None:
+    def __init__(self, named_by: NamedBy, log_encoding: str = "UTF8") -> None:
         self._named_by = named_by
+        self._storable = storable_in(log_encoding)
         self._ordinal = 0
         # The trigger's last context, as it came and as it is stored, and the tables that were named for it.
         self._content = self._statement_context = NO_CONTEXT
@@ -140,7 +143,7 @@ class Stitcher:
     def _validated(self, content: bytes) -> bytes:
         context = storable_json(content)
         self.is_context_invalid = context is not content
-        return context
+        return self._storable(context)
 
     def _enter(self, context: bytes, named: Set[int] | None) -> None:
         self._context, self.named = context, named

@@ -76,15 +76,16 @@ class Command(BaseCommand):
             self.stdout.write("nothing to do")
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
-        repaired, kept = retry(worker_command.worker_config(database))
-        self.stdout.write(f"{repaired} repaired, {kept} kept")
+        result = retry(worker_command.worker_config(database), options["dismiss"])
+        removed = f", {result.removed} removed" if result.removed else ""
+        self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
 
     def _verify(self, database: str, options: dict[str, Any]) -> None:
         results = []
         for result in verify(worker_command.worker_config(database), options["tables"]):
             results.append(result)
             self.stdout.write(str(result))
-        wrong = [result.table for result in results if result.differences]
+        wrong = [result.table for result in results if not result.is_true]
         if wrong:
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 

@@ -10,6 +10,8 @@ CREATE TABLE _bemi.relations (
     -- In a copy of the database on another server, positions and oids mean something else.
     system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
     description jsonb NOT NULL,
+    -- Where the table was dropped. Its rows from before may still be on their way to the worker.
+    dropped pg_lsn,
     PRIMARY KEY (relation, since, system)
 );
 
@@ -47,7 +49,8 @@ AS $function$
                 SELECT coalesce(jsonb_agg(jsonb_build_array(a.attname, a.atttypid::bigint) ORDER BY a.attnum), '[]')
                 FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped))
             WHEN t.oid >= 16384 THEN coalesce((
-                SELECT jsonb_build_object('cast', c.castfunc::bigint) FROM pg_cast c
+                SELECT jsonb_build_object('cast', c.castfunc::bigint, 'source', md5(concat(p.prosrc, p.probin, p.prosqlbody)))
+                FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc
                 WHERE c.castsource = t.oid AND c.casttarget = 'json'::regtype AND c.castmethod = 'f'), '{}')
             END AS definition
         FROM used JOIN pg_type t USING (oid)

@@ -18,6 +18,7 @@ DECLARE
     due record;
     step text;
     is_gone boolean := false;
+    needed pg_lsn;
 BEGIN
     -- The statements below fire event triggers, too.
     IF current_setting('_bemi.is_following', true) = 'yes' THEN
@@ -33,12 +34,15 @@ BEGIN
         FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
         INTO is_gone, tables, types;
     ELSE
-        SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource))
+        SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource, f.castsource))
         FROM pg_event_trigger_ddl_commands() done
         LEFT JOIN pg_class c ON done.classid = 'pg_class'::regclass AND c.oid = done.objid
         LEFT JOIN pg_namespace n ON done.classid = 'pg_namespace'::regclass AND n.oid = done.objid
         LEFT JOIN pg_type t ON done.classid = 'pg_type'::regclass AND t.oid = done.objid
         LEFT JOIN pg_cast k ON done.classid = 'pg_cast'::regclass AND k.oid = done.objid
+        -- A function that is replaced keeps its oid, and a cast by it renders another JSON.
+        LEFT JOIN pg_cast f ON done.classid = 'pg_proc'::regclass AND f.castfunc = done.objid
+            AND f.casttarget = 'json'::regtype
         WHERE done.schema_name IS DISTINCT FROM 'pg_temp'
         INTO tables, schemas, types;
     END IF;
@@ -89,6 +93,19 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
     END;
+    -- Remove what no slot will need: the descriptions of dropped tables, and those between the first one, which says
+    -- since when a table is tracked, and the last one that the slots have passed.
+    IF is_gone THEN
+        UPDATE _bemi.relations k SET dropped = pg_current_wal_insert_lsn()
+        WHERE k.dropped IS NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+    END IF;
+    SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
+    DELETE FROM _bemi.relations WHERE dropped < needed;
+    DELETE FROM _bemi.relations k
+    WHERE k.relation = ANY (touched)
+        AND EXISTS (SELECT FROM _bemi.relations earlier WHERE earlier.relation = k.relation AND earlier.since < k.since)
+        AND EXISTS (SELECT FROM _bemi.relations later
+                    WHERE later.relation = k.relation AND later.since > k.since AND later.since < needed);
     PERFORM set_config('_bemi.is_following', 'no', true);
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;
@@ -109,7 +126,7 @@ BEGIN
         SELECT v.name, v.event, v.tags FROM (VALUES
             ('_bemi_follow_ddl', 'ddl_command_end', ARRAY[
                 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'CREATE CAST',
-                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA']),
+                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA', 'CREATE FUNCTION']),
             -- This one has no tags: whatever drops a type or a function may drop columns.
             ('_bemi_follow_drop', 'sql_drop', '{}')
         ) v (name, event, tags)

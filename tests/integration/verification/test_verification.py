@@ -191,6 +191,21 @@ CASES = {
         "INSERT INTO t VALUES ('2026-01-02 03:04:05.6+05', 'NaN', '\\x00ff')",
         "INSERT INTO t VALUES ('infinity', 0.1, NULL)",
     ),
+    "a column with the name of an alias": (
+        "CREATE TABLE t (id int PRIMARY KEY, t jsonb, _bemi_row text)",
+        """INSERT INTO t VALUES (1, '{"id": 999}', 'x'), (2, '1', 'y')""",
+        "UPDATE t SET t = '[]' WHERE id = 1",
+    ),
+    "a table and a column of one name, without a key": (
+        "CREATE TABLE t (t text)",
+        "INSERT INTO t VALUES ('x'), ('x'), ('y')",
+    ),
+    "numbers that differ beyond what a float holds": (
+        "CREATE TABLE t (id int PRIMARY KEY, n numeric)",
+        "INSERT INTO t VALUES (1, 0.1000000000000000000001)",
+        "ALTER TABLE t ADD fresh int DEFAULT 7",
+        "UPDATE t SET n = 0.1000000000000000000002",
+    ),
     "inheritance": (
         "CREATE TABLE t (id int PRIMARY KEY, word text)",
         "CREATE TABLE t_child (more int) INHERITS (t)",
@@ -245,5 +260,48 @@ def test_a_large_table_is_streamed(drain: Drain) -> None:
         execute("INSERT INTO large SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
         result = verified(drain, "public.large")["public.large"]
         assert (result.rows, result.differences) == (20000, 0)
+    finally:
+        execute("DROP TABLE large")
+
+
+def test_what_is_wrong_with_one_table_does_not_keep_the_others(tool: Drain) -> None:
+    execute(
+        "CREATE TABLE broken (id int PRIMARY KEY, body json)",
+        "INSERT INTO broken VALUES (1, '\"\\u0000\"')",
+    )
+    try:
+        tool()
+        results = verified(tool)
+        assert str(results["public.broken"]).startswith("public.broken: cannot be compared: ")
+        assert not results["public.broken"].is_true
+        assert results["public.tool"].is_true and results["public.tool"].rows == 4
+    finally:
+        execute("DROP TABLE broken")
+
+
+def test_a_column_that_came_since_is_compared_in_bulk(drain: Drain) -> None:
+    execute("CREATE TABLE large (id int PRIMARY KEY, word text)")
+    try:
+        execute(
+            "INSERT INTO large SELECT i, 'x' FROM generate_series(1, 5000) i",
+            "ALTER TABLE large ADD fresh int NOT NULL DEFAULT 7, ADD other text",
+        )
+        drain()
+        execute("UPDATE changes SET after = after || '{\"word\": \"y\"}' WHERE primary_key = '4000'")
+        result = verified(drain, "public.large")["public.large"]
+        assert str(result) == "public.large: 5000 rows, 1 different (4000: word)"
+    finally:
+        execute("DROP TABLE large")
+
+
+def test_a_value_that_is_not_of_the_present_type_is_a_difference(drain: Drain) -> None:
+    execute("CREATE TABLE large (id int PRIMARY KEY, word text)")
+    try:
+        execute("INSERT INTO large SELECT i, i FROM generate_series(1, 20) i")
+        execute("ALTER TABLE large ALTER word TYPE int USING word::int")
+        drain()
+        execute("UPDATE changes SET after = after || '{\"word\": \"y\"}' WHERE primary_key = '7'")
+        found = verified(drain, "public.large")["public.large"]
+        assert found.different == ["7: a value that is not of the present type"]
     finally:
         execute("DROP TABLE large")

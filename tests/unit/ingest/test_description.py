@@ -23,7 +23,7 @@ STORED: dict[str, Any] = {
         "1": {"base": 23},
         "2": {"element": 1, "delimiter": ","},
         "3": {"fields": [["x", 1]]},
-        "4": {"cast": 9},
+        "4": {"cast": 9, "source": "a1"},
         "5": {},
     },
 }
@@ -45,7 +45,7 @@ def test_what_the_database_says_is_read() -> None:
         1: Domain(23),
         2: Array(1, ","),
         3: Composite((("x", 1),)),
-        4: Castable(4, 9),
+        4: Castable(4, 9, "a1"),
         5: Plain(),
     }
 

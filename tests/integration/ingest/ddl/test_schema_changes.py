@@ -463,3 +463,47 @@ def test_what_renders_a_type_may_have_another_name_by_now_but_must_be_there(pipe
     execute('DROP FUNCTION lab."HIDE %" CASCADE')
     (change,) = pipeline.drain()
     assert (change.key, change.unavailable) == ("3", {"before": ["e"], "after": ["e"]})
+
+
+def test_descriptions_that_no_slot_needs_are_removed(pipeline: Pipeline) -> None:
+    def pass_all() -> None:
+        """Move the slot so far that it needs nothing that was written before."""
+        ((lsn,),) = execute("SELECT pg_current_wal_insert_lsn()")
+        for _ in range(20):
+            execute("CHECKPOINT")
+            execute("INSERT INTO lab.other VALUES (1)")
+            pipeline.drain()
+            query = (
+                "SELECT min(restart_lsn) > %s FROM pg_replication_slots WHERE database = current_database()"
+            )
+            if execute(query, [lsn]) == [(True,)]:
+                return
+        pytest.fail("the slot does not move")
+
+    execute("CREATE TABLE lab.other (id int)")
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY)")
+    ((oid,),) = execute("SELECT 'lab.t'::regclass::oid")
+
+    def kept() -> int:
+        return len(execute("SELECT since FROM _bemi.relations WHERE relation = %s", [oid]))
+
+    for number in range(8):
+        execute(f"ALTER TABLE lab.t ADD c{number} int")
+    # The slot needs all of them yet.
+    assert kept() == 9
+    pass_all()
+    execute("ALTER TABLE lab.t ADD last int")
+    # The first one, the one that was valid up to now, and the new one.
+    assert kept() == 3
+    execute("INSERT INTO lab.t (id, last) VALUES (1, 2)")
+    (change,) = pipeline.drain()
+    assert (change.key, '"last": 2' in change.after) == ("1", True)
+    execute("INSERT INTO lab.t (id, last) VALUES (2, 3)")
+    execute("DROP TABLE lab.t")
+    assert kept() == 3
+    (change,) = pipeline.drain()
+    assert (change.key, '"last": 3' in change.after) == ("2", True)
+    pass_all()
+    execute("CREATE TABLE lab.third (id int)")
+    execute("DROP TABLE lab.third")
+    assert kept() == 0

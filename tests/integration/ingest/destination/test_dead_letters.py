@@ -170,9 +170,9 @@ def test_a_message_of_which_nothing_is_known_leaves_a_letter(
 HIDE = "CREATE OR REPLACE FUNCTION hide(secret) RETURNS json LANGUAGE sql IMMUTABLE AS $$SELECT {}$$"
 
 
-def retry() -> str:
+def retry(*arguments: str) -> str:
     out = io.StringIO()
-    call_command("bemi", "retry-dead-letters", stdout=out)
+    call_command("bemi", "retry-dead-letters", *arguments, stdout=out)
     return out.getvalue().strip()
 
 
@@ -232,3 +232,45 @@ def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     letters = {bytes(letter.message) for letter in DeadLetter.objects.all()}
     assert len(letters) == 2 and all(b"ok" in message for message in letters)
     assert any(b"caf\xe9" in message for message in letters)
+
+
+def test_a_letter_that_still_fails_does_not_keep_the_others(drain: Drain, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    execute("CREATE TYPE secret AS ENUM ('x', 'y')")
+    execute(HIDE.format("('{{' || $1)::json"))
+    execute("CREATE CAST (secret AS json) WITH FUNCTION hide(secret)")
+    try:
+        execute("CREATE TABLE safe (id int PRIMARY KEY, word secret)")
+        execute(
+            "INSERT INTO safe SELECT i, (ARRAY['x', 'y'])[i % 2 + 1]::secret FROM generate_series(1, 25) i"
+        )
+        drain()
+        assert DeadLetter.objects.count() == 25
+        # Letters that nobody can read, in front of and behind the others.
+        broken = (
+            "INSERT INTO _bemi.dead_letters (id, slot, position, change_id, message, origin, reason) "
+            "OVERRIDING SYSTEM VALUE SELECT {}, slot, position, change_id, {}, {}, reason "
+            "FROM _bemi.dead_letters WHERE id = (SELECT min(id) FROM _bemi.dead_letters WHERE id > 0)"
+        )
+        begin = "jsonb_build_object('begin', origin -> 'begin')"
+        execute(broken.format("-1", "message", begin))
+        execute(broken.format("1000000", "'\\x49'", "origin"))
+        execute(broken.format("1000001", "message", 'origin || \'{"relation": [1, "s", "t", []]}\''))
+        execute(HIDE.format("CASE WHEN $1 = 'x' THEN '1' ELSE '{{' END::json"))
+        assert retry() == "12 repaired, 16 kept"
+        assert Change.objects.filter(table="safe", unavailable__isnull=True).count() == 12
+    finally:
+        execute("DROP TABLE safe; DROP TYPE secret CASCADE")
+
+
+def test_letters_without_a_change_are_removed(drain: Drain, document: None, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    execute("INSERT INTO document SELECT i, '\"\\u0000\"', 'x' FROM generate_series(1, 2) i")
+    execute("SELECT pg_logical_emit_message(true, '_bemi', 'no context')")
+    first, _ = drain()
+    assert DeadLetter.objects.count() == 3
+    # As retention does.
+    execute(f"DELETE FROM changes WHERE id = '{first.pk}'")  # noqa: S608 - an id
+    assert retry() == "0 repaired, 2 kept, 1 removed"
+    assert retry("--dismiss") == "0 repaired, 1 kept, 1 removed"
+    assert DeadLetter.objects.get().change_id is not None

@@ -31,6 +31,9 @@ SELECT _bemi.sequence_at_v1(%s), coalesce((
 ), true)
 """
 
+# Transaction ids are 64-bit integers.
+_MOST_DIGITS = 20
+
 
 class LogPosition(NamedTuple):
     """A position in the log, as a sequence number; commits up to it are included.
@@ -49,7 +52,7 @@ class LogPosition(NamedTuple):
 
 def parse(text: str) -> Moment:
     """Return the moment that a person typed. Raises HistoryError if it is not one."""
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < _MOST_DIGITS:
         return int(text)
     try:
         found = parse_datetime(text)
@@ -84,6 +87,8 @@ def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
             position = late.position_at(snapshot.late, time, position)
         return LogPosition(position, time, time.isoformat())
     if isinstance(moment, int) and not isinstance(moment, bool):
+        if not 0 <= moment < 2**63:
+            raise HistoryError("the number is not a moment: a transaction id is a 64-bit integer")
         cursor.execute(_OF_TRANSACTION.format(log=snapshot.log), [moment])
         (position,) = cursor.fetchone()
         known = [change.position for change in snapshot.late if change.transaction == moment]

@@ -248,7 +248,7 @@ def test_a_moment_in_the_future_is_none(drain: Drain) -> None:
         pass
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "1/2/3", "", object(), True])
+@pytest.mark.parametrize("moment", ["yesterday", "1/2/3", "", "a\0", object(), True, -1, 2**63, 10**20])
 def test_what_is_no_moment_is_said(moment: Any, drain: Drain) -> None:
     with settled, pytest.raises(HistoryError, match="is not a moment"), as_of(moment):
         pass

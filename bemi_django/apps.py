@@ -37,11 +37,14 @@ class BemiConfig(AppConfig):
 def _track_new_tables(using: str, **kwargs: Any) -> None:
     from bemi_django import conf
     from bemi_django.exceptions import NotInstalled
-    from bemi_django.schema import tracking
+    from bemi_django.schema import installed, tracking
 
     if not conf.is_source(using):
         return
     try:
+        # A standby has what its primary has.
+        if installed.is_standby(using):
+            return
         failed = tracking.sync(using).failed
     except NotInstalled:
         return

@@ -13,6 +13,7 @@ BemiError
 ├── RevertConflict        a revert would overwrite values or cannot be done; it holds the plan
 ├── UnknownDatabase       the changes' database is not in DATABASES
 └── ReplicationError      the server cannot stream: wal_level, privileges or slot
+    ├── IsStandby         the server is a standby
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written changes in the meantime
     ├── Disrupted         the publication or slot changed while streaming
@@ -85,6 +86,10 @@ class UnknownDatabase(BemiError):
 
 class ReplicationError(BemiError):
     """The server cannot stream changes."""
+
+
+class IsStandby(ReplicationError):
+    """The server is a standby: its changes are recorded from its primary. Run the worker for the primary."""
 
 
 class SlotInUse(ReplicationError):

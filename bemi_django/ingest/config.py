@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 class WorkerConfig(NamedTuple):
     """Where a worker reads from and writes to.
 
-    ``source`` and ``destination`` are parameters of libpq. ``accept_gap`` records lost history as a gap
-    instead of stopping. ``publish`` makes the publication where it is missing. ``failover`` lets standbys
-    synchronise the slot, from PostgreSQL 17 on.
+    ``source`` and ``destination`` are parameters of libpq. ``ask`` returns both anew for each connection,
+    because a password may be a token that expires; without it they stay as they are. ``accept_gap`` records
+    lost history as a gap instead of stopping. ``publish`` makes the publication where it is missing.
+    ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on.
     """
 
     source: dict[str, Any]
@@ -21,3 +22,8 @@ class WorkerConfig(NamedTuple):
     accept_gap: bool = False
     publish: Callable[[], None] | None = None
     failover: bool = True
+    ask: Callable[[], tuple[dict[str, Any], dict[str, Any]]] | None = None
+
+    def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the present parameters of the source and of the destination."""
+        return self.ask() if self.ask else (self.source, self.destination)

@@ -18,6 +18,8 @@ class Timeouts(NamedTuple):
     standby: float = 1.0
     #: How long a run with ``until_current`` retries temporary errors.
     patience: float = 30.0
+    #: How long a run with ``until_current`` waits without any progress.
+    stall: float = 300.0
     #: The interval at which an idle worker looks at how far its slot is behind.
     idle: float = 10.0
     #: How long the worker and the server hear nothing of each other before they give the stream up.

@@ -58,14 +58,17 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
 
 
 def worker_config(database: str) -> WorkerConfig:
-    """Return what the worker of a database needs: connections, slot and publication, from the settings."""
-    destination = conf.connection_parameters(conf.destination())
+    """Return what the worker of a database needs: connections, slot and publication, from the settings.
+
+    Args:
+        database: Alias of the source.
+    """
+
+    def ask() -> tuple[dict[str, Any], dict[str, Any]]:
+        return conf.connection_parameters(database), conf.connection_parameters(conf.destination())
+
     return WorkerConfig(
-        conf.connection_parameters(database),
-        destination,
-        conf.slot(database),
-        conf.publication(),
-        failover=conf.slot_failover(),
+        *ask(), conf.slot(database), conf.publication(), failover=conf.slot_failover(), ask=ask
     )
 
 

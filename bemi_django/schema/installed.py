@@ -38,6 +38,13 @@ def has(cursor: Any, function: str) -> bool:
     return bool(cursor.fetchone()[0])
 
 
+def is_standby(using: str) -> bool:
+    """Return whether the server of a database follows another one, which is where changes are made."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.pg_is_in_recovery()")
+        return bool(cursor.fetchone()[0])
+
+
 def require(cursor: Any, function: str) -> None:
     """Raise NotInstalled unless the database has the function ``_bemi.<function>``."""
     if not has(cursor, function):

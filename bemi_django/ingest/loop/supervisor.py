@@ -7,10 +7,12 @@ import math
 import random
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import psycopg2
 
-from bemi_django.exceptions import BemiError, SlotInUse, first_line
+from bemi_django.exceptions import BemiError, IsStandby, ReplicationError, SlotInUse, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.error_advice import is_lasting
 from bemi_django.ingest.loop.worker import Worker
@@ -31,6 +33,8 @@ class Supervisor:
         self._worker: Worker | None = None
         self._pause = self._timeouts.first_pause
         self._is_standby = False
+        self._has_streamed = False
+        self._has_stalled = False
 
     def run(self, until_current: bool = False) -> int:
         """Write changes to the log until :meth:`stop` is called.
@@ -45,6 +49,10 @@ class Supervisor:
             BemiError, psycopg2.Error: An administrator has to do something or, with ``until_current``, a
                 temporary error did not pass in time.
         """
+        with self._watched() if until_current else nullcontext():
+            return self._run(until_current)
+
+    def _run(self, until_current: bool) -> int:
         deadline = time.monotonic() + self._timeouts.patience if until_current else math.inf
         while not self._stop.is_set():
             began, total = time.monotonic(), self._progress.total
@@ -52,10 +60,12 @@ class Supervisor:
                 self._session(until_current)
                 break
             except (BemiError, psycopg2.Error) as error:
+                if self._has_stalled:
+                    raise ReplicationError(self._stall()) from error
                 if self._stop.is_set():
                     logger.info("stopped before the batch was written: %s", first_line(error))
                     break
-                if is_lasting(error) or began > deadline:
+                if is_lasting(error) and not self._is_promotion(error) or began > deadline:
                     raise
                 if isinstance(error, SlotInUse):
                     self._stand_by(error, 0.05 if until_current else self._timeouts.standby)
@@ -63,6 +73,8 @@ class Supervisor:
                 if self._progress.total > total or began + self._timeouts.good < time.monotonic():
                     self._pause = self._timeouts.first_pause
                 self._rest(error)
+        if self._has_stalled:
+            raise ReplicationError(self._stall())
         return self._progress.total
 
     def stop(self, *_: object) -> None:
@@ -85,7 +97,44 @@ class Supervisor:
         finally:
             # Until here stop() can still abandon what is being written.
             worker.close()
+            self._has_streamed |= worker.has_streamed
             self._worker = None
+
+    def _is_promotion(self, error: Exception) -> bool:
+        """Return whether the server may become the primary soon: another one was it before."""
+        return isinstance(error, IsStandby) and self._has_streamed
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Stop the worker if it makes no progress for too long."""
+        is_done = threading.Event()
+        thread = threading.Thread(target=self._watch, args=[is_done], daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            thread.join()
+
+    def _watch(self, is_done: threading.Event) -> None:
+        seen, since = self._seen(), time.monotonic()
+        while not is_done.wait(min(1.0, self._timeouts.stall / 4)):
+            if (now := self._seen()) != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > self._timeouts.stall:
+                self._has_stalled = True
+                self.stop()
+                return
+
+    def _seen(self) -> tuple[int, int]:
+        worker = self._worker
+        return self._progress.total, worker.activity if worker else 0
+
+    def _stall(self) -> str:
+        return (
+            f"nothing has arrived for {self._timeouts.stall:.0f} s: the server may be waiting for a "
+            "standby or a lock; try again later, or run without --until-current, which goes on waiting"
+        )
 
     def _stand_by(self, error: SlotInUse, seconds: float) -> None:
         if not self._is_standby:

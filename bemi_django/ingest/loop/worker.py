@@ -42,6 +42,11 @@ class Worker:
         self._config = config
         self._progress = progress
         self._idle = timeouts.idle
+        self._patience = timeouts.patience
+        #: Whether the stream has begun.
+        self.has_streamed = False
+        #: The number of messages that were read.
+        self.activity = 0
         self._session = Session(config, timeouts)
         self.abandon = self._session.abandon
         self.close = self._session.close
@@ -61,7 +66,7 @@ class Worker:
         try:
             with quick_switches():
                 if not self._session.is_open:
-                    self._open()
+                    self._open(self._patience if until_current else 0.0)
                 try:
                     self._work(until_current)
                 except psycopg2.Error:
@@ -79,15 +84,16 @@ class Worker:
         """Finish the batch and return from :meth:`run`."""
         self._is_stopping = True
 
-    def _open(self) -> None:
+    def _open(self, limit: float) -> None:
         session = self._session
-        session.open()
+        session.open(limit)
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
         catalog = LayoutCatalog(session.server, session.database, session.calculator)
         writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.layouts)
         start = session.start(writer.source)
         writer.histories = session.histories
+        self.has_streamed = True
         catalog.stream_from(start)
         repairer = Repairer(writer, session.database)
         self._sink = session.keep(Sink(session.destination, self._config.slot, start, repairer.write))
@@ -134,11 +140,13 @@ class Worker:
     def _take_some(self) -> bool:
         """Take the messages that are there; return True if there may be more, and it is time for a look."""
         source, read, take = self._source, self._session.read, self._intake.take
-        for _ in range(_MESSAGES):
+        for count in range(_MESSAGES):
             data = read()
             if data is None:
+                self.activity += count
                 return False
             take(data, source.message_lsn)
+        self.activity += _MESSAGES
         return True
 
     def _wait(self) -> None:

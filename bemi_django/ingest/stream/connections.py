@@ -58,9 +58,11 @@ class LogConnection(psycopg2.extensions.connection):  # type: ignore[misc]
 
 def connect_source(config: WorkerConfig) -> Any:
     """Return a connection to the source, in autocommit."""
-    parameters = _source_parameters(config, "UTF8")
-    parameters["options"] += f" -c search_path={_PATH}"
-    connection = _connect(psycopg2.connect, parameters)
+    def ask() -> dict[str, Any]:
+        parameters = _source_parameters(config, "UTF8")
+        return {**parameters, "options": f"{parameters['options']} -c search_path={_PATH}"}
+
+    connection = _connect(psycopg2.connect, ask)
     connection.autocommit = True
     return connection
 
@@ -85,8 +87,9 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
     """
     # SQL_ASCII holds any bytes. It is not converted, or the server would stop at those that are not text.
     encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
-    parameters = _source_parameters(config, encoding)
-    source: Source = _connect(lambda **given: Source(given, silence), parameters)
+    source: Source = _connect(
+        lambda **given: Source(given, silence), lambda: _source_parameters(config, encoding)
+    )
     return source
 
 
@@ -97,8 +100,8 @@ def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> Log
         NotInstalled: The database has no log.
     """
     # The rows for COPY are UTF-8.
-    parameters = {**config.destination, "client_encoding": "UTF8", "connection_factory": LogConnection}
-    connection: LogConnection = _connect(psycopg2.connect, parameters)
+    fixed = {"client_encoding": "UTF8", "connection_factory": LogConnection}
+    connection: LogConnection = _connect(psycopg2.connect, lambda: {**config.addresses()[1], **fixed})
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
@@ -114,14 +117,18 @@ def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> Log
 
 
 def _source_parameters(config: WorkerConfig, encoding: str) -> dict[str, Any]:
-    options = f"{config.source.get('options', '')} {_SESSION}".strip()
-    return {**config.source, "options": options, "client_encoding": encoding}
+    source, _ = config.addresses()
+    options = f"{source.get('options', '')} {_SESSION}".strip()
+    return {**source, "options": options, "client_encoding": encoding}
 
 
-def _connect(connect: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+def _connect(connect: Callable[..., Any], ask: Callable[[], dict[str, Any]]) -> Any:
+    parameters = ask()
     try:
         return connect(**parameters)
     except psycopg2.Error as error:
-        if (refused := error_advice.of_connection(error, parameters)) is None:
+        refused = error_advice.of_connection(error, parameters)
+        # A token that has just been renewed: trying again with the new one helps.
+        if refused is None or ask() != parameters:
             raise
         raise refused from error

@@ -50,10 +50,17 @@ class Session:
         """Whether there are open connections."""
         return bool(self._opened)
 
-    def open(self) -> None:
-        """Connect. Raises SlotInUse before a standby has made more than one connection."""
+    def open(self, limit: float = 0.0) -> None:
+        """Connect. Raises SlotInUse before a standby has made more than one connection.
+
+        Args:
+            limit: Seconds that a statement may take on the source; 0 for no limit.
+        """
         config = self._config
         self.server = self.keep(connect_source(config))
+        if limit:
+            self.ask("SELECT set_config('statement_timeout', %s, false)", f"{limit:.0f}s")
+        slots.require_primary(self.server)
         slots.require_logical(self.server)
         slots.find(self.server, config.slot)
         self.calculator = self.keep(Calculator(lambda: connect_calculator(config), self.server))

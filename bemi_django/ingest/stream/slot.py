@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg2
 import psycopg2.errors
 
-from bemi_django.exceptions import ReplicationError, SlotInUse
+from bemi_django.exceptions import IsStandby, ReplicationError, SlotInUse
 from bemi_django.wire.lsn import parse_lsn
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,11 @@ SELECT database, database = current_database(), plugin,
        -- The column came with PostgreSQL 17.
        (to_jsonb(_bemi_slot.*) ->> 'failover')::boolean
 FROM pg_replication_slots _bemi_slot WHERE slot_name = %s
+"""
+_OPEN_TRANSACTIONS = """
+SELECT pid, application_name, xact_start FROM pg_stat_activity
+WHERE backend_xid IS NOT NULL AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+ORDER BY xact_start LIMIT 3
 """
 _CREATE = "SELECT lsn::text FROM pg_create_logical_replication_slot(%s, 'pgoutput'{options})"
 _FAILOVER_VERSION = 170000
@@ -34,6 +39,19 @@ class Slot(NamedTuple):
     confirmed: int
     is_lost: bool
     is_failover: bool | None = None
+
+
+def require_primary(connection: Any) -> None:
+    """Check that the server is not a standby.
+
+    Raises:
+        IsStandby: It is one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        (is_standby,) = cursor.fetchone()
+    if is_standby:
+        raise IsStandby
 
 
 def require_logical(connection: Any) -> None:
@@ -104,6 +122,14 @@ def create(connection: Any, name: str, *, failover: bool) -> Slot:
         except psycopg2.errors.DuplicateObject as error:
             # Another worker was first.
             raise SlotInUse(error.diag.message_primary) from error
+        except psycopg2.errors.QueryCanceled as error:
+            open_transactions = _open_transactions(cursor)
+            if not open_transactions:
+                raise
+            raise ReplicationError(
+                f"cannot create the slot {name} while these transactions are open: {open_transactions}. "
+                "End them, or run without --until-current, which waits for them"
+            ) from error
         except psycopg2.errors.ConfigurationLimitExceeded as error:
             reason = (
                 f"{error.diag.message_primary}: drop one that nobody reads, or raise max_replication_slots"
@@ -113,6 +139,14 @@ def create(connection: Any, name: str, *, failover: bool) -> Slot:
             reason = error.diag.message_primary
             raise ReplicationError(f"cannot create the slot {name}: {reason}") from error
         return Slot(parse_lsn(cursor.fetchone()[0]), False)
+
+
+def _open_transactions(cursor: Any) -> str:
+    cursor.execute(_OPEN_TRANSACTIONS)
+    return ", ".join(
+        f"process {process} ({application or 'no name'}, since {since:%Y-%m-%d %H:%M:%S%z})"
+        for process, application, since in cursor.fetchall()
+    )
 
 
 def advance(connection: Any, name: str) -> Slot:

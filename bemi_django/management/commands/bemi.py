@@ -10,15 +10,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from bemi_django import conf
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.dead_letter_retry import retry
 from bemi_django.management import blame_command, install_command, revert_command, worker_command
 from bemi_django.management.arguments import add_subcommands
-from bemi_django.schema import grants, tracking
+from bemi_django.schema import grants, installed, tracking
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 from bemi_django.verification.verify import verify
+
+_READ_ONLY = "25006"
 
 
 class Command(BaseCommand):
@@ -48,7 +50,9 @@ class Command(BaseCommand):
         try:
             getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
         except (BemiError, DatabaseError, psycopg2.Error) as error:
-            raise CommandError(first_line(error)) from error
+            # A primary that is read-only has an administrator who made it so, and says so.
+            is_standby = sqlstate_of(error) == _READ_ONLY and installed.is_standby(database)
+            raise CommandError(first_line(IsStandby() if is_standby else error)) from error
 
     def _install(self, database: str, options: dict[str, Any]) -> None:
         install_command.install(self, database)

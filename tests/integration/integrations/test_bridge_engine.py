@@ -137,3 +137,11 @@ def test_a_child_process_leaves_the_parents_connections_alone(db: None) -> None:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert one("SELECT pg_backend_pid()") == pid and bridge.get_engine() is engine
+
+
+def test_parameters_are_asked_for_each_connection(configured: dict[str, Any]) -> None:
+    configured["OPTIONS"] = {**configured["OPTIONS"], "application_name": "first"}
+    assert one("SHOW application_name") == "first"
+    configured["OPTIONS"]["application_name"] = "second"
+    bridge.get_engine().dispose()
+    assert one("SHOW application_name") == "second"

@@ -113,7 +113,7 @@ def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: LoadPipel
     with trail.command(source=address(trail.source, "No-Rights"), slot="bemi_unmade") as worker:
         assert worker.ends(10) == 1
         assert worker.errors == (
-            "CommandError: the publication cannot be made: permission denied for database postgres: "
+            "CommandError: cannot create the publication: permission denied for database postgres; "
             "run 'manage.py bemi sync' as the owner of the tables\n"
         )
 

@@ -1,0 +1,139 @@
+"""``bemi run``: what it connects with, and how long ``--until-current`` waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import connection, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from bemi_django import conf
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.management.worker_command import worker_config
+from sample_project.todos.models import Todo
+from tests.support.pipeline import QUICK, Pipeline
+from tests.support.polling import DEADLINE, until
+from tests.support.project_database import execute
+
+# It makes roles and slots.
+pytestmark = [pytest.mark.administrator, pytest.mark.django_db(transaction=True)]
+
+SLOT = "bemi_run"
+
+
+@pytest.fixture(autouse=True)
+def slot(settings: Any) -> Iterator[None]:
+    settings.BEMI_SLOT = SLOT
+    yield
+    Pipeline.of_project(SLOT).drop()
+
+
+class Token:
+    """The password of a role, which expires."""
+
+    value = "first"
+    asked = 0
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> Iterator[Token]:
+    """A backend that asks for the password of each connection, as those for IAM do."""
+    issued = Token()
+    execute("CREATE ROLE bemi_iam SUPERUSER LOGIN PASSWORD 'first'")
+    original = DatabaseWrapper.get_connection_params
+
+    def asked(self: Any) -> dict[str, Any]:
+        issued.asked += 1
+        return {**original(self), "user": "bemi_iam", "password": issued.value}
+
+    connection.close()
+    monkeypatch.setattr(DatabaseWrapper, "get_connection_params", asked)
+    yield issued
+    monkeypatch.undo()
+    connections.close_all()
+    execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'bemi_iam' "
+        "AND pid <> pg_backend_pid()"
+    )
+    execute("REASSIGN OWNED BY bemi_iam TO CURRENT_USER; DROP OWNED BY bemi_iam; DROP ROLE bemi_iam")
+
+
+def renew(token: Token) -> None:
+    """Let the old password expire, and with it all sessions."""
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as administrator:
+        administrator.autocommit = True
+        with administrator.cursor() as cursor:
+            cursor.execute("ALTER ROLE bemi_iam PASSWORD 'second'")
+            token.value = "second"
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                "WHERE usename = 'bemi_iam' AND pid <> pg_backend_pid()"
+            )
+
+
+def test_a_password_that_expires_is_asked_anew_for_each_connection(token: Token) -> None:
+    supervisor = Supervisor(worker_config("default"), QUICK)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            supervisor.run()
+        except BaseException as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        active = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi_run' AND active"
+        until(lambda: execute(active) == [(1,)])
+        renew(token)
+        connections.close_all()
+        Todo.objects.create(task="after")
+        logged = "SELECT count(*) FROM changes WHERE \"table\" = 'todo'"
+        until(lambda: execute(logged) == [(1,)] or bool(failures))
+    finally:
+        supervisor.stop()
+        worker.join(DEADLINE)
+    assert not failures
+
+
+def test_a_password_that_stays_wrong_ends_the_worker(token: Token) -> None:
+    config = worker_config("default")
+    token.value = "wrong"
+    with pytest.raises(Exception, match="password authentication failed"):
+        Supervisor(config, QUICK).run()
+
+
+def test_until_current_does_not_wait_for_an_open_transaction() -> None:
+    with closing(
+        psycopg2.connect(**conf.connection_parameters("default"), application_name="forgotten")
+    ) as other:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_current_xact_id()")
+        config = worker_config("default")
+        with pytest.raises(
+            ReplicationError, match=r"while these transactions are open: process \d+ \(forgotten"
+        ):
+            Supervisor(config, QUICK._replace(patience=1.0)).run(until_current=True)
+
+
+def test_until_current_ends_when_nothing_arrives() -> None:
+    config = worker_config("default")
+    Supervisor(config, QUICK).run(until_current=True)
+    Todo.objects.create(task="x")
+    with (
+        closing(psycopg2.connect(**conf.connection_parameters("default"))) as other,
+        other.cursor() as cursor,
+    ):
+        # The log cannot be written.
+        cursor.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
+        quick = QUICK._replace(stall=1.0, lock=DEADLINE, patience=DEADLINE)
+        with pytest.raises(ReplicationError, match="nothing has arrived for 1 s"):
+            Supervisor(config, quick).run(until_current=True)
+    assert Supervisor(config, QUICK).run(until_current=True) == 1

@@ -58,6 +58,7 @@ class LogConnection(psycopg2.extensions.connection):  # type: ignore[misc]
 
 def connect_source(config: WorkerConfig) -> Any:
     """Return a connection to the source, in autocommit."""
+
     def ask() -> dict[str, Any]:
         parameters = _source_parameters(config, "UTF8")
         return {**parameters, "options": f"{parameters['options']} -c search_path={_PATH}"}
@@ -69,12 +70,12 @@ def connect_source(config: WorkerConfig) -> Any:
 
 def connect_tables(config: WorkerConfig) -> Any:
     """Return a connection to the source with the path of its role, to read tables or to evaluate code."""
-    return _connect(psycopg2.connect, _source_parameters(config, "UTF8"))
+    return _connect(psycopg2.connect, lambda: _source_parameters(config, "UTF8"))
 
 
 def connect_calculator(config: WorkerConfig) -> Any:
     """Return the same as an asynchronous connection, which is not open yet."""
-    return _connect(psycopg2.connect, {**_source_parameters(config, "UTF8"), "async_": 1})
+    return _connect(psycopg2.connect, lambda: {**_source_parameters(config, "UTF8"), "async_": 1})
 
 
 def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -> Source:

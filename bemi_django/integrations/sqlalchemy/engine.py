@@ -42,17 +42,24 @@ def _engine(alias: str) -> Engine:
     connection: Any = connections[alias]
     if connection.vendor != "postgresql":
         raise ImproperlyConfigured(f"the database {alias!r} is not PostgreSQL, which get_engine() needs")
-    given = connection.get_connection_params()
-    arguments = {name: value for name, value in given.items() if name not in _OF_DJANGO}
+    options = {**_options(connection), **conf.engine_options(alias)}
     engine = create_engine(
         # Without the driver's name this means psycopg2 on SQLAlchemy 2.0 and psycopg 3 on 2.1.
         "postgresql+psycopg://" if is_psycopg3 else "postgresql+psycopg2://",
-        **{"connect_args": arguments, **_options(connection), **conf.engine_options(alias)},
+        **options,
     )
+    if "connect_args" not in options:
+        event.listen(engine, "do_connect", lambda *called: called[3].update(_arguments(connection)))
     install(engine)
     event.listen(engine, "connect", lambda opened, record: _configure(connection, opened))
     _forget_after_fork(engine)
     return engine
+
+
+def _arguments(connection: Any) -> dict[str, Any]:
+    # Asked for each connection: a backend may compute a password that expires.
+    given = connection.get_connection_params()
+    return {name: value for name, value in given.items() if name not in _OF_DJANGO}
 
 
 def _options(connection: Any) -> dict[str, Any]:

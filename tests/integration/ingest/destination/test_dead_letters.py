@@ -207,8 +207,10 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
     with closing(connect_source(made)) as opened, opened.cursor() as cursor:
         # The file is UTF-8, which this database does not know.
         cursor.execute(sql.up(*sql.SOURCE))
-        cursor.execute("CREATE TABLE raw (id int PRIMARY KEY, body text, note text)")
-        cursor.execute("ALTER TABLE raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE raw")
+        cursor.execute("CREATE TABLE public.raw (id int PRIMARY KEY, body text, note text)")
+        cursor.execute(
+            "ALTER TABLE public.raw REPLICA IDENTITY FULL; CREATE PUBLICATION bemi FOR TABLE public.raw"
+        )
     yield made
     Pipeline.of_project("bemi_bytes").release()
     with closing(connect_source(made)) as opened, opened.cursor() as cursor:
@@ -222,7 +224,7 @@ def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     Supervisor(bytes_job).run(until_current=True)
     with closing(connect_source(bytes_job)) as opened, opened.cursor() as cursor:
         cursor.execute(
-            r"INSERT INTO raw VALUES (1, E'caf\xe9', 'ok'), (2, 'plain', 'ok'), (3, E'a\nb\xff', 'ok')"
+            r"INSERT INTO public.raw VALUES (1, E'caf\xe9', 'ok'), (2, 'plain', 'ok'), (3, E'a\nb\xff', 'ok')"
         )
     Supervisor(bytes_job).run(until_current=True)
     first, second, third = Change.objects.filter(database="bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,12 @@ FROM generate_series(1, %s) n
 """
 
 
+def make_month(moment: datetime) -> None:
+    """Create the partition for the month of changes that a test writes by hand."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT _bemi.partition_v1(%s)", [moment])
+
+
 def record(number: int, **fields: Any) -> Change:
     """Create a change: the first of its transaction, committed at the position ``number * 8``."""
     now = timezone.now()
@@ -54,11 +60,15 @@ def record(number: int, **fields: Any) -> Change:
     }
     ordinal = fields.pop("ordinal", 0)
     given |= fields
+    make_month(given["committed_at"])
     return Change.objects.create(id=UUID(bytes=change_id(given["position"], ordinal, 1)), **given)
 
 
 def record_many(count: int) -> None:
     """Create a change per minute up to now, by 50 users on 20 pages, every hundredth from outside."""
+    first = timezone.now() - timedelta(minutes=count)
+    for month in range((timezone.now() - first).days // 28 + 1):
+        make_month(first + timedelta(days=28 * month))
     with connection.cursor() as cursor:
         cursor.execute(_MANY, [count, count])
         cursor.execute("ANALYZE changes")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
+from bemi_django.ingest.destination.partitions import make_partition
 from bemi_django.ingest.stream.slot import Slot
 from bemi_django.ingest.stream.timelines import Branch
 from bemi_django.wire.ids import change_id
@@ -18,7 +19,7 @@ from bemi_django.wire.sequence import HistoryStart, sequence_at
 _GAP = """
 INSERT INTO {} (id, database, schema, "table", operation, context, committed_at, queued_at,
                      transaction_id, position)
-VALUES (%s, %s, '', '', 'GAP', %s, clock_timestamp(), clock_timestamp(), 0, %s)
+VALUES (%s, %s, '', '', 'GAP', %s, %s, %s, 0, %s)
 """
 
 
@@ -82,6 +83,7 @@ def record_gap(
     """
     cursor.execute("SELECT clock_timestamp()")
     now: datetime = cursor.fetchone()[0]
+    make_partition(cursor, now)
     context = {
         "reason": gap.reason,
         "from_lsn": format_lsn(gap.lsn),
@@ -93,7 +95,7 @@ def record_gap(
     identifier = change_id(max(sequence_at(histories, lsn) - 8, 0), 0xFFFFFFFF, source)
     cursor.execute(
         _GAP.format(cursor.connection.log.replace("%", "%%")),
-        [_uuid(identifier), database, orjson.dumps(context).decode(), lsn],
+        [_uuid(identifier), database, orjson.dumps(context).decode(), now, now, lsn],
     )
 
 

@@ -4,7 +4,7 @@ DO $block$
 DECLARE
     taken text := (
         SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = current_setting('_bemi.home') AND c.relname IN ('changes', 'changes_default')
+        WHERE n.nspname = current_setting('_bemi.home') AND c.relname = 'changes'
         ORDER BY c.relname LIMIT 1);
 BEGIN
     IF taken IS NOT NULL THEN
@@ -42,9 +42,6 @@ CREATE TABLE _bemi.changes (
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);
 
--- Only a safety net: the worker creates the partition of a month before it writes to it.
-CREATE TABLE _bemi.changes_default PARTITION OF _bemi.changes DEFAULT;
-
 CREATE INDEX changes_object ON _bemi.changes ("table", primary_key, id);
 CREATE INDEX changes_previous_object ON _bemi.changes ("table", previous_primary_key, id)
     WHERE previous_primary_key IS NOT NULL;
@@ -63,7 +60,6 @@ DECLARE
     home constant text := current_setting('_bemi.home');
 BEGIN
     EXECUTE format('ALTER TABLE _bemi.changes SET SCHEMA %I', home);
-    EXECUTE format('ALTER TABLE _bemi.changes_default SET SCHEMA %I', home);
     EXECUTE format('CREATE OR REPLACE FUNCTION _bemi.log_v1() RETURNS regclass LANGUAGE sql STABLE RETURN %L::regclass',
                    format('%I.changes', home));
 END
@@ -103,8 +99,9 @@ CREATE TABLE _bemi.dead_letters (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Create the partition for the month (UTC) of a moment, and return whether it was missing. Readers and writers of
--- other months are not blocked.
+-- Create the partition for the month (UTC) of a moment, and return whether it was missing. It waits for no reader and
+-- no writer, and none waits for it: the log has no default partition, which would have to be locked. A month that is
+-- there takes no lock.
 -- The function has the rights of its owner, because the worker has no right to create tables. Therefore it takes no
 -- argument that names an object, and touches no table of another owner.
 CREATE FUNCTION _bemi.partition_v1(moment timestamptz) RETURNS boolean
@@ -122,7 +119,6 @@ DECLARE
     place record;
     month text;
     made text;
-    late text;
     tries integer := 0;
 BEGIN
     SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner
@@ -132,7 +128,12 @@ BEGIN
             'The log belongs to the role %I, its functions to %I. Give both to one role: ALTER TABLE %s OWNER TO %2$I',
             place.owner, current_user, log);
     END IF;
+    IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
+        RETURN false;
+    END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
+    -- Another session may have created it meanwhile.
     IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
         RETURN false;
@@ -145,18 +146,14 @@ BEGIN
     END LOOP;
     made := format('%I.%I', place.schema, month);
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
-    -- Move the rows that came before their partition. If there are none, only the default partition is locked.
-    SELECT c.oid::regclass FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = log AND pg_get_userbyid(c.relowner) = current_user
-        AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' INTO late;
-    IF late IS NOT NULL THEN
-        EXECUTE format(
-            'WITH late AS (DELETE FROM %s WHERE committed_at >= $1 AND committed_at < $2 RETURNING *) '
-            'INSERT INTO %s SELECT * FROM late', late, made) USING first, next;
-    END IF;
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s %s', log, made, bounds);
     RETURN true;
 END
 $function$;
 REVOKE ALL ON FUNCTION _bemi.partition_v1(timestamptz) FROM PUBLIC;
+DO $block$
+BEGIN
+    PERFORM _bemi.partition_v1(now()), _bemi.partition_v1(now() + interval '1 month');
+END
+$block$;
 REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -37,7 +37,7 @@ AS $function$
         c.oid = log.oid
         -- Partitions, also before they are attached and after they are detached.
         OR starts_with(c.relname::text, log.relname || '_')
-            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^(default|\d{4}_\d\d(_\d+)?)$')
+            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$')
 $function$;
 
 -- The parts that are installed, and by whom: Django's migrations, Alembic revisions, the command bemi. A part is

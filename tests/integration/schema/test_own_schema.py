@@ -106,12 +106,11 @@ def test_a_superuser_refuses_it_as_well(installer: str) -> None:
     assert query(OURS) == [(0,)]
 
 
-@pytest.mark.parametrize("taken", ["changes", "changes_default"])
-def test_a_project_that_has_a_table_of_this_name_is_told_so(installer: str, taken: str) -> None:
+def test_a_project_that_has_a_table_of_this_name_is_told_so(installer: str) -> None:
     with administrator("fresh") as cursor:
         cursor.execute(f"GRANT CREATE ON DATABASE fresh TO {installer}")
-    query(f"CREATE TABLE {taken} (id int)")
-    with pytest.raises(CommandError, match=f"public.{taken} is taken"):
+    query("CREATE TABLE changes (id int)")
+    with pytest.raises(CommandError, match="public.changes is taken"):
         migrate("bemi_django")
     assert query("SELECT nspname FROM pg_namespace WHERE nspname = '_bemi'") == []
 

@@ -17,6 +17,7 @@ from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
 from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.partitions import make_partition, moment_of
 from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows import values
@@ -63,6 +64,7 @@ def destination(transactional_db: None) -> Iterator[Any]:
     with closing(connect_destination(worker_config(SLOT))) as connection:
         checkpoints = Checkpoints(connection, SLOT)
         with connection, connection.cursor() as cursor:
+            make_partition(cursor, moment_of(NOVEMBER))
             checkpoints.start(cursor, 8, 1, Origin("1", 1, 1))
         yield connection
         connection.rollback()

@@ -13,7 +13,6 @@ import psycopg2
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
-from bemi_django.ingest.destination.partitions import make_partition, moment_of
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
@@ -118,8 +117,6 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
             _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
             [change_id, change.begin.committed_at],
         )
-        # Its month may have been dropped since.
-        make_partition(cursor, moment_of(change.begin.committed_at))
         copy_rows(cursor, [row])
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except psycopg2.InterfaceError:

@@ -21,6 +21,7 @@ from bemi_django.exceptions import (
     sqlstate_of,
 )
 from bemi_django.schema import installed
+from bemi_django.time_travel import search_path
 from bemi_django.time_travel.moments import Moment, locate
 from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.save_guard import marking
@@ -107,8 +108,10 @@ def _nested(
     connection: BaseDatabaseWrapper, moment: Moment, outer: Past, ignore_policies: bool
 ) -> Iterator[Past]:
     with _savepoint(connection), connection.cursor() as cursor:
-        position = locate(cursor, outer.snapshot, moment)
-        yield go(cursor, outer._replace(position=position, ignores_policies=ignore_policies))
+        with search_path.closed(cursor):
+            position = locate(cursor, outer.snapshot, moment)
+            past = go(cursor, outer._replace(position=position, ignores_policies=ignore_policies))
+        yield past
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
-from bemi_django.time_travel import late, snapshots
+from bemi_django.time_travel import late, search_path, snapshots
 from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
@@ -42,7 +42,7 @@ _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
 WHERE database = current_database() AND %s < (
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1())
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()::oid)
     - interval '1 month'
 ORDER BY id LIMIT 1
 """
@@ -50,10 +50,10 @@ _PATH = """
 SELECT string_agg(path.part, ', ' ORDER BY number, is_present), coalesce(bool_or(NOT is_present), false)
 FROM (
     SELECT quote_ident(name) AS part, number, true AS is_present
-    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, number)
+    FROM unnest(%(schemas)s::name[]) WITH ORDINALITY s (name, number)
     UNION ALL
     SELECT quote_ident(n.nspname), number, false
-    FROM unnest(current_schemas(false)) WITH ORDINALITY s (name, number)
+    FROM unnest(%(schemas)s::name[]) WITH ORDINALITY s (name, number)
     JOIN pg_namespace n ON n.nspname = _bemi.past_schema_v1(s.name::text)
 ) path
 """
@@ -62,7 +62,7 @@ _UNNOTICED = """
 SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_namespace past ON past.nspname = _bemi.past_schema_v1(n.nspname::text)
-WHERE n.nspname = ANY (current_schemas(false)) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+WHERE n.nspname = ANY (%(schemas)s::name[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT _bemi.ours_v1())
     AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relkind = 'v')
     AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relname = c.relname)
@@ -108,6 +108,8 @@ class Past(NamedTuple):
 
 def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_policies: bool) -> Past | None:
     """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
+    with connection.cursor() as cursor:
+        schemas = {"schemas": search_path.close(cursor)}
     snapshot = snapshots.take(connection, log)
     if snapshot is not None:
         snapshot = snapshots.completed(snapshot, connection.alias)
@@ -120,21 +122,22 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_po
         if any(not change.is_seen and change.position <= found.position for change in snapshot.late):
             # A commit is streamed before it becomes visible; with synchronous replication, long before.
             return None
-        cursor.execute(_PATH)
+        cursor.execute(_PATH, schemas)
         path, is_known = cursor.fetchone()
         if not is_known:
             raise HistoryError(
                 "no schema of the search_path has views of the past: run 'manage.py bemi sync' as a role "
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
-        _check_noticed(cursor)
-        cursor.execute("SELECT set_config('search_path', %s, true)", [path])
+        _check_noticed(cursor, schemas)
         cursor.execute(_TABLES, [snapshot.slot])
         tables = [
             PastTable(schema, name, since, late.in_utc(time), *rest)
             for schema, name, since, time, *rest in cursor.fetchall()
         ]
-        return go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignore_policies))
+        past = go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignore_policies))
+        search_path.put(cursor, path)
+        return past
 
 
 def _redirection(cursor: Any, tables: list[PastTable]) -> Redirection:
@@ -148,8 +151,8 @@ def _redirection(cursor: Any, tables: list[PastTable]) -> Redirection:
     )
 
 
-def _check_noticed(cursor: Any) -> None:
-    cursor.execute(_UNNOTICED, [])
+def _check_noticed(cursor: Any, schemas: dict[str, list[str]]) -> None:
+    cursor.execute(_UNNOTICED, schemas)
     (names,) = cursor.fetchone()
     if names is not None:
         raise HistoryError(

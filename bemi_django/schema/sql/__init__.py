@@ -36,12 +36,12 @@ DECLARE
 BEGIN
     PERFORM pg_catalog.set_config('_bemi.home', pg_catalog.current_schema()::pg_catalog.text, true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    -- A superuser has the rights of all roles, and must not run the code of each of them.
+    -- A superuser has the rights of all roles, but must not run the code of each of them.
     SELECT n.nspowner::regrole FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
-    WHERE n.nspname = '_bemi' AND o.rolname <> current_user AND NOT o.rolsuper
-        AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database())
-        AND (NOT pg_has_role(o.oid, 'USAGE')
-             OR (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user))
+    WHERE n.nspname = '_bemi' AND (
+        NOT pg_has_role(o.oid, 'USAGE')
+        OR (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user) AND NOT o.rolsuper
+            AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()))
     INTO owner;
     IF owner IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(

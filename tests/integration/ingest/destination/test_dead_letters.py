@@ -19,7 +19,7 @@ from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched
-from bemi_django.ingest.stream.connections import connect_source
+from bemi_django.ingest.stream.connections import connect_tables
 from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
@@ -204,7 +204,7 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
     execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     made = worker_config("bemi_bytes")
     made = made._replace(source={**made.source, "dbname": "bytes"})
-    with closing(connect_source(made)) as opened, opened.cursor() as cursor:
+    with closing(connect_tables(made)) as opened, opened, opened.cursor() as cursor:
         # The file is UTF-8, which this database does not know.
         cursor.execute(sql.up(*sql.SOURCE))
         cursor.execute("CREATE TABLE public.raw (id int PRIMARY KEY, body text, note text)")
@@ -213,7 +213,7 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
         )
     yield made
     Pipeline.of_project("bemi_bytes").release()
-    with closing(connect_source(made)) as opened, opened.cursor() as cursor:
+    with closing(connect_tables(made)) as opened, opened, opened.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_bytes')")
     execute("DROP DATABASE bytes WITH (FORCE)")
     Pipeline.of_project("bemi_bytes").drop()
@@ -222,7 +222,7 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
 @pytest.mark.administrator
 def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     Supervisor(bytes_job).run(until_current=True)
-    with closing(connect_source(bytes_job)) as opened, opened.cursor() as cursor:
+    with closing(connect_tables(bytes_job)) as opened, opened, opened.cursor() as cursor:
         cursor.execute(
             r"INSERT INTO public.raw VALUES (1, E'caf\xe9', 'ok'), (2, 'plain', 'ok'), (3, E'a\nb\xff', 'ok')"
         )

@@ -17,6 +17,7 @@ BemiError
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written changes in the meantime
     ├── Disrupted         the publication or slot changed while streaming
+    ├── Unsendable        the server fails at a transaction
     └── LostHistory       the slot no longer has the changes that follow the log
 """
 
@@ -102,6 +103,19 @@ class Superseded(ReplicationError):
 
 class Disrupted(ReplicationError):
     """The publication or the slot changed while changes were streamed."""
+
+
+class Unsendable(ReplicationError):
+    """The server cannot send a transaction.
+
+    ``lsn`` is where it commits, if the server has told that much; ``is_stuck`` says that it has failed so
+    often that it will not stop to.
+    """
+
+    def __init__(self, message: str | None = None, lsn: int | None = None, *, is_stuck: bool = False) -> None:
+        super().__init__(message)
+        self.lsn = lsn
+        self.is_stuck = is_stuck
 
 
 class LostHistory(ReplicationError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from argparse import REMAINDER, ArgumentParser
+from argparse import REMAINDER, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import connections
+
+from bemi_django.wire.lsn import parse_lsn
 
 _MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change (the state after it)"
 
@@ -104,6 +107,20 @@ def _retry_dead_letters(added: Any) -> ArgumentParser:
     return letters
 
 
+def _skip(added: Any) -> ArgumentParser:
+    skip = _add(added, "skip", "leave a transaction out of the log that the server cannot send, as a gap")
+    skip.add_argument(
+        "lsn", metavar="LSN", type=_lsn, help="where the transaction commits, as 'bemi run' has printed it"
+    )
+    return skip
+
+
+def _lsn(text: str) -> int:
+    if not re.fullmatch("[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}", text):
+        raise ArgumentTypeError(f"{text!r} is not an LSN, such as 16/B374D848")
+    return parse_lsn(text)
+
+
 def _grants(added: Any) -> ArgumentParser:
     grants = _add(added, "grants", "print the SQL that grants the worker and readers of the log their rights")
     grants.add_argument(
@@ -182,5 +199,5 @@ def _as_of(added: Any) -> ArgumentParser:
     return as_of
 
 
-_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _grants, _revert, _blame)
+_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame)
 _STANDALONE = (_install, _uninstall)

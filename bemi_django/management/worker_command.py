@@ -17,8 +17,10 @@ from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.schema import tracking
+from bemi_django.wire.lsn import format_lsn
 
 
 def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -55,6 +57,32 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     command.stdout.write(f"{written} changes written")
     if dispatcher.has_handlers:
         command.stdout.write(f"{dispatcher.handled} changes handled")
+
+
+def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
+    """Leave a transaction out of the log that the server cannot send.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the source.
+        lsn: Where the transaction commits, in bytes.
+
+    Raises:
+        BemiError: If it cannot be skipped.
+    """
+    with _log_to_output(command):
+        skipped = skip(worker_config(database), lsn)
+    place = format_lsn(skipped.last)
+    if skipped.begin is None:
+        command.stdout.write(
+            "the server does not tell which transaction it fails at: a GAP was recorded for everything that "
+            f"commits from {format_lsn(skipped.first)} to {place}"
+        )
+    else:
+        command.stdout.write(
+            f"a GAP was recorded for transaction {skipped.xid}, which commits at {place}: "
+            "'manage.py bemi run' goes on behind it"
+        )
 
 
 def worker_config(database: str) -> WorkerConfig:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+import orjson
 
 from bemi_django.exceptions import Superseded
 from bemi_django.wire.lsn import format_lsn
@@ -28,8 +30,9 @@ UPDATE _bemi.checkpoint SET lsn = least(lsn, %s::pg_lsn), start_lsn = least(star
     timeline = %s, unseen = '{}', updated_at = clock_timestamp()
 WHERE slot = %s
 """
+_NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
-UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(),
+UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL, counters = %s,
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
     unseen = ARRAY(
         SELECT xid FROM unnest(unseen || %s::bigint[]) xid
@@ -62,11 +65,18 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """Reads and moves the checkpoint of one slot."""
+    """Reads and moves the checkpoint of one slot.
 
-    def __init__(self, connection: Any, slot: str) -> None:
+    Args:
+        connection: A connection to the destination.
+        slot: The name of the slot.
+        counts: What is counted meanwhile, to be kept with the checkpoint.
+    """
+
+    def __init__(self, connection: Any, slot: str, counts: Mapping[str, int] | None = None) -> None:
         self._connection = connection
         self._slot = slot
+        self._counts: Mapping[str, int] = {} if counts is None else counts
         # Transactions before it are visible. Where the log lives elsewhere, all of them count as visible.
         self._horizon = 0
 
@@ -95,6 +105,11 @@ class Checkpoints:
         """Note that the server is on another timeline, whose WAL is the log's up to ``lsn``."""
         cursor.execute(_FOLLOW, [format_lsn(lsn), format_lsn(lsn), timeline, self._slot])
 
+    def note_trouble(self, trouble: str) -> None:
+        """Keep, until the checkpoint moves, the line that says why it does not."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(_NOTE_TROUBLE, [trouble.replace("\0", ""), self._slot])
+
     def advance(
         self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()
     ) -> None:
@@ -115,7 +130,9 @@ class Checkpoints:
             Superseded: Another worker has moved it; two workers must never write the same changes.
         """
         recent = [xid for xid in transactions if xid >= self._horizon]
-        cursor.execute(_ADVANCE, [format_lsn(new), committed_at, recent, self._slot, format_lsn(old)])
+        counters = orjson.dumps(dict(self._counts)).decode()
+        moved = [format_lsn(new), counters, committed_at, recent, self._slot, format_lsn(old)]
+        cursor.execute(_ADVANCE, moved)
         found = cursor.fetchone()
         if found is None:
             raise Superseded

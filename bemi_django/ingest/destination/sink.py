@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bemi_django.ingest.destination import dead_letters
@@ -37,10 +37,11 @@ class Sink:
         checkpoint: int,
         repair: Repair,
         limit: int = 2 * 1024 * 1024,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
         self._connection = connection
         self._slot = slot
-        self._checkpoints = Checkpoints(connection, slot)
+        self._checkpoints = Checkpoints(connection, slot, counts)
         self._repair = repair
         self._limit = limit
         self._open = Gathered()

@@ -48,6 +48,13 @@ class Committer:
         self._sink.settle()
         self._count()
 
+    def save(self) -> None:
+        """After the stream has failed, make complete transactions durable without confirming them."""
+        if self._sink.has_pending:
+            self._session.require_publication()
+            self._sink.send()
+        self.salvage()
+
     def log_progress(self, is_caught_up: bool = False) -> None:
         """Log the progress line if it is due; ``is_caught_up`` tells that the stream has nothing to read."""
         if self._progress.is_due:

@@ -12,9 +12,17 @@ from contextlib import contextmanager, nullcontext
 
 import psycopg2
 
-from bemi_django.exceptions import BemiError, IsStandby, ReplicationError, SlotInUse, first_line
+from bemi_django.exceptions import (
+    BemiError,
+    IsStandby,
+    ReplicationError,
+    SlotInUse,
+    Unsendable,
+    first_line,
+)
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.error_advice import is_lasting
+from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.timeouts import Timeouts
@@ -35,6 +43,7 @@ class Supervisor:
         self._is_standby = False
         self._has_streamed = False
         self._has_stalled = False
+        self._obstacle = Obstacle()
 
     def run(self, until_current: bool = False) -> int:
         """Write changes to the log until :meth:`stop` is called.
@@ -65,7 +74,9 @@ class Supervisor:
                 if self._stop.is_set():
                     logger.info("stopped before the batch was written: %s", first_line(error))
                     break
-                if is_lasting(error) and not self._is_promotion(error) or began > deadline:
+                is_stuck = until_current and isinstance(error, Unsendable) and error.is_stuck
+                is_over = is_lasting(error) and not self._is_promotion(error)
+                if is_over or is_stuck or began > deadline:
                     raise
                 if isinstance(error, SlotInUse):
                     self._stand_by(error, 0.05 if until_current else self._timeouts.standby)
@@ -90,7 +101,7 @@ class Supervisor:
             timer.start()
 
     def _session(self, until_current: bool) -> None:
-        worker = self._worker = Worker(self._config, self._progress, self._timeouts)
+        worker = self._worker = Worker(self._config, self._progress, self._timeouts, self._obstacle)
         try:
             if not self._stop.is_set():
                 worker.run(until_current)
@@ -144,6 +155,7 @@ class Supervisor:
 
     def _rest(self, error: Exception) -> None:
         self._is_standby = False
+        self._progress.counts["sessions that failed"] += 1
         logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
         # Workers that fail together should not come back together.
         self._stop.wait(self._pause * random.uniform(0.8, 1.2))

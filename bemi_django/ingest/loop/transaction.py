@@ -40,6 +40,14 @@ class OpenTransaction:
     is_altering: bool = False
 
 
+class TransactionReached(Exception):
+    """The stream has come to ``begin``, where it was to stop; nothing of the transaction was taken."""
+
+    def __init__(self, begin: Begin) -> None:
+        super().__init__()
+        self.begin = begin
+
+
 class Transactions:
     """Tells the sink, the writer and the catalog of each transaction.
 
@@ -69,6 +77,8 @@ class Transactions:
         self._keep_alive = keep_alive
         #: The open transaction; None between transactions.
         self.current: OpenTransaction | None = None
+        #: Where to stop: before the transaction that commits there, or behind it.
+        self.stop_at: int | None = None
         #: Marks that were written to the WAL and have not come back by the stream.
         self.marks: set[bytes] = set()
 
@@ -82,7 +92,13 @@ class Transactions:
             raise ProtocolError("a transaction whose position or commit time cannot be")
 
     def begin(self, begin: Begin) -> None:
-        """Open a transaction."""
+        """Open a transaction.
+
+        Raises:
+            TransactionReached: The stream has come to where it is to stop.
+        """
+        if self.stop_at is not None and begin.commit_lsn >= self.stop_at:
+            raise TransactionReached(begin)
         # The server may send again what was written before it heard of it.
         is_logged = begin.commit_lsn < self._sink.checkpoint
         self.current = OpenTransaction(begin, self._writer.full_xid(begin.xid), is_logged)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg2
 import psycopg2.errors
 
-from bemi_django.exceptions import Superseded
+from bemi_django.exceptions import Superseded, Unsendable, first_line
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.idle_slot import IdleSlot
 from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.switching import quick_switches
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.progress import Progress
@@ -31,14 +35,35 @@ _MESSAGES = 1000
 _GLANCE = 1.0
 
 
+@contextmanager
+def advised() -> Iterator[None]:
+    """Turn errors that trying again does not mend into those that say what to do."""
+    try:
+        yield
+    except psycopg2.errors.UniqueViolation as error:
+        # Changes have the same ids whoever writes them.
+        raise Superseded from error
+    except psycopg2.Error as error:
+        if (refused := error_advice.of_statement(error)) is None:
+            raise
+        raise refused from error
+
+
 class Worker:
     """Reads the stream of one slot into the log; the first :meth:`run` connects.
 
     :meth:`stop` and :meth:`abandon` may be called from other threads.
     """
 
-    def __init__(self, config: WorkerConfig, progress: Progress, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        progress: Progress,
+        timeouts: Timeouts | None = None,
+        obstacle: Obstacle | None = None,
+    ) -> None:
         timeouts = timeouts or Timeouts()
+        self._obstacle = obstacle or Obstacle()
         self._config = config
         self._progress = progress
         self._idle = timeouts.idle
@@ -63,22 +88,16 @@ class Worker:
             BemiError: An administrator has to do something, or another worker has taken over.
             psycopg2.Error: A failure that may pass.
         """
-        try:
-            with quick_switches():
-                if not self._session.is_open:
-                    self._open(self._patience if until_current else 0.0)
-                try:
-                    self._work(until_current)
-                except psycopg2.Error:
-                    self._committer.salvage()
-                    raise
-        except psycopg2.errors.UniqueViolation as error:
-            # Changes have the same ids whoever writes them.
-            raise Superseded from error
-        except psycopg2.Error as error:
-            if (refused := error_advice.of_statement(error)) is None:
+        with quick_switches(), advised():
+            if not self._session.is_open:
+                self._open(self._patience if until_current else 0.0)
+            try:
+                self._work(until_current)
+            except psycopg2.Error:
+                self._committer.salvage()
                 raise
-            raise refused from error
+            except Unsendable as error:
+                raise self._judged(error) from error
 
     def stop(self) -> None:
         """Finish the batch and return from :meth:`run`."""
@@ -90,13 +109,18 @@ class Worker:
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
         catalog = LayoutCatalog(session.server, session.database, session.calculator)
-        writer = RowWriter(session.system_identifier, session.database, int(xid), catalog.layouts)
+        writer = self._writer = RowWriter(
+            session.system_identifier, session.database, int(xid), catalog.layouts
+        )
         start = session.start(writer.source)
         writer.histories = session.histories
         self.has_streamed = True
         catalog.stream_from(start)
         repairer = Repairer(writer, session.database)
-        self._sink = session.keep(Sink(session.destination, self._config.slot, start, repairer.write))
+        counts = self._progress.counts
+        self._sink = session.keep(
+            Sink(session.destination, self._config.slot, start, repairer.write, counts=counts)
+        )
         self._committer = Committer(session, self._sink, self._progress)
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
         self._transactions = Transactions(
@@ -112,9 +136,21 @@ class Worker:
             self._sink,
             repairer,
             self._transactions,
-            self._progress.counts,
+            counts,
             session.destination.get_parameter_status("server_encoding"),
         )
+
+    def _judged(self, error: Unsendable) -> Unsendable:
+        """Write what committed before a transaction that cannot be sent; return the error, with its place."""
+        self._committer.save()
+        current = self._transactions.current
+        lsn = None if current is None else current.begin.commit_lsn
+        judged = self._obstacle.meet(Unsendable(first_line(error), lsn), self._sink.checkpoint)
+        if judged.is_stuck:
+            # Rows of the transaction itself may be there.
+            self._session.destination.rollback()
+            Checkpoints(self._session.destination, self._config.slot).note_trouble(str(judged))
+        return judged
 
     def _work(self, until_current: bool) -> None:
         target = self._mark()

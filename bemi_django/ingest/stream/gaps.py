@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
-from bemi_django.ingest.destination.partitions import make_partition
+from bemi_django.ingest.destination.partitions import make_partition, moment_of
+from bemi_django.ingest.protocol.messages import Begin
 from bemi_django.ingest.stream.slot import Slot
 from bemi_django.ingest.stream.timelines import Branch
 from bemi_django.wire.ids import change_id
@@ -18,9 +19,21 @@ from bemi_django.wire.sequence import HistoryStart, sequence_at
 
 _GAP = """
 INSERT INTO {} (id, database, schema, "table", operation, context, committed_at, queued_at,
-                     transaction_id, position)
-VALUES (%s, %s, '', '', 'GAP', %s, %s, %s, 0, %s)
+                transaction_id, position)
+VALUES (%s, %s, '', '', 'GAP', %s, %s, clock_timestamp(), %s, %s)
 """
+
+
+class SkippedTransactions(NamedTuple):
+    """The transactions that commit between two positions, the last one included.
+
+    If there is exactly one, ``begin`` is its first message and ``xid`` its 64-bit id.
+    """
+
+    first: int
+    last: int
+    begin: Begin | None = None
+    xid: int | None = None
 
 
 class Gap(NamedTuple):
@@ -93,11 +106,49 @@ def record_gap(
     }
     # It sorts just before the first change that can follow.
     identifier = change_id(max(sequence_at(histories, lsn) - 8, 0), 0xFFFFFFFF, source)
-    cursor.execute(
-        _GAP.format(cursor.connection.log.replace("%", "%%")),
-        [_uuid(identifier), database, orjson.dumps(context).decode(), now, now, lsn],
-    )
+    _insert(cursor, identifier, database, context, now, 0, lsn)
 
 
-def _uuid(identifier: bytes) -> str:
-    return identifier.hex()
+def record_skipped(
+    cursor: Any, skipped: SkippedTransactions, database: str, source: int, histories: Sequence[HistoryStart]
+) -> None:
+    """Write a gap for transactions that an operator has left out, in the place of the last one.
+
+    Args:
+        cursor: A cursor of the destination.
+        skipped: The transactions.
+        database: The name of the source's database.
+        source: The number of the source in the ids of its changes.
+        histories: The histories of the log.
+    """
+    begin = skipped.begin
+    context: dict[str, Any] = {
+        "reason": "the transaction was left out with 'bemi skip'",
+        "from_lsn": format_lsn(skipped.first),
+        "to_lsn": format_lsn(skipped.last),
+    }
+    if begin is None:
+        context["reason"] = "the transactions were left out with 'bemi skip': the server could not tell which"
+    else:
+        context["transaction_id"] = skipped.xid
+    identifier = change_id(sequence_at(histories, skipped.last), 0, source)
+    if begin is None:
+        cursor.execute("SELECT clock_timestamp()")
+        committed_at: datetime = cursor.fetchone()[0]
+    else:
+        committed_at = moment_of(begin.committed_at)
+    make_partition(cursor, committed_at)
+    _insert(cursor, identifier, database, context, committed_at, skipped.xid or 0, skipped.last)
+
+
+def _insert(
+    cursor: Any,
+    identifier: bytes,
+    database: str,
+    context: dict[str, Any],
+    committed_at: datetime,
+    xid: int,
+    lsn: int,
+) -> None:
+    row = [identifier.hex(), database, orjson.dumps(context).decode(), committed_at, xid, lsn]
+    cursor.execute(_GAP.format(cursor.connection.log.replace("%", "%%")), row)

@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 import psycopg2
 import psycopg2.errors
 
-from bemi_django.exceptions import BemiError, Disrupted, LostHistory, NotInstalled, ReplicationError
+from bemi_django.exceptions import (
+    BemiError,
+    Disrupted,
+    LostHistory,
+    NotInstalled,
+    ReplicationError,
+    Unsendable,
+    first_line,
+)
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.rows.calculator import Calculator
@@ -31,6 +39,10 @@ from bemi_django.wire.lsn import format_lsn
 Opened = TypeVar("Opened")
 
 logger = logging.getLogger(__name__)
+
+# SQLSTATEs, or the classes of them, that say nothing about what was to be sent: connections, conflicts,
+# operators, files, a full disk.
+_OF_THE_SERVER = ("08", "40", "57", "58", "53100")
 
 
 class Session:
@@ -91,6 +103,10 @@ class Session:
                 f"the slot {config.slot} begins before the publication {config.publication} was made: "
                 f"run SELECT pg_drop_replication_slot('{config.slot}')"
             ) from error
+        except psycopg2.Error as error:
+            if not error.pgcode or error.pgcode.startswith(_OF_THE_SERVER):
+                raise
+            raise Unsendable(first_line(error)) from error
 
     def report(self) -> None:
         """Keep the stream alive; call this often.

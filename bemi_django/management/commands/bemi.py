@@ -84,6 +84,9 @@ class Command(BaseCommand):
         removed = f", {result.removed} removed" if result.removed else ""
         self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
 
+    def _skip(self, database: str, options: dict[str, Any]) -> None:
+        worker_command.skip_transaction(self, database, options["lsn"])
+
     def _verify(self, database: str, options: dict[str, Any]) -> None:
         results = []
         for result in verify(worker_command.worker_config(database), options["tables"]):

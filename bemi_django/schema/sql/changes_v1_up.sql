@@ -81,6 +81,10 @@ CREATE TABLE _bemi.checkpoint (
     -- Transactions that are in the log but were not visible in the tables yet: the server sends a commit a moment
     -- before it shows it.
     unseen bigint[] NOT NULL DEFAULT '{}',
+    -- Why the worker does not get on, if it does not; cleared when it does.
+    trouble text,
+    -- What the worker has counted since it was started, by a plural noun.
+    counters jsonb NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

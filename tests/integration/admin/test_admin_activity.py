@@ -99,6 +99,24 @@ def test_a_worker_that_is_gone_is_told_with_what_waits(
     assert found["Last change"].value.endswith("ago")
 
 
+def test_what_the_worker_has_counted_and_why_it_is_stuck_is_told(
+    drain: Drain, client: Client, admin_user: Any, settings: Any
+) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    client.force_login(admin_user)
+    assert "Stream" not in facts(client)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE _bemi.checkpoint SET trouble = 'run bemi skip 0/1', counters = %s",
+            ['{"dead letters": 2, "sessions that failed": 1}'],
+        )
+    found = facts(client)
+    assert (found["Stream"].value, found["Stream"].state) == ("stuck", "bad")
+    assert found["Stream"].hint == "run bemi skip 0/1"
+    counted = found["Exceptions since the worker started"]
+    assert (counted.value, counted.hint) == ("3", "2 dead letters, 1 sessions that failed")
+
+
 def test_every_database_whose_changes_are_recorded_is_there(admin_client: Client) -> None:
     assert source(admin_client, "other").facts[0].command == "python manage.py bemi run --database other"
 

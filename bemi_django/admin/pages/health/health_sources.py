@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -24,7 +26,9 @@ SELECT active, wal_status,
        safe_wal_size
 FROM pg_replication_slots WHERE slot_name = %s
 """
-_CHECKPOINT = "SELECT committed_at, updated_at, system_identifier FROM _bemi.checkpoint WHERE slot = %s"
+_CHECKPOINT = """
+SELECT committed_at, updated_at, system_identifier, trouble, counters FROM _bemi.checkpoint WHERE slot = %s
+"""
 
 
 class HealthFact(NamedTuple):
@@ -64,6 +68,8 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
             _("Worker"), _("not running"), "bad", _("Changes are waiting in the WAL. Start the worker:"), run
         )
     ]
+    if checkpoint is not None and checkpoint[3]:
+        facts.append(HealthFact(_("Stream"), _("stuck"), "bad", checkpoint[3]))
     seconds = _behind_seconds(checkpoint, behind, is_running=active)
     lag = f"{as_bytes(behind)}, {seconds:.1f} s"
     # While the worker is not running, the lag only grows.
@@ -71,10 +77,20 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     facts.append(_held(wal_status, held, safe, run))
     if checkpoint is not None:
         facts.append(HealthFact(_("Last change"), _("%s ago") % _ago(checkpoint[0])))
+        facts += _counters(checkpoint[4])
     if checkpoint is None or hour is None:
         return facts, None
     source = source_of(checkpoint[2], assumed_name(alias))
     return facts, svg_charts.line(hour.labels, hour.behind(source, behind), "B")
+
+
+def _counters(stored: str) -> Iterator[HealthFact]:
+    """Yield what the worker has counted since it was started, in the words of its progress line."""
+    counted = sorted(json.loads(stored).items())
+    if counted:
+        number = sum(count for _what, count in counted)
+        words = ", ".join(f"{count} {what}" for what, count in counted)
+        yield HealthFact(_("Exceptions since the worker started"), str(number), "good", words)
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:

@@ -38,7 +38,7 @@ def outcomes(
         results = Path(directory) / "outcomes"
         variables = _variables(suite, server, is_ours, results)
         if suite.needs_database:
-            _create_database(place, variables, has_log=is_ours)
+            _create_database(place, variables, is_tracked=is_ours)
         command = [str(place.python), *suite.command[1:], *labels]
         command = [re.sub(r"\{url:(\w+)\}", lambda found: _url(server, found[1]), part) for part in command]
         done = subprocess.run(command, cwd=place.folder, env=variables, check=False)
@@ -70,14 +70,9 @@ def _variables(suite: Suite, server: Server, is_ours: bool, results: Path) -> di
     }
 
 
-def _create_database(place: Place, variables: Mapping[str, str], has_log: bool) -> None:
-    command = [
-        str(place.python),
-        "-m",
-        "tests.foreign.inside.created_database",
-        DATABASE,
-        *(["--log"] if has_log else []),
-    ]
+def _create_database(place: Place, variables: Mapping[str, str], is_tracked: bool) -> None:
+    command = [str(place.python), "-m", "tests.foreign.inside.created_database", DATABASE]
+    command += ["--tracked"] if is_tracked else []
     subprocess.run(command, env=dict(variables), cwd=place.folder, check=True)
 
 

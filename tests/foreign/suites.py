@@ -43,7 +43,7 @@ class Suite(NamedTuple):
         labels: Arguments that name the tests.
         folder: Where to run it, below the source distribution.
         settings: Django's settings module.
-        needs_database: Whether the database has to exist, and in a run with the package the log in it.
+        needs_database: Whether the database has to exist; in a run with the package its tables are tracked.
     """
 
     sdist: str

@@ -1,4 +1,4 @@
-"""Create a database of this name, and with ``--log`` the log in it."""
+"""Create a database of this name; with ``--tracked``, track its tables, with the log in another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def main() -> None:
     name, *options = sys.argv[1:]
     settings.configure(
         INSTALLED_APPS=["bemi_django"],
-        DATABASES={"default": database("postgres")},
+        DATABASES={"default": database("postgres"), "log": database("postgres")},
+        DATABASE_ROUTERS=["bemi_django.routers.BemiRouter"],
+        # Elsewhere, so that tests of reflection do not find the log among their own tables.
+        BEMI_DESTINATION="log",
         BEMI_INCLUDE=["*.*"],
         USE_TZ=True,
     )
@@ -33,6 +36,10 @@ def main() -> None:
             cursor.execute(statement)
     if options:
         call_command("migrate", verbosity=0)
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE django_migrations")
+            cursor.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+            assert cursor.fetchall() == [], "the database must have no tables"
 
 
 if __name__ == "__main__":

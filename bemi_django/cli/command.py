@@ -13,7 +13,11 @@ from bemi_django.cli.configuration import Configuration, add_database_arguments
 from bemi_django.management.arguments import add_standalone_subcommands
 from bemi_django.management.commands.bemi import Command
 
-_RENAMED = {"manage.py migrate bemi_django": "bemi install", "manage.py bemi": "bemi"}
+_RENAMED = {
+    "manage.py migrate bemi_django": "bemi install",
+    "manage.py migrate' there (--database)": "bemi install'",
+    "manage.py bemi": "bemi",
+}
 
 
 class ProgramOfProject(Command):

@@ -107,7 +107,9 @@ def test_it_installs_and_uninstalls_what_alembic_does_not(
 ) -> None:
     urls = {"BEMI_SOURCE": source.url("psycopg2"), "BEMI_DESTINATION": destination.url("psycopg2")}
     assert "run 'bemi install' first" in bemi(tmp_path, "sync", answer=1, environment=urls)
-    assert "run 'bemi install' first" in bemi(tmp_path, "run", answer=1, environment=urls)
+    assert "the destination has no log: run 'bemi install'" in bemi(
+        tmp_path, "run", answer=1, environment=urls
+    )
     assert "published: public.todo" in bemi(tmp_path, "install", environment=urls)
     assert bemi(tmp_path, "install", environment=urls).splitlines()[-1].startswith("installed")
     assert "0 changes written" in bemi(tmp_path, "run", "--until-current", environment=urls)

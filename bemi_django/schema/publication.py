@@ -45,7 +45,7 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
 
 
 def _leaves_out_generated_columns(using: str) -> bool:
-    """From PostgreSQL 18 on, an UPDATE of a table with such columns fails unless they are published."""
+    """Return whether generated columns are not published; from PostgreSQL 18 on, an UPDATE then fails."""
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version_num')::int >= 180000")
         if not cursor.fetchone()[0]:

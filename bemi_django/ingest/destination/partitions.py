@@ -1,4 +1,4 @@
-"""The monthly partitions of ``changes``: made before a row needs them."""
+"""Create the monthly partitions of the log before a row needs them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-#: Nothing needs the next month yet, so recording does not wait for its locks: it is tried again later.
+#: The next month is not needed yet, so recording does not wait for its locks and tries again later.
 _PATIENCE = "SET LOCAL lock_timeout = '100ms'"
 _LATER = timedelta(hours=1)
 
 
 class Partitions:
-    """Makes partitions over ``connection``, which must not be inside a transaction when it is asked."""
+    """Creates partitions over ``connection``, which must not be in a transaction at that time."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._start = self._end = 0
 
     def covers(self, moment: int) -> bool:
-        """Whether nothing is to be made at ``moment``, in microseconds since 2000-01-01 UTC."""
+        """Return whether no partition has to be created at a moment (microseconds since 2000-01-01 UTC)."""
         return self._start <= moment < self._end
 
     def make(self, moment: int) -> None:
-        """Make the partition of a moment's month, and that of the next month unless the log is locked.
+        """Create the partition of a moment's month, and that of the next month unless the log is locked.
+
+        Args:
+            moment: The time of a commit, in microseconds since 2000-01-01 UTC.
 
         Raises:
-            psycopg2.Error: The month of the moment could not be made.
+            psycopg2.Error: The partition of the moment's month cannot be created.
         """
         now = moment_of(moment)
         first = _month(now)
@@ -43,7 +46,7 @@ class Partitions:
             self._make(following, _PATIENCE)
         except LockNotAvailable:
             end = min(now + _LATER, following)
-            logger.info("another session has locked the log: the partition of next month is made later")
+            logger.info("the log is locked by another session: the next month will be created later")
         self._start = (first - _EPOCH) // _MICROSECOND
         self._end = (end - _EPOCH) // _MICROSECOND
 
@@ -52,7 +55,7 @@ class Partitions:
             if setting:
                 cursor.execute(setting)
             if make_partition(cursor, month):
-                logger.info("partition made: changes_%s", month.strftime("%Y_%m"))
+                logger.info("created the partition changes_%s", month.strftime("%Y_%m"))
 
 
 def moment_of(microseconds: int) -> datetime:
@@ -61,7 +64,7 @@ def moment_of(microseconds: int) -> datetime:
 
 
 def make_partition(cursor: Any, moment: datetime) -> bool:
-    """Make the partition of a moment's month (UTC), and return whether it was missing."""
+    """Create the partition of a moment's month (UTC), and return whether it was missing."""
     cursor.execute("SELECT _bemi.partition_v1(%s)", [moment])
     return bool(cursor.fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""The connections of a worker, and the one place in the WAL where log and slot meet."""
+"""Open the connections of a worker, and find the position at which the stream continues the log."""
 
 from __future__ import annotations
 
@@ -46,7 +46,13 @@ _OF_THE_SERVER = ("08", "40", "57", "58", "53100")
 
 
 class Session:
-    """``server`` is a plain connection to the source, ``source`` the stream, ``destination`` has the log."""
+    """The connections of one session of the worker.
+
+    Attributes:
+        server: A plain connection to the source.
+        source: The replication stream.
+        destination: A connection to the database that holds the log.
+    """
 
     server: Any = None
     destination: Any = None
@@ -63,10 +69,14 @@ class Session:
         return bool(self._opened)
 
     def open(self, limit: float = 0.0) -> None:
-        """Connect. Raises SlotInUse before a standby has made more than one connection.
+        """Connect to the source and to the destination.
 
         Args:
             limit: Seconds that a statement may take on the source; 0 for no limit.
+
+        Raises:
+            SlotInUse: Another worker reads the slot. Only one connection was opened by then.
+            ReplicationError: The server cannot stream, or the slot belongs to something else.
         """
         config = self._config
         self.server = self.keep(connect_source(config))
@@ -83,9 +93,16 @@ class Session:
         self._is_log_in_source = self._system_of_log() == self.system_identifier
 
     def start(self, source: int) -> int:
-        """Begin to stream where the log ends, and return that; ``source`` is part of a gap's id.
+        """Begin to stream at the position where the log ends.
 
-        Raises LostHistory when the slot does not go on there.
+        Args:
+            source: The number of the source in the ids of its changes.
+
+        Returns:
+            That position, in bytes.
+
+        Raises:
+            LostHistory: The slot does not continue there, and a gap was not accepted.
         """
         start = self._find_start(source)
         self.source.start(self._config.slot, self._config.publication, start)
@@ -124,7 +141,7 @@ class Session:
             raise psycopg2.OperationalError("the server of the stream does not answer")
 
     def ask(self, query: str, *parameters: object) -> tuple[Any, ...]:
-        """One row from the source."""
+        """Run a query on the source and return its first row."""
         with self.server.cursor() as cursor:
             cursor.execute(query, parameters or None)
             found: tuple[Any, ...] = cursor.fetchone()
@@ -138,18 +155,22 @@ class Session:
         return int(end)
 
     def require_publication(self) -> None:
-        """Raise Disrupted when it is another one by now; the next session tells what was lost.
+        """Check that the publication is the one with which the session began.
 
-        The server itself does not tell: without one it fails, or sends nothing, by version.
+        The server does not say so itself: without a publication it fails or sends nothing, depending on its
+        version. The next session reports what was lost.
+
+        Raises:
+            Disrupted: The publication was dropped.
         """
         if self._find_origin() != self._origin:
             raise Disrupted(f"the publication {self._config.publication} was dropped")
 
     def abandon(self) -> None:
-        """End what another thread waits for; a slot in the making is given up."""
+        """Interrupt a thread that waits for a server; a slot that is being created is given up."""
         _shut_down(self.destination)
         if self.server is not None:
-            # Not with cancel(): while that waits for the server, no other thread runs.
+            # cancel() would hold the interpreter's lock while it waits for the server.
             with suppress(BemiError, psycopg2.Error):
                 process = self.server.info.backend_pid
                 with closing(connect_source(self._config)) as other, other.cursor() as cursor:
@@ -157,7 +178,7 @@ class Session:
         _shut_down(self.server)
 
     def keep(self, opened: Opened) -> Opened:
-        """Close it with the session, before what was opened earlier."""
+        """Register something to close with the session, before everything registered earlier."""
         self._opened.append(opened)
         return opened
 
@@ -209,7 +230,7 @@ class Session:
         return Origin(self.system_identifier, self._timeline, publication)
 
     def _publish(self) -> bool:
-        """Make the publication when it is missing; tell whether it was."""
+        """Create the publication if it is missing, and return whether it was."""
         if self._origin.publication:
             return False
         if self._config.publish is not None:

@@ -103,7 +103,7 @@ def test_a_locked_log_delays_only_the_next_month(
             trail.write(3)
             trail.catch_up()
             assert "changes_2031_03" not in months(trail)
-            assert sum("next month is made later" in line for line in caplog.messages) == 1
+            assert sum("next month will be created later" in line for line in caplog.messages) == 1
         trail.write()
         trail.catch_up()
         clock(TURN + timedelta(hours=2))

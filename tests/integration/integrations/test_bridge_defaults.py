@@ -10,9 +10,12 @@ import django
 import pytest
 from django.utils import timezone
 
+# It skips the module where SQLAlchemy is older; the shapes are not installed there.
+from tests.support.bridge import bridge, sqlalchemy
+
+# isort: split
 from tests.shapes import models
 from tests.shapes.models import Defaults
-from tests.support.bridge import bridge, sqlalchemy
 
 pytestmark = pytest.mark.django_db
 

@@ -12,8 +12,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from sample_project.todos.models import Tag, Todo
-from tests.shapes import models
+
+# It skips the module where SQLAlchemy is older; the shapes are not installed there.
 from tests.support.bridge import bridge, sqlalchemy
+
+# isort: split
+from tests.shapes import models
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,12 @@ from django.db.transaction import TransactionManagementError
 
 from bemi_django import bound_context
 from sample_project.todos.models import Tag
-from tests.shapes.models import Elsewhere, Odd
+
+# It skips the module where SQLAlchemy is older; the shapes are not installed there.
 from tests.support.bridge import bridge, sqlalchemy
+
+# isort: split
+from tests.shapes.models import Elsewhere, Odd
 from tests.support.pipeline import Drain
 
 select, text = sqlalchemy.select, sqlalchemy.text

@@ -13,8 +13,11 @@ from django.db.backends.postgresql.psycopg_any import RANGE_TYPES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.shapes.models import Colour, Everything, Size
+# It skips the module where SQLAlchemy is older; the shapes are not installed there.
 from tests.support.bridge import bridge, sqlalchemy
+
+# isort: split
+from tests.shapes.models import Colour, Everything, Size
 
 pytestmark = pytest.mark.django_db
 

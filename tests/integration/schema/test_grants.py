@@ -59,10 +59,8 @@ def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str,
     connection.settings_dict = {**original, "USER": "app", "PASSWORD": "secret", "NAME": "roles"}
     try:
         call_command("migrate", verbosity=0)
-        script = io.StringIO()
-        call_command("bemi", "grants", "--handlers", "bemi_handlers", stdout=script)
+        grant()
         with superuser("roles") as opened, opened.cursor() as cursor:
-            cursor.execute(script.getvalue())
             for role in ("bemi_worker", "bemi_reader", "bemi_handlers"):
                 cursor.execute(f"ALTER ROLE {role} PASSWORD 'secret'")
         yield made
@@ -78,6 +76,13 @@ def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str,
             cursor.execute("DROP DATABASE roles WITH (FORCE)")
             for role in made:
                 cursor.execute(f"DROP ROLE IF EXISTS {role}")
+
+
+def grant() -> None:
+    script = io.StringIO()
+    call_command("bemi", "grants", "--handlers", "bemi_handlers", stdout=script)
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute(script.getvalue())
 
 
 def may(parameters: dict[str, Any], statement: str) -> bool:
@@ -99,6 +104,8 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
             "g int GENERATED ALWAYS AS (id * 2) STORED)"
         )
     call_command("bemi", "sync", stdout=io.StringIO())
+    # The type is in a schema that is closed to PUBLIC.
+    grant()
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO tool VALUES (1, ROW(1, 'x'))")
     Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication())).run(until_current=True)

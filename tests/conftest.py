@@ -22,6 +22,15 @@ def no_context_left_behind() -> Iterator[None]:
     assert left == {}, "the test left a context behind: use bound_context()"
 
 
+@pytest.fixture(autouse=True)
+def no_content_type_is_remembered() -> Iterator[None]:
+    """Forget content types that a flush or a rollback removes: each test makes those that it needs."""
+    from django.contrib.contenttypes.models import ContentType
+
+    yield
+    ContentType.objects.clear_cache()
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Create no permissions and content types in each flush: what a test needs of them is made on demand."""

@@ -12,7 +12,7 @@ from django.test import Client
 
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.support.audit import LIST, listed, record
+from tests.support.audit import LIST, listed, make_month, record
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 #: The clock of the site; changes are committed at a known moment of it.
@@ -34,6 +34,7 @@ def zone(request: Any, settings: Any, site: bool) -> str:
 
 def committed(moment: str) -> None:
     """Make a moment with an offset the time of all changes, as the worker writes it."""
+    make_month(datetime.fromisoformat(moment))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE changes SET committed_at = %s, queued_at = %s, created_at = %s", [moment] * 3)
 

@@ -210,6 +210,7 @@ def write(session: Any, step: int, statement: str) -> None:
     session.execute(f'/*Bemi {{"step": {step},"SQL": "x"}} Bemi*/ {statement}')
 
 
+@pytest.mark.administrator
 def test_session_replication_role_does_not_turn_capture_off(pipeline: Pipeline, session: Any) -> None:
     pipeline.drain()
     session.execute("BEGIN")

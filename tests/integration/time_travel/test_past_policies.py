@@ -13,6 +13,9 @@ from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
+# It makes a role.
+pytestmark = pytest.mark.administrator
+
 ROLE = "bemi_test_tenant"
 
 

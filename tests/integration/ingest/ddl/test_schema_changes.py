@@ -465,6 +465,7 @@ def test_what_renders_a_type_may_have_another_name_by_now_but_must_be_there(pipe
     assert (change.key, change.unavailable) == ("3", {"before": ["e"], "after": ["e"]})
 
 
+@pytest.mark.administrator
 def test_descriptions_that_no_slot_needs_are_removed(pipeline: Pipeline) -> None:
     def pass_all() -> None:
         """Move the slot so far that it needs nothing that was written before."""

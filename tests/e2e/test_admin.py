@@ -197,7 +197,8 @@ def test_the_list_is_exported(visit: Visitor, story: None, label: str, start: by
 
 def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}health/")
-    assert visit.page.locator(".bemi-fact", has_text="Worker").inner_text().split() == ["Worker", "running"]
+    worker = visit.page.locator(".bemi-fact", has=visit.page.get_by_text("Worker", exact=True))
+    assert worker.inner_text().split() == ["Worker", "running"]
     assert "public.todo" in visit.page.locator(".bemi-tables").inner_text()
     visit.picture("health")
     # As if ten seconds had passed.

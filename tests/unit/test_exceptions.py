@@ -22,3 +22,36 @@ def test_an_error_is_ours_and_its_docstring_is_its_message(error: type[BemiError
 def test_the_module_draws_every_error() -> None:
     assert exceptions.__doc__ is not None
     assert [error.__name__ for error in OURS if error.__name__ not in exceptions.__doc__] == []
+
+
+class DriverError(Exception):
+    """An error as psycopg2 (``pgcode``) or psycopg 3 (``sqlstate``) raises it."""
+
+    def __init__(self, **attributes: str | None) -> None:
+        super().__init__("first\n  second")
+        vars(self).update(attributes)
+
+
+def wrapped(error: Exception) -> Exception:
+    outer = Exception("outer")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "sqlstate"),
+    [
+        (DriverError(pgcode="23505"), "23505"),
+        (DriverError(sqlstate="23505"), "23505"),
+        (wrapped(DriverError(pgcode="55P03")), "55P03"),
+        (DriverError(pgcode=None), ""),
+        (ValueError(), ""),
+    ],
+)
+def test_the_sqlstate_of_an_error(error: Exception, sqlstate: str) -> None:
+    assert exceptions.sqlstate_of(error) == sqlstate
+
+
+def test_only_the_first_line_of_a_message_is_logged() -> None:
+    assert exceptions.first_line(DriverError()) == "first"
+    assert exceptions.first_line(ValueError()) == "ValueError"

@@ -104,3 +104,10 @@ def test_where_none_matches_one_with_the_key_is_better() -> None:
 
 def test_nothing_is_known_of_a_table_that_was_never_described() -> None:
     assert chosen(50, MINE, id=23) == ([], 0, END)
+
+
+def test_a_table_of_which_only_the_stream_tells() -> None:
+    table = Relation(7, "s", "t", (Column("id", 23, True), Column("body", 25, False)))
+    found = description.of_columns(table)
+    assert found.name == found.root == ("s", "t") and found.named_by == frozenset({7})
+    assert found.columns == {"id": 23, "body": 25} and found.matches(table) and found.has_key(table)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.ingest.stream.timelines import Switch, find_switch, parse_timeline_history
-from bemi_django.wire.ids import change_id
+from bemi_django.wire.ids import change_id, sequence_in
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import MAX_HISTORY, history_of, lsn_of, sequence_of
 
@@ -51,3 +51,9 @@ def test_ids_sort_by_history_and_then_by_position(one: tuple[int, int], two: tup
 @given(LSNS)
 def test_ids_of_the_first_history_are_made_of_the_position_alone(lsn: int) -> None:
     assert change_id(sequence_of(0, lsn), 7, 9) == change_id(lsn, 7, 9)
+
+
+@given(HISTORIES, LSNS)
+def test_an_id_tells_its_sequence_number(history: int, lsn: int) -> None:
+    sequence = sequence_of(history, lsn & ~7)
+    assert sequence_in(change_id(sequence, 3, 9)) == sequence

@@ -41,7 +41,7 @@ class Proxy:
     def stall(self, *kinds: str) -> None:
         """Stop passing data on the connections of these kinds, which stay open."""
         for link in self._chosen(kinds):
-            link.flowing.clear()
+            link.stall()
 
     @property
     def holds_back(self) -> bool:
@@ -89,6 +89,7 @@ class Link(threading.Thread):
         self.kind = ""
         self.flowing = threading.Event()
         self.flowing.set()
+        self._relaying = threading.Lock()
 
     def run(self) -> None:
         with suppress(OSError):
@@ -103,20 +104,26 @@ class Link(threading.Thread):
                 end.shutdown(socket.SHUT_RDWR)
         self.flowing.set()
 
+    def stall(self) -> None:
+        """Pass nothing on from now on; what was read before has been passed on when this returns."""
+        with self._relaying:
+            self.flowing.clear()
+
     def _passed(self, end: socket.socket, data: bytes) -> bytes:
         """Return what is passed on of the data that an end has sent."""
         return data
 
     def _relay(self, readable: list[socket.socket]) -> bool:
         self.flowing.wait()
-        for end in readable:
-            data = end.recv(1 << 16)
-            if not self.kind:
-                self.kind = "stream" if b"replication\0" in data else "plain"
-            self._ends[end].sendall(self._passed(end, data))
-            if not data:
-                return False
-        return True
+        with self._relaying:
+            return not self.flowing.is_set() or all(map(self._relay_from, readable))
+
+    def _relay_from(self, end: socket.socket) -> bool:
+        data = end.recv(1 << 16)
+        if not self.kind:
+            self.kind = "stream" if b"replication\0" in data else "plain"
+        self._ends[end].sendall(self._passed(end, data))
+        return bool(data)
 
 
 def _listen(port: int) -> socket.socket:

@@ -19,6 +19,8 @@ class Standby(Cluster):
     def __init__(self, primary: Cluster, port: int | None = None, **settings: str) -> None:
         self._primary = primary
         address = {**primary.parameters, "port": port or primary.parameters["port"]}
+        # A stream that stands still is not replaced by another one.
+        address["options"] = "'-c wal_sender_timeout=0'"
         conninfo = " ".join(f"{name}={value}" for name, value in address.items())
         super().__init__(
             hot_standby_feedback="on",
@@ -26,6 +28,7 @@ class Standby(Cluster):
             primary_slot_name=PHYSICAL_SLOT,
             sync_replication_slots="on",
             wal_receiver_status_interval="1s",
+            wal_receiver_timeout="0",
             **settings,
         )
 

@@ -20,9 +20,10 @@ class Committer:
         self._session = session
         self._sink = sink
         self._progress = progress
-        self._noted = 0
-        #: Durable checkpoints that wait to be confirmed, with the end of the WAL that holds each.
-        self._unconfirmed: deque[tuple[int, int]] = deque()
+        self._noted = sink.checkpoint
+        #: Durable checkpoints that wait to be confirmed, with the end of the WAL that holds each. That of the
+        #: session before is one of them: the stream of that session need not have passed it.
+        self._unconfirmed = deque([(sink.checkpoint, session.log_end())])
         self._counted = self._kept = 0
 
     def send(self) -> None:

@@ -52,6 +52,7 @@ class Source:
         self.message_lsn = 0
         #: How far the server has read the WAL: outside a transaction, all that committed before was sent.
         self.position = 0
+        #: 0 confirms nothing.
         self._confirmed = 0
         self._interval = silence / _REPORTS
         self._report_at = 0.0
@@ -79,7 +80,7 @@ class Source:
             cursor.execute(f"ALTER_REPLICATION_SLOT {quote(slot)} (FAILOVER {str(failover).lower()})")
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
-        """Begin to stream the transactions that end after ``lsn``, and confirm those before.
+        """Begin to stream the transactions that end after ``lsn``, and confirm nothing yet.
 
         Args:
             slot: The name of the slot.
@@ -106,7 +107,6 @@ class Source:
             reason = error.diag.message_primary
             raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error
         self._stream = CopyBoth(self._connection)
-        self.confirm(lsn)
 
     def read(self) -> bytes | None:
         """Return the next message, or None if there is none now.

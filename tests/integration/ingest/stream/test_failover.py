@@ -22,6 +22,11 @@ from tests.support.standby import Standby, follow
 #: How often the standby is promoted, and the old primary replaced.
 PROMOTIONS = int(os.environ.get("BEMI_PROMOTIONS", "1"))
 SLOT = "bemi_failover"
+IS_SENT = """
+SELECT sent_lsn >= %s FROM pg_stat_replication JOIN pg_replication_slots ON active_pid = pid
+WHERE slot_name = %s
+"""
+IS_READ = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
 
 
 @pytest.fixture
@@ -90,14 +95,19 @@ def test_a_promotion_under_load_loses_nothing(servers: ExitStack, is_log_in_sour
     assert trail.log.one("SELECT count(*) FROM changes WHERE diverged") == 0
 
 
-def test_no_position_is_confirmed_whose_log_a_standby_does_not_have(servers: ExitStack) -> None:
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["one session", "restarted"])
+def test_no_position_is_confirmed_whose_log_a_standby_does_not_have(
+    servers: ExitStack, is_restarted: bool
+) -> None:
     """The slot is synchronised, while the physical stream stands still: the log's rows must come first."""
     trail = pipeline(servers, is_log_in_source=True)
     primary = trail.source
     proxy = servers.enter_context(closing(Proxy(primary.parameters["port"])))
     standby = servers.enter_context(closing(follow(primary, proxy.port)))
     point(trail, primary, standby)
-    with trail.worker(QUICK._replace(lock=60.0)), closing(psycopg2.connect(**primary.parameters)) as reader:
+    patient = QUICK._replace(lock=60.0)
+    with ExitStack() as sessions, closing(psycopg2.connect(**primary.parameters)) as reader:
+        sessions.enter_context(trail.worker(patient))
         trail.write(5)
         trail.catch_up()
         until(lambda: standby.has_synchronised(SLOT))
@@ -106,13 +116,19 @@ def test_no_position_is_confirmed_whose_log_a_standby_does_not_have(servers: Exi
             cursor.execute("LOCK TABLE changes IN SHARE MODE")
             trail.write(3)
             until(lambda: primary.one("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0)
-            until(lambda: standby.one("SELECT max(n) FROM load") == 8)
+            end = primary.one("SELECT pg_current_wal_flush_lsn()")
+            # The worker has them, as the standby has.
+            until(lambda: primary.one(IS_SENT, [end, SLOT]))
             proxy.stall("stream")
         # Now the log is committed, in WAL that the standby does not get.
         until(lambda: trail.logged()[-1] == 8)
         position = "SELECT min(position) FROM changes WHERE position > %s"
         first = int(primary.one(position, [logged]))
         synchronised = "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = %s"
+        if is_restarted:
+            sessions.close()
+            sessions.enter_context(trail.worker(patient))
+            until(lambda: primary.one(IS_READ, [SLOT]))
         for _ in range(100):
             assert trail.confirmed() <= first
             assert int(standby.one(synchronised, [SLOT])) <= first

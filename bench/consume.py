@@ -20,6 +20,7 @@ from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
+from bemi_django.ingest.stream.source import Source
 from bench.stream import END
 
 
@@ -74,18 +75,19 @@ def _read(config: WorkerConfig, take: Any) -> None:
     source = connect_stream(config, "UTF8", 60.0)
     decoder = Decoder()
     source.start(config.slot, config.publication, 0)
-    while True:
-        data = source.read()
-        if data is None:
-            source.wait(0.5, source._connection)
-            continue
-        message = decoder.decode(data)
-        if message is None:
-            continue
-        if isinstance(message, Message) and message.prefix == END:
-            break
-        take(message)
+    while not _take_to_end(source, decoder, take):
+        source.wait(0.5)
     source.close()
+
+
+def _take_to_end(source: Source, decoder: Decoder, take: Any) -> bool:
+    for data in source.messages():
+        message = decoder.decode(data)
+        if isinstance(message, Message) and message.prefix == END:
+            return True
+        if message is not None:
+            take(message)
+    return False
 
 
 def main() -> None:

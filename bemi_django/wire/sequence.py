@@ -53,8 +53,11 @@ def sequence_at(histories: Sequence[HistoryStart], lsn: int) -> int:
         histories: The histories of a log, the oldest first.
         lsn: Position in bytes.
     """
-    started = (history.number for history in reversed(histories) if history.lsn <= lsn)
-    return sequence_of(next(started, histories[0].number), lsn)
+    # Executed for each transaction: a generator takes several times as long.
+    for history in reversed(histories):
+        if history.lsn <= lsn:
+            return sequence_of(history.number, lsn)
+    return sequence_of(histories[0].number, lsn)
 
 
 def history_of(sequence: int) -> int:

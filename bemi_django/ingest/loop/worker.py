@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import psycopg2
 import psycopg2.errors
@@ -175,15 +176,13 @@ class Worker:
 
     def _take_some(self) -> bool:
         """Take the messages that are there; return True if there may be more, and it is time for a look."""
-        source, read, take = self._source, self._session.read, self._intake.take
-        for count in range(_MESSAGES):
-            data = read()
-            if data is None:
-                self.activity += count
-                return False
+        source, take = self._source, self._intake.take
+        count = 0
+        for data in islice(self._session.messages(), _MESSAGES):
             take(data, source.message_lsn)
-        self.activity += _MESSAGES
-        return True
+            count += 1
+        self.activity += count
+        return count == _MESSAGES
 
     def _wait(self) -> None:
         """Sleep until a message, a written batch or the end of the server is there."""

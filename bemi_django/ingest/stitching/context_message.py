@@ -35,5 +35,7 @@ def parse(content: bytes) -> ContextMessage | None:
     digits = len(content) - len(rest)
     if not 0 < digits <= _MAX_DIGITS:
         return None
-    is_continued = rest.startswith(_CONTINUED)
-    return ContextMessage(int(content[:digits]), rest[1:] if is_continued else rest, is_continued)
+    table = int(content[:digits])
+    if rest[:1] == _CONTINUED:
+        return ContextMessage(table, rest[1:], True)
+    return ContextMessage(table, rest, False)

@@ -43,7 +43,7 @@ def storable_json(content: bytes) -> bytes:
         return invalid_context(content)
     try:
         # What this parser accepts, jsonb accepts, too, except for NUL and tiny numbers; it is faster by far.
-        if not (b"\\u0000" in content or (b"e-" in content or b"E-" in content) and _TINY(content)):
+        if not (b"\\" in content and b"\\u0000" in content or b"-" in content and _has_tiny(content)):
             return content if isinstance(orjson.loads(content), dict) else invalid_context(content)
     except ValueError:
         pass
@@ -54,6 +54,10 @@ def storable_json(content: bytes) -> bytes:
     except (ValueError, ArithmeticError):
         pass
     return invalid_context(content)
+
+
+def _has_tiny(content: bytes) -> bool:
+    return (b"e-" in content or b"E-" in content) and bool(_TINY(content))
 
 
 def invalid_context(content: bytes) -> bytes:

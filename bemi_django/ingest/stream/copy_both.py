@@ -7,6 +7,8 @@ own making: a slot could be confirmed ahead of the log. libpq answers nothing.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from ctypes import string_at
 from functools import cache
 from typing import Any
 
@@ -19,7 +21,8 @@ from bemi_django.exceptions import ReplicationError
 _FATAL_ERROR = 7
 _SQLSTATE = ord("C")
 _PRIMARY_MESSAGE = ord("M")
-_NOTHING_YET, _END, _FAILURE = 0, -1, -2
+_NOTHING_YET, _END = 0, -1
+_AT_ONCE = ctypes.c_int(1)
 
 
 class CopyBoth:
@@ -38,27 +41,28 @@ class CopyBoth:
         # To send must not wait for the server: nothing else would run meanwhile.
         if self._libpq.PQsetnonblocking(self._pointer, 1) != 0:
             raise self._failure()
-        self._get = self._libpq.PQgetCopyData
-        self._free = self._libpq.PQfreemem
 
-    def receive(self) -> bytes | None:
-        """Return the next message, or None if there is none now.
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages that are there now.
 
         Raises:
             psycopg2.Error: The server has ended the stream, or the connection is broken.
         """
-        length = self._get(self._pointer, self._buffer_at, 1)
-        if length == _NOTHING_YET:
-            if not self._libpq.PQconsumeInput(self._pointer):
-                raise self._failure()
-            length = self._get(self._pointer, self._buffer_at, 1)
-        if length > 0:
-            message = ctypes.string_at(self._buffer.value or 0, length)
-            self._free(self._buffer)
-            return message
-        if length == _NOTHING_YET:
-            return None
-        raise self._end() if length == _END else self._failure()
+        get, free = self._libpq.PQgetCopyData, self._libpq.PQfreemem
+        pointer, buffer, buffer_at = self._pointer, self._buffer, self._buffer_at
+        while True:
+            length = get(pointer, buffer_at, _AT_ONCE)
+            if length == _NOTHING_YET:
+                if not self._libpq.PQconsumeInput(pointer):
+                    raise self._failure()
+                length = get(pointer, buffer_at, _AT_ONCE)
+                if length == _NOTHING_YET:
+                    return
+            if length < 0:
+                raise self._end() if length == _END else self._failure()
+            message = string_at(buffer, length)
+            free(buffer)
+            yield message
 
     def send(self, message: bytes) -> None:
         """Send a message, now or with the next call if the server does not read.
@@ -111,9 +115,10 @@ def _libpq() -> Any:
     library = ctypes.PyDLL(_psycopg.__file__)
     connection, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     signatures = {
-        "PQgetCopyData": (number, [connection, ctypes.POINTER(ctypes.c_void_p), number]),
+        # Called for each message, with values of these types that need no conversion.
+        "PQgetCopyData": (number, None),
+        "PQfreemem": (None, None),
         "PQconsumeInput": (number, [connection]),
-        "PQfreemem": (None, [ctypes.c_void_p]),
         "PQsetnonblocking": (number, [connection, number]),
         "PQputCopyData": (number, [connection, text, number]),
         "PQflush": (number, [connection]),

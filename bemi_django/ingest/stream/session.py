@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
@@ -109,10 +110,10 @@ class Session:
         logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
 
-    def read(self) -> bytes | None:
-        """Return the next message of the stream, or None if there is none now."""
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages of the stream that are there now."""
         try:
-            return self.source.read()
+            yield from self.source.messages()
         except psycopg2.errors.UndefinedObject as error:
             self.require_publication()
             config = self._config

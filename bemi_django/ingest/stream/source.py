@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Iterator
 from struct import Struct
 from typing import Any
 
@@ -21,8 +22,8 @@ from bemi_django.wire.lsn import format_lsn
 _REPORTS = 6
 
 _DATA, _KEEPALIVE = ord("w"), ord("k")
-#: XLogData: the start of the message in the WAL and the server's position, behind the kind.
-_DATA_HEAD = Struct(">xQQ").unpack_from
+#: XLogData: the kind, the start of the message in the WAL and the server's position.
+_DATA_HEAD = Struct(">BQQ").unpack_from
 _DATA_AT = 25
 #: Primary keepalive: the server's position, its clock, and whether it asks for an answer.
 _KEEPALIVE_BODY = Struct(">xQq?").unpack_from
@@ -108,28 +109,27 @@ class Source:
             raise ReplicationError(f"cannot stream from the slot {slot}: {reason}") from error
         self._stream = CopyBoth(self._connection)
 
-    def read(self) -> bytes | None:
-        """Return the next message, or None if there is none now.
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages that are there now; ``message_lsn`` and ``position`` are those of the last one.
 
         Raises:
             psycopg2.Error: The server has ended the stream, or the connection is broken.
         """
-        stream = self._opened()
-        while (message := stream.receive()) is not None:
+        for message in self._opened().messages():
             self._unanswered = 0
-            kind = message[0]
+            # A keepalive is not shorter than this head.
+            kind, lsn, position = _DATA_HEAD(message)
             if kind == _DATA:
-                self.message_lsn, position = _DATA_HEAD(message)
+                self.message_lsn = lsn
                 # That of a row lies before the commit, and Relation messages have none.
                 if position > self.position:
                     self.position = position
-                return message[_DATA_AT:]
-            if kind == _KEEPALIVE:
+                yield message[_DATA_AT:]
+            elif kind == _KEEPALIVE:
                 position, _, is_question = _KEEPALIVE_BODY(message)
                 self.position = max(self.position, position)
                 if is_question:
                     self._update_status()
-        return None
 
     def confirm(self, lsn: int) -> None:
         """Let the server forget the WAL before ``lsn``."""

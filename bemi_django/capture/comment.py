@@ -1,4 +1,4 @@
-"""Build the comment that carries a context in front of a statement."""
+"""Build the comment that carries a context before a statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
 
 
 def context_comment(sql: str, context: Mapping[str, Any]) -> str:
-    """Return the comment that carries a context in front of a statement.
+    """Return the comment that carries a context before a statement.
 
     This never raises because of the context: values that JSON cannot hold become text, and values that
     are too large are dropped.
@@ -24,7 +24,7 @@ def context_comment(sql: str, context: Mapping[str, Any]) -> str:
         context: The context.
 
     Returns:
-        ``/*Bemi {"user": 7, "SQL": ...} Bemi*/`` and a blank, to be put in front of the statement.
+        ``/*Bemi {"user": 7, "SQL": ...} Bemi*/`` and a blank, to be put before the statement.
     """
     statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
     pairs = context_encoding.context_json(context)[1:-1]
@@ -33,7 +33,7 @@ def context_comment(sql: str, context: Mapping[str, Any]) -> str:
 
 
 def without_comment(sql: str) -> str:
-    """Return a statement without the comment of :func:`context_comment` in front of it."""
+    """Return a statement without the comment of :func:`context_comment` before it."""
     if not sql.startswith(COMMENT_START):
         return sql
     # A context cannot hold the end of the comment: its asterisks are escaped.

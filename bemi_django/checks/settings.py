@@ -68,7 +68,7 @@ def _check_async() -> list[CheckMessage]:
     if settings.WSGI_APPLICATION:
         reason = "WSGI_APPLICATION is set"
     elif behind := _sync_middleware_behind_ours():
-        reason = f"{behind} behind BemiMiddleware is sync-only"
+        reason = f"{behind}, which follows BemiMiddleware, is sync-only"
     else:
         return []
     message = f"BEMI_CONTEXT_FUNCTION is async, which sync requests cannot await: {reason}."

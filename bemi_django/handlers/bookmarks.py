@@ -1,4 +1,4 @@
-"""Bookmarks: how far each handler is, committed together with what the handler wrote to this database."""
+"""Bookmarks: the progress of each handler, committed with what the handler writes to this database."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Delivery:
         return self._count_attempt(history, from_start) and self._hand_over(history, from_start, 1)
 
     def note(self) -> None:
-        """Save how far the handler has found nothing, so that the next process does not look again."""
+        """Save the position up to which the handler has found nothing, so that the next one starts there."""
         with transaction.atomic(using=self._destination):
             bookmark = self._bookmarks.read() if self._bookmarks.lock() else None
             if bookmark is not None and self._through is not None:

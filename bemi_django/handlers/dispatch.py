@@ -145,7 +145,7 @@ class Dispatcher:
         return RetriedDeliveries(delivered, letters.count())
 
     def standings(self) -> list[Standing]:
-        """Return how far each handler is."""
+        """Return the progress of each handler."""
         self._open()
         history = read_history(conf.destination(), conf.slot(self._alias))
         return [self._standing(delivery, history) for delivery in self._deliveries]

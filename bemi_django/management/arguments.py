@@ -76,7 +76,7 @@ def _run(added: Any) -> ArgumentParser:
 
 
 def _handlers(added: Any) -> ArgumentParser:
-    handlers = _add(added, "handlers", "show how far each handler is")
+    handlers = _add(added, "handlers", "show the progress of each handler")
     handlers.add_argument(
         "--retry", action="store_true", help="deliver the changes again that were kept aside"
     )

@@ -50,7 +50,7 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     except PlanChanged as error:
         _print(command, error.plan)
         raise CommandError(
-            "nothing was reverted: the rows have changed meanwhile, see the new plan"
+            "nothing was reverted: the rows have changed in the meantime, see the new plan"
         ) from error
     done = sum(step.is_done for step in plan.steps)
     command.stdout.write(f"{done} rows reverted, {len(plan.conflicts)} skipped")

@@ -81,7 +81,7 @@ def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
     else:
         command.stdout.write(
             f"a GAP was recorded for transaction {skipped.xid}, which commits at {place}: "
-            "'manage.py bemi run' goes on behind it"
+            "'manage.py bemi run' continues after it"
         )
 
 

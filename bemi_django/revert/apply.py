@@ -65,7 +65,7 @@ def revert(
 
     Raises:
         RevertConflict: Conflicts prevent the revert; nothing was written. ``error.plan`` has them.
-        PlanChanged: The plan is another one than the one with the digest; nothing was written.
+        PlanChanged: The plan differs from the one with the digest; nothing was written.
             ``error.plan`` is the new plan.
         UnknownDatabase: ``DATABASES`` does not have the database.
         BemiError: The changes are of several databases.

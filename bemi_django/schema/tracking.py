@@ -157,7 +157,7 @@ def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts:
         except DatabaseError as error:
             if sqlstate_of(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
                 raise
-            # Let those who queued behind our lock request run first.
+            # Let the sessions that queued behind our lock request run first.
             time.sleep(lock_timeout / 4 * attempt)
 
 

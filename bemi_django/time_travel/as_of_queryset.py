@@ -36,7 +36,7 @@ class AsOfQuerySet(models.QuerySet[Any]):
 
 
 class _Past:
-    """Mixin in front of a QuerySet class: evaluates inside as_of()."""
+    """Mixin for a QuerySet class, to be listed first: evaluates inside as_of()."""
 
     _moment: Moment
     _ignores_policies: bool

@@ -26,7 +26,7 @@ class Redirection:
         Args:
             tables: Pairs of schema and name.
             schemas: For each schema, the schema that has its views of the past.
-            database: The name of the database, which may stand in front of a schema.
+            database: The name of the database, which may precede a schema.
             standard_strings: The setting ``standard_conforming_strings``.
         """
         self._tables = frozenset(tables)
@@ -74,7 +74,7 @@ def _qualified_names(tokens: Iterator[Token]) -> Iterator[list[Token]]:
         if token.kind is Kind.BLANK:
             continue
         if token.kind is Kind.DOT:
-            # A dot that follows no name belongs to what is in front of it: (row).column.
+            # A dot that follows no name belongs to what precedes it: (row).column.
             is_after_dot = True
             continue
         if token.kind is Kind.NAME and is_after_dot:

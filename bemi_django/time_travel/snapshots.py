@@ -120,7 +120,7 @@ def _another(using: str) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
-    """Write a message behind the snapshot; the worker writes a checkpoint when it reads it."""
+    """Write a message after the snapshot; the worker writes a checkpoint when it reads it."""
     mark = uuid.uuid4().hex
     if not snapshot.is_standby:
         cursor.execute(_MARK, [mark])

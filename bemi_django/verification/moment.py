@@ -55,7 +55,7 @@ def wait_for_log(config: WorkerConfig, destination: Any, moment: Moment, patienc
         BemiError: If there is no log, or if it makes no progress.
     """
     with closing(connect_source(config)) as server, server.cursor() as cursor:
-        # It lies behind the snapshot, and the worker writes its checkpoint when it reaches it.
+        # It comes after the snapshot, and the worker writes its checkpoint when it reaches it.
         cursor.execute("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", [uuid.uuid4().hex])
     checkpoints = Checkpoints(destination, config.slot)
     reached, deadline = -1, 0.0

@@ -16,7 +16,7 @@ SQL_KEY = "SQL"
 #: ``app_`` and the key.
 RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name"))
 
-#: A message with this sign behind its table holds only the text of a statement: the JSON that follows
+#: A message with this sign after its table holds only the text of a statement: the JSON that follows
 #: :data:`STATEMENT`. Everything before comes from the previous message.
 CONTINUED = "+"
 STATEMENT = f',"{SQL_KEY}": '

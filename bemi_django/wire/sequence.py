@@ -36,7 +36,7 @@ def sequence_of(history: int, lsn: int) -> int:
 
 
 class HistoryStart(NamedTuple):
-    """A history: its number, and the position in bytes from which on commits belong to it."""
+    """A history: its number, and the position in bytes from which commits belong to it."""
 
     number: int
     lsn: int

@@ -35,7 +35,7 @@ class Background(Generic[Result]):
         return self._ended
 
     def close(self) -> None:
-        """Wait for the tasks, whatever becomes of them."""
+        """Wait for the tasks, and ignore their outcome."""
         self._pool.shutdown()
         os.close(self._ended)
         os.close(self._end)

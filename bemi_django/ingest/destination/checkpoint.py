@@ -1,4 +1,4 @@
-"""The checkpoint: how far the log goes, one row per slot, committed together with the changes before it."""
+"""The checkpoint: where the log ends, one row per slot, committed together with the changes before it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Checkpoints:
     Args:
         connection: A connection to the destination.
         slot: The name of the slot.
-        counts: What is counted meanwhile, to be kept with the checkpoint.
+        counts: Counters to be kept with the checkpoint.
     """
 
     def __init__(self, connection: Any, slot: str, counts: Mapping[str, int] | None = None) -> None:

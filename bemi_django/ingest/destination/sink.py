@@ -52,7 +52,7 @@ class Sink:
         self._committed_at: int | None = None
         self._sent: deque[Batch] = deque()
         self._sent_end = checkpoint
-        #: Whether a batch was refused: those behind it must not be written before it is repaired.
+        #: Whether a batch was refused: those after it must not be written before it is repaired.
         self._is_held = False
         self._copied = self._letters = 0
         self._touch_at = 0.0
@@ -136,14 +136,14 @@ class Sink:
             batch = self._sent.popleft()
             try:
                 if not self._background.result():
-                    # The batches behind it wait for it.
+                    # The batches after it wait for it.
                     in_flight = 0
-                    # In this thread, to which layouts and the catalog belong.
+                    # Repaired in this thread, because layouts and the catalog belong to it.
                     with self._connection.cursor() as cursor:
                         self._copy_or_repair(cursor, batch.rows, batch.letters)
                         self._complete(cursor, batch)
             except BaseException:
-                # What is behind it is not written.
+                # The batches after it are not written.
                 self._sent.clear()
                 raise
             self._note(batch)
@@ -158,7 +158,7 @@ class Sink:
                 cursor.execute("SELECT 1")
 
     def close(self) -> None:
-        """Wait for the batches on their way, whatever becomes of them."""
+        """Wait for the batches on their way, and ignore their outcome."""
         self._background.close()
 
     def _note(self, batch: Batch) -> None:
@@ -172,7 +172,7 @@ class Sink:
             self._copied = self._letters = 0
 
     def _send_open(self) -> None:
-        """Send what there is of the open transaction, behind the complete ones."""
+        """Send what has been read of the open transaction, after the complete ones."""
         self.send()
         gathered, self._open, self._is_partly_sent = self._open, Gathered(), True
         self._send(Batch(gathered.rows, gathered.letters, self._sent_end))

@@ -10,8 +10,8 @@ from bemi_django.ingest.stream.session import Session
 
 #: Bytes of WAL without recorded changes that are worth a checkpoint.
 _WORTH = 64 * 1024
-#: Looks after the last change until the checkpoint moves once more, whatever the distance: by then the
-#: server has written where a restart may begin.
+#: The number of looks after the last change until the checkpoint moves once more, whatever the distance:
+#: by that time the server has written where a restart may begin.
 _QUIET_LOOKS = 3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bemi_django.exceptions import Unsendable, first_line
 from bemi_django.wire.lsn import format_lsn
 
-#: Failures in the same way at the same place from which on it is not taken for something that passes.
+#: The number of equal failures at the same place after which the error is not expected to pass.
 _ATTEMPTS = 3
 
 

@@ -83,7 +83,7 @@ class _Skipper(Worker):
         skipped = SkippedTransactions(first, lsn, begin, xid)
         with session.destination, session.destination.cursor() as cursor:
             record_skipped(cursor, skipped, session.database, self._writer.source, session.histories)
-            # The next transaction commits behind it, wherever its commit record ends.
+            # The next transaction commits after it, wherever its commit record ends.
             committed_at = None if begin is None else begin.committed_at
             checkpoints = Checkpoints(session.destination, self._config.slot)
             checkpoints.advance(cursor, first, lsn + 1, committed_at, [] if xid is None else [xid])

@@ -77,7 +77,7 @@ class Transactions:
         self._keep_alive = keep_alive
         #: The open transaction; None between transactions.
         self.current: OpenTransaction | None = None
-        #: Where to stop: before the transaction that commits there, or behind it.
+        #: Where to stop: before the transaction that commits there, or the first one after it.
         self.stop_at: int | None = None
         #: Marks that were written to the WAL and have not come back by the stream.
         self.marks: set[bytes] = set()

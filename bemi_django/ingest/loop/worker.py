@@ -164,7 +164,7 @@ class Worker:
             if self._take_some():
                 continue
             if not self._sink.in_flight:
-                # What comes meanwhile goes with the next batch.
+                # What arrives in the meantime goes with the next batch.
                 self._committer.send()
             if until_current and target not in self._transactions.marks:
                 break

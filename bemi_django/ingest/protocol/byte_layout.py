@@ -12,13 +12,13 @@ PADDING = bytes(4)
 #: Kinds of a column's value.
 TEXT_VALUE, NULL_VALUE, UNCHANGED_VALUE = b"tnu"
 
-#: Marks in front of a row: all of the old one, its replica identity only, the new one.
+#: Marks before a row: all of the old one, its replica identity only, the new one.
 OLD_ROW, OLD_KEY, NEW_ROW = b"O", b"K", b"N"
 
 #: Offsets of a row message: the table's oid, the mark of the first row, and that row.
 OID_AT, MARK_AT, ROW_AT = 1, 5, 6
 
-#: Offset of a logical message's prefix: behind the kind, the flags and the LSN.
+#: Offset of a logical message's prefix: after the kind, the flags and the LSN.
 PREFIX_AT = 10
 
 

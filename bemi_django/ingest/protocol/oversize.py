@@ -24,7 +24,7 @@ from bemi_django.ingest.protocol.byte_layout import (
 )
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Delete, Insert, Relation, Row, Update
 
-#: Bytes of a message from which on it is read here.
+#: Size in bytes from which a message is read here.
 OVERSIZE = 16 * 1024 * 1024
 #: Bytes that jsonb holds: of a string, and of all names and values of an object (JENTRY_OFFLENMASK).
 LIMIT = 0x0FFFFFFF
@@ -87,7 +87,7 @@ class _Reader:
         if self._kind == b"I":
             return OversizeMessage(Insert(self._relation, new), self._reasons)
         if old is None:
-            # The columns of the identity did not change, else they had been sent.
+            # The columns of the identity did not change, otherwise they would have been sent.
             old = self._identity(new)
         after = [old[n] if n in unchanged else value for n, value in enumerate(new)]
         return OversizeMessage(Update(self._relation, old, after), self._reasons)

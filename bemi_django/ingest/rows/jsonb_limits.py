@@ -11,10 +11,10 @@ from decimal import Decimal
 
 from bemi_django.ingest.protocol.oversize import LIMIT
 
-#: Digits of a numeric in front of the decimal point, and behind it (PostgreSQL docs, 8.1).
+#: Digits of a numeric before the decimal point, and after it (PostgreSQL docs, 8.1).
 _WHOLE_DIGITS = 131_072
 _FRACTION_DIGITS = 16_383
-# Only behind an even number of backslashes, else the backslash of \u belongs to the text.
+# Only after an even number of backslashes; otherwise the backslash of \u belongs to the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 # What json holds and jsonb may not: escapes, exponents and long numbers.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[eE][+-]?\d{4}|\d{16000}").search

@@ -11,7 +11,7 @@ from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NULL_VALUE,
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
 
-#: Reads the row at an offset of a message that has ``PADDING`` appended. Returns the offset behind the row,
+#: Reads the row at an offset of a message that has ``PADDING`` appended. Returns the offset after the row,
 #: its JSON and its key; or None for a row that needs the long path. Raises ValueError, LookupError or
 #: struct.error for a malformed one.
 RowReader = Callable[[bytes, int], tuple[int, bytes, bytes | None] | None]

@@ -52,9 +52,9 @@ class Plain(NamedTuple):
 Type = Domain | Array | Composite | Castable | Plain
 #: Renders a value with the type's own cast to json, which only the server can do.
 Cast = Callable[[Castable, bytes], bytes]
-#: Composite types and arrays may be nested so deep.
+#: The depth to which composite types and arrays may be nested.
 _MAX_DEPTH = 100
-#: Types that PostgreSQL itself brings have smaller oids.
+#: The types that PostgreSQL ships with have smaller oids.
 _FIRST_USER_OID = 16384
 
 

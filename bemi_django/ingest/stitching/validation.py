@@ -17,7 +17,7 @@ from bemi_django.wire import INVALID_KEY, MAX_CONTEXT_CHARACTERS, MAX_SQL_CHARAC
 
 #: The context of a row whose statement sent none.
 NO_CONTEXT = b"{}"
-#: Objects and arrays may be nested so deep: parsers have limits of their own, or none and crash.
+#: The depth to which objects and arrays may be nested: parsers have limits of their own, or none and crash.
 MAX_DEPTH = 100
 #: Bytes of a context with its statement, each character of which may take up to twelve.
 MAX_BYTES = MAX_CONTEXT_CHARACTERS + 12 * MAX_SQL_CHARACTERS
@@ -25,7 +25,7 @@ MAX_BYTES = MAX_CONTEXT_CHARACTERS + 12 * MAX_SQL_CHARACTERS
 _MAX_INVALID_BYTES = 1024 * 1024
 #: Digits of an integer that Python reads.
 _MAX_DIGITS = 4_300
-#: Digits that numeric may have behind the decimal point (PostgreSQL docs, 8.1).
+#: Digits that numeric may have after the decimal point (PostgreSQL docs, 8.1).
 _NUMERIC_FRACTION = 16_383
 _CUT = "\u2026 (cut)"
 
@@ -33,7 +33,7 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TINY = re.compile(rb"[eE]-\d{5}").search
-# Only behind an even number of backslashes, else the backslash of \u belongs to the text.
+# Only after an even number of backslashes; otherwise the backslash of \u belongs to the text.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
 
 

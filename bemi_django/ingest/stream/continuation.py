@@ -1,4 +1,4 @@
-"""Find where the log goes on: on the server it has followed, on one that was promoted, or behind a gap."""
+"""Find where the log continues: on the server it has followed, on one that was promoted, or after a gap."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Continuation:
         self._histories = Histories(config.slot)
 
     def read_checkpoint(self) -> Checkpoint | None:
-        """Return how far the log goes, or None if the slot has no log yet."""
+        """Return where the log ends, or None if the slot has no log yet."""
         return self._checkpoints.read()
 
     def begin(self, origin: Origin, slot: Slot | None, is_useless: bool) -> int:
@@ -88,7 +88,7 @@ class Continuation:
         return branch.common
 
     def accept(self, gap: Gap, branch: Branch, origin: Origin, slot: Slot | None) -> int:
-        """Record a gap and go on behind it; return where.
+        """Record a gap and continue after it; return where.
 
         A slot that can be read is kept: it may have changes that nothing else has.
         """

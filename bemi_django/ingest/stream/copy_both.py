@@ -28,7 +28,7 @@ _AT_ONCE = ctypes.c_int(1)
 class CopyBoth:
     """Sends and receives the messages of a connection on which ``START_REPLICATION`` was executed.
 
-    One thread at a time may use it, and nothing else may use the connection meanwhile.
+    One thread at a time may use it, and nothing else may use the connection at that time.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -38,7 +38,7 @@ class CopyBoth:
         self._pointer = ctypes.c_void_p(connection.pgconn_ptr)
         self._buffer = ctypes.c_void_p()
         self._buffer_at = ctypes.byref(self._buffer)
-        # To send must not wait for the server: nothing else would run meanwhile.
+        # Sending must not wait for the server: nothing else would run while it does.
         if self._libpq.PQsetnonblocking(self._pointer, 1) != 0:
             raise self._failure()
 

@@ -114,7 +114,7 @@ def create(connection: Any, name: str, *, failover: bool) -> Slot:
     """
     logger.info("creating the slot %s: this waits for running transactions to end", name)
     with connection.cursor() as cursor:
-        # The server gives the slot up when the worker vanishes meanwhile. Not every platform can.
+        # The server gives the slot up if the worker vanishes in the meantime. Not every platform can.
         with suppress(psycopg2.Error):
             cursor.execute("SET client_connection_check_interval = '10s'")
         try:

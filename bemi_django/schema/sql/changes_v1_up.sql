@@ -137,7 +137,7 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
-    -- Another session may have created it meanwhile.
+    -- Another session may have created it in the meantime.
     IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
         RETURN false;

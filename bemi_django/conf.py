@@ -11,7 +11,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from bemi_django.wire.defaults import EXCLUDE, INCLUDE, PUBLICATION
+from bemi_django.wire.defaults import INCLUDE, PUBLICATION, all_excluded
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 ScopeFunction = Callable[[HttpRequest, Any], Any]
@@ -84,8 +84,8 @@ def include() -> list[str]:
 
 
 def exclude() -> list[str]:
-    """Return ``BEMI_EXCLUDE``: patterns of the tables not to track, which take precedence."""
-    return list(getattr(settings, "BEMI_EXCLUDE", EXCLUDE))
+    """Return ``BEMI_EXCLUDE`` and the default patterns of the tables not to track; they take precedence."""
+    return all_excluded(include(), getattr(settings, "BEMI_EXCLUDE", ()))
 
 
 def renamed_columns() -> dict[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from bemi_django.capture import context
-from bemi_django.wire.defaults import EXCLUDE, INCLUDE, PUBLICATION
+from bemi_django.wire.defaults import INCLUDE, PUBLICATION
 
 
 def apply_context(using: str = "default") -> None:
@@ -46,7 +46,7 @@ class Bemi:
     def migration_upgrade(
         *,
         include: Iterable[str] = INCLUDE,
-        exclude: Iterable[str] = EXCLUDE,
+        exclude: Iterable[str] = (),
         publication: str = PUBLICATION,
         log: bool = True,
     ) -> None:
@@ -57,7 +57,8 @@ class Bemi:
 
         Args:
             include: Patterns ``schema.table`` of the tables to track, with the wildcards ``*`` and ``?``.
-            exclude: Patterns of the tables not to track; they take precedence.
+            exclude: Patterns of the tables not to track, beside those that are never worth it; they take
+                precedence.
             publication: Name of the publication.
             log: Whether this database holds the log; False if ``bemi run`` has another ``--destination``.
         """

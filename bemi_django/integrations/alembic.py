@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
 from bemi_django.schema import sql
+from bemi_django.wire.defaults import all_excluded
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str, lo
     """
     op.execute(_literal(sql.install("alembic", *(_PARTS if log else sql.SOURCE))))
     op.execute(_literal(sql.read("track_v1")))
-    chosen = {"publication": publication, "include": list(include), "exclude": list(exclude)}
+    included = list(include)
+    chosen = {"publication": publication, "include": included, "exclude": all_excluded(included, exclude)}
     track = text("SELECT pg_temp._bemi_track_v1(:chosen)").bindparams(
         chosen=json.dumps(chosen, ensure_ascii=False)
     )

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 PUBLICATION = "bemi"
 
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 INCLUDE = ("public.*",)
 EXCLUDE = ("*.alembic_version", "*.changes", "*.django_migrations", "*.django_session")
+
+
+def all_excluded(include: Iterable[str], exclude: Iterable[str]) -> list[str]:
+    """Return the patterns of all tables not to track: those of a project and the default ones.
+
+    Args:
+        include: Patterns ``schema.table`` of the tables to track. One that names the table of a default one,
+            such as ``public.django_session``, overrides it.
+        exclude: Patterns that the project adds.
+    """
+    named = {pattern.rpartition(".")[2] for pattern in include}
+    return [*exclude, *(pattern for pattern in EXCLUDE if pattern.rpartition(".")[2] not in named)]

@@ -134,7 +134,7 @@ def test_the_wal_that_is_held_is_graded(status: str, command: str) -> None:
 def test_tables_are_listed_with_the_reason_why_they_are_not_tracked(
     transactional_db: None, client: Client, admin_user: Any, settings: Any
 ) -> None:
-    settings.BEMI_EXCLUDE = ["*.auth_group", "*.django_migrations", "*.changes"]
+    settings.BEMI_EXCLUDE = ["*.auth_group"]
     with connection.cursor() as cursor:
         cursor.execute("CREATE UNLOGGED TABLE fleeting (id int PRIMARY KEY)")
         cursor.execute("CREATE SCHEMA aside CREATE TABLE there (id int PRIMARY KEY)")
@@ -148,7 +148,7 @@ def test_tables_are_listed_with_the_reason_why_they_are_not_tracked(
         assert tables["public.fleeting"].reason == "unlogged"
         assert tables["public.fleeting"].command == "ALTER TABLE public.fleeting SET LOGGED;"
         assert tables["aside.there"].reason == "not in BEMI_INCLUDE"
-        assert tables["public.django_migrations"].reason == "excluded by BEMI_EXCLUDE"
+        assert tables["public.django_migrations"].reason == "excluded by BEMI_EXCLUDE or by default"
         assert any(check.id == "bemi.W006" for check in context["checks"])
     finally:
         with connection.cursor() as cursor:

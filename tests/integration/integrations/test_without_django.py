@@ -197,11 +197,12 @@ def test_tables_that_come_later_are_tracked_by_the_event_trigger_or_the_next_cal
     assert database.query(TRACKED) == [("later",), ("todo",)]
     database.query("DROP EVENT TRIGGER _bemi_follow_ddl; CREATE TABLE last (id int PRIMARY KEY)")
     assert database.query(TRACKED) == [("later",), ("todo",)]
-    project.revise("Again", "Bemi.migration_upgrade(exclude=['*.alembic_version', '*.later'])")
+    project.revise("Again", "Bemi.migration_upgrade(exclude=['*.later'])")
     project.upgrade()
     assert database.query(TRACKED) == [("last",), ("todo",)]
-    chosen = database.query("SELECT include, exclude FROM _bemi.tracking")
-    assert chosen == [(["public.%"], ["%.alembic\\_version", "%.later"])]
+    ((include, exclude),) = database.query("SELECT include, exclude FROM _bemi.tracking")
+    assert include == ["public.%"]
+    assert {"%.alembic\\_version", "%.later"} <= set(exclude)
 
 
 @pytest.mark.administrator

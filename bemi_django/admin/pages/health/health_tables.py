@@ -59,7 +59,7 @@ def table_health(alias: str) -> Iterator[TableHealth]:
         elif is_published:
             yield TableHealth(name, True, "", "")
         elif is_excluded:
-            yield TableHealth(name, False, _("excluded by BEMI_EXCLUDE"), "")
+            yield TableHealth(name, False, _("excluded by BEMI_EXCLUDE or by default"), "")
         elif not is_included:
             yield TableHealth(name, False, _("not in BEMI_INCLUDE"), "")
         else:

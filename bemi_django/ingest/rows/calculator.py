@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,8 @@ import psycopg2.extensions
 
 # In a transaction that can write nothing and is always rolled back.
 _COMPUTE = "BEGIN READ ONLY; SELECT _bemi.compute_v1(%s, %s::pg_catalog.text[])"
+# Rolling back ends neither prepared statements nor advisory locks of the session.
+_FORGET = "ROLLBACK; DEALLOCATE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
 # The right to do so. Code of others cannot make this statement fail.
 _MAY_COMPUTE = "SELECT _bemi.compute_v1(NULL, NULL)"
 _TERMINATE = "SELECT pg_catalog.pg_terminate_backend(%s)"
@@ -52,7 +55,7 @@ class Calculator:
                 cursor.execute(_COMPUTE, [query, list(sent)])
                 _wait(connection, deadline)
                 ((computed,),) = cursor.fetchall()
-                cursor.execute("ROLLBACK")
+                cursor.execute(_FORGET)
                 _wait(connection, deadline)
         except TimeoutError:
             self._end(connection)
@@ -77,6 +80,8 @@ class Calculator:
         if self._connection is None:
             self._ask(_MAY_COMPUTE)
             connection = self._connect()
+            # Notices of any length are dropped as they come.
+            connection.notices = deque(maxlen=0)
             try:
                 _wait(connection, time.monotonic() + self._seconds)
             except TimeoutError:

@@ -14,7 +14,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'BEMI3',
             MESSAGE = 'the role _bemi_compute does not exist or does not own _bemi.compute_v1: see manage.py check --database';
     END IF;
-    EXECUTE query INTO computed USING sent;
+    BEGIN
+        EXECUTE query INTO computed USING sent;
+    EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+        -- The worker would hold several copies of a message, a detail or a hint of any length.
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = pg_catalog.left(SQLERRM, 500);
+    END;
     IF pg_catalog.octet_length(pg_catalog.array_to_string(computed, ''::pg_catalog.text)) OPERATOR(pg_catalog.>) 134217728 THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = 'the computed value is longer than 128 MB';
     END IF;

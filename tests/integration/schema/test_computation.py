@@ -3,70 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
+from bemi_django import conf
 from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.stream.connections import connect_calculator, connect_source
 from bemi_django.schema import tracking
-from tests.support.pipeline import Drain
+from tests.support.attacks import ATTACKS, CLEAN, CONNECTIONS, DEFERRED, DEFERRED_TEMPORARY, RESIDUES, TABLE
+from tests.support.pipeline import Drain, worker_config
 from tests.support.roles import administrator
 
 # It makes casts, and gives functions to other roles.
 pytestmark = pytest.mark.administrator
-
-TABLE = """
-CREATE TABLE caught (what text);
-GRANT ALL ON caught TO PUBLIC;
-CREATE TABLE vault (secret text);
-INSERT INTO vault VALUES ('row-value');
-CREATE FUNCTION attack(n int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $function$
-DECLARE
-    found text := 'harmless';
-BEGIN
-    -- The writer of the row, who calls it as well, is not the victim.
-    IF current_setting('attack.is_off', true) = 'yes' THEN
-        RETURN found;
-    END IF;
-    {}
-    RETURN found;
-END
-$function$;
-CREATE TYPE kind AS ENUM ('a');
-CREATE FUNCTION as_json(kind kind) RETURNS json IMMUTABLE LANGUAGE sql AS
-    $$SELECT to_json(attack(1)) WHERE kind IS NOT NULL$$;
-CREATE CAST (kind AS json) WITH FUNCTION as_json(kind);
-CREATE TABLE bait (id int PRIMARY KEY, kind kind);
-"""
-CLEAN = """
-DROP TABLE IF EXISTS bait, caught, vault; DROP TYPE IF EXISTS kind CASCADE;
-DROP FUNCTION IF EXISTS attack(int);
-"""
-LOOP = "LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;"
-#: What the code tries, none of which may succeed.
-ATTACKS = {
-    "write": "INSERT INTO caught VALUES ('write');",
-    "read": "SELECT secret FROM vault INTO found;",
-    "become the worker": "RESET ROLE; INSERT INTO caught VALUES ('reset');",
-    "become another": "EXECUTE 'SET ROLE ' || quote_ident(session_user); INSERT INTO caught VALUES ('role');",
-    "become a session": "EXECUTE 'SET SESSION AUTHORIZATION DEFAULT'; INSERT INTO caught VALUES ('session');",
-    "write after all": "SET transaction_read_only = off; INSERT INTO caught VALUES ('read only');",
-    "commit": "COMMIT; INSERT INTO caught VALUES ('commit');",
-    "temporary table": "CREATE TEMP TABLE pg_class (oid oid); found := 'made';",
-    "program": "COPY (SELECT 1) TO PROGRAM 'true'; found := 'ran';",
-    "end another": "PERFORM pg_terminate_backend(pid) FROM pg_stat_activity; found := 'ended';",
-    "loop": LOOP,
-    "loop without a pause": "LOOP BEGIN LOOP found := ''; END LOOP; EXCEPTION WHEN query_canceled THEN NULL; "
-    "END; END LOOP;",
-    "much": "found := repeat('x', 500000000);",
-    "no right": "RAISE SQLSTATE '42501';",
-    "a full disk": "RAISE SQLSTATE '53100';",
-    "a shutdown": "RAISE SQLSTATE '57P01';",
-    "a lost connection": "RAISE SQLSTATE '08006';",
-    "a missing table": "SELECT a FROM nowhere INTO found;",
-}
 
 
 def execute(statement: str) -> list[Any]:
@@ -86,19 +40,133 @@ def bait(drain: Drain) -> Iterator[Drain]:
     execute(CLEAN)
 
 
+def assert_repelled(drain: Drain) -> None:
+    execute("SET attack.is_off = 'yes'; INSERT INTO bait VALUES (1, 'a'); INSERT INTO vault VALUES ('x')")
+    found = {change.table: change for change in drain() if change.table in ("bait", "vault")}
+    assert execute("SELECT * FROM caught") == []
+    assert execute("SELECT is_called FROM fired") == [(False,)]
+    assert found["vault"].after == {"secret": "x"}
+    assert "row-value" not in str(found["bait"].after)
+    assert found["bait"].after["id"] == 1
+    assert found["bait"].after.get("kind") in (None, "harmless")
+    execute("INSERT INTO vault VALUES ('y')")
+    (later,) = drain()
+    assert [change.context.get("user_id") for change in (*found.values(), later)] == [None, None, None]
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_code_of_a_table_owner_can_neither_do_nor_stop_anything(
     attack: str, quick: None, bait: Drain
 ) -> None:
     execute(TABLE.replace("{}", ATTACKS[attack]))
     tracking.sync()
-    execute("SET attack.is_off = 'yes'; INSERT INTO bait VALUES (1, 'a'); INSERT INTO vault VALUES ('x')")
-    found = {change.table: change for change in bait() if change.table in ("bait", "vault")}
-    assert execute("SELECT * FROM caught") == []
-    assert found["vault"].after == {"secret": "x"}
-    assert "row-value" not in str(found["bait"].after)
-    assert found["bait"].after["id"] == 1
-    assert found["bait"].after.get("kind") in (None, "harmless")
+    assert_repelled(bait)
+
+
+@pytest.fixture
+def connectable(bait: Drain) -> Iterator[str]:
+    """The address of the database, in which there are extensions that connect to databases."""
+    parameters = {"user": "", **conf.connection_parameters("default")}
+    with administrator(connection.settings_dict["NAME"]) as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_available_extensions WHERE name IN ('dblink', 'postgres_fdw')"
+        )
+        if cursor.fetchone() != (2,):
+            pytest.skip("this server has no dblink or no postgres_fdw")
+        cursor.execute("SELECT current_user, current_database()")
+        user, dbname = cursor.fetchone()
+        place = {key: str(parameters[key]) for key in ("host", "port") if parameters.get(key)}
+        options = ", ".join(f"{key} '{value}'" for key, value in {**place, "dbname": dbname}.items())
+        cursor.execute(f"""
+            CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw;
+            CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({options});
+            CREATE USER MAPPING FOR PUBLIC SERVER here OPTIONS (user '{user}');
+            GRANT USAGE ON FOREIGN SERVER here TO PUBLIC;
+            CREATE FOREIGN TABLE vault_of_here (secret text) SERVER here OPTIONS (table_name 'vault');
+            GRANT SELECT ON vault_of_here TO PUBLIC;
+        """)
+        try:
+            yield " ".join(
+                f"{key}={value}" for key, value in {**place, "dbname": dbname, "user": user}.items()
+            )
+        finally:
+            cursor.execute("DROP EXTENSION postgres_fdw CASCADE; DROP EXTENSION dblink CASCADE")
+
+
+@pytest.mark.parametrize("attack", CONNECTIONS)
+def test_the_code_of_a_table_owner_connects_as_nobody(
+    attack: str, quick: None, bait: Drain, connectable: str
+) -> None:
+    execute(TABLE.replace("{}", CONNECTIONS[attack].replace("{address}", connectable)))
+    tracking.sync()
+    assert_repelled(bait)
+
+
+@pytest.fixture
+def calculator(bait: Drain) -> Iterator[Calculator]:
+    config = worker_config("bemi_test")
+    with closing(connect_source(config)) as server:
+        found = Calculator(lambda: connect_calculator(config), server)
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize("residue", RESIDUES)
+def test_the_code_leaves_nothing_behind_for_the_next_row(residue: str, calculator: Calculator) -> None:
+    code, count = RESIDUES[residue]
+    execute(TABLE.replace("{}", code))
+    backend = calculator.compute("SELECT ARRAY[pg_backend_pid()::text]", [])
+    assert calculator.compute("SELECT ARRAY[attack(1)]", []) == ["harmless"]
+    assert calculator.compute(f"SELECT ARRAY[({count})::text]", []) == ["0"]
+    assert calculator.compute("SELECT ARRAY[pg_backend_pid()::text]", []) == backend
+
+
+def test_the_code_notifies_nobody(calculator: Calculator, observer: Any) -> None:
+    observer.execute("LISTEN attack")
+    execute(TABLE.replace("{}", "PERFORM pg_notify('attack', 'code');"))
+    assert calculator.compute("SELECT ARRAY[attack(1)]", []) == ["harmless"]
+    observer.execute("NOTIFY attack, 'observer'")
+    assert [notice.payload for notice in observer.connection.notifies] == ["observer"]
+
+
+# Every wall holds alone: without READ ONLY the transaction still ends in ROLLBACK.
+@pytest.mark.parametrize("begin", ["BEGIN READ ONLY;", "BEGIN;"])
+@pytest.mark.parametrize("code", [DEFERRED, DEFERRED_TEMPORARY])
+def test_deferred_triggers_never_run_with_the_rights_of_the_worker(
+    begin: str, code: str, calculator: Calculator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bemi_django.ingest.rows.calculator._COMPUTE",
+        f"{begin} SELECT _bemi.compute_v1(%s, %s::pg_catalog.text[])",
+    )
+    execute(TABLE.replace("{}", code))
+    if begin == "BEGIN;":
+        assert calculator.compute("SELECT ARRAY[attack(1)]", []) == ["harmless"]
+    else:
+        with pytest.raises(ValueError, match="read-only transaction"):
+            calculator.compute("SELECT ARRAY[attack(1)]", [])
+    assert calculator.compute("SELECT ARRAY['next']", []) == ["next"]
+    assert execute("SELECT is_called FROM fired") == [(False,)]
+    # What it is good for: a transaction that commits runs it.
+    execute("INSERT INTO queue VALUES (1)")
+    assert execute("SELECT is_called FROM fired") == [(True,)]
+
+
+@pytest.mark.parametrize("kind", ["MESSAGE", "DETAIL", "HINT"])
+@pytest.mark.parametrize("condition", ["P0001", "57014", "P0004"])
+def test_no_error_of_the_code_is_long(kind: str, condition: str, calculator: Calculator) -> None:
+    execute(TABLE.replace("{}", f"RAISE SQLSTATE '{condition}' USING {kind} = repeat('x', 1000000);"))
+    with pytest.raises(ValueError, match=".") as caught:
+        calculator.compute("SELECT ARRAY[attack(1)]", [])
+    assert isinstance(caught.value.__cause__, psycopg2.Error)
+    assert len(str(caught.value)) < 1000 and len(str(caught.value.__cause__)) < 2000
+
+
+def test_no_notice_of_the_code_is_kept(calculator: Calculator) -> None:
+    code = "PERFORM set_config('client_min_messages', 'notice', false); RAISE NOTICE 'here';"
+    execute(TABLE.replace("{}", code))
+    assert calculator.compute("SELECT ARRAY[attack(1)]", []) == ["harmless"]
+    assert list(calculator._connection.notices) == []
 
 
 def test_what_the_code_leaves_behind_does_not_reach_the_next_row(bait: Drain) -> None:

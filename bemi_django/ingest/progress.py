@@ -6,19 +6,27 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+#: Seconds between two lines, at least, if something is wrong.
+_AT_ONCE = 1.0
+#: The age, in seconds, of the last change in the log from which the worker is behind.
+_LATE = 10.0
+#: What counts of rows that do not take the fast path begin with: nothing is wrong with them.
+LONG_WAY = "rows the long way"
+
 
 class Progress:
     """Counts changes, and whatever else is worth a word, between two lines.
 
     Args:
-        interval: Seconds between two lines, at least.
+        interval: Seconds between two lines, at least, while all is well. The first line does not wait for it.
         clock: Returns the time in seconds.
     """
 
-    def __init__(self, interval: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, interval: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = interval
         self._clock = clock
         self._since = clock()
+        self._is_first = True
         self._fresh = 0
         self._told: Counter[str] = Counter()
         #: Changes that were written.
@@ -31,10 +39,14 @@ class Progress:
         self._fresh += changes
         self.total += changes
 
-    @property
-    def is_due(self) -> bool:
-        """Whether a line should be logged: something was written, and the last line is old enough."""
-        return self._fresh > 0 and self._clock() - self._since >= self._interval
+    def is_due(self, age: float) -> bool:
+        """Return whether a line should be logged: something was written, and the last line is old enough.
+
+        Args:
+            age: Age of the last change in the log, in seconds.
+        """
+        is_well = age < _LATE and not self._is_first and not self._has_trouble()
+        return self._fresh > 0 and self._clock() - self._since >= (self._interval if is_well else _AT_ONCE)
 
     def line(self, lag_bytes: int, lag_seconds: float) -> str:
         """Return the line, and begin to count for the next one.
@@ -45,7 +57,7 @@ class Progress:
         """
         now = self._clock()
         rate = self._fresh / max(now - self._since, 0.001)
-        fresh, self._fresh, self._since = self._fresh, 0, now
+        fresh, self._fresh, self._since, self._is_first = self._fresh, 0, now, False
         others, self._told = self.counts - self._told, self.counts.copy()
         parts = [
             f"{fresh:,} changes written ({rate:,.0f}/s), {self.total:,} in all",
@@ -53,3 +65,6 @@ class Progress:
             *(f"{count:,} {what}" for what, count in sorted(others.items())),
         ]
         return "; ".join(parts)
+
+    def _has_trouble(self) -> bool:
+        return any(not what.startswith(LONG_WAY) for what in self.counts - self._told)

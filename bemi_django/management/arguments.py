@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import connections
 
+from bemi_django.management.log_output import FORMATS
 from bemi_django.wire.lsn import parse_lsn
 
 _MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change (the state after it)"
@@ -72,6 +73,11 @@ def _run(added: Any) -> ArgumentParser:
         "--handlers", action="store_true", help="only call handlers; another process writes the log"
     )
     parts.add_argument("--no-handlers", action="store_true", help="only write the log; call no handlers")
+    run.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help="log to the output in this format (default: text, unless LOGGING of the project has a handler)",
+    )
     return run
 
 

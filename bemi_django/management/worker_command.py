@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.management.log_output import log_to
 from bemi_django.schema import tracking
 from bemi_django.wire.lsn import format_lsn
 
@@ -29,7 +29,8 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     Args:
         command: The command, for its output.
         database: Alias of the source.
-        options: ``until_current``, ``accept_gap``, ``handlers`` and ``no_handlers`` of the command line.
+        options: ``until_current``, ``accept_gap``, ``handlers``, ``no_handlers`` and ``log_format`` of the
+            command line.
 
     Raises:
         CommandError: If only handlers are to be called and there are none.
@@ -37,7 +38,7 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     """
     dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
     if options["handlers"]:
-        _run_handlers(command, dispatcher, options["until_current"])
+        _run_handlers(command, dispatcher, options)
         return
     accept_gap = options["accept_gap"] or conf.accept_gap()
     config = worker_config(database)._replace(
@@ -48,7 +49,7 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     beside = (
         nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile(supervisor.stop)
     )
-    with _log_to_output(command), _stopped_by_signals(supervisor.stop, dispatcher.stop):
+    with log_to(command.stdout, options["log_format"]), _stopped_by_signals(supervisor.stop, dispatcher.stop):
         # In a thread, so that a signal is handled while the worker waits for a server.
         with beside, ThreadPoolExecutor(1) as thread:
             written = thread.submit(supervisor.run, until_current=is_to_end).result()
@@ -70,7 +71,7 @@ def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
     Raises:
         BemiError: If it cannot be skipped.
     """
-    with _log_to_output(command):
+    with log_to(command.stdout):
         skipped = skip(worker_config(database), lsn)
     place = format_lsn(skipped.last)
     if skipped.begin is None:
@@ -100,13 +101,13 @@ def worker_config(database: str) -> WorkerConfig:
     )
 
 
-def _run_handlers(command: BaseCommand, dispatcher: Dispatcher, until_current: bool) -> None:
+def _run_handlers(command: BaseCommand, dispatcher: Dispatcher, options: dict[str, Any]) -> None:
     if not dispatcher.has_handlers:
         raise CommandError(
             f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
         )
-    with _log_to_output(command), _stopped_by_signals(dispatcher.stop):
-        handled = dispatcher.run_apart(until_current)
+    with log_to(command.stdout, options["log_format"]), _stopped_by_signals(dispatcher.stop):
+        handled = dispatcher.run_apart(options["until_current"])
     command.stdout.write(f"{handled} changes handled")
 
 
@@ -121,25 +122,6 @@ def _publish(command: BaseCommand, database: str) -> None:
     finally:
         # It belongs to the worker's thread.
         connections[database].close()
-
-
-@contextmanager
-def _log_to_output(command: BaseCommand) -> Iterator[None]:
-    """Log to the output, unless the project configures logging: a silent worker looks dead."""
-    logger = logging.getLogger("bemi_django")
-    if logger.hasHandlers():
-        yield
-        return
-    handler = logging.StreamHandler(command.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 
 from bemi_django.ingest.destination.sink import Sink
@@ -58,7 +59,7 @@ class Committer:
 
     def log_progress(self, is_caught_up: bool = False) -> None:
         """Log the progress line if it is due; ``is_caught_up`` tells that the stream has nothing to read."""
-        if self._progress.is_due:
+        if self._progress.is_due(time.time() - EPOCH_SECONDS - self._sink.committed_at / 1e6):
             lag = (
                 (self._session.source.position - self._sink.checkpoint, 0.0) if is_caught_up else self._lag()
             )

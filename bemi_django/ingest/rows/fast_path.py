@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from struct import error as StructError
 
+from bemi_django.ingest.progress import LONG_WAY
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT, OLD_ROW, PADDING, ROW_AT, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
@@ -87,7 +88,7 @@ class FastPath:
         return self._writer.assemble(layout, header, *effect), header
 
     def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:
-        self.counts[f"rows the long way ({reason})"] += 1
+        self.counts[f"{LONG_WAY} ({reason})"] += 1
         return None
 
 

@@ -2,33 +2,72 @@ from __future__ import annotations
 
 from bemi_django.ingest.progress import Progress
 
+#: The age of the last change in the log, in seconds.
+FRESH, LATE = 0.1, 60.0
 
-def test_there_is_a_line_a_second_at_most_and_none_when_nothing_came() -> None:
+
+class Clock:
     now = 0.0
-    progress = Progress(interval=1.0, clock=lambda: now)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_first_line_comes_after_a_second_and_none_when_nothing_was_written() -> None:
+    clock = Clock()
+    progress = Progress(clock=clock)
     progress.add(1000)
-    assert not progress.is_due
-    now = 2.0
-    assert progress.is_due
+    assert not progress.is_due(FRESH)
+    clock.now = 2.0
+    assert progress.is_due(FRESH)
     assert (
         progress.line(4096, 1.25)
         == "1,000 changes written (500/s), 1,000 in all; behind by 4,096 bytes, 1.2 s"
     )
-    assert not progress.is_due
-    now = 10.0
-    assert not progress.is_due
+    clock.now = 100.0
+    assert not progress.is_due(LATE)
+
+
+def test_there_is_a_line_a_minute_while_all_is_well() -> None:
+    clock = Clock()
+    progress = Progress(clock=clock)
+    progress.add(1)
+    progress.line(0, 0)
     progress.add(8)
-    assert progress.line(-1, -0.5) == "8 changes written (1/s), 1,008 in all; behind by 0 bytes, 0.0 s"
-    assert progress.total == 1008
+    progress.counts["rows the long way (skipped)"] += 8
+    clock.now = 59.0
+    assert not progress.is_due(FRESH)
+    clock.now = 64.0
+    assert progress.is_due(FRESH)
+    assert progress.line(-1, -0.5).startswith("8 changes written (0/s), 9 in all; behind by 0 bytes, 0.0 s")
+    assert progress.total == 9
+
+
+def test_there_is_a_line_a_second_when_something_is_wrong() -> None:
+    clock = Clock()
+    progress = Progress(clock=clock)
+    progress.add(1)
+    progress.line(0, 0)
+    progress.add(1)
+    clock.now = 0.5
+    assert not progress.is_due(LATE)
+    clock.now = 1.5
+    assert progress.is_due(LATE) and not progress.is_due(FRESH)
+    progress.counts["dead letters"] += 1
+    assert progress.is_due(FRESH)
+    progress.line(0, 0)
+    progress.add(1)
+    clock.now = 3.0
+    assert not progress.is_due(FRESH)
 
 
 def test_whatever_else_was_counted_since_the_last_line_is_in_it() -> None:
-    now = 0.0
-    progress = Progress(interval=1.0, clock=lambda: now)
+    clock = Clock()
+    progress = Progress(clock=clock)
     progress.counts["dead letters"] += 2
     progress.counts["rows the long way (skipped)"] += 1000
     progress.add(1)
-    now = 2.0
+    clock.now = 2.0
     assert progress.line(0, 0).endswith("; 2 dead letters; 1,000 rows the long way (skipped)")
     progress.counts["dead letters"] += 1
     progress.add(1)

@@ -1,0 +1,73 @@
+"""Log to the output of a command, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+
+#: Values of ``--log-format``.
+FORMATS = ("text", "json")
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as a line that begins with the time in UTC."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time as ISO 8601, with its offset."""
+        return _time_of(record)
+
+
+class JSONFormatter(logging.Formatter):
+    """Formats a record as a line of JSON, with ``time``, ``level``, ``logger`` and ``message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        values: dict[str, Any] = {
+            "time": _time_of(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            values["exception"] = self.formatException(record.exc_info)
+        return json.dumps(values, ensure_ascii=False)
+
+
+@contextmanager
+def log_to(output: OutputWrapper, log_format: str | None = None) -> Iterator[None]:
+    """Log to an output, unless the project configures logging: a silent worker looks dead.
+
+    Args:
+        output: Where to write the lines.
+        log_format: One of :data:`FORMATS`, which also overrules the project's configuration; None for text.
+    """
+    logger = logging.getLogger("bemi_django")
+    if log_format is None and logger.hasHandlers():
+        yield
+        return
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
+    previous = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    # A record must not be written a second time by the project's handlers.
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(previous[0])
+        logger.propagate = previous[1]
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")

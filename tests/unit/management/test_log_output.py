@@ -1,0 +1,76 @@
+"""The log of the worker on the output of its command."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.core.management.base import OutputWrapper
+
+from bemi_django.management.log_output import log_to
+
+LOGGER = logging.getLogger("bemi_django")
+
+
+@pytest.fixture
+def project_handler() -> Iterator[io.StringIO]:
+    """What the project's own handler writes."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    LOGGER.addHandler(handler)
+    yield output
+    LOGGER.removeHandler(handler)
+
+
+@pytest.fixture
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The test runner has handlers of its own.
+    monkeypatch.setattr(LOGGER, "hasHandlers", lambda: False)
+
+
+def test_lines_of_text_begin_with_the_time_in_utc(unconfigured: None) -> None:
+    output = io.StringIO()
+    with log_to(OutputWrapper(output)):
+        LOGGER.getChild("worker").info("%d changes written", 3)
+    time, level, message = output.getvalue().rstrip("\n").split(" ", 2)
+    assert datetime.fromisoformat(time).utcoffset() == timedelta(0)
+    assert (level, message) == ("INFO", "3 changes written")
+
+
+def test_lines_of_json_hold_the_message_whatever_it_is_made_of() -> None:
+    output = io.StringIO()
+    with log_to(OutputWrapper(output), "json"):
+        LOGGER.warning('a "quote"\nand a line feed, ü')
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            LOGGER.exception("failed")
+    first, second = map(json.loads, output.getvalue().splitlines())
+    assert datetime.fromisoformat(first.pop("time")).utcoffset() == timedelta(0)
+    assert first == {
+        "level": "WARNING",
+        "logger": "bemi_django",
+        "message": 'a "quote"\nand a line feed, ü',
+    }
+    assert second["exception"].endswith("ValueError: broken")
+
+
+def test_the_logging_of_the_project_is_used_unless_a_format_is_given(project_handler: io.StringIO) -> None:
+    output = io.StringIO()
+    with log_to(OutputWrapper(output)):
+        LOGGER.warning("to the project")
+    assert (output.getvalue(), project_handler.getvalue()) == ("", "to the project\n")
+    with log_to(OutputWrapper(output), "text"):
+        LOGGER.warning("to the output")
+    assert "to the output" in output.getvalue()
+
+
+def test_the_logger_is_left_as_it_was(unconfigured: None) -> None:
+    before = LOGGER.level, LOGGER.propagate, list(LOGGER.handlers)
+    with log_to(OutputWrapper(io.StringIO()), "json"):
+        pass
+    assert (LOGGER.level, LOGGER.propagate, LOGGER.handlers) == before

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from bemi_django.log.live.equality import swapped
 from bemi_django.log.live.live_rows import find_keys, find_partial
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
@@ -138,7 +139,10 @@ class Surroundings:
             for unique in table.uniques:
                 writers = [draft for draft in drafts if draft.gives(unique.columns)]
                 rows = [_part(draft.target, unique.columns) for draft in writers]
-                for number, key in _find(cursor, rows, name, unique.columns, name, unique.columns, table.key):
+                found = _find(
+                    cursor, rows, name, unique.columns, name, unique.columns, unique.equalities, table.key
+                )
+                for number, key in found:
                     what = ", ".join(unique.columns)
                     yield Holder(writers[number], unique, identity(table, key), what)
             yield from _read_partials(cursor, table, drafts)
@@ -155,6 +159,7 @@ class Surroundings:
                 reference.columns,
                 reference.parent,
                 reference.parent_columns,
+                reference.equalities,
                 self._key(reference.parent),
             )
             known = {number: self._identity(reference.parent, key) for number, key in parents}
@@ -175,6 +180,7 @@ class Surroundings:
                 reference.parent_columns,
                 reference.child,
                 reference.columns,
+                swapped(reference.equalities),
                 self._key(reference.child),
                 limit,
             )
@@ -195,7 +201,7 @@ def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterat
     rows = [draft.target or {} for draft in writers]
     for partial in table.partials if writers else ():
         # Any change of the row that holds the value may release it.
-        unique = Unique(partial.name, table.columns, False, False, False)
+        unique = Unique(partial.name, table.columns, False, False, False, ())
         for number, key in find_partial(cursor, table, partial, rows):
             what = f"value in {partial.name}"
             yield Holder(writers[number], unique, identity(table, key), what, is_plain=False)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
+from bemi_django.log.live.equality import swapped
 from bemi_django.log.live.live_rows import find_keys
 from bemi_django.log.live.live_tables import (
     ADDRESS,
@@ -99,6 +100,7 @@ class CascadeReader:
             reference.parent_columns,
             reference.child,
             reference.columns,
+            swapped(reference.equalities),
             tuple(dict.fromkeys((*table.key, *further))),
             None,
             lock=self._lock,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bemi_django.capture.context import bound_context
+from bemi_django.log.live.live_rows import equal
 from bemi_django.log.live.live_tables import (
     ADDRESS,
     LiveCatalog,
@@ -23,9 +24,11 @@ from bemi_django.schema.sql import quote
 _FORWARD = """
 SELECT pg_catalog.setval(%s::pg_catalog.text::pg_catalog.regclass, wanted.value)
 FROM (SELECT (%s)::pg_catalog.int8 AS value) wanted, {} s, pg_catalog.pg_sequence p
-WHERE p.seqrelid = %s::pg_catalog.text::pg_catalog.regclass
-  AND CASE WHEN p.seqincrement > 0 THEN wanted.value > s.last_value ELSE wanted.value < s.last_value END
-  AND wanted.value BETWEEN p.seqmin AND p.seqmax
+WHERE p.seqrelid OPERATOR(pg_catalog.=) %s::pg_catalog.text::pg_catalog.regclass
+  AND CASE WHEN p.seqincrement OPERATOR(pg_catalog.>) 0
+      THEN wanted.value OPERATOR(pg_catalog.>) s.last_value
+      ELSE wanted.value OPERATOR(pg_catalog.<) s.last_value END
+  AND wanted.value OPERATOR(pg_catalog.>=) p.seqmin AND wanted.value OPERATOR(pg_catalog.<=) p.seqmax
 """
 
 
@@ -107,15 +110,14 @@ def _record(table: LiveTable) -> str:
 
 def _key(table: LiveTable) -> str:
     """Return the FROM and WHERE that find the row ``t`` by the key passed as a parameter."""
-    if not table.has_key:
+    if table.primary is None:
         relation, ctid = ADDRESS
         return (
             "pg_catalog.jsonb_to_record(%s::pg_catalog.jsonb) "
             f"k ({relation} pg_catalog.oid, {ctid} pg_catalog.tid) "
-            f"WHERE t.tableoid = k.{relation} AND t.ctid = k.{ctid}"
+            f"WHERE t.tableoid OPERATOR(pg_catalog.=) k.{relation} AND t.ctid OPERATOR(pg_catalog.=) k.{ctid}"
         )
-    same = " AND ".join(f"t.{escaped(column)} = k.{escaped(column)}" for column in table.key)
-    return f"{_record(table)} k WHERE {same}"
+    return f"{_record(table)} k WHERE {equal(table.primary.equalities, 't', table.key, 'k', table.key)}"
 
 
 def defer(cursor: Any, catalog: LiveCatalog) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bemi_django.log.live.equality import Equality, all_equal
 from bemi_django.log.live.live_tables import (
     ADDRESS,
     LiveTable,
@@ -13,7 +14,9 @@ from bemi_django.log.live.live_tables import (
     RowValues,
     escaped,
     key_object,
+    only_catalog,
     quoted,
+    read_catalog,
 )
 from bemi_django.log.live.row_session import rows_of
 from bemi_django.log.lossless_json import dumps
@@ -30,10 +33,10 @@ ORDER BY wanted.number
 
 # A table without a key: one pass compares whole rows.
 _LIKE = """
-SELECT wanted.number, (pg_catalog.to_jsonb(t.*) || {address})::pg_catalog.text
+SELECT wanted.number, (pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.||) {address})::pg_catalog.text
 FROM {target} t
 JOIN pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
-    ON pg_catalog.to_jsonb(t.*) = wanted.value
+    ON pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.=) wanted.value
 ORDER BY wanted.number, t.tableoid, t.ctid {lock}
 """
 
@@ -51,19 +54,42 @@ def find_rows(
         lock: Whether to lock the rows (``FOR UPDATE``).
     """
     locking = "FOR UPDATE OF t" if lock else ""
-    if not table.has_key:
+    if table.primary is None:
         return _find_alike(cursor, table, keys, locking)
     cursor.execute(
         _FIND.format(
             source=quoted(table.name),
             target=quoted(table.name),
             row="pg_catalog.to_jsonb(t.*)::pg_catalog.text",
-            condition=_equal(table.key, table.key),
+            condition=equal(table.primary.equalities, "t", table.key, "r", table.key),
             limit=locking,
         ),
         [dumps(list(keys))],
     )
     return {number - 1: row for number, row in rows_of(cursor)}
+
+
+# A view, or columns that are not the key in the database.
+_LIKE_KEY = """
+SELECT pg_catalog.to_jsonb(t.*)::pg_catalog.text FROM {target} t
+WHERE {key} OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb LIMIT 1
+"""
+
+
+def find_row(cursor: Any, name: Name, key: RowValues) -> RowValues | None:
+    """Return the row of a table or view with these values, or None.
+
+    Args:
+        cursor: A cursor of :func:`row_session`.
+        name: The table or view.
+        key: Values as in the log, ``{column: value}``.
+    """
+    table = read_catalog(cursor, dumps([name])).tables.get(name)
+    if table is not None and set(table.key) == set(key):
+        return find_rows(cursor, table, [key], lock=False).get(0)
+    statement = _LIKE_KEY.format(target=quoted(name), key=key_object(key))
+    cursor.execute(statement, [*key, dumps(key)])
+    return next((row for (row,) in rows_of(cursor)), None)
 
 
 def _find_alike(
@@ -109,12 +135,17 @@ def find_partial(
         table=quoted(table.name),
         predicate=partial.predicate.replace("%", "%%"),
         row=f"{key_object(table.key)}::pg_catalog.text",
-        condition=" AND ".join(
-            f"({expression}) = r._bemi_{number}" for number, expression in enumerate(expressions)
+        condition=all_equal(
+            partial.equalities,
+            (f"({expression})" for expression in expressions),
+            (f"r._bemi_{number}" for number in range(len(expressions))),
         ),
     )
-    cursor.execute(statement, [dumps([table.readable(row) for row in rows]), *table.key])
-    return [(number - 1, row) for number, row in rows_of(cursor)]
+    # The catalog printed the expressions for this path.
+    with only_catalog(cursor):
+        cursor.execute(statement, [dumps([table.readable(row) for row in rows]), *table.key])
+        found = rows_of(cursor)
+    return [(number - 1, row) for number, row in found]
 
 
 def find_keys(
@@ -124,6 +155,7 @@ def find_keys(
     columns: Sequence[str],
     target: Name,
     target_columns: Sequence[str],
+    equalities: Sequence[Equality],
     key: Sequence[str],
     limit: int | None = 1,
     *,
@@ -138,6 +170,7 @@ def find_keys(
         columns: Columns of the given rows.
         target: The table to search.
         target_columns: The columns to compare, in the order of ``columns``.
+        equalities: Compare a column of ``target`` with the given one.
         key: The columns of ``target`` to return.
         limit: Maximum number of rows found for each given row; None for all.
         lock: Whether to lock the found rows (``FOR UPDATE``).
@@ -150,7 +183,7 @@ def find_keys(
             source=quoted(source),
             target=quoted(target),
             row=f"{key_object(key)}::pg_catalog.text",
-            condition=_equal(target_columns, columns),
+            condition=equal(equalities, "t", target_columns, "r", columns),
             limit="LIMIT %s FOR UPDATE OF t" if lock else "LIMIT %s",
         ),
         [dumps(list(rows)), *key, limit],
@@ -158,6 +191,12 @@ def find_keys(
     return [(number - 1, row) for number, row in rows_of(cursor)]
 
 
-def _equal(target: Sequence[str], source: Sequence[str]) -> str:
-    pairs = zip(target, source, strict=True)
-    return " AND ".join(f"t.{escaped(one)} = r.{escaped(other)}" for one, other in pairs)
+def equal(
+    equalities: Sequence[Equality], one: str, columns: Sequence[str], other: str, others: Sequence[str]
+) -> str:
+    """Return the condition that columns of an alias equal those of another one."""
+    return all_equal(
+        equalities,
+        (f"{one}.{escaped(column)}" for column in columns),
+        (f"{other}.{escaped(column)}" for column in others),
+    )

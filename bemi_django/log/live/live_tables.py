@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from bemi_django.log.live.catalog_queries import COLUMNS, PARTIALS, REFERENCES, UNIQUES
+from bemi_django.log.live.equality import Equality, equalities
 from bemi_django.log.lossless_json import hstore
 from bemi_django.schema.sql import quote
 
@@ -16,75 +18,6 @@ RowValues = dict[str, Any]
 #: while the row is locked.
 ADDRESS = ("_bemi_table", "_bemi_row")
 _ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
-
-# The names are passed as JSON, because drivers adapt arrays of pairs differently.
-_COLUMNS = """
-SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
-       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
-       (WITH RECURSIVE part (oid) AS (
-            SELECT a.atttypid
-            UNION
-            SELECT nullif(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, 0)
-            FROM part JOIN pg_type t USING (oid))
-        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid))
-FROM jsonb_array_elements(%s::jsonb) wanted
-JOIN pg_namespace n ON n.nspname = wanted ->> 0
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-# SET CONSTRAINTS takes a name in a schema. It fails if a constraint of another table has the same name and is
-# not deferrable.
-_AMBIGUOUS = """EXISTS (
-    SELECT FROM pg_constraint o WHERE o.conname = {constraint}.conname
-    AND o.connamespace = {constraint}.connamespace AND NOT o.condeferrable)"""
-_UNIQUES = """
-SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
-       coalesce(u.condeferrable AND NOT {ambiguous}, false),
-       coalesce(u.condeferred AND NOT {ambiguous}, false),
-       (SELECT array_agg(a.attname::text ORDER BY k.number)
-        FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, number)
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-        WHERE k.number <= i.indnkeyatts)
-FROM jsonb_array_elements(%s::jsonb) wanted
-JOIN pg_namespace n ON n.nspname = wanted ->> 0
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-    AND i.indpred IS NULL AND i.indexprs IS NULL
-JOIN pg_class x ON x.oid = i.indexrelid
-LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u')
-ORDER BY x.relname
-""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u"))
-_PARTIALS = """
-SELECT n.nspname::text, c.relname::text, x.relname::text, pg_get_expr(i.indpred, c.oid),
-       (SELECT array_agg(pg_get_indexdef(i.indexrelid, k, false) ORDER BY k)
-        FROM generate_series(1, i.indnkeyatts) k)
-FROM jsonb_array_elements(%s::jsonb) wanted
-JOIN pg_namespace n ON n.nspname = wanted ->> 0
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-    AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)
-JOIN pg_class x ON x.oid = i.indexrelid
-ORDER BY x.relname
-"""
-_REFERENCES = """
-SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
-       (SELECT array_agg(a.attname::text ORDER BY k.number)
-        FROM unnest(f.conkey) WITH ORDINALITY k (attnum, number)
-        JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
-       (SELECT array_agg(a.attname::text ORDER BY k.number)
-        FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
-        JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
-       f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous}
-FROM pg_constraint f
-JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
-JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
-WHERE f.contype = 'f' AND f.conparentid = 0
-  AND EXISTS (SELECT FROM jsonb_array_elements(%s::jsonb) wanted
-              WHERE (wanted ->> 0, wanted ->> 1) IN ((cn.nspname, c.relname), (pn.nspname, p.relname)))
-ORDER BY cn.nspname, c.relname, f.conname
-""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "f"))
-
 
 _SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
 
@@ -97,6 +30,7 @@ class Unique(NamedTuple):
     is_primary: bool
     is_deferrable: bool
     is_deferred: bool
+    equalities: tuple[Equality, ...]
 
 
 class Partial(NamedTuple):
@@ -105,10 +39,14 @@ class Partial(NamedTuple):
     name: str
     predicate: str
     expressions: tuple[str, ...]
+    equalities: tuple[Equality, ...]
 
 
 class Reference(NamedTuple):
-    """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``."""
+    """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``.
+
+    ``equalities`` compare the columns of the parent with those of the child.
+    """
 
     name: str
     child: Name
@@ -118,6 +56,7 @@ class Reference(NamedTuple):
     on_delete: str
     is_deferrable: bool
     is_deferred: bool
+    equalities: tuple[Equality, ...] = ()
 
 
 class LiveTable(NamedTuple):
@@ -132,14 +71,19 @@ class LiveTable(NamedTuple):
     partials: tuple[Partial, ...]
 
     @property
+    def primary(self) -> Unique | None:
+        """The primary key, or None."""
+        return next((unique for unique in self.uniques if unique.is_primary), None)
+
+    @property
     def has_key(self) -> bool:
         """Whether the table has a primary key."""
-        return any(unique.is_primary for unique in self.uniques)
+        return self.primary is not None
 
     @property
     def key(self) -> tuple[str, ...]:
         """The columns of the primary key, or ADDRESS without one."""
-        return next((unique.columns for unique in self.uniques if unique.is_primary), ADDRESS)
+        return self.primary.columns if self.primary else ADDRESS
 
     def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row as ``jsonb_populate_record`` accepts it: hstore values are converted to text."""
@@ -166,7 +110,7 @@ class LiveCatalog(NamedTuple):
 
 
 @contextmanager
-def _only_catalog(cursor: Any) -> Iterator[None]:
+def only_catalog(cursor: Any) -> Iterator[None]:
     """Let names stand for objects of the catalog alone, and print others with their schema."""
     cursor.execute("SELECT pg_catalog.current_setting('search_path')")
     (path,) = cursor.fetchone()
@@ -177,27 +121,29 @@ def _only_catalog(cursor: Any) -> Iterator[None]:
 
 def read_references(cursor: Any, names: str) -> list[Reference]:
     """Return the foreign keys from and to tables; ``names`` is a JSON array of [schema, name] pairs."""
-    with _only_catalog(cursor):
+    with only_catalog(cursor):
         return _references(cursor, names)
 
 
 def _references(cursor: Any, names: str) -> list[Reference]:
-    cursor.execute(_REFERENCES, [names])
+    cursor.execute(REFERENCES, [names])
     return [
-        Reference(row[0], (row[1], row[2]), (row[3], row[4]), tuple(row[5]), tuple(row[6]), *row[7:])
-        for row in cursor.fetchall()
+        Reference._make(
+            [row[0], row[1:3], row[3:5], tuple(row[5]), tuple(row[6]), *row[7:10], equalities(row[10])]
+        )
+        for row in map(tuple, cursor.fetchall())
     ]
 
 
 def read_catalog(cursor: Any, names: str) -> LiveCatalog:
     """Describe tables; ``names`` is a JSON array of [schema, name] pairs. Missing tables are left out."""
-    with _only_catalog(cursor):
+    with only_catalog(cursor):
         references = _references(cursor, names)
-        cursor.execute(_COLUMNS, [names])
+        cursor.execute(COLUMNS, [names])
         columns = cursor.fetchall()
-        cursor.execute(_UNIQUES, [names])
+        cursor.execute(UNIQUES, [names])
         uniques = cursor.fetchall()
-        cursor.execute(_PARTIALS, [names])
+        cursor.execute(PARTIALS, [names])
         partials = cursor.fetchall()
     tables = {}
     for name in {(row[0], row[1]) for row in columns}:
@@ -208,9 +154,13 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
             frozenset(column for column, _, is_required, *_ in own if is_required),
             {column: sequence for column, _, _, sequence, _ in own if sequence},
             frozenset(column for column, *_, is_hstore in own if is_hstore),
-            tuple(Unique(row[2], tuple(row[6]), *row[3:6]) for row in uniques if (row[0], row[1]) == name),
             tuple(
-                Partial(row[2], row[3] or "true", tuple(row[4]))
+                Unique._make([row[2], tuple(row[6]), *row[3:6], equalities(row[7])])
+                for row in uniques
+                if (row[0], row[1]) == name
+            ),
+            tuple(
+                Partial(row[2], row[3] or "true", tuple(row[4]), equalities(row[5]))
                 for row in partials
                 if (row[0], row[1]) == name
             ),

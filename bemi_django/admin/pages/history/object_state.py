@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connections, models, router
+from django.db import models, router
 
 from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
@@ -18,11 +18,11 @@ from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.keys import models_of
-from bemi_django.log.live.row_session import row_session, rows_of
+from bemi_django.log.keys import json_of, models_of
+from bemi_django.log.live.live_rows import find_row
+from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import place_of
 from bemi_django.models import Change
-from bemi_django.schema.sql import quote
 
 #: A row by column: None if it did not exist, empty if the log does not know it.
 RowValues = dict[str, Any]
@@ -179,16 +179,8 @@ def _live_row(instance: models.Model, alias: str) -> RowValues:
     with row_session(alias) as cursor:
         for table in reversed(models_of(instance)):
             place = place_of(table, alias)
-            fields = key_fields(table)
-            condition = " AND ".join(f"t.{quote(field.column)} = %s" for field in fields)
-            keys = [
-                field.get_db_prep_save(getattr(instance, field.attname), connections[alias])
-                for field in fields
-            ]
-            name = f"{quote(place.schema)}.{quote(place.table)}".replace("%", "%%")
-            # t.* is the row, whereas t alone may be a column of the table.
-            row_as_json = "pg_catalog.to_jsonb(t.*)::pg_catalog.text"
-            cursor.execute(f"SELECT {row_as_json} FROM {name} t WHERE {condition}", keys)  # noqa: S608
-            for (found,) in rows_of(cursor):
-                row |= found
+            key = {
+                field.column: json_of(field, getattr(instance, field.attname)) for field in key_fields(table)
+            }
+            row |= find_row(cursor, (place.schema, place.table), key) or {}
     return row

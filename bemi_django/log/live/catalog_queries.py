@@ -1,0 +1,81 @@
+"""SQL that describes live tables. The search path must be closed: see ``only_catalog``."""
+
+from __future__ import annotations
+
+from bemi_django.log.live.equality import OF_INDEX, OF_REFERENCE
+
+# The parameter of each is a JSON array of names, because drivers adapt arrays of pairs differently.
+
+#: (schema, table, column, whether generated, whether NOT NULL, sequence, whether it holds hstore).
+COLUMNS = """
+SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
+       pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
+       (WITH RECURSIVE part (oid) AS (
+            SELECT a.atttypid
+            UNION
+            SELECT nullif(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, 0)
+            FROM part JOIN pg_type t USING (oid))
+        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid))
+FROM jsonb_array_elements(%s::jsonb) wanted
+JOIN pg_namespace n ON n.nspname = wanted ->> 0
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+# SET CONSTRAINTS takes a name in a schema. It fails if a constraint of another table has the same name and is
+# not deferrable.
+_AMBIGUOUS = """EXISTS (
+    SELECT FROM pg_constraint o WHERE o.conname = {constraint}.conname
+    AND o.connamespace = {constraint}.connamespace AND NOT o.condeferrable)"""
+#: (schema, table, index, is primary, deferrable, deferred, columns, operators) of indexes on plain columns.
+UNIQUES = """
+SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
+       coalesce(u.condeferrable AND NOT {ambiguous}, false),
+       coalesce(u.condeferred AND NOT {ambiguous}, false),
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, number)
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+        WHERE k.number <= i.indnkeyatts),
+       {operators}
+FROM jsonb_array_elements(%s::jsonb) wanted
+JOIN pg_namespace n ON n.nspname = wanted ->> 0
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+    AND i.indpred IS NULL AND i.indexprs IS NULL
+JOIN pg_class x ON x.oid = i.indexrelid
+LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u')
+ORDER BY x.relname
+""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u")).replace("{operators}", OF_INDEX)
+#: (schema, table, index, predicate, expressions, operators) of other unique indexes.
+PARTIALS = """
+SELECT n.nspname::text, c.relname::text, x.relname::text, pg_get_expr(i.indpred, c.oid),
+       (SELECT array_agg(pg_get_indexdef(i.indexrelid, k, false) ORDER BY k)
+        FROM generate_series(1, i.indnkeyatts) k),
+       {operators}
+FROM jsonb_array_elements(%s::jsonb) wanted
+JOIN pg_namespace n ON n.nspname = wanted ->> 0
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+    AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)
+JOIN pg_class x ON x.oid = i.indexrelid
+ORDER BY x.relname
+""".replace("{operators}", OF_INDEX)
+#: The fields of ``Reference``, with schemas and names apart.
+REFERENCES = """
+SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(f.conkey) WITH ORDINALITY k (attnum, number)
+        JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
+        JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
+       f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous},
+       {operators}
+FROM pg_constraint f
+JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE f.contype = 'f' AND f.conparentid = 0
+  AND EXISTS (SELECT FROM jsonb_array_elements(%s::jsonb) wanted
+              WHERE (wanted ->> 0, wanted ->> 1) IN ((cn.nspname, c.relname), (pn.nspname, p.relname)))
+ORDER BY cn.nspname, c.relname, f.conname
+""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "f")).replace("{operators}", OF_REFERENCE)

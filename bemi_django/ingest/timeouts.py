@@ -26,5 +26,8 @@ class Timeouts(NamedTuple):
     silence: float = 60.0
     #: How long a statement waits for a lock in the destination.
     lock: float = 10.0
+    #: How long a statement may take before the server is asked, over another connection, what it does. If
+    #: twice in a row it does nothing, or if it cannot be asked, its connection is given up.
+    answer: float = 15.0
     #: How long a worker that was told to stop may take to finish its batch.
     grace: float = 5.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ import psycopg2
 
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.schema import sql
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, transaction
 from tests.support.command import Command
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
@@ -116,6 +116,23 @@ class LoadPipeline(Pipeline):
     def logged(self) -> list[int]:
         """Return the numbers of the rows in the log."""
         return [n for (n,) in self._log("SELECT (after ->> 'n')::int FROM changes")]
+
+    @contextmanager
+    def held_log(self) -> Iterator[Callable[[], None]]:
+        """Let each COPY wait for the end of the block, or until what it yields is called."""
+        self.log.run(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+            "PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END$$; "
+            "CREATE TRIGGER hold BEFORE INSERT ON changes FOR EACH STATEMENT EXECUTE FUNCTION hold()"
+        )
+        with transaction(self.log) as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(1)")
+            yield cursor.connection.rollback
+        self.log.run("DROP FUNCTION hold CASCADE")
+
+    def wait_until_held(self) -> None:
+        """Wait for a COPY that waits for the end of :meth:`held_log`."""
+        until(lambda: self.log.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
     def publish(self) -> None:
         """Create the publication."""

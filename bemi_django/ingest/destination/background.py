@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
+
+#: Seconds between two calls of what is done while a task is waited for.
+_PAUSE = 0.2
 
 
 class Background(Generic[Result]):
-    """A thread that starts with the first task and ends with :meth:`close`."""
+    """A thread that starts with the first task and ends with :meth:`close`.
 
-    def __init__(self) -> None:
+    Args:
+        while_waiting: Called again and again while a task is waited for; it must not fail.
+    """
+
+    def __init__(self, while_waiting: Callable[[], object] = lambda: None) -> None:
+        self._while_waiting = while_waiting
         self._pool = ThreadPoolExecutor(1, "bemi-writer")
         self._tasks: deque[Future[Result]] = deque()
         self._ended, self._end = os.pipe()
@@ -26,9 +35,13 @@ class Background(Generic[Result]):
     def result(self) -> Result:
         """Wait for the oldest task whose result was not taken yet; return its result, or raise its error."""
         try:
-            return self._tasks.popleft().result()
+            return self._wait(self._tasks.popleft())
         finally:
             os.read(self._ended, 1)
+
+    def run(self, task: Callable[[], Other]) -> Other:
+        """Run a task after those before it and wait for it; return its result, or raise its error."""
+        return self._wait(self._pool.submit(task))
 
     def fileno(self) -> int:
         """Return a file descriptor that is readable while there is a result to take."""
@@ -39,6 +52,11 @@ class Background(Generic[Result]):
         self._pool.shutdown()
         os.close(self._ended)
         os.close(self._end)
+
+    def _wait(self, future: Future[Other]) -> Other:
+        while not wait([future], _PAUSE).done:
+            self._while_waiting()
+        return future.result()
 
     def _run(self, task: Callable[[], Result]) -> Result:
         try:

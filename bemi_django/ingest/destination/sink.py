@@ -28,6 +28,15 @@ class Sink:
 
     The rows of the open transaction are kept apart, because those before it may be made durable at any
     moment. A transaction larger than ``limit`` is copied as it comes, after what came before it.
+
+    Args:
+        connection: A connection to the destination.
+        slot: The name of the slot.
+        checkpoint: Where the log ends.
+        repair: Repairs a row that the destination refuses.
+        limit: Bytes of a batch.
+        counts: What is kept with the checkpoint.
+        while_waiting: Called again and again while the destination is waited for; it must not fail.
     """
 
     def __init__(
@@ -38,6 +47,7 @@ class Sink:
         repair: Repair,
         limit: int = 2 * 1024 * 1024,
         counts: Mapping[str, int] | None = None,
+        while_waiting: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._slot = slot
@@ -56,7 +66,7 @@ class Sink:
         self._is_held = False
         self._copied = self._letters = 0
         self._touch_at = 0.0
-        self._background: Background[bool] = Background()
+        self._background: Background[bool] = Background(while_waiting)
         self.fileno = self._background.fileno
         #: Whether complete transactions wait to be sent.
         self.has_pending = False
@@ -138,10 +148,8 @@ class Sink:
                 if not self._background.result():
                     # The batches after it wait for it.
                     in_flight = 0
-                    # Repaired in this thread, because layouts and the catalog belong to it.
-                    with self._connection.cursor() as cursor:
-                        self._copy_or_repair(cursor, batch.rows, batch.letters)
-                        self._complete(cursor, batch)
+                    # This thread waits, because layouts and the catalog belong to it.
+                    self._background.run(lambda: self._mend(batch))  # noqa: B023 - used at once
             except BaseException:
                 # The batches after it are not written.
                 self._sent.clear()
@@ -154,12 +162,20 @@ class Sink:
         """Keep the destination from ending a transaction that waits for the source; call this often."""
         if self._is_partly_sent and not self._sent and time.monotonic() >= self._touch_at:
             self._touch_at = time.monotonic() + _TOUCH
-            with self._connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            self._background.run(self._touch)
 
     def close(self) -> None:
         """Wait for the batches on their way, and ignore their outcome."""
         self._background.close()
+
+    def _touch(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    def _mend(self, batch: Batch) -> None:
+        with self._connection.cursor() as cursor:
+            self._copy_or_repair(cursor, batch.rows, batch.letters)
+            self._complete(cursor, batch)
 
     def _note(self, batch: Batch) -> None:
         self._copied += len(batch.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 import psycopg2
@@ -89,7 +89,7 @@ class Worker:
             BemiError: An administrator has to do something, or another worker has taken over.
             psycopg2.Error: A failure that may pass.
         """
-        with quick_switches(), advised():
+        with quick_switches(), advised(), self._answered():
             if not self._session.is_open:
                 self._open(self._patience if until_current else 0.0)
             try:
@@ -120,7 +120,14 @@ class Worker:
         repairer = Repairer(writer, session.database)
         counts = self._progress.counts
         self._sink = session.keep(
-            Sink(session.destination, self._config.slot, start, repairer.write, counts=counts)
+            Sink(
+                session.destination,
+                self._config.slot,
+                start,
+                repairer.write,
+                counts=counts,
+                while_waiting=self._hold_stream,
+            )
         )
         self._committer = Committer(session, self._sink, self._progress)
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
@@ -191,6 +198,24 @@ class Worker:
             self._glance_at = 0.0
         if self._sink in readable:
             self._committer.settle(self._sink.in_flight - 1)
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Say which server does not answer, if that is the reason of an error."""
+        try:
+            yield
+        except psycopg2.Error as error:
+            if not (silent := self._session.silent):
+                raise
+            self._progress.counts["servers that did not answer"] += 1
+            raise psycopg2.OperationalError(f"the {silent} does not answer") from error
+
+    def _hold_stream(self) -> None:
+        """Keep the source from giving us up while the destination is waited for, unless it shuts down."""
+        # Who reads the stream next notices that it has ended.
+        with suppress(psycopg2.Error):
+            if not self._source.wait(0, self._session.server):
+                self._source.heartbeat()
 
     def _keep_alive(self) -> bool:
         """Keep both databases from giving us up while something is waited for; return whether to go on."""

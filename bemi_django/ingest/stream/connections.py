@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-import psycopg2.extensions
 
 from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.watchdog import WatchedConnection
 from bemi_django.schema import installed
 from bemi_django.wire import ROW_SETTINGS
 
@@ -34,6 +34,8 @@ _SETTINGS = {
     "statement_timeout": "0",
     "idle_session_timeout": "0",
 }
+#: For a server that accepts connections and says nothing, unless the parameters have another limit.
+_CONNECT_SECONDS = 10
 _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 #: The next worker must not wait for hours for one that vanished, or that stands still in the middle of a
 #: transaction. These are not ``options`` because a pooler in front of the log would refuse them.
@@ -49,22 +51,34 @@ SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('s
 """
 
 
-class LogConnection(psycopg2.extensions.connection):  # type: ignore[misc]
+class LogConnection(WatchedConnection):
     """A connection to the database of the log."""
 
     #: The name of the log's table with its schema, quoted for SQL.
     log = ""
 
 
-def connect_source(config: WorkerConfig) -> Any:
-    """Return a connection to the source, in autocommit."""
+def connect_source(config: WorkerConfig, answer_seconds: float | None = None) -> WatchedConnection:
+    """Return a connection to the source, in autocommit.
+
+    Args:
+        config: The configuration of the worker.
+        answer_seconds: How long a statement may take before the server is asked what it does; None for ever.
+    """
 
     def ask() -> dict[str, Any]:
         parameters = _source_parameters(config, "UTF8")
-        return {**parameters, "options": f"{parameters['options']} -c search_path={_PATH}"}
+        options = f"{parameters['options']} -c search_path={_PATH}"
+        return {**parameters, "options": options, "connection_factory": WatchedConnection}
 
-    connection = _connect(psycopg2.connect, ask)
+    connection: WatchedConnection = _connect(psycopg2.connect, ask)
     connection.autocommit = True
+    try:
+        if answer_seconds is not None:
+            connection.watch(lambda: _connect(psycopg2.connect, ask), answer_seconds)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -94,16 +108,30 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
     return source
 
 
-def connect_destination(config: WorkerConfig, lock_seconds: float = 10.0) -> LogConnection:
-    """Return a connection to the database of the log, where a statement waits ``lock_seconds`` for a lock.
+def connect_destination(
+    config: WorkerConfig, lock_seconds: float = 10.0, answer_seconds: float | None = None
+) -> LogConnection:
+    """Return a connection to the database of the log.
+
+    Args:
+        config: The configuration of the worker.
+        lock_seconds: How long a statement waits for a lock.
+        answer_seconds: How long a statement may take before the server is asked what it does; None for ever.
 
     Raises:
         NotInstalled: The database has no log.
     """
     # The rows for COPY are UTF-8.
     fixed = {"client_encoding": "UTF8", "connection_factory": LogConnection}
-    connection: LogConnection = _connect(psycopg2.connect, lambda: {**config.addresses()[1], **fixed})
+
+    def connect() -> LogConnection:
+        connection: LogConnection = _connect(psycopg2.connect, lambda: {**config.addresses()[1], **fixed})
+        return connection
+
+    connection = connect()
     try:
+        if answer_seconds is not None:
+            connection.watch(connect, answer_seconds)
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
             connection.log = installed.log_of(cursor)
@@ -126,7 +154,7 @@ def _source_parameters(config: WorkerConfig, encoding: str) -> dict[str, Any]:
 def _connect(connect: Callable[..., Any], ask: Callable[[], dict[str, Any]]) -> Any:
     parameters = ask()
     try:
-        return connect(**parameters)
+        return connect(**{"connect_timeout": _CONNECT_SECONDS, **parameters})
     except psycopg2.Error as error:
         refused = error_advice.of_connection(error, parameters)
         # A token that has just been renewed: trying again with the new one helps.

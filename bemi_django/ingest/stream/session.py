@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any, TypeVar
@@ -34,6 +32,7 @@ from bemi_django.ingest.stream.connections import (
 from bemi_django.ingest.stream.continuation import Continuation
 from bemi_django.ingest.stream.source import Source
 from bemi_django.ingest.stream.timelines import Switch
+from bemi_django.ingest.stream.watchdog import shut_down
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lsn import format_lsn
 
@@ -80,14 +79,15 @@ class Session:
             ReplicationError: The server cannot stream, or the slot belongs to something else.
         """
         config = self._config
-        self.server = self.keep(connect_source(config))
+        self.server = self.keep(connect_source(config, self._timeouts.answer))
         if limit:
             self.ask("SELECT set_config('statement_timeout', %s, false)", f"{limit:.0f}s")
         slots.require_primary(self.server)
         slots.require_logical(self.server)
         slots.find(self.server, config.slot)
         self.calculator = self.keep(Calculator(lambda: connect_calculator(config), self.server))
-        self.destination = self.keep(connect_destination(config, self._timeouts.lock))
+        destination = connect_destination(config, self._timeouts.lock, self._timeouts.answer)
+        self.destination = self.keep(destination)
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self.system_identifier, self._timeline = self.source.identify()
@@ -169,14 +169,21 @@ class Session:
 
     def abandon(self) -> None:
         """Interrupt a thread that waits for a server; a slot that is being created is given up."""
-        _shut_down(self.destination)
+        if self.destination is not None:
+            shut_down(self.destination)
         if self.server is not None:
             # cancel() would hold the interpreter's lock while it waits for the server.
             with suppress(BemiError, psycopg2.Error):
                 process = self.server.info.backend_pid
                 with closing(connect_source(self._config)) as other, other.cursor() as cursor:
                     cursor.execute("SELECT pg_cancel_backend(%s)", [process])
-        _shut_down(self.server)
+            shut_down(self.server)
+
+    @property
+    def silent(self) -> str:
+        """The server that was given up because it does not answer; empty if there is none."""
+        watched = {"source": self.server, "destination": self.destination}
+        return next((name for name, found in watched.items() if found and found.is_given_up), "")
 
     def keep(self, opened: Opened) -> Opened:
         """Register something to close with the session, before everything registered earlier."""
@@ -241,9 +248,3 @@ class Session:
             name = self._config.publication
             raise NotInstalled(f"the publication {name} is missing: run 'manage.py bemi sync'")
         return True
-
-
-def _shut_down(connection: Any) -> None:
-    if connection is not None:
-        with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)

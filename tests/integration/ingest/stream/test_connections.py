@@ -58,6 +58,17 @@ def test_the_server_notices_within_two_minutes_that_the_host_of_a_worker_has_van
         assert cursor.fetchall() == [("60000", 60)]
 
 
+@pytest.mark.parametrize("open_", [connect_source, connect_destination])
+def test_a_server_that_accepts_and_says_nothing_is_not_waited_for(open_: Any) -> None:
+    made = worker_config("bemi_sessions")
+    patient = made._replace(
+        source={**made.source, "connect_timeout": 60}, destination={**made.destination, "connect_timeout": 60}
+    )
+    for config, limit in ((made, "10"), (patient, "60")):
+        with closing(open_(config)) as session:
+            assert session.info.dsn_parameters["connect_timeout"] == limit
+
+
 def test_a_large_transaction_of_the_log_has_no_time_limit() -> None:
     with closing(connect_destination(worker_config("bemi_sessions"))) as session, session.cursor() as cursor:
         cursor.execute("SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'")

@@ -5,43 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
+from tests.integration.ingest.stream.conftest import Warned
 from tests.support.cluster import Cluster, transaction
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
 from tests.support.roles import WORKER
-
-Warned = Callable[..., int]
-
-
-@pytest.fixture
-def warned(caplog: pytest.LogCaptureFixture) -> Warned:
-    """How many lines of the worker say that it tries again, for a reason that holds these words."""
-
-    def count(words: str = "") -> int:
-        return sum("trying again in" in line and words in line for line in caplog.messages)
-
-    return count
-
-
-@pytest.fixture
-def source_proxy(trail: LoadPipeline) -> Iterator[Proxy]:
-    with closing(Proxy(trail.source.server.port)) as proxy:
-        trail.config.source["port"] = proxy.port
-        yield proxy
-
-
-@pytest.fixture
-def log_proxy(trail: LoadPipeline) -> Iterator[Proxy]:
-    with closing(Proxy(trail.log.server.port)) as proxy:
-        trail.config.destination["port"] = proxy.port
-        yield proxy
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
@@ -223,20 +198,6 @@ def test_a_deadlock_in_the_log_is_no_end(trail: LoadPipeline, warned: Warned) ->
     trail.log.run(f"ALTER ROLE {WORKER} RESET deadlock_timeout")
 
 
-@contextmanager
-def held_log(log: Cluster) -> Iterator[None]:
-    """Let each COPY wait for the end of the block."""
-    log.run(
-        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
-        "PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END$$; "
-        "CREATE TRIGGER hold BEFORE INSERT ON changes FOR EACH STATEMENT EXECUTE FUNCTION hold()"
-    )
-    with transaction(log) as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(1)")
-        yield
-    log.run("DROP FUNCTION hold CASCADE")
-
-
 #: The worker has no other reason to talk to the server, and neither of them gives up on the other.
 PATIENT = QUICK._replace(idle=600, silence=600)
 
@@ -254,7 +215,7 @@ def test_a_fast_shutdown_of_the_source_is_not_held_up(is_busy: bool, trail: Load
 
 
 def test_a_fast_shutdown_does_not_wait_for_the_end_of_a_large_transaction(trail: LoadPipeline) -> None:
-    with held_log(trail.log), trail.worker(PATIENT):
+    with trail.held_log(), trail.worker(PATIENT):
         trail.source.run("INSERT INTO load SELECT n, n FROM generate_series(1, 100000) n")
         until(lambda: trail.log.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
         trail.source.shut_down()

@@ -56,7 +56,7 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
     yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
     yield from _way_in(alias, role)
     yield f"GRANT SELECT ON _bemi.relations TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid, boolean) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.types_v1(oid[]) TO {role};"
     # The worker has this role evaluate what table owners have written.
     yield f"{_create_or_alter(alias, computation.ROLE)} NOLOGIN;"

@@ -21,6 +21,9 @@ SET publication = excluded.publication, include = excluded.include, exclude = ex
 WHERE (t.publication, t.include, t.exclude)
     IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
 """
+_CONFIGURE = """
+SELECT pg_catalog.set_config('lock_timeout', %s, true), pg_catalog.set_config('_bemi.is_following', %s, true)
+"""
 _LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -150,7 +153,9 @@ def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts:
         try:
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 timeout = f"{int(lock_timeout * 1000)}ms"
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [timeout])
+                # The event triggers would do the same again for a table that these steps describe.
+                is_described = any(step.what == "described" for step in steps)
+                cursor.execute(_CONFIGURE, [timeout, "yes" if is_described else ""])
                 for step in steps:
                     cursor.execute(step.statement)
             return

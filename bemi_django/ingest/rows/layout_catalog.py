@@ -81,8 +81,8 @@ class LayoutCatalog:
             yield Version(description.parse(stored), xid & 0xFFFFFFFF, since, elsewhere)
 
     def _live(self, relation: Relation) -> list[Description]:
-        query = "SELECT _bemi.describe_v1(%s)"
-        return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid]) if stored]
+        query = "SELECT description FROM _bemi.describe_v1(ARRAY[%s]::oid[])"
+        return [description.parse(stored) for (stored,) in self._rows(query, [relation.oid])]
 
     def _layout(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
         columns = {column.name: column.type_oid for column in relation.columns}

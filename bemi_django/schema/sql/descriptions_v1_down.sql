@@ -1,4 +1,3 @@
-DROP FUNCTION _bemi.known_v1(oid);
-DROP FUNCTION _bemi.describe_v1(oid, boolean);
+DROP FUNCTION _bemi.describe_v1(oid[], boolean);
 DROP FUNCTION _bemi.types_v1(oid[]);
 DROP TABLE _bemi.relations;

@@ -14,6 +14,10 @@ CREATE TABLE _bemi.relations (
     dropped pg_lsn,
     PRIMARY KEY (relation, since, system)
 );
+-- The event triggers look for these descriptions after each command.
+CREATE INDEX relations_types ON _bemi.relations USING gin ((description -> 'types'));
+CREATE INDEX relations_partitions ON _bemi.relations (relation) WHERE description -> 'root' <> description -> 'name';
+CREATE INDEX relations_dropped ON _bemi.relations (dropped) WHERE dropped IS NOT NULL;
 
 -- Return the definitions of types and of their parts as {oid: definition}, without PostgreSQL's own scalar types. A
 -- definition is {"base": oid} of a domain, {"element": oid, "delimiter": text} of an array, {"fields": [[name, oid],
@@ -58,7 +62,7 @@ AS $function$
     SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}') FROM defined
 $function$;
 
--- Describe a table:
+-- Describe tables, each as:
 --   name         [schema, table]
 --   root         the same of the table under whose name its rows are recorded
 --   named_by     oids of the tables whose message gives a context to the rows: this one and those above it; none if
@@ -69,63 +73,104 @@ $function$;
 --   types        what _bemi.types_v1 returns for the columns' types
 --   generated    [column, type as SQL, expression] of each generated column
 --   expressions  a fingerprint of each expression, because the server takes a lock on the table to print one
-CREATE FUNCTION _bemi.describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
-LANGUAGE sql STABLE
+CREATE FUNCTION _bemi.describe_v1(targets oid[], is_whole boolean DEFAULT true)
+RETURNS TABLE (relation oid, description jsonb)
+LANGUAGE plpgsql STABLE
 SET jit = off
+-- A plan that does not know the tables reads the catalog as a whole.
+SET plan_cache_mode = force_custom_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT jsonb_build_object(
-        'name', jsonb_build_array(n.nspname, c.relname),
-        'root', (
-            SELECT jsonb_build_array(rn.nspname, r.relname)
-            FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
-            WHERE r.oid = coalesce(pg_partition_root(target), target)),
-        'named_by', (
-            WITH RECURSIVE above (oid) AS (
-                SELECT target
-                UNION
-                SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
-            )
-            SELECT CASE
-                WHEN bool_or(EXISTS (
-                    SELECT FROM pg_trigger t
-                    WHERE t.tgrelid = above.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                        AND t.tgenabled IN ('D', 'R')))
-                    THEN '[]'
-                ELSE jsonb_agg(above.oid::bigint ORDER BY above.oid)
-            END
-            FROM above),
-        'columns', (
-            SELECT coalesce(jsonb_object_agg(attname, atttypid::bigint), '{}')
-            FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped),
-        'key', (
-            SELECT coalesce(jsonb_agg(a.attname ORDER BY k.place), '[]')
-            FROM pg_index i
-            CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
-            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-            WHERE i.indrelid = target AND i.indisprimary AND k.place <= i.indnkeyatts),
-        'types', _bemi.types_v1(ARRAY(
-            SELECT atttypid FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped)))
-        || (
-            SELECT jsonb_build_object(
-                'expressions', coalesce(jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)), '{}'))
-                || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(jsonb_agg(jsonb_build_array(
-                    a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
-                    ORDER BY a.attnum) FILTER (WHERE is_whole), '[]')) ELSE '{}' END
-            FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-            WHERE a.attrelid = target AND a.attgenerated <> '' AND NOT a.attisdropped)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = target
-$function$;
-
--- Return the description of a table that is valid since the last DDL that was noticed, NULL for a new table.
-CREATE FUNCTION _bemi.known_v1(target oid) RETURNS jsonb
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $function$
-    SELECT description FROM _bemi.relations
-    WHERE relation = target AND system = (pg_control_system()).system_identifier
-    ORDER BY since DESC LIMIT 1
+#variable_conflict use_column
+DECLARE
+    asked constant oid[] := ARRAY(
+        SELECT DISTINCT a.atttypid FROM pg_attribute a
+        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
+            -- PostgreSQL's own scalar types have no definition.
+            AND (SELECT t.oid >= 16384 OR t.typelem <> 0 OR t.typtype <> 'b' FROM pg_type t WHERE t.oid = a.atttypid));
+    known jsonb := '{}';
+BEGIN
+    IF asked <> '{}' THEN
+        known := _bemi.types_v1(asked);
+    END IF;
+    RETURN QUERY
+    WITH RECURSIVE above (target, oid) AS (
+        SELECT t.oid, t.oid FROM unnest(targets) t (oid)
+        UNION
+        SELECT a.target, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
+    ),
+    named AS (
+        SELECT a.target, CASE
+            WHEN bool_or((
+                SELECT count(*) > 0 FROM pg_trigger t
+                WHERE t.tgrelid = a.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                    AND t.tgenabled IN ('D', 'R')))
+                THEN '[]'
+            ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid)
+        END AS by
+        FROM above a GROUP BY a.target
+    ),
+    columns AS (
+        SELECT a.attrelid AS target, jsonb_object_agg(a.attname, a.atttypid::bigint) AS types
+        FROM pg_attribute a
+        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
+        GROUP BY a.attrelid
+    ),
+    keys AS (
+        SELECT i.indrelid AS target, jsonb_agg(a.attname ORDER BY k.place) AS columns
+        FROM pg_index i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = ANY (targets) AND i.indisprimary AND k.place <= i.indnkeyatts
+        GROUP BY i.indrelid
+    ),
+    -- Of the types of all tables those of each one.
+    used (target, oid) AS (
+        SELECT a.attrelid, a.atttypid::text FROM pg_attribute a
+        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped AND known ? a.atttypid::text
+        UNION
+        SELECT u.target, part.oid
+        FROM used u
+        CROSS JOIN LATERAL (
+            SELECT known -> u.oid ->> 'base'
+            UNION ALL
+            SELECT known -> u.oid ->> 'element'
+            UNION ALL
+            SELECT field ->> 1 FROM jsonb_array_elements(known -> u.oid -> 'fields') field
+        ) part (oid)
+        WHERE known ? part.oid
+    ),
+    types AS (SELECT u.target, jsonb_object_agg(u.oid, known -> u.oid) AS definitions FROM used u GROUP BY u.target),
+    generated AS (
+        SELECT a.attrelid AS target, jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)) AS fingerprints,
+               jsonb_agg(jsonb_build_array(
+                   a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
+                   ORDER BY a.attnum) FILTER (WHERE is_whole) AS expressions
+        FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = ANY (targets) AND a.attgenerated <> '' AND NOT a.attisdropped
+        GROUP BY a.attrelid
+    )
+    SELECT c.oid, jsonb_build_object(
+            'name', jsonb_build_array(n.nspname, c.relname),
+            'root', (
+                SELECT jsonb_build_array(rn.nspname, r.relname)
+                FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
+                WHERE r.oid = coalesce(pg_partition_root(c.oid), c.oid)),
+            'named_by', named.by,
+            'columns', coalesce(columns.types, '{}'),
+            'key', coalesce(keys.columns, '[]'),
+            'types', coalesce(types.definitions, '{}'),
+            'expressions', coalesce(generated.fingerprints, '{}'))
+        || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(generated.expressions, '[]')) ELSE '{}' END
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN named ON named.target = c.oid
+    LEFT JOIN columns ON columns.target = c.oid
+    LEFT JOIN keys ON keys.target = c.oid
+    LEFT JOIN types ON types.target = c.oid
+    LEFT JOIN generated ON generated.target = c.oid
+    WHERE c.oid = ANY (targets);
+END
 $function$;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

@@ -8,11 +8,18 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 -- Two open transactions that create tables meet at the publication. The second must not wait for the first.
 SET lock_timeout = '200ms'
+-- Whoever alters a table need not know of ours.
+SET client_min_messages = warning
+-- A plan that does not know the tables reads the catalog as a whole.
+SET plan_cache_mode = force_custom_plan
+SET jit = off
 AS $function$
 DECLARE
     tables oid[];
     schemas oid[];
     types oid[];
+    casts oid[];
+    functions oid[];
     touched oid[];
     chosen _bemi.tracking;
     due record;
@@ -27,31 +34,42 @@ BEGIN
     IF TG_EVENT = 'sql_drop' THEN
         -- Dropping a type drops its columns. Dropping a cast changes how its type is rendered.
         SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0), false),
-               array_agg(objid) FILTER (WHERE object_type = 'table column'),
+               array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass),
                CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
                    SELECT DISTINCT type.key::oid FROM _bemi.relations k, jsonb_each(k.description -> 'types') type
                    WHERE type.value ? 'cast') END
         FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
         INTO is_gone, tables, types;
     ELSE
-        SELECT array_agg(c.oid), array_agg(n.oid), array_agg(coalesce(c.reltype, t.oid, k.castsource, f.castsource))
-        FROM pg_event_trigger_ddl_commands() done
-        LEFT JOIN pg_class c ON done.classid = 'pg_class'::regclass AND c.oid = done.objid
-        LEFT JOIN pg_namespace n ON done.classid = 'pg_namespace'::regclass AND n.oid = done.objid
-        LEFT JOIN pg_type t ON done.classid = 'pg_type'::regclass AND t.oid = done.objid
-        LEFT JOIN pg_cast k ON done.classid = 'pg_cast'::regclass AND k.oid = done.objid
-        -- A function that is replaced keeps its oid, and a cast by it renders another JSON.
-        LEFT JOIN pg_cast f ON done.classid = 'pg_proc'::regclass AND f.castfunc = done.objid
-            AND f.casttarget = 'json'::regtype
-        WHERE done.schema_name IS DISTINCT FROM 'pg_temp'
-        INTO tables, schemas, types;
+        SELECT array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_namespace'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_type'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_cast'::regclass),
+               array_agg(objid) FILTER (WHERE classid = 'pg_proc'::regclass)
+        FROM pg_event_trigger_ddl_commands() WHERE schema_name IS DISTINCT FROM 'pg_temp'
+        INTO tables, schemas, types, casts, functions;
+        types := ARRAY(
+            SELECT unnest(types)
+            UNION
+            -- An index has no type.
+            SELECT c.reltype FROM pg_class c WHERE c.oid = ANY (tables) AND c.reltype <> 0
+            UNION
+            SELECT k.castsource FROM pg_cast k WHERE k.oid = ANY (casts)
+            UNION
+            -- A function that is replaced keeps its oid, and a cast by it renders another JSON.
+            SELECT k.castsource FROM pg_cast k
+            WHERE k.castfunc = ANY (functions) AND k.casttarget = 'json'::regtype);
     END IF;
     touched := ARRAY(
         WITH RECURSIVE family (oid) AS (
             (
                 SELECT unnest(tables)
                 UNION
-                SELECT c.oid FROM pg_class c WHERE c.relnamespace = ANY (schemas) OR c.reloftype = ANY (types)
+                SELECT c.oid FROM pg_class c WHERE schemas IS NOT NULL AND c.relnamespace = ANY (schemas)
+                UNION
+                -- Tables of the type depend on it.
+                SELECT d.objid FROM pg_depend d
+                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_type'::regclass AND d.refobjid = ANY (types)
                 UNION
                 SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'types' ?| types::text[]
                 UNION
@@ -97,7 +115,8 @@ BEGIN
     -- since when a table is tracked, and the last one that the slots have passed.
     IF is_gone THEN
         UPDATE _bemi.relations k SET dropped = pg_current_wal_insert_lsn()
-        WHERE k.dropped IS NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+        WHERE k.relation = ANY (touched) AND k.dropped IS NULL
+            AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     END IF;
     SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
     DELETE FROM _bemi.relations WHERE dropped < needed;

@@ -91,7 +91,7 @@ BEGIN
             format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL ELSE (%1$s)::%2$s END',
                    json, col.type)
         -- A cast from text to the type does not do what its input function does.
-        WHEN base.typtype = 'c' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = base.oid)
+        WHEN base.typtype = 'c' OR (SELECT e.typarray FROM pg_type e WHERE e.oid = base.typelem) = base.oid
             OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = base.oid
                        AND k.castmethod = 'f') THEN
             format('(pg_catalog.jsonb_populate_record(NULL::%1$I.%2$I, '

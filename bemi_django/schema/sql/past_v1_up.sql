@@ -62,7 +62,7 @@ $block$;
 -- The tables that have a view.
 --   since       from where on the table has been tracked under this name and key; NULL if its past cannot be derived
 --   names       {number of the column: its names, the newest first}
---   definition  a fingerprint of the view
+--   definition  a fingerprint of what the view is made from
 CREATE TABLE _bemi.past (
     relation oid PRIMARY KEY,
     schema text NOT NULL,

@@ -4,22 +4,23 @@
 -- columns of its key.
 CREATE FUNCTION _bemi.past_plan_v1(publication name, targets oid[] DEFAULT NULL)
 RETURNS TABLE (relation oid, schema text, name text, reason text, key int2[])
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET jit = off
+-- A plan that does not know the tables reads the catalog as a whole.
+SET plan_cache_mode = force_custom_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    WITH published AS (
-        SELECT c.oid, c.relnamespace
-        FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-        JOIN pg_class c ON c.oid = r.prrelid
-        WHERE p.pubname = publication
-    )
+#variable_conflict use_column
+DECLARE
+    published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
+BEGIN
+    RETURN QUERY
     SELECT c.oid, n.nspname::text, c.relname::text, CASE
         WHEN c.relkind NOT IN ('r', 'p') THEN
             'is a view: it is bound to the tables as they are; query the tables that it is made of'
         WHEN c.relispartition THEN
             format('is a partition: query %s', (SELECT relname FROM pg_class WHERE oid = pg_partition_root(c.oid)))
-        WHEN c.oid NOT IN (SELECT oid FROM published) THEN
+        WHEN (SELECT count(*) = 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published) THEN
             'is not tracked: nothing is known of its past (BEMI_INCLUDE, BEMI_EXCLUDE)'
         WHEN keys.columns IS NULL THEN
             'has no primary key: which of its rows a change was of, the log does not know'
@@ -32,15 +33,74 @@ AS $function$
         SELECT (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisprimary) AS columns) keys
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
-        AND n.oid IN (SELECT relnamespace FROM published)
-        AND c.oid NOT IN (SELECT _bemi.ours_v1())
-        AND (targets IS NULL OR c.oid = ANY (targets))
+        -- In schemas of which a table is tracked. They have one for their past, or get it with their first table.
+        AND (targets IS NOT NULL OR n.oid IN (
+            SELECT t.relnamespace FROM pg_publication_rel r JOIN pg_class t ON t.oid = r.prrelid
+            WHERE r.prpubid = published))
+        AND (targets IS NULL OR c.oid = ANY (targets) AND (
+            to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
+            OR (SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published)))
+        AND c.oid NOT IN (SELECT _bemi.ours_v1(targets));
+END
+$function$;
+
+-- Return a fingerprint for each table of everything that the text of its view is made from, so that unchanged views are
+-- found without making it.
+CREATE FUNCTION _bemi.past_fingerprints_v1(targets oid[]) RETURNS TABLE (relation oid, fingerprint text)
+LANGUAGE plpgsql STABLE
+SET jit = off
+SET plan_cache_mode = force_custom_plan
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    -- What concerns all views: the functions that make them, the log, and whether a view may depend on a type.
+    common constant text := (
+        SELECT concat(_bemi.log_v1(), string_agg(p.prosrc, '' ORDER BY p.proname), (
+            SELECT e.evtenabled FROM pg_event_trigger e WHERE e.evtname = '_bemi_follow_drop'))
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = '_bemi' AND p.proname IN (
+            'past_query_v1', 'past_column_v1', 'past_key_v1', 'past_type_v1', 'past_schema_v1', 'type_v1'));
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE used (type, oid, depth) AS (
+        SELECT DISTINCT a.atttypid, a.atttypid, 0 FROM pg_attribute a
+        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT u.type, t.typbasetype, u.depth + 1
+        FROM used u
+        CROSS JOIN LATERAL (SELECT t.typbasetype FROM pg_type t WHERE t.oid = u.oid AND t.typtype = 'd' OFFSET 0) t
+    ),
+    types AS (
+        SELECT u.type, string_agg(concat_ws(
+            ' ', n.nspname, t.typname, t.typtype, t.typelem,
+            (SELECT e.typarray FROM pg_type e WHERE e.oid = t.typelem) = t.oid,
+            EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = t.oid
+                    AND k.castmethod = 'f'),
+            (SELECT count(*) FROM pg_depend d WHERE d.classid = 'pg_type'::regclass
+                    AND d.objid = coalesce(nullif(t.typelem, 0), t.oid) AND d.deptype = 'e')), ', ' ORDER BY u.depth) AS shown
+        FROM used u
+        CROSS JOIN LATERAL (SELECT t.* FROM pg_type t WHERE t.oid = u.oid OFFSET 0) t
+        JOIN pg_namespace n ON n.oid = t.typnamespace
+        GROUP BY u.type
+    )
+    SELECT a.attrelid, md5(common || string_agg(
+        format('%s %I %s %L', a.attnum, a.attname, t.shown, CASE WHEN a.atthasmissing THEN a.attmissingval::text END),
+        ', ' ORDER BY a.attnum))
+    FROM pg_attribute a JOIN types t ON t.type = a.atttypid
+    WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY a.attrelid;
+END
 $function$;
 
 -- Bring the views of all or some tables in line with the tables, and return what was done. Views depend on types but
 -- not on tables, which can be altered and dropped.
 CREATE FUNCTION _bemi.past_refresh_v1(targets oid[] DEFAULT NULL) RETURNS SETOF text
 LANGUAGE plpgsql
+SET jit = off
+-- Whoever alters a table need not know of the views.
+SET client_min_messages = warning
+SET plan_cache_mode = force_custom_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
@@ -63,11 +123,10 @@ BEGIN
     here := pg_current_wal_insert_lsn();
     FOR known IN
         SELECT k.* FROM _bemi.past k
-        LEFT JOIN _bemi.past_plan_v1(chosen, targets) p ON p.relation = k.relation
         LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON c.oid = k.relation
-        WHERE k.definition <> '' AND (
-            (n.nspname, c.relname) IS DISTINCT FROM (k.schema, k.name)
-            OR p.relation IS NULL AND (targets IS NULL OR k.relation = ANY (targets)))
+        WHERE k.definition <> '' AND (targets IS NULL OR k.relation = ANY (targets))
+            AND ((n.nspname, c.relname) IS DISTINCT FROM (k.schema, k.name)
+                 OR k.relation NOT IN (SELECT p.relation FROM _bemi.past_plan_v1(chosen, targets) p))
     LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS %I.%I() CASCADE', _bemi.past_schema_v1(known.schema), known.name);
         -- A renamed table keeps the names that its columns had.
@@ -76,7 +135,20 @@ BEGIN
         WHERE k.relation = known.relation AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = known.relation);
         RETURN NEXT format('no past: %s.%s', known.schema, known.name);
     END LOOP;
-    FOR due IN SELECT p.* FROM _bemi.past_plan_v1(chosen, targets) p ORDER BY p.schema, p.name LOOP
+    FOR due IN
+        WITH planned AS MATERIALIZED (SELECT p.* FROM _bemi.past_plan_v1(chosen, targets) p),
+        described AS (
+            SELECT p.*, _bemi.past_schema_v1(p.schema) AS past,
+                   md5(concat_ws(' ', f.fingerprint, p.reason, p.key)) AS definition
+            FROM planned p
+            -- A table without columns needs no view.
+            JOIN _bemi.past_fingerprints_v1(ARRAY(SELECT p.relation FROM planned p)) f ON f.relation = p.relation
+        )
+        SELECT d.* FROM described d
+        WHERE d.definition IS DISTINCT FROM (SELECT k.definition FROM _bemi.past k WHERE k.relation = d.relation)
+            OR to_regclass(format('%I.%I', d.past, d.name)) IS NULL
+        ORDER BY d.schema, d.name
+    LOOP
         SELECT k.* FROM _bemi.past k WHERE k.relation = due.relation INTO known;
         SELECT string_agg(format('%I %s', a.attname, shown.type), ', ' ORDER BY a.attnum),
                string_agg(format('NULL::%s', shown.type), ', ' ORDER BY a.attnum),
@@ -87,13 +159,10 @@ BEGIN
         CROSS JOIN LATERAL _bemi.past_type_v1(a.atttypid, due.key = ARRAY[a.attnum]) shown (type)
         WHERE a.attrelid = due.relation AND a.attnum > 0 AND NOT a.attisdropped
         INTO columns, nulls, called;
-        CONTINUE WHEN columns IS NULL;
         body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called)
             ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L::pg_catalog.text)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
-        past := _bemi.past_schema_v1(due.schema);
-        CONTINUE WHEN known.definition = md5(columns || body)
-            AND to_regclass(format('%I.%I', past, due.name)) IS NOT NULL;
+        past := due.past;
         owner := (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = past);
         IF owner NOT IN (current_user, (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = '_bemi')) THEN
             RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
@@ -110,7 +179,7 @@ BEGIN
         EXECUTE format('GRANT SELECT ON %I.%I TO PUBLIC', past, due.name);
         INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, definition)
         VALUES (due.relation, due.schema, due.name, CASE WHEN due.reason IS NULL THEN here END, due.key, called,
-                md5(columns || body))
+                due.definition)
         ON CONFLICT (relation) DO UPDATE SET
             -- The log has older changes under the name and the key of then.
             (since, system, since_time) = (

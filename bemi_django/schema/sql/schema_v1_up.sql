@@ -24,20 +24,24 @@ CREATE FUNCTION _bemi.log_v1() RETURNS regclass
 LANGUAGE sql STABLE
 RETURN NULL::regclass;
 
--- Return the relations of this package, which are not tracked and have no past.
-CREATE FUNCTION _bemi.ours_v1() RETURNS SETOF oid
-LANGUAGE sql STABLE
+-- Return the relations of this package, which are not tracked and have no past, or those among some relations.
+CREATE FUNCTION _bemi.ours_v1(among oid[] DEFAULT NULL) RETURNS SETOF oid
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_custom_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
+BEGIN
+    RETURN QUERY
     SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_')
+    WHERE (among IS NULL OR c.oid = ANY (among)) AND (n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_'))
     UNION
     SELECT c.oid FROM pg_class log JOIN pg_class c ON c.relnamespace = log.relnamespace AND c.relowner = log.relowner
-    WHERE log.oid = _bemi.log_v1() AND (
+    WHERE log.oid = _bemi.log_v1() AND (among IS NULL OR c.oid = ANY (among)) AND (
         c.oid = log.oid
         -- Partitions, also before they are attached and after they are detached.
         OR starts_with(c.relname::text, log.relname || '_')
-            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$')
+            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$');
+END
 $function$;
 
 -- The parts that are installed, and by whom: Django's migrations, Alembic revisions, the command bemi. A part is

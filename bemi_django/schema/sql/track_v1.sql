@@ -40,6 +40,7 @@ BEGIN
     END;
     -- Without event triggers, the next call or sync finds new tables.
     PERFORM _bemi.event_triggers_v1();
+    PERFORM set_config('_bemi.is_following', 'yes', true);
     FOR step IN SELECT p.name, p.what, p.statement FROM _bemi.plan_v1(wanted, like_include, like_exclude) p LOOP
         CONTINUE WHEN step.what = 'published' AND NOT is_published;
         BEGIN
@@ -52,5 +53,14 @@ BEGIN
             RETURN NEXT format('%s: %s: %s', step.name, step.what, SQLERRM);
         END;
     END LOOP;
+    PERFORM set_config('_bemi.is_following', '', true);
+    -- Only if this database holds the log as well.
+    BEGIN
+        IF to_regprocedure('_bemi.past_refresh_v1(oid[])') IS NOT NULL THEN
+            EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1()';
+        END IF;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RETURN NEXT format('as_of(): %s', SQLERRM);
+    END;
 END
 $function$

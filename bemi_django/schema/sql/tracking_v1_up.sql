@@ -14,17 +14,34 @@ CREATE TABLE _bemi.tracking (
 -- root.
 CREATE FUNCTION _bemi.plan_v1(publication name, include text[], exclude text[], targets oid[] DEFAULT NULL)
 RETURNS TABLE (relation oid, name text, what text, statement text, restores boolean)
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET jit = off
+-- A plan that does not know the tables reads the catalog as a whole.
+SET plan_cache_mode = force_custom_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    WITH relations AS (
+#variable_conflict use_column
+DECLARE
+    wanted constant oid[] := coalesce(targets, ARRAY(
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')));
+    published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
+    roots constant oid[] := ARRAY(SELECT DISTINCT coalesce(pg_partition_root(w.oid), w.oid) FROM unnest(wanted) w (oid));
+BEGIN
+    RETURN QUERY
+    WITH known AS (
+        -- The description of each table that is valid since the last DDL that was noticed.
+        SELECT DISTINCT ON (k.relation) k.relation, k.description FROM _bemi.relations k
+        WHERE k.relation = ANY (wanted) AND k.system = (SELECT system_identifier FROM pg_control_system())
+        ORDER BY k.relation, k.since DESC
+    ),
+    relations AS (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
                c.relpersistence <> 't'
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
-                   AND root.oid NOT IN (SELECT _bemi.ours_v1())
+                   AND root.oid NOT IN (SELECT _bemi.ours_v1(roots))
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
                    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                                    AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
@@ -34,18 +51,19 @@ AS $function$
                        SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate)
                        THEN 'virtual columns and no primary key'
                END AS obstacle,
-               EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-                       WHERE r.prrelid = c.oid AND p.pubname = publication) AS is_published,
-               EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-                       WHERE r.prrelid = c.oid AND p.pubname <> publication) AS is_published_elsewhere,
+               (SELECT count(*) > 0 FROM pg_publication_rel r
+                WHERE r.prrelid = c.oid AND r.prpubid = published) AS is_published,
+               (SELECT count(*) > 0 FROM pg_publication_rel r
+                WHERE r.prrelid = c.oid AND r.prpubid IS DISTINCT FROM published) AS is_published_elsewhere,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
                   AND t.tgenabled = 'A' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
-               _bemi.known_v1(c.oid) AS known
+               known.description AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN known ON known.relation = c.oid
         CROSS JOIN LATERAL (
             SELECT rc.oid, rn.nspname || '.' || rc.relname AS name
             FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace
@@ -56,9 +74,9 @@ AS $function$
             SELECT EXISTS (SELECT FROM pg_attribute a
                            WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
         ) virtual
-        WHERE c.relkind IN ('r', 'p') AND (targets IS NULL OR c.oid = ANY (targets))
+        WHERE c.relkind IN ('r', 'p') AND c.oid = ANY (wanted)
     ),
-    decided AS (
+    decided AS MATERIALIZED (
         SELECT *, is_wanted AND obstacle IS NULL AS is_chosen,
                -- A partition was tracked with its root. Once it is detached, it is a table of its own.
                known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
@@ -67,14 +85,11 @@ AS $function$
     SELECT r.oid, r.name, step.what, step.statement,
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
     FROM decided r
+    LEFT JOIN _bemi.describe_v1(ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen), false) present
+        ON present.relation = r.oid
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
-        -- This step is first, so that the event trigger does not take the table for a new one when sync does the
-        -- other steps.
-        (1, r.is_chosen AND _bemi.describe_v1(r.oid, false) IS DISTINCT FROM known - 'generated', 'described', format(
-            'INSERT INTO _bemi.relations (relation, description) VALUES (%1$s, _bemi.describe_v1(%1$s)); '
-            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')', r.oid)),
-        (2, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
+        (1, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
@@ -82,13 +97,18 @@ AS $function$
             -- Even where session_replication_role turns other triggers off.
             'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate',
             r.quoted)),
-        (3, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
+        (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
-        (3, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
+        (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
             'replica identity default', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted)),
         -- A partition is published with its root.
-        (4, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
+        (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, r.quoted)),
+        -- After the triggers, because a description says whether they are on. Whoever executes this step turns the
+        -- event triggers off, which would take the table for a new one at the steps before.
+        (4, r.is_chosen AND present.description IS DISTINCT FROM r.known - 'generated', 'described', format(
+            'INSERT INTO _bemi.relations (relation, description) SELECT * FROM _bemi.describe_v1(''{%s}''); '
+            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')', r.oid)),
         (5, NOT r.is_chosen AND r.is_published, 'no longer published',
             format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, r.quoted)),
         (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers', format(
@@ -100,7 +120,8 @@ AS $function$
             format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted))
     ) step (number, is_due, what, statement)
     WHERE step.is_due
-    ORDER BY r.name, r.oid, step.number
+    ORDER BY r.name, r.oid, step.number;
+END
 $function$;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;

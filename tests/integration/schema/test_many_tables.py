@@ -1,0 +1,143 @@
+"""What DDL, ``sync`` and the checks cost in a database with many tables, by counting instead of timing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from django.core.checks import run_checks
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from bemi_django import conf
+from bemi_django.apps import _track_new_tables
+from bemi_django.schema import tracking
+
+#: Rows that the current transaction has read of tables, the catalog included.
+_READ = """
+SELECT relname, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int FROM pg_stat_xact_all_tables GROUP BY relname
+"""
+_CALLS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_xact_user_functions WHERE schemaname = '_bemi'"
+
+DDL = {
+    "create": "CREATE TABLE crowd.one (id bigserial PRIMARY KEY, name text UNIQUE)",
+    "create as": "CREATE TABLE crowd.one AS SELECT 1 AS id",
+    "create elsewhere": "CREATE TABLE aside.one (id bigserial PRIMARY KEY)",
+    "add column": "ALTER TABLE crowd.t0 ADD COLUMN note text",
+    "rename": "ALTER TABLE crowd.t0 RENAME TO renamed",
+    "add index": "ALTER TABLE crowd.t0 ADD UNIQUE (name)",
+    "drop table": "DROP TABLE crowd.t0",
+    "drop column": "ALTER TABLE crowd.t0 DROP COLUMN name",
+    "drop index": "DROP INDEX crowd.t0_name",
+    "type": "CREATE TYPE crowd.mood AS ENUM ('good')",
+    "partition": "CREATE TABLE crowd.part PARTITION OF crowd.whole FOR VALUES IN (1)",
+    "function": "CREATE FUNCTION crowd.one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+}
+
+
+def execute(statement: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def crowd(first: int, last: int) -> None:
+    """Create tables in a schema that is tracked and in one that is not."""
+    for number in range(first, last):
+        for schema in ("crowd", "aside"):
+            execute(f"CREATE TABLE {schema}.t{number} (id bigserial PRIMARY KEY, name text)")
+            execute(f"CREATE INDEX t{number}_name ON {schema}.t{number} (name)")
+
+
+@pytest.fixture
+def schema(transactional_db: None, settings: Any) -> Iterator[None]:
+    settings.BEMI_INCLUDE = ["public.*", "crowd.*"]
+    execute("CREATE SCHEMA crowd; CREATE SCHEMA aside")
+    tracking.sync()
+    crowd(0, 5)
+    execute("CREATE TABLE crowd.whole (id int PRIMARY KEY) PARTITION BY LIST (id)")
+    yield
+    execute("DROP SCHEMA crowd CASCADE; DROP SCHEMA aside CASCADE")
+    del settings.BEMI_INCLUDE
+    tracking.sync()
+
+
+def read_by(statement: str) -> Counter[str]:
+    """Return the rows of each table that a statement reads in a session of its own, which is rolled back.
+
+    Ways to read whole tables, which are the best ones for small tables, are turned off: what is counted is whether
+    there is a way that leads to the rows in question.
+    """
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as session, session.cursor() as cursor:
+        for way in ("seqscan", "hashjoin", "mergejoin"):
+            cursor.execute(f"SET enable_{way} = off")
+        session.commit()
+        counts = {}
+        # The first time, the session fills its caches. To count reads rows, too.
+        for executed in (statement, "SELECT 1", statement, "SELECT 1"):
+            cursor.execute(_READ)
+            before = Counter[str](dict(cursor.fetchall()))
+            cursor.execute(executed)
+            cursor.execute(_READ)
+            counts[executed] = Counter[str](dict(cursor.fetchall())) - before
+            session.rollback()
+    return counts[statement] - counts["SELECT 1"]
+
+
+def test_ddl_reads_no_more_rows_where_there_are_more_tables(schema: None) -> None:
+    few = {name: read_by(statement) for name, statement in DDL.items()}
+    crowd(5, 65)
+    execute("ANALYZE")
+    many = {name: read_by(statement) for name, statement in DDL.items()}
+    # One row for each of the 120 tables more would be seen here.
+    grown = {name: Counter({table: n for table, n in (many[name] - few[name]).items() if n >= 60}) for name in DDL}
+    assert {name: tables for name, tables in grown.items() if tables} == {}
+
+
+def test_sync_and_checks_ask_the_same_queries_however_many_tables_there_are(schema: None) -> None:
+    few = asked()
+    crowd(5, 25)
+    assert asked() == few
+
+
+def asked() -> list[tuple[int, int]]:
+    """Return for sync, migrate and check how many queries they ask and how many of our functions these call."""
+    counts = []
+    for work in WORK:
+        with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+            execute("SET LOCAL track_functions = 'all'")
+            ((before,),) = execute(_CALLS)
+            work()
+            ((after,),) = execute(_CALLS)
+        counts.append((len(queries), int(after) - int(before)))
+    return counts
+
+
+WORK: list[Callable[[], object]] = [
+    tracking.sync,
+    lambda: _track_new_tables("default"),
+    lambda: run_checks(tags=["database"], databases=["default"]),
+]
+
+
+def test_ddl_prints_no_notice_of_ours(schema: None) -> None:
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as session, session.cursor() as cursor:
+        for statement in DDL.values():
+            cursor.execute(statement)
+            session.rollback()
+        cursor.execute("CREATE TABLE crowd.two (id int); ALTER TABLE crowd.two ADD COLUMN note text; DROP TABLE crowd.two")
+        assert session.notices == []
+        cursor.execute("DROP TABLE IF EXISTS crowd.nothing")
+        assert len(session.notices) == 1
+
+
+def test_an_unchanged_view_of_the_past_is_left_as_it_is(schema: None) -> None:
+    views = "SELECT oid FROM pg_class WHERE relnamespace = '_bemi_past_crowd'::regnamespace ORDER BY oid"
+    before = execute(views)
+    tracking.sync()
+    execute("SELECT count(*) FROM _bemi.past_refresh_v1()")
+    assert before and execute(views) == before

@@ -35,7 +35,7 @@ BEGIN
         WHERE k.relation = ANY (wanted) AND k.system = (SELECT system_identifier FROM pg_control_system())
         ORDER BY k.relation, k.since DESC
     ),
-    relations AS (
+    relations AS MATERIALIZED (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
@@ -43,18 +43,15 @@ BEGIN
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
                    AND root.oid NOT IN (SELECT _bemi.ours_v1(roots))
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-                   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                                   AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
+                   AND (SELECT count(*) = 0 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                        AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
                CASE
                    WHEN c.relpersistence = 'u' THEN 'unlogged'
                    WHEN virtual.is_there AND NOT EXISTS (
                        SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate)
                        THEN 'virtual columns and no primary key'
                END AS obstacle,
-               (SELECT count(*) > 0 FROM pg_publication_rel r
-                WHERE r.prrelid = c.oid AND r.prpubid = published) AS is_published,
-               (SELECT count(*) > 0 FROM pg_publication_rel r
-                WHERE r.prrelid = c.oid AND r.prpubid IS DISTINCT FROM published) AS is_published_elsewhere,
+               publications.one IS NOT NULL AS is_published, publications.other IS NOT NULL AS is_published_elsewhere,
                (SELECT count(*) FROM pg_trigger t
                 WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
                (SELECT count(*) FROM pg_trigger t
@@ -71,9 +68,14 @@ BEGIN
         -- PostgreSQL 18 refuses UPDATE and DELETE of a published table with virtual generated columns and REPLICA
         -- IDENTITY FULL. Of such tables only the old key is known.
         CROSS JOIN LATERAL (
-            SELECT EXISTS (SELECT FROM pg_attribute a
-                           WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
+            SELECT (SELECT count(*) > 0 FROM pg_attribute a
+                    WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
         ) virtual
+        CROSS JOIN LATERAL (
+            SELECT min(r.prpubid) FILTER (WHERE r.prpubid = published) AS one,
+                   min(r.prpubid) FILTER (WHERE r.prpubid IS DISTINCT FROM published) AS other
+            FROM pg_publication_rel r WHERE r.prrelid = c.oid
+        ) publications
         WHERE c.relkind IN ('r', 'p') AND c.oid = ANY (wanted)
     ),
     decided AS MATERIALIZED (
@@ -82,42 +84,41 @@ BEGIN
                known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
         FROM relations
     )
-    SELECT r.oid, r.name, step.what, step.statement,
+    SELECT r.oid, r.name, step.what, format(step.statement, r.quoted, publication, r.oid),
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
     FROM decided r
     LEFT JOIN _bemi.describe_v1(ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen), false) present
         ON present.relation = r.oid
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
-        (1, r.is_chosen AND r.current_triggers < 2, 'triggers', format(
+        (1, r.is_chosen AND r.current_triggers < 2, 'triggers',
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             -- Even where session_replication_role turns other triggers off.
-            'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate',
-            r.quoted)),
+            'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate'),
         (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
-            'replica identity full', format('ALTER TABLE %s REPLICA IDENTITY FULL', r.quoted)),
+            'replica identity full', 'ALTER TABLE %1$s REPLICA IDENTITY FULL'),
         (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
-            'replica identity default', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted)),
+            'replica identity default', 'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),
         -- A partition is published with its root.
         (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
-            format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, r.quoted)),
+            'ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),
         -- After the triggers, because a description says whether they are on. Whoever executes this step turns the
         -- event triggers off, which would take the table for a new one at the steps before.
-        (4, r.is_chosen AND present.description IS DISTINCT FROM r.known - 'generated', 'described', format(
-            'INSERT INTO _bemi.relations (relation, description) SELECT * FROM _bemi.describe_v1(''{%s}''); '
-            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')', r.oid)),
+        (4, r.is_chosen AND present.description IS DISTINCT FROM r.known - 'generated', 'described',
+            'INSERT INTO _bemi.relations (relation, description) SELECT * FROM _bemi.describe_v1(''{%3$s}''); '
+            'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')'),
         (5, NOT r.is_chosen AND r.is_published, 'no longer published',
-            format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, r.quoted)),
-        (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers', format(
+            'ALTER PUBLICATION %2$I DROP TABLE ONLY %1$s'),
+        (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers',
             'DROP TRIGGER IF EXISTS _bemi_capture ON %1$s; '
-            'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s', r.quoted)),
+            'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s'),
         -- Nobody else reads the old rows, so FULL would only cost WAL.
         (7, NOT r.is_chosen AND r.triggers > 0 AND r.relkind = 'r' AND r.relreplident = 'f'
             AND NOT r.is_published_elsewhere, 'replica identity default',
-            format('ALTER TABLE %s REPLICA IDENTITY DEFAULT', r.quoted))
+            'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT')
     ) step (number, is_due, what, statement)
     WHERE step.is_due
     ORDER BY r.name, r.oid, step.number;

@@ -21,6 +21,7 @@ TOPICS = (
     "growth",
     "storage",
     "time_travel",
+    "tables",
 )
 
 

@@ -24,6 +24,8 @@ WHERE (t.publication, t.include, t.exclude)
 _CONFIGURE = """
 SELECT pg_catalog.set_config('lock_timeout', %s, true), pg_catalog.set_config('_bemi.is_following', %s, true)
 """
+# How many views of the past to make in a transaction, which holds locks on all of them.
+_VIEWS = 500
 _LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -125,14 +127,21 @@ def sync(
 def _refresh_past(using: str) -> str | None:
     """Bring the views of the past in line if the log is in this database; return why that failed."""
     try:
-        with transaction.atomic(using=using), connections[using].cursor() as cursor:
-            if installed.has(cursor, "past_refresh_v1"):
-                cursor.execute("SELECT count(*) FROM _bemi.past_refresh_v1()")
+        while _refresh_some(using) >= _VIEWS:
+            pass
     except DatabaseError as error:
         # Recording does not need them, and as_of() says what is missing.
         if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
             return f"as_of(): {str(error).strip().splitlines()[0]}"
     return None
+
+
+def _refresh_some(using: str) -> int:
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        if not installed.has(cursor, "past_refresh_v1"):
+            return 0
+        cursor.execute("SELECT count(*) FROM _bemi.past_refresh_v1(most => %s)", [_VIEWS])
+        return int(cursor.fetchone()[0])
 
 
 def _sync_database(using: str, dry_run: bool) -> Iterator[str]:

@@ -105,7 +105,7 @@ BEGIN
     END LOOP;
     -- Only if this database holds the log as well.
     BEGIN
-        IF to_regprocedure('_bemi.past_refresh_v1(oid[])') IS NOT NULL THEN
+        IF to_regprocedure('_bemi.past_refresh_v1(oid[], int)') IS NOT NULL THEN
             EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1($1)' USING touched;
         END IF;
     EXCEPTION WHEN OTHERS THEN

@@ -8,6 +8,6 @@ BEGIN
     END LOOP;
 END
 $block$;
-DROP FUNCTION _bemi.past_refresh_v1(oid[]);
+DROP FUNCTION _bemi.past_refresh_v1(oid[], int);
 DROP FUNCTION _bemi.past_fingerprints_v1(oid[]);
 DROP FUNCTION _bemi.past_plan_v1(name, oid[]);

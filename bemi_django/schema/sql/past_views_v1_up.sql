@@ -94,8 +94,9 @@ END
 $function$;
 
 -- Bring the views of all or some tables in line with the tables, and return what was done. Views depend on types but
--- not on tables, which can be altered and dropped.
-CREATE FUNCTION _bemi.past_refresh_v1(targets oid[] DEFAULT NULL) RETURNS SETOF text
+-- not on tables, which can be altered and dropped. "most" is how many views to make: a transaction that makes thousands
+-- would run out of locks.
+CREATE FUNCTION _bemi.past_refresh_v1(targets oid[] DEFAULT NULL, most int DEFAULT NULL) RETURNS SETOF text
 LANGUAGE plpgsql
 SET jit = off
 -- Whoever alters a table need not know of the views.
@@ -148,6 +149,7 @@ BEGIN
         WHERE d.definition IS DISTINCT FROM (SELECT k.definition FROM _bemi.past k WHERE k.relation = d.relation)
             OR to_regclass(format('%I.%I', d.past, d.name)) IS NULL
         ORDER BY d.schema, d.name
+        LIMIT most
     LOOP
         SELECT k.* FROM _bemi.past k WHERE k.relation = due.relation INTO known;
         SELECT string_agg(format('%I %s', a.attname, shown.type), ', ' ORDER BY a.attnum),

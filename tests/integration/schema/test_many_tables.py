@@ -19,7 +19,8 @@ from bemi_django.schema import tracking
 
 #: Rows that the current transaction has read of tables, the catalog included.
 _READ = """
-SELECT relname, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int FROM pg_stat_xact_all_tables GROUP BY relname
+SELECT relname, sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int
+FROM pg_stat_xact_all_tables GROUP BY relname
 """
 _CALLS = "SELECT coalesce(sum(calls), 0) FROM pg_stat_xact_user_functions WHERE schemaname = '_bemi'"
 
@@ -69,10 +70,13 @@ def schema(transactional_db: None, settings: Any) -> Iterator[None]:
 def read_by(statement: str) -> Counter[str]:
     """Return the rows of each table that a statement reads in a session of its own, which is rolled back.
 
-    Ways to read whole tables, which are the best ones for small tables, are turned off: what is counted is whether
-    there is a way that leads to the rows in question.
+    Ways to read whole tables, which are the best ones for small tables, are turned off: what is counted is
+    whether there is a way that leads to the rows in question.
     """
-    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as session, session.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(**conf.connection_parameters("default"))) as session,
+        session.cursor() as cursor,
+    ):
         for way in ("seqscan", "hashjoin", "mergejoin"):
             cursor.execute(f"SET enable_{way} = off")
         session.commit()
@@ -94,7 +98,9 @@ def test_ddl_reads_no_more_rows_where_there_are_more_tables(schema: None) -> Non
     execute("ANALYZE")
     many = {name: read_by(statement) for name, statement in DDL.items()}
     # One row for each of the 120 tables more would be seen here.
-    grown = {name: Counter({table: n for table, n in (many[name] - few[name]).items() if n >= 60}) for name in DDL}
+    grown = {
+        name: Counter({table: n for table, n in (many[name] - few[name]).items() if n >= 60}) for name in DDL
+    }
     assert {name: tables for name, tables in grown.items() if tables} == {}
 
 
@@ -105,7 +111,7 @@ def test_sync_and_checks_ask_the_same_queries_however_many_tables_there_are(sche
 
 
 def asked() -> list[tuple[int, int]]:
-    """Return for sync, migrate and check how many queries they ask and how many of our functions these call."""
+    """Return how many queries sync, migrate and check ask, and how many of our functions these call."""
     counts = []
     for work in WORK:
         with transaction.atomic(), CaptureQueriesContext(connection) as queries:
@@ -125,14 +131,32 @@ WORK: list[Callable[[], object]] = [
 
 
 def test_ddl_prints_no_notice_of_ours(schema: None) -> None:
-    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as session, session.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(**conf.connection_parameters("default"))) as session,
+        session.cursor() as cursor,
+    ):
         for statement in DDL.values():
             cursor.execute(statement)
             session.rollback()
-        cursor.execute("CREATE TABLE crowd.two (id int); ALTER TABLE crowd.two ADD COLUMN note text; DROP TABLE crowd.two")
+        cursor.execute(
+            "CREATE TABLE crowd.two (id int); ALTER TABLE crowd.two ADD COLUMN note text; "
+            "DROP TABLE crowd.two"
+        )
         assert session.notices == []
         cursor.execute("DROP TABLE IF EXISTS crowd.nothing")
         assert len(session.notices) == 1
+
+
+def test_views_of_the_past_are_made_in_batches(schema: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = "SELECT count(*) FROM pg_views WHERE schemaname = '_bemi_past_crowd'"
+    before = execute(views)
+    execute("DROP SCHEMA _bemi_past_crowd CASCADE")
+    monkeypatch.setattr(tracking, "_VIEWS", 2)
+    with CaptureQueriesContext(connection) as queries:
+        tracking.sync()
+    # Six tables and no seventh, which says that there is nothing left.
+    assert sum("past_refresh_v1(" in query["sql"] for query in queries) == 4
+    assert execute(views) == before == [(6,)]
 
 
 def test_an_unchanged_view_of_the_past_is_left_as_it_is(schema: None) -> None:

@@ -20,6 +20,7 @@ bemi.W006  chosen tables cannot be tracked: they are unlogged, or have virtual g
 bemi.W008  handlers (on_change) are registered for tables that are not tracked
 bemi.W009  every role may create objects in the schema of the log
 bemi.W010  generated columns and casts to json cannot be computed by the role _bemi_compute
+bemi.W011  the worker is not running, or has never run
 """
 
 from __future__ import annotations

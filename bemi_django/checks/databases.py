@@ -7,11 +7,15 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning, register
 from django.db import connections
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import computation, installed, publication, tracking
+from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 
+#: The id of the check of the worker.
+WORKER = "bemi.W011"
 _LACKS = {
     "triggers": ("bemi.W002", "have missing or outdated triggers"),
     "replica identity full": ("bemi.W003", "do not have REPLICA IDENTITY FULL"),
@@ -35,6 +39,8 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
         if conf.is_source(alias):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
             found += _check_computation(alias)
+            if not _is_of_test_runner(alias):
+                found += check_worker(alias)
         if alias == conf.destination() and connections[alias].vendor == "postgresql":
             found += _check_log_schema(alias)
     return found
@@ -82,6 +88,32 @@ def _check_computation(alias: str) -> list[CheckMessage]:
     )
     hint = f"Run what manage.py bemi grants --database {alias} prints, as a superuser."
     return [Warning(message, hint=hint, id="bemi.W010")]
+
+
+def check_worker(alias: str) -> list[CheckMessage]:
+    """Check that the worker of a database is running.
+
+    Args:
+        alias: Alias of the source.
+    """
+    if not publication.exists(alias):
+        return []
+    state = read_worker(alias).state
+    if state == RUNNING:
+        return []
+    hint = f"Run manage.py bemi run --database {alias} beside the site."
+    if state == NOT_RUNNING:
+        message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
+    else:
+        message = f"No change of {alias!r} is recorded yet: recording begins when its worker first runs."
+    return [Warning(message, hint=hint, id=WORKER)]
+
+
+def _is_of_test_runner(alias: str) -> bool:
+    """Return whether the database has a name of Django's test runner: there, nobody expects a worker."""
+    settings = connections[alias].settings_dict
+    name = str(settings["NAME"])
+    return name.startswith(TEST_DATABASE_PREFIX) or name == settings["TEST"]["NAME"]
 
 
 def _check_log_schema(alias: str) -> list[CheckMessage]:

@@ -95,6 +95,14 @@ def _sync(added: Any) -> ArgumentParser:
     return sync
 
 
+def _status(added: Any) -> ArgumentParser:
+    status = _add(added, "status", "show how recording is doing; exit with 1 if something has to be done")
+    output = status.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print an object of JSON")
+    output.add_argument("--quiet", action="store_true", help="print only what has to be done")
+    return status
+
+
 def _verify(added: Any) -> ArgumentParser:
     verify = _add(added, "verify", "compare the log with the tables, row by row")
     verify.add_argument(
@@ -205,5 +213,5 @@ def _as_of(added: Any) -> ArgumentParser:
     return as_of
 
 
-_FOR_ANY_PROJECT = (_run, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame)
+_FOR_ANY_PROJECT = (_run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame)
 _STANDALONE = (_install, _uninstall)

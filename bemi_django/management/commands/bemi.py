@@ -13,7 +13,13 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.dead_letter_retry import retry
-from bemi_django.management import blame_command, install_command, revert_command, worker_command
+from bemi_django.management import (
+    blame_command,
+    install_command,
+    revert_command,
+    status_command,
+    worker_command,
+)
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.schema import grants, installed, tracking
 from bemi_django.time_travel import as_of
@@ -78,6 +84,9 @@ class Command(BaseCommand):
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         if not outcome.done:
             self.stdout.write("nothing to do")
+
+    def _status(self, database: str, options: dict[str, Any]) -> None:
+        status_command.status(self, database, options)
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
         result = retry(worker_command.worker_config(database), options["dismiss"])

@@ -17,6 +17,7 @@ from bemi_django.admin.pages.health.throughput import LastHour, MinuteGroup
 from bemi_django.admin.search import query_timeouts
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.status.units import as_bytes
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, record, record_many
 from tests.support.pipeline import Drain
@@ -241,4 +242,4 @@ def test_an_hour_with_too_many_changes_is_not_drawn(
     [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 kB"), (20 * 2**20, "20 MB"), (2**41, "2.0 TB")],
 )
 def test_bytes_are_for_people(count: int, text: str) -> None:
-    assert health_sources.as_bytes(count) == text
+    assert as_bytes(count) == text

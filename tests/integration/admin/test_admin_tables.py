@@ -23,6 +23,7 @@ from bemi_django.admin.pages.health import health_page, health_sources, health_t
 from bemi_django.exceptions import NotInstalled
 from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
+from bemi_django.status.worker_status import LogEnd, lag_seconds
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, record
 from tests.support.paths import ROOT
@@ -119,15 +120,13 @@ def test_the_lag_in_seconds_is_that_of_the_last_change_or_since_the_worker_went(
 ) -> None:
     now = timezone.now()
     record(1, committed_at=now, created_at=now + datetime.timedelta(seconds=3))
-    checkpoint = (now, now - datetime.timedelta(minutes=1))
-    found = health_sources._behind_seconds(checkpoint, behind, is_running=is_running)
+    log_end = LogEnd(change_age=60.0, age=60.0, system_identifier="1", trouble="", counters={})
+    found = lag_seconds(log_end, behind, is_running=is_running)
     assert least <= found < (least + 60 if least else 1)
 
 
 def test_moments_are_told_by_their_distance() -> None:
-    now = timezone.now()
-    lengths = [{"seconds": 5}, {"minutes": 3}, {"hours": 2}, {"days": 4}]
-    found = [health_sources._ago(now - datetime.timedelta(**length)) for length in lengths]
+    found = [health_sources._duration(seconds) for seconds in (5.9, 180, 7200, 345_600)]
     assert found == ["5 s", "3 min", "2 h", "4 d"]
 
 

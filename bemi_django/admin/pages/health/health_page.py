@@ -19,6 +19,7 @@ from bemi_django.admin.pages.health.health_tables import TableHealth, table_heal
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.checks.databases import WORKER
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema.database_names import assumed_name
 
@@ -96,7 +97,9 @@ def _gaps() -> Iterator[dict[str, Any]]:
 def _checked() -> Iterator[CheckMessage]:
     yield from checks.check_settings()
     try:
-        yield from checks.check_databases([alias for alias in connections if conf.is_source(alias)])
+        found = checks.check_databases([alias for alias in connections if conf.is_source(alias)])
+        # The facts of each database tell of its worker.
+        yield from (message for message in found if message.id != WORKER)
     except DatabaseError:
         # The facts of this database already say that it is not reachable.
         return

@@ -1,0 +1,63 @@
+"""The log itself: how large it is, and what is missing from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db import connections, transaction
+
+from bemi_django.schema import installed
+
+#: The size of all partitions, an estimate of the changes, the number of months, and the last month.
+_SIZE = """
+SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint,
+       coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint, count(*),
+       max(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \\('(\\d{4}-\\d\\d)$$))
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()
+"""
+_GAPS = """SELECT count(*) FROM {} WHERE "table" = '' AND operation = 'GAP'"""
+_DEAD_LETTERS = "SELECT count(*) FROM _bemi.dead_letters"
+
+
+class LogStatus(NamedTuple):
+    """The log of a database.
+
+    Attributes:
+        table: Its table with its schema, quoted.
+        size: Bytes with indexes.
+        changes: Number of changes, as the planner estimates it.
+        months: Number of monthly partitions.
+        last_month: The latest one, as ``2026-12``; None without any.
+        gaps: Number of gaps that were recorded.
+        dead_letters: Number of messages that could not be stored completely.
+    """
+
+    table: str
+    size: int
+    changes: int
+    months: int
+    last_month: str | None
+    gaps: int
+    dead_letters: int
+
+
+def read_log(alias: str) -> LogStatus:
+    """Return the status of the log in a database.
+
+    Args:
+        alias: Alias of the database that holds the log.
+
+    Raises:
+        NotInstalled: The database has no log.
+    """
+    table = installed.log(alias)
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute(_SIZE)
+        size, changes, months, last_month = cursor.fetchone()
+        # A GAP of lost history has no table, so the index of tables and keys finds it.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(_GAPS.format(table))
+        (gaps,) = cursor.fetchone()
+        cursor.execute(_DEAD_LETTERS)
+        (dead_letters,) = cursor.fetchone()
+    return LogStatus(table, size, changes, months, last_month, gaps, dead_letters)

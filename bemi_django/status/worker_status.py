@@ -1,0 +1,148 @@
+"""The worker of a database, seen from its replication slot and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from django.db import connections
+
+from bemi_django import conf
+from bemi_django.exceptions import NotInstalled
+from bemi_django.schema import installed
+
+#: States of a worker.
+RUNNING, NOT_RUNNING, NEVER_RUN = "running", "not running", "never run"
+#: A lag in seconds that calls for attention, and one with which something is wrong.
+LATE, TOO_LATE = 30.0, 300.0
+
+#: Whether the slot is in use, its state, the bytes of WAL that are not confirmed and that are retained, the
+#: bytes until the server removes WAL, and the average bytes of WAL a day.
+_SLOT = """
+SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
+       greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
+       (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::bigint
+FROM pg_replication_slots s CROSS JOIN pg_stat_wal w WHERE s.slot_name = %s
+"""
+# Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone.
+_CHECKPOINT = """
+SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
+       extract(epoch FROM clock_timestamp() - updated_at)::float8,
+       system_identifier, coalesce(trouble, ''), counters::text
+FROM _bemi.checkpoint WHERE slot = %s
+"""
+_NEWEST = """
+SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
+       extract(epoch FROM created_at - committed_at)::float8
+FROM {} ORDER BY id DESC LIMIT 1
+"""
+
+
+class LogEnd(NamedTuple):
+    """The checkpoint of a slot.
+
+    Attributes:
+        change_age: Seconds since the last recorded change was committed.
+        age: Seconds since the checkpoint moved.
+        system_identifier: The server's identifier.
+        trouble: Why the worker does not get on, or an empty string.
+        counters: What the worker has counted since it was started.
+    """
+
+    change_age: float
+    age: float
+    system_identifier: str
+    trouble: str
+    counters: Mapping[str, int]
+
+
+class WorkerStatus(NamedTuple):
+    """The worker of a database.
+
+    Attributes:
+        slot: Name of its slot.
+        state: :data:`RUNNING`, :data:`NOT_RUNNING` or :data:`NEVER_RUN`.
+        log_end: The checkpoint; None before the first change.
+        wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
+        lag_bytes: Bytes of WAL that are not in the log yet.
+        lag_seconds: How long the log may have lacked something; for a running worker, its last lag.
+        retained_bytes: Bytes of WAL that the server keeps for the slot.
+        room_bytes: Bytes of WAL that may be written until the server removes WAL that the slot needs; None
+            without ``max_slot_wal_keep_size``.
+        bytes_a_day: Bytes of WAL a day, on average.
+    """
+
+    slot: str
+    state: str
+    log_end: LogEnd | None = None
+    wal_status: str = ""
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
+    retained_bytes: int = 0
+    room_bytes: int | None = None
+    bytes_a_day: int = 0
+
+
+def read_worker(alias: str) -> WorkerStatus:
+    """Return the status of the worker of a database.
+
+    Args:
+        alias: Alias of the source.
+    """
+    slot = conf.slot(alias)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_SLOT, [slot])
+        found = cursor.fetchone()
+    if found is None:
+        return WorkerStatus(slot, NEVER_RUN)
+    is_active, wal_status, lag_bytes, retained, room, bytes_a_day = found
+    log_end = _log_end(slot)
+    return WorkerStatus(
+        slot,
+        RUNNING if is_active else NOT_RUNNING,
+        log_end,
+        wal_status,
+        lag_bytes,
+        lag_seconds(log_end, lag_bytes, is_running=is_active),
+        retained,
+        room,
+        bytes_a_day,
+    )
+
+
+def lag_seconds(log_end: LogEnd | None, lag_bytes: int, *, is_running: bool) -> float:
+    """Return how long the log may have lacked something, in seconds."""
+    if not lag_bytes:
+        return 0.0
+    if log_end is None or is_running:
+        return _latest_lag() if is_running else 0.0
+    return max(log_end.age, 0.0)
+
+
+def _latest_lag() -> float:
+    alias = conf.destination()
+    try:
+        log = installed.log(alias)
+    except NotInstalled:
+        return 0.0
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_NEWEST.format(log))
+        newest = cursor.fetchone()
+    if newest is None:
+        return 0.0
+    age, lag = newest
+    return max(lag, 0.0) if age < TOO_LATE else 0.0
+
+
+def _log_end(slot: str) -> LogEnd | None:
+    alias = conf.destination()
+    with connections[alias].cursor() as cursor:
+        if not installed.has(cursor, "partition_v1"):
+            return None
+        cursor.execute(_CHECKPOINT, [slot])
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    change_age, age, system_identifier, trouble, counters = found
+    return LogEnd(max(change_age, 0.0), age, system_identifier, trouble, json.loads(counters))

@@ -1,0 +1,147 @@
+"""``bemi status`` and the check of the worker."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from bemi_django import conf
+from bemi_django.admin.pages.health import health_page
+from bemi_django.checks import databases
+from bemi_django.management import status_command
+from bemi_django.models import Change, DeadLetter
+from bemi_django.schema import tracking
+from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING, WorkerStatus
+from sample_project.todos.models import Todo
+from tests.support.pipeline import Pipeline
+from tests.support.polling import until
+
+
+@pytest.fixture
+def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
+    settings.BEMI_SLOT = "bemi_status"
+    tracking.sync()
+    pipeline = Pipeline.of_project("bemi_status")
+    yield pipeline
+    pipeline.drop()
+
+
+def status(*arguments: str) -> tuple[str, str]:
+    """Return the output of the command, and what has to be done."""
+    output = io.StringIO()
+    try:
+        call_command("bemi", "status", *arguments, stdout=output)
+    except CommandError as error:
+        return output.getvalue(), str(error)
+    return output.getvalue(), ""
+
+
+def as_json() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(status("--json")[0])
+    return found
+
+
+def test_recording_that_has_not_begun_says_how_to_begin(pipeline: Pipeline) -> None:
+    output, problem = status()
+    assert "never run (slot bemi_status)" in output and "gaps       0" in output
+    assert problem == "recording has not begun: start 'manage.py bemi run'"
+    (warning,) = databases.check_worker("default")
+    assert warning.id == databases.WORKER and "not recorded yet" not in warning.msg
+    assert "recording begins when its worker first runs" in warning.msg
+
+
+def test_all_is_well_while_the_worker_runs(pipeline: Pipeline) -> None:
+    with pipeline.worker():
+        # What was committed before the slot was made is not recorded.
+        until(lambda: as_json()["worker"]["state"] == RUNNING)
+        Todo.objects.create(task="x")
+        until(lambda: Change.objects.filter(table="todo").exists())
+        found = as_json()
+        assert found["worker"]["state"] == RUNNING and found["problems"] == []
+        assert found["worker"]["log_end"]["change_age"] >= 0
+        assert found["log"]["table"] == "public.changes" and found["log"]["months"] >= 1
+        assert found["tables"]["tracked"] > 0 and found["tables"]["untracked"] == []
+        assert status("--quiet") == ("", "")
+        assert "worker     running (slot bemi_status)" in status()[0]
+        assert databases.check_worker("default") == []
+
+
+def test_a_worker_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:
+    pipeline.run()
+    Todo.objects.create(task="x")
+    output, problem = status("--quiet")
+    assert output == ""
+    assert problem.startswith(
+        "the worker is not running, and the server keeps all WAL: start 'manage.py bemi run'"
+    )
+    assert as_json()["worker"]["lag_bytes"] > 0
+    (warning,) = databases.check_worker("default")
+    assert "is not running" in warning.msg
+
+
+def test_what_could_not_be_stored_and_why_the_worker_is_stuck_are_problems(pipeline: Pipeline) -> None:
+    pipeline.run()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _bemi.checkpoint SET trouble = 'run bemi skip 0/1'")
+    DeadLetter.objects.create(
+        slot="bemi_status", position=1, message=b"", origin={}, reason="broken", created_at=timezone.now()
+    )
+    _, problem = status("--quiet")
+    assert "run bemi skip 0/1" in problem
+    assert "1 messages could not be stored completely: run 'manage.py bemi retry-dead-letters'" in problem
+
+
+def test_tables_that_sync_would_change_are_listed(pipeline: Pipeline) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER PUBLICATION bemi DROP TABLE tag")
+    assert as_json()["tables"]["untracked"] == ["published: public.tag"]
+    assert "1 steps for 'manage.py bemi sync'" in status()[0]
+
+
+@pytest.mark.parametrize(
+    ("worker", "problem"),
+    [
+        (WorkerStatus("s", NEVER_RUN), "recording has not begun"),
+        (WorkerStatus("s", NOT_RUNNING), "the worker is not running"),
+        (WorkerStatus("s", RUNNING, wal_status="lost"), "bemi run --database other --accept-gap"),
+        (WorkerStatus("s", RUNNING, wal_status="unreserved"), "at its next checkpoint"),
+        (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=301), "the log is 301 s behind"),
+        (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=299), ""),
+    ],
+)
+def test_each_state_of_the_worker_has_its_problem(
+    pipeline: Pipeline, worker: WorkerStatus, problem: str
+) -> None:
+    found = status_command.read_status("default")._replace(database="other", worker=worker)
+    problems = list(status_command.problems_of(found))
+    assert len(problems) == bool(problem)
+    assert problem in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("room", "a_day", "text"),
+    [
+        (None, 10, "without limit"),
+        (4096, 2048, "4.0 kB more until the server removes it, in about 2.0 days"),
+        (4096, 0, "4.0 kB more until the server removes it"),
+    ],
+)
+def test_how_long_the_server_has_room_is_said(room: int | None, a_day: int, text: str) -> None:
+    worker = WorkerStatus("s", NOT_RUNNING, wal_status="reserved", room_bytes=room, bytes_a_day=a_day)
+    assert text in status_command._room(worker)
+
+
+def test_the_health_page_tells_of_the_worker_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "_is_of_test_runner", lambda alias: False)
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    assert databases.WORKER in {message.id for message in databases.check_databases(["default"])}
+    assert databases.WORKER not in {message.id for message in health_page._checked()}

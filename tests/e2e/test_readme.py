@@ -134,7 +134,8 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
         file.write(SETTINGS + settings)
     (project.directory / "mysite/audit.py").write_text(context_function)
     run("python manage.py migrate")
-    run("python manage.py check --database default")
+    assert "recording begins" in project.run("python manage.py check --database default 2>&1")
+    executed.append("python manage.py check --database default")
     assert (
         run("python manage.py bemi sync --dry-run") == run("python manage.py bemi sync") == "nothing to do\n"
     )
@@ -153,6 +154,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
             SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id
         """
         wait_for(lambda: len(project.query(log)) == 2, worker)
+        assert "running (slot bemi)" in run("python manage.py bemi status")
         assert "as in the log" in run("python manage.py bemi verify")
         worker.send_signal(signal.SIGINT)
         output = worker.communicate(timeout=DEADLINE)[0]

@@ -83,3 +83,6 @@ def _encode_sql(sql: str) -> str:
 
 
 _sql_json = lru_cache(maxsize=512)(_encode_sql)
+
+#: Tells the database that a hook is there; the statement is the rest, its context is a setting.
+NO_CONTEXT = context_comment("", {})

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import models, router
-from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django.log import conditions, undo
@@ -107,8 +106,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
             from_: Value before the update; any by default.
             to: Value after the update; any by default.
         """
-        differs = conditions.Differs(column)
-        changes = self.updated().filter(differs, before__has_key=column, after__has_key=column)
+        has_both = (conditions.HasKey(side, column) for side in ("before", "after"))
+        changes = self.updated().filter(conditions.Differs(column), *has_both)
         if from_ is not _ANY:
             changes = changes.before({column: from_})
         return changes if to is _ANY else changes.after({column: to})
@@ -123,7 +122,7 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     def outside(self) -> ChangeQuerySet:
         """Return changes made without an application's context, for example in psql."""
-        return self.filter(Q(context__has_key="db_user") | Q(context={}))
+        return self.filter(conditions.outside())
 
     def in_transaction(self, transaction_id: int) -> ChangeQuerySet:
         """Return changes of one transaction, by its 64-bit id (``pg_current_xact_id()``)."""

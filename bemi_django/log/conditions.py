@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db import models, router
 from django.db.models import Func, Q, Value
-from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from bemi_django.log.belongings import belongings
@@ -17,6 +16,20 @@ from bemi_django.log.identity import key_spans
 from bemi_django.log.json_values import contained
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
+
+
+class HasKey(Func):
+    """Whether ``before``, ``after`` or ``context`` has a key.
+
+    Django's ``has_key`` looks the operator up in the search path, with a second operand of no type.
+    """
+
+    template = "%(expressions)s"
+    arg_joiner = " OPERATOR(pg_catalog.?) "
+    output_field = models.BooleanField()
+
+    def __init__(self, side: str, key: str) -> None:
+        super().__init__(side, _text(key))
 
 
 class Differs(Func):
@@ -27,7 +40,22 @@ class Differs(Func):
     output_field = models.BooleanField()
 
     def __init__(self, column: str) -> None:
-        super().__init__(KeyTransform(column, "before"), KeyTransform(column, "after"))
+        super().__init__(_part("before", column), _part("after", column))
+
+
+def _part(side: str, column: str) -> Func:
+    return Func(
+        side, _text(column), function="pg_catalog.jsonb_object_field", output_field=models.JSONField()
+    )
+
+
+def _text(value: str) -> Cast:
+    return Cast(Value(value, output_field=models.TextField()), models.TextField())
+
+
+def outside() -> Q:
+    """Return the condition for changes made without a hook of ours. It is that of a partial index."""
+    return Q(HasKey("context", "db_user")) | Q(context={})
 
 
 def as_jsonb(values: Mapping[str, Any]) -> Cast:

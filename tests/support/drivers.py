@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ class Note(NamedTuple):
 
 
 Insert = Callable[[Note], None]
+Driver = Callable[[], AbstractContextManager[Insert]]
 
 _INSERT = (
     "INSERT INTO note (id, line, document, words, data) VALUES "
@@ -208,3 +209,8 @@ DIRECT = [
     _needs(psycopg_server_side_binding, "psycopg"),
 ]
 EVERY = [*HOOKED, *DIRECT]
+
+
+def is_hooked(driver: Driver) -> bool:
+    """Return whether a hook of ours sees the statements of a driver."""
+    return getattr(driver, "__name__", "").startswith(("django", "sqlalchemy"))

@@ -43,8 +43,8 @@ class Actors:
             user_id = str(context["user_id"])
             name = self._names.get(user_id, _("user %s") % user_id)
             return Actor(name, user_url(self._viewer, user_id))
-        if "db_user" in context:
-            return Actor(str(context["db_user"]), None, is_outside=True)
+        if "db_user" in context or not context:
+            return Actor(str(context.get("db_user", "")), None, is_outside=True)
         for key in ("process", "task", "command"):
             if context.get(key):
                 return Actor(str(context[key]), None)

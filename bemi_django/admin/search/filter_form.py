@@ -15,6 +15,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
+from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
 
 OPERATIONS = [
@@ -134,8 +135,7 @@ class FilterForm(forms.Form):
         if asked["until"] and (end := next_midnight(asked["until"])):
             given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
         if asked["outside"]:
-            # This is the condition of a partial index.
-            given.append((Q(context__has_key="db_user") | Q(context={}), query_timeouts.FILTER))
+            given.append((conditions.outside(), query_timeouts.FILTER))
         for condition, _timeout in given:
             changes = changes.filter(condition)
         is_filtered = bool(given) or conf.admin_scope() is not None

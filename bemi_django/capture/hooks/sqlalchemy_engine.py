@@ -24,6 +24,7 @@ from bemi_django.wire import CONTEXT_SETTING
 logger = logging.getLogger(__name__)
 
 _EVENT = "before_cursor_execute"
+_EMPTY = "{}"
 
 
 def install(engine: Any) -> None:
@@ -60,7 +61,9 @@ def _annotate(
         if is_write(statement):
             # A driver cannot prepare several statements at once, and one of them may end the transaction.
             if ";" not in statement and _prepares_statements(connection):
-                _send(connection)
+                if _send(connection) == _EMPTY:
+                    # The same text each time, so the driver prepares it once.
+                    statement = comment.NO_CONTEXT + statement
             else:
                 statement = comment.context_comment(statement, _context(connection)) + statement
     except Exception:
@@ -91,17 +94,19 @@ def _prepares_statements(connection: Any) -> bool:
     return driver == "asyncpg" or opened.driver_connection.prepare_threshold is not None
 
 
-def _send(connection: Any) -> None:
+def _send(connection: Any) -> str:
+    """Make the context that of the transaction, unless it is already, and return its JSON."""
     value = context_encoding.context_json(_context(connection))
     # Rolling back a savepoint undoes a setting made inside it.
     where = connection.get_transaction(), connection.get_nested_transaction()
     sent_where, sent = connection.info.get(SENT, (None, None))
     # A new transaction has no context yet.
     if sent_where is None or sent_where[0] is not where[0]:
-        sent_where, sent = where, "{}"
+        sent_where, sent = where, _EMPTY
     if (sent_where, sent) != (where, value):
         _execute(connection, value)
     connection.info[SENT] = where, value
+    return value
 
 
 def _execute(connection: Any, value: str) -> None:

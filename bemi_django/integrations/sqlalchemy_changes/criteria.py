@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Numeric, Table, Text, and_, cast, inspect, literal, or_
+from sqlalchemy import Numeric, Table, Text, and_, cast, func, inspect, literal, or_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
@@ -129,9 +129,9 @@ def field_changed(column: str, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
     """
     criteria = [
         updated(),
-        Change.before.has_key(column),
-        Change.after.has_key(column),
-        Change.before[column].is_distinct_from(Change.after[column]),
+        _has_key(Change.before, column),
+        _has_key(Change.after, column),
+        _part(Change.before, column).is_distinct_from(_part(Change.after, column)),
     ]
     criteria += [] if from_ is _ANY else [before({column: from_})]
     criteria += [] if to is _ANY else [after({column: to})]
@@ -160,7 +160,16 @@ def between(start: datetime, end: datetime) -> Any:
 
 def outside() -> Any:
     """Select changes made without an application's context, such as those made in psql."""
-    return or_(Change.context.has_key("db_user"), Change.context == {})
+    return or_(_has_key(Change.context, "db_user"), Change.context == {})
+
+
+# An operator with an operand of no type would be looked up in the search path.
+def _has_key(side: Any, key: str) -> Any:
+    return side.op("OPERATOR(pg_catalog.?)", is_comparison=True)(cast(literal(key, Text), Text))
+
+
+def _part(side: Any, column: str) -> Any:
+    return func.pg_catalog.jsonb_object_field(side, cast(literal(column, Text), Text), type_=JSONB)
 
 
 def _as_jsonb(values: Mapping[str, Any]) -> Any:

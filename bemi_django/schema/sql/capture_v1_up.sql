@@ -24,11 +24,13 @@ BEGIN
     -- The usual path skips this: the first write of a transaction, with a context of the application.
     IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"') THEN
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
-            IF content IS NULL THEN
-                statement := pg_catalog.current_query();
+            -- Statements that a driver prepares have the same comment, whatever their text and context.
+            IF content IS NULL OR content OPERATOR(pg_catalog.=) '{"SQL": ""}' THEN
+                statement := pg_catalog.substr(pg_catalog.current_query(), CASE WHEN content IS NULL THEN 1
+                    ELSE pg_catalog.length('/*Bemi {"SQL": ""} Bemi*/ ') OPERATOR(pg_catalog.+) 1 END);
                 -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
                 -- send no statement. Their rows get its last context.
-                IF last OPERATOR(pg_catalog.<>) '' AND (statement IS NULL OR pg_catalog.left(statement, 64)
+                IF content IS NULL AND last OPERATOR(pg_catalog.<>) '' AND (statement IS NULL OR pg_catalog.left(statement, 64)
                     OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M') THEN
                     IF pg_catalog.substr(last, pg_catalog.length(pg_catalog.rtrim(last, ' 0123456789')))
                         OPERATOR(pg_catalog.!~) pg_catalog.concat(' ', TG_RELID, '( |$)') THEN
@@ -37,19 +39,34 @@ BEGIN
                     END IF;
                     RETURN NULL;
                 END IF;
+                context := coalesce(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '');
+                IF content IS NOT NULL AND NOT pg_catalog.starts_with(context, '{') THEN
+                    context := '{}';
+                END IF;
+                -- Others may not use the names of ours. A letter of them may be an escape.
+                IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
+                    BEGIN
+                        context := pg_catalog.json_object_agg(CASE
+                            WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name}'::pg_catalog.text[])
+                                THEN pg_catalog.concat('app_', key) ELSE key END, value)
+                            FROM pg_catalog.json_each(context::pg_catalog.json);
+                    EXCEPTION WHEN OTHERS THEN
+                        context := pg_catalog.concat('{"_bemi_invalid": ', pg_catalog.to_json(context), '}');
+                    END;
+                END IF;
                 content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(CASE
                     WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
                         THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
                     ELSE coalesce(statement, '') END), '}');
-                context := pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true));
             END IF;
             IF pg_catalog.starts_with(context, '{')
                 AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
                 content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
             ELSE
-                -- The application sent no context: record what the database knows of the writer.
-                content := pg_catalog.concat(
-                    '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
+                -- The application sent no context: record what the database knows of the writer. Only without a
+                -- hook, which makes the change one from outside the application, that includes the role.
+                content := pg_catalog.concat('{', CASE WHEN NOT pg_catalog.starts_with(context, '{') THEN pg_catalog.concat(
+                    '"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', ') END, '"application_name": ',
                     pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
                     pg_catalog.substr(content, 2));
             END IF;

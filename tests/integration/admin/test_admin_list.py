@@ -104,8 +104,16 @@ def test_a_row_of_a_many_to_many_table_is_named_by_its_two_ends(admin: Client) -
 
 def test_a_change_by_psql_is_marked_as_outside(admin: Client) -> None:
     record(1, context={"db_user": "postgres", "application_name": "psql", "SQL": "UPDATE todo"})
-    (row,) = admin.get(LIST).context["rows"]
-    assert (row.actor.label, row.actor.is_outside, row.where) == ("postgres", True, "psql")
+    record(2, context={"application_name": "cron", "SQL": "UPDATE todo"})
+    record(3, context={})
+    rows = [row.actor for row in admin.get(LIST).context["rows"]]
+    assert [(actor.label, actor.is_outside) for actor in rows] == [
+        ("", True),
+        ("", False),
+        ("postgres", True),
+    ]
+    assert [row.where for row in admin.get(LIST).context["rows"]] == ["", "cron", "psql"]
+    assert listed(admin, "?outside=on") == [3, 1]
 
 
 def test_nothing_can_be_added_changed_or_deleted(admin: Client) -> None:

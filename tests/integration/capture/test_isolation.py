@@ -155,9 +155,9 @@ def own(*urls: str) -> dict[str, Context]:
 
 def no_context() -> Context:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT session_user::text, current_setting('application_name')")
-        user, application = cursor.fetchone()
-    return {"db_user": user, "application_name": application}
+        cursor.execute("SELECT current_setting('application_name')")
+        (application,) = cursor.fetchone()
+    return {"application_name": application}
 
 
 def test_requests_at_once_in_threads_keep_their_own_context(

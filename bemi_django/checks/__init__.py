@@ -8,6 +8,7 @@ bemi.E005  BEMI_CONTEXT_FUNCTION is async but has to serve sync requests
 bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
+bemi.W012  no admin site of the project's URLs has the audit trail
 
 The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.
 
@@ -25,7 +26,8 @@ bemi.W011  the worker is not running, or has never run
 
 from __future__ import annotations
 
+from bemi_django.checks.admin_sites import check_admin_sites
 from bemi_django.checks.databases import check_databases
 from bemi_django.checks.settings import check_settings
 
-__all__ = ["check_databases", "check_settings"]
+__all__ = ["check_admin_sites", "check_databases", "check_settings"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin, site
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
+from django.core.checks import run_checks
 from django.http import HttpRequest
-from django.test import Client
-from django.urls import path
+from django.test import Client, override_settings
+from django.urls import include, path
 
 from bemi_django.admin import ChangeAdmin
 from bemi_django.models import Change
@@ -134,3 +138,42 @@ def test_the_health_page_of_a_part_of_the_log_has_no_tables(tenants: Client, set
     assert "public.todo" not in response.content.decode()
     settings.BEMI_ADMIN_SCOPE = None
     assert "public.todo" in tenants.get(f"{LIST}health/").content.decode()
+
+
+def warnings(*patterns: Any) -> list[Any]:
+    with override_urlconf(*patterns):
+        return [message for message in run_checks() if message.id == "bemi.W012"]
+
+
+@contextmanager
+def override_urlconf(*patterns: Any) -> Iterator[None]:
+    urlconf = ModuleType("urlconf")
+    urlconf.urlpatterns = list(patterns)  # type: ignore[attr-defined]
+    with override_settings(ROOT_URLCONF=urlconf):
+        yield
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize(
+    "sites", [[plain_site], [other_site], [plain_site, other_site]], ids=lambda sites: sites[0].name
+)
+def test_a_check_says_what_to_register_if_no_site_has_the_audit_trail(
+    sites: list[AdminSite], depth: int
+) -> None:
+    patterns = [path(f"{one.name}/", one.urls) for one in sites]
+    for _ in range(depth):
+        patterns = [path("deeper/", include(patterns))]
+    (warning,) = warnings(*patterns)
+    assert ", ".join(sorted(one.name for one in sites)) in warning.msg
+    assert "site.register(Change, ChangeAdmin)" in warning.hint
+
+
+@pytest.mark.parametrize("sites", [[], [site], [partner_site], [plain_site, partner_site]])
+def test_the_check_is_content_if_a_site_has_it_or_there_is_none(sites: list[AdminSite]) -> None:
+    assert warnings(*(path(f"{one.name}/", one.urls) for one in sites)) == []
+
+
+def test_the_check_imports_nothing_of_the_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "bemi_django.admin.change_admin")
+    assert len(warnings(path("admin/", site.urls))) == 1
+    assert "bemi_django.admin.change_admin" not in sys.modules

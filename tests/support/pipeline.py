@@ -151,6 +151,12 @@ class Pipeline:
         query = "SELECT lsn - '0/0' FROM _bemi.checkpoint WHERE slot = %s"
         return int(self.log.run(query, [self.slot])[0][0])
 
+    def counters(self) -> dict[str, int]:
+        """Return what the health page shows as counted."""
+        query = "SELECT counters::text FROM _bemi.checkpoint WHERE slot = %s"
+        counted: dict[str, int] = json.loads(self.log.run(query, [self.slot])[0][0])
+        return counted
+
     def confirmed(self) -> int:
         """Return the position that the slot is at; 0 without a slot."""
         found = self.source.run(SLOT_STATE, [self.slot])

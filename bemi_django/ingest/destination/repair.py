@@ -14,6 +14,7 @@ from bemi_django.ingest.rows.jsonb_limits import is_jsonb
 from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_field
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
+from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
@@ -30,10 +31,12 @@ class Repairer:
     Args:
         writer: Writes the rows.
         database: The name of the source.
+        shortages: Counts the failures of all sessions.
     """
 
-    def __init__(self, writer: RowWriter, database: str) -> None:
+    def __init__(self, writer: RowWriter, database: str, shortages: Shortages | None = None) -> None:
         self._writer = writer
+        self._shortages = shortages or Shortages()
         self._database = database
 
     def mend(self, change: Stitched, message: bytes) -> tuple[bytes, RejectedMessage]:
@@ -80,7 +83,8 @@ class Repairer:
         for accepts in attempts:
             try:
                 row, letter = self._mend(change, refused.message, accepts)
-            except (ValueError, LookupError):
+            except Exception as error:
+                self._shortages.raise_unless_of_message(error, refused.message)
                 continue
             if is_taken(cursor, lambda: copy_rows(cursor, [row])):  # noqa: B023 - used at once
                 return letter

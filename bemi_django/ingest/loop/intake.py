@@ -20,6 +20,7 @@ from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
 from bemi_django.ingest.stitching.stitcher import Stitcher
 
@@ -39,6 +40,8 @@ class Intake:
         repairer: Repairs those that cannot be written.
         transactions: Follows the transactions of the stream.
         counts: Where to count the rows that take the long path, by reason.
+        log_encoding: The encoding of the log's database.
+        shortages: Counts the failures of all sessions.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Intake:
         transactions: Transactions,
         counts: Counter[str],
         log_encoding: str = "UTF8",
+        shortages: Shortages | None = None,
     ) -> None:
         self._writer = writer
         self._sink = sink
         self._repairer = repairer
         self._transactions = transactions
+        self._shortages = shortages or Shortages()
         self._decoder = Decoder()
         self._stitcher = Stitcher(writer.named_by, log_encoding)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
@@ -80,7 +85,7 @@ class Intake:
                     taken = self._fast_path.take(data, lsn)
                 except Exception as error:
                     # The long path has ways to go on.
-                    error_advice.raise_unless_of_message(error)
+                    self._shortages.raise_unless_of_message(error, data)
                     taken = None
                 if taken is not None:
                     self._sink.add(Pending(*taken, data))
@@ -96,7 +101,7 @@ class Intake:
                 return False
             reason = _CONTEXT_REASON if self._stitcher.is_context_invalid else ""
         except Exception as error:
-            error_advice.raise_unless_of_message(error)
+            self._shortages.raise_unless_of_message(error, data)
             reason = error_advice.reason_of_message(error)
             # The rows that follow must not get the context of the statement before.
             self._stitcher.follow(b"")
@@ -112,7 +117,7 @@ class Intake:
                 self._transactions.require_plausible(message)
             changes = [] if message is None else self._stitcher.feed(message, lsn)
         except Exception as error:
-            error_advice.raise_unless_of_message(error)
+            self._shortages.raise_unless_of_message(error, data)
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
         else:
             self._add(changes, data)
@@ -151,7 +156,7 @@ class Intake:
             message, reasons = read_oversize(data, self._decoder.relations.get)
             changes = self._stitcher.feed(message, lsn)
         except Exception as error:
-            error_advice.raise_unless_of_message(error)
+            self._shortages.raise_unless_of_message(error, data)
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
             return
         self._add(changes, data, "; ".join(reasons))
@@ -163,7 +168,7 @@ class Intake:
             try:
                 row, letter = self._row(change, data)
             except Exception as error:
-                error_advice.raise_unless_of_message(error)
+                self._shortages.raise_unless_of_message(error, data)
                 self._add_outline(change, data, error_advice.reason_of_message(error))
                 continue
             if reason and letter is None:

@@ -25,6 +25,7 @@ from bemi_django.ingest.error_advice import is_lasting
 from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Supervisor:
         self._has_streamed = False
         self._has_stalled = False
         self._obstacle = Obstacle()
+        self._shortages = Shortages(self._progress.counts)
 
     def run(self, until_current: bool = False) -> int:
         """Write changes to the log until :meth:`stop` is called.
@@ -101,7 +103,9 @@ class Supervisor:
             timer.start()
 
     def _session(self, until_current: bool) -> None:
-        worker = self._worker = Worker(self._config, self._progress, self._timeouts, self._obstacle)
+        worker = self._worker = Worker(
+            self._config, self._progress, self._timeouts, self._obstacle, self._shortages
+        )
         try:
             if not self._stop.is_set():
                 worker.run(until_current)

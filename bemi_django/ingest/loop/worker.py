@@ -27,6 +27,7 @@ from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.session import Session
 from bemi_django.ingest.timeouts import Timeouts
 
@@ -62,9 +63,11 @@ class Worker:
         progress: Progress,
         timeouts: Timeouts | None = None,
         obstacle: Obstacle | None = None,
+        shortages: Shortages | None = None,
     ) -> None:
         timeouts = timeouts or Timeouts()
         self._obstacle = obstacle or Obstacle()
+        self._shortages = shortages or Shortages()
         self._config = config
         self._progress = progress
         self._idle = timeouts.idle
@@ -117,7 +120,7 @@ class Worker:
         writer.histories = session.histories
         self.has_streamed = True
         catalog.stream_from(start)
-        repairer = Repairer(writer, session.database)
+        repairer = Repairer(writer, session.database, self._shortages)
         counts = self._progress.counts
         self._sink = session.keep(
             Sink(
@@ -146,6 +149,7 @@ class Worker:
             self._transactions,
             counts,
             session.destination.get_parameter_status("server_encoding"),
+            self._shortages,
         )
 
     def _judged(self, error: Unsendable) -> Unsendable:

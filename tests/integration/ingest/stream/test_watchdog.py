@@ -44,7 +44,7 @@ def stopped(trail: LoadPipeline) -> Iterator[None]:
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
 def test_a_destination_whose_connection_goes_nowhere_is_given_up(
-    is_busy: bool, trail: LoadPipeline, log_proxy: Proxy, warned: Warned
+    is_busy: bool, trail: LoadPipeline, log_proxy: Proxy, warned: Warned, caplog: pytest.LogCaptureFixture
 ) -> None:
     with trail.worker(WATCHFUL):
         trail.write(20 if is_busy else 1)
@@ -54,6 +54,8 @@ def test_a_destination_whose_connection_goes_nowhere_is_given_up(
             trail.write()
             until(lambda: warned("the destination does not answer") >= number)  # noqa: B023 - used at once
             trail.catch_up()
+        until(lambda: any("servers that did not answer" in line for line in caplog.messages))
+    assert "servers that did not answer" in trail.counters()
     require_one_stream(trail)
 
 

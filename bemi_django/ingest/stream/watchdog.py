@@ -127,8 +127,9 @@ class Watchdog(threading.Thread):
         """Return a sign of life, equal to the one before if nothing has happened; None if there is none."""
         try:
             found = self._execute(_ASK if self.process else "SELECT 1", self.process)
-        except psycopg2.Error as error:
-            # Too many connections, for example: that is an answer as well.
+        except Exception as error:
+            # Too many connections, for example: that is an answer as well. Parameters may be computed by code
+            # of the application, which raises anything.
             return object() if "FATAL" in str(error) else None
         if found is None:
             return None
@@ -148,7 +149,7 @@ class Watchdog(threading.Thread):
     def _terminate(self) -> None:
         """End the process, which holds locks and may not learn that we left, as soon as that is possible."""
         while self.process is not None:
-            with suppress(psycopg2.Error):
+            with suppress(Exception):
                 self._execute(_TERMINATE, self.process)
                 return
             time.sleep(self._seconds)

@@ -1,6 +1,7 @@
 """Whenever the server asks, and whenever it goes, the slot is never ahead of the log.
 
-``BEMI_QUESTIONS`` is how often it asks; ``make torture`` asks more often.
+``BEMI_QUESTIONS`` is how often it asks, and ``BEMI_SHUTDOWN_QUESTIONS`` how often where one question in ten
+comes before a shutdown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import QUICK
 
 QUESTIONS = int(os.environ.get("BEMI_QUESTIONS", "10_000"))
+SHUTDOWN_QUESTIONS = int(os.environ.get("BEMI_SHUTDOWN_QUESTIONS", "500"))
 
 
 class Watch:
@@ -70,14 +72,13 @@ def test_an_answer_to_any_question_is_what_the_log_has(trail: LoadPipeline, watc
 def test_a_shutdown_behind_any_message_leaves_the_slot_behind_the_log(
     trail: LoadPipeline, watch: Watch
 ) -> None:
-    questions = QUESTIONS // 20
     with closing(AskingProxy(trail.source.server.port, watch, shutdown=0.1)) as proxy:
         config = trail.config._replace(source={**trail.config.source, "port": proxy.port})
         with trail.worker(QUICK._replace(first_pause=0.001, longest_pause=0.01), config) as running:
-            write_until_asked(trail, proxy, questions, running)
+            write_until_asked(trail, proxy, SHUTDOWN_QUESTIONS, running)
             proxy.shutdown = 0.0
             trail.catch_up()
-    assert proxy.shutdowns > questions // 20
+    assert proxy.shutdowns > SHUTDOWN_QUESTIONS // 20
     assert watch.ahead == []
     assert trail.confirmed() <= trail.checkpoint()
     trail.run()

@@ -100,7 +100,7 @@ def test_a_destination_that_takes_long_is_waited_for_and_holds_the_stream(
     trail: LoadPipeline, warned: Warned
 ) -> None:
     silence = 10.0
-    with trail.worker(QUICK._replace(answer=0.1, silence=silence, lock=600)):
+    with trail.worker(QUICK._replace(answer=1.0, silence=silence, lock=600)):
         trail.write()
         trail.catch_up()
         stream = trail.wait_until_read()

@@ -11,7 +11,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from bemi_django.wire.defaults import INCLUDE, PUBLICATION, all_excluded
+from bemi_django.wire.defaults import PUBLICATION, all_excluded
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 ScopeFunction = Callable[[HttpRequest, Any], Any]
@@ -78,14 +78,18 @@ def publication() -> str:
     return cast(str, getattr(settings, "BEMI_PUBLICATION", PUBLICATION))
 
 
-def include() -> list[str]:
-    """Return ``BEMI_INCLUDE``: patterns ``schema.table`` of the tables to track, with ``*`` and ``?``."""
-    return list(getattr(settings, "BEMI_INCLUDE", INCLUDE))
+def include(schemas: Iterable[str]) -> list[str]:
+    """Return ``BEMI_INCLUDE``: patterns ``schema.table`` of the tables to track, with ``*`` and ``?``.
+
+    Args:
+        schemas: The schemas in which a project finds its tables, which are tracked by default.
+    """
+    return list(getattr(settings, "BEMI_INCLUDE", [f"{schema}.*" for schema in schemas]))
 
 
 def exclude() -> list[str]:
     """Return ``BEMI_EXCLUDE`` and the default patterns of the tables not to track; they take precedence."""
-    return all_excluded(include(), getattr(settings, "BEMI_EXCLUDE", ()))
+    return all_excluded(include(()), getattr(settings, "BEMI_EXCLUDE", ()))
 
 
 def renamed_columns() -> dict[str, dict[str, str]]:

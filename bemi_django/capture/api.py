@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from bemi_django.capture import context
-from bemi_django.wire.defaults import INCLUDE, PUBLICATION
+from bemi_django.wire.defaults import PUBLICATION
 
 
 def apply_context(using: str = "default") -> None:
@@ -45,7 +45,7 @@ class Bemi:
     @staticmethod
     def migration_upgrade(
         *,
-        include: Iterable[str] = INCLUDE,
+        include: Iterable[str] | None = None,
         exclude: Iterable[str] = (),
         publication: str = PUBLICATION,
         log: bool = True,
@@ -56,7 +56,8 @@ class Bemi:
         ``bemi sync`` and, if the role may create one, an event trigger.
 
         Args:
-            include: Patterns ``schema.table`` of the tables to track, with the wildcards ``*`` and ``?``.
+            include: Patterns ``schema.table`` of the tables to track, with the wildcards ``*`` and ``?``; by
+                default all tables of the schemas in the connection's ``search_path``.
             exclude: Patterns of the tables not to track, beside those that are never worth it; they take
                 precedence.
             publication: Name of the publication.

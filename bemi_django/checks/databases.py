@@ -11,7 +11,7 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import computation, installed, publication, tracking
+from bemi_django.schema import computation, coverage, installed, publication, tracking
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 
 #: The id of the check of the worker.
@@ -38,7 +38,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
     for alias in databases or ():
         if conf.is_source(alias):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
-            found += _check_computation(alias)
+            found += _check_computation(alias) + _check_coverage(alias)
             if not _is_of_test_runner(alias):
                 found += check_worker(alias)
         if alias == conf.destination() and connections[alias].vendor == "postgresql":
@@ -71,6 +71,36 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             hint = f"Run manage.py bemi sync --database {alias}."
             found.append(Warning(message, hint=hint, id=identifier))
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
+
+
+def _check_coverage(alias: str) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    try:
+        unmatched = coverage.unmatched_patterns(alias)
+        orphans = coverage.outside_patterns(coverage.read_coverage(alias))
+        is_followed = coverage.has_event_triggers(alias)
+    except NotInstalled:
+        return []
+    if unmatched:
+        message = f"No table of {alias!r} matches {', '.join(unmatched)}: nothing is recorded for it."
+        hint = "Correct BEMI_INCLUDE: patterns are schema.table. By default, it is the search_path's schemas."
+        found.append(Warning(message, hint=hint, id="bemi.W012"))
+    if orphans:
+        shown = ", ".join(f"{table.name} ({table.parent})" for table in orphans[:3])
+        shown += ", ..." if len(orphans) > 3 else ""
+        message = (
+            f"{len(orphans)} tables of {alias!r} inherit from tracked tables and are not tracked: {shown}. "
+            "Changes of their rows are not recorded."
+        )
+        hint = "Add them to BEMI_INCLUDE or remove them from BEMI_EXCLUDE, then run manage.py bemi sync."
+        found.append(Warning(message, hint=hint, id="bemi.W013"))
+    if not is_followed:
+        message = (
+            f"New tables of {alias!r} are not tracked until migrate or bemi sync runs: no event triggers."
+        )
+        hint = f"Run manage.py bemi sync --database {alias} as a role that may create event triggers."
+        found.append(Warning(message, hint=hint, id="bemi.W014"))
+    return found
 
 
 def _check_computation(alias: str) -> list[CheckMessage]:

@@ -22,19 +22,20 @@ _SCHEMA = re.compile(r"_bemi(_past_.*)?", re.DOTALL)
 _COLUMNS_OF_LOG = frozenset(("before", "after", "context", "committed_at", "queued_at", "transaction_id"))
 
 
-def upgrade(include: Iterable[str], exclude: Iterable[str], publication: str, log: bool) -> None:
+def upgrade(include: Iterable[str] | None, exclude: Iterable[str], publication: str, log: bool) -> None:
     """Install what is missing, track the tables, and log what the role may not do.
 
     Args:
-        include: Patterns ``schema.table`` of the tables to track.
+        include: Patterns ``schema.table`` of the tables to track; None for the schemas in the search path.
         exclude: Patterns of the tables not to track.
         publication: Name of the publication.
         log: Whether this database holds the log.
     """
     op.execute(_literal(sql.install("alembic", *(_PARTS if log else sql.SOURCE))))
     op.execute(_literal(sql.read("track_v1")))
-    included = list(include)
-    chosen = {"publication": publication, "include": included, "exclude": all_excluded(included, exclude)}
+    included = None if include is None else list(include)
+    excluded = all_excluded(included or (), exclude)
+    chosen = {"publication": publication, "include": included, "exclude": excluded}
     track = text("SELECT pg_temp._bemi_track_v1(:chosen)").bindparams(
         chosen=json.dumps(chosen, ensure_ascii=False)
     )

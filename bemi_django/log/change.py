@@ -140,6 +140,14 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """Return the changes in reverse commit order, the newest first."""
         return self.order_by("-id")
 
+    def by_time(self, *, newest_first: bool = False) -> ChangeQuerySet:
+        """Sort by the time of the commit, which several servers have in common, and then in commit order.
+
+        Args:
+            newest_first: Whether the newest change is the first one.
+        """
+        return self.order_by("-committed_at", "-id") if newest_first else self.order_by("committed_at", "id")
+
     def revert(
         self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
     ) -> Plan:

@@ -65,8 +65,7 @@ def plan(using: str = "default") -> list[TrackingStep]:
         NotInstalled: ``migrate`` was not run.
     """
     with connections[using].cursor() as cursor:
-        installed.require(cursor, "plan_v1")
-        cursor.execute(_PLAN, [conf.publication(), like(conf.include()), like(conf.exclude())])
+        cursor.execute(_PLAN, [conf.publication(), *patterns(using)])
         return [TrackingStep(*row) for row in cursor.fetchall()]
 
 
@@ -150,7 +149,7 @@ def _sync_database(using: str, dry_run: bool) -> Iterator[str]:
     yield from publication.sync(using, dry_run)
     with connections[using].cursor() as cursor:
         if not dry_run:
-            cursor.execute(_REMEMBER, [conf.publication(), like(conf.include()), like(conf.exclude())])
+            cursor.execute(_REMEMBER, [conf.publication(), *patterns(using)])
         cursor.execute("SELECT name FROM _bemi.event_triggers_v1(%s) name", [dry_run])
         made = cursor.fetchall()
     for (name,) in made:
@@ -173,6 +172,29 @@ def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts:
                 raise
             # Let the sessions that queued behind our lock request run first.
             time.sleep(lock_timeout / 4 * attempt)
+
+
+def included(using: str) -> list[str]:
+    """Return the patterns of the tables to track in a database.
+
+    Args:
+        using: The alias of the database.
+
+    Returns:
+        ``BEMI_INCLUDE``, by default all tables of the schemas where a new session finds its tables.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
+    with connections[using].cursor() as cursor:
+        installed.require(cursor, "home_schemas_v1")
+        cursor.execute("SELECT name FROM _bemi.home_schemas_v1() name")
+        return conf.include(name for (name,) in cursor.fetchall())
+
+
+def patterns(using: str) -> tuple[list[str], list[str]]:
+    """Return the patterns of the tables to track and not to track in a database, as patterns of LIKE."""
+    return like(included(using)), like(conf.exclude())
 
 
 def like(patterns: list[str]) -> list[str]:

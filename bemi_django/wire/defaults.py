@@ -7,8 +7,7 @@ from collections.abc import Iterable
 PUBLICATION = "bemi"
 
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
-INCLUDE = ("public.*",)
-EXCLUDE = ("*.alembic_version", "*.changes", "*.django_migrations", "*.django_session")
+EXCLUDE = ("*.alembic_version", "*.django_migrations", "*.django_session")
 
 
 def all_excluded(include: Iterable[str], exclude: Iterable[str]) -> list[str]:

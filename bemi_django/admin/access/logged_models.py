@@ -103,8 +103,9 @@ class LoggedModels:
         """Return those of ``labelled()`` whose tables are tracked according to the settings."""
         tracked = {
             place.table
-            for place in self.places().values()
-            if _matches(place, conf.include()) and not _matches(place, conf.exclude())
+            for model, place in self.places().items()
+            if _matches(place, conf.include(self._path(self.alias(model))))
+            and not _matches(place, conf.exclude())
         }
         return [(table, label) for table, label in self.labelled() if table in tracked]
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Cast
 
 from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.list_order import ListPlace, order_of_list
 from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps, loads
@@ -36,17 +37,18 @@ def export_rows(changes: ChangeQuerySet, viewer: Viewer, batch_size: int) -> Ite
         viewer: The user, whose masks apply.
         batch_size: The number of changes in memory at a time.
     """
-    newest = Change.objects.order_by("-id").values_list("id", flat=True).first()
+    order = order_of_list()
+    newest = order.apply(Change.objects.all(), is_newer=False).values_list("committed_at", "id").first()
     if newest is None:
         return
-    query = changes.filter(id__lte=newest).order_by("id")
+    query = order.up_to(order.apply(changes, is_newer=True), ListPlace(*newest), is_newer=True)
     last = None
     while True:
-        part = query if last is None else query.filter(id__gt=last)
+        part = query if last is None else order.beyond(query, last, is_newer=True)
         with no_seqscan():
             rows = list(part.annotate(**_TEXTS).values(*_PLAIN, *_TEXTS)[:batch_size])
         # Before a row is handed on, its id becomes text.
-        end = rows[-1]["id"] if rows else None
+        end = ListPlace(rows[-1]["committed_at"], rows[-1]["id"]) if rows else None
         yield from _masked(rows, viewer)
         if len(rows) < batch_size:
             return

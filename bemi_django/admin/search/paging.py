@@ -14,6 +14,7 @@ from django.http import Http404, QueryDict
 
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.list_order import ListOrder, ListPlace, order_of_list
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
@@ -25,7 +26,6 @@ WINDOW = 20_000
 BUDGET_SECONDS = 0.1
 
 _QUERY_CANCELED = "57014"
-_SOURCES = "SELECT count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
 
 class PageCursor(NamedTuple):
@@ -35,11 +35,13 @@ class PageCursor(NamedTuple):
         id: The id before the first of the page, or None for the newest page.
         is_newer: Whether the page is read towards the present.
         is_first: Whether nothing comes before the page.
+        committed_at: The time of the change with this id, if it is known.
     """
 
     id: UUID | None = None
     is_newer: bool = False
     is_first: bool = False
+    committed_at: datetime | None = None
 
 
 class Page(NamedTuple):
@@ -74,7 +76,13 @@ def cursor_of(parameters: QueryDict) -> PageCursor:
 
 
 def read_page(
-    changes: ChangeQuerySet, cursor: PageCursor, *, is_filtered: bool, timeout: int, size: int = SIZE
+    changes: ChangeQuerySet,
+    cursor: PageCursor,
+    *,
+    is_filtered: bool,
+    timeout: int,
+    size: int = SIZE,
+    is_one_server: bool = False,
 ) -> Page:
     """Read one page of changes.
 
@@ -84,21 +92,25 @@ def read_page(
         is_filtered: Whether ``changes`` leaves out part of the log.
         timeout: Time limit (ms) for the index that finds matching changes; see ``query_timeouts``.
         size: The number of changes on a page.
+        is_one_server: Whether all of the changes are of one server.
 
     Returns:
-        The page; it is partial if the search ran out of time.
+        The page; partial if the search ran out of time, the newest one if it should begin at a removed change.
     """
-    beyond = _beyond(changes, cursor)
+    order = order_of_list(is_one_server=is_one_server)
+    begin = _place(order, cursor)
+    cursor = PageCursor() if begin is None else cursor
+    beyond = _beyond(order, changes, begin, cursor.is_newer)
     limit = None
     if not is_filtered:
         with no_seqscan():
             found = read_changes(beyond[: size + 1])
     else:
-        found, limit = _search(beyond, cursor, timeout, size)
+        found, limit = _search(order, beyond, begin, cursor.is_newer, timeout, size)
     has_more = len(found) > size
     found = found[:size]
     is_partial = limit is not None and not has_more
-    end = limit if is_partial else found[-1].id if found and has_more else None
+    end = limit.id if is_partial and limit else found[-1].id if found and has_more else None
     if not cursor.is_newer:
         start = None if cursor.id is None or cursor.is_first else found[0].id if found else cursor.id
         return Page(found, end, start, is_partial)
@@ -107,44 +119,52 @@ def read_page(
 
 
 def _search(
-    beyond: ChangeQuerySet, cursor: PageCursor, timeout: int, size: int
-) -> tuple[list[Change], UUID | None]:
-    """Return a page of changes and one more, and the id that the search reached, or None at the end."""
+    order: ListOrder, beyond: ChangeQuerySet, first: ListPlace | None, is_newer: bool, timeout: int, size: int
+) -> tuple[list[Change], ListPlace | None]:
+    """Return a page of changes and one more, and the place that the search reached, or None at the end."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found: list[Change] = []
-    begin = cursor
+    begin, is_begun = first, False
     while True:
-        limit = _limit(begin)
-        found += _window(beyond, begin, limit, size - len(found))
+        limit = _limit(order, begin, is_newer)
+        found += _window(order, _beyond(order, beyond, begin, is_newer), limit, is_newer, size - len(found))
         if limit is None or len(found) > size:
             return found, limit
-        if begin is cursor and timeout != query_timeouts.NO_INDEX:
+        if not is_begun and timeout != query_timeouts.NO_INDEX:
             whole = _by_index(beyond, size, timeout)
             if whole is not None:
                 return whole, None
         if time.monotonic() > deadline:
             return found, limit
-        begin = PageCursor(limit, cursor.is_newer)
+        begin, is_begun = limit, True
 
 
-def _beyond(changes: ChangeQuerySet, cursor: PageCursor) -> ChangeQuerySet:
-    if cursor.is_newer:
-        return changes.filter(id__gt=cursor.id).order_by("id")
-    changes = changes.order_by("-id")
-    return changes if cursor.id is None else changes.filter(id__lt=cursor.id)
+def _place(order: ListOrder, cursor: PageCursor) -> ListPlace | None:
+    if cursor.id is None:
+        return None
+    known = cursor.committed_at
+    return order.place(cursor.id) if known is None else ListPlace(known, cursor.id)
 
 
-def _limit(begin: PageCursor) -> UUID | None:
-    """Return the last id of the window, or None if the window reaches the end of the log."""
+def _beyond(
+    order: ListOrder, changes: ChangeQuerySet, begin: ListPlace | None, is_newer: bool
+) -> ChangeQuerySet:
+    changes = order.apply(changes, is_newer=is_newer)
+    return changes if begin is None else order.beyond(changes, begin, is_newer=is_newer)
+
+
+def _limit(order: ListOrder, begin: ListPlace | None, is_newer: bool) -> ListPlace | None:
+    """Return the last place of the window, or None if the window reaches the end of the log."""
     with no_seqscan():
-        ids = _beyond(Change.objects.all(), begin).values_list("id", flat=True)
-        return next(iter(ids[WINDOW - 1 : WINDOW]), None)
+        places = _beyond(order, Change.objects.all(), begin, is_newer).values_list("committed_at", "id")
+        return next((ListPlace(*place) for place in places[WINDOW - 1 : WINDOW]), None)
 
 
-def _window(beyond: ChangeQuerySet, begin: PageCursor, limit: UUID | None, size: int) -> list[Change]:
-    changes = _beyond(beyond, begin)
+def _window(
+    order: ListOrder, changes: ChangeQuerySet, limit: ListPlace | None, is_newer: bool, size: int
+) -> list[Change]:
     if limit is not None:
-        changes = changes.filter(id__lte=limit) if begin.is_newer else changes.filter(id__gte=limit)
+        changes = order.up_to(changes, limit, is_newer=is_newer)
     with no_seqscan():
         return read_changes(changes[: size + 1])
 
@@ -186,11 +206,8 @@ def nearest_change(changes: ChangeQuerySet, keys: Iterable[str], *, is_oldest: b
 
 def cursor_before(moment: datetime) -> PageCursor:
     """Return where the changes committed before a moment begin."""
-    with connections[Change.objects.db].cursor() as cursor:
-        cursor.execute(_SOURCES)
-        if cursor.fetchone()[0] != 1:
-            # Ids of several servers have no common order.
-            return PageCursor()
+    if order_of_list().by_time:
+        return PageCursor(UUID(int=0), is_first=True, committed_at=moment)
     # The time of a commit is taken a moment before its position.
     until = moment + timedelta(minutes=1)
     for length in (timedelta(hours=1), timedelta(days=1)):

@@ -21,7 +21,7 @@ from bemi_django.management import (
     worker_command,
 )
 from bemi_django.management.arguments import add_subcommands
-from bemi_django.schema import grants, installed, tracking
+from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 from bemi_django.verification.verify import verify
@@ -84,6 +84,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         if not outcome.done:
             self.stdout.write("nothing to do")
+        self.stdout.write(coverage.summary(coverage.read_coverage(database)))
 
     def _status(self, database: str, options: dict[str, Any]) -> None:
         status_command.status(self, database, options)

@@ -1,6 +1,6 @@
 -- For migrations without Django: remember which tables to track, track those that exist, and return what the role may
 -- not do. chosen is {"publication": name, "include": [pattern], "exclude": [pattern]}; * and ? are the wildcards of a
--- pattern.
+-- pattern. If "include" is null, it is where a new session finds its tables.
 CREATE OR REPLACE FUNCTION pg_temp._bemi_track_v1(chosen text) RETURNS SETOF text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -9,7 +9,8 @@ DECLARE
     wanted name := chosen::jsonb ->> 'publication';
     like_include text[] := ARRAY(
         SELECT translate(regexp_replace(pattern, '([\\_%])', '\\\1', 'g'), '*?', '%_')
-        FROM jsonb_array_elements_text(chosen::jsonb -> 'include') pattern);
+        FROM jsonb_array_elements_text(coalesce(nullif(chosen::jsonb -> 'include', 'null'), (
+            SELECT jsonb_agg(home || '.*') FROM _bemi.home_schemas_v1() home))) pattern);
     like_exclude text[] := ARRAY(
         SELECT translate(regexp_replace(pattern, '([\\_%])', '\\\1', 'g'), '*?', '%_')
         FROM jsonb_array_elements_text(chosen::jsonb -> 'exclude') pattern);

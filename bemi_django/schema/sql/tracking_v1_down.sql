@@ -24,4 +24,5 @@ BEGIN
 END
 $block$;
 DROP FUNCTION _bemi.plan_v1(name, text[], text[], oid[]);
+DROP FUNCTION _bemi.home_schemas_v1();
 DROP TABLE _bemi.tracking;

@@ -8,6 +8,22 @@ CREATE TABLE _bemi.tracking (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 
+-- Return the schemas where a new session finds its tables: those of the search_path that the role, the database or the
+-- connection's options give it, whatever path this session has set since.
+CREATE FUNCTION _bemi.home_schemas_v1() RETURNS SETOF text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT n.nspname::text
+    FROM pg_settings s
+    CROSS JOIN LATERAL regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^,[:space:]]+)', 'g') WITH ORDINALITY p (part, number)
+    CROSS JOIN LATERAL (SELECT coalesce(replace(p.part[1], '""', '"'), lower(p.part[2])) AS name) path
+    JOIN pg_namespace n ON n.nspname = CASE path.name WHEN '$user' THEN session_user::text ELSE path.name END
+    WHERE s.name = 'search_path' AND n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_|_bemi$|_bemi_past_)'
+    GROUP BY n.nspname
+    ORDER BY min(p.number)
+$function$;
+
 -- Return the statements that bring tables in line with the arguments, table by table. An empty statement means that
 -- the table cannot be tracked, and "what" says why. "restores" is true if an administrator may have removed on
 -- purpose what the statement creates. Patterns are those of LIKE, for schema.table. A partition has the name of its

@@ -90,7 +90,10 @@ def test_an_alembic_project_is_recorded_without_a_settings_module(
     assert "3 changes written" in bemi(tmp_path, "run", "--until-current")
     assert source.query(LOGGED) == [("CREATE", "a"), ("CREATE", "b"), ("UPDATE", "c")]
 
-    assert bemi(tmp_path, "sync") == "nothing to do\n"
+    assert bemi(tmp_path, "sync").splitlines() == [
+        "nothing to do",
+        "1 tables tracked, 1 not: 1 excluded by BEMI_EXCLUDE or by default",
+    ]
     with working(tmp_path, source):
         assert "as in the log" in bemi(tmp_path, "verify", "public.todo")
     assert 'CREATE ROLE "worker"' in bemi(tmp_path, "grants", "--worker", "worker")

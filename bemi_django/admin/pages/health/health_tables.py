@@ -5,25 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from django.db import connections
 from django.utils.translation import gettext as _
 
-from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import tracking
-
-_TABLES = """
-SELECT n.nspname || '.' || c.relname,
-       EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-               WHERE r.prrelid = c.oid AND p.pubname = %s),
-       n.nspname || '.' || c.relname LIKE ANY (%s), n.nspname || '.' || c.relname LIKE ANY (%s)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                  AND d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 1
-"""
+from bemi_django.schema.coverage import TableCoverage, read_coverage
 
 
 class TableHealth(NamedTuple):
@@ -40,33 +25,29 @@ def table_health(alias: str) -> Iterator[TableHealth]:
     option = "" if alias == "default" else f" --database {alias}"
     sync = f"python manage.py bemi sync{option}"
     try:
-        lacking = {step.name: step for step in reversed(tracking.plan(alias))}
+        found = read_coverage(alias)
     except NotInstalled:
         yield TableHealth(
             "", False, _("the audit trail is not installed"), f"python manage.py migrate{option}"
         )
         return
-    with connections[alias].cursor() as cursor:
-        like = [tracking.like(conf.include()), tracking.like(conf.exclude())]
-        cursor.execute(_TABLES, [conf.publication(), *like])
-        found = cursor.fetchall()
-    for name, is_published, is_included, is_excluded in found:
-        step = lacking.get(name)
-        if step is not None and step.statement:
-            yield TableHealth(name, is_published, _("missing: %s") % step.what, sync)
-        elif step is not None:
-            yield TableHealth(name, False, step.what, _remedy(name, step.what))
-        elif is_published:
-            yield TableHealth(name, True, "", "")
-        elif is_excluded:
-            yield TableHealth(name, False, _("excluded by BEMI_EXCLUDE or by default"), "")
-        elif not is_included:
-            yield TableHealth(name, False, _("not in BEMI_INCLUDE"), "")
-        else:
-            yield TableHealth(name, False, _("removed by an administrator"), sync)
+    for table in found:
+        command = sync if table.needs_sync else _remedy(table.name, table.obstacle)
+        yield TableHealth(table.name, table.is_tracked, _reason(table), command)
+
+
+def _reason(table: TableCoverage) -> str:
+    if table.parent is None or table.is_tracked or table.needs_sync:
+        return table.reason
+    return _("%(reason)s; rows written to %(parent)s lie here, too") % {
+        "reason": table.reason,
+        "parent": table.parent,
+    }
 
 
 def _remedy(name: str, obstacle: str) -> str:
+    if not obstacle:
+        return ""
     return (
         f"ALTER TABLE {name} SET LOGGED;"
         if obstacle == "unlogged"

@@ -48,7 +48,9 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     subject = instance or _last_instance(newest)
     changes, is_whole = _with_children(viewer, model, key, subject)
     parameters = viewer.request.GET
-    page = read_page(changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP)
+    page = read_page(
+        changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP, is_one_server=True
+    )
     may_restore = instance is None and viewer.has("revert") and viewer.may("add", model)
     label = _label(viewer, logged, instance, newest, key)
     return {

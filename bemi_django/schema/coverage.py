@@ -1,0 +1,143 @@
+"""Which tables of a database are tracked, which are not, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.utils.translation import gettext as _
+
+from bemi_django import conf
+from bemi_django.schema import installed, tracking
+
+_TABLES = """
+WITH published AS (
+    SELECT r.prrelid AS oid FROM pg_catalog.pg_publication_rel r
+    JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = %(publication)s::pg_catalog.name
+),
+tables AS (
+    SELECT c.oid, pg_catalog.concat(n.nspname, '.', c.relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+                            AND d.deptype = 'e')
+)
+SELECT t.name, t.oid IN (SELECT oid FROM published),
+       t.name LIKE ANY (%(include)s::pg_catalog.text[]), t.name LIKE ANY (%(exclude)s::pg_catalog.text[]),
+       (SELECT pg_catalog.min(parent.name)
+        FROM pg_catalog.pg_inherits i JOIN tables parent ON parent.oid = i.inhparent
+        WHERE i.inhrelid = t.oid AND i.inhparent IN (SELECT oid FROM published))
+FROM tables t ORDER BY 1
+"""
+_UNMATCHED = """
+SELECT pattern.number::pg_catalog.int4
+FROM pg_catalog.unnest(%s::pg_catalog.text[]) WITH ORDINALITY pattern (name, number)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+        AND pg_catalog.concat(n.nspname, '.', c.relname) LIKE pattern.name)
+ORDER BY 1
+"""
+_HAS_EVENT_TRIGGERS = """
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_event_trigger e
+WHERE e.evtname IN ('_bemi_follow_ddl', '_bemi_follow_drop') AND e.evtenabled <> 'D'
+"""
+
+
+class TableCoverage(NamedTuple):
+    """Whether a table is tracked.
+
+    Attributes:
+        name: ``schema.table``.
+        is_tracked: Whether its changes are recorded.
+        reason: Why not, or what it lacks.
+        obstacle: What has to be removed before it can be tracked, such as ``unlogged``.
+        needs_sync: Whether ``bemi sync`` changes that.
+        parent: The tracked table that it inherits from. Rows written by that table's name lie in it, too.
+    """
+
+    name: str
+    is_tracked: bool
+    reason: str = ""
+    obstacle: str = ""
+    needs_sync: bool = False
+    parent: str | None = None
+
+
+def read_coverage(using: str) -> list[TableCoverage]:
+    """Return the tables of a database in alphabetical order, a partitioned table as one.
+
+    Args:
+        using: The alias of the database.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
+    lacking = {step.name: step for step in reversed(tracking.plan(using))}
+    include, exclude = tracking.patterns(using)
+    with connections[using].cursor() as cursor:
+        given: dict[str, Any] = {"publication": conf.publication(), "include": include, "exclude": exclude}
+        cursor.execute(_TABLES, given)
+        return [_of(lacking.get(name), name, *row) for name, *row in cursor.fetchall()]
+
+
+def _of(
+    step: tracking.TrackingStep | None,
+    name: str,
+    is_published: bool,
+    is_included: bool,
+    is_excluded: bool,
+    parent: str | None,
+) -> TableCoverage:
+    if step is not None and step.statement:
+        return TableCoverage(name, is_published, _("missing: %s") % step.what, needs_sync=True, parent=parent)
+    if step is not None:
+        return TableCoverage(name, False, step.what, step.what, parent=parent)
+    if is_published:
+        return TableCoverage(name, True, parent=parent)
+    if is_excluded:
+        return TableCoverage(name, False, _("excluded by BEMI_EXCLUDE or by default"), parent=parent)
+    if not is_included:
+        return TableCoverage(name, False, _("not in BEMI_INCLUDE"), parent=parent)
+    return TableCoverage(name, False, _("removed by an administrator"), needs_sync=True, parent=parent)
+
+
+def summary(tables: Sequence[TableCoverage]) -> str:
+    """Return one line: how many tables are tracked, how many are not, and why."""
+    tracked = sum(table.is_tracked for table in tables)
+    reasons = Counter(table.reason for table in tables if not table.is_tracked)
+    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"{tracked} tables tracked" + (f", {len(tables) - tracked} not: {counted}" if counted else "")
+
+
+def unmatched_patterns(using: str) -> list[str]:
+    """Return the patterns of the tables to track that match no table of a database.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
+    include = tracking.included(using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_UNMATCHED, [tracking.like(include)])
+        return [include[number - 1] for (number,) in cursor.fetchall()]
+
+
+def has_event_triggers(using: str) -> bool:
+    """Return whether new and altered tables are noticed at once, and not only by ``migrate`` and ``sync``.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
+    with connections[using].cursor() as cursor:
+        installed.require(cursor, "event_triggers_v1")
+        cursor.execute(_HAS_EVENT_TRIGGERS)
+        return bool(cursor.fetchone()[0] == 2)
+
+
+def outside_patterns(tables: Iterable[TableCoverage]) -> list[TableCoverage]:
+    """Return the tables that are not tracked though rows of a tracked table may lie in them."""
+    return [table for table in tables if table.parent and not table.is_tracked and not table.needs_sync]

@@ -95,16 +95,15 @@ def read_page(
         is_one_server: Whether all of the changes are of one server.
 
     Returns:
-        The page; partial if the search ran out of time, the newest one if it should begin at a removed change.
+        The page; partial if the search ran out of time, the newest if it should begin at a removed change.
     """
     order = order_of_list(is_one_server=is_one_server)
     begin = _place(order, cursor)
     cursor = PageCursor() if begin is None else cursor
     beyond = _beyond(order, changes, begin, cursor.is_newer)
-    limit = None
     if not is_filtered:
         with no_seqscan():
-            found = read_changes(beyond[: size + 1])
+            found, limit = read_changes(beyond[: size + 1]), None
     else:
         found, limit = _search(order, beyond, begin, cursor.is_newer, timeout, size)
     has_more = len(found) > size
@@ -208,7 +207,7 @@ def cursor_before(moment: datetime) -> PageCursor:
     """Return where the changes committed before a moment begin."""
     if order_of_list().by_time:
         return PageCursor(UUID(int=0), is_first=True, committed_at=moment)
-    # The time of a commit is taken a moment before its position.
+    # A commit's time is taken before its position.
     until = moment + timedelta(minutes=1)
     for length in (timedelta(hours=1), timedelta(days=1)):
         close = Change.objects.filter(committed_at__gte=moment - length, committed_at__lt=until)

@@ -84,7 +84,7 @@ def _check_coverage(alias: str) -> list[CheckMessage]:
     if unmatched:
         message = f"No table of {alias!r} matches {', '.join(unmatched)}: nothing is recorded for it."
         hint = "Correct BEMI_INCLUDE: patterns are schema.table. By default, it is the search_path's schemas."
-        found.append(Warning(message, hint=hint, id="bemi.W012"))
+        found.append(Warning(message, hint=hint, id="bemi.W013"))
     if orphans:
         shown = ", ".join(f"{table.name} ({table.parent})" for table in orphans[:3])
         shown += ", ..." if len(orphans) > 3 else ""
@@ -93,13 +93,13 @@ def _check_coverage(alias: str) -> list[CheckMessage]:
             "Changes of their rows are not recorded."
         )
         hint = "Add them to BEMI_INCLUDE or remove them from BEMI_EXCLUDE, then run manage.py bemi sync."
-        found.append(Warning(message, hint=hint, id="bemi.W013"))
+        found.append(Warning(message, hint=hint, id="bemi.W014"))
     if not is_followed:
         message = (
             f"New tables of {alias!r} are not tracked until migrate or bemi sync runs: no event triggers."
         )
         hint = f"Run manage.py bemi sync --database {alias} as a role that may create event triggers."
-        found.append(Warning(message, hint=hint, id="bemi.W014"))
+        found.append(Warning(message, hint=hint, id="bemi.W015"))
     return found
 
 

@@ -74,13 +74,13 @@ def test_a_project_with_a_search_path_of_its_own_is_tracked(schemas: None) -> No
         # The event trigger takes the tables that sync has chosen.
         execute("CREATE TABLE another (id int PRIMARY KEY)")
         assert "data.another" in tracked()
-    assert warnings_of("bemi.W012") == []
+    assert warnings_of("bemi.W013") == []
 
 
 def test_patterns_that_match_nothing_are_reported(schemas: None, settings: Any) -> None:
     settings.BEMI_INCLUDE = ["public.*", "nowhere.*", "attic.*", "public.todo"]
     assert coverage.unmatched_patterns("default") == ["nowhere.*", "attic.*"]
-    (message,) = warnings_of("bemi.W012")
+    (message,) = warnings_of("bemi.W013")
     assert "nowhere.*, attic.*" in message.msg
     execute("CREATE TABLE attic.thing (id int)")
     assert coverage.unmatched_patterns("default") == ["nowhere.*"]
@@ -90,7 +90,7 @@ def test_children_outside_the_patterns_are_reported(schemas: None) -> None:
     execute("CREATE TABLE public.parent (id int); CREATE TABLE attic.child () INHERITS (public.parent)")
     execute("CREATE TABLE public.child () INHERITS (public.parent)")
     try:
-        (message,) = warnings_of("bemi.W013")
+        (message,) = warnings_of("bemi.W014")
         assert (
             message.msg.startswith("1 tables of 'default'") and "attic.child (public.parent)" in message.msg
         )
@@ -98,7 +98,7 @@ def test_children_outside_the_patterns_are_reported(schemas: None) -> None:
         assert (child.is_tracked, child.parent) == (False, "public.parent")
     finally:
         execute("DROP TABLE public.parent CASCADE")
-    assert warnings_of("bemi.W013") == []
+    assert warnings_of("bemi.W014") == []
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_table_that_has_a_name_of_ours_is_a_table_like_any_other(
 
 @pytest.mark.administrator
 def test_missing_event_triggers_are_reported(schemas: None) -> None:
-    assert warnings_of("bemi.W014") == []
+    assert warnings_of("bemi.W015") == []
     with no_event_triggers():
-        (message,) = warnings_of("bemi.W014")
+        (message,) = warnings_of("bemi.W015")
         assert "'default'" in message.msg
-    assert warnings_of("bemi.W014") == []
+    assert warnings_of("bemi.W015") == []
 
 
 def test_every_table_is_tracked_or_has_a_reason(schemas: None, settings: Any) -> None:

@@ -206,6 +206,12 @@ def _blame(added: Any) -> ArgumentParser:
 
 def _as_of(added: Any) -> ArgumentParser:
     as_of = _add(added, "as-of", "run a command that only reads, on the database as it was at a moment")
+    as_of.add_argument(
+        IGNORE_POLICIES,
+        action="store_true",
+        help="read tables although row-level security applies to the role: rows that have changed since the "
+        "moment are shown whatever the policies say",
+    )
     as_of.add_argument("moment", help=_MOMENT)
     as_of.add_argument(
         "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"
@@ -213,5 +219,6 @@ def _as_of(added: Any) -> ArgumentParser:
     return as_of
 
 
+IGNORE_POLICIES = "--ignore-policies"
 _FOR_ANY_PROJECT = (_run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame)
 _STANDALONE = (_install, _uninstall)

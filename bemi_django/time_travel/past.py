@@ -192,7 +192,7 @@ def _protected(past: Past) -> dict[str, str]:
     return {
         f"{table.schema}.{table.name}": f"row-level security applies to {table.schema}.{table.name}, and its "
         "policies cannot filter rows of the past: use a role that they do not apply to, or pass "
-        "ignore_policies=True"
+        "ignore_policies=True (--ignore-policies)"
         for table in past.tables
         if table.has_policies and not past.ignores_policies
     }

@@ -20,7 +20,7 @@ from bemi_django.management import (
     status_command,
     worker_command,
 )
-from bemi_django.management.arguments import add_subcommands
+from bemi_django.management.arguments import IGNORE_POLICIES, add_subcommands
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
@@ -107,13 +107,17 @@ class Command(BaseCommand):
             raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
-        given = options["arguments"]
+        given = list(options["arguments"])
+        # Behind the moment, argparse takes it for a part of the command.
+        is_behind = given[:1] == [IGNORE_POLICIES]
+        given = given[is_behind:]
         name, *arguments = given[given[:1] == ["--"] :] or [""]
         if not name:
             raise CommandError("no command given: add one after --, such as: -- dumpdata app.Model")
         if database != "default":
             arguments.append(f"--database={database}")
-        with as_of(parse(options["moment"]), using=database):
+        ignore_policies = is_behind or options["ignore_policies"]
+        with as_of(parse(options["moment"]), using=database, ignore_policies=ignore_policies):
             # Not self.stdout, which would end each piece of the command's output with a line feed.
             call_command(name, *arguments, stdout=options.get("stdout"), stderr=options.get("stderr"))
 

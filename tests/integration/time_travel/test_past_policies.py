@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from bemi_django.exceptions import HistoryError
 from bemi_django.time_travel import as_of, read_as_of
@@ -65,3 +68,20 @@ def test_a_table_with_policies_is_refused_unless_told(tenant: Drain) -> None:
         with pytest.raises(HistoryError, match="row-level security"):
             Category.objects.count()
     assert read_as_of(Category.objects.all(), moment, ignore_policies=True).count() == 2
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_the_command_refuses_such_a_table_unless_told(tenant: Drain, is_behind: bool) -> None:
+    Category.objects.create(name="one a")
+    tenant()
+    moment = here()
+    Category.objects.update(name="one c")
+    tenant()
+    execute(f"SET app.tenant = 'ten'; SET ROLE {ROLE}")
+    dump = ["--", "dumpdata", "shop.Category"]
+    with pytest.raises(CommandError, match="--ignore-policies"):
+        call_command("bemi", "as-of", str(moment), *dump, stdout=StringIO())
+    told = [str(moment), "--ignore-policies"] if is_behind else ["--ignore-policies", str(moment)]
+    out = StringIO()
+    call_command("bemi", "as-of", *told, *dump, stdout=out)
+    assert [row["fields"]["name"] for row in json.loads(out.getvalue())] == ["one a"]

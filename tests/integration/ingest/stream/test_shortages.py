@@ -14,21 +14,21 @@ from tests.support.polling import until
 FAILING = """
 CREATE SEQUENCE failures;
 GRANT ALL ON failures TO PUBLIC;
-ALTER FUNCTION _bemi.describe_v1(oid, boolean) RENAME TO describe_kept;
-CREATE FUNCTION _bemi.describe_v1(target oid, is_whole boolean DEFAULT true) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER AS $function$
+ALTER FUNCTION _bemi.describe_v1 RENAME TO describe_kept;
+CREATE FUNCTION _bemi.describe_v1(targets oid[], is_whole boolean DEFAULT true)
+RETURNS TABLE (oid oid, description jsonb) LANGUAGE plpgsql SECURITY DEFINER AS $function$
 BEGIN
     IF nextval('public.failures') <= {count} THEN
         RAISE 'not enough of it' USING ERRCODE = '{state}';
     END IF;
-    RETURN _bemi.describe_kept(target, is_whole);
+    RETURN QUERY SELECT * FROM _bemi.describe_kept(targets, is_whole);
 END
 $function$
 """
 MENDED = """
 DROP SEQUENCE failures;
-DROP FUNCTION _bemi.describe_v1(oid, boolean);
-ALTER FUNCTION _bemi.describe_kept(oid, boolean) RENAME TO describe_v1
+DROP FUNCTION _bemi.describe_v1;
+ALTER FUNCTION _bemi.describe_kept RENAME TO describe_v1
 """
 
 

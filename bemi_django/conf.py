@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from bemi_django.wire.defaults import PUBLICATION, all_excluded
+from bemi_django.wire import table_name
+from bemi_django.wire.defaults import PUBLICATION, TABLE, all_excluded
+from bemi_django.wire.table_name import TableName
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 ScopeFunction = Callable[[HttpRequest, Any], Any]
@@ -30,6 +33,31 @@ def context_function() -> ContextFunction | None:
 def destination() -> str:
     """Return ``BEMI_DESTINATION``, the alias of the database that holds ``changes``."""
     return cast(str, getattr(settings, "BEMI_DESTINATION", "default"))
+
+
+def table() -> TableName:
+    """Return ``BEMI_TABLE``, the name of the log's table.
+
+    Raises:
+        ImproperlyConfigured: The log cannot have this name.
+    """
+    value = getattr(settings, "BEMI_TABLE", TABLE)
+    try:
+        return table_name.parse(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BEMI_TABLE is {value!r}: {error}") from None
+
+
+def db_table() -> str:
+    """Return ``db_table`` of the model of the log.
+
+    With an invalid ``BEMI_TABLE``, it is the default, so that the model can be imported and a check reports
+    the setting; queries raise ``ImproperlyConfigured``.
+    """
+    try:
+        return table().db_table
+    except ImproperlyConfigured:
+        return TABLE
 
 
 def is_source(alias: str) -> bool:

@@ -52,6 +52,9 @@ class Bemi:
     ) -> None:
         """Install capture and the log, and track the tables, in the ``upgrade()`` of an Alembic revision.
 
+        The log is the table ``changes``, or what ``BEMI_TABLE`` in the environment or ``table`` in
+        ``[tool.bemi]`` of ``pyproject.toml`` says.
+
         A call in a later revision tracks the tables created since then. So do the worker's
         ``bemi sync`` and, if the role may create one, an event trigger.
 

@@ -6,12 +6,14 @@ bemi.E003  the log is in another database but no router says so
 bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor a list of networks
 bemi.E005  BEMI_CONTEXT_FUNCTION is async but has to serve sync requests
 bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
+bemi.E007  BEMI_TABLE is not a name that the log can have
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 bemi.W012  no admin site of the project's URLs has the audit trail
 
 The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.
 
+bemi.E008  the log has another name than BEMI_TABLE
 bemi.W002  tracked tables have missing or outdated triggers
 bemi.W003  tracked tables do not have REPLICA IDENTITY FULL
 bemi.W004  tracked tables are not in the publication

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import computation, coverage, installed, publication, tracking
+from bemi_django.schema.sql import quote
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 
 #: The id of the check of the worker.
@@ -42,7 +44,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
             if not _is_of_test_runner(alias):
                 found += check_worker(alias)
         if alias == conf.destination() and connections[alias].vendor == "postgresql":
-            found += _check_log_schema(alias)
+            found += _check_log_schema(alias) + _check_log_name(alias)
     return found
 
 
@@ -156,6 +158,31 @@ def _check_log_schema(alias: str) -> list[CheckMessage]:
     message = f"Every role may create objects in {schema}, the schema of the log in {alias!r}."
     hint = f"Run REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC; PostgreSQL 15 and later do so by default."
     return [Warning(message, hint=hint, id="bemi.W009")]
+
+
+def _check_log_name(alias: str) -> list[CheckMessage]:
+    try:
+        wanted = conf.table()
+        if installed.is_log(alias, wanted):
+            return []
+        log = installed.log(alias)
+    except (ImproperlyConfigured, NotInstalled):
+        # Another check reports the setting.
+        return []
+    found = installed.parts(log)
+    steps = []
+    if wanted.schema not in (None, found.schema):
+        steps.append(f"ALTER TABLE {log} SET SCHEMA {quote(str(wanted.schema))};")
+    if wanted.name != found.name:
+        schema = quote(str(wanted.schema or found.schema))
+        steps.append(f"ALTER TABLE {schema}.{quote(found.name)} RENAME TO {quote(wanted.name)};")
+    rename = "put its schema first in the search_path."
+    if steps:
+        # The views of the past name the log.
+        rename = f"rename the log, then run manage.py bemi sync: {' '.join(steps)}"
+    message = f"BEMI_TABLE stands for {wanted.quoted}, but the log in {alias!r} is {log}."
+    hint = f"Set BEMI_TABLE = {log!r}, or {rename}"
+    return [Error(message, hint=hint, id="bemi.E008")]
 
 
 def _check_handlers(alias: str) -> list[CheckMessage]:

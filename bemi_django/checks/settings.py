@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.utils.module_loading import import_string
 
@@ -32,7 +33,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found = _check_function("BEMI_CONTEXT_FUNCTION", conf.context_function, "request")
     found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
     found += _check_async() if not found else []
-    found += _check_proxies()
+    found += _check_proxies() + _check_table()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
@@ -101,6 +102,15 @@ def _check_proxies() -> list[CheckMessage]:
     message = "BEMI_TRUST_REQUEST_ID has no effect: BEMI_TRUSTED_PROXIES names no proxy to trust."
     hint = "Set BEMI_TRUSTED_PROXIES to the proxies that set X-Request-ID."
     return [Error(message, hint=hint, id="bemi.E006")]
+
+
+def _check_table() -> list[CheckMessage]:
+    try:
+        conf.table()
+    except ImproperlyConfigured as error:
+        hint = "Set BEMI_TABLE to 'name' or 'schema.name', or remove it: the log is then called 'changes'."
+        return [Error(f"{error}.", hint=hint, id="bemi.E007")]
+    return []
 
 
 def _is_ours(path: str) -> bool:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bemi_django.integrations import pyproject
+from bemi_django.wire import table_name
 
 #: The settings that a project without Django may need, beside the two databases, with their types.
 SETTINGS: dict[str, type] = {
@@ -28,6 +25,7 @@ SETTINGS: dict[str, type] = {
     "renamed_columns": dict,
     "slot": str,
     "slot_failover": bool,
+    "table": str,
 }
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")
@@ -100,6 +98,8 @@ def configuration_of(
             settings[name] = _parsed(variable, environment[variable], kind)
         elif name in table:
             settings[name] = _checked(f"{file}: {name}", table[name], kind)
+    if "table" in settings:
+        _check_table(settings["table"])
     source = found["source"] or environment.get("DATABASE_URL")
     if not source and not _is_only_help(rest):
         raise ConfigurationError(
@@ -117,17 +117,17 @@ def _is_only_help(arguments: Sequence[str]) -> bool:
 
 
 def _table(directory: Path) -> tuple[Path, dict[str, Any]]:
-    for parent in (directory, *directory.parents):
-        file = parent / "pyproject.toml"
-        if not file.is_file():
-            continue
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("bemi")
-        except (ValueError, OSError) as error:
-            raise ConfigurationError(f"cannot read {file}: {error}") from error
-        if isinstance(table, dict):
-            return file, table
-    return directory, {}
+    try:
+        return pyproject.read(directory)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _check_table(name: object) -> None:
+    try:
+        table_name.parse(name)
+    except ValueError as error:
+        raise ConfigurationError(f"table is {name!r}: {error}") from None
 
 
 def _text(

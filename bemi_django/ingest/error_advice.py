@@ -18,6 +18,7 @@ from bemi_django.exceptions import (
     Unsendable,
     first_line,
 )
+from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
@@ -42,7 +43,6 @@ _ADVICE = {
 }
 # The rights that the worker needs on our objects.
 _RIGHTS = {
-    "table changes": "INSERT ON changes",
     "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
     "table dead_letters": "INSERT ON _bemi.dead_letters",
     "function partition_v1": "EXECUTE ON FUNCTION _bemi.partition_v1",
@@ -129,11 +129,19 @@ def quoted(identifier: str) -> str:
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:
-    denied = re.search(r"permission denied for (\w+ \w+)$", reason)
-    right = _RIGHTS.get(denied[1]) if denied else None
+    denied = re.search(r"permission denied for (\w+ .+)$", reason)
+    right = _right(error, denied[1]) if denied else None
     if right is None and (schema := re.search(r"permission denied for schema (\S+)", reason)):
         right = f"USAGE ON SCHEMA {schema[1]}"
     if right is None or error.cursor is None:
         return "grant it to the worker's role"
     info = error.cursor.connection.info
     return f"run as the owner in {quoted(info.dbname)}: GRANT {right} TO {quoted(info.user)}"
+
+
+def _right(error: psycopg2.Error, what: str) -> str | None:
+    # A connection to the log knows its name.
+    log: str = getattr(error.cursor and error.cursor.connection, "log", "")
+    if log and what == f"table {(name := installed.parts(log)).name}":
+        return f"INSERT ON {quoted(name.name) if name.schema == 'public' else log}"
+    return _RIGHTS.get(what)

@@ -12,6 +12,7 @@ from alembic import context, op
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
+from bemi_django.integrations import log_table
 from bemi_django.schema import sql
 from bemi_django.wire.defaults import all_excluded
 
@@ -31,7 +32,8 @@ def upgrade(include: Iterable[str] | None, exclude: Iterable[str], publication: 
         publication: Name of the publication.
         log: Whether this database holds the log.
     """
-    op.execute(_literal(sql.install("alembic", *(_PARTS if log else sql.SOURCE))))
+    table = log_table.configured()
+    op.execute(_literal(sql.install("alembic", *(_PARTS if log else sql.SOURCE), log=table)))
     op.execute(_literal(sql.read("track_v1")))
     included = None if include is None else list(include)
     excluded = all_excluded(included or (), exclude)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
+from bemi_django import conf
 from bemi_django.log import conditions, undo
 from bemi_django.log.fields import RowField
 from bemi_django.log.instances import instance_of, live_instance
@@ -25,6 +26,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
 
     Results are in commit order. Example: ``Change.objects.for_object(todo).updated().by(user)``.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        conf.table()  # raises if the setting is not valid: the model has the default name then
+        super().__init__(*args, **kwargs)
 
     def for_model(self, model: type[models.Model], using: str | None = None) -> ChangeQuerySet:
         """Return changes of a model's table.
@@ -188,7 +193,7 @@ class Change(models.Model):
     objects = ChangeQuerySet.as_manager()
 
     class Meta:
-        db_table = "changes"
+        db_table = conf.db_table()
         ordering = ["id"]
         verbose_name = _("change")
         verbose_name_plural = _("changes")

@@ -20,7 +20,7 @@ def install(command: BaseCommand, source: str) -> None:
     """
     for alias, parts in _parts(source):
         with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            cursor.execute(sql.install("bemi", *parts))
+            cursor.execute(sql.install("bemi", *parts, log=conf.table()))
     for line in tracking.sync(source, report=command.stdout.write).failed:
         command.stderr.write(f"not done: {line}")
     command.stdout.write("installed; recording begins with 'bemi run'")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
+from bemi_django import conf
 from bemi_django.schema.operations import ReportRemains, RunSQLFile
 
 
@@ -42,7 +43,7 @@ class Migration(migrations.Migration):
                         ("diverged", models.BooleanField(default=False)),
                     ],
                     options={
-                        "db_table": "changes",
+                        "db_table": conf.db_table(),
                         "ordering": ["id"],
                         "verbose_name": "change",
                         "verbose_name_plural": "changes",

@@ -68,7 +68,7 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
 
 def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: bool) -> Iterator[str]:
     log, role = installed.log(alias), quote(worker)
-    schema = log[: log.rindex(".")]
+    schema = installed.schema_of(log)
     if not is_same_server:
         yield f"{_create_or_alter(alias, worker)} LOGIN;"
     yield from _way_in(alias, role, schema)
@@ -89,7 +89,7 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
     """Yield what is needed to call handlers, without what the handlers do themselves."""
     log, role = installed.log(alias), quote(handlers)
     yield f"{_create_or_alter(alias, handlers)} LOGIN;"
-    yield from _way_in(alias, role, log[: log.rindex(".")])
+    yield from _way_in(alias, role, installed.schema_of(log))
     yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.handlers TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.undelivered TO {role};"

@@ -7,6 +7,9 @@ from typing import Any
 from django.db import connections
 
 from bemi_django.exceptions import NotInstalled
+from bemi_django.schema.sql import quote
+from bemi_django.wire import table_name
+from bemi_django.wire.table_name import TableName
 
 # Asked of the catalog, because a name in a schema that is not there is an error.
 _HAS = """
@@ -22,7 +25,10 @@ FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) _bemi.log_v1()
 """
-
+# As OIDs, which are compared here: there an operator of somebody else could be meant.
+_FOUND = """
+SELECT pg_catalog.to_regclass(%s::pg_catalog.text)::pg_catalog.oid, _bemi.log_v1()::pg_catalog.oid
+"""
 _OPEN_SCHEMA = """
 SELECT pg_catalog.quote_ident(n.nspname::pg_catalog.text)
 FROM pg_catalog.pg_class c
@@ -69,6 +75,35 @@ def log_of(cursor: Any) -> str:
     if found is None:
         raise NotInstalled
     return str(found[0])
+
+
+def parts(log: str) -> TableName:
+    """Return the schema and the name in what :func:`log` has returned."""
+    found = table_name.split(log)
+    if found is None:
+        raise ValueError(log)
+    return found
+
+
+def schema_of(log: str) -> str:
+    """Return the schema in what :func:`log` has returned, quoted for SQL like it."""
+    name = quote(parts(log).name)
+    return log.removesuffix(name if log.endswith(name) else name[1:-1])[:-1]
+
+
+def is_log(using: str, name: TableName) -> bool:
+    """Return whether a query that names this table reads the log.
+
+    Raises:
+        NotInstalled: The database has no log.
+    """
+    with connections[using].cursor() as cursor:
+        require(cursor, "log_v1")
+        cursor.execute(_FOUND, [name.quoted])
+        found, log = cursor.fetchone()
+    if log is None:
+        raise NotInstalled
+    return bool(found == log)
 
 
 def schema_open_to_public(using: str) -> str | None:

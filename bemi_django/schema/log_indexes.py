@@ -9,6 +9,13 @@ from django.db import connections
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import installed
+from bemi_django.schema.sql import quote
+
+# By the end of its name: the log may have been renamed since.
+_FIND = """
+SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = _bemi.log_v1() AND pg_catalog.right(c.relname::text, pg_catalog.length(%s)) = %s
+"""
 
 _SERVERS = "SELECT count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
@@ -22,26 +29,26 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
         log = installed.log(using)
     except NotInstalled:
         return
-    schema = log[: log.rindex(".")]
-    for name, columns, is_wanted in _wanted(using):
+    for suffix, columns, is_wanted in _wanted(using):
         with connections[using].cursor() as cursor:
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.{name}"])
-            (is_there,) = cursor.fetchone()
-            if is_there == is_wanted:
+            cursor.execute(_FIND, [suffix, suffix])
+            found = cursor.fetchone()
+            if bool(found) == is_wanted:
                 continue
-            if not dry_run and is_there:
-                cursor.execute(f"DROP INDEX {schema}.{name}")
+            name = found[0] if found else f"{installed.parts(log).name}{suffix}"
+            if not dry_run and found:
+                cursor.execute(f"DROP INDEX {installed.schema_of(log)}.{quote(name)}")
             elif not dry_run:
-                cursor.execute(f"CREATE INDEX {name} ON {log} USING {columns}")
-        yield f"{'no index' if is_there else 'index'}: {name}"
+                cursor.execute(f"CREATE INDEX {quote(name)} ON {log} USING {columns}")
+        yield f"{'no index' if found else 'index'}: {name}"
 
 
 def _wanted(using: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield the name, the columns, and whether it is to be there, of each index."""
+    """Yield the end of the name, the columns, and whether it is to be there, of each index."""
     for side in ("before", "after"):
-        yield f"changes_{side}", f"gin ({side} jsonb_path_ops)", conf.index_values()
+        yield f"_{side}", f"gin ({side} jsonb_path_ops)", conf.index_values()
     with connections[using].cursor() as cursor:
         cursor.execute(_SERVERS)
         (servers,) = cursor.fetchone()
     # Changes of several servers are listed in the order of their time.
-    yield "changes_time", "btree (committed_at, id)", servers > 1
+    yield "_time", "btree (committed_at, id)", servers > 1

@@ -44,7 +44,7 @@ class RunSQLFile(Operation):
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Create the objects, unless somebody else has."""
         if self._is_wanted(schema_editor.connection.alias):
-            _execute(sql.install("django", self.name), app_label, schema_editor)
+            _execute(sql.install("django", self.name, log=conf.table()), app_label, schema_editor)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Drop the objects, unless somebody else needs them."""

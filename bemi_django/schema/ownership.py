@@ -33,7 +33,7 @@ def statements(using: str, owner: str) -> Iterator[str]:
         NotInstalled: The database has no log.
     """
     log = installed.log(using)
-    schema, new = log[: log.rindex(".")], quote(owner)
+    schema, new = installed.schema_of(log), quote(owner)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         # With this path, names are printed with their schemas.
         cursor.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")

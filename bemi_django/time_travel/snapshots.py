@@ -55,7 +55,8 @@ class Snapshot(NamedTuple):
     """A snapshot (``pg_snapshot`` as text) and the part of the log that it sees.
 
     Positions are sequence numbers. The log of ``slot`` is complete from ``start`` to ``checkpoint``. ``late``
-    are the changes committed by ``position`` that the log does not show in this snapshot.
+    are the changes committed by ``position`` that the log does not show in this snapshot. ``log`` is its
+    table, for queries with parameters.
     """
 
     log: str
@@ -78,7 +79,7 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
         LogBehind: There is no log of this database yet.
     """
     with connection.cursor() as cursor:
-        query = _LOOK.format(log=log, checkpoint=_CHECKPOINT)
+        query = _LOOK.format(checkpoint=_CHECKPOINT)
         cursor.execute(query, [conf.publication()])
         snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot = cursor.fetchone()
     if checkpoint is None:

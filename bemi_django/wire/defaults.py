@@ -1,10 +1,13 @@
-"""Tables that are tracked by default, with Django and without."""
+"""Names that are used by default, with Django and without."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 PUBLICATION = "bemi"
+
+#: The table of the log.
+TABLE = "changes"
 
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 EXCLUDE = ("*.alembic_version", "*.django_migrations", "*.django_session")

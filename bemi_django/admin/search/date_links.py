@@ -11,12 +11,14 @@ from django.utils.dates import MONTHS
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from bemi_django import conf
 from bemi_django.admin.display.site_time import today
 from bemi_django.models import Change
 
 _MONTHS = """
-SELECT c.relname FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid
-WHERE t.isleaf AND c.relname ~ '^changes_\\d{4}_\\d\\d$' ORDER BY c.relname DESC LIMIT %s
+SELECT substring(c.relname FROM '_(\\d{4}_\\d\\d)$') AS month
+FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid = t.relid
+WHERE t.isleaf AND c.relname ~ '_\\d{4}_\\d\\d$' ORDER BY month DESC LIMIT %s
 """
 #: The number of months offered: a line or two of links.
 MOST = 12
@@ -59,10 +61,10 @@ def links(parameters: Any, since: date | None, until: date | None) -> list[DateL
 
 def _months() -> list[tuple[int, int]]:
     with connections[Change.objects.db].cursor() as cursor:
-        cursor.execute(_MONTHS, [MOST])
+        cursor.execute(_MONTHS, [conf.table().quoted, MOST])
         names = [name for (name,) in cursor.fetchall()]
     present = today()
-    months = [(int(name[8:12]), int(name[13:15])) for name in names]
+    months = [(int(name[:4]), int(name[5:])) for name in names]
     return [month for month in months if month <= (present.year, present.month)]
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 
+from bemi_django import conf
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 _ALL = """
 SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
-FROM pg_partition_tree('changes'::regclass) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf
+FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf
 """
 
 
 def total() -> int:
     """Return the number of changes in the log as of the last ANALYZE."""
     with connections[Change.objects.db].cursor() as cursor:
-        cursor.execute(_ALL)
+        cursor.execute(_ALL, [conf.table().quoted])
         return int(cursor.fetchone()[0])
 
 

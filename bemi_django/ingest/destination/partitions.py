@@ -55,7 +55,7 @@ class Partitions:
             if setting:
                 cursor.execute(setting)
             if make_partition(cursor, month):
-                logger.info("created the partition changes_%s", month.strftime("%Y_%m"))
+                logger.info("created the partition of %s", month.strftime("%Y-%m"))
 
 
 def moment_of(microseconds: int) -> datetime:

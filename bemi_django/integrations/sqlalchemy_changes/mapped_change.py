@@ -1,4 +1,4 @@
-"""The table ``changes``, mapped for SQLAlchemy."""
+"""The table of the log, mapped for SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
 
+from bemi_django.integrations import log_table
 from bemi_django.log.lossless_json import loads
 
 _mapper_registry = registry()
@@ -35,8 +36,9 @@ class RowType(TypeDecorator[Any]):
         return impl.coerce_compared_value(op, value)
 
 
+_name = log_table.configured()
 changes = Table(
-    "changes",
+    _name.name,
     _mapper_registry.metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
     Column("database", Text, nullable=False),
@@ -55,6 +57,7 @@ changes = Table(
     Column("previous_primary_key", Text),
     Column("partition", Text),
     Column("unavailable", JSONB),
+    schema=_name.schema,
 )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Literal
 
+from bemi_django.wire.defaults import TABLE
+from bemi_django.wire.table_name import TableName
+
 #: The parts of a database whose changes are recorded, in order.
 SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "compute_v1", "tracking_v1", "event_triggers_v1")
 #: The parts of the database that holds the log, in order.
@@ -12,14 +15,17 @@ LOG = ("schema_v1", "histories_v1", "changes_v1", "handlers_v1")
 #: The parts of a database that is both.
 PAST = ("past_v1", "past_queries_v1", "past_views_v1")
 
+_DEFAULT = TableName(None, TABLE)
+
 #: Who installs parts. Several may in the same database; a part stays until the last of them removes it.
 Installer = Literal["django", "alembic", "bemi"]
 
 # With this path no name in a file can mean an object that somebody put into a schema of the caller's path.
-# The log goes where the caller would create a table.
+# A log without a schema goes where the caller would create a table.
 _BEGIN = """
 SELECT pg_catalog.set_config('_bemi.path', pg_catalog.current_setting('search_path'), true),
-       pg_catalog.set_config('_bemi.home', pg_catalog.current_schema()::pg_catalog.text, true);
+       pg_catalog.set_config('_bemi.home', {schema}, true),
+       pg_catalog.set_config('_bemi.table', {name}, true);
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 """
 _END = """
@@ -34,7 +40,8 @@ DECLARE
     owner pg_catalog.text;
     is_missing pg_catalog.bool;
 BEGIN
-    PERFORM pg_catalog.set_config('_bemi.home', pg_catalog.current_schema()::pg_catalog.text, true);
+    PERFORM pg_catalog.set_config('_bemi.home', {schema}, true),
+            pg_catalog.set_config('_bemi.table', {name}, true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     -- A superuser has the rights of all roles, but must not run the code of each of them.
     SELECT n.nspowner::regrole FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
@@ -48,7 +55,7 @@ BEGIN
             'The schema _bemi belongs to the role %s, not to %I. Install as its owner, or drop the schema if '
             'it is not of this package.', owner, current_user);
     END IF;
-    {}
+    {scripts}
     PERFORM set_config('search_path', path, true);
 END
 $bemi$
@@ -85,23 +92,26 @@ def read(name: str) -> str:
 
 def up(*names: str) -> str:
     """Return a script that runs ``sql/<name>_up.sql`` for each name, in this order."""
-    return _BEGIN + "\n".join(read(f"{name}_up") for name in names) + _END
+    return _BEGIN.format(**_place(_DEFAULT)) + "\n".join(read(f"{name}_up") for name in names) + _END
 
 
 def down(*names: str) -> str:
     """Return the inverse of :func:`up` for the same names: the last one is removed first."""
-    return _BEGIN + "\n".join(read(f"{name}_down") for name in reversed(names)) + _END
+    return (
+        _BEGIN.format(**_place(_DEFAULT)) + "\n".join(read(f"{name}_down") for name in reversed(names)) + _END
+    )
 
 
-def install(installer: Installer, *parts: str) -> str:
+def install(installer: Installer, *parts: str, log: TableName) -> str:
     """Return a statement that creates the parts that are missing, and remembers who needs them.
 
     Args:
         installer: Who needs the parts.
         parts: Names of parts, in order.
+        log: The name of the log, if this creates it.
     """
     blocks = [_INSTALL.format(part=part, installer=installer, script=read(f"{part}_up")) for part in parts]
-    return _BLOCK.format("".join(blocks))
+    return _BLOCK.format(scripts="".join(blocks), **_place(log))
 
 
 def remove(installer: Installer, *parts: str) -> str:
@@ -117,7 +127,7 @@ def remove(installer: Installer, *parts: str) -> str:
         _REMOVE.format(part=part, installer=installer, script=read(f"{part}_down"))
         for part in reversed(parts)
     ]
-    return _BLOCK.format("".join(blocks))
+    return _BLOCK.format(scripts="".join(blocks), **_place(_DEFAULT))
 
 
 def quote(identifier: str) -> str:
@@ -126,3 +136,14 @@ def quote(identifier: str) -> str:
     Unlike Django's ``quote_name``, which leaves a name alone that begins and ends with a quote.
     """
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def _place(log: TableName) -> dict[str, str]:
+    schema = "pg_catalog.current_schema()" if log.schema is None else _literal(log.schema)
+    return {"schema": f"{schema}::pg_catalog.text", "name": f"{_literal(log.name)}::pg_catalog.text"}
+
+
+def _literal(text: str) -> str:
+    """Return a literal that does not end the dollar quotes around it."""
+    text = text.replace("\\", "\\\\").replace("'", "''").replace("$", "\\x24")
+    return f"E'{text}'"

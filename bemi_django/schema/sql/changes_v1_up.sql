@@ -2,20 +2,33 @@
 
 DO $block$
 DECLARE
-    taken text := (
-        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = current_setting('_bemi.home') AND c.relname = 'changes'
-        ORDER BY c.relname LIMIT 1);
+    home constant text := current_setting('_bemi.home');
+    name constant text := current_setting('_bemi.table');
 BEGIN
-    IF taken IS NOT NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = home) THEN
+        IF NOT has_database_privilege(current_database(), 'CREATE') THEN
+            RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+                'The role %I may not create the schema of BEMI_TABLE. Run this as an administrator, then migrate again: '
+                'CREATE SCHEMA %I AUTHORIZATION %1$I', current_user, home);
+        END IF;
+        EXECUTE format('CREATE SCHEMA %I', home);
+        -- The mark says that uninstalling may drop it.
+        EXECUTE format('COMMENT ON SCHEMA %I IS ''Made for the log of bemi_django''', home);
+    ELSIF NOT has_schema_privilege(home, 'CREATE') THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
-            'The name %s is taken, and the log needs it. Rename what has it, or migrate with a search_path that '
-            'begins with another schema.', taken);
+            'The role %I may not create the log in the schema %I. Run this as an administrator, then migrate again: '
+            'GRANT CREATE, USAGE ON SCHEMA %2$I TO %1$I', current_user, home);
+    END IF;
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = home AND c.relname = name) THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
+            'The name %s is taken, and the log needs it. Rename what has it, give the log another name with the setting '
+            'BEMI_TABLE, or migrate with a search_path that begins with another schema.', format('%I.%I', home, name));
     END IF;
 END
 $block$;
 
-CREATE TABLE _bemi.changes (
+CREATE TABLE _bemi._bemi_new_log (
     id uuid NOT NULL,
     database text NOT NULL,
     schema text NOT NULL,
@@ -38,30 +51,45 @@ CREATE TABLE _bemi.changes (
     unavailable jsonb,
     -- Whether the database lost the transaction in a failover.
     diverged boolean NOT NULL DEFAULT false,
-    -- id comes first: it contains the commit order, so one index serves look-ups by id and lists in commit order.
+    -- id comes first: it contains the commit order, so one index serves look-ups by id and lists in commit
+    -- order.
     PRIMARY KEY (id, committed_at)
 ) PARTITION BY RANGE (committed_at);
 
-CREATE INDEX changes_object ON _bemi.changes ("table", primary_key, id);
-CREATE INDEX changes_previous_object ON _bemi.changes ("table", previous_primary_key, id)
-    WHERE previous_primary_key IS NOT NULL;
--- For deleted objects of a model. Deletions are few.
-CREATE INDEX changes_deleted ON _bemi.changes ("table", id) WHERE operation = 'DELETE';
--- Both are nearly in order. The transaction ids of several databases are several ranges of numbers.
-CREATE INDEX changes_committed_at ON _bemi.changes
-    USING brin (committed_at, transaction_id int8_minmax_multi_ops) WITH (autosummarize = on, pages_per_range = 32);
-CREATE INDEX changes_context ON _bemi.changes USING gin (context jsonb_path_ops);
--- For changes from outside the application: the capture trigger adds db_user if there is no context.
-CREATE INDEX changes_outside ON _bemi.changes (id) WHERE context ? 'db_user' OR context = '{}';
-
--- Move the log to where the application's tables are created, so that a plain FROM changes finds it.
+-- Move the log to its place, which is by default where a plain FROM changes finds it. There it has no rights that others
+-- are given by default to tables of the schema.
 DO $block$
 DECLARE
     home constant text := current_setting('_bemi.home');
+    name constant text := current_setting('_bemi.table');
+    log constant text := format('%I.%I', home, name);
+    made record;
 BEGIN
-    EXECUTE format('ALTER TABLE _bemi.changes SET SCHEMA %I', home);
+    EXECUTE format('ALTER TABLE _bemi._bemi_new_log SET SCHEMA %I', home);
+    EXECUTE format('ALTER TABLE %I._bemi_new_log RENAME TO %I', home, name);
+    FOR made IN SELECT k.conname FROM pg_constraint k WHERE k.conrelid = log::regclass LOOP
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', log, made.conname,
+                       replace(made.conname::text, '_bemi_new_log', name)::name);
+    END LOOP;
+    FOR made IN
+        SELECT * FROM (VALUES
+            ('_object', '("table", primary_key, id)'),
+            ('_previous_object', '("table", previous_primary_key, id) WHERE previous_primary_key IS NOT NULL'),
+            -- For deleted objects of a model. Deletions are few.
+            ('_deleted', '("table", id) WHERE operation = ''DELETE'''),
+            -- Both are nearly in order. The transaction ids of several databases are several ranges of numbers.
+            ('_committed_at', 'USING brin (committed_at, transaction_id int8_minmax_multi_ops) '
+                              'WITH (autosummarize = on, pages_per_range = 32)'),
+            ('_context', 'USING gin (context jsonb_path_ops)'),
+            -- For changes from outside the application: the capture trigger adds db_user if there is no context.
+            ('_outside', '(id) WHERE context ? ''db_user'' OR context = ''{}''')
+        ) i (suffix, definition)
+    LOOP
+        -- A name as long as the log's may be keeps eight bytes of a suffix, which differ.
+        EXECUTE format('CREATE INDEX %I ON %s %s', (name || made.suffix)::name, log, made.definition);
+    END LOOP;
     EXECUTE format('CREATE OR REPLACE FUNCTION _bemi.log_v1() RETURNS regclass LANGUAGE sql STABLE RETURN %L::regclass',
-                   format('%I.changes', home));
+                   log);
 END
 $block$;
 
@@ -147,6 +175,12 @@ BEGIN
     WHILE to_regclass(format('%I.%I', place.schema, month)) IS NOT NULL LOOP
         tries := tries + 1;
         month := place.name || to_char(first, '_YYYY_MM_') || tries;
+        -- A longer name would be cut to one that is taken.
+        IF octet_length(month) > 63 THEN
+            RAISE EXCEPTION USING ERRCODE = 'duplicate_table', MESSAGE = format(
+                'The name %I.%I is taken, and the log needs it for a partition. Rename what has it.', place.schema,
+                place.name || to_char(first, '_YYYY_MM'));
+        END IF;
     END LOOP;
     made := format('%I.%I', place.schema, month);
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);

@@ -19,8 +19,14 @@ BEGIN
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE i.indrelid = _bemi.log_v1()
-            AND c.relname IN ('changes_bigint', 'changes_integer', 'changes_uuid', 'changes_breaks')
+        -- The log may have been renamed since.
+        WHERE i.indrelid = _bemi.log_v1() AND (
+            right(c.relname::text, 7) = '_breaks'
+            OR EXISTS (SELECT FROM pg_depend d
+                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                           AND d.refclassid = 'pg_proc'::regclass AND d.refobjid IN (
+                               '_bemi.bigint_v1(text)'::regprocedure, '_bemi.integer_v1(text)'::regprocedure,
+                               '_bemi.uuid_v1(text)'::regprocedure)))
     LOOP
         EXECUTE format('DROP INDEX %I.%I', past.nspname, past.relname);
     END LOOP;

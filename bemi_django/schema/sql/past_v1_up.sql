@@ -43,19 +43,21 @@ RETURN CASE WHEN length(key) = 36 AND key ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4
 DO $block$
 DECLARE
     log constant regclass := _bemi.log_v1();
+    name constant text := (SELECT c.relname FROM pg_class c WHERE c.oid = log);
     type text;
     key text;
 BEGIN
     FOREACH type IN ARRAY ARRAY['bigint', 'integer', 'uuid'] LOOP
         key := format('_bemi.%s_v1(coalesce(previous_primary_key, primary_key))', type);
         EXECUTE format(
-            'CREATE INDEX changes_%1$s ON %2$s (%3$s, id) WHERE operation IN (''UPDATE'', ''DELETE'') AND %3$s IS NOT NULL',
-            type, log, key);
+            'CREATE INDEX %1$I ON %2$s (%3$s, id) WHERE operation IN (''UPDATE'', ''DELETE'') AND %3$s IS NOT NULL',
+            (name || '_' || type)::name, log, key);
         EXECUTE format('CREATE STATISTICS _bemi.changes_%s_keys ON (%s) FROM %s', type, key, log);
     END LOOP;
     -- Events across which the past cannot be derived.
     EXECUTE format(
-        'CREATE INDEX changes_breaks ON %s (id) WHERE operation IN (''GAP'', ''SKIPPED'', ''TRUNCATE'')', log);
+        'CREATE INDEX %I ON %s (id) WHERE operation IN (''GAP'', ''SKIPPED'', ''TRUNCATE'')',
+        (name || '_breaks')::name, log);
 END
 $block$;
 

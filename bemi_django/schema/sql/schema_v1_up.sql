@@ -40,7 +40,11 @@ BEGIN
         c.oid = log.oid
         -- Partitions, also before they are attached and after they are detached.
         OR starts_with(c.relname::text, log.relname || '_')
-            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$');
+            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$')
+    UNION
+    -- Partitions that have the name of the log before it was renamed or moved.
+    SELECT i.inhrelid FROM pg_inherits i
+    WHERE i.inhparent = _bemi.log_v1() AND (among IS NULL OR i.inhrelid = ANY (among));
 END
 $function$;
 

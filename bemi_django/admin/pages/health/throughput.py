@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connections
 from django.utils import timezone
 
+from bemi_django import conf
 from bemi_django.admin.display.site_time import local
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only
@@ -24,7 +25,7 @@ _GROUPS = """
 SELECT (('x' || right(id::text, 8))::bit(32)::bigint & 1073741823),
        date_trunc('minute', committed_at), date_trunc('minute', created_at),
        count(*), max(extract(epoch FROM created_at - committed_at))::float, min(position), max(position)
-FROM changes WHERE committed_at >= %s GROUP BY 1, 2, 3
+FROM {log} WHERE committed_at >= %s GROUP BY 1, 2, 3
 """
 
 
@@ -107,7 +108,7 @@ def read_last_hour() -> LastHour | None:
     if groups is None:
         try:
             with bitmap_scan_only(query_timeouts.COUNT), connections[Change.objects.db].cursor() as cursor:
-                cursor.execute(_GROUPS, [moments[0]])
+                cursor.execute(_GROUPS.format(log=conf.table().in_query), [moments[0]])
                 groups = [MinuteGroup(*row) for row in cursor.fetchall()]
         except OperationalError:
             return None

@@ -1,0 +1,92 @@
+"""The name of the log's table, as ``BEMI_TABLE`` gives it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from bemi_django.wire.defaults import TABLE
+
+#: Bytes of an identifier of PostgreSQL, and of the suffix of a partition: ``_2026_01``.
+_LONGEST = 63
+_SUFFIX = 8
+
+# A part in double quotes, as in SQL, or whatever is before the next dot.
+_PART = r'"(?:[^"]|"")+"|[^".][^.]*'
+_NAME = re.compile(rf"(?:({_PART})\.)?({_PART})", re.DOTALL)
+_RESERVED = re.compile(r"pg_.*|information_schema|_bemi(_past_.*)?", re.DOTALL)
+
+
+class TableName(NamedTuple):
+    """The name of a table. Without a schema it is found through ``search_path``."""
+
+    schema: str | None
+    name: str
+
+    @property
+    def quoted(self) -> str:
+        """The name for SQL."""
+        return ".".join(f'"{part}"' for part in (part.replace('"', '""') for part in self if part))
+
+    @property
+    def in_query(self) -> str:
+        """The name for SQL that is executed with parameters."""
+        return self.quoted.replace("%", "%%")
+
+    @property
+    def db_table(self) -> str:
+        """The name for the ``db_table`` of a model."""
+        if self.schema is None and not re.search('["%]', self.name):
+            return self.name
+        # Django does not quote what begins and ends with a quote, and executes all queries with parameters.
+        return self.in_query
+
+
+def split(text: str) -> TableName | None:
+    """Return the parts of ``name`` or ``schema.name``, or None if the text is neither.
+
+    Args:
+        text: A name in which each part may be in double quotes, as in SQL. Other parts are taken as they
+            are, without folding their case.
+    """
+    found = _NAME.fullmatch(text)
+    return TableName(found[1] and _unquoted(found[1]), _unquoted(found[2])) if found else None
+
+
+def parse(value: object) -> TableName:
+    """Return the name that a setting gives.
+
+    Args:
+        value: The value of the setting.
+
+    Raises:
+        ValueError: The log cannot have such a name; the message says what to do.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"it must be a string, such as {TABLE!r} or 'audit.{TABLE}'")
+    found = split(value)
+    if found is None or not all(part is None or part.strip() for part in found):
+        raise ValueError(
+            "use 'name' or 'schema.name', and put a part that has a dot into double quotes: 'audit.\"a.b\"'"
+        )
+    if "\0" in value or "$" in value:
+        # Django refuses to query a table with a dollar sign.
+        raise ValueError("use other characters than the dollar sign and NUL")
+    if _size(found.name) > _LONGEST - _SUFFIX:
+        raise ValueError(
+            f"shorten {found.name!r} to {_LONGEST - _SUFFIX} bytes: its partitions need {_SUFFIX} more, and "
+            f"PostgreSQL allows {_LONGEST}"
+        )
+    if found.schema is not None and _size(found.schema) > _LONGEST:
+        raise ValueError(f"shorten {found.schema!r} to {_LONGEST} bytes, which is what PostgreSQL allows")
+    if found.schema is not None and _RESERVED.fullmatch(found.schema):
+        raise ValueError(f"choose another schema: {found.schema!r} is reserved")
+    return found
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _size(name: str) -> int:
+    return len(name.encode("utf-8", "surrogatepass"))

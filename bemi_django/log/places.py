@@ -15,9 +15,9 @@ from bemi_django.schema.sql import quote
 
 _SCHEMAS_OF = """
 SELECT n.nspname
-FROM unnest(%s::text[]) WITH ORDINALITY wanted (name, number)
-LEFT JOIN pg_class c ON c.oid = to_regclass(wanted.name)
-LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+FROM pg_catalog.unnest(%s::pg_catalog.text[]) WITH ORDINALITY wanted (name, number)
+LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(wanted.name)
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY wanted.number
 """
 

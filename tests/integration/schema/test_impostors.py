@@ -10,10 +10,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg2
 import pytest
+from django.core.cache import cache
 from django.core.checks import run_checks
 from django.db import connection
 
+from bemi_django import conf
+from bemi_django.admin.pages.health.health_sources import source_facts
+from bemi_django.admin.pages.health.health_tables import table_health
+from bemi_django.admin.pages.health.throughput import read_last_hour
+from bemi_django.admin.search import row_estimate
+from bemi_django.admin.search.paging import cursor_before
+from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
@@ -45,11 +54,13 @@ SYSTEM = (
     "pg_event_trigger",
 )
 IMPOSTORS = """
-CREATE TABLE public.caught (role name, impostor text);
+CREATE TABLE public.caught (role name, impostor text, query text);
 GRANT ALL ON public.caught TO PUBLIC;
 CREATE FUNCTION public.note(impostor text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_user <> 'mallory' THEN INSERT INTO public.caught VALUES (current_user, impostor); END IF;
+    IF current_user <> 'mallory' THEN
+        INSERT INTO public.caught VALUES (current_user, impostor, left(current_query(), 300));
+    END IF;
 END $$;
 DO $block$
 DECLARE
@@ -170,8 +181,12 @@ def mallory(transactional_db: None) -> Iterator[None]:
             cursor.execute("DROP OWNED BY mallory; DROP ROLE mallory")
 
 
+def connect() -> Any:
+    return psycopg2.connect(**conf.connection_parameters("default"), options="-c search_path=before,public")
+
+
 def caught() -> list[Any]:
-    return query("SELECT DISTINCT role::pg_catalog.text, impostor FROM public.caught")
+    return query("SELECT DISTINCT role::pg_catalog.text, impostor, query FROM public.caught")
 
 
 def test_nobody_runs_the_functions_of_mallory(mallory: None) -> None:
@@ -192,7 +207,7 @@ def test_nobody_runs_the_functions_of_mallory(mallory: None) -> None:
     assert caught() == []
     # What they are good for.
     query("SELECT relname || 'x'::text FROM pg_catalog.pg_class LIMIT 1")
-    assert [impostor for _, impostor in caught()] == ["||"]
+    assert [impostor for _, impostor, _ in caught()] == ["||"]
 
 
 def test_the_worker_and_the_command_run_no_function_of_mallory(
@@ -206,4 +221,56 @@ def test_the_worker_and_the_command_run_no_function_of_mallory(
     settings.BEMI_AS_OF_PATIENCE = 0
     with as_of(Change.objects.get(operation="CREATE")):
         assert Todo.objects.get().task == "a"
+    assert caught() == []
+
+
+def test_questions_to_the_log_run_no_function_of_mallory(mallory: None, drain: Drain) -> None:
+    todo = Todo.objects.create(task="a")
+    todo.task = "b"
+    todo.save()
+    tag = todo.tags.create(name="c")
+    drain()
+    log = Change.objects.using("default")
+    assert log.outside().count() == 0
+    assert log.field_changed("task", from_="a", to="b").count() == 1
+    assert log.for_object(todo, related=True).count() == 3
+    assert log.by(7).in_transaction(1).between(todo.created_at, todo.created_at).count() == 0
+    assert log.before({"task": "a"}).after_not({"task": "c"}).context_not({"a": 1}).count() == 1
+    assert blame(todo)["task"].previous == "a"
+    assert caught() == []
+    assert log.updated().revert(dry_run=True).conflicts == ()
+    assert log.updated().revert().is_applied
+    tag.delete()
+    drain()
+    assert log.deleted().revert().is_applied
+    assert caught() == []
+
+
+def test_questions_of_sqlalchemy_run_no_function_of_mallory(mallory: None, drain: Drain) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
+    from bemi_django.integrations import sqlalchemy_changes as mapped
+
+    Todo.objects.create(task="a")
+    drain()
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect)
+    try:
+        criteria = (mapped.outside(), mapped.field_changed("task", from_="a"), mapped.context({"a": 1}))
+        with engine.connect() as opened:
+            for criterion in criteria:
+                assert opened.execute(sqlalchemy.select(mapped.Change.id).where(criterion)).all() == []
+    finally:
+        engine.dispose()
+    assert caught() == []
+
+
+def test_no_page_runs_a_function_of_mallory(mallory: None, drain: Drain) -> None:
+    todo = Todo.objects.create(task="a")
+    drain()
+    run_checks(databases=["default"])
+    assert [table.is_tracked for table in table_health("default") if table.name.endswith(".todo")] == [True]
+    assert caught() == []
+    cache.clear()
+    assert source_facts("default", read_last_hour())
+    assert row_estimate.matching(Change.objects.all()) >= 0
+    assert cursor_before(todo.created_at) is not None
     assert caught() == []

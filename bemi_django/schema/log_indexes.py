@@ -17,7 +17,7 @@ SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = _bemi.log_v1() AND pg_catalog.right(c.relname::text, pg_catalog.length(%s)) = %s
 """
 
-_SERVERS = "SELECT count(DISTINCT system_identifier) FROM _bemi.checkpoint"
+_SERVERS = "SELECT pg_catalog.count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
 
 def sync(using: str, dry_run: bool) -> Iterator[str]:

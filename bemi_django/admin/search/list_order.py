@@ -16,7 +16,7 @@ from django.db.models import BooleanField, DateTimeField, F, Func, UUIDField, Va
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
-_SERVERS = "SELECT count(DISTINCT system_identifier) FROM _bemi.checkpoint"
+_SERVERS = "SELECT pg_catalog.count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
 
 class ListPlace(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import models, router
 
 from bemi_django.log.change import Change
+from bemi_django.log.conditions import TableLog, in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_rows import find_rows
@@ -109,8 +110,8 @@ def _in_order(
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     """Yield the changes of the row, the newest first, across changes of its key."""
     changes = Change.objects.of_table(place).filter(diverged=False)
-    for span in key_spans(changes, primary_key):
-        yield from changes.filter(span.condition()).desc().iterator(chunk_size=200)
+    for span in key_spans(TableLog(changes), primary_key):
+        yield from changes.filter(in_span(span)).desc().iterator(chunk_size=200)
 
 
 def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:

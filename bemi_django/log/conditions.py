@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import models, router
 from django.db.models import Func, Q, Value
 from django.db.models.functions import Cast
 
 from bemi_django.log.belongings import belongings
-from bemi_django.log.identity import key_spans
+from bemi_django.log.identity import KeySpan, key_spans
 from bemi_django.log.json_values import contained
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
@@ -91,10 +92,35 @@ def of_object(
     conditions = []
     for model, place in zip(own, places, strict=False):
         here = in_table(place)
-        spans = key_spans(log.filter(here), key_of(instance, model))
-        conditions.append(here & reduce(or_, [span.condition() for span in spans]))
+        spans = key_spans(TableLog(log.filter(here)), key_of(instance, model))
+        conditions.append(here & reduce(or_, [in_span(span) for span in spans]))
     for other, place in zip(others, places[len(own) :], strict=True):
         values = as_jsonb(other.values)
         holds = Q(before__contains=values) | Q(after__contains=values)
         conditions.append(in_table(place) & holds)
     return reduce(or_, conditions)
+
+
+class TableLog(NamedTuple):
+    """All changes of a table."""
+
+    changes: models.QuerySet[Any]
+
+    def moves(self, key: str) -> list[Any]:
+        """Return the changes by which a row came to a key or left it, the newest first, unless diverged."""
+        touching = self.changes.filter(Q(primary_key=key) | Q(previous_primary_key=key), diverged=False)
+        return list(touching.filter(previous_primary_key__isnull=False).order_by("-id"))
+
+    def is_used_after(self, key: str, change_id: UUID) -> bool:
+        """Return whether a later change is of a row with this key."""
+        return self.changes.filter(primary_key=key, id__gt=change_id).exists()
+
+
+def in_span(span: KeySpan) -> Q:
+    """Return the condition for a row's changes under a key."""
+    found = Q(primary_key=span.key)
+    if span.start is not None:
+        found &= Q(id__gt=span.start) if span.is_open else Q(id__gte=span.start)
+    if span.end is not None:
+        found &= Q(id__lt=span.end)
+    return found & ~Q(id__in=span.others) if span.others else found

@@ -8,12 +8,20 @@ again with the same key, for example by a revert, is the same row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from bemi_django.log.lossless_json import dumps
+
+
+class RowLog(Protocol):
+    """The changes of a table, by Django or SQLAlchemy."""
+
+    def moves(self, key: str) -> Sequence[Any]:
+        """Return the changes by which a row came to a key or left it, the newest first, unless diverged."""
+
+    def is_used_after(self, key: str, change_id: UUID) -> bool:
+        """Return whether a later change is of a row with this key."""
 
 
 class KeySpan(NamedTuple):
@@ -28,66 +36,57 @@ class KeySpan(NamedTuple):
     is_open: bool = False
     others: tuple[UUID, ...] = ()
 
-    def condition(self) -> Q:
-        """Return the condition for the row's changes under this key."""
-        found = Q(primary_key=self.key)
-        if self.start is not None:
-            found &= Q(id__gt=self.start) if self.is_open else Q(id__gte=self.start)
-        if self.end is not None:
-            found &= Q(id__lt=self.end)
-        return found & ~Q(id__in=self.others) if self.others else found
 
-
-def key_spans(changes: QuerySet[Any], key: str) -> Iterator[KeySpan]:
+def key_spans(log: RowLog, key: str) -> Iterator[KeySpan]:
     """Yield the keys of the row that has a key now, or had it last; the newest first.
 
     Args:
-        changes: All changes of the table.
+        log: All changes of the table.
         key: A primary key, as the log stores it.
     """
-    key = _present_key(changes, key)
+    key = _present_key(log, key)
     later: Any = None
     while True:
-        span, arrival = _span(_moves(changes, key), key, later)
+        span, arrival = _span(log.moves(key), key, later)
         yield span
         if arrival is None:
             return
         key, later = arrival.previous_primary_key, arrival
 
 
-def _present_key(changes: QuerySet[Any], key: str) -> str:
+def _present_key(log: RowLog, key: str) -> str:
     """Follow a row forward to the key that it has now."""
     since: Any = None
     while True:
-        moves = [move for move in _moves(changes, key) if since is None or move.pk > since.pk]
+        moves = [move for move in log.moves(key) if since is None or move.id > since.id]
         left = next((one for one in moves if one.previous_primary_key == key and _is_move(one, moves)), None)
-        if left is None or changes.filter(primary_key=key, id__gt=left.pk).exists():
+        if left is None or log.is_used_after(key, left.id):
             return key
         since, key = left, left.primary_key
 
 
 def _span(moves: Sequence[Any], key: str, later: Any) -> tuple[KeySpan, Any]:
     """Return the span that ends with the move ``later``, and the move with which the row came to the key."""
-    end = later.pk if later is not None else None
+    end = later.id if later is not None else None
     others: list[UUID] = []
     for move in moves:
-        if end is not None and move.pk >= end:
+        if end is not None and move.id >= end:
             continue
         if move.primary_key == key:
             if later is not None and _overlap(move, later):
-                others.append(move.pk)
+                others.append(move.id)
                 continue
-            return KeySpan(key, move.pk, end, others=tuple(others)), move
+            return KeySpan(key, move.id, end, others=tuple(others)), move
         if _is_move(move, moves):
             # Another row had the key before.
-            return KeySpan(key, move.pk, end, is_open=True, others=tuple(others)), None
+            return KeySpan(key, move.id, end, is_open=True, others=tuple(others)), None
     return KeySpan(key, None, end, others=tuple(others)), None
 
 
 def _is_move(left: Any, moves: Sequence[Any]) -> bool:
     """Tell whether a row that leaves a key is the last one that came to it."""
     return not any(
-        came.primary_key == left.previous_primary_key and came.pk < left.pk and _overlap(came, left)
+        came.primary_key == left.previous_primary_key and came.id < left.id and _overlap(came, left)
         for came in moves
     )
 
@@ -95,9 +94,3 @@ def _is_move(left: Any, moves: Sequence[Any]) -> bool:
 def _overlap(came: Any, left: Any) -> bool:
     """Tell whether two rows have a key at the same time: deferred keys are exchanged in a transaction."""
     return bool(came.position == left.position and dumps(came.after) != dumps(left.before))
-
-
-def _moves(changes: QuerySet[Any], key: str) -> list[Any]:
-    """Return the changes by which a row came to the key or left it, the newest first."""
-    touching = changes.filter(Q(primary_key=key) | Q(previous_primary_key=key), diverged=False)
-    return list(touching.filter(previous_primary_key__isnull=False).order_by("-id"))

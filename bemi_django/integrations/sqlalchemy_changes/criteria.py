@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Numeric, Table, Text, and_, cast, func, inspect, literal, or_
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import object_session
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
+from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
 from bemi_django.log.json_values import contained
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
@@ -41,21 +43,35 @@ def for_model(model: Any, database: str | None = None) -> Any:
     return or_(*(_of(table, database) for table in tables))
 
 
-def for_object(instance: Any, *, related: bool | Collection[str] = False, database: str | None = None) -> Any:
-    """Select the changes of a mapped object, including those under a previous key.
+def for_object(
+    instance: Any,
+    *,
+    related: bool | Collection[str] = False,
+    database: str | None = None,
+    session: Any = None,
+) -> Any:
+    """Select the changes of a mapped object under all primary keys that it had; see ``log.identity``.
+
+    It asks the log for the changes of the key. With an ``AsyncSession``, call it in ``run_sync()``.
 
     Args:
-        instance: The object; it may be detached.
+        instance: The object.
         related: Whether to include the changes of rows that refer to the object (children, and rows of
             many-to-many tables) through any relationship, or the names of the relationships to follow.
         database: Name of the database, if the log holds the changes of several.
+        session: A session on the database of the log; by default the one that the object is attached to.
+
+    Raises:
+        ValueError: The object is detached and no session is given.
     """
+    session = session or object_session(instance)
+    if session is None:
+        raise ValueError("the object is detached: pass session=, a session on the database of the log")
     mapper = inspect(instance).mapper
     criteria = []
     for table in mapper.tables:
         key = key_text([_value(mapper, instance, column) for column in table.primary_key.columns])
-        holds = or_(Change.primary_key == key, Change.previous_primary_key == key)
-        criteria.append(and_(_of(table, database), holds))
+        criteria.append(changes_of_row(SessionLog(session, _of(table, database)), key))
     for relationship in mapper.relationships:
         if related is True or relationship.key in (related or ()):
             criteria += _referring(mapper, instance, relationship, database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Table, Text, cast, type_coerce
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Table, Text, cast, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -57,6 +57,7 @@ changes = Table(
     Column("previous_primary_key", Text),
     Column("partition", Text),
     Column("unavailable", JSONB),
+    Column("diverged", Boolean, nullable=False),
     schema=_name.schema,
 )
 
@@ -81,6 +82,7 @@ class Change:
     previous_primary_key: Any
     partition: Any
     unavailable: Any
+    diverged: Any
 
     def __repr__(self) -> str:
         return f"<Change {self.operation} {self.schema}.{self.table} {self.primary_key}>"

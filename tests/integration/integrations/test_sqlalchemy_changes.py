@@ -158,6 +158,24 @@ def test_an_object_and_what_refers_to_it(drain: Drain, session: Any) -> None:
     assert children == ids(changes.for_object(category, related=True)) and len(children) == 2
 
 
+def test_an_object_is_followed_through_its_keys(drain: Drain, session: Any) -> None:
+    Todo.objects.create(pk=500, task="first")
+    for key in (501, 502, 503):
+        Todo.objects.filter(task="first").update(id=key)
+    Todo.objects.create(pk=501, task="second")
+    Todo.objects.filter(pk=501).update(task="second too")
+    Todo.objects.filter(pk=501).update(id=504)
+    drain()
+    for key, count in ((503, 4), (504, 3)):
+        mapped = session.get(_Todo, key)
+        expected = ids(DjangoChange.objects.for_object(Todo(pk=key)))
+        assert found(session, log.for_object(mapped)) == expected and len(expected) == count
+        session.expunge(mapped)
+        with pytest.raises(ValueError, match="pass session="):
+            log.for_object(mapped)
+        assert found(session, log.for_object(mapped, session=session)) == expected
+
+
 def test_keys_of_parts_and_of_exact_numbers_are_printed_as_the_worker_does(
     drain: Drain, session: Any
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bemi_django.log.blame import blame
+from bemi_django.log.conditions import TableLog, in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.models import Change
 from bemi_django.schema import tracking
@@ -120,8 +121,8 @@ def test_each_row_has_its_own_history_whatever_happens_to_its_key(drain: Drain) 
         for change in changes.asc():
             own.setdefault((change.after or change.before)["number"], []).append(change.pk)
         for key, expected in rows.items():
-            spans = list(key_spans(changes, str(key)))
-            found = [change.pk for span in spans for change in changes.filter(span.condition())]
+            spans = list(key_spans(TableLog(changes), str(key)))
+            found = [change.pk for span in spans for change in changes.filter(in_span(span))]
             assert len(found) == len(set(found))
             ours = {pk for pk in found if pk in own[expected]}
             assert ours == set(own[expected]), (actions, key, spans)

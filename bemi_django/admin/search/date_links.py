@@ -17,8 +17,9 @@ from bemi_django.models import Change
 
 _MONTHS = """
 SELECT substring(c.relname FROM '_(\\d{4}_\\d\\d)$') AS month
-FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid = t.relid
-WHERE t.isleaf AND c.relname ~ '_\\d{4}_\\d\\d$' ORDER BY month DESC LIMIT %s
+FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
+WHERE t.isleaf AND c.relname::pg_catalog.text OPERATOR(pg_catalog.~) '_\\d{4}_\\d\\d$'
+ORDER BY month DESC LIMIT %s
 """
 #: The number of months offered: a line or two of links.
 MOST = 12

@@ -11,7 +11,7 @@ from bemi_django.models import Change
 
 _ALL = """
 SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
-FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf
+FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf
 """
 
 

@@ -19,7 +19,8 @@ AS $function$
     CROSS JOIN LATERAL regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^,[:space:]]+)', 'g') WITH ORDINALITY p (part, number)
     CROSS JOIN LATERAL (SELECT coalesce(replace(p.part[1], '""', '"'), lower(p.part[2])) AS name) path
     JOIN pg_namespace n ON n.nspname = CASE path.name WHEN '$user' THEN session_user::text ELSE path.name END
-    WHERE s.name = 'search_path' AND n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_|_bemi$|_bemi_past_)'
+    WHERE s.name = 'search_path' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        AND NOT starts_with(n.nspname::text, '_bemi')
     GROUP BY n.nspname
     ORDER BY min(p.number)
 $function$;

@@ -132,7 +132,7 @@ def a_life(drain: Drain, schema: str, table: str, named: dict[str, str]) -> None
 @given(st.sampled_from(WORDS), st.sampled_from(WORDS), columns)
 def random_lives(drain: Drain, schema: str, table: str, named: dict[str, str]) -> None:
     schema = (
-        f"{schema[:40]} s" if schema.startswith(("pg_", "_bemi", "public", "information_schema")) else schema
+        f"s {schema[:40]}" if schema.startswith(("pg_", "_bemi", "public", "information_schema")) else schema
     )
     execute(f'CREATE SCHEMA "{schema}"')
     try:

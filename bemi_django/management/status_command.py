@@ -11,8 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django import conf
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
-from bemi_django.schema import tracking
-from bemi_django.schema.publication import count_tables
+from bemi_django.schema.coverage import TableCoverage, read_coverage, summary
 from bemi_django.status.log_status import LogStatus, read_log
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
@@ -25,16 +24,14 @@ class Status(NamedTuple):
         database: Alias of the database.
         worker: Its worker.
         log: Its log.
-        tracked: Number of tables whose changes are recorded.
-        untracked: What ``bemi sync`` would do, a line each.
+        tables: Its tables, and whether each is tracked.
         handlers: The progress of each handler.
     """
 
     database: str
     worker: WorkerStatus
     log: LogStatus
-    tracked: int
-    untracked: list[str]
+    tables: list[TableCoverage]
     handlers: list[Standing]
 
 
@@ -62,10 +59,9 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
 
 def read_status(database: str) -> Status:
     """Return the status of the recording of a database."""
-    steps = [str(step) for step in tracking.plan(database)]
+    tables = read_coverage(database)
     standings = Dispatcher(database).standings()
-    worker, log = read_worker(database), read_log(conf.destination())
-    return Status(database, worker, log, count_tables(database), steps, standings)
+    return Status(database, read_worker(database), read_log(conf.destination()), tables, standings)
 
 
 def problems_of(found: Status) -> Iterator[str]:
@@ -85,6 +81,8 @@ def problems_of(found: Status) -> Iterator[str]:
         yield worker.log_end.trouble
     if worker.lag_seconds >= TOO_LATE:
         yield f"the log is {worker.lag_seconds:.0f} s behind"
+    if lacking := sum(table.needs_sync for table in found.tables):
+        yield f"{lacking} tables lack something: run 'manage.py bemi sync{option}'"
     if found.log.dead_letters:
         yield (
             f"{found.log.dead_letters} messages could not be stored completely: run "
@@ -105,7 +103,10 @@ def as_json(found: Status) -> dict[str, Any]:
         "problems": list(problems_of(found)),
         "worker": {**worker, "log_end": log_end},
         "log": found.log._asdict(),
-        "tables": {"tracked": found.tracked, "untracked": found.untracked},
+        "tables": {
+            "tracked": [table.name for table in found.tables if table.is_tracked],
+            "untracked": {table.name: table.reason for table in found.tables if not table.is_tracked},
+        },
         "handlers": [
             {
                 "handler": standing.handler.name,
@@ -131,8 +132,7 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     )
     yield "gaps", f"{log.gaps}"
     yield "letters", f"{log.dead_letters} dead letters"
-    more = f", {len(found.untracked)} steps for 'manage.py bemi sync'" if found.untracked else ""
-    yield "tables", f"{found.tracked} tracked{more}"
+    yield "tables", summary(found.tables)
     for standing in found.handlers:
         yield "handler", str(standing)
 

@@ -25,17 +25,6 @@ def exists(using: str = "default") -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def count_tables(using: str = "default") -> int:
-    """Return the number of tables in the publication."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
-            "WHERE p.pubname = %s",
-            [conf.publication()],
-        )
-        return int(cursor.fetchone()[0])
-
-
 def has_table(table: str, using: str = "default") -> bool:
     """Tell whether the publication has the table of a model, given its ``db_table``, or partitions of it."""
     connection = connections[using]

@@ -105,6 +105,7 @@ def test_ddl_reads_no_more_rows_where_there_are_more_tables(schema: None) -> Non
     assert {name: tables for name, tables in grown.items() if tables} == {}
 
 
+@pytest.mark.administrator
 def test_sync_and_checks_ask_the_same_queries_however_many_tables_there_are(schema: None) -> None:
     few = asked()
     crowd(5, 25)

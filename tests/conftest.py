@@ -33,9 +33,12 @@ def no_content_type_is_remembered() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """Create no permissions and content types in each flush: what a test needs of them is made on demand."""
+    """Make each flush quick. Permissions and content types are made by the tests that need them."""
     from django.contrib.contenttypes.management import create_contenttypes
     from django.db.models.signals import post_migrate
 
+    from tests.support import quick_flush
+
+    quick_flush.install()
     assert post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     assert post_migrate.disconnect(create_contenttypes)

@@ -39,12 +39,11 @@ BEGIN
                     END IF;
                     RETURN NULL;
                 END IF;
-                context := coalesce(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '');
-                IF content IS NOT NULL AND NOT pg_catalog.starts_with(context, '{') THEN
-                    context := '{}';
-                END IF;
+                context := CASE WHEN content IS NULL
+                    OR pg_catalog.starts_with(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '{')
+                    THEN coalesce(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '') ELSE '{}' END;
                 -- Others may not use the names of ours. A letter of them may be an escape.
-                IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
+                IF context OPERATOR(pg_catalog.<>) '' AND context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
                     BEGIN
                         context := pg_catalog.json_object_agg(CASE
                             WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name}'::pg_catalog.text[])
@@ -54,17 +53,23 @@ BEGIN
                         context := pg_catalog.concat('{"_bemi_invalid": ', pg_catalog.to_json(context), '}');
                     END;
                 END IF;
-                content := pg_catalog.concat('{"SQL": ', pg_catalog.to_json(CASE
-                    WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
+                content := pg_catalog.concat(
+                    -- No hook saw the statement: record what the database knows of the writer.
+                    CASE WHEN context OPERATOR(pg_catalog.=) '' THEN pg_catalog.concat(
+                        '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
+                        pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',') ELSE '{' END,
+                    '"SQL": ', pg_catalog.to_json(CASE WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
                         THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
-                    ELSE coalesce(statement, '') END), '}');
+                        ELSE coalesce(statement, '') END), '}');
             END IF;
-            IF pg_catalog.starts_with(context, '{')
+            IF context OPERATOR(pg_catalog.=) '' THEN
+                NULL;
+            ELSIF pg_catalog.starts_with(context, '{')
                 AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
                 content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
             ELSE
-                -- The application sent no context: record what the database knows of the writer. Only without a
-                -- hook, which makes the change one from outside the application, that includes the role.
+                -- The application's context is empty, or no JSON object. Only without a hook, which makes the change
+                -- one from outside the application, that includes the role.
                 content := pg_catalog.concat('{', CASE WHEN NOT pg_catalog.starts_with(context, '{') THEN pg_catalog.concat(
                     '"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', ') END, '"application_name": ',
                     pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',

@@ -82,10 +82,10 @@ def problems_of(found: Status) -> Iterator[str]:
     if worker.lag_seconds >= TOO_LATE:
         yield f"the log is {worker.lag_seconds:.0f} s behind"
     if lacking := sum(table.needs_sync for table in found.tables):
-        yield f"{lacking} tables lack something: run 'manage.py bemi sync{option}'"
+        yield f"tables that are not up to date: {lacking}; run 'manage.py bemi sync{option}'"
     if found.log.dead_letters:
         yield (
-            f"{found.log.dead_letters} messages could not be stored completely: run "
+            f"messages that could not be stored completely: {found.log.dead_letters}; run "
             "'manage.py bemi retry-dead-letters'"
         )
     for standing in found.handlers:
@@ -131,7 +131,7 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
         f"{log.table}: {as_bytes(log.size)}, about {log.changes:,} changes, {log.months} months{last}",
     )
     yield "gaps", f"{log.gaps}"
-    yield "letters", f"{log.dead_letters} dead letters"
+    yield "letters", f"{log.dead_letters} that could not be stored completely"
     yield "tables", summary(found.tables)
     for standing in found.handlers:
         yield "handler", str(standing)

@@ -141,9 +141,9 @@ class LoadPipeline(Pipeline):
     def drop(self) -> None:
         """Leave both servers as they were."""
         super().drop()
-        self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi")
+        self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi; DELETE FROM _bemi.relations")
         self.publish()
-        self.log.run("TRUNCATE changes; DELETE FROM _bemi.checkpoint; DELETE FROM _bemi.histories")
+        self.log.run("TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories")
 
     def _log(self, query: str) -> list[Any]:
         return self.log.run(f"{query} WHERE operation IN ('CREATE', 'UPDATE') ORDER BY id")

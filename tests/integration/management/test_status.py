@@ -96,7 +96,7 @@ def test_what_could_not_be_stored_and_why_the_worker_is_stuck_are_problems(pipel
     )
     _, problem = status("--quiet")
     assert "run bemi skip 0/1" in problem
-    assert "1 messages could not be stored completely: run 'manage.py bemi retry-dead-letters'" in problem
+    assert "stored completely: 1; run 'manage.py bemi retry-dead-letters'" in problem
 
 
 def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(pipeline: Pipeline) -> None:
@@ -105,7 +105,7 @@ def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(pipeline: P
     assert as_json()["tables"]["untracked"]["public.tag"] == "missing: published"
     output, problem = status()
     assert "1 missing: published" in output
-    assert "1 tables lack something: run 'manage.py bemi sync'" in problem
+    assert "tables that are not up to date: 1; run 'manage.py bemi sync'" in problem
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def renamed(
         yield lambda: settings_of("default", **empty, OPTIONS=options)
         return
     with closing(Pooler(parameters, alias="pool")) as pooler:
-        address = {"HOST": "127.0.0.1", "PORT": str(pooler.port)}
+        address = {"HOST": pooler.host, "PORT": str(pooler.port)}
         yield lambda: settings_of("default", NAME="pool", **address)
 
 

@@ -22,7 +22,7 @@ from tests.support.pooler import Pooler
 
 def test_the_worker_writes_the_log_through_a_pooler(trail: LoadPipeline) -> None:
     with closing(Pooler(trail.log.parameters)) as pooler:
-        trail.config.destination["port"] = pooler.port
+        trail.config.destination.update(host=pooler.host, port=pooler.port)
         with trail.worker(), trail.load():
             until(lambda: len(trail.logged()) > 50)
             # The pooler makes new ones; the worker loses the transaction it was in.
@@ -49,7 +49,7 @@ def pooled(drain: Drain, settings: Any) -> Iterator[Pooled]:
         def block() -> Iterator[None]:
             direct = dict(connection.settings_dict)
             connection.close()
-            connection.settings_dict.update(PORT=str(pooler.port), HOST="127.0.0.1")
+            connection.settings_dict.update(HOST=pooler.host, PORT=str(pooler.port))
             try:
                 yield
             finally:

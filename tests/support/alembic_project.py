@@ -15,6 +15,7 @@ from alembic.config import Config
 from django.db import connection
 
 from bemi_django import conf
+from tests.support import roles
 from tests.support.processes import database_url
 
 _TABLE = "CREATE TABLE todo (id serial PRIMARY KEY, task text, is_completed boolean DEFAULT false)"
@@ -43,8 +44,8 @@ class TodoDatabase:
 @contextmanager
 def todo_database(name: str = "without_django") -> Iterator[TodoDatabase]:
     """Create a database with the table ``todo``, and drop it when the block ends."""
+    roles.drop_database(name)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
         cursor.execute(f"CREATE DATABASE {name}")
     made = TodoDatabase({**conf.connection_parameters("default"), "dbname": name})
     made.query(_TABLE)
@@ -56,7 +57,7 @@ def todo_database(name: str = "without_django") -> Iterator[TodoDatabase]:
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
                 [name],
             )
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        roles.drop_database(name)
 
 
 class AlembicProject:

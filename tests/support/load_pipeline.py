@@ -139,10 +139,20 @@ class LoadPipeline(Pipeline):
         self.source.run("CREATE PUBLICATION bemi FOR TABLE load")
 
     def drop(self) -> None:
-        """Leave both servers as they were."""
+        """Leave both servers as they were, whatever a test or a command of it has tracked."""
         super().drop()
-        self.source.run("TRUNCATE load, junk; DROP PUBLICATION IF EXISTS bemi; DELETE FROM _bemi.relations")
-        self.publish()
+        for statement in (
+            "DROP EVENT TRIGGER IF EXISTS _bemi_follow_ddl",
+            "DROP EVENT TRIGGER IF EXISTS _bemi_follow_drop",
+            "DROP PUBLICATION IF EXISTS bemi",
+            "DROP TABLE load, junk",
+            "DELETE FROM _bemi.relations",
+            "DELETE FROM _bemi.tracking",
+            f"SET ROLE {OWNER}",
+            _TABLES,
+            "RESET ROLE",
+        ):
+            self.source.run(statement)
         self.log.run("TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories")
 
     def _log(self, query: str) -> list[Any]:

@@ -18,9 +18,9 @@ CONFIGURATION = """
 [databases]
 {alias}* = host={host} port={port} user={user} password={password}
 [pgbouncer]
-listen_addr = 127.0.0.1
 listen_port = {listen}
-unix_socket_dir =
+unix_socket_dir = {directory}
+unix_socket_mode = 0777
 auth_type = any
 pool_mode = transaction
 default_pool_size = 2
@@ -30,22 +30,26 @@ default_pool_size = 2
 class Pooler:
     """Accepts any login and has two connections to each database; *parameters* are libpq's.
 
-    *alias* is another name for the database of the parameters.
+    *alias* is another name for the database of the parameters. The pooler listens in a directory of its own,
+    where no other one can be in its place, so its *host* is a path.
     """
+
+    port = 6432
 
     def __init__(self, parameters: dict[str, Any], alias: str | None = None) -> None:
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             pytest.skip("no pgbouncer on PATH")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
         self._directory = Path(tempfile.mkdtemp(prefix="bemi-pooler-", dir="/var/tmp"))
-        self._directory.chmod(0o755)
+        self._directory.chmod(0o777)
+        self.host = str(self._directory)
         configuration = self._directory / "pgbouncer.ini"
         server = {name: parameters[name] for name in ("host", "port", "user", "password")}
         line = "host={host} port={port} user={user} password={password} dbname={dbname}".format(**parameters)
         first = f"{alias} = {line}\n" if alias else ""
-        configuration.write_text(CONFIGURATION.format(**server, listen=self.port, alias=first))
+        configuration.write_text(
+            CONFIGURATION.format(**server, listen=self.port, directory=self.host, alias=first)
+        )
         # It refuses to run as root.
         account = {"user": "nobody"} if os.geteuid() == 0 else {}
         self._process = subprocess.Popen([program, "-q", str(configuration)], cwd="/", **account)  # type: ignore[call-overload]
@@ -58,5 +62,5 @@ class Pooler:
 
     def _listens(self) -> bool:
         assert self._process.poll() is None
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(f"{self.host}/.s.PGSQL.{self.port}") == 0

@@ -85,6 +85,12 @@ def as_role(role: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {**parameters, "user": role, "password": PASSWORD} if are_in_use() else parameters
 
 
+def drop_database(name: str) -> None:
+    """Drop a database if it is there; only a superuser may end what autovacuum does in it."""
+    with administrator() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @contextmanager
 def administrator(dbname: str = "postgres") -> Iterator[Any]:
     """Yield a cursor of a superuser, in autocommit."""

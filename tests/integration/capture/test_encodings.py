@@ -14,6 +14,7 @@ from django.db import connection
 from bemi_django import bound_context, conf
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from tests.support import roles
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 
@@ -39,7 +40,7 @@ def encoded(request: Any, transactional_db: None) -> Iterator[Pipeline]:
     finally:
         connection.close()
         connection.settings_dict = original
-        execute("DROP DATABASE IF EXISTS encoded WITH (FORCE)")
+        roles.drop_database("encoded")
 
 
 def test_a_context_is_recorded_whatever_the_database_can_hold(encoded: Pipeline) -> None:

@@ -613,6 +613,8 @@ def test_a_loop_that_fails_begins_again_beside_the_worker(
     assert "KeyError in test_handlers.py" in caplog.text and "row-value" not in caplog.text
 
 
+# The worker connects as Django does, so that must be a role that may read the stream.
+@pytest.mark.administrator
 def test_what_an_administrator_has_to_mend_ends_the_worker(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

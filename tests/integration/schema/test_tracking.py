@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from bemi_django.schema import sql, tracking
+from tests.support import roles
 from tests.support.polling import until
 from tests.support.project_database import another_session
 from tests.support.server_conditions import no_event_triggers
@@ -292,7 +293,7 @@ def foreign_database(transactional_db: None) -> Iterator[str]:
     yield "app_db"
     connection.close()
     connection.settings_dict = original
-    execute("DROP DATABASE app_db WITH (FORCE)")
+    roles.drop_database("app_db")
     execute("DROP ROLE app_owner")
 
 

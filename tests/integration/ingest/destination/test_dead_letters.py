@@ -24,6 +24,7 @@ from bemi_django.ingest.stream.source import Source
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
 from sample_project.todos.models import Todo
+from tests.support import roles
 from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
@@ -215,7 +216,7 @@ def bytes_job(transactional_db: None) -> Iterator[WorkerConfig]:
     Pipeline.of_project("bemi_bytes").release()
     with closing(connect_tables(made)) as opened, opened, opened.cursor() as cursor:
         cursor.execute("SELECT pg_drop_replication_slot('bemi_bytes')")
-    execute("DROP DATABASE bytes WITH (FORCE)")
+    roles.drop_database("bytes")
     Pipeline.of_project("bemi_bytes").drop()
 
 

@@ -8,18 +8,19 @@ from uuid import UUID
 from django.db import connections
 
 # A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id.
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('_bemi_handlers ' || %s || ' ' || %s, 0))"
+_LOCK = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 _READ = """
 SELECT system_identifier, start_sequence, last, attempts,
-       coalesce(extract(epoch FROM retry_at - clock_timestamp())::float8, 0)
+       pg_catalog.date_part('epoch', retry_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())
 FROM _bemi.handlers WHERE slot = %s AND handler = %s
 """
 _SAVE = """
 INSERT INTO _bemi.handlers (slot, handler, system_identifier, start_sequence, last, attempts, retry_at)
-VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + %s * interval '1 second')
+VALUES (%s, %s, %s, %s, %s, %s,
+        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => %s))
 ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_identifier,
     start_sequence = excluded.start_sequence, last = excluded.last, attempts = excluded.attempts,
-    retry_at = excluded.retry_at, updated_at = clock_timestamp()
+    retry_at = excluded.retry_at, updated_at = pg_catalog.clock_timestamp()
 """
 _KEEP = "INSERT INTO _bemi.undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
 
@@ -49,7 +50,7 @@ class Bookmarks:
     def lock(self) -> bool:
         """Lock the handler until the end of the transaction; return False if another process has it."""
         with self._connection.cursor() as cursor:
-            cursor.execute(_LOCK, self._key)
+            cursor.execute(_LOCK, [" ".join(("_bemi_handlers", *self._key))])
             return bool(cursor.fetchone()[0])
 
     def read(self) -> Bookmark | None:
@@ -59,8 +60,8 @@ class Bookmarks:
             found = cursor.fetchone()
         if found is None:
             return None
-        system_identifier, start, *rest = found
-        return Bookmark(system_identifier, int(start), *rest)
+        system_identifier, start, last, attempts, pause = found
+        return Bookmark(system_identifier, int(start), last, attempts, pause or 0.0)
 
     def save(self, bookmark: Bookmark) -> None:
         """Store the bookmark."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+from django.db import connections
 
 from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
 
 #: The role. It is one of the cluster: every database uses the same.
 ROLE = "_bemi_compute"
@@ -80,18 +81,11 @@ def missing_rights(using: str) -> list[str]:
     Returns:
         What is to be granted, as ``USAGE ON SCHEMA name``.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        cursor.execute("SELECT pg_catalog.current_setting('search_path')")
-        (path,) = cursor.fetchone()
-        # With this path, names are printed with their schemas.
-        cursor.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
+    with closed_cursor(using) as cursor:
         cursor.execute("SELECT count(*) > 0 FROM pg_roles WHERE rolname = %s::name", [ROLE])
         (exists,) = cursor.fetchone()
         cursor.execute(_USED, {"role": ROLE if exists else "public"})
-        rights = [right for (right,) in cursor.fetchall()]
-        # Releasing a savepoint would leave the path in force for the rest of the caller's transaction.
-        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
-    return rights
+        return [right for (right,) in cursor.fetchall()]
 
 
 def is_missing(using: str) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db import connections, transaction
-
 from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 # What the application's migrations and event triggers have to write, and what runs with its rights.
@@ -34,9 +33,7 @@ def statements(using: str, owner: str) -> Iterator[str]:
     """
     log = installed.log(using)
     schema, new = installed.schema_of(log), quote(owner)
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        # With this path, names are printed with their schemas.
-        cursor.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
+    with closed_cursor(using) as cursor:
         cursor.execute(_OBJECTS, {"kept": list(_OF_THE_APPLICATION), "stays": list(_STAYS)})
         objects = cursor.fetchall()
         cursor.execute(_APPLICATION)

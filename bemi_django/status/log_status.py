@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from django.db import connections, transaction
-
 from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
 
 #: The size of all partitions, an estimate of the changes, the number of months, and the last month.
 _SIZE = """
@@ -51,7 +50,7 @@ def read_log(alias: str) -> LogStatus:
         NotInstalled: The database has no log.
     """
     table = installed.log(alias)
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+    with closed_cursor(alias) as cursor:
         cursor.execute(_SIZE)
         size, changes, months, last_month = cursor.fetchone()
         # A GAP of lost history has no table, so the index of tables and keys finds it.

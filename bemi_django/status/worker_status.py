@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from django.db import connections
-
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
 
 #: States of a worker.
 RUNNING, NOT_RUNNING, NEVER_RUN = "running", "not running", "never run"
@@ -91,7 +90,7 @@ def read_worker(alias: str) -> WorkerStatus:
         alias: Alias of the source.
     """
     slot = conf.slot(alias)
-    with connections[alias].cursor() as cursor:
+    with closed_cursor(alias) as cursor:
         cursor.execute(_SLOT, [slot])
         found = cursor.fetchone()
     if found is None:
@@ -126,7 +125,7 @@ def _latest_lag() -> float:
         log = installed.log(alias)
     except NotInstalled:
         return 0.0
-    with connections[alias].cursor() as cursor:
+    with closed_cursor(alias) as cursor:
         cursor.execute(_NEWEST.format(log))
         newest = cursor.fetchone()
     if newest is None:
@@ -137,7 +136,7 @@ def _latest_lag() -> float:
 
 def _log_end(slot: str) -> LogEnd | None:
     alias = conf.destination()
-    with connections[alias].cursor() as cursor:
+    with closed_cursor(alias) as cursor:
         if not installed.has(cursor, "partition_v1"):
             return None
         cursor.execute(_CHECKPOINT, [slot])

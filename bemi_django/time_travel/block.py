@@ -20,8 +20,7 @@ from bemi_django.exceptions import (
     first_line,
     sqlstate_of,
 )
-from bemi_django.schema import installed
-from bemi_django.time_travel import search_path
+from bemi_django.schema import installed, search_path
 from bemi_django.time_travel.moments import Moment, locate
 from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.save_guard import marking

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
-from bemi_django.time_travel import late, search_path, snapshots
+from bemi_django.schema import search_path
+from bemi_django.time_travel import late, snapshots
 from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot

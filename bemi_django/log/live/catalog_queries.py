@@ -1,4 +1,4 @@
-"""SQL that describes live tables. The search path must be closed: see ``only_catalog``."""
+"""SQL that describes live tables. The search path must be closed: see ``schema.search_path``."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from bemi_django.log.live.live_tables import (
     RowValues,
     escaped,
     key_object,
-    only_catalog,
     quoted,
     read_catalog,
 )
 from bemi_django.log.live.row_session import rows_of
 from bemi_django.log.lossless_json import dumps
+from bemi_django.schema import search_path
 
 # LATERAL makes it one index look-up for each wanted row.
 _FIND = """
@@ -142,7 +142,7 @@ def find_partial(
         ),
     )
     # The catalog printed the expressions for this path.
-    with only_catalog(cursor):
+    with search_path.closed(cursor):
         cursor.execute(statement, [dumps([table.readable(row) for row in rows]), *table.key])
         found = rows_of(cursor)
     return [(number - 1, row) for number, row in found]

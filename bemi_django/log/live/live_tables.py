@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from bemi_django.log.live.catalog_queries import COLUMNS, PARTIALS, REFERENCES, UNIQUES
 from bemi_django.log.live.equality import Equality, equalities
 from bemi_django.log.lossless_json import hstore
+from bemi_django.schema import search_path
 from bemi_django.schema.sql import quote
 
 Name = tuple[str, str]
@@ -18,8 +18,6 @@ RowValues = dict[str, Any]
 #: while the row is locked.
 ADDRESS = ("_bemi_table", "_bemi_row")
 _ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
-
-_SET_PATH = "SELECT pg_catalog.set_config('search_path', %s, true)"
 
 
 class Unique(NamedTuple):
@@ -109,19 +107,9 @@ class LiveCatalog(NamedTuple):
         ]
 
 
-@contextmanager
-def only_catalog(cursor: Any) -> Iterator[None]:
-    """Let names stand for objects of the catalog alone, and print others with their schema."""
-    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
-    (path,) = cursor.fetchone()
-    cursor.execute(_SET_PATH, ["pg_catalog, pg_temp"])
-    yield
-    cursor.execute(_SET_PATH, [path])
-
-
 def read_references(cursor: Any, names: str) -> list[Reference]:
     """Return the foreign keys from and to tables; ``names`` is a JSON array of [schema, name] pairs."""
-    with only_catalog(cursor):
+    with search_path.closed(cursor):
         return _references(cursor, names)
 
 
@@ -137,7 +125,7 @@ def _references(cursor: Any, names: str) -> list[Reference]:
 
 def read_catalog(cursor: Any, names: str) -> LiveCatalog:
     """Describe tables; ``names`` is a JSON array of [schema, name] pairs. Missing tables are left out."""
-    with only_catalog(cursor):
+    with search_path.closed(cursor):
         references = _references(cursor, names)
         cursor.execute(COLUMNS, [names])
         columns = cursor.fetchall()

@@ -6,6 +6,7 @@ order of the path. Only a name with its schema, or a path without other schemas,
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,21 +15,26 @@ import psycopg2
 import pytest
 from django.core.cache import cache
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.http import QueryDict
 
-from bemi_django import conf
+from bemi_django import conf, on_change
 from bemi_django.admin.pages.health.health_sources import source_facts
 from bemi_django.admin.pages.health.health_tables import table_health
 from bemi_django.admin.pages.health.throughput import read_last_hour
 from bemi_django.admin.search import date_links, row_estimate
 from bemi_django.admin.search.paging import cursor_before
+from bemi_django.handlers import registry
+from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
+from bemi_django.verification.verify import verify
 from sample_project.todos.models import Todo
-from tests.support.pipeline import Drain
+from tests.support.pipeline import Drain, Pipeline
 from tests.support.roles import administrator
 
 # It makes roles of its own.
@@ -44,7 +50,10 @@ WHERE n.nspname = '_bemi' OR starts_with(n.nspname, '_bemi_past_')
 """
 #: Types that arguments in SQL have: an impostor takes any two of them.
 TYPES = ("name", "text", "oid", "jsonb", '"char"', "int2", "int4", "int8", "regclass")
-OPERATORS = ("=", "<>", "<", ">", "||", "->", "->>", "#>>", "?", "?|", "~", "~~", "+", "-", "@>", "<@")
+#: Types on either side of an operator.
+OPERANDS = (*TYPES, "numeric", "float8", "bool", "timestamptz", "interval", "pg_lsn", "uuid", "varchar")
+COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "?", "?|", "~", "!~", "~~", "!~~", "@>", "<@", "&&", "^@")
+OPERATORS = (*COMPARISONS, "||", "->", "->>", "#>>", "+", "-", "*", "/", "%")
 SYSTEM = (
     "pg_class",
     "pg_namespace",
@@ -80,10 +89,10 @@ BEGIN
             called.home, called.name, called.args, called.name);
     END LOOP;
     FOR called IN
-        WITH s (home) AS (SELECT unnest(%(schemas)s::text[])), t (type) AS (SELECT unnest(%(types)s::text[]))
-        SELECT home, name, 'operator ' || name AS function, a.type AS a, b.type AS b,
-               CASE WHEN name IN ('||', '->', '->>', '#>>', '+', '-') THEN 'text' ELSE 'bool' END AS result
-        FROM s, unnest(%(operators)s::text[]) name, t a, t b
+        WITH t (type) AS (SELECT unnest(%(operands)s::text[]))
+        SELECT 'before' AS home, name, 'operator ' || name AS function, a.type AS a, b.type AS b,
+               CASE WHEN name = ANY (%(comparisons)s::text[]) THEN 'bool' ELSE 'text' END AS result
+        FROM unnest(%(operators)s::text[]) name, t a, t b
     LOOP
         EXECUTE format(
             'CREATE FUNCTION %%I.%%I(%%s, %%s) RETURNS %%s LANGUAGE plpgsql AS '
@@ -140,46 +149,53 @@ def test_every_function_names_its_objects_with_their_schema_or_has_a_closed_path
             assert is_closed and set(arguments) <= {"timestamp with time zone", "bigint"}, name
 
 
-@pytest.fixture
-def mallory(transactional_db: None) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def impostors(django_db_setup: None) -> Iterator[None]:
     """A role that may create in every schema of the path has put its own beside all that we call."""
-    names = query("""
-        SELECT array_agg(DISTINCT f.proname::text) FROM pg_proc f
-        WHERE f.pronamespace = 'pg_catalog'::regnamespace AND EXISTS (
-            SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname = '_bemi' AND p.prosrc ~ ('\\m' || f.proname || '\\('))
-    """)[0][0]
     schemas = ["public", "before"]
     with administrator(connection.settings_dict["NAME"]) as cursor:
+        cursor.execute("""
+            SELECT array_agg(DISTINCT f.proname::text) FROM pg_proc f
+            WHERE f.pronamespace = 'pg_catalog'::regnamespace AND EXISTS (
+                SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                WHERE n.nspname = '_bemi' AND p.prosrc ~ ('\\m' || f.proname || '\\('))
+        """)
+        ((names,),) = cursor.fetchall()
         cursor.execute("CREATE ROLE mallory; CREATE SCHEMA before; GRANT USAGE ON SCHEMA before TO PUBLIC")
         cursor.execute("GRANT CREATE ON SCHEMA public, before TO mallory; SET ROLE mallory")
-        values = {"types": list(TYPES), "schemas": schemas, "names": names, "operators": list(OPERATORS)}
-        cursor.execute(IMPOSTORS, values)
+        types = {"types": list(TYPES), "operands": list(OPERANDS)}
+        operators = {"operators": list(OPERATORS), "comparisons": list(COMPARISONS)}
+        cursor.execute(IMPOSTORS, {"schemas": schemas, "names": names, **types, **operators})
         for name in SYSTEM:
             cursor.execute(f"CREATE TABLE before.{name} (LIKE pg_catalog.{name})")
+    yield
+    with administrator(connection.settings_dict["NAME"]) as cursor:
+        cursor.execute("SET client_min_messages = error; DROP SCHEMA before CASCADE")
+        # One after the other: the locks of all at once do not fit into the server's table.
+        while True:
+            cursor.execute("""
+                DO $$
+                DECLARE dropped text;
+                BEGIN
+                    FOR dropped IN SELECT oid::regprocedure::text FROM pg_proc
+                        WHERE proowner = 'mallory'::regrole LIMIT 1000 LOOP
+                        EXECUTE 'DROP FUNCTION ' || dropped || ' CASCADE';
+                    END LOOP;
+                END$$
+            """)
+            cursor.execute("SELECT count(*) FROM pg_proc WHERE proowner = 'mallory'::regrole")
+            if cursor.fetchone() == (0,):
+                break
+        cursor.execute("DROP OWNED BY mallory; DROP ROLE mallory")
+
+
+@pytest.fixture
+def mallory(impostors: None, transactional_db: None) -> Iterator[None]:
+    """Let the test's connection search the schemas of the impostors."""
+    query("TRUNCATE public.caught")
     query("SET search_path = before, public")
-    try:
-        yield
-    finally:
-        connection.close()
-        with administrator(connection.settings_dict["NAME"]) as cursor:
-            cursor.execute("SET client_min_messages = error; DROP SCHEMA before CASCADE")
-            # One after the other: the locks of all at once do not fit into the server's table.
-            while True:
-                cursor.execute("""
-                    DO $$
-                    DECLARE dropped text;
-                    BEGIN
-                        FOR dropped IN SELECT oid::regprocedure::text FROM pg_proc
-                            WHERE proowner = 'mallory'::regrole LIMIT 1000 LOOP
-                            EXECUTE 'DROP FUNCTION ' || dropped || ' CASCADE';
-                        END LOOP;
-                    END$$
-                """)
-                cursor.execute("SELECT count(*) FROM pg_proc WHERE proowner = 'mallory'::regrole")
-                if cursor.fetchone() == (0,):
-                    break
-            cursor.execute("DROP OWNED BY mallory; DROP ROLE mallory")
+    yield
+    connection.close()
 
 
 def connect() -> Any:
@@ -204,7 +220,7 @@ def test_nobody_runs_the_functions_of_mallory(mallory: None) -> None:
         run_checks(databases=["default"])
         assert caught() == []
     finally:
-        query("DROP TABLE public.bait")
+        query("DROP TABLE before.changes, public.bait")
     assert caught() == []
     # What they are good for.
     query("SELECT relname || 'x'::text FROM pg_catalog.pg_class LIMIT 1")
@@ -275,4 +291,44 @@ def test_no_page_runs_a_function_of_mallory(mallory: None, drain: Drain) -> None
     assert row_estimate.total() >= 0 and row_estimate.matching(Change.objects.all()) >= 0
     assert date_links.links(QueryDict(), None, None)
     assert cursor_before(todo.created_at) is not None
+    assert caught() == []
+
+
+def test_neither_a_handler_s_dispatcher_nor_a_command_runs_a_function_of_mallory(
+    mallory: None, drain: Drain, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "registered", {})
+    settings.BEMI_SLOT = "bemi_test"
+    heard: list[str] = []
+
+    @on_change(Todo, name="todos", since="beginning")
+    def hear(change: Change) -> None:
+        heard.append(change.after["task"])
+        if len(heard) < 3:
+            raise ValueError
+
+    todo = Todo.objects.create(task="a")
+    drain()
+    try:
+        assert Dispatcher("default", rhythm=Rhythm(first_pause=0.01)).run(until_current=True) == 1
+    finally:
+        query("DELETE FROM _bemi.handlers")
+    assert heard == ["a", "a", "a"]
+    assert caught() == []
+    pipeline = Pipeline.of_project("bemi_test")
+    with pipeline.worker():
+        assert [result.differences for result in verify(pipeline.config, ["public.todo"])] == [0]
+    pipeline.release()
+    assert caught() == []
+    for command in (
+        ["retry-dead-letters"],
+        ["blame", f"todos.Todo:{todo.pk}"],
+        ["grants"],
+        ["sync"],
+        ["revert", "--change", str(Change.objects.get().pk), "--dry-run", "--noinput"],
+    ):
+        call_command("bemi", *command, stdout=io.StringIO(), stderr=io.StringIO())
+        assert caught() == [], command
+    with pytest.raises(CommandError, match="the worker is not running"):
+        call_command("bemi", "status", stdout=io.StringIO())
     assert caught() == []

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import connections, transaction
+
 _CLOSE = """
 SELECT pg_catalog.current_schemas(false)::pg_catalog.text[],
        pg_catalog.set_config('search_path'::pg_catalog.text, 'pg_catalog, pg_temp'::pg_catalog.text, true)
@@ -33,4 +35,12 @@ def closed(cursor: Any) -> Iterator[None]:
     (path,) = cursor.fetchone()
     close(cursor)
     yield
+    # Releasing a savepoint would leave the path closed for the rest of the caller's transaction.
     put(cursor, path)
+
+
+@contextmanager
+def closed_cursor(alias: str) -> Iterator[Any]:
+    """Yield a cursor in a transaction, with a closed path; names are printed with their schemas."""
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor, closed(cursor):
+        yield cursor

@@ -294,7 +294,7 @@ def test_no_page_runs_a_function_of_mallory(mallory: None, drain: Drain) -> None
     assert caught() == []
 
 
-def test_neither_a_handler_s_dispatcher_nor_a_command_runs_a_function_of_mallory(
+def test_no_handler_and_no_command_runs_a_function_of_mallory(
     mallory: None, drain: Drain, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "registered", {})

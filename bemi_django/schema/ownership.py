@@ -9,7 +9,7 @@ from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 # What the application's migrations and event triggers have to write, and what runs with its rights.
-_OF_THE_APPLICATION = ("tracking", "relations", "past")
+_OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "past")
 _STAYS = ("follow_ddl_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (
@@ -50,4 +50,5 @@ def statements(using: str, owner: str) -> Iterator[str]:
     yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
     yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
     yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.tracking, _bemi.relations, _bemi.past TO {role};"
+    tables = ", ".join(f"_bemi.{name}" for name in _OF_THE_APPLICATION)
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};"

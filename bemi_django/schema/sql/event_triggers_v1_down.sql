@@ -1,4 +1,3 @@
-DROP EVENT TRIGGER IF EXISTS _bemi_follow_ddl;
-DROP EVENT TRIGGER IF EXISTS _bemi_follow_drop;
+-- With the event triggers, which an administrator may have created. Only they depend on it.
+DROP FUNCTION _bemi.follow_ddl_v1() CASCADE;
 DROP FUNCTION _bemi.event_triggers_v1(boolean);
-DROP FUNCTION _bemi.follow_ddl_v1();

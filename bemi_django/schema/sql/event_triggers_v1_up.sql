@@ -117,6 +117,8 @@ BEGIN
         UPDATE _bemi.relations k SET dropped = pg_current_wal_insert_lsn()
         WHERE k.relation = ANY (touched) AND k.dropped IS NULL
             AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+        DELETE FROM _bemi.replica_identities k
+        WHERE k.relation = ANY (touched) AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     END IF;
     SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
     DELETE FROM _bemi.relations WHERE dropped < needed;

@@ -25,4 +25,8 @@ END
 $block$;
 DROP FUNCTION _bemi.plan_v1(name, text[], text[], oid[]);
 DROP FUNCTION _bemi.home_schemas_v1();
+DROP FUNCTION _bemi.forget_identity_v1(oid, text);
+DROP FUNCTION _bemi.identity_before_v1(oid, text);
+DROP FUNCTION _bemi.remember_identity_v1(oid, boolean);
+DROP TABLE _bemi.replica_identities;
 DROP TABLE _bemi.tracking;

@@ -8,6 +8,76 @@ CREATE TABLE _bemi.tracking (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 
+-- The replica identity that each table had before it was tracked, as pg_class.relreplident, and the index of 'i'.
+CREATE TABLE _bemi.replica_identities (
+    relation oid NOT NULL,
+    -- In a copy of the database on another server, oids mean something else. There the names apply.
+    system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
+    name text NOT NULL,
+    kind "char" NOT NULL,
+    index oid,
+    index_name text,
+    PRIMARY KEY (relation, system)
+);
+
+-- Remember the replica identity of a table. If tracking is about to change it, it is remembered in place of an earlier
+-- one, because somebody else has set it since.
+CREATE FUNCTION _bemi.remember_identity_v1(relation oid, is_about_to_change boolean) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    INSERT INTO _bemi.replica_identities AS known (relation, name, kind, index, index_name)
+    SELECT c.oid, concat(n.nspname, '.', c.relname),
+           -- Without its index, such an identity is none.
+           CASE WHEN c.relreplident = 'i' AND x.indexrelid IS NULL THEN 'n' ELSE c.relreplident END,
+           x.indexrelid, i.relname
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_index x ON x.indrelid = c.oid AND x.indisreplident
+    LEFT JOIN pg_class i ON i.oid = x.indexrelid
+    WHERE c.oid = remember_identity_v1.relation
+    ON CONFLICT (relation, system) DO UPDATE
+    SET name = excluded.name, kind = excluded.kind, index = excluded.index, index_name = excluded.index_name
+    WHERE is_about_to_change
+$function$;
+
+-- Return the remembered replica identity of a table as ALTER TABLE names it; NULL if none is remembered. If the index
+-- cannot be used any more, it is the default.
+CREATE FUNCTION _bemi.identity_before_v1(relation oid, name text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE known.kind
+        WHEN 'f' THEN 'FULL'
+        WHEN 'n' THEN 'NOTHING'
+        WHEN 'i' THEN coalesce((
+            SELECT format('USING INDEX %I', i.relname)
+            FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+            WHERE x.indrelid = identity_before_v1.relation
+                AND CASE WHEN known.is_here THEN i.oid = known.index ELSE i.relname = known.index_name END
+                AND x.indisunique AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+                AND NOT EXISTS (
+                    SELECT FROM pg_attribute a
+                    WHERE a.attrelid = x.indrelid AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+                        AND NOT a.attnotnull)), 'DEFAULT')
+        ELSE 'DEFAULT' END
+    FROM (
+        SELECT k.kind, k.index, k.index_name, k.system = here.system_identifier AS is_here
+        FROM _bemi.replica_identities k, pg_control_system() here
+        WHERE k.relation = identity_before_v1.relation AND k.system = here.system_identifier
+            OR k.name = identity_before_v1.name AND k.system <> here.system_identifier
+        ORDER BY is_here DESC LIMIT 1) known
+$function$;
+
+CREATE FUNCTION _bemi.forget_identity_v1(relation oid, name text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    DELETE FROM _bemi.replica_identities k USING pg_control_system() here
+    WHERE k.relation = forget_identity_v1.relation AND k.system = here.system_identifier
+        OR k.name = forget_identity_v1.name AND k.system <> here.system_identifier
+$function$;
+
 -- Return the schemas where a new session finds its tables: those of the search_path that the role, the database or the
 -- connection's options give it, whatever path this session has set since.
 CREATE FUNCTION _bemi.home_schemas_v1() RETURNS SETOF text
@@ -101,14 +171,23 @@ BEGIN
                known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
         FROM relations
     )
-    SELECT r.oid, r.name, step.what, format(step.statement, r.quoted, publication, r.oid),
+    SELECT r.oid, r.name, step.what, format(step.statement, r.quoted, publication, r.oid, r.name, before.identity),
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
     FROM decided r
     LEFT JOIN _bemi.describe_v1(ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen), false) present
         ON present.relation = r.oid
+    -- The replica identity to restore: nobody else reads the old rows, so FULL would only cost WAL.
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN NOT r.is_chosen AND r.relkind = 'r' AND NOT r.is_published_elsewhere
+                AND (r.triggers > 0 OR r.relreplident = 'f')
+                THEN coalesce(_bemi.identity_before_v1(r.oid, r.name),
+                              CASE WHEN r.triggers > 0 AND r.relreplident = 'f' THEN 'DEFAULT' END)
+        END AS identity) before
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
         (1, r.is_chosen AND r.current_triggers < 2, 'triggers',
+            'SELECT _bemi.remember_identity_v1(''%3$s'', false); '
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '
@@ -116,9 +195,11 @@ BEGIN
             -- Even where session_replication_role turns other triggers off.
             'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate'),
         (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
-            'replica identity full', 'ALTER TABLE %1$s REPLICA IDENTITY FULL'),
+            'replica identity full',
+            'SELECT _bemi.remember_identity_v1(''%3$s'', true); ALTER TABLE %1$s REPLICA IDENTITY FULL'),
         (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
-            'replica identity default', 'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),
+            'replica identity default',
+            'SELECT _bemi.remember_identity_v1(''%3$s'', true); ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),
         -- A partition is published with its root.
         (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             'ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),
@@ -132,10 +213,13 @@ BEGIN
         (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers',
             'DROP TRIGGER IF EXISTS _bemi_capture ON %1$s; '
             'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s'),
-        -- Nobody else reads the old rows, so FULL would only cost WAL.
-        (7, NOT r.is_chosen AND r.triggers > 0 AND r.relkind = 'r' AND r.relreplident = 'f'
-            AND NOT r.is_published_elsewhere, 'replica identity default',
-            'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT')
+        (7, before.identity IS NOT NULL,
+            CASE before.identity
+                WHEN 'FULL' THEN 'replica identity as before'
+                WHEN 'NOTHING' THEN 'replica identity nothing'
+                WHEN 'DEFAULT' THEN 'replica identity default'
+                ELSE 'replica identity of an index' END,
+            'ALTER TABLE %1$s REPLICA IDENTITY %5$s; SELECT _bemi.forget_identity_v1(''%3$s'', %4$L)')
     ) step (number, is_due, what, statement)
     WHERE step.is_due
     ORDER BY r.name, r.oid, step.number;

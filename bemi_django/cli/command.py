@@ -32,6 +32,8 @@ class ProgramOfProject(Command):
 class StandaloneProgram(Command):
     """``manage.py bemi`` as a program of its own, for a project without Django."""
 
+    # It does not know the migrations of a Django project that uses the same database.
+    installers = ("bemi",)
     suppressed_base_arguments = {
         "--force-color", "--no-color", "--pythonpath", "--settings", "--skip-checks", "--traceback",
         "--verbosity", "--version",

@@ -57,7 +57,21 @@ def _install(added: Any) -> ArgumentParser:
 
 
 def _uninstall(added: Any) -> ArgumentParser:
-    return _add(added, "uninstall", "remove what 'bemi install' created; a log with rows is kept")
+    uninstall = _add(
+        added, "uninstall", "stop recording, and remove the log and everything that was installed"
+    )
+    uninstall.add_argument("--keep-log", action="store_true", help="keep the log, for queries")
+    uninstall.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, but do not do it"
+    )
+    uninstall.add_argument(
+        "--noinput",
+        "--no-input",
+        action="store_false",
+        dest="interactive",
+        help="do not ask at a terminal whether to delete a log that has changes",
+    )
+    return uninstall
 
 
 def _run(added: Any) -> ArgumentParser:
@@ -220,5 +234,7 @@ def _as_of(added: Any) -> ArgumentParser:
 
 
 IGNORE_POLICIES = "--ignore-policies"
-_FOR_ANY_PROJECT = (_run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame)
-_STANDALONE = (_install, _uninstall)
+_FOR_ANY_PROJECT = (
+    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame, _uninstall,
+)  # fmt: skip
+_STANDALONE = (_install,)

@@ -1,4 +1,4 @@
-"""``bemi install`` and ``bemi uninstall``: what Django's migrations do, without Django's migrations."""
+"""``bemi install``: what Django's migrations do, without Django's migrations."""
 
 from __future__ import annotations
 
@@ -24,23 +24,6 @@ def install(command: BaseCommand, source: str) -> None:
     for line in tracking.sync(source, report=command.stdout.write).failed:
         command.stderr.write(f"not done: {line}")
     command.stdout.write("installed; recording begins with 'bemi run'")
-
-
-def uninstall(command: BaseCommand, source: str) -> None:
-    """Remove what :func:`install` created, unless somebody else needs it, and print what is left.
-
-    Args:
-        command: The command, for its output.
-        source: Alias of the source.
-    """
-    for alias, parts in _parts(source):
-        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            cursor.execute(sql.remove("bemi", *parts))
-            cursor.execute(sql.read("left_v1"))
-            cursor.execute("SELECT pg_temp._bemi_left_v1()")
-            for (line,) in cursor.fetchall():
-                command.stdout.write(f"{connections[alias].settings_dict['NAME']}: {line}")
-    command.stdout.write("uninstalled")
 
 
 def _parts(source: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from bemi_django.schema.operations import RunSQLFile
+from bemi_django.schema.operations import RequireUninstall, RunSQLFile
 
 
 class Migration(migrations.Migration):
@@ -26,4 +26,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        RequireUninstall(),
     ]

@@ -13,7 +13,7 @@ from django.db.migrations.state import ProjectState
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import sql
+from bemi_django.schema import installed, sql
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,15 @@ Where = Literal["source", "log", "both", "any"]
 
 # The SQLSTATE of an error that says what an administrator has to do first.
 _REFUSED = "BEMI2"
+# What only Django's migrations need, and would be lost or left behind.
+_IN_USE = """
+SELECT 'the slot ' || s.slot_name FROM pg_catalog.pg_replication_slots s
+WHERE s.database = pg_catalog.current_database() AND s.slot_name = %s::pg_catalog.name AND EXISTS (
+    SELECT FROM _bemi.parts p WHERE p.name = 'tracking_v1' AND p.installers <@ '{django}')
+UNION ALL
+SELECT 'the log ' || %s || ', which has rows or a slot' FROM _bemi.parts p
+WHERE p.name = 'changes_v1' AND p.installers <@ '{django}' AND _bemi.must_stay_v1(p.name)
+"""
 
 
 class RunSQLFile(Operation):
@@ -63,6 +72,47 @@ class RunSQLFile(Operation):
             "both": is_source and is_log,
             "any": is_source or is_log,
         }[self.where]
+
+
+class RequireUninstall(Operation):
+    """Refuse to undo the migrations while a slot or a log with rows would be lost or left behind.
+
+    As the last operation of the last migration, it is the first one to be undone.
+    """
+
+    reduces_to_sql = False
+    reversible = True
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Do nothing."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Do nothing."""
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Raise an error that names the command to use, if the last who needs them removes them."""
+        connection = schema_editor.connection
+        if connection.vendor != "postgresql" or schema_editor.collect_sql:
+            return
+        if not router.allow_migrate(connection.alias, app_label):
+            return
+        with connection.cursor() as cursor:
+            if not installed.has(cursor, "must_stay_v1"):
+                return
+            log = installed.log_of(cursor) if installed.has(cursor, "partition_v1") else ""
+            cursor.execute(_IN_USE, [conf.slot(connection.alias), log])
+            found = [what for (what,) in cursor.fetchall()]
+        if found:
+            option = "" if connection.alias == "default" else f" --database {connection.alias}"
+            raise CommandError(
+                f"the migrations of {app_label} cannot be undone on {connection.alias!r} while there is "
+                f"{' and '.join(found)}: run 'manage.py bemi uninstall{option}' instead, with --keep-log to "
+                "keep the log"
+            )
+
+    def describe(self) -> str:
+        """Return what the operation does, for the output of ``sqlmigrate``."""
+        return "Refuse to be undone while a slot or a log with rows is there"
 
 
 class ReportRemains(Operation):

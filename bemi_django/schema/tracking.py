@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import installed, log_indexes, publication
+from bemi_django.schema.locking import briefly
 
 _PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s)"
 _REMEMBER = """
@@ -21,12 +21,9 @@ SET publication = excluded.publication, include = excluded.include, exclude = ex
 WHERE (t.publication, t.include, t.exclude)
     IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
 """
-_CONFIGURE = """
-SELECT pg_catalog.set_config('lock_timeout', %s, true), pg_catalog.set_config('_bemi.is_following', %s, true)
-"""
+_FOLLOWING = "SELECT pg_catalog.set_config('_bemi.is_following', %s, true)"
 # How many views of the past to make in a transaction, which holds locks on all of them.
 _VIEWS = 500
-_LOCK_NOT_AVAILABLE = "55P03"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
 
@@ -157,21 +154,13 @@ def _sync_database(using: str, dry_run: bool) -> Iterator[str]:
 
 
 def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts: int) -> None:
-    for attempt in range(1, attempts + 1):
-        try:
-            with transaction.atomic(using=using), connections[using].cursor() as cursor:
-                timeout = f"{int(lock_timeout * 1000)}ms"
-                # The event triggers would do the same again for a table that these steps describe.
-                is_described = any(step.what == "described" for step in steps)
-                cursor.execute(_CONFIGURE, [timeout, "yes" if is_described else ""])
-                for step in steps:
-                    cursor.execute(step.statement)
-            return
-        except DatabaseError as error:
-            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE or attempt == attempts:
-                raise
-            # Let the sessions that queued behind our lock request run first.
-            time.sleep(lock_timeout / 4 * attempt)
+    def work(cursor: Any) -> None:
+        # The event triggers would do the same again for a table that these steps describe.
+        cursor.execute(_FOLLOWING, ["yes" if any(step.what == "described" for step in steps) else ""])
+        for step in steps:
+            cursor.execute(step.statement)
+
+    briefly(using, work, lock_timeout=lock_timeout, attempts=attempts)
 
 
 def included(using: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 from django.core.management import call_command
@@ -18,10 +18,12 @@ from bemi_django.management import (
     install_command,
     revert_command,
     status_command,
+    uninstall_command,
     worker_command,
 )
 from bemi_django.management.arguments import IGNORE_POLICIES, add_subcommands
 from bemi_django.schema import coverage, grants, installed, tracking
+from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 from bemi_django.verification.verify import verify
@@ -33,6 +35,8 @@ class Command(BaseCommand):
     """The command ``bemi``, with a private method for each subcommand."""
 
     help = "Run and manage the audit trail."
+    #: For whom ``bemi uninstall`` removes what is installed.
+    installers: ClassVar[tuple[Installer, ...]] = ("bemi", "django")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the subcommands."""
@@ -64,7 +68,7 @@ class Command(BaseCommand):
         install_command.install(self, database)
 
     def _uninstall(self, database: str, options: dict[str, Any]) -> None:
-        install_command.uninstall(self, database)
+        uninstall_command.uninstall(self, database, options, self.installers)
 
     def _run(self, database: str, options: dict[str, Any]) -> None:
         worker_command.run(self, database, options)

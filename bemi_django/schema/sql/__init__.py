@@ -52,8 +52,8 @@ BEGIN
     INTO owner;
     IF owner IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
-            'The schema _bemi belongs to the role %s, not to %I. Install as its owner, or drop the schema if '
-            'it is not of this package.', owner, current_user);
+            'The schema _bemi belongs to the role %s, not to %I. Run this as its owner, or drop the schema '
+            'if it is not of this package.', owner, current_user);
     END IF;
     {scripts}
     PERFORM set_config('search_path', path, true);

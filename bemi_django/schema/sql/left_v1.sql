@@ -23,10 +23,11 @@ BEGIN
         log := _bemi.log_v1()::text;
         IF log IS NOT NULL THEN
             RETURN NEXT format(
-                'the log %1$s is kept, because it has rows or a replication slot; to delete it, run '
-                'DROP TABLE %1$s; DROP SCHEMA _bemi CASCADE', log);
+                'the log %s is kept, because it has rows or a replication slot; to delete both, run bemi uninstall', log);
         END IF;
     END IF;
+    -- What the removal of the tracking has left.
+    RETURN QUERY SELECT line FROM regexp_split_to_table(nullif(current_setting('_bemi.left', true), ''), E'\n') line;
     FOR slot IN
         SELECT s.slot_name FROM pg_replication_slots s
         WHERE s.database = current_database() AND s.plugin = 'pgoutput' AND starts_with(s.slot_name::text, 'bemi')

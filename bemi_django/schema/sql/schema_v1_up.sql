@@ -10,7 +10,7 @@ BEGIN
             'CREATE SCHEMA _bemi AUTHORIZATION %1$I', current_user);
     ELSIF owner <> current_user THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
-            'The schema _bemi belongs to the role %I, not to %I. Install as its owner, or drop the schema if it is not '
+            'The schema _bemi belongs to the role %I, not to %I. Run this as its owner, or drop the schema if it is not '
             'of this package.', owner, current_user);
     ELSIF owner IS NULL THEN
         CREATE SCHEMA _bemi;

@@ -120,11 +120,14 @@ def test_it_installs_and_uninstalls_what_alembic_does_not(
     assert "1 changes written" in bemi(tmp_path, "run", "--until-current", environment=urls)
     assert destination.query(LOGGED) == [("CREATE", "a")]
     assert source.query("SELECT to_regclass('changes')") == [(None,)]
-    printed = bemi(tmp_path, "uninstall", environment=urls)
-    assert "cli_log: the log public.changes is kept, because it has rows" in printed
-    assert "cli_source: the replication slot bemi retains WAL" in printed
+    printed = bemi(tmp_path, "uninstall", "--keep-log", environment=urls)
+    assert "slot: bemi" in printed.splitlines() and "log public.changes in log, which is kept" in printed
     assert source.query("SELECT count(*) FROM pg_namespace WHERE nspname = '_bemi'") == [(0,)]
     assert destination.query(LOGGED) == [("CREATE", "a")]
+    bemi(tmp_path, "install", environment=urls)
+    assert "log: public.changes in log" in bemi(tmp_path, "uninstall", environment=urls).splitlines()
+    assert destination.query("SELECT count(*) FROM pg_namespace WHERE nspname = '_bemi'") == [(0,)]
+    assert bemi(tmp_path, "uninstall", environment=urls) == "nothing to do\n"
 
 
 def test_a_signal_ends_the_worker_with_status_0(source: TodoDatabase, tmp_path: Path) -> None:

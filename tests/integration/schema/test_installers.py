@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def test_with_rows_and_a_slot_the_log_stays_and_is_continued(
     for step in WALK:
         caplog.clear()
         was_on = bool(both.installed)
+        if both.installed == {"django"} and step == "zero":
+            break
         both.take(step)
         assert both.database.query(RECORDING) == [ON if both.installed else OFF], step
         if not both.installed:
@@ -112,6 +115,44 @@ def test_with_rows_and_a_slot_the_log_stays_and_is_continued(
             expected.append("GAP")
         expected.append("CREATE")
         assert both.record() == expected, step
+    # The last one would lose the log.
+    refusal = "there is the log public.changes, which has rows .*: run 'manage.py bemi uninstall'"
+    with pytest.raises(CommandError, match=refusal):
+        both.take("zero")
+    connection.close()
+    call_command("bemi", "uninstall", "--keep-log", stdout=io.StringIO())
+    assert both.database.query(RECORDING) == [OFF]
+    assert [operation for (operation,) in both.database.query(OPERATIONS)] == expected
+
+
+@pytest.mark.parametrize("order", [("migrate", "upgrade"), ("upgrade", "migrate")])
+def test_uninstalling_for_one_leaves_it_to_the_other(both: Both, order: tuple[str, str]) -> None:
+    for step in order:
+        both.take(step)
+    output = io.StringIO()
+    call_command("bemi", "uninstall", "--dry-run", stdout=output)
+    call_command("bemi", "uninstall", stdout=output)
+    assert output.getvalue().count("recording goes on, because it was also installed by an Alembic") == 2
+    assert both.database.query(RECORDING) == [ON]
+    both.take("downgrade")
+    assert both.database.query(RECORDING) == [OFF]
+    assert both.database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE '\\_bemi%'") == []
+    # Django has forgotten its migrations.
+    both.take("migrate")
+    assert both.database.query(RECORDING) == [ON]
+
+
+def test_uninstalling_removes_what_a_downgrade_has_kept(both: Both) -> None:
+    both.take("upgrade")
+    assert both.record() == ["CREATE"]
+    both.take("downgrade")
+    output = io.StringIO()
+    call_command("bemi", "uninstall", stdout=output)
+    assert {f"slot: {SLOT}", "log: public.changes in default"} <= set(output.getvalue().splitlines())
+    assert both.database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE '\\_bemi%'") == []
+    assert both.database.query("SELECT to_regclass('changes')") == [(None,)]
+    both.take("upgrade")
+    assert both.record() == ["CREATE"]
 
 
 @pytest.mark.parametrize("first", ["migrate", "upgrade"])

@@ -1,0 +1,222 @@
+"""``bemi uninstall``: stop recording, and remove what recording has needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from bemi_django import conf
+from bemi_django.exceptions import first_line, sqlstate_of
+from bemi_django.schema import computation, installed
+from bemi_django.schema.removal import installation, remains
+from bemi_django.schema.sql import Installer
+
+_APP = "bemi_django"
+_IN_USE = "55006"
+_NAMES = {
+    "django": "the migrations of a Django project ('manage.py bemi uninstall')",
+    "alembic": "an Alembic revision (downgrade it)",
+    "bemi": "'bemi install' ('bemi uninstall')",
+}
+_CHECKPOINTS = "SELECT slot FROM _bemi.checkpoint"
+
+
+class _Work(NamedTuple):
+    """What to do: in which databases, for whom, whether the log stays and why, and whether only to print."""
+
+    source: str
+    aliases: Sequence[str]
+    installers: Sequence[Installer]
+    kept_because: str | None
+    dry_run: bool
+
+
+def uninstall(
+    command: BaseCommand, source: str, options: dict[str, Any], installers: Sequence[Installer]
+) -> None:
+    """Remove what is installed for a source, and print what was done and what is left.
+
+    It can be interrupted and run again.
+
+    Args:
+        command: The command, for its output.
+        source: Alias of the source.
+        options: ``keep_log``, ``dry_run`` and ``interactive`` of the command line.
+        installers: Those who need the installation no longer.
+
+    Raises:
+        CommandError: A worker reads the slot, or something is locked or in use by others.
+        DatabaseError: The installation belongs to another role.
+    """
+    installation.require_owner(source)
+    work = _work(source, options, installers)
+    for alias in work.aliases:
+        installation.require_owner(alias)
+    if needed := _others(work):
+        _step_back(command, work, needed)
+        return
+    slots = remains.slots_of(source)
+    if reading := [slot for slot in slots if slot.reader is not None]:
+        name, process = reading[0]
+        line = f"a worker reads the slot {name} (process {process}): stop 'manage.py bemi run'"
+        if not work.dry_run:
+            raise CommandError(f"{line}, then run this again")
+        command.stdout.write(f"{line} first")
+    if not work.dry_run and options["interactive"] and not _agreed(work):
+        command.stdout.write("nothing was removed")
+        return
+    left = list(remains.rights_of_others(work.aliases)) if work.kept_because is None else []
+    try:
+        is_anything = _remove(command, work, slots, left)
+    except DatabaseError as error:
+        raise CommandError(
+            f"not everything was removed: {first_line(error)}; remove the cause, then run this again"
+        ) from error
+    for line in left:
+        command.stdout.write(f"left: {line}")
+    if not is_anything:
+        command.stdout.write("nothing to do")
+    elif not work.dry_run:
+        command.stdout.write("uninstalled" + _hint(installers))
+
+
+def _work(source: str, options: dict[str, Any], installers: Sequence[Installer]) -> _Work:
+    destination = conf.destination()
+    users = _other_sources(source)
+    kept_because = "--keep-log" if options["keep_log"] else None
+    if users:
+        kept_because = f"changes of {', '.join(users)} are recorded in it"
+    aliases = [source] if users or destination == source else [source, destination]
+    return _Work(source, aliases, installers, kept_because, options["dry_run"])
+
+
+def _other_sources(source: str) -> list[str]:
+    """Return the aliases of other sources whose changes are recorded in the same log."""
+    destination = conf.destination()
+    with connections[destination].cursor() as cursor:
+        known: set[str] = set()
+        if installed.has(cursor, "partition_v1"):
+            cursor.execute(_CHECKPOINTS)
+            known = {slot for (slot,) in cursor.fetchall()}
+    return [
+        alias
+        for alias in connections
+        if alias != source
+        and conf.is_source(alias)
+        and (alias == destination or conf.slot(alias) in known and _has_slot(alias))
+    ]
+
+
+def _has_slot(alias: str) -> bool:
+    return conf.slot(alias) in {slot.name for slot in remains.slots_of(alias)}
+
+
+def _others(work: _Work) -> list[str]:
+    found = {installer for alias in work.aliases for installer in installation.installers_of(alias)}
+    return sorted(found - set(work.installers))
+
+
+def _step_back(command: BaseCommand, work: _Work, needed: Sequence[str]) -> None:
+    """Only remember that these installers need nothing any more."""
+    if not work.dry_run:
+        for alias in work.aliases:
+            installation.step_back(alias, work.installers)
+            _unapply(alias, work)
+    names = " and ".join(_NAMES[name] for name in needed)
+    command.stdout.write(f"recording goes on, because it was also installed by {names}")
+
+
+def _agreed(work: _Work) -> bool:
+    """Ask at a terminal whether a log with rows is to be deleted."""
+    if work.kept_because is not None or not sys.stdin.isatty():
+        return True
+    question = f"Delete the log of {work.source!r}? --keep-log keeps it. Type 'yes' to continue: "
+    return not installation.has_rows(conf.destination()) or input(question) == "yes"
+
+
+def _remove(command: BaseCommand, work: _Work, slots: Sequence[remains.OwnSlot], left: list[str]) -> bool:
+    """Do or print everything, and return whether there was anything to do."""
+    lines = 0
+
+    def report(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        command.stdout.write(line)
+
+    if not work.dry_run:
+        for alias in work.aliases:
+            # From here on, migrate installs what is missing.
+            _unapply(alias, work)
+    for slot in slots:
+        if work.dry_run or _is_dropped(work.source, slot.name):
+            report(f"slot: {slot.name}")
+        else:
+            left.append(
+                f"the replication slot {slot.name} retains WAL: as a role with REPLICATION, run "
+                f"SELECT pg_drop_replication_slot('{slot.name}')"
+            )
+    for line in installation.tracked(work.source, work.dry_run):
+        report(line)
+    for alias in work.aliases:
+        for line in _remove_objects(work, alias, left):
+            report(line)
+    return lines > 0
+
+
+def _remove_objects(work: _Work, alias: str, left: list[str]) -> Iterator[str]:
+    keeps = work.kept_because is not None or alias != conf.destination()
+    found = installation.find(alias, keeps_log=keeps)
+    if not work.dry_run:
+        installation.remove(found, work.installers, left.append)
+    if found.parts:
+        yield f"functions, tables and views of the schema _bemi in {alias}"
+    if found.log is not None and not found.kept:
+        yield f"log: {found.log} in {alias}"
+    elif found.log is not None:
+        left.append(f"the log {found.log} in {alias}, which is kept: {work.kept_because or 'others use it'}")
+    is_dropped, line = remains.drop_compute_role(alias, dry_run=work.dry_run)
+    if line is not None and found.parts and line not in left:
+        left.append(line)
+    elif is_dropped:
+        yield f"role: {computation.ROLE}"
+
+
+def _is_dropped(source: str, slot: str) -> bool:
+    try:
+        return remains.drop_slot(source, slot)
+    except DatabaseError as error:
+        if sqlstate_of(error) != _IN_USE:
+            raise
+        raise CommandError(
+            f"a worker reads the slot {slot}: stop 'manage.py bemi run', then run this again"
+        ) from error
+
+
+def _unapply(alias: str, work: _Work) -> None:
+    """Make Django forget the migrations, so that it can run them again."""
+    if "django" not in work.installers:
+        return
+    connection = connections[alias]
+    recorder = MigrationRecorder(connection)
+    applied = recorder.applied_migrations()
+    ours = [name for app, name in applied if app == _APP]
+    graph = MigrationLoader(connection).graph
+    for name in ours:
+        node = graph.node_map.get((_APP, name))
+        for child in node.children if node else ():
+            if child.key in applied and child.key[0] != _APP:
+                raise CommandError(f"the migration {'.'.join(child.key)} depends on {_APP}: unapply it first")
+    for name in ours:
+        recorder.record_unapplied(_APP, name)
+
+
+def _hint(installers: Sequence[Installer]) -> str:
+    if "django" not in installers:
+        return ""
+    return f"; the next migrate installs it again, unless {_APP} is removed from INSTALLED_APPS"

@@ -1,0 +1,1 @@
+"""What uninstalling does: remove what is installed, and find what is left."""

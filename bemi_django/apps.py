@@ -37,7 +37,7 @@ class BemiConfig(AppConfig):
 def _track_new_tables(using: str, **kwargs: Any) -> None:
     from bemi_django import conf
     from bemi_django.exceptions import NotInstalled
-    from bemi_django.schema import installed, tracking
+    from bemi_django.schema import installed, tenancy, tracking
 
     if not conf.is_source(using):
         return
@@ -45,7 +45,8 @@ def _track_new_tables(using: str, **kwargs: Any) -> None:
         # A standby has what its primary has.
         if installed.is_standby(using):
             return
-        failed = tracking.sync(using).failed
+        # Of a tenant only its own tables: there may be thousands of other tenants.
+        failed = tracking.sync(using, schema=tenancy.tenant_schema(using)).failed
     except NotInstalled:
         return
     except DatabaseError as error:

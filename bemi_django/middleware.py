@@ -31,7 +31,8 @@ class BemiMiddleware:
     """Attach the context of each request to its writes, under WSGI and ASGI.
 
     The context function is called at the first write, so a user authenticated inside the view is recorded.
-    The request's id and, with ``BEMI_TRUSTED_PROXIES``, the client's ``ip`` are added to its values.
+    The request's id, the schema of django-tenants' tenant and, with ``BEMI_TRUSTED_PROXIES``, the client's
+    ``ip`` are added to its values.
     Streamed bodies have the context too, although they are produced after the middleware has returned.
     """
 
@@ -70,34 +71,34 @@ class BemiMiddleware:
         return response
 
     def _context_of(self, request: HttpRequest) -> Mapping[str, Any]:
-        address = _address(request, self._trusted)
+        added = _added(request, self._trusted)
         if self._is_function_async:
             warn_once(
                 "BEMI_CONTEXT_FUNCTION is async, but a sync request cannot await it; see manage.py check"
             )
-            return {**address, **default_context(request)}
+            return {**added, **default_context(request)}
         try:
-            return {**address, **values_of(self._function(request))}
+            return {**added, **values_of(self._function(request))}
         except SynchronousOnlyOperation:
             # Where the event loop runs, the function may not query databases; a thread may.
             if wait := waiter.get():
                 found = wait(sync_to_async(guarded)(partial(self._function, request)))
-                return {**address, **values_of(found)}
+                return {**added, **values_of(found)}
         warn_once(
             "BEMI_CONTEXT_FUNCTION queries the database, which a write in an async view cannot wait for; "
             "the write has the method, the path and the user, if known"
         )
-        return Provisional({**address, **default_context(request)})
+        return Provisional({**added, **default_context(request)})
 
     async def _awaited_context_of(self, request: HttpRequest) -> Mapping[str, Any]:
-        address = _address(request, self._trusted)
+        added = _added(request, self._trusted)
         try:
-            return {**address, **await cast(Awaitable[Mapping[str, Any]], self._function(request))}
+            return {**added, **await cast(Awaitable[Mapping[str, Any]], self._function(request))}
         except Exception:
             logger.warning(
                 "the context function failed; the request is recorded without its values", exc_info=True
             )
-            return {**address, **default_context(request)}
+            return {**added, **default_context(request)}
 
     # Cached, because looking up a missing setting is slow.
     @cached_property
@@ -171,6 +172,12 @@ def _user_in_event_loop(request: HttpRequest) -> Any:
         return request.__dict__["_acached_user"]
     wait, auser = waiter.get(), getattr(request, "auser", None)
     return wait(auser()) if wait and auser else None
+
+
+def _added(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:
+    # The middleware of django-tenants sets the tenant, whose users may have the keys of others' users.
+    schema = getattr(getattr(request, "tenant", None), "schema_name", None)
+    return _address(request, trusted) | ({} if schema is None else {"tenant": str(schema)})
 
 
 def _address(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ from bemi_django.handlers.log_history import LogHistory
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.models import Change, Undelivered
+from bemi_django.schema import tenancy
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Delivery:
 
     def __init__(self, handler: Handler, alias: str, rhythm: Rhythm, stopping: Callable[[], bool]) -> None:
         self.handler = handler
+        self._alias = alias
         self._destination = conf.destination()
         self._bookmarks = Bookmarks(self._destination, conf.slot(alias), handler.name)
         self._feed = Feed(handler, alias)
@@ -210,9 +212,10 @@ class Delivery:
 
     def _call(self, change: Change) -> BaseException | None:
         context = bound_context(handler=self.handler.name, caused_by=str(change.pk))
+        tenant = tenancy.in_schema(self._alias, change.schema)
         try:
             # The savepoint discards what a failed attempt wrote.
-            with transaction.atomic(using=self._destination), context:
+            with tenant, transaction.atomic(using=self._destination), context:
                 self.handler.function(change)
         except (Exception, SystemExit) as error:
             return error

@@ -13,7 +13,9 @@ from django.db.models.lookups import Exact
 
 from bemi_django import conf
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.places import names_schema
 from bemi_django.models import Change
+from bemi_django.schema import tenancy
 from bemi_django.schema.database_names import database_name
 from bemi_django.wire.ids import change_id, source_of
 
@@ -71,7 +73,10 @@ class Feed:
     def __init__(self, handler: Handler, alias: str) -> None:
         log = self._log = Change.objects.using(conf.destination())
         self._database = database_name(alias)
-        changes = log.for_model(handler.model, alias)
+        if tenancy.has_tenants(alias) and not names_schema(handler.model):
+            changes = log.filter(database=self._database, table=handler.model._meta.db_table)
+        else:
+            changes = log.for_model(handler.model, alias)
         if "GAP" in handler.operations:
             changes = changes | log.filter(operation="GAP", database=self._database)
         changes = changes.filter(operation__in=handler.operations, diverged=False)

@@ -11,6 +11,7 @@ from django.db.models.sql import Query
 from bemi_django.exceptions import NoModel
 from bemi_django.log.lossless_json import dumps, hstore
 from bemi_django.log.places import Place, alias_of, model_of, renamed_columns
+from bemi_django.schema import tenancy
 from bemi_django.schema.sql import quote
 
 
@@ -35,9 +36,12 @@ def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
     """
     model = model_of(place)
     if model is None:
-        raise NoModel(
-            f"no model has the table {place.schema}.{place.table}: use change.before and change.after"
-        )
+        name, alias = f"{place.schema}.{place.table}", alias_of(place.database)
+        if tenancy.has_tenants(alias) and tenancy.schema_of(alias) != place.schema:
+            raise NoModel(
+                f"no model of the current tenant has the table {name}: use schema_context({place.schema!r})"
+            )
+        raise NoModel(f"no model has the table {name}: use change.before and change.after")
     alias = alias_of(place.database)
     names = renamed_columns(place, model)
     values = {names.get(column, column): value for column, value in row.items()}

@@ -82,6 +82,11 @@ def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[s
     return {**conf.renamed_columns().get(f"{place.schema}.{place.table}", {}), **_declared(model)}
 
 
+def names_schema(model: type[models.Model]) -> bool:
+    """Return whether the model's ``db_table`` names a schema, so that ``search_path`` does not matter."""
+    return _parts(model)[0] is not None
+
+
 def _declared(model: Any) -> Mapping[str, str]:
     declared: Mapping[str, str] = getattr(model, "bemi_renamed_columns", {})
     return declared

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import installed, sql
+from bemi_django.schema import installed, sql, tenancy
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +93,7 @@ class RequireUninstall(Operation):
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Raise an error that names the command to use, if the last who needs them removes them."""
         connection = schema_editor.connection
-        if connection.vendor != "postgresql" or schema_editor.collect_sql:
-            return
-        if not router.allow_migrate(connection.alias, app_label):
+        if schema_editor.collect_sql or not _is_for(connection, app_label):
             return
         with connection.cursor() as cursor:
             if not installed.has(cursor, "must_stay_v1"):
@@ -146,7 +145,7 @@ class ReportRemains(Operation):
 def _execute(statement: str, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
     """Execute a statement if the database is PostgreSQL and the routers allow it; return whether they do."""
     connection = schema_editor.connection
-    if connection.vendor != "postgresql" or not router.allow_migrate(connection.alias, app_label):
+    if not _is_for(connection, app_label):
         return False
     try:
         # Without parameters a percent sign in the statement is a percent sign.
@@ -156,3 +155,12 @@ def _execute(statement: str, app_label: str, schema_editor: BaseDatabaseSchemaEd
             raise CommandError(str(error).strip().splitlines()[0]) from None
         raise
     return True
+
+
+def _is_for(connection: BaseDatabaseWrapper, app_label: str) -> bool:
+    # A database has one log. The migrations of a tenant make none, and take none away.
+    return (
+        connection.vendor == "postgresql"
+        and router.allow_migrate(connection.alias, app_label)
+        and tenancy.tenant_schema(connection.alias) is None
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from django.db import connections
 
 from bemi_django import conf
+from bemi_django.schema import tenancy
 from bemi_django.schema.sql import quote
 
 _IS_PUBLISHED = """
@@ -15,6 +16,14 @@ SELECT EXISTS (
     WHERE p.oid = r.prpubid AND p.pubname = %s
       AND (r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_partition_tree(wanted.oid)))
 )
+"""
+
+# The tables of a name in all schemas; true if there are none.
+_HAS_TENANTS_TABLE = """
+SELECT coalesce(bool_or(EXISTS (
+    SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+    WHERE p.pubname = %s AND r.prrelid = c.oid)), true)
+FROM pg_class c WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 """
 
 
@@ -26,9 +35,15 @@ def exists(using: str = "default") -> bool:
 
 
 def has_table(table: str, using: str = "default") -> bool:
-    """Tell whether the publication has the table of a model, given its ``db_table``, or partitions of it."""
+    """Tell whether the publication has the table of a model, given its ``db_table``, or partitions of it.
+
+    In a database with tenants it is enough that it has the table of one of them, or that none has one.
+    """
     connection = connections[using]
     with connection.cursor() as cursor:
+        if tenancy.has_tenants(using) and '"."' not in table:
+            cursor.execute(_HAS_TENANTS_TABLE, [conf.publication(), table])
+            return bool(cursor.fetchone()[0])
         cursor.execute(_IS_PUBLISHED, [connection.ops.quote_name(table), conf.publication()])
         return bool(cursor.fetchone()[0])
 

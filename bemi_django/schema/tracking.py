@@ -10,10 +10,15 @@ from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import installed, log_indexes, publication
+from bemi_django.schema import installed, log_indexes, publication, tenancy
 from bemi_django.schema.locking import briefly
 
-_PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s)"
+_PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s, %s::pg_catalog.oid[])"
+_TABLES = """
+SELECT coalesce(pg_catalog.array_agg(c.oid), '{}')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s::pg_catalog.name AND c.relkind IN ('r', 'p')
+"""
 _REMEMBER = """
 INSERT INTO _bemi.tracking AS t (publication, include, exclude) VALUES (%s, %s, %s)
 ON CONFLICT (singleton) DO UPDATE
@@ -22,6 +27,7 @@ WHERE (t.publication, t.include, t.exclude)
     IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
 """
 _FOLLOWING = "SELECT pg_catalog.set_config('_bemi.is_following', %s, true)"
+_REFRESH = "SELECT count(*) FROM _bemi.past_refresh_v1(%s::pg_catalog.oid[], %s)"
 # How many views of the past to make in a transaction, which holds locks on all of them.
 _VIEWS = 500
 _INSUFFICIENT_PRIVILEGE = "42501"
@@ -49,11 +55,12 @@ class Outcome(NamedTuple):
     failed: list[str]
 
 
-def plan(using: str = "default") -> list[TrackingStep]:
+def plan(using: str = "default", schema: str | None = None) -> list[TrackingStep]:
     """Return what ``sync`` would do to tables, in order.
 
     Args:
         using: The alias of the database.
+        schema: The schema whose tables are meant; by default all tables.
 
     Returns:
         The steps, with those of a table next to each other.
@@ -62,13 +69,22 @@ def plan(using: str = "default") -> list[TrackingStep]:
         NotInstalled: ``migrate`` was not run.
     """
     with connections[using].cursor() as cursor:
-        cursor.execute(_PLAN, [conf.publication(), *patterns(using)])
+        cursor.execute(_PLAN, [conf.publication(), *patterns(using), _targets(cursor, schema)])
         return [TrackingStep(*row) for row in cursor.fetchall()]
+
+
+def _targets(cursor: Any, schema: str | None) -> list[int] | None:
+    if schema is None:
+        return None
+    cursor.execute(_TABLES, [schema])
+    found: list[int] = cursor.fetchone()[0]
+    return found
 
 
 def sync(
     using: str = "default",
     *,
+    schema: str | None = None,
     dry_run: bool = False,
     lock_timeout: float = 2.0,
     attempts: int = 5,
@@ -78,6 +94,7 @@ def sync(
 
     Args:
         using: The alias of the database. Nothing happens unless it is PostgreSQL.
+        schema: The schema whose tables are meant; by default all tables.
         dry_run: Only say what would be done.
         lock_timeout: Seconds to wait for the lock on a table.
         attempts: How often to try a table that is locked longer.
@@ -99,7 +116,7 @@ def sync(
 
     for line in _sync_database(using, dry_run):
         done(line)
-    possible = [step for step in plan(using) if step.statement]
+    possible = [step for step in plan(using, schema) if step.statement]
     for (name, _), steps in groupby(possible, key=lambda step: (step.name, step.relation)):
         batch = list(steps)
         try:
@@ -110,7 +127,7 @@ def sync(
             continue
         for step in batch:
             done(str(step))
-    if not dry_run and (failure := _refresh_past(using)):
+    if not dry_run and (failure := _refresh_past(using, schema)):
         outcome.failed.append(failure)
     try:
         for line in log_indexes.sync(conf.destination(), dry_run):
@@ -120,10 +137,10 @@ def sync(
     return outcome
 
 
-def _refresh_past(using: str) -> str | None:
+def _refresh_past(using: str, schema: str | None) -> str | None:
     """Bring the views of the past in line if the log is in this database; return why that failed."""
     try:
-        while _refresh_some(using) >= _VIEWS:
+        while _refresh_some(using, schema) >= _VIEWS:
             pass
     except DatabaseError as error:
         # Recording does not need them, and as_of() says what is missing.
@@ -132,11 +149,11 @@ def _refresh_past(using: str) -> str | None:
     return None
 
 
-def _refresh_some(using: str) -> int:
+def _refresh_some(using: str, schema: str | None) -> int:
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         if not installed.has(cursor, "past_refresh_v1"):
             return 0
-        cursor.execute("SELECT count(*) FROM _bemi.past_refresh_v1(most => %s)", [_VIEWS])
+        cursor.execute(_REFRESH, [_targets(cursor, schema), _VIEWS])
         return int(cursor.fetchone()[0])
 
 
@@ -170,13 +187,16 @@ def included(using: str) -> list[str]:
         using: The alias of the database.
 
     Returns:
-        ``BEMI_INCLUDE``, by default all tables of the schemas where a new session finds its tables.
+        ``BEMI_INCLUDE``, by default all tables of the schemas where a new session finds its tables. In a
+        database with tenants these are all schemas, so that a new tenant's tables are tracked from the start.
 
     Raises:
         NotInstalled: ``migrate`` was not run.
     """
     with connections[using].cursor() as cursor:
         installed.require(cursor, "home_schemas_v1")
+        if tenancy.has_tenants(using):
+            return conf.include(["*"])
         cursor.execute("SELECT name FROM _bemi.home_schemas_v1() name")
         return conf.include(name for (name,) in cursor.fetchall())
 

@@ -21,6 +21,7 @@ from bemi_django.exceptions import (
     sqlstate_of,
 )
 from bemi_django.schema import installed, search_path
+from bemi_django.time_travel import cursor_paths
 from bemi_django.time_travel.moments import Moment, locate
 from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.save_guard import marking
@@ -59,6 +60,8 @@ def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS, *, ignore_policies: boo
             else _first(connection, moment, ignore_policies)
         )
         stack.enter_context(_kept_on(connection, past))
+        if outer is None:
+            stack.enter_context(cursor_paths.past_for_cursors(connection))
         stack.enter_context(marking())
         try:
             yield

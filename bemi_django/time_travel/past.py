@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.schema import search_path
-from bemi_django.time_travel import late, snapshots
+from bemi_django.time_travel import cursor_paths, late, snapshots
 from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
@@ -111,6 +111,18 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_po
     """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
     with connection.cursor() as cursor:
         schemas = {"schemas": search_path.close(cursor)}
+    with cursor_paths.closed_for_cursors(connection):
+        return _looked(connection, log, moment, schemas, ignores_policies=ignore_policies)
+
+
+def _looked(
+    connection: BaseDatabaseWrapper,
+    log: str,
+    moment: Moment,
+    schemas: dict[str, list[str]],
+    *,
+    ignores_policies: bool,
+) -> Past | None:
     snapshot = snapshots.take(connection, log)
     if snapshot is not None:
         snapshot = snapshots.completed(snapshot, connection.alias)
@@ -136,7 +148,7 @@ def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_po
             PastTable(schema, name, since, late.in_utc(time), *rest)
             for schema, name, since, time, *rest in cursor.fetchall()
         ]
-        past = go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignore_policies))
+        past = go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignores_policies))
         search_path.put(cursor, path)
         return past
 

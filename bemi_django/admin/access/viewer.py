@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import EmptyResultSet
-from django.db import models
+from django.db import connections, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -21,9 +21,12 @@ from bemi_django import conf
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.sql_redaction import redact_literals
+from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
+from bemi_django.schema import tenancy
+from bemi_django.schema.database_names import assumed_name
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,17 @@ class Viewer:
         """The masks that apply to the user."""
         return Masks([] if self.has("unmask") else conf.masked_fields(), self.logged_models)
 
+    @cached_property
+    def users(self) -> TenantUsers:
+        """The users whose names and keys the viewer's site knows."""
+        return users_in_sight()
+
     def changes(self) -> ChangeQuerySet:
-        """Return the changes that the user may see at all, by ``BEMI_ADMIN_SCOPE``."""
+        """Return the changes that the user may see: the tenant's, limited by ``BEMI_ADMIN_SCOPE``."""
         changes: ChangeQuerySet = Change.objects.all()
+        for alias in connections:
+            if (schema := tenancy.tenant_schema(alias)) is not None:
+                changes = changes.filter(database=assumed_name(alias), schema=schema)
         scope = conf.admin_scope()
         return changes if scope is None else cast(ChangeQuerySet, scope(self.request, changes))
 

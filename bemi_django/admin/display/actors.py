@@ -33,7 +33,11 @@ class Actors:
 
     def __init__(self, changes: Iterable[Change], viewer: Viewer) -> None:
         self._viewer = viewer
-        ids = {str(change.context["user_id"]) for change in changes if _has_user(change)}
+        ids = {
+            str(change.context["user_id"])
+            for change in changes
+            if _has_user(change) and viewer.users.has_user_of(change.context.get("tenant"))
+        }
         self._names = user_names(ids, viewer)
 
     def actor_of(self, change: Change) -> Actor:
@@ -41,6 +45,9 @@ class Actors:
         context = change.context
         if _has_user(change):
             user_id = str(context["user_id"])
+            if not self._viewer.users.has_user_of(context.get("tenant")):
+                named = {"user": user_id, "tenant": context["tenant"]}
+                return Actor(_("user %(user)s of %(tenant)s") % named, None)
             name = self._names.get(user_id, _("user %s") % user_id)
             return Actor(name, user_url(self._viewer, user_id))
         if "db_user" in context or not context:

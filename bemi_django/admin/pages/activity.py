@@ -57,7 +57,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     user = request.GET.get("user", "").strip()
     changes = viewer.changes()
     if user:
-        changes = changes.filter(by_user(user_ids(user, viewer)))
+        changes = changes.filter(by_user(user_ids(user, viewer), viewer))
     found = _cached(viewer, changes, spans()[name])
     page = read_page(
         changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST

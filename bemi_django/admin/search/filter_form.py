@@ -127,7 +127,7 @@ class FilterForm(forms.Form):
         if asked["operation"]:
             given.append((Q(operation=asked["operation"]), query_timeouts.NO_INDEX))
         if asked["user"]:
-            given.append((by_user(asked["user"]), query_timeouts.FILTER))
+            given.append((by_user(asked["user"], self._viewer), query_timeouts.FILTER))
         if asked["endpoint"]:
             given.append((Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER))
         if asked["since"]:
@@ -163,10 +163,15 @@ def user_ids(text: str, viewer: Viewer) -> list[Any]:
     return found
 
 
-def by_user(ids: list[Any]) -> Q:
-    """Return the condition of changes whose context has one of these values as ``user_id``."""
+def by_user(ids: list[Any], viewer: Viewer) -> Q:
+    """Return the condition of changes whose context has one of these values as ``user_id``.
+
+    Args:
+        ids: What ``user_ids()`` has returned.
+        viewer: The user who searches, among the users of the same tenant.
+    """
     # Without any value, no change matches.
     condition = Q(pk__in=[])
     for value in ids:
         condition |= Q(context__contains={"user_id": value})
-    return condition
+    return condition & viewer.users.condition()

@@ -19,6 +19,7 @@ from bemi_django.wire.ids import change_id, sequence_in
 _WINDOW = 500
 _TRANSACTIONS = 2000
 _OFFERED = 100
+_COLUMNS = ("id", "context__user_id", "context__endpoint", "context__tenant")
 #: Time spent on reading (seconds), and for how long the result is cached.
 _BUDGET = 0.2
 _FRESH = 60
@@ -51,12 +52,12 @@ def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
     while len(seen) < _TRANSACTIONS and time.monotonic() < deadline:
         window = changes if end is None else changes.filter(id__lt=end)
         with no_seqscan():
-            found = list(window.values_list("id", "context__user_id", "context__endpoint")[:_WINDOW])
-        for identifier, user, endpoint in found:
+            found = list(window.values_list(*_COLUMNS)[:_WINDOW])
+        for identifier, user, endpoint, tenant in found:
             sighting = (sequence_in(identifier.bytes), str(user), str(endpoint))
             if sighting not in seen:
                 seen.add(sighting)
-                users[str(user)] += user is not None
+                users[str(user)] += user is not None and viewer.users.has_user_of(tenant)
                 endpoints[str(endpoint)] += bool(endpoint)
         if len(found) < _WINDOW:
             break

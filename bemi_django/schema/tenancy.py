@@ -1,0 +1,51 @@
+"""Databases with a schema for each tenant, whose backend sets the search path of a connection.
+
+The backends of django-tenants and its relatives are known by ``connection.set_tenant()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+
+def has_tenants(alias: str) -> bool:
+    """Return whether a database has a schema for each tenant."""
+    return hasattr(connections[alias], "set_tenant")
+
+
+def schema_of(alias: str) -> str:
+    """Return the schema of a connection, tenant's or public, in a database with tenants."""
+    return str(connections[alias].schema_name)  # type: ignore[attr-defined]
+
+
+def tenant_schema(alias: str) -> str | None:
+    """Return the schema of the current tenant of a connection, or None outside of tenants."""
+    if not has_tenants(alias):
+        return None
+    schema, public = schema_of(alias), getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
+    return None if schema == public else schema
+
+
+@contextmanager
+def in_schema(alias: str, schema: str) -> Iterator[None]:
+    """Let a connection belong to the tenant with a schema, if the database has tenants.
+
+    Args:
+        alias: Alias of the database.
+        schema: The schema; nothing happens if it is empty, as that of a gap.
+    """
+    connection: Any = connections[alias]
+    if not schema or not has_tenants(alias) or connection.schema_name == schema:
+        yield
+        return
+    tenant, includes_public = connection.tenant, connection.include_public_schema
+    connection.set_schema(schema)
+    try:
+        yield
+    finally:
+        connection.set_tenant(tenant, includes_public)

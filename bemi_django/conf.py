@@ -96,6 +96,11 @@ def slot_failover() -> bool:
     return bool(getattr(settings, "BEMI_SLOT_FAILOVER", True))
 
 
+def metrics_token() -> str:
+    """Return ``BEMI_METRICS_TOKEN``: the bearer token for the metrics of the site, or an empty string."""
+    return cast(str, getattr(settings, "BEMI_METRICS_TOKEN", ""))
+
+
 def as_of_patience() -> float:
     """Return ``BEMI_AS_OF_PATIENCE``: seconds for which ``as_of()`` waits for the log to advance."""
     return float(getattr(settings, "BEMI_AS_OF_PATIENCE", 10))

@@ -88,6 +88,12 @@ def _run(added: Any) -> ArgumentParser:
     )
     parts.add_argument("--no-handlers", action="store_true", help="only write the log; call no handlers")
     run.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        type=_listen,
+        help="serve /metrics for Prometheus, /healthz and /readyz there (default host: 127.0.0.1)",
+    )
+    run.add_argument(
         "--log-format",
         choices=FORMATS,
         help="log to the output in this format (default: text, unless LOGGING of the project has a handler)",
@@ -141,6 +147,13 @@ def _skip(added: Any) -> ArgumentParser:
         "lsn", metavar="LSN", type=_lsn, help="where the transaction commits, as 'bemi run' has printed it"
     )
     return skip
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise ArgumentTypeError(f"{text!r} is neither a port nor host:port, such as 0.0.0.0:9464")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _lsn(text: str) -> int:

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from bemi_django import conf
-from bemi_django.handlers.dispatch import Dispatcher
-from bemi_django.handlers.standing import Standing
-from bemi_django.schema.coverage import TableCoverage, read_coverage, summary
-from bemi_django.status.log_status import LogStatus, read_log
+from bemi_django.schema.coverage import summary
+from bemi_django.status.recording import Recording, problems_of, read_recording
 from bemi_django.status.units import as_bytes
-from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
-
-
-class Status(NamedTuple):
-    """What is known of the recording of a database.
-
-    Attributes:
-        database: Alias of the database.
-        worker: Its worker.
-        log: Its log.
-        tables: Its tables, and whether each is tracked.
-        handlers: The progress of each handler.
-    """
-
-    database: str
-    worker: WorkerStatus
-    log: LogStatus
-    tables: list[TableCoverage]
-    handlers: list[Standing]
+from bemi_django.status.worker_status import WorkerStatus
 
 
 def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -47,7 +26,7 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         CommandError: Something has to be done; the exit status is 1.
         BemiError: The database has no log.
     """
-    found = read_status(database)
+    found = read_recording(database)
     if options["json"]:
         command.stdout.write(json.dumps(as_json(found), indent=2))
     elif not options["quiet"]:
@@ -57,43 +36,7 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         raise CommandError("\n".join(problems))
 
 
-def read_status(database: str) -> Status:
-    """Return the status of the recording of a database."""
-    tables = read_coverage(database)
-    standings = Dispatcher(database).standings()
-    return Status(database, read_worker(database), read_log(conf.destination()), tables, standings)
-
-
-def problems_of(found: Status) -> Iterator[str]:
-    """Yield what has to be done, a line each."""
-    option = "" if found.database == "default" else f" --database {found.database}"
-    run = f"'manage.py bemi run{option}'"
-    worker = found.worker
-    if worker.state == NOT_RUNNING:
-        yield f"the worker is not running, and the server keeps all WAL: start {run}"
-    elif worker.state != RUNNING:
-        yield f"recording has not begun: start {run}"
-    if worker.wal_status == "lost":
-        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
-    elif worker.wal_status == "unreserved":
-        yield "the server will remove WAL that was not read at its next checkpoint"
-    if worker.log_end is not None and worker.log_end.trouble:
-        yield worker.log_end.trouble
-    if worker.lag_seconds >= TOO_LATE:
-        yield f"the log is {worker.lag_seconds:.0f} s behind"
-    if lacking := sum(table.needs_sync for table in found.tables):
-        yield f"tables that are not up to date: {lacking}; run 'manage.py bemi sync{option}'"
-    if found.log.dead_letters:
-        yield (
-            f"messages that could not be stored completely: {found.log.dead_letters}; run "
-            "'manage.py bemi retry-dead-letters'"
-        )
-    for standing in found.handlers:
-        if standing.attempts or standing.aside:
-            yield str(standing)
-
-
-def as_json(found: Status) -> dict[str, Any]:
+def as_json(found: Recording) -> dict[str, Any]:
     """Return the status as values of JSON, with the problems."""
     worker = {name: value for name, value in found.worker._asdict().items() if name != "log_end"}
     end = found.worker.log_end
@@ -119,7 +62,7 @@ def as_json(found: Status) -> dict[str, Any]:
     }
 
 
-def _lines(found: Status) -> Iterator[tuple[str, str]]:
+def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     worker, log = found.worker, found.log
     yield "worker", f"{worker.state} (slot {worker.slot})"
     if worker.wal_status:

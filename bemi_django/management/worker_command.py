@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,8 +21,13 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
+from bemi_django.metrics.answers import Answers
+from bemi_django.metrics.instruments import observe
+from bemi_django.metrics.server import serving
 from bemi_django.schema import tracking
 from bemi_django.wire.lsn import format_lsn
+
+logger = logging.getLogger(__name__)
 
 
 def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -29,13 +36,18 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     Args:
         command: The command, for its output.
         database: Alias of the source.
-        options: ``until_current``, ``accept_gap``, ``handlers``, ``no_handlers`` and ``log_format`` of the
-            command line.
+        options: ``until_current``, ``accept_gap``, ``handlers``, ``no_handlers``, ``metrics`` and
+            ``log_format`` of the command line.
 
     Raises:
         CommandError: If only handlers are to be called and there are none.
         BemiError: If an error occurs that an administrator has to resolve.
     """
+    with log_to(command.stdout, options["log_format"]), _measured(Answers(database), options["metrics"]):
+        _run(command, database, options)
+
+
+def _run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
     if options["handlers"]:
         _run_handlers(command, dispatcher, options)
@@ -49,7 +61,7 @@ def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     beside = (
         nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile(supervisor.stop)
     )
-    with log_to(command.stdout, options["log_format"]), _stopped_by_signals(supervisor.stop, dispatcher.stop):
+    with _stopped_by_signals(supervisor.stop, dispatcher.stop):
         # In a thread, so that a signal is handled while the worker waits for a server.
         with beside, ThreadPoolExecutor(1) as thread:
             written = thread.submit(supervisor.run, until_current=is_to_end).result()
@@ -101,12 +113,35 @@ def worker_config(database: str) -> WorkerConfig:
     )
 
 
+@contextmanager
+def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[None]:
+    """Serve metrics where it is asked for, and give them to OpenTelemetry where that is installed."""
+    if find_spec("opentelemetry") is not None:
+        observe(answers)
+    if address is None:
+        yield
+        return
+    if find_spec("prometheus_client") is None:
+        raise CommandError("--metrics needs prometheus-client: install bemi-django-wal[metrics]")
+    try:
+        listening = serving(answers, *address)
+    except OSError as error:
+        raise CommandError(
+            "cannot listen on {}:{}: {}; give another address to --metrics".format(
+                *address, error.strerror or error
+            )
+        ) from None
+    with listening as port:
+        logger.info("serving metrics at http://%s:%d/metrics", address[0], port)
+        yield
+
+
 def _run_handlers(command: BaseCommand, dispatcher: Dispatcher, options: dict[str, Any]) -> None:
     if not dispatcher.has_handlers:
         raise CommandError(
             f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
         )
-    with log_to(command.stdout, options["log_format"]), _stopped_by_signals(dispatcher.stop):
+    with _stopped_by_signals(dispatcher.stop):
         handled = dispatcher.run_apart(options["until_current"])
     command.stdout.write(f"{handled} changes handled")
 

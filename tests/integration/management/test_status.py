@@ -18,6 +18,7 @@ from bemi_django.checks import databases
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING, WorkerStatus
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Pipeline
@@ -122,8 +123,8 @@ def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(pipeline: P
 def test_each_state_of_the_worker_has_its_problem(
     pipeline: Pipeline, worker: WorkerStatus, problem: str
 ) -> None:
-    found = status_command.read_status("default")._replace(database="other", worker=worker)
-    problems = list(status_command.problems_of(found))
+    found = read_recording("default")._replace(database="other", worker=worker)
+    problems = list(problems_of(found))
     assert len(problems) == bool(problem)
     assert problem in "".join(problems)
 

@@ -1,0 +1,1 @@
+"""Metrics of recording for Prometheus and OpenTelemetry, and answers to health probes."""

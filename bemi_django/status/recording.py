@@ -1,0 +1,74 @@
+"""Everything that is known of the recording of a database, and what has to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bemi_django import conf
+from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.handlers.standing import Standing
+from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.status.log_status import LogStatus, read_log
+from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
+
+
+class Recording(NamedTuple):
+    """The recording of a database.
+
+    Attributes:
+        database: Alias of the database.
+        worker: Its worker.
+        log: Its log.
+        tables: Its tables, and whether each is tracked.
+        handlers: The progress of each handler.
+    """
+
+    database: str
+    worker: WorkerStatus
+    log: LogStatus
+    tables: list[TableCoverage]
+    handlers: list[Standing]
+
+
+def read_recording(database: str) -> Recording:
+    """Return the status of the recording of a database.
+
+    Args:
+        database: Alias of the source.
+
+    Raises:
+        NotInstalled: The database has no log.
+    """
+    tables = read_coverage(database)
+    standings = Dispatcher(database).standings()
+    return Recording(database, read_worker(database), read_log(conf.destination()), tables, standings)
+
+
+def problems_of(found: Recording) -> Iterator[str]:
+    """Yield what has to be done, a line each."""
+    option = "" if found.database == "default" else f" --database {found.database}"
+    run = f"'manage.py bemi run{option}'"
+    worker = found.worker
+    if worker.state == NOT_RUNNING:
+        yield f"the worker is not running, and the server keeps all WAL: start {run}"
+    elif worker.state != RUNNING:
+        yield f"recording has not begun: start {run}"
+    if worker.wal_status == "lost":
+        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
+    elif worker.wal_status == "unreserved":
+        yield "the server will remove WAL that was not read at its next checkpoint"
+    if worker.log_end is not None and worker.log_end.trouble:
+        yield worker.log_end.trouble
+    if worker.lag_seconds >= TOO_LATE:
+        yield f"the log is {worker.lag_seconds:.0f} s behind"
+    if lacking := sum(table.needs_sync for table in found.tables):
+        yield f"tables that are not up to date: {lacking}; run 'manage.py bemi sync{option}'"
+    if found.log.dead_letters:
+        yield (
+            f"messages that could not be stored completely: {found.log.dead_letters}; run "
+            "'manage.py bemi retry-dead-letters'"
+        )
+    for standing in found.handlers:
+        if standing.attempts or standing.aside:
+            yield str(standing)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-import uuid
-from argparse import REMAINDER, ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import connections
 
+from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
+from bemi_django.management.subcommand import add_subcommand
 from bemi_django.wire.lsn import parse_lsn
-
-_MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change (the state after it)"
 
 
 def add_subcommands(parser: CommandParser) -> None:
     """Add all subcommands to the parser of ``manage.py bemi``."""
     added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
-    for add in (*_FOR_ANY_PROJECT, _handlers, _as_of):
+    for add in (*_FOR_ANY_PROJECT, _handlers, as_of):
         add(added).add_argument(
             "--database",
             default="default",
@@ -45,19 +44,12 @@ def add_standalone_subcommands(
         add_arguments(subcommand)
 
 
-def _add(added: Any, name: str, summary: str) -> ArgumentParser:
-    subcommand: ArgumentParser = added.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
-    )
-    return subcommand
-
-
 def _install(added: Any) -> ArgumentParser:
-    return _add(added, "install", "create what recording needs in the source and the destination")
+    return add_subcommand(added, "install", "create what recording needs in the source and the destination")
 
 
 def _uninstall(added: Any) -> ArgumentParser:
-    uninstall = _add(
+    uninstall = add_subcommand(
         added, "uninstall", "stop recording, and remove the log and everything that was installed"
     )
     uninstall.add_argument("--keep-log", action="store_true", help="keep the log, for queries")
@@ -75,7 +67,7 @@ def _uninstall(added: Any) -> ArgumentParser:
 
 
 def _run(added: Any) -> ArgumentParser:
-    run = _add(added, "run", "write committed changes to the log and call handlers, until stopped")
+    run = add_subcommand(added, "run", "write committed changes to the log and call handlers, until stopped")
     run.add_argument(
         "--until-current", action="store_true", help="exit when everything committed so far is written"
     )
@@ -102,7 +94,7 @@ def _run(added: Any) -> ArgumentParser:
 
 
 def _handlers(added: Any) -> ArgumentParser:
-    handlers = _add(added, "handlers", "show the progress of each handler")
+    handlers = add_subcommand(added, "handlers", "show the progress of each handler")
     handlers.add_argument(
         "--retry", action="store_true", help="deliver the changes again that were kept aside"
     )
@@ -110,13 +102,17 @@ def _handlers(added: Any) -> ArgumentParser:
 
 
 def _sync(added: Any) -> ArgumentParser:
-    sync = _add(added, "sync", "bring triggers, replica identity and publication in line with the settings")
+    sync = add_subcommand(
+        added, "sync", "bring triggers, replica identity and publication in line with the settings"
+    )
     sync.add_argument("--dry-run", action="store_true", help="print what would be done, but do not do it")
     return sync
 
 
 def _status(added: Any) -> ArgumentParser:
-    status = _add(added, "status", "show how recording is doing; exit with 1 if something has to be done")
+    status = add_subcommand(
+        added, "status", "show how recording is doing; exit with 1 if something has to be done"
+    )
     output = status.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print an object of JSON")
     output.add_argument("--quiet", action="store_true", help="print only what has to be done")
@@ -124,7 +120,7 @@ def _status(added: Any) -> ArgumentParser:
 
 
 def _verify(added: Any) -> ArgumentParser:
-    verify = _add(added, "verify", "compare the log with the tables, row by row")
+    verify = add_subcommand(added, "verify", "compare the log with the tables, row by row")
     verify.add_argument(
         "tables", nargs="*", metavar="SCHEMA.TABLE", help="compare only these tables (default: all)"
     )
@@ -132,7 +128,9 @@ def _verify(added: Any) -> ArgumentParser:
 
 
 def _retry_dead_letters(added: Any) -> ArgumentParser:
-    letters = _add(added, "retry-dead-letters", "read messages again that could not be stored completely")
+    letters = add_subcommand(
+        added, "retry-dead-letters", "read messages again that could not be stored completely"
+    )
     letters.add_argument(
         "--dismiss",
         action="store_true",
@@ -142,7 +140,9 @@ def _retry_dead_letters(added: Any) -> ArgumentParser:
 
 
 def _skip(added: Any) -> ArgumentParser:
-    skip = _add(added, "skip", "leave a transaction out of the log that the server cannot send, as a gap")
+    skip = add_subcommand(
+        added, "skip", "leave a transaction out of the log that the server cannot send, as a gap"
+    )
     skip.add_argument(
         "lsn", metavar="LSN", type=_lsn, help="where the transaction commits, as 'bemi run' has printed it"
     )
@@ -163,7 +163,9 @@ def _lsn(text: str) -> int:
 
 
 def _grants(added: Any) -> ArgumentParser:
-    grants = _add(added, "grants", "print the SQL that grants the worker and readers of the log their rights")
+    grants = add_subcommand(
+        added, "grants", "print the SQL that grants the worker and readers of the log their rights"
+    )
     grants.add_argument(
         "--worker", metavar="ROLE", default="bemi_worker", help="role of 'bemi run' (default: bemi_worker)"
     )
@@ -184,70 +186,7 @@ def _grants(added: Any) -> ArgumentParser:
     return grants
 
 
-def _revert(added: Any) -> ArgumentParser:
-    revert = _add(added, "revert", "undo the changes of a request or a transaction, or one change")
-    chosen = revert.add_mutually_exclusive_group(required=True)
-    chosen.add_argument(
-        "--request", metavar="ID", help="revert all changes of the request with this request_id"
-    )
-    chosen.add_argument(
-        "--transaction",
-        metavar="XID",
-        type=int,
-        help="revert all changes of the transaction with this transaction_id",
-    )
-    chosen.add_argument("--change", metavar="UUID", type=uuid.UUID, help="revert the change with this id")
-    revert.add_argument("--dry-run", action="store_true", help="print the plan, but write nothing")
-    revert.add_argument(
-        "--on-conflict",
-        choices=("stop", "skip", "force"),
-        default="stop",
-        help="if rows have a conflict: revert nothing, leave these rows as they are, or overwrite them "
-        "(default: stop)",
-    )
-    revert.add_argument(
-        "--no-cascade",
-        action="store_true",
-        help="do not restore the rows that were deleted together with a deleted row",
-    )
-    revert.add_argument("--reason", metavar="TEXT", help="why, for the context of the changes")
-    revert.add_argument(
-        "--noinput",
-        "--no-input",
-        action="store_false",
-        dest="interactive",
-        help="revert without asking for confirmation",
-    )
-    return revert
-
-
-def _blame(added: Any) -> ArgumentParser:
-    blame = _add(added, "blame", "show which change gave an object each of its values")
-    blame.add_argument(
-        "object",
-        metavar="OBJECT",
-        help="app.Model:key, such as shop.Product:42 (composite keys as 7,2); or schema.table:key",
-    )
-    return blame
-
-
-def _as_of(added: Any) -> ArgumentParser:
-    as_of = _add(added, "as-of", "run a command that only reads, on the database as it was at a moment")
-    as_of.add_argument(
-        IGNORE_POLICIES,
-        action="store_true",
-        help="read tables although row-level security applies to the role: rows that have changed since the "
-        "moment are shown whatever the policies say",
-    )
-    as_of.add_argument("moment", help=_MOMENT)
-    as_of.add_argument(
-        "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"
-    )
-    return as_of
-
-
-IGNORE_POLICIES = "--ignore-policies"
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, _revert, _blame, _uninstall,
+    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _uninstall,
 )  # fmt: skip
 _STANDALONE = (_install,)

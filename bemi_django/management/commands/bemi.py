@@ -21,7 +21,8 @@ from bemi_django.management import (
     uninstall_command,
     worker_command,
 )
-from bemi_django.management.arguments import IGNORE_POLICIES, add_subcommands
+from bemi_django.management.arguments import add_subcommands
+from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of

@@ -12,9 +12,10 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import computation, coverage, installed, publication, tracking
+from bemi_django.schema import computation, coverage, installed, publication, tenancy, tracking
 from bemi_django.schema.sql import quote
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
+from bemi_django.wire.table_name import TableName
 
 #: The id of the check of the worker.
 WORKER = "bemi.W011"
@@ -163,12 +164,21 @@ def _check_log_schema(alias: str) -> list[CheckMessage]:
 def _check_log_name(alias: str) -> list[CheckMessage]:
     try:
         wanted = conf.table()
-        if installed.is_log(alias, wanted):
-            return []
-        log = installed.log(alias)
+        log, is_log = installed.log(alias), installed.is_log(alias, wanted)
+        hiding = tenancy.hiding_tables(alias, wanted.name) if wanted.schema is None else []
     except (ImproperlyConfigured, NotInstalled):
         # Another check reports the setting.
         return []
+    if not is_log:
+        return [_misnamed_log(alias, wanted, log)]
+    if not hiding:
+        return []
+    shown = ", ".join(hiding[:3]) + (", ..." if len(hiding) > 3 else "")
+    message = f"The log in {alias!r} is {log}, but some tenants find other tables by its name: {shown}."
+    return [Error(message, hint=f"Set BEMI_TABLE = {log!r}.", id="bemi.E009")]
+
+
+def _misnamed_log(alias: str, wanted: TableName, log: str) -> CheckMessage:
     found = installed.parts(log)
     steps = []
     if wanted.schema not in (None, found.schema):
@@ -182,7 +192,7 @@ def _check_log_name(alias: str) -> list[CheckMessage]:
         rename = f"rename the log, then run manage.py bemi sync: {' '.join(steps)}"
     message = f"BEMI_TABLE stands for {wanted.quoted}, but the log in {alias!r} is {log}."
     hint = f"Set BEMI_TABLE = {log!r}, or {rename}"
-    return [Error(message, hint=hint, id="bemi.E008")]
+    return Error(message, hint=hint, id="bemi.E008")
 
 
 def _check_handlers(alias: str) -> list[CheckMessage]:

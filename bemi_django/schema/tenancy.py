@@ -12,6 +12,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
+_HIDING = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND c.oid NOT IN (SELECT _bemi.ours_v1())
+    AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, '_bemi_past_'::pg_catalog.text)
+ORDER BY 1
+"""
+
 
 def has_tenants(alias: str) -> bool:
     """Return whether a database has a schema for each tenant."""
@@ -29,6 +38,20 @@ def tenant_schema(alias: str) -> str | None:
         return None
     schema, public = schema_of(alias), getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
     return None if schema == public else schema
+
+
+def hiding_tables(alias: str, log: str) -> list[str]:
+    """Return the tables of tenants that a query finds instead of the log.
+
+    Args:
+        alias: Alias of the database.
+        log: The name by which queries find the log.
+    """
+    if not has_tenants(alias):
+        return []
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_HIDING, [log])
+        return [name for (name,) in cursor.fetchall()]
 
 
 @contextmanager

@@ -119,6 +119,14 @@ def _status(added: Any) -> ArgumentParser:
     return status
 
 
+def _doctor(added: Any) -> ArgumentParser:
+    doctor = add_subcommand(
+        added, "doctor", "find what stops recording, before and after the installation, and its cost"
+    )
+    doctor.add_argument("--json", action="store_true", help="print an object of JSON")
+    return doctor
+
+
 def _verify(added: Any) -> ArgumentParser:
     verify = add_subcommand(added, "verify", "compare the log with the tables, row by row")
     verify.add_argument(
@@ -187,6 +195,6 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _uninstall,
+    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _doctor, _uninstall,
 )  # fmt: skip
 _STANDALONE = (_install,)

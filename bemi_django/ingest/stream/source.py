@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
+from string import ascii_lowercase
 from struct import Struct
 from typing import Any
 
@@ -30,6 +31,8 @@ _KEEPALIVE_BODY = Struct(">xQq?").unpack_from
 #: Standby status update: what is written, flushed and applied, our clock, and whether we ask for an answer.
 _STATUS = Struct(">cQQQq?").pack
 _EPOCH_SECONDS = 946_684_800
+#: Units in which the server shows times.
+_SECONDS = {"": 0.001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class Source:
@@ -65,6 +68,14 @@ class Source:
             cursor.execute("IDENTIFY_SYSTEM")
             system_identifier, timeline, *_ = cursor.fetchone()
         return system_identifier, int(timeline)
+
+    def sender_timeout(self) -> float:
+        """Return the ``wal_sender_timeout`` of the connection in seconds, as the server has accepted it."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SHOW wal_sender_timeout")
+            (text,) = cursor.fetchone()
+        digits = text.rstrip(ascii_lowercase)
+        return int(digits) * _SECONDS[text[len(digits) :]]
 
     def timeline_history(self, timeline: int) -> list[Switch]:
         """Return the timelines that the server has left on its way to ``timeline`` (TIMELINE_HISTORY)."""

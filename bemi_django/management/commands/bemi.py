@@ -15,6 +15,7 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.dead_letter_retry import retry
 from bemi_django.management import (
     blame_command,
+    doctor_command,
     install_command,
     revert_command,
     status_command,
@@ -93,6 +94,9 @@ class Command(BaseCommand):
 
     def _status(self, database: str, options: dict[str, Any]) -> None:
         status_command.status(self, database, options)
+
+    def _doctor(self, database: str, options: dict[str, Any]) -> None:
+        doctor_command.doctor(self, database, worker_command.worker_config(database), options)
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
         result = retry(worker_command.worker_config(database), options["dismiss"])

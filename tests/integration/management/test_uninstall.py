@@ -224,7 +224,11 @@ def test_it_refuses_while_a_worker_reads_the_slot(project: Project) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(supervisor.run)
         try:
-            until(lambda: project.query("SELECT 1 FROM pg_replication_slots WHERE active"))
+            until(
+                lambda: project.query(
+                    "SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = 'bemi_uninstall'"
+                )
+            )
             before = project.ours()
             with pytest.raises(CommandError, match="a worker reads the slot bemi_uninstall .*: stop"):
                 project.uninstall()
@@ -234,7 +238,13 @@ def test_it_refuses_while_a_worker_reads_the_slot(project: Project) -> None:
         finally:
             supervisor.stop()
             running.result(DEADLINE)
-    until(lambda: not project.query("SELECT 1 FROM pg_replication_slots WHERE active"))
+    until(
+        lambda: (
+            not project.query(
+                "SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = 'bemi_uninstall'"
+            )
+        )
+    )
     project.uninstall()
     assert project.ours() == []
 

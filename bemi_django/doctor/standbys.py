@@ -1,0 +1,84 @@
+"""Whether standbys are ready to take over the slot, from PostgreSQL 17 on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import DatabaseError, connections
+
+from bemi_django import conf
+from bemi_django.doctor.finding import Finding
+
+_SETTINGS = """
+SELECT name, setting FROM pg_settings WHERE name IN (
+    'hot_standby_feedback', 'primary_conninfo', 'primary_slot_name', 'sync_replication_slots',
+    'synchronized_standby_slots')
+"""
+_STANDBYS = """
+SELECT current_setting('server_version_num')::int >= 170000, (
+    SELECT count(*) FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid
+    WHERE s.slot_type = 'physical')
+"""
+_IDENTITY = "SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()"
+_RELOAD = "then SELECT pg_reload_conf(). See docs/failover.md."
+
+
+def findings(source: str) -> Iterator[Finding]:
+    """Yield settings that standbys or their primary lack for a synchronised slot.
+
+    Those of a standby are read if it is in ``DATABASES``.
+
+    Args:
+        source: Alias of the source.
+    """
+    with connections[source].cursor() as cursor:
+        cursor.execute(_STANDBYS)
+        is_possible, standbys = cursor.fetchone()
+        cursor.execute(_SETTINGS)
+        settings = dict(cursor.fetchall())
+        cursor.execute(_IDENTITY)
+        is_standby, system = cursor.fetchone()
+    if not is_possible or not conf.slot_failover() or is_standby:
+        return
+    if standbys and not settings.get("synchronized_standby_slots"):
+        yield Finding(
+            "bemi.D014",
+            f"The log may be ahead of the standbys of {source!r}: synchronized_standby_slots is empty.",
+            "On the primary, run ALTER SYSTEM SET synchronized_standby_slots = '<slot of the standby>', "
+            + _RELOAD,
+        )
+    for alias in _standbys_in_settings(source, system):
+        with connections[alias].cursor() as cursor:
+            cursor.execute(_SETTINGS)
+            lacking = list(_lacking(dict(cursor.fetchall())))
+        if lacking:
+            yield Finding(
+                "bemi.D014",
+                f"The standby {alias!r} does not synchronise the slot: it lacks {', '.join(lacking)}.",
+                f"On the standby, run ALTER SYSTEM SET for each, {_RELOAD}",
+            )
+
+
+def _standbys_in_settings(source: str, system: int) -> Iterator[str]:
+    for alias in connections:
+        if alias == source or connections[alias].vendor != "postgresql":
+            continue
+        try:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(_IDENTITY)
+                if cursor.fetchone() == (True, system):
+                    yield alias
+        except DatabaseError:
+            # A server that cannot be reached is another matter.
+            continue
+
+
+def _lacking(settings: dict[str, str]) -> Iterator[str]:
+    for name in ("sync_replication_slots", "hot_standby_feedback"):
+        if settings.get(name) != "on":
+            yield f"{name} = on"
+    if not settings.get("primary_slot_name"):
+        yield "primary_slot_name"
+    # Only roles that may read all settings see it.
+    if "primary_conninfo" in settings and "dbname" not in settings["primary_conninfo"]:
+        yield "dbname in primary_conninfo"

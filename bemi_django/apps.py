@@ -23,12 +23,15 @@ class BemiConfig(AppConfig):
     def ready(self) -> None:
         """Install hooks on connections and commands, and track new tables after each ``migrate``."""
         from bemi_django import checks as checks  # importing registers them
+        from bemi_django import conf
         from bemi_django.capture.hooks import commands, django_db
         from bemi_django.schema import inspection
 
+        inspection.install()
+        if not conf.captures():
+            return
         django_db.install()
         commands.install()
-        inspection.install()
         post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
         if apps.is_installed("aldjemy"):
             _install_on_aldjemy()

@@ -20,6 +20,11 @@ ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
 ScopeFunction = Callable[[HttpRequest, Any], Any]
 
 
+def captures() -> bool:
+    """Return ``BEMI_CAPTURE``: whether contexts are attached and tables tracked; turn it off in tests."""
+    return bool(getattr(settings, "BEMI_CAPTURE", True))
+
+
 def context_function() -> ContextFunction | None:
     """Return ``BEMI_CONTEXT_FUNCTION``, which is the dotted path of ``fn(request) -> dict``.
 

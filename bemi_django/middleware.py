@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.core.exceptions import SynchronousOnlyOperation
+from django.core.exceptions import MiddlewareNotUsed, SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
@@ -40,6 +40,8 @@ class BemiMiddleware:
     async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        if not conf.captures():
+            raise MiddlewareNotUsed
         self.get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:

@@ -104,7 +104,7 @@ import tests.shop.models
 sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 """,
 }
-EXECUTED_ELSEWHERE = {"querying", "sqlalchemy", "tenants", "time-travel", "without-django"}
+EXECUTED_ELSEWHERE = {"querying", "sqlalchemy", "tenants", "testing", "time-travel", "without-django"}
 
 
 @pytest.mark.parametrize("page", PROJECTS)

@@ -17,7 +17,7 @@ URL = "postgresql://ann@db/shop"
 #: Settings of web processes, and the destination, which is a connection string here.
 NOT_HERE = {
     "admin_history", "admin_scope", "as_of_patience", "context_function", "destination", "engine_options",
-    "masked_fields", "metrics_token", "trust_request_id", "trusted_proxies",
+    "capture", "masked_fields", "metrics_token", "trust_request_id", "trusted_proxies",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import MiddlewareNotUsed, SynchronousOnlyOperation
+from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
 
@@ -20,6 +21,7 @@ from bemi_django.capture.proxies import TrustedProxies, client_address, is_trust
 from bemi_django.capture.request_id import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 from bemi_django.capture.warn_once import warn_once
+from bemi_django.schema import tenancy
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class BemiMiddleware:
         return response
 
     def _context_of(self, request: HttpRequest) -> Mapping[str, Any]:
-        added = _added(request, self._trusted)
+        added = self._added(request)
         if self._is_function_async:
             warn_once(
                 "BEMI_CONTEXT_FUNCTION is async, but a sync request cannot await it; see manage.py check"
@@ -93,7 +95,7 @@ class BemiMiddleware:
         return Provisional({**added, **default_context(request)})
 
     async def _awaited_context_of(self, request: HttpRequest) -> Mapping[str, Any]:
-        added = _added(request, self._trusted)
+        added = self._added(request)
         try:
             return {**added, **await cast(Awaitable[Mapping[str, Any]], self._function(request))}
         except Exception:
@@ -101,6 +103,17 @@ class BemiMiddleware:
                 "the context function failed; the request is recorded without its values", exc_info=True
             )
             return {**added, **default_context(request)}
+
+    def _added(self, request: HttpRequest) -> dict[str, str]:
+        added = _address(request, self._trusted)
+        # The middleware of django-tenants sets it. Users of other tenants may have the same keys.
+        tenant = getattr(request, "tenant", None) if self._has_tenants else None
+        schema = getattr(tenant, "schema_name", None)
+        return added if schema is None else {**added, "tenant": str(schema)}
+
+    @cached_property
+    def _has_tenants(self) -> bool:
+        return any(tenancy.has_tenants(alias) for alias in connections)
 
     # Cached, because looking up a missing setting is slow.
     @cached_property
@@ -174,12 +187,6 @@ def _user_in_event_loop(request: HttpRequest) -> Any:
         return request.__dict__["_acached_user"]
     wait, auser = waiter.get(), getattr(request, "auser", None)
     return wait(auser()) if wait and auser else None
-
-
-def _added(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:
-    # The middleware of django-tenants sets the tenant, whose users may have the keys of others' users.
-    schema = getattr(getattr(request, "tenant", None), "schema_name", None)
-    return _address(request, trusted) | ({} if schema is None else {"tenant": str(schema)})
 
 
 def _address(request: HttpRequest, trusted: TrustedProxies | None) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Databases with a schema for each tenant, whose backend sets the search path of a connection.
 
-The backends of django-tenants and its relatives are known by ``connection.set_tenant()``.
+The backends of django-tenants and its relatives are known by two attributes of their connections.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORDER BY 1
 
 def has_tenants(alias: str) -> bool:
     """Return whether a database has a schema for each tenant."""
-    return hasattr(connections[alias], "set_tenant")
+    return hasattr(connections[alias], "set_tenant") and hasattr(connections[alias], "schema_name")
 
 
 def schema_of(alias: str) -> str:

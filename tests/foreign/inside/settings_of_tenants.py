@@ -11,5 +11,4 @@ if IS_OURS:
     SHARED_APPS = (*SHARED_APPS, "bemi_django")
     INSTALLED_APPS = [*INSTALLED_APPS, "bemi_django"]
     MIDDLEWARE = [*MIDDLEWARE, "bemi_django.middleware.BemiMiddleware"]
-    BEMI_INCLUDE = ["*.*"]
 TEST_RUNNER = "tests.foreign.inside.recording_runner.RecordingRunner"

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import connections
 
+from bemi_django.management import verify_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.subcommand import add_subcommand
@@ -132,6 +133,7 @@ def _verify(added: Any) -> ArgumentParser:
     verify.add_argument(
         "tables", nargs="*", metavar="SCHEMA.TABLE", help="compare only these tables (default: all)"
     )
+    verify_command.add_options(verify)
     return verify
 
 

@@ -46,6 +46,7 @@ def as_json(found: Recording) -> dict[str, Any]:
         "problems": list(problems_of(found)),
         "worker": {**worker, "log_end": log_end},
         "log": found.log._asdict(),
+        "verification": None if found.verification is None else found.verification._asdict(),
         "tables": {
             "tracked": [table.name for table in found.tables if table.is_tracked],
             "untracked": {table.name: table.reason for table in found.tables if not table.is_tracked},
@@ -76,6 +77,7 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield "gaps", f"{log.gaps}"
     yield "letters", f"{log.dead_letters} that could not be stored completely"
     yield "tables", summary(found.tables)
+    yield "verified", "never" if found.verification is None else str(found.verification)
     for standing in found.handlers:
         yield "handler", str(standing)
 

@@ -26,5 +26,6 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        RunSQLFile("verifications_v1", "log"),
         RequireUninstall(),
     ]

@@ -74,7 +74,8 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield from _way_in(alias, role, schema)
     yield f"GRANT INSERT ON {log}, _bemi.dead_letters TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {role};"
-    yield f"GRANT SELECT, INSERT ON _bemi.histories TO {role};"
+    yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"

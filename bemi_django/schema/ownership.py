@@ -49,6 +49,7 @@ def statements(using: str, owner: str) -> Iterator[str]:
     yield f"REVOKE ALL ON {log} FROM {role};"
     yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
     yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
-    yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters TO {role};"
-    tables = ", ".join(f"_bemi.{name}" for name in _OF_THE_APPLICATION)
+    readable = f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted"
+    yield f"GRANT SELECT ON {readable} TO {role};"
+    tables = ", ".join(f"_bemi.{name}" for name in (*_OF_THE_APPLICATION, "verifications", "verified"))
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};"

@@ -9,6 +9,7 @@ from bemi_django import conf
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.status.last_verification import LastVerification, read_last_verification
 from bemi_django.status.log_status import LogStatus, read_log
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
 
@@ -22,6 +23,7 @@ class Recording(NamedTuple):
         log: Its log.
         tables: Its tables, and whether each is tracked.
         handlers: The progress of each handler.
+        verification: The last time that the log was compared with the tables; None if never.
     """
 
     database: str
@@ -29,6 +31,7 @@ class Recording(NamedTuple):
     log: LogStatus
     tables: list[TableCoverage]
     handlers: list[Standing]
+    verification: LastVerification | None
 
 
 def read_recording(database: str) -> Recording:
@@ -42,7 +45,8 @@ def read_recording(database: str) -> Recording:
     """
     tables = read_coverage(database)
     standings = Dispatcher(database).standings()
-    return Recording(database, read_worker(database), read_log(conf.destination()), tables, standings)
+    log, verification = read_log(conf.destination()), read_last_verification(database)
+    return Recording(database, read_worker(database), log, tables, standings, verification)
 
 
 def problems_of(found: Recording) -> Iterator[str]:
@@ -68,6 +72,11 @@ def problems_of(found: Recording) -> Iterator[str]:
         yield (
             f"messages that could not be stored completely: {found.log.dead_letters}; run "
             "'manage.py bemi retry-dead-letters'"
+        )
+    if found.verification is not None and found.verification.wrong:
+        yield (
+            f"tables that differ from the log: {found.verification.wrong}; run "
+            f"'manage.py bemi verify{option}', and with --accept when the differences are understood"
         )
     for standing in found.handlers:
         if standing.attempts or standing.aside:

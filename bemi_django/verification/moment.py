@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import closing
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import BemiError
-from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints
-from bemi_django.ingest.stream.connections import connect_source
 from bemi_django.wire.lsn import format_lsn
 
 _EARLIER = """
@@ -30,21 +27,27 @@ class Moment(NamedTuple):
 
 
 def take_moment(source: Any) -> Moment:
-    """Return the snapshot of the source's open transaction, which must be REPEATABLE READ."""
+    """Return the snapshot of the source's open transaction, which must be REPEATABLE READ.
+
+    Args:
+        source: A connection to the source, whatever its search_path is.
+    """
     with source.cursor() as cursor:
         cursor.execute(
-            "SELECT current_database(), pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
+            "SELECT pg_catalog.current_database(), pg_catalog.pg_current_snapshot()::pg_catalog.text, "
+            "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')"
         )
         database, snapshot, lsn = cursor.fetchone()
     return Moment(database, snapshot, int(lsn))
 
 
-def wait_for_log(config: WorkerConfig, destination: Any, moment: Moment, patience: float) -> int:
+def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patience: float) -> int:
     """Wait until the log has everything that the moment shows.
 
     Args:
-        config: The worker whose log it is.
+        server: A connection to the source whose search_path is ``pg_catalog``, in autocommit.
         destination: A connection to the destination.
+        slot: The slot of the worker whose log it is.
         moment: The moment that the log must reach.
         patience: Seconds without any progress of the log after which to give up.
 
@@ -54,13 +57,16 @@ def wait_for_log(config: WorkerConfig, destination: Any, moment: Moment, patienc
     Raises:
         BemiError: If there is no log, or if it makes no progress.
     """
-    with closing(connect_source(config)) as server, server.cursor() as cursor:
+    checkpoints = Checkpoints(destination, slot)
+    checkpoint = _checkpoint(checkpoints, slot)
+    if checkpoint.lsn >= moment.lsn:
+        return checkpoint.start_xid
+    with server.cursor() as cursor:
         # It comes after the snapshot, and the worker writes its checkpoint when it reaches it.
         cursor.execute("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", [uuid.uuid4().hex])
-    checkpoints = Checkpoints(destination, config.slot)
     reached, deadline = -1, 0.0
     while True:
-        checkpoint = _checkpoint(checkpoints, config.slot)
+        checkpoint = _checkpoint(checkpoints, slot)
         if checkpoint.lsn >= moment.lsn:
             return checkpoint.start_xid
         if checkpoint.lsn > reached:

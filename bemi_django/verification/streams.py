@@ -1,10 +1,10 @@
-"""Read sorted results of any size side by side."""
+"""Read results of any size, and sorted ones side by side."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -12,17 +12,40 @@ import psycopg2
 _FETCHED = 5000
 
 
+@contextmanager
+def snapshot(connection: Any) -> Iterator[Any]:
+    """Yield a cursor in a transaction that sees one snapshot and writes nothing.
+
+    Args:
+        connection: A connection in autocommit.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield cursor
+        finally:
+            with suppress(psycopg2.Error):
+                cursor.execute("ROLLBACK")
+
+
 def stream(connection: Any, query: Any, parameters: Any = None) -> Generator[tuple[Any, ...], None, None]:
-    """Yield the rows of a query by a cursor of the server, so that memory does not grow with them."""
-    cursor = connection.cursor(name=f"bemi_{uuid.uuid4().hex}")
-    try:
-        cursor.itersize = _FETCHED
-        cursor.execute(query, parameters)
-        yield from cursor
-    finally:
-        # In a transaction that has failed the server has closed it already.
-        with suppress(psycopg2.Error):
-            cursor.close()
+    """Yield the rows of a query by a cursor of the server, so that memory does not grow with them.
+
+    Args:
+        connection: A connection in a transaction.
+        query: The query.
+        parameters: Its parameters.
+    """
+    name = f"bemi_{uuid.uuid4().hex}"
+    with connection.cursor() as cursor:
+        text = query if isinstance(query, str) else query.as_string(connection)
+        cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {text}", parameters)
+        while True:
+            cursor.execute(f"FETCH {_FETCHED} FROM {name}")
+            rows = cursor.fetchall()
+            if not rows:
+                return
+            yield from rows
 
 
 def merge(

@@ -1,33 +1,65 @@
-"""Compare every tracked table with its log, as they were at one moment."""
+"""Compare every tracked table with its log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
+from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.stream.connections import connect_destination, connect_tables
-from bemi_django.verification.compared_table import ComparedTable, tracked_tables
-from bemi_django.verification.comparison import Comparison, compare
-from bemi_django.verification.moment import last_id_of_earlier_servers, take_moment, wait_for_log
-from bemi_django.verification.result import Verified
+from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_tables
+from bemi_django.verification.by_image import by_image
+from bemi_django.verification.by_key import by_key
+from bemi_django.verification.log_queries import SKIPPED
+from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
+from bemi_django.verification.records.acceptance import Acceptance
+from bemi_django.verification.records.result import Verified
+from bemi_django.verification.records.runs import Place, Run, begin
+from bemi_django.verification.sample import RowSample
+from bemi_django.verification.streams import snapshot
+from bemi_django.verification.subject import Subject, bounds_of, names_of
+from bemi_django.verification.table.compared_table import (
+    ComparedTable,
+    TrackedTable,
+    read_table,
+    tracked_tables,
+)
+from bemi_django.verification.table.table_queries import Slice
+from bemi_django.verification.table.versions import has_other_key
 
 #: Seconds without any progress of the log after which it is considered to stand still.
 PATIENCE_SECONDS = 30.0
 
 
-def verify(
-    config: WorkerConfig, only: Sequence[str] = (), patience: float = PATIENCE_SECONDS
-) -> Iterator[Verified]:
-    """Compare tracked tables with the log, one after another, in one snapshot of the source.
+class Options(NamedTuple):
+    """How to compare.
+
+    Attributes:
+        only: Tables to compare, as ``schema.table``; empty for all tracked tables.
+        sample: The part of the rows to compare; None for all.
+        resume: Continue the last run with the same tables and sample, if it was interrupted.
+        accept: Accept all differences; who does, and why.
+        patience: Seconds to wait for a log that makes no progress towards the moment of a comparison.
+        watch: Called with a table and the part of it that was compared, from 0 to 1.
+    """
+
+    only: Sequence[str] = ()
+    sample: RowSample | None = None
+    resume: bool = False
+    accept: Mapping[str, Any] | None = None
+    patience: float = PATIENCE_SECONDS
+    watch: Callable[[str, float], None] = lambda table, part: None
+
+
+def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
+    """Compare tracked tables with the log, one after another, while both are written.
 
     Args:
         config: The worker whose log is compared.
-        only: Tables to compare, as ``schema.table``; empty for all tracked tables.
-        patience: Seconds to wait for a log that makes no progress towards the snapshot.
+        options: How to compare.
 
     Yields:
         The result of each table, in the order of their names.
@@ -35,37 +67,120 @@ def verify(
     Raises:
         BemiError: If there is no log, if it stands still, or if a table in ``only`` is not tracked.
     """
-    with closing(connect_tables(config)) as source, closing(connect_destination(config)) as destination:
-        source.autocommit = False
-        source.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    with (
+        closing(connect_tables(config)) as source,
+        closing(connect_source(config)) as server,
+        closing(connect_destination(config)) as destination,
+    ):
+        destination.autocommit = True
+        source.set_session(readonly=True, autocommit=True)
         with source.cursor() as cursor:
-            # Casts to json of table owners may need the path of the role. Nothing else does.
-            cursor.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            # Rows that are hidden would seem to be missing.
+            cursor.execute("SET row_security = off")
+
+        def wait(moment: Moment) -> int:
+            return wait_for_log(server, destination, config.slot, moment, options.patience)
+
+        tables = tracked_tables(server, config.publication, options.only)
+        with snapshot(source):
             moment = take_moment(source)
-            tables = tracked_tables(source, config.publication, only)
-            cursor.execute("SET LOCAL search_path TO DEFAULT")
-        start_xid = wait_for_log(config, destination, moment, patience)
-        earlier = last_id_of_earlier_servers(destination, config.slot)
-        comparison = Comparison(source, destination, moment, start_xid, earlier)
+        start_xid = wait(moment)
+        run = _begin(destination, config.slot, options)
+        comparison = _Comparison(
+            source, server, destination, config.slot, moment.database, start_xid, wait, options, run
+        )
+        wrong = 0
         for table in tables:
-            yield _compare(comparison, table)
+            result = comparison.compare(table)
+            wrong += not result.is_true
+            yield result
+        run.end(len(tables), wrong)
 
 
-def _compare(comparison: Comparison, table: ComparedTable) -> Verified:
-    """Compare one table; what is wrong with it does not keep the others from being compared."""
-    connections = comparison.source, comparison.destination
-    _execute(connections, "SAVEPOINT comparison")
+def _begin(destination: Any, slot: str, options: Options) -> Run:
+    sample = options.sample and options.sample.text
     try:
-        return compare(comparison, table)
-    except (psycopg2.OperationalError, psycopg2.InterfaceError):
-        raise
-    except psycopg2.Error as error:
-        _execute(connections, "ROLLBACK TO SAVEPOINT comparison")
-        # The server's message may hold values.
-        return Verified(str(table), failure=f"{type(error).__name__} ({error.pgcode})")
+        return begin(destination, slot, options.only, sample, resume=options.resume)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise BemiError(
+            "this role may not note what it has compared: run what 'manage.py bemi grants' prints"
+        ) from error
 
 
-def _execute(connections: Iterable[Any], statement: str) -> None:
-    for connection in connections:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
+class _Comparison(NamedTuple):
+    """A run, with the source by the path of its role, the same by ``pg_catalog`` alone, and the log."""
+
+    source: Any
+    server: Any
+    destination: Any
+    slot: str
+    database: str
+    start_xid: int
+    wait: Callable[[Moment], int]
+    options: Options
+    run: Run
+
+    def compare(self, tracked: TrackedTable) -> Verified:
+        """Compare one table; what is wrong with it does not keep the others from being compared."""
+        result, place = self.run.result_of(tracked.name)
+        if place is None:
+            return result
+        try:
+            for reached, part in self._pieces(tracked, result, place):
+                self.run.save(result, reached)
+                self.options.watch(tracked.name, part)
+        except psycopg2.Error as error:
+            if any(connection.closed for connection in (self.source, self.server, self.destination)):
+                raise
+            # The server's message may hold values.
+            result.failure = f"{type(error).__name__} ({error.pgcode})"
+        self.run.save(result, None)
+        self.options.watch(tracked.name, 1.0)
+        return result
+
+    def _pieces(self, tracked: TrackedTable, result: Verified, place: Place) -> Iterator[tuple[Place, float]]:
+        table = read_table(self.server, tracked.oid)
+        if table is None:
+            result.leave_out("dropped meanwhile")
+            return
+        if table.is_hidden:
+            result.leave_out(
+                f"not compared: row-level security applies to the role {_role(self.server)}; "
+                "give it BYPASSRLS to have the table compared"
+            )
+            return
+        subject = self._subject(table, tracked.estimate)
+        if subject.part.of > 1 and not place:
+            result.notes.append(f"part {subject.part.number + 1} of {subject.part.of}")
+        key = [column.name for column in table.key]
+        types = {name: column.type for name, column in table.columns.items()}
+        if table.key and not has_other_key(table.versions, key, types):
+            yield from by_key(subject, result, place)
+        else:
+            if table.key:
+                result.notes.append("compared without the key, which was another one")
+            by_image(subject, result)
+        ((result.skipped,),) = subject.fetch_log(SKIPPED, {})
+
+    def _subject(self, table: ComparedTable, estimate: int) -> Subject:
+        bounds = bounds_of(self.destination, self.slot, table)
+        sample = self.options.sample
+        return Subject(
+            self.source,
+            self.destination,
+            self.database,
+            self.start_xid,
+            last_id_of_earlier_servers(self.destination, self.slot),
+            self.wait,
+            table,
+            names_of(table, bounds),
+            bounds,
+            sample.part(self.run.round, estimate) if sample else Slice(),
+            Acceptance(self.destination, self.slot, self.options.accept),
+        )
+
+
+def _role(server: Any) -> str:
+    with server.cursor() as cursor:
+        cursor.execute("SELECT current_user::text")
+        return str(cursor.fetchone()[0])

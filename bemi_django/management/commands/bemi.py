@@ -20,6 +20,7 @@ from bemi_django.management import (
     revert_command,
     status_command,
     uninstall_command,
+    verify_command,
     worker_command,
 )
 from bemi_django.management.arguments import add_subcommands
@@ -28,7 +29,6 @@ from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
-from bemi_django.verification.verify import verify
 
 _READ_ONLY = "25006"
 
@@ -107,13 +107,7 @@ class Command(BaseCommand):
         worker_command.skip_transaction(self, database, options["lsn"])
 
     def _verify(self, database: str, options: dict[str, Any]) -> None:
-        results = []
-        for result in verify(worker_command.worker_config(database), options["tables"]):
-            results.append(result)
-            self.stdout.write(str(result))
-        wrong = [result.table for result in results if not result.is_true]
-        if wrong:
-            raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+        verify_command.compare(self, database, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])

@@ -111,8 +111,8 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
     END;
-    -- Remove what no slot will need: the descriptions of dropped tables, and those between the first one, which says
-    -- since when a table is tracked, and the last one that the slots have passed.
+    -- Remove what nobody will need: the descriptions of dropped tables; and, among those that the slots have passed, the
+    -- ones between two others of the same name and key to which columns were only added. bemi verify needs the rest.
     IF is_gone THEN
         UPDATE _bemi.relations k SET dropped = pg_current_wal_insert_lsn()
         WHERE k.relation = ANY (touched) AND k.dropped IS NULL
@@ -122,11 +122,18 @@ BEGIN
     END IF;
     SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
     DELETE FROM _bemi.relations WHERE dropped < needed;
-    DELETE FROM _bemi.relations k
-    WHERE k.relation = ANY (touched)
-        AND EXISTS (SELECT FROM _bemi.relations earlier WHERE earlier.relation = k.relation AND earlier.since < k.since)
-        AND EXISTS (SELECT FROM _bemi.relations later
-                    WHERE later.relation = k.relation AND later.since > k.since AND later.since < needed);
+    DELETE FROM _bemi.relations k USING (
+        SELECT d.relation, d.since, d.system,
+               lag(d.description) OVER versions AS before, lead(d.description) OVER versions AS after,
+               lead(d.since) OVER versions AS until
+        FROM _bemi.relations d WHERE d.relation = ANY (touched)
+        WINDOW versions AS (PARTITION BY d.relation, d.system ORDER BY d.since)
+    ) v
+    WHERE v.relation = k.relation AND v.since = k.since AND v.system = k.system AND v.until < needed
+        AND (
+            SELECT bool_and(v.before -> part = k.description -> part AND v.after -> part = k.description -> part)
+            FROM unnest('{name,root,key}'::text[]) part)
+        AND v.after -> 'columns' @> (k.description -> 'columns');
     PERFORM set_config('_bemi.is_following', 'no', true);
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;

@@ -32,7 +32,7 @@ from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
-from bemi_django.verification.verify import verify
+from bemi_django.verification.verify import Options, verify
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.roles import administrator
@@ -317,7 +317,9 @@ def test_no_handler_and_no_command_runs_a_function_of_mallory(
     assert caught() == []
     pipeline = Pipeline.of_project("bemi_test")
     with pipeline.worker():
-        assert [result.differences for result in verify(pipeline.config, ["public.todo"])] == [0]
+        assert [result.differences for result in verify(pipeline.config, Options(only=["public.todo"]))] == [
+            0
+        ]
     pipeline.release()
     assert caught() == []
     for command in (

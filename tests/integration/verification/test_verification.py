@@ -14,8 +14,8 @@ from django.db import connection
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
 from bemi_django.schema import tracking
-from bemi_django.verification.result import Verified
-from bemi_django.verification.verify import verify
+from bemi_django.verification.records.result import Verified
+from bemi_django.verification.verify import Options, verify
 from tests.support import roles
 from tests.support.pipeline import Drain, Pipeline, worker_config
 
@@ -50,7 +50,8 @@ def verified(drain: Drain, *tables: str) -> dict[str, Verified]:
     """What verify says while the worker is at work."""
     with Pipeline.of_project("bemi_test").worker():
         return {
-            result.table: result for result in verify(worker_config("bemi_test", role=roles.OWNER), tables)
+            result.table: result
+            for result in verify(worker_config("bemi_test", role=roles.OWNER), Options(only=tables))
         }
 
 
@@ -128,12 +129,12 @@ def test_a_table_that_is_not_tracked_is_said(tool: Drain) -> None:
 
 def test_a_log_that_stands_still_is_said(tool: Drain) -> None:
     with pytest.raises(BemiError, match="is 'manage.py bemi run' at work"):
-        list(verify(worker_config("bemi_test", role=roles.OWNER), patience=0.2))
+        list(verify(worker_config("bemi_test", role=roles.OWNER), Options(patience=0.2)))
 
 
 def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:
     with pytest.raises(BemiError, match="there is no log of the slot nothing yet: run 'manage.py bemi run'"):
-        list(verify(worker_config("nothing", role=roles.OWNER)))
+        list(verify(worker_config("nothing", role=roles.OWNER), Options()))
 
 
 CASES = {
@@ -267,19 +268,51 @@ def test_a_large_table_is_streamed(drain: Drain) -> None:
 
 def test_what_is_wrong_with_one_table_does_not_keep_the_others(tool: Drain) -> None:
     execute(
-        "CREATE TABLE broken (id int PRIMARY KEY, body json)",
-        "INSERT INTO broken VALUES (1, '\"\\u0000\"')",
+        "CREATE TYPE closed AS ENUM ('x')",
+        """CREATE FUNCTION render(closed) RETURNS json LANGUAGE plpgsql AS $$
+           BEGIN RAISE insufficient_privilege USING MESSAGE = 'SECRET'; END $$""",
+        "CREATE CAST (closed AS json) WITH FUNCTION render(closed)",
+        "CREATE TABLE broken (id int PRIMARY KEY, body closed)",
     )
     try:
         tracking.sync()
-        execute("UPDATE broken SET id = 2")
+        execute("INSERT INTO broken VALUES (1, 'x')")
         tool()
         results = verified(tool)
-        assert str(results["public.broken"]).startswith("public.broken: cannot be compared: ")
+        assert str(results["public.broken"]) == (
+            "public.broken: cannot be compared: InsufficientPrivilege (42501)"
+        )
         assert not results["public.broken"].is_true
         assert results["public.tool"].is_true and results["public.tool"].rows == 4
     finally:
-        execute("DROP TABLE broken")
+        execute("DROP TABLE broken", "DROP TYPE closed CASCADE")
+
+
+UNPRINTABLE = {
+    "with a key": ("id int PRIMARY KEY, word text, body json", "4 rows, 2 with values that JSON cannot hold"),
+    "without a key": (
+        "id int, word text, body json",
+        "4 rows, without columns that JSON cannot hold (body)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("columns", "report"), UNPRINTABLE.values(), ids=UNPRINTABLE)
+def test_of_a_row_with_a_value_that_json_cannot_hold_the_rest_is_compared(
+    drain: Drain, columns: str, report: str
+) -> None:
+    execute(f"CREATE TABLE odd ({columns})")
+    try:
+        execute(
+            """INSERT INTO odd VALUES (1, 'a', '"\\u0000"'), (2, 'b', '1')""",
+            "INSERT INTO odd VALUES (3, 'c', '[1e999999]'), (4, 'd', '2')",
+        )
+        drain()
+        assert str(verified(drain, "public.odd")["public.odd"]) == f"public.odd: {report}, as in the log"
+        execute("""UPDATE changes SET after = after || '{"word": "x"}' WHERE after->>'id' = '1'""")
+        assert verified(drain, "public.odd")["public.odd"].differences
+    finally:
+        execute("DROP TABLE odd")
 
 
 def test_a_column_that_came_since_is_compared_in_bulk(drain: Drain) -> None:
@@ -297,7 +330,7 @@ def test_a_column_that_came_since_is_compared_in_bulk(drain: Drain) -> None:
         execute("DROP TABLE large")
 
 
-def test_a_value_that_is_not_of_the_present_type_is_a_difference(drain: Drain) -> None:
+def test_a_value_that_is_not_of_the_present_type_is_explained_by_the_alteration(drain: Drain) -> None:
     execute("CREATE TABLE large (id int PRIMARY KEY, word text)")
     try:
         execute("INSERT INTO large SELECT i, i FROM generate_series(1, 20) i")
@@ -305,6 +338,6 @@ def test_a_value_that_is_not_of_the_present_type_is_a_difference(drain: Drain) -
         drain()
         execute("UPDATE changes SET after = after || '{\"word\": \"y\"}' WHERE primary_key = '7'")
         found = verified(drain, "public.large")["public.large"]
-        assert found.different == ["7: a value that is not of the present type"]
+        assert str(found) == "public.large: 20 rows, 1 with values that ALTER changed, as in the log"
     finally:
         execute("DROP TABLE large")

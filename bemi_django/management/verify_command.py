@@ -1,0 +1,104 @@
+"""``bemi verify``: compare the log with the tables, and show the progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from bemi_django.management.operator_context import operator_context
+from bemi_django.management.worker_command import worker_config
+from bemi_django.verification.sample import RowSample, parse_sample
+from bemi_django.verification.verify import Options, verify
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of the subcommand."""
+    parser.add_argument(
+        "--sample",
+        metavar="5%|ROWS",
+        type=_sample,
+        help="compare a share, or about a number, of the rows of each table; the next runs with the same "
+        "sample compare the others",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue where the last run with the same tables and sample was interrupted, if it was",
+    )
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="accept the differences that are found: they are no failure until they change",
+    )
+    parser.add_argument("--reason", metavar="TEXT", help="why they are accepted")
+
+
+def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Compare tracked tables with the log and print what was found of each.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the source.
+        options: ``tables``, ``sample``, ``resume``, ``accept`` and ``reason`` of the command line.
+
+    Raises:
+        CommandError: Tables differ, or could not be compared; the exit status is 1.
+        BemiError: The log stands still, or a table is not tracked.
+    """
+    if options["reason"] and not options["accept"]:
+        raise CommandError("--reason says why differences are accepted: add --accept")
+    accept = None
+    if options["accept"]:
+        arguments = {"tables": options["tables"]} if options["tables"] else {}
+        accept = operator_context("bemi verify", arguments, database, options["reason"])
+    results = []
+    with _watching() as watch:
+        chosen = Options(
+            only=options["tables"],
+            sample=options["sample"],
+            resume=options["resume"],
+            accept=accept,
+            watch=watch,
+        )
+        for result in verify(worker_config(database), chosen):
+            results.append(result)
+            command.stdout.write(str(result))
+    wrong = [result for result in results if not result.is_true]
+    if wrong:
+        raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+
+def _sample(text: str) -> RowSample:
+    try:
+        return parse_sample(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+@contextmanager
+def _watching() -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal, on the error output, which is not what a script reads."""
+    console = Console(file=sys.stderr)
+    if not (console.is_terminal and sys.stdout.isatty()):
+        yield lambda table, part: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # The output of the command is not rich's: the bar is away whenever a line is printed.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def watch(table: str, part: float) -> None:
+            if table not in bars:
+                bars[table] = progress.add_task(table, total=1.0)
+            progress.update(bars[table], completed=part)
+            if part >= 1:
+                progress.remove_task(bars.pop(table))
+
+        yield watch

@@ -1,0 +1,3 @@
+DROP TABLE _bemi.accepted;
+DROP TABLE _bemi.verified;
+DROP TABLE _bemi.verifications;

@@ -1,0 +1,1 @@
+"""What runs have found, and what was accepted of it."""

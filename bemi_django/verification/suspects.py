@@ -1,0 +1,134 @@
+"""Look closer at rows that seem to differ: in one snapshot, when the log has everything that it shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from psycopg2.sql import SQL
+
+from bemi_django.verification.explanations import explain_missing, is_detached, unexplained
+from bemi_django.verification.logged_rows import Entry, last_entries, last_image
+from bemi_django.verification.moment import take_moment
+from bemi_django.verification.records.result import CONVERTED, DETACHED, DIFFERENT, EXTRA, MISSING
+from bemi_django.verification.streams import snapshot
+from bemi_django.verification.subject import Subject
+from bemi_django.verification.table import table_queries
+from bemi_django.verification.table.live_rows import LiveRow, read_rows, try_to_read
+
+#: Rows, and characters of rows, that are read at once.
+BATCH, CHARACTERS = 1000, 8_000_000
+
+
+class Difference(NamedTuple):
+    """A difference: ``reason`` explains it, if it is not empty; ``columns`` are those that differ.
+
+    ``digest`` stays the same while neither the log nor the table changes. Equal rows without a key are
+    counted by ``times``.
+    """
+
+    kind: str
+    key: str
+    columns: list[str]
+    reason: str
+    digest: bytes
+    times: int = 1
+
+
+def in_batches(keys: Iterable[str], lengths: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield keys, so many at once as their rows may be held in memory."""
+    batch: list[str] = []
+    characters = 0
+    for key in keys:
+        characters += lengths.get(key, 0)
+        if batch and (len(batch) == BATCH or characters > CHARACTERS):
+            yield batch
+            batch, characters = [], lengths.get(key, 0)
+        batch.append(key)
+    if batch:
+        yield batch
+
+
+def look_closer(subject: Subject, keys: Sequence[str], kinds: Sequence[str]) -> Iterator[Difference]:
+    """Yield the differences of some kinds between rows and what the log says of them.
+
+    Args:
+        subject: The table.
+        keys: The keys of the rows.
+        kinds: The kinds of differences that are wanted.
+    """
+    with snapshot(subject.source) as cursor:
+        # TRUNCATE takes the rows from a snapshot that is older, unless the table is locked before.
+        cursor.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(subject.table.rows))
+        moment = take_moment(subject.source)
+        rows = read_rows(subject.source, subject.table, keys, is_whole=True)
+    subject.wait(moment)
+    entries = last_entries(subject, keys, moment.snapshot, is_whole=True)
+    likely = [key for key in keys if not _agree(entries.get(key), rows.get(key))]
+    pairs = [
+        (str(entries[key].image), str(rows[key].image)) for key in likely if _has_both(entries, rows, key)
+    ]
+    columns = dict(
+        zip((key for key in likely if _has_both(entries, rows, key)), differing(subject, pairs), strict=True)
+    )
+    for key in likely:
+        if columns.get(key) == []:
+            continue
+        found = _judge(subject, key, entries.get(key), rows.get(key), moment.snapshot)
+        if found is not None and found.kind in kinds:
+            yield found
+
+
+def differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the columns whose values differ, for each pair of a row of the log and one of the table."""
+    if not pairs:
+        return []
+    found = try_to_read(subject.source, table_queries.differing_columns(subject.table, pairs))
+    if found is not None:
+        return [columns for (columns,) in found]
+    if len(pairs) == 1:
+        # A value of the log is none of the column's present type.
+        with subject.source.cursor() as cursor:
+            cursor.execute(table_queries.unlike_columns(*pairs[0]))
+            return [columns for (columns,) in cursor.fetchall()]
+    middle = len(pairs) // 2
+    return differing(subject, pairs[:middle]) + differing(subject, pairs[middle:])
+
+
+def _has_both(entries: Mapping[str, Entry], rows: Mapping[str, LiveRow], key: str) -> bool:
+    return key in rows and key in entries and entries[key].image is not None
+
+
+def _agree(entry: Entry | None, row: LiveRow | None) -> bool:
+    if entry is None or entry.image is None:
+        return row is None
+    return row is not None and row.digest == entry.digest
+
+
+def _judge(
+    subject: Subject, key: str, entry: Entry | None, row: LiveRow | None, moment: str
+) -> Difference | None:
+    """Return a difference, unless rows have exchanged their keys in one statement."""
+    logged = None if entry is None else last_image(subject, key, moment)
+    image = None if row is None else row.image
+    digest = _digest(key, logged, image)
+    if row is not None and logged is None:
+        leaf = next((leaf for leaf in subject.table.leaves if leaf.oid == row.leaf), None)
+        return Difference(MISSING, key, [], explain_missing(subject, row.xmin, leaf), digest)
+    if row is None and entry is not None and logged is not None:
+        return Difference(EXTRA, key, [], DETACHED if is_detached(subject, entry) else "", digest)
+    if row is not None and entry is not None and logged is not None and image is not None:
+        (columns,) = differing(subject, [(logged, image)])
+        wrong = unexplained(subject, entry, columns, row.xmin)
+        if columns:
+            return Difference(DIFFERENT, key, wrong, "" if wrong else CONVERTED, digest)
+    return None
+
+
+def _digest(key: str, logged: str | None, found: str | None) -> bytes:
+    digest = hashlib.sha256()
+    for text in (key, logged, found):
+        data = b"" if text is None else text.encode()
+        digest.update(f"{-1 if text is None else len(data)}:".encode() + data)
+    return digest.digest()

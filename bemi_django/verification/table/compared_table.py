@@ -1,0 +1,218 @@
+"""The tables that can be compared, with what DDL has done to them since they are tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg2.sql import SQL, Composable, Identifier
+
+from bemi_django.exceptions import BemiError
+from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
+
+_TRACKED = """
+SELECT c.oid::bigint, n.nspname || '.' || c.relname, (
+    SELECT coalesce(sum(CASE
+        WHEN leaf.reltuples >= 0 THEN leaf.reltuples
+        -- Nobody has counted them yet.
+        ELSE pg_relation_size(leaf.oid) / 100
+    END), 0)::bigint
+    FROM pg_class leaf
+    WHERE leaf.oid = c.oid AND c.relkind = 'r'
+        OR c.relkind = 'p' AND leaf.oid IN (
+            SELECT part.relid FROM pg_partition_tree(c.oid) part WHERE part.isleaf))
+FROM pg_publication_rel r
+JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = %s
+JOIN pg_class c ON c.oid = r.prrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY 2
+"""
+_TABLE = """
+SELECT n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid), c.xmin::text::bigint,
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
+"""
+# The operator is the one of the index, whatever the search_path has.
+_KEY = """
+SELECT a.attname, format_type(a.atttypid, -1), format('OPERATOR(%%I.%%s)', on_.nspname, o.oprname)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+JOIN pg_opclass x ON x.oid = k.class
+JOIN pg_amop p ON p.amopfamily = x.opcfamily AND p.amopstrategy = 3
+    AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype
+JOIN pg_operator o ON o.oid = p.amopopr
+JOIN pg_namespace on_ ON on_.oid = o.oprnamespace
+WHERE i.indrelid = %s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
+"""
+# Renaming a value of an enum or an attribute of a composite type changes no row.
+_COLUMNS = """
+SELECT a.attname, a.atttypid::bigint, a.xmin::text::bigint, ARRAY(
+    SELECT e.xmin::text::bigint FROM pg_enum e WHERE e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
+    UNION ALL
+    SELECT f.xmin::text::bigint FROM pg_type u JOIN pg_attribute f ON f.attrelid = u.typrelid
+    WHERE u.oid IN (t.oid, t.typelem, t.typbasetype) AND u.typtype = 'c')
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_LEAVES = """
+SELECT c.oid::bigint, n.nspname, c.relname FROM pg_partition_tree(%s) p
+JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.isleaf AND c.relkind = 'r' ORDER BY c.oid
+"""
+
+
+class TrackedTable(NamedTuple):
+    """A table of the publication: ``estimate`` is the planner's number of its rows."""
+
+    oid: int
+    name: str
+    estimate: int
+
+
+class KeyColumn(NamedTuple):
+    """A column of the primary key, its type as SQL, and the operator that compares two of its values."""
+
+    name: str
+    type: str
+    equals: str
+
+
+class TableColumn(NamedTuple):
+    """A column; ``defined`` and ``type_defined`` are the transactions that last altered it and its type."""
+
+    type: int
+    defined: int
+    type_defined: int
+
+
+class Leaf(NamedTuple):
+    """A table that holds rows: a partition, or the table itself.
+
+    ``since`` is the version with which its rows came under the name of the compared table.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    since: TableVersion | None
+
+    @property
+    def rows(self) -> Composable:
+        """Return the FROM item, without tables that inherit: they have logs of their own."""
+        return SQL("ONLY ") + Identifier(self.schema, self.name)
+
+
+class ComparedTable(NamedTuple):
+    """A tracked table as it is, and ``versions`` of it, the first one from when its log began.
+
+    ``altered`` are transactions that wrote its definition, and may have rewritten its rows.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    is_partitioned: bool
+    is_hidden: bool
+    key: list[KeyColumn]
+    columns: dict[str, TableColumn]
+    versions: list[TableVersion]
+    leaves: list[Leaf]
+    altered: frozenset[int]
+    latest: int
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def rows(self) -> Composable:
+        """Return the FROM item: a root with its partitions, but a parent without its children."""
+        only = SQL("") if self.is_partitioned else SQL("ONLY ")
+        return only + Identifier(self.schema, self.name)
+
+
+def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[TrackedTable]:
+    """Return the tables of the publication, sorted by name.
+
+    Args:
+        server: A connection to the source whose search_path is ``pg_catalog``.
+        publication: The name of the publication.
+        only: Names as ``schema.table`` to choose from them; empty for all.
+
+    Raises:
+        BemiError: If ``only`` names a table that is not tracked.
+    """
+    with server.cursor() as cursor:
+        cursor.execute(_TRACKED, [publication])
+        tables = [TrackedTable(*row) for row in cursor.fetchall()]
+    unknown = set(only) - {table.name for table in tables}
+    if unknown:
+        raise BemiError(f"not tracked: {', '.join(sorted(unknown))}")
+    return [table for table in tables if not only or table.name in only]
+
+
+def read_table(server: Any, oid: int) -> ComparedTable | None:
+    """Return a table as it is now, or None if it was dropped."""
+    with server.cursor() as cursor:
+        cursor.execute(_TABLE, [oid])
+        found = cursor.fetchone()
+        if found is None:
+            return None
+        schema, name, is_partitioned, is_hidden, defined, latest = found
+        cursor.execute(_KEY, [oid])
+        key = [KeyColumn(*row) for row in cursor.fetchall()]
+        cursor.execute(_COLUMNS, [oid])
+        columns = {
+            column: TableColumn(
+                type_,
+                whole_xid(xid, latest),
+                max((whole_xid(each, latest) for each in type_xids), default=0),
+            )
+            for column, type_, xid, type_xids in cursor.fetchall()
+        }
+        cursor.execute(_LEAVES, [oid])
+        parts = cursor.fetchall() if is_partitioned else [(oid, schema, name)]
+        known = read_versions(cursor, [oid, *(part for part, *_ in parts)])
+    versions = own_versions(known.get(oid, []))
+    names = {version.name for version in versions} | {(schema, name)}
+    leaves = [
+        Leaf(part, schema_, name_, _since(known.get(part, []), names)) for part, schema_, name_ in parts
+    ]
+    altered = {whole_xid(defined, latest), *(column.defined for column in columns.values())}
+    altered |= {version.xid for each in known.values() for version in each}
+    return ComparedTable(
+        oid,
+        schema,
+        name,
+        is_partitioned,
+        is_hidden,
+        key,
+        columns,
+        versions,
+        leaves,
+        frozenset(altered),
+        latest,
+    )
+
+
+def whole_xid(xid: int, latest: int) -> int:
+    """Return the 64-bit id of a transaction.
+
+    Args:
+        xid: Its lower 32 bits; at most two billion transactions away from ``latest``.
+        latest: The 64-bit id of a recent transaction.
+    """
+    if xid < 3:
+        return 0
+    distance = (latest - xid) & 0xFFFFFFFF
+    return max(latest - (distance if distance < 0x80000000 else distance - 0x100000000), 0)
+
+
+def _since(versions: list[TableVersion], names: set[tuple[str, str]]) -> TableVersion | None:
+    """Return the first of the last versions, all of which are recorded under one of the names."""
+    found = None
+    for version in reversed(versions):
+        if version.root not in names:
+            break
+        found = version
+    return found

@@ -16,8 +16,9 @@ SELECT name, setting FROM pg_settings WHERE name IN (
 """
 _STANDBYS = """
 SELECT current_setting('server_version_num')::int >= 170000, (
-    SELECT count(*) FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid
-    WHERE s.slot_type = 'physical')
+    SELECT count(*) FROM pg_stat_replication r
+    WHERE NOT EXISTS (SELECT FROM pg_replication_slots s
+                      WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))
 """
 _IDENTITY = "SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()"
 _RELOAD = "then SELECT pg_reload_conf(). See docs/failover.md."
@@ -38,9 +39,9 @@ def findings(source: str) -> Iterator[Finding]:
         settings = dict(cursor.fetchall())
         cursor.execute(_IDENTITY)
         is_standby, system = cursor.fetchone()
-    if not is_possible or not conf.slot_failover() or is_standby:
+    if not is_possible or not conf.slot_failover() or is_standby or not standbys:
         return
-    if standbys and not settings.get("synchronized_standby_slots"):
+    if not settings.get("synchronized_standby_slots"):
         yield Finding(
             "bemi.D014",
             f"The log may be ahead of the standbys of {source!r}: synchronized_standby_slots is empty.",

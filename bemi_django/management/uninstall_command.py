@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from bemi_django import conf
-from bemi_django.exceptions import first_line, sqlstate_of
+from bemi_django.exceptions import IsStandby, first_line, sqlstate_of
 from bemi_django.schema import computation, installed
 from bemi_django.schema.removal import installation, remains
 from bemi_django.schema.sql import Installer
@@ -53,7 +53,10 @@ def uninstall(
     Raises:
         CommandError: A worker reads the slot, or something is locked or in use by others.
         DatabaseError: The installation belongs to another role.
+        IsStandby: The server is a standby.
     """
+    if installed.is_standby(source):
+        raise IsStandby
     installation.require_owner(source)
     work = _work(source, options, installers)
     for alias in work.aliases:

@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -430,4 +432,46 @@ def test_a_log_that_other_databases_need_stays(project: Project) -> None:
     assert project.ours("other") == [] and project.logged() == 5
     assert set(project.identities().values()) == {"f"}
     project.uninstall()
+    assert project.ours() == []
+
+
+def test_a_table_that_is_locked_is_waited_for_briefly_and_done_by_the_next_run(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.migrate()
+    project.record()
+    monkeypatch.setattr(installation, "briefly", partial(briefly, lock_timeout=0.01, attempts=2))
+    with roles.administrator(SOURCE) as cursor:
+        cursor.execute("BEGIN; LOCK TABLE plain IN ACCESS SHARE MODE")
+        with pytest.raises(CommandError, match="not everything was removed: .*lock timeout; .* again"):
+            project.uninstall()
+        cursor.execute("ROLLBACK")
+    assert project.logged() == 5
+    project.uninstall()
+    assert project.ours() == [] and project.identities() == IDENTITIES
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [("no", False), ("yes", True)])
+def test_at_a_terminal_it_asks_before_it_deletes_a_log_with_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch, answer: str, is_removed: bool
+) -> None:
+    questions: list[str] = []
+
+    def ask(question: str) -> str:
+        questions.append(question)
+        return answer
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", ask)
+    project.migrate()
+    project.record()
+    before = project.ours()
+    for arguments in (["--dry-run"], ["--dry-run", "--keep-log"]):
+        project.uninstall(*arguments)
+    assert questions == []
+    done = project.uninstall()
+    assert len(questions) == 1 and "--keep-log" in questions[0]
+    assert ("nothing was removed" in done) != is_removed
+    assert project.ours() == ([] if is_removed else before)
+    assert project.uninstall("--noinput") and len(questions) == 1
     assert project.ours() == []

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from bemi_django import conf
 from bemi_django.exceptions import IsStandby, first_line, sqlstate_of
-from bemi_django.schema import computation, installed
+from bemi_django.schema import computation, installed, tenancy
 from bemi_django.schema.removal import installation, remains
 from bemi_django.schema.sql import Installer
 
@@ -203,9 +204,13 @@ def _is_dropped(source: str, slot: str) -> bool:
 
 def _unapply(alias: str, work: _Work) -> None:
     """Make Django forget the migrations, so that it can run them again."""
-    if "django" not in work.installers:
-        return
-    connection = connections[alias]
+    if "django" in work.installers:
+        # Those of a tenant have installed nothing.
+        with tenancy.in_schema(alias, tenancy.public_schema()):
+            _forget_migrations(connections[alias])
+
+
+def _forget_migrations(connection: BaseDatabaseWrapper) -> None:
     recorder = MigrationRecorder(connection)
     applied = recorder.applied_migrations()
     ours = [name for app, name in applied if app == _APP]

@@ -32,12 +32,17 @@ def schema_of(alias: str) -> str:
     return str(connections[alias].schema_name)  # type: ignore[attr-defined]
 
 
+def public_schema() -> str:
+    """Return the schema of the tables that all tenants share."""
+    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+
+
 def tenant_schema(alias: str) -> str | None:
     """Return the schema of the current tenant of a connection, or None outside of tenants."""
     if not has_tenants(alias):
         return None
-    schema, public = schema_of(alias), getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
-    return None if schema == public else schema
+    schema = schema_of(alias)
+    return None if schema == public_schema() else schema
 
 
 def hiding_tables(alias: str, log: str) -> list[str]:

@@ -42,6 +42,7 @@ def main() -> None:
             "hidden": hidden(),
             "zero": zero(),
             "dropped": dropped(),
+            "uninstalled": uninstalled(),
         },
         sys.stdout,
     )
@@ -195,6 +196,18 @@ def dropped() -> dict[str, Any]:
         "after": Change.objects.filter(schema="blue").count(),
         "sync": output("sync"),
         "tracked": [name for name in tracked()["yes"] if name.startswith("blue.")],
+    }
+
+
+def uninstalled() -> dict[str, Any]:
+    """What is left after the command, run in a tenant, and whether "migrate" would install it again."""
+    from django_tenants.utils import schema_context
+
+    with schema_context("red"):
+        output("uninstall", "--noinput")
+    return {
+        "triggers": ask("SELECT tgname FROM pg_trigger WHERE starts_with(tgname::text, '_bemi')"),
+        "migrations": ask("SELECT name FROM django_migrations WHERE app = 'bemi_django'"),
     }
 
 

@@ -171,3 +171,7 @@ def test_the_log_outlives_a_tenant(found: dict[str, Any]) -> None:
     assert dropped["before"] == dropped["after"] > 0
     assert dropped["tracked"] == []
     assert dropped["sync"].startswith("nothing to do\n")
+
+
+def test_a_tenant_uninstalls_for_the_whole_database(found: dict[str, Any]) -> None:
+    assert found["uninstalled"] == {"triggers": [], "migrations": []}

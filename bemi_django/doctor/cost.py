@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.db import connections
+from bemi_django.schema.search_path import closed_cursor
 
 # The statistics of partitions count for their root. Without ANALYZE, a row is as wide as its storage.
 _WRITES = """
@@ -60,7 +60,7 @@ def estimate(source: str, tracked: Sequence[str]) -> list[TableCost]:
         source: Alias of the source.
         tracked: Names of tables, ``schema.table``.
     """
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_WRITES, [list(tracked)])
         found = [_of(name, *map(float, numbers)) for name, *numbers in cursor.fetchall()]
     return sorted(found, key=lambda cost: (-cost.log_bytes, cost.name))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from django.db import connections
-
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
+from bemi_django.schema.search_path import closed_cursor
 
 #: Patterns of names, by what the tables hold.
 TABLES = {
@@ -64,7 +63,7 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
                 f"Tables that hold {what} are tracked: {', '.join(names)}.",
                 f"Add them to BEMI_EXCLUDE, then run manage.py bemi sync: {names}.",
             )
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_COLUMNS, [list(tracked), list(SECRETS)])
         columns = [name for (name,) in cursor.fetchall()]
     masked = conf.masked_fields()

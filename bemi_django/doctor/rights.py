@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from django.db import connections
-
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
 from bemi_django.schema import computation, grants, installed
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 _GRANT = re.compile(r"GRANT (.+) ON (?:(SCHEMA|DATABASE|FUNCTION) )?(.+) TO (.+);")
@@ -31,7 +30,7 @@ def findings(source: str) -> Iterator[Finding]:
         source: Alias of a source on which the package is installed.
     """
     destination = conf.destination()
-    with connections[destination].cursor() as cursor:
+    with closed_cursor(destination) as cursor:
         if not installed.has(cursor, "partition_v1"):
             return
         cursor.execute(_WORKERS, [computation.ROLE])
@@ -63,6 +62,6 @@ def _lacking(source: str, worker: str) -> Iterator[str]:
 
 def _has(alias: str, role: str, kind: str, name: str, privilege: str) -> bool:
     given = name.strip('"').replace('""', '"') if kind in ("SCHEMA", "DATABASE") else name
-    with connections[alias].cursor() as cursor:
+    with closed_cursor(alias) as cursor:
         cursor.execute(f"SELECT has_{kind.lower()}_privilege(%s, %s, %s)", [role, given, privilege])
         return bool(cursor.fetchone()[0])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db import connections
-
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
 from bemi_django.schema.removal.remains import slots_of
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.status.worker_status import RUNNING, read_worker
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)"
@@ -41,7 +40,7 @@ def is_standby(source: str) -> Finding:
 def findings(source: str) -> Iterator[Finding]:
     """Yield what is wrong with the server of a source."""
     slot = conf.slot(source)
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_SETTINGS, [_NAMES])
         settings = {name: int(value) for name, value in cursor.fetchall()}
         cursor.execute(_USED, [slot])

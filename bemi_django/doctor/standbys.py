@@ -8,6 +8,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
+from bemi_django.schema.search_path import closed_cursor
 
 _SETTINGS = """
 SELECT name, setting FROM pg_settings WHERE name IN (
@@ -32,7 +33,7 @@ def findings(source: str) -> Iterator[Finding]:
     Args:
         source: Alias of the source.
     """
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_STANDBYS)
         is_possible, standbys = cursor.fetchone()
         cursor.execute(_SETTINGS)
@@ -49,7 +50,7 @@ def findings(source: str) -> Iterator[Finding]:
             + _RELOAD,
         )
     for alias in _standbys_in_settings(source, system):
-        with connections[alias].cursor() as cursor:
+        with closed_cursor(alias) as cursor:
             cursor.execute(_SETTINGS)
             lacking = list(_lacking(dict(cursor.fetchall())))
         if lacking:
@@ -65,7 +66,7 @@ def _standbys_in_settings(source: str, system: int) -> Iterator[str]:
         if alias == source or connections[alias].vendor != "postgresql":
             continue
         try:
-            with connections[alias].cursor() as cursor:
+            with closed_cursor(alias) as cursor:
                 cursor.execute(_IDENTITY)
                 if cursor.fetchone() == (True, system):
                     yield alias

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.db import connections
-
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
 from bemi_django.schema import publication
+from bemi_django.schema.search_path import closed_cursor
 
 # The server refuses UPDATE and DELETE of a published table without a replica identity.
 _REFUSED = """
@@ -47,7 +46,7 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
         source: Alias of the source.
         tracked: Names of tables that are tracked or will be, ``schema.table``.
     """
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_REFUSED)
         refused = [name for (name,) in cursor.fetchall()]
         cursor.execute(_INCOMPLETE, [list(tracked)])

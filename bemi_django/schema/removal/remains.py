@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import computation, installed
 from bemi_django.schema.database_names import database_name
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 _INSUFFICIENT_PRIVILEGE, _DEPENDENT_OBJECTS = "42501", "2BP01"
@@ -70,11 +71,11 @@ def slots_of(source: str) -> list[OwnSlot]:
         source: The alias of the source.
     """
     names = [conf.slot(source)]
-    with connections[conf.destination()].cursor() as cursor:
+    with closed_cursor(conf.destination()) as cursor:
         if installed.has(cursor, "partition_v1"):
             cursor.execute("SELECT slot FROM _bemi.checkpoint")
             names += [name for (name,) in cursor.fetchall()]
-    with connections[source].cursor() as cursor:
+    with closed_cursor(source) as cursor:
         cursor.execute(_SLOTS, [names])
         return [OwnSlot(*row) for row in cursor.fetchall()]
 
@@ -86,7 +87,7 @@ def drop_slot(source: str, slot: str) -> bool:
         DatabaseError: A worker reads it.
     """
     try:
-        with connections[source].cursor() as cursor:
+        with closed_cursor(source) as cursor:
             cursor.execute("SELECT pg_drop_replication_slot(%s)", [slot])
     except DatabaseError as error:
         if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
@@ -98,7 +99,7 @@ def drop_slot(source: str, slot: str) -> bool:
 def rights_of_others(aliases: Iterable[str]) -> Iterator[str]:
     """Yield a line for each role that has rights on what is installed, with how to take the others away."""
     for alias in aliases:
-        with connections[alias].cursor() as cursor:
+        with closed_cursor(alias) as cursor:
             if not installed.has(cursor, "must_stay_v1"):
                 continue
             cursor.execute(_ROLES, [computation.ROLE])
@@ -120,7 +121,7 @@ def drop_compute_role(using: str, *, dry_run: bool) -> tuple[bool, str | None]:
         Whether it was dropped, and a line that says why not if it is left.
     """
     role = computation.ROLE
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         cursor.execute(_COMPUTE, [role])
         found = cursor.fetchone()
     if found is None:
@@ -133,7 +134,7 @@ def drop_compute_role(using: str, *, dry_run: bool) -> tuple[bool, str | None]:
     if is_owner:
         return False, f"the role {role} stays, because it owns objects in {database_name(using)}"
     try:
-        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        with closed_cursor(using) as cursor:
             # What is left are grants.
             cursor.execute(f"DROP OWNED BY {quote(role)}")
             cursor.execute(f"DROP ROLE {quote(role)}")

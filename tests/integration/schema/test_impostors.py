@@ -327,6 +327,8 @@ def test_no_handler_and_no_command_runs_a_function_of_mallory(
         ["blame", f"todos.Todo:{todo.pk}"],
         ["grants"],
         ["sync"],
+        ["doctor", "--json"],
+        ["uninstall", "--dry-run"],
         ["revert", "--change", str(Change.objects.get().pk), "--dry-run", "--noinput"],
     ):
         call_command("bemi", *command, stdout=io.StringIO(), stderr=io.StringIO())

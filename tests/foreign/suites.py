@@ -30,7 +30,10 @@ admin_changelist admin_filters admin_inlines
 _INSIDE = "tests.foreign.inside"
 _UNITTEST = ("python", "-m", "django", "test", "--noinput")
 _POSTGRES = "psycopg[binary,pool]>=3.2"
-_WAGTAIL = ("jinja2", "freezegun", "responses", "django-pattern-library", "boto3", "polib")
+_WAGTAIL = (
+    "jinja2", "freezegun", "responses", "django-pattern-library", "boto3", "polib", "factory-boy",
+    "azure-identity", "azure-mgmt-cdn", "azure-mgmt-frontdoor", "azure-mgmt-subscription",
+)  # fmt: skip
 
 
 class Suite(NamedTuple):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,26 @@ def test_the_headings_that_a_page_links_to_exist(page: Path) -> None:
 def is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def test_what_is_imported_at_once_is_required() -> None:
+    """The rest of the package imports other packages when they are used, or is imported by who uses them."""
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    required = {re.split(r"[^\w-]", line)[0] for line in settings["options"]["install_requires"].split("\n")}
+    # Django requires these itself.
+    known = {*sys.stdlib_module_names, "bemi_django", "asgiref", "sqlparse", "psycopg2", *required}
+    optional = ("integrations", "testing", "capture/hooks/every_engine.py", "capture/hooks/sqlalchemy_")
+    for module in MODULES:
+        if not str(module.relative_to(PACKAGE)).startswith(optional):
+            missing = set(imported_at_once(module)) - known
+            assert not missing, f"{module.relative_to(ROOT)}: add {missing} to install_requires"
+
+
+def imported_at_once(module: Path) -> Iterator[str]:
+    """The packages whose import is a statement of the module itself."""
+    for node in ast.parse(module.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module).partition(".")[0]

@@ -187,7 +187,9 @@ BEGIN
     CROSS JOIN LATERAL (VALUES
         (0, r.is_wanted AND r.obstacle IS NOT NULL, r.obstacle, ''),
         (1, r.is_chosen AND r.current_triggers < 2, 'triggers',
-            'SELECT _bemi.remember_identity_v1(''%3$s'', false); '
+            -- Of a table that has another identity, step 2 remembers it.
+            CASE WHEN r.relkind = 'r' AND r.relreplident = 'f'
+                THEN 'SELECT _bemi.remember_identity_v1(''%3$s'', false); ' ELSE '' END ||
             'CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON %1$s '
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             'CREATE OR REPLACE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON %1$s '

@@ -104,7 +104,15 @@ import tests.shop.models
 sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 """,
 }
-EXECUTED_ELSEWHERE = {"querying", "sqlalchemy", "tenants", "testing", "time-travel", "without-django"}
+EXECUTED_ELSEWHERE = {
+    "hosting",
+    "querying",
+    "sqlalchemy",
+    "tenants",
+    "testing",
+    "time-travel",
+    "without-django",
+}
 
 
 @pytest.mark.parametrize("page", PROJECTS)

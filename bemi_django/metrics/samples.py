@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -80,7 +81,8 @@ def _of_worker(alias: str) -> Iterator[Sample]:
     yield Sample("bemi_worker_running", worker.state == RUNNING, {})
     yield Sample("bemi_worker_stuck", end is not None and bool(end.trouble), {})
     yield Sample("bemi_lag_bytes", worker.lag_bytes, {})
-    yield Sample("bemi_lag_seconds", worker.lag_seconds, {})
+    if not math.isnan(worker.lag_seconds):
+        yield Sample("bemi_lag_seconds", worker.lag_seconds, {})
     yield Sample("bemi_wal_retained_bytes", worker.retained_bytes, {})
     if worker.room_bytes is not None:
         yield Sample("bemi_wal_room_bytes", worker.room_bytes, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
        system_identifier, coalesce(trouble, ''), counters::text
 FROM _bemi.checkpoint WHERE slot = %s
 """
+_MAY_READ = "SELECT has_table_privilege(%s, 'SELECT')"
 _NEWEST = """
 SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
        extract(epoch FROM created_at - committed_at)::float8
@@ -65,7 +67,8 @@ class WorkerStatus(NamedTuple):
         log_end: The checkpoint; None before the first change.
         wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
         lag_bytes: Bytes of WAL that are not in the log yet.
-        lag_seconds: How long the log may have lacked something; for a running worker, its last lag.
+        lag_seconds: How long the log may have lacked something; for a running worker, its last lag, which is
+            NaN for a role that may not read the log.
         retained_bytes: Bytes of WAL that the server keeps for the slot.
         room_bytes: Bytes of WAL that may be written until the server removes WAL that the slot needs; None
             without ``max_slot_wal_keep_size``.
@@ -126,6 +129,9 @@ def _latest_lag() -> float:
     except NotInstalled:
         return 0.0
     with closed_cursor(alias) as cursor:
+        cursor.execute(_MAY_READ, [log])
+        if cursor.fetchone() == (False,):
+            return math.nan
         cursor.execute(_NEWEST.format(log))
         newest = cursor.fetchone()
     if newest is None:

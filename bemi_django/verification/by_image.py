@@ -24,6 +24,9 @@ from bemi_django.verification.table import table_queries
 from bemi_django.verification.table.live_rows import try_to_read
 from bemi_django.verification.table.versions import changed_types
 
+# All rows are read.
+_WHOLE = "SET LOCAL enable_seqscan = on"
+
 
 def by_image(subject: Subject, result: Verified) -> None:
     """Compare a table with its log.
@@ -86,13 +89,15 @@ def _count(subject: Subject, result: Verified, ignored: set[str]) -> list[Differ
         moment = take_moment(subject.source)
         subject.wait(moment)
         given["snapshot"] = moment.snapshot
+        cursor.execute(_WHOLE)
         with (
-            snapshot(subject.destination),
+            snapshot(subject.destination) as log_cursor,
             closing(
                 stream(subject.destination, *subject.ask_log(log_queries.COUNTED_BY_IMAGE, given))
             ) as log,
             closing(stream(subject.source, live)) as found,
         ):
+            log_cursor.execute(_WHOLE)
             for digest, logged, present in merge(log, found):
                 if int(digest[:12], 16) % subject.part.of != subject.part.number:
                     continue

@@ -74,9 +74,13 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
     ):
         destination.autocommit = True
         source.set_session(readonly=True, autocommit=True)
-        with source.cursor() as cursor:
+        with source.cursor() as cursor, destination.cursor() as log:
             # Rows that are hidden would seem to be missing.
             cursor.execute("SET row_security = off")
+            # Each piece is looked up by key. Reading all rows for it is cheaper than that at most for a small
+            # table, and then for every piece.
+            for each in (cursor, log):
+                each.execute("SET enable_seqscan = off")
 
         def wait(moment: Moment) -> int:
             return wait_for_log(server, destination, config.slot, moment, options.patience)

@@ -10,12 +10,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker_command import worker_config
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
+
+# What a shell reports for a command that SIGINT has ended.
+_INTERRUPTED = 130
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -59,17 +62,21 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         arguments = {"tables": options["tables"]} if options["tables"] else {}
         accept = operator_context("bemi verify", arguments, database, options["reason"])
     results = []
-    with _watching() as watch:
-        chosen = Options(
-            only=options["tables"],
-            sample=options["sample"],
-            resume=options["resume"],
-            accept=accept,
-            watch=watch,
-        )
-        for result in verify(worker_config(database), chosen):
-            results.append(result)
-            command.stdout.write(str(result))
+    try:
+        with watching() as watch:
+            chosen = Options(
+                only=options["tables"],
+                sample=options["sample"],
+                resume=options["resume"],
+                accept=accept,
+                watch=watch,
+            )
+            for result in verify(worker_config(database), chosen):
+                results.append(result)
+                command.stdout.write(str(result))
+    except KeyboardInterrupt:
+        message = "interrupted: the same command with --resume continues"
+        raise CommandError(message, returncode=_INTERRUPTED) from None
     wrong = [result for result in results if not result.is_true]
     if wrong:
         raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
@@ -83,22 +90,31 @@ def _sample(text: str) -> RowSample:
 
 
 @contextmanager
-def _watching() -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, on the error output, which is not what a script reads."""
+def watching() -> Iterator[Callable[[str, float], None]]:
+    """Yield a function that shows, on a terminal, what part of a table was compared, from 0 to 1.
+
+    The bar is on the error output, which is not what a script reads, and away when a table is done.
+    """
     console = Console(file=sys.stderr)
     if not (console.is_terminal and sys.stdout.isatty()):
         yield lambda table, part: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    # The output of the command is not rich's: the bar is away whenever a line is printed.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=True) as progress:
-        bars: dict[str, Any] = {}
+    progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    bars: dict[str, TaskID] = {}
 
-        def watch(table: str, part: float) -> None:
-            if table not in bars:
-                bars[table] = progress.add_task(table, total=1.0)
-            progress.update(bars[table], completed=part)
-            if part >= 1:
+    def watch(table: str, part: float) -> None:
+        if part >= 1:
+            progress.stop()
+            if table in bars:
                 progress.remove_task(bars.pop(table))
+            return
+        if table not in bars:
+            bars[table] = progress.add_task(table, total=1.0)
+            progress.start()
+        progress.update(bars[table], completed=part)
 
+    try:
         yield watch
+    finally:
+        progress.stop()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from bemi_django.management import verify_command
 from bemi_django.verification import by_key
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.sample import parse_sample
@@ -261,3 +262,49 @@ def test_no_snapshot_is_held_between_the_pieces(numbers: Pipeline, monkeypatch: 
 
     assert compare(watch=watch).rows == COUNT
     assert held == []
+
+
+def test_a_command_that_is_interrupted_says_how_to_continue(
+    numbers: Pipeline, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+
+    @contextmanager
+    def watching() -> Iterator[Any]:
+        def watch(table: str, part: float) -> None:
+            raise KeyboardInterrupt
+
+        yield watch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verify_command, "watching", watching)
+        with pytest.raises(CommandError, match="interrupted: the same command with --resume") as raised:
+            bemi("verify", "public.numbers")
+    assert raised.value.returncode == 130
+    assert bemi("verify", "public.numbers", "--resume").endswith("as in the log\n")
+    assert execute("SELECT count(*), count(ended_at) FROM _bemi.verifications") == [(1, 1)]
+
+
+class Terminal(io.StringIO):
+    """An output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("output", [Terminal, io.StringIO], ids=["a terminal", "a file"])
+def test_a_bar_shows_the_progress_on_a_terminal_only(
+    output: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", output())
+    error = output()
+    monkeypatch.setattr("sys.stderr", error)
+    with verify_command.watching() as watch:
+        watch("public.one", 0.25)
+        watch("public.one", 1.0)
+        watch("public.two", 0.5)
+    shown = error.getvalue()
+    assert [name in shown for name in ("public.one", "25%", "public.two", "50%")] == [output is Terminal] * 4

@@ -22,6 +22,8 @@ SETUP = [
     "DROP SCHEMA IF EXISTS lab_2 CASCADE",
     "CREATE SCHEMA lab",
     "CREATE SCHEMA lab_2",
+    # What computes generated columns may name their types.
+    "GRANT USAGE ON SCHEMA lab, lab_2 TO _bemi_compute",
     "CREATE TYPE lab.pair AS (a int, b int)",
     "CREATE TYPE lab.mood AS ENUM ('sad', 'glad')",
     "CREATE DOMAIN lab.few AS int[]",

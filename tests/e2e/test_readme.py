@@ -119,7 +119,7 @@ def wait_for(ready: Callable[[], object], process: subprocess.Popen[str]) -> Non
 
 
 def test_the_quickstart_works_word_by_word(project: Project) -> None:
-    settings, context_function, querying, asking, engine = blocks("python")
+    settings, context_function, querying, asking, _, engine = blocks("python")
     executed = []
 
     def run(command: str, directory: Path | None = None) -> str:
@@ -153,6 +153,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
             SELECT operation, context->>'reason' FROM changes WHERE "table" = 'auth_user_groups' ORDER BY id
         """
         wait_for(lambda: len(project.query(log)) == 2, worker)
+        run("python manage.py bemi doctor")
         assert "running (slot bemi)" in run("python manage.py bemi status")
         assert "as in the log" in run("python manage.py bemi verify")
         worker.send_signal(signal.SIGINT)
@@ -183,7 +184,12 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     assert len(project.query(select)[0]) == 7
 
     # These install and test the project itself: .ci/run does it, in a clean checkout.
-    executed += ["make demo", "make test", "pip install '.[aldjemy]'"]
+    executed += [
+        "make demo",
+        "make test",
+        "pip install '.[aldjemy]'",
+        'pip install "bemi-django-wal[metrics]"',
+    ]
     assert sorted(set(commands())) == sorted(set(executed))
 
 

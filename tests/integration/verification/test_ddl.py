@@ -354,6 +354,7 @@ def lab(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[P
             yield pipeline
         execute("DELETE FROM changes")
         execute("DELETE FROM _bemi.dead_letters")
+        execute("DELETE FROM _bemi.verifications")
 
 
 @pytest.fixture

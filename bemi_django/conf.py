@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from bemi_django.wire import table_name
-from bemi_django.wire.defaults import PUBLICATION, TABLE, all_excluded
+from bemi_django.wire.defaults import LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
 from bemi_django.wire.table_name import TableName
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
@@ -99,6 +99,11 @@ def accept_gap() -> bool:
 def slot_failover() -> bool:
     """Return ``BEMI_SLOT_FAILOVER``: whether standbys synchronise the slot, from PostgreSQL 17 on."""
     return bool(getattr(settings, "BEMI_SLOT_FAILOVER", True))
+
+
+def largest_dead_letter() -> int:
+    """Return ``BEMI_LARGEST_DEAD_LETTER``: the bytes of the largest message that is kept whole."""
+    return int(getattr(settings, "BEMI_LARGEST_DEAD_LETTER", LARGEST_DEAD_LETTER))
 
 
 def metrics_token() -> str:

@@ -21,6 +21,7 @@ SETTINGS: dict[str, type] = {
     "exclude": list,
     "include": list,
     "index_values": bool,
+    "largest_dead_letter": int,
     "publication": str,
     "renamed_columns": dict,
     "slot": str,
@@ -109,7 +110,7 @@ def configuration_of(
     return Configuration(source or "", found["destination"] or None, settings), rest
 
 
-_NAMES = {bool: "boolean", dict: "table", list: "list", str: "string"}
+_NAMES = {bool: "boolean", dict: "table", int: "number", list: "list", str: "string"}
 
 
 def _is_only_help(arguments: Sequence[str]) -> bool:
@@ -138,7 +139,7 @@ def _text(
 
 
 def _checked(name: str, value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or kind is int and isinstance(value, bool):
         raise ConfigurationError(f"{name} is {value!r}: it must be a {_NAMES[kind]}")
     return value
 
@@ -148,6 +149,10 @@ def _parsed(variable: str, text: str, kind: type) -> Any:
         if text.lower() not in _YES + _NO:
             raise ConfigurationError(f"{variable} is {text!r}: use true or false")
         return text.lower() in _YES
+    if kind is int:
+        if not text.isdecimal():
+            raise ConfigurationError(f"{variable} is {text!r}: it must be a number")
+        return int(text)
     if kind is list:
         return [item.strip() for item in text.split(",") if item.strip()]
     if kind is dict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
+
 
 class WorkerConfig(NamedTuple):
     """Where a worker reads from and writes to.
@@ -12,7 +14,8 @@ class WorkerConfig(NamedTuple):
     ``source`` and ``destination`` are parameters of libpq. ``ask`` returns both anew for each connection,
     because a password may be a token that expires; without it they stay as they are. ``accept_gap`` records
     lost history as a gap instead of stopping. ``publish`` makes the publication where it is missing.
-    ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on.
+    ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on. ``largest_letter`` is the size
+    in bytes of the largest message that is kept whole as a dead letter.
     """
 
     source: dict[str, Any]
@@ -23,6 +26,7 @@ class WorkerConfig(NamedTuple):
     publish: Callable[[], None] | None = None
     failover: bool = True
     ask: Callable[[], tuple[dict[str, Any], dict[str, Any]]] | None = None
+    largest_letter: int = LARGEST_DEAD_LETTER
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

@@ -109,7 +109,12 @@ def worker_config(database: str) -> WorkerConfig:
         return conf.connection_parameters(database), conf.connection_parameters(conf.destination())
 
     return WorkerConfig(
-        *ask(), conf.slot(database), conf.publication(), failover=conf.slot_failover(), ask=ask
+        *ask(),
+        conf.slot(database),
+        conf.publication(),
+        failover=conf.slot_failover(),
+        ask=ask,
+        largest_letter=conf.largest_dead_letter(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Names that are used by default, with Django and without."""
+"""Names and limits that are used by default, with Django and without."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ PUBLICATION = "bemi"
 
 #: The table of the log.
 TABLE = "changes"
+
+#: Bytes of the largest message that is kept whole as a dead letter.
+LARGEST_DEAD_LETTER = 16 * 1024 * 1024
 
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 EXCLUDE = ("*.alembic_version", "*.django_migrations", "*.django_session")

@@ -14,8 +14,7 @@ from bemi_django.ingest.protocol.messages import Begin, Column, Relation
 from bemi_django.ingest.rows.copy_format import HEADER, NULL, TRAILER, field, int64, jsonb
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
-#: Bytes of the largest message that is kept whole, and those that are kept of a larger one.
-MAX_BYTES = 16 * 1024 * 1024
+#: Bytes that are kept of a message that is too large to be kept whole.
 _BEGINNING = 64 * 1024
 _MAX_REASON = 4000
 _LARGEST_POSITION = (1 << 63) - 1
@@ -30,14 +29,23 @@ class RejectedMessage(NamedTuple):
     """A dead letter.
 
     ``position`` is the commit LSN, ``change_id`` the row that holds what is known (None if there is none),
-    and ``origin`` a JSON object.
+    and ``origin`` what is needed to read the message again.
     """
 
     position: int
     change_id: UUID | None
     message: bytes
-    origin: bytes
+    origin: dict[str, Any]
     reason: str
+
+    def limited(self, size: int) -> RejectedMessage:
+        """Return the letter; of a message of more bytes than this with its size, hash and beginning only."""
+        message = self.message
+        if len(message) <= size:
+            return self
+        cut = {"size": len(message), "sha256": hashlib.sha256(message).hexdigest()}
+        beginning = message[: min(size, _BEGINNING)]
+        return self._replace(message=beginning, origin={**self.origin, "cut": cut})
 
 
 def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -> RejectedMessage:
@@ -81,12 +89,9 @@ def read_origin(origin: dict[str, Any]) -> ChangeHeader:
 def _letter(
     begin: Begin | None, change_id: UUID | None, message: bytes, origin: dict[str, Any], reason: str
 ) -> RejectedMessage:
-    if len(message) > MAX_BYTES:
-        origin["cut"] = {"size": len(message), "sha256": hashlib.sha256(message).hexdigest()}
-        message = message[:_BEGINNING]
     position = min(begin.commit_lsn, _LARGEST_POSITION) if begin else 0
     reason = reason[:_MAX_REASON].replace("\0", "\u2400")
-    return RejectedMessage(position, change_id, message, orjson.dumps(origin), reason)
+    return RejectedMessage(position, change_id, message, origin, reason)
 
 
 def _row(slot: bytes, letter: RejectedMessage) -> bytes:
@@ -97,7 +102,7 @@ def _row(slot: bytes, letter: RejectedMessage) -> bytes:
             int64(letter.position),
             NULL if letter.change_id is None else field(letter.change_id.bytes),
             field(letter.message),
-            jsonb(letter.origin),
+            jsonb(orjson.dumps(letter.origin)),
             field(letter.reason.encode("utf-8", "replace")),
         )
     )

@@ -13,6 +13,7 @@ from bemi_django.ingest.destination.batch import Batch, Gathered, Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 
 #: Batches on their way: one is being written, and the next is at hand when it is done.
 _IN_FLIGHT = 2
@@ -35,6 +36,7 @@ class Sink:
         checkpoint: Where the log ends.
         repair: Repairs a row that the destination refuses.
         limit: Bytes of a batch.
+        largest_letter: Bytes of the largest message that is kept whole as a dead letter.
         counts: What is kept with the checkpoint.
         while_waiting: Called again and again while the destination is waited for; it must not fail.
     """
@@ -46,6 +48,7 @@ class Sink:
         checkpoint: int,
         repair: Repair,
         limit: int = 2 * 1024 * 1024,
+        largest_letter: int = LARGEST_DEAD_LETTER,
         counts: Mapping[str, int] | None = None,
         while_waiting: Callable[[], object] = lambda: None,
     ) -> None:
@@ -54,6 +57,7 @@ class Sink:
         self._checkpoints = Checkpoints(connection, slot, counts)
         self._repair = repair
         self._limit = limit
+        self._largest_letter = largest_letter
         self._open = Gathered()
         self._ready = Gathered()
         self._ready_transactions: list[int] = []
@@ -88,8 +92,9 @@ class Sink:
     def add_letter(self, letter: RejectedMessage) -> None:
         """Take a dead letter of the open transaction."""
         gathered = self._open
-        gathered.letters.append(letter)
-        gathered.size += len(letter.message) + len(letter.origin)
+        kept = letter.limited(self._largest_letter)
+        gathered.letters.append(kept)
+        gathered.size += len(kept.message)
         if gathered.size >= self._limit:
             self._send_open()
 
@@ -221,7 +226,7 @@ class Sink:
         if is_taken(cursor, lambda: _copy(cursor, rows)):
             return
         if len(rows) == 1:
-            letters.append(self._repair(cursor, rows[0]))
+            letters.append(self._repair(cursor, rows[0]).limited(self._largest_letter))
             return
         middle = len(rows) // 2
         self._copy_or_repair(cursor, rows[:middle], letters)

@@ -128,6 +128,7 @@ class Worker:
                 self._config.slot,
                 start,
                 repairer.write,
+                largest_letter=self._config.largest_letter,
                 counts=counts,
                 while_waiting=self._hold_stream,
             )

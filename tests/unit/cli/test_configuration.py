@@ -81,6 +81,8 @@ def test_settings_of_the_environment_have_types(tmp_path: Path) -> None:
         ("", {}, "no source: give --source"),
         ("[tool.bemi]\nsuorce = 'x'", {}, "has no 'suorce': use one of .*source"),
         ("[tool.bemi]\nsource = 5432", {}, "source is 5432: it must be a string"),
+        ("[tool.bemi]\nsource = 'x'\nlargest_dead_letter = true", {}, "is True: it must be a number"),
+        (None, {"BEMI_SOURCE": "x", "BEMI_LARGEST_DEAD_LETTER": "1 MB"}, "is '1 MB': it must be a number"),
         ("[tool.bemi]\nsource = 'x'\ninclude = 'public.*'", {}, "include is 'public.\\*': it must be a list"),
         ("[tool.bemi", {}, "cannot read .*pyproject.toml"),
         ("", {"BEMI_SOURCE": "x", "BEMI_ACCEPT_GAP": "maybe"}, "BEMI_ACCEPT_GAP is 'maybe': use true"),

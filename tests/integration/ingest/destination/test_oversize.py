@@ -65,6 +65,19 @@ def test_a_value_that_jsonb_cannot_hold_is_left_out_and_what_follows_is_recorded
     assert (peak - before) / 1024 < 5 * whole / MEGABYTE
 
 
+def test_a_message_that_is_larger_than_a_setting_is_kept_in_part(big: LoadPipeline) -> None:
+    big.config = big.config._replace(largest_letter=1000)
+    big.source.run("INSERT INTO big VALUES (1, NULL, repeat('x', 2000), '\"\\u0000\"')")
+    big.source.run("INSERT INTO big VALUES (2, NULL, 'x', '\"\\u0000\"')")
+    big.run()
+    (cut, reason, lost), (whole, *_) = big.log.run(
+        "SELECT message, reason, origin FROM _bemi.dead_letters ORDER BY id"
+    )
+    assert (len(cut), reason) == (1000, "after.doc: not accepted as jsonb")
+    assert lost["cut"]["size"] > 2000 and len(lost["cut"]["sha256"]) == 64
+    assert len(whole) < 1000 and logged(big)[1][1] == "2"
+
+
 def test_a_row_of_many_megabytes_is_whole(big: LoadPipeline) -> None:
     size = 20 * MEGABYTE
     big.source.run(f"INSERT INTO big VALUES (1, decode(repeat('ab', {size}), 'hex'), 'first')")

@@ -129,7 +129,7 @@ def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
     def repair(cursor: Any, refused: Pending) -> RejectedMessage:
         seen.append(logged(observer))
         copy_rows(cursor, [pending(16, b"mended").row])
-        return RejectedMessage(16, None, b"", b"{}", "")
+        return RejectedMessage(16, None, b"", {}, "")
 
     with closing(Sink(destination, SLOT, 8, repair, limit=1000)) as sink:
         with locked_log():

@@ -81,6 +81,11 @@ def _run(added: Any) -> ArgumentParser:
     )
     parts.add_argument("--no-handlers", action="store_true", help="only write the log; call no handlers")
     run.add_argument(
+        "--all",
+        action="store_true",
+        help="for all recorded databases in this one process, each with its slot",
+    )
+    run.add_argument(
         "--metrics",
         metavar="[HOST:]PORT",
         type=_listen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
@@ -43,11 +43,14 @@ class JSONFormatter(logging.Formatter):
 
 
 @contextmanager
-def log_to(output: OutputWrapper, log_format: str | None = None) -> Iterator[None]:
+def log_to(
+    output: OutputWrapper, log_format: str | None = None, threads: Collection[str] = ()
+) -> Iterator[None]:
     """Log to an output, unless the project configures logging: a silent worker looks dead.
 
     Args:
         output: Where to write the lines.
+        threads: Names of threads to put before their messages.
         log_format: One of :data:`FORMATS`, which also overrules the project's configuration; None for text.
     """
     logger = logging.getLogger("bemi_django")
@@ -55,6 +58,8 @@ def log_to(output: OutputWrapper, log_format: str | None = None) -> Iterator[Non
         yield
         return
     handler = logging.StreamHandler(output)
+    if threads:
+        handler.addFilter(_Named(threads))
     handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     previous = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -67,6 +72,19 @@ def log_to(output: OutputWrapper, log_format: str | None = None) -> Iterator[Non
         logger.removeHandler(handler)
         logger.setLevel(previous[0])
         logger.propagate = previous[1]
+
+
+class _Named:
+    """Puts the name of a thread before its messages."""
+
+    def __init__(self, threads: Collection[str]) -> None:
+        self._threads = threads
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Name the thread, and let every record pass."""
+        if record.threadName in self._threads:
+            record.msg, record.args = f"{record.threadName}: {record.getMessage()}", ()
+        return True
 
 
 def _time_of(record: logging.LogRecord) -> str:

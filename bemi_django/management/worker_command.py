@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any
@@ -29,47 +30,97 @@ from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
 
+_NO_HANDLERS = f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
 
-def run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+
+def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any]) -> None:
     """Write changes and call handlers until a signal comes or, with ``--until-current``, all is done.
 
     Args:
         command: The command, for its output.
-        database: Alias of the source.
+        databases: Aliases of the sources; each has a worker of its own.
         options: ``until_current``, ``accept_gap``, ``handlers``, ``no_handlers``, ``metrics`` and
             ``log_format`` of the command line.
 
     Raises:
         CommandError: If only handlers are to be called and there are none.
-        BemiError: If an error occurs that an administrator has to resolve.
+        BemiError: If an error occurs that an administrator has to resolve. It ends all workers.
     """
-    with log_to(command.stdout, options["log_format"]), _measured(Answers(database), options["metrics"]):
-        _run(command, database, options)
+    names = databases if len(databases) > 1 else ()
+    with (
+        log_to(command.stdout, options["log_format"], names),
+        _measured(Answers(databases), options["metrics"]),
+    ):
+        works = [_DatabaseWork(command, database, options) for database in databases]
+        with _stopped_by_signals(*(work.stop for work in works)), ThreadPoolExecutor(len(works)) as threads:
+            running = {threads.submit(work.run): work for work in works}
+            for done in as_completed(running):
+                if done.exception() is not None:
+                    for work in works:
+                        work.stop()
+        for done, work in running.items():
+            for line in _lines_of(done, work.database if names else ""):
+                command.stdout.write(line)
 
 
-def _run(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
-    dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
-    if options["handlers"]:
-        _run_handlers(command, dispatcher, options)
-        return
-    accept_gap = options["accept_gap"] or conf.accept_gap()
-    config = worker_config(database)._replace(
-        accept_gap=accept_gap, publish=lambda: _publish(command, database)
-    )
-    supervisor = Supervisor(config)
-    is_to_end = options["until_current"]
-    beside = (
-        nullcontext() if is_to_end or not dispatcher.has_handlers else dispatcher.meanwhile(supervisor.stop)
-    )
-    with _stopped_by_signals(supervisor.stop, dispatcher.stop):
-        # In a thread, so that a signal is handled while the worker waits for a server.
-        with beside, ThreadPoolExecutor(1) as thread:
-            written = thread.submit(supervisor.run, until_current=is_to_end).result()
-        if is_to_end and dispatcher.has_handlers:
-            dispatcher.run_apart(until_current=True)
-    command.stdout.write(f"{written} changes written")
-    if dispatcher.has_handlers:
-        command.stdout.write(f"{dispatcher.handled} changes handled")
+def _lines_of(done: Future[list[str]], database: str) -> list[str]:
+    """Return what a worker has done; the database is named if there are others."""
+    try:
+        lines = done.result()
+    except Exception as error:
+        if not database:
+            raise
+        raise CommandError(f"{database}: {first_line(error)}") from error
+    return [f"{database}: {line}" if database else line for line in lines]
+
+
+class _DatabaseWork:
+    """What the process does for one database: write its log, call the handlers of its changes, or both."""
+
+    def __init__(self, command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+        self.database = database
+        self._dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
+        self._is_to_end = options["until_current"]
+        self._supervisor: Supervisor | None = None
+        if options["handlers"]:
+            if not self._dispatcher.has_handlers:
+                raise CommandError(_NO_HANDLERS)
+            return
+        accept_gap = options["accept_gap"] or conf.accept_gap()
+        config = worker_config(database)._replace(
+            accept_gap=accept_gap, publish=lambda: _publish(command, database)
+        )
+        self._supervisor = Supervisor(config)
+
+    def stop(self) -> None:
+        """Finish what is in progress and return from :meth:`run`."""
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        self._dispatcher.stop()
+
+    def run(self) -> list[str]:
+        """Work until :meth:`stop` is called or all is done, and return lines that say what was done.
+
+        It runs in a thread, so that a signal is handled while it waits for a server.
+        """
+        threading.current_thread().name = self.database
+        try:
+            return list(self._done())
+        finally:
+            # Those of the thread.
+            connections.close_all()
+
+    def _done(self) -> Iterator[str]:
+        dispatcher, supervisor = self._dispatcher, self._supervisor
+        if supervisor is not None:
+            is_beside = dispatcher.has_handlers and not self._is_to_end
+            with dispatcher.meanwhile(supervisor.stop) if is_beside else nullcontext():
+                written = supervisor.run(until_current=self._is_to_end)
+            yield f"{written} changes written"
+        if dispatcher.has_handlers:
+            if supervisor is None or self._is_to_end:
+                dispatcher.run_apart(until_current=self._is_to_end)
+            yield f"{dispatcher.handled} changes handled"
 
 
 def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
@@ -139,16 +190,6 @@ def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[Non
     with listening as port:
         logger.info("serving metrics at http://%s:%d/metrics", address[0], port)
         yield
-
-
-def _run_handlers(command: BaseCommand, dispatcher: Dispatcher, options: dict[str, Any]) -> None:
-    if not dispatcher.has_handlers:
-        raise CommandError(
-            f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
-        )
-    with _stopped_by_signals(dispatcher.stop):
-        handled = dispatcher.run_apart(options["until_current"])
-    command.stdout.write(f"{handled} changes handled")
 
 
 def _publish(command: BaseCommand, database: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import DatabaseError, connections
@@ -28,14 +28,14 @@ class Answer(NamedTuple):
 
 
 class Answers:
-    """Answers for one database, or for all that are recorded.
+    """Answers for some databases, by default for all that are recorded.
 
     Attributes:
         samples: The samples that were read a moment ago.
     """
 
-    def __init__(self, database: str | None = None) -> None:
-        self._database = database
+    def __init__(self, databases: Sequence[str] | None = None) -> None:
+        self._databases = databases
         self.samples = Recent(lambda: list(read_samples(self._sources())))
         self._problems = Recent(self._count_problems)
 
@@ -82,7 +82,7 @@ class Answers:
         self._problems.forget()
 
     def _sources(self) -> Iterable[str]:
-        return filter(conf.is_source, connections) if self._database is None else [self._database]
+        return filter(conf.is_source, connections) if self._databases is None else self._databases
 
     def _count_problems(self) -> int:
         count = 0

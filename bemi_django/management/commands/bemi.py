@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import psycopg2
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
@@ -73,7 +73,8 @@ class Command(BaseCommand):
         uninstall_command.uninstall(self, database, options, self.installers)
 
     def _run(self, database: str, options: dict[str, Any]) -> None:
-        worker_command.run(self, database, options)
+        databases = filter(conf.is_source, connections) if options["all"] else [database]
+        worker_command.run(self, list(databases), options)
 
     def _handlers(self, database: str, options: dict[str, Any]) -> None:
         dispatcher = Dispatcher(database)

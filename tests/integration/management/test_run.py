@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
@@ -16,8 +18,9 @@ from bemi_django import conf
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.worker_command import worker_config
+from bemi_django.models import Change
 from sample_project.todos.models import Todo
-from tests.support.pipeline import QUICK, Pipeline
+from tests.support.pipeline import QUICK, SLOT_STATE, Pipeline
 from tests.support.polling import DEADLINE, until
 from tests.support.project_database import execute
 
@@ -101,6 +104,46 @@ def test_a_password_that_expires_is_asked_anew_for_each_connection(token: Token)
         supervisor.stop()
         worker.join(DEADLINE)
     assert not failures
+
+
+@pytest.fixture
+def both(settings: Any) -> Iterator[tuple[Pipeline, Pipeline]]:
+    """The pipelines of two sources."""
+    pipelines = Pipeline.of_project(SLOT), Pipeline.of_project(f"{SLOT}_other", "other")
+    yield pipelines
+    for pipeline in pipelines:
+        pipeline.drop()
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_one_process_works_for_all_databases(
+    both: tuple[Pipeline, Pipeline], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> list[str]:
+        call_command("bemi", "run", "--all", "--until-current", "--log-format", "text")
+        return capsys.readouterr().out.splitlines()
+
+    first = run()
+    assert {"default: 0 changes written", "other: 0 changes written"} <= set(first)
+    assert any(f"other: reading the slot {SLOT}_other" in line for line in first)
+    for alias in ("default", "other"):
+        Todo.objects.using(alias).create(task=alias)
+    assert {"default: 1 changes written", "other: 1 changes written"} <= set(run())
+    assert sorted(change.after["task"] for change in Change.objects.filter(table="todo")) == [
+        "default",
+        "other",
+    ]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_an_error_of_one_database_ends_the_work_for_the_others(both: tuple[Pipeline, Pipeline]) -> None:
+    for pipeline in both:
+        pipeline.run()
+        pipeline.release()
+    both[1].source.run(f"SELECT pg_drop_replication_slot('{SLOT}_other')")
+    with pytest.raises(CommandError, match="^other: the replication slot is gone"):
+        call_command("bemi", "run", "--all", stdout=io.StringIO())
+    assert both[0].source.run(SLOT_STATE, [SLOT])
 
 
 def test_a_password_that_stays_wrong_ends_the_worker(token: Token) -> None:

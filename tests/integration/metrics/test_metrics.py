@@ -155,7 +155,7 @@ def test_other_paths_are_not_found(path: str, get: Get) -> None:
 def test_only_reading_is_answered_and_a_client_that_hangs_up_is_no_harm(
     get: Get, recwarn: pytest.WarningsRecorder
 ) -> None:
-    with serving(Answers("default"), "127.0.0.1", 0) as port:
+    with serving(Answers(["default"]), "127.0.0.1", 0) as port:
         for sent in (b"POST /metrics HTTP/1.0\r\n\r\n", b"\x00\xff\r\n\r\n", b"GET /heal"):
             with closing(socket.create_connection(("127.0.0.1", port))) as client:
                 client.sendall(sent)
@@ -243,7 +243,7 @@ def test_opentelemetry_reads_the_same(pipeline: Pipeline) -> None:
 
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    observe(Answers("default"), provider.get_meter("bemi_django"))
+    observe(Answers(["default"]), provider.get_meter("bemi_django"))
     read = reader.get_metrics_data()
     assert read is not None
     found = {

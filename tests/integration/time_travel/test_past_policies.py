@@ -30,7 +30,6 @@ def tenant(drain: Drain) -> Iterator[Drain]:
     execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA _bemi TO {ROLE}")
     execute(f"GRANT USAGE ON SCHEMA _bemi TO {ROLE}")
     execute(f"GRANT pg_monitor TO {ROLE}")
-    execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
     execute("CREATE POLICY own ON shop_category USING (name LIKE current_setting('app.tenant') || ' %')")
     execute("ALTER TABLE shop_category ENABLE ROW LEVEL SECURITY")
     with settled:
@@ -38,7 +37,6 @@ def tenant(drain: Drain) -> Iterator[Drain]:
     execute("RESET ROLE")
     execute("ALTER TABLE shop_category DISABLE ROW LEVEL SECURITY")
     execute("DROP POLICY own ON shop_category")
-    execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
 
 

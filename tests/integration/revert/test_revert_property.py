@@ -220,6 +220,8 @@ def test_what_is_written_is_what_the_plan_said(tables: Pipeline) -> None:
     @given(histories, choices, st.sampled_from(["stop", "skip", "force"]))
     @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @example([[(PARENT, (3, None))], [(CHILD, (3, 3, None))]], {0}, "force")
+    @example([[(PARENT, (3, None))], [(CHILD, (3, 3, None))]], {0}, "stop")
+    @example([[(PARENT, (3, None))], [(CHILD, (3, 3, None))]], {0}, "skip")
     def check(history: list[Any], choice: set[int], on_conflict: OnConflict) -> None:
         execute(ROWS)
         tables.drain()

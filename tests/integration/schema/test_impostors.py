@@ -33,6 +33,7 @@ from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
 from bemi_django.verification.verify import Options, verify
+from bemi_django.wire.lsn import format_lsn
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.roles import administrator
@@ -202,6 +203,16 @@ def connect() -> Any:
     return psycopg2.connect(**conf.connection_parameters("default"), options="-c search_path=before,public")
 
 
+def next_commit(slot: str) -> str:
+    """Return where the next transaction of a slot commits: the LSN in its Begin message."""
+    ((message,),) = query(
+        "SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes("
+        "%s, NULL, NULL, 'proto_version', '1', 'publication_names', 'bemi') LIMIT 1",
+        [slot],
+    )
+    return format_lsn(int.from_bytes(message[1:9], "big"))
+
+
 def caught() -> list[Any]:
     return query("SELECT DISTINCT role::pg_catalog.text, impostor, query FROM public.caught")
 
@@ -335,4 +346,22 @@ def test_no_handler_and_no_command_runs_a_function_of_mallory(
         assert caught() == [], command
     with pytest.raises(CommandError, match="the worker is not running"):
         call_command("bemi", "status", stdout=io.StringIO())
+    assert caught() == []
+
+
+def test_leaving_out_a_transaction_runs_no_function_of_mallory(
+    mallory: None, drain: Drain, settings: Any
+) -> None:
+    Todo.objects.create(task="a")
+    settings.BEMI_SLOT = "bemi_test"
+    pipeline = Pipeline.of_project("bemi_test")
+    with pipeline.worker():
+        pass
+    try:
+        Todo.objects.create(task="b")
+        out = io.StringIO()
+        call_command("bemi", "skip", next_commit("bemi_test"), stdout=out)
+    finally:
+        pipeline.release()
+    assert "a GAP was recorded" in out.getvalue()
     assert caught() == []

@@ -77,16 +77,20 @@ def is_source(alias: str) -> bool:
     return connections[alias].vendor == "postgresql" and (alias == "default" or alias != destination())
 
 
-def slot(alias: str = "default") -> str:
-    """Return the name of a database's replication slot.
+def slot(alias: str = "default") -> str | None:
+    """Return the name of a new replication slot of a database.
 
     Args:
         alias: Alias of the database.
 
     Returns:
-        ``BEMI_SLOT``, to which databases other than the default append their alias.
+        ``BEMI_SLOT``, to which databases other than the default append their alias; None without the
+        setting. A log that has begun knows the name of its slot:
+        :func:`bemi_django.schema.replication.slots.slot_of`.
     """
-    name = cast(str, getattr(settings, "BEMI_SLOT", "bemi"))
+    name = cast("str | None", getattr(settings, "BEMI_SLOT", None))
+    if not name:
+        return None
     # The server accepts lower case letters, digits and underscores only.
     return name if alias == "default" else f"{name}_{re.sub('[^a-z0-9_]', '_', alias.lower())}"
 

@@ -12,7 +12,8 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import computation, coverage, installed, publication, tenancy, tracking
+from bemi_django.schema import computation, coverage, installed, tenancy, tracking
+from bemi_django.schema.replication import publication
 from bemi_django.schema.sql import quote
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 from bemi_django.wire.table_name import TableName

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bemi_django import conf
 from bemi_django.doctor.finding import Finding
 from bemi_django.schema.removal.remains import slots_of
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.status.worker_status import RUNNING, read_worker
 
@@ -39,7 +39,7 @@ def is_standby(source: str) -> Finding:
 
 def findings(source: str) -> Iterator[Finding]:
     """Yield what is wrong with the server of a source."""
-    slot = conf.slot(source)
+    slot = slot_of(source)
     with closed_cursor(source) as cursor:
         cursor.execute(_SETTINGS, [_NAMES])
         settings = {name: int(value) for name, value in cursor.fetchall()}

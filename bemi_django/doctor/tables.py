@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
-from bemi_django.schema import publication
+from bemi_django.schema.replication import publication
 from bemi_django.schema.search_path import closed_cursor
 
 # The server refuses UPDATE and DELETE of a published table without a replica identity.

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from django.db import connections
 
+from bemi_django import conf
+from bemi_django.schema.replication.slots import slot_of
+
 # A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id.
 _LOCK = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 _READ = """
@@ -41,11 +44,11 @@ class Bookmark(NamedTuple):
 
 
 class Bookmarks:
-    """The stored bookmark of one handler, for one slot."""
+    """The stored bookmark of one handler, for the slot of one source."""
 
-    def __init__(self, alias: str, slot: str, handler: str) -> None:
-        self._connection = connections[alias]
-        self._key = slot, handler
+    def __init__(self, source: str, handler: str) -> None:
+        self._connection = connections[conf.destination()]
+        self._key = slot_of(source), handler
 
     def lock(self) -> bool:
         """Lock the handler until the end of the transaction; return False if another process has it."""

@@ -40,7 +40,7 @@ class Delivery:
         self.handler = handler
         self._alias = alias
         self._destination = conf.destination()
-        self._bookmarks = Bookmarks(self._destination, conf.slot(alias), handler.name)
+        self._bookmarks = Bookmarks(alias, handler.name)
         self._feed = Feed(handler, alias)
         self._rhythm = rhythm
         self._is_stopping = stopping

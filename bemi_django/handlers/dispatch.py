@@ -16,7 +16,7 @@ from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line,
 from bemi_django.handlers import registry
 from bemi_django.handlers.delivery import Delivery, refresh_connections
 from bemi_django.handlers.failures import origin_of
-from bemi_django.handlers.log_history import LogHistory, read_history
+from bemi_django.handlers.log_history import LogHistory, SourceLog
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.handlers.standing import COUNT_TO, RetriedDeliveries, Standing
@@ -41,6 +41,7 @@ class Dispatcher:
         self._rhythm = rhythm or Rhythm()
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._deliveries: list[Delivery] = []
+        self._log = SourceLog(alias)
         self._earlier = 0
         self._was_there_no_log = False
         self._said, self._said_at = 0, time.monotonic()
@@ -70,7 +71,7 @@ class Dispatcher:
         try:
             while not self._stop.is_set():
                 try:
-                    history = read_history(conf.destination(), conf.slot(self._alias))
+                    history = self._log.history()
                     target = target or (history.end if history else 0)
                     is_more = self._round(history)
                     pause = pace.first_pause
@@ -147,7 +148,7 @@ class Dispatcher:
     def standings(self) -> list[Standing]:
         """Return the progress of each handler."""
         self._open()
-        history = read_history(conf.destination(), conf.slot(self._alias))
+        history = self._log.history()
         return [self._standing(delivery, history) for delivery in self._deliveries]
 
     def _standing(self, delivery: Delivery, history: LogHistory | None) -> Standing:

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from bemi_django import conf
+from bemi_django.schema.replication.slots import slot_of
+
 _HISTORY = """
 SELECT system_identifier, _bemi.sequence_v1(slot, start_lsn), _bemi.sequence_v1(slot, lsn)
 FROM _bemi.checkpoint WHERE slot = %s
@@ -20,17 +23,26 @@ class LogHistory(NamedTuple):
     end: int
 
 
-def read_history(alias: str, slot: str) -> LogHistory | None:
-    """Return the current history of a slot, or None if its worker has never started.
+class SourceLog:
+    """The log of a source.
 
     Args:
-        alias: Alias of the database that holds the log.
-        slot: Name of the replication slot.
+        source: Alias of the source.
     """
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_HISTORY, [slot])
-        found = cursor.fetchone()
-    if found is None:
-        return None
-    system_identifier, start, end = found
-    return LogHistory(system_identifier, int(start), int(end))
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._slot: str | None = None
+
+    def history(self) -> LogHistory | None:
+        """Return the current history, or None if the worker has never started."""
+        slot = self._slot or slot_of(self._source)
+        with connections[conf.destination()].cursor() as cursor:
+            cursor.execute(_HISTORY, [slot])
+            found = cursor.fetchone()
+        if found is None:
+            return None
+        # From now on the log keeps the name.
+        self._slot = slot
+        system_identifier, start, end = found
+        return LogHistory(system_identifier, int(start), int(end))

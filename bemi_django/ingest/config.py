@@ -15,7 +15,8 @@ class WorkerConfig(NamedTuple):
     because a password may be a token that expires; without it they stay as they are. ``accept_gap`` records
     lost history as a gap instead of stopping. ``publish`` makes the publication where it is missing.
     ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on. ``largest_letter`` is the size
-    in bytes of the largest message that is kept whole as a dead letter.
+    in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
+    slot, in place of ``slot``, with a cursor of the source and one of the destination.
     """
 
     source: dict[str, Any]
@@ -27,6 +28,7 @@ class WorkerConfig(NamedTuple):
     failover: bool = True
     ask: Callable[[], tuple[dict[str, Any], dict[str, Any]]] | None = None
     largest_letter: int = LARGEST_DEAD_LETTER
+    name_slot: Callable[[Any, Any], str] | None = None
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

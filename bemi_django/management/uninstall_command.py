@@ -16,6 +16,7 @@ from bemi_django import conf
 from bemi_django.exceptions import IsStandby, first_line, sqlstate_of
 from bemi_django.schema import computation, installed, tenancy
 from bemi_django.schema.removal import installation, remains
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
 
 _APP = "bemi_django"
@@ -113,12 +114,12 @@ def _other_sources(source: str) -> list[str]:
         for alias in connections
         if alias != source
         and conf.is_source(alias)
-        and (alias == destination or conf.slot(alias) in known and _has_slot(alias))
+        and (alias == destination or slot_of(alias) in known and _has_slot(alias))
     ]
 
 
 def _has_slot(alias: str) -> bool:
-    return conf.slot(alias) in {slot.name for slot in remains.slots_of(alias)}
+    return slot_of(alias) in {slot.name for slot in remains.slots_of(alias)}
 
 
 def _others(work: _Work) -> list[str]:

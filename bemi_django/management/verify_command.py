@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker_command import worker_config
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
 
@@ -71,7 +72,7 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
                 accept=accept,
                 watch=watch,
             )
-            for result in verify(worker_config(database), chosen):
+            for result in verify(worker_config(database, slot_of(database)), chosen):
                 results.append(result)
                 command.stdout.write(str(result))
     except KeyboardInterrupt:

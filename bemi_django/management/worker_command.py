@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,6 +27,7 @@ from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
 from bemi_django.metrics.server import serving
 from bemi_django.schema import tracking
+from bemi_django.schema.replication.slots import find_name
 from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
@@ -149,11 +151,12 @@ def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
         )
 
 
-def worker_config(database: str) -> WorkerConfig:
+def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
     """Return what the worker of a database needs: connections, slot and publication, from the settings.
 
     Args:
         database: Alias of the source.
+        slot: The name of the slot; by default the worker finds it when it has connected.
     """
 
     def ask() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -161,12 +164,20 @@ def worker_config(database: str) -> WorkerConfig:
 
     return WorkerConfig(
         *ask(),
-        conf.slot(database),
+        slot or conf.slot(database) or "",
         conf.publication(),
         failover=conf.slot_failover(),
         ask=ask,
         largest_letter=conf.largest_dead_letter(),
+        name_slot=None if slot else partial(_name_slot, database),
     )
+
+
+def _name_slot(database: str, source: Any, log: Any) -> str:
+    name, wanted = find_name(source, log, database), conf.slot(database)
+    if wanted is not None and name != wanted:
+        logger.info("the log goes on with the slot %s: BEMI_SLOT only names a new one", name)
+    return name
 
 
 @contextmanager

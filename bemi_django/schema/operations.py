@@ -15,6 +15,7 @@ from django.db.migrations.state import ProjectState
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import installed, sql, tenancy
+from bemi_django.schema.replication.slots import slot_of
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class RequireUninstall(Operation):
             if not installed.has(cursor, "must_stay_v1"):
                 return
             log = installed.log_of(cursor) if installed.has(cursor, "partition_v1") else ""
-            cursor.execute(_IN_USE, [conf.slot(connection.alias), log])
+            cursor.execute(_IN_USE, [slot_of(connection.alias), log])
             found = [what for (what,) in cursor.fetchall()]
         if found:
             option = "" if connection.alias == "default" else f" --database {connection.alias}"

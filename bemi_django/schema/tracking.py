@@ -10,8 +10,9 @@ from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import installed, log_indexes, publication, tenancy
+from bemi_django.schema import installed, log_indexes, tenancy
 from bemi_django.schema.locking import briefly
+from bemi_django.schema.replication import publication
 
 _PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s, %s::pg_catalog.oid[])"
 _TABLES = """

@@ -8,6 +8,7 @@ from django.db import connections
 
 from bemi_django import conf
 from bemi_django.schema import installed
+from bemi_django.schema.replication.slots import slot_of
 
 # Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone.
 _LAST = """
@@ -52,7 +53,7 @@ def read_last_verification(alias: str) -> LastVerification | None:
     with connections[conf.destination()].cursor() as cursor:
         if not installed.has(cursor, "partition_v1"):
             return None
-        cursor.execute(_LAST, [conf.slot(alias)])
+        cursor.execute(_LAST, [slot_of(alias)])
         found = cursor.fetchone()
     return None if found is None else LastVerification(max(found[0], 0.0), *found[1:])
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bemi_django import conf
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import installed
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 
 #: States of a worker.
@@ -92,7 +93,7 @@ def read_worker(alias: str) -> WorkerStatus:
     Args:
         alias: Alias of the source.
     """
-    slot = conf.slot(alias)
+    slot = slot_of(alias)
     with closed_cursor(alias) as cursor:
         cursor.execute(_SLOT, [slot])
         found = cursor.fetchone()

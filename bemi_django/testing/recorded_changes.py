@@ -46,7 +46,7 @@ class RecordedChanges:
 
     def __init__(self, using: str = "default") -> None:
         self._using = using
-        self._config = worker_config(using)._replace(slot=_slot_of(using), failover=False)
+        self._config = worker_config(using, _slot_of(using))._replace(failover=False)
         self._last: Any = None
 
     def __enter__(self) -> RecordedChanges:

@@ -11,17 +11,23 @@ from bemi_django.exceptions import Superseded
 from bemi_django.wire.lsn import format_lsn
 
 _READ = """
-SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication
+SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication, database::bigint
 FROM _bemi.checkpoint WHERE slot = %s
 """
 _START = """
 INSERT INTO _bemi.checkpoint
-    (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication)
-VALUES (%s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, %s, %s, %s)
+    (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication, database,
+     is_local)
+SELECT %s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, o.*, (o.system_identifier, o.database) = (
+    SELECT s.system_identifier::text, d.oid
+    FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database())
+FROM (VALUES (%s::text, %s::integer, %s::oid, %s::oid))
+    o (system_identifier, timeline, publication, database)
 ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.committed_at,
     start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
     system_identifier = excluded.system_identifier,
-    timeline = excluded.timeline, publication = excluded.publication, unseen = '{}',
+    timeline = excluded.timeline, publication = excluded.publication, database = excluded.database,
+    is_local = excluded.is_local, unseen = '{}',
     updated_at = clock_timestamp()
 """
 # A promotion that lost the end of the WAL takes the log back to where the new timeline begins.
@@ -45,11 +51,12 @@ RETURNING CASE WHEN system_identifier = (SELECT s.system_identifier::text FROM p
 
 
 class Origin(NamedTuple):
-    """What a position in the WAL belongs to: its server, timeline and publication (its oid)."""
+    """What a position in the WAL belongs to: its server, timeline, publication and database (their oids)."""
 
     system_identifier: str
     timeline: int
     publication: int
+    database: int = 0
 
 
 class Checkpoint(NamedTuple):

@@ -85,6 +85,6 @@ class _Skipper(Worker):
             record_skipped(cursor, skipped, session.database, self._writer.source, session.histories)
             # The next transaction commits after it, wherever its commit record ends.
             committed_at = None if begin is None else begin.committed_at
-            checkpoints = Checkpoints(session.destination, self._config.slot)
+            checkpoints = Checkpoints(session.destination, session.slot)
             checkpoints.advance(cursor, first, lsn + 1, committed_at, [] if xid is None else [xid])
         return skipped

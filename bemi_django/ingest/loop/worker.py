@@ -125,7 +125,7 @@ class Worker:
         self._sink = session.keep(
             Sink(
                 session.destination,
-                self._config.slot,
+                session.slot,
                 start,
                 repairer.write,
                 largest_letter=self._config.largest_letter,
@@ -162,7 +162,7 @@ class Worker:
         if judged.is_stuck:
             # Rows of the transaction itself may be there.
             self._session.destination.rollback()
-            Checkpoints(self._session.destination, self._config.slot).note_trouble(str(judged))
+            Checkpoints(self._session.destination, self._session.slot).note_trouble(str(judged))
         return judged
 
     def _work(self, until_current: bool) -> None:

@@ -145,6 +145,13 @@ def connect_destination(
     return connection
 
 
+def system_identifier(connection: Any) -> str:
+    """Return the identifier of the server of a connection, which is in no transaction."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT (pg_control_system()).system_identifier::text")
+        return str(cursor.fetchone()[0])
+
+
 def _source_parameters(config: WorkerConfig, encoding: str) -> dict[str, Any]:
     source, _ = config.addresses()
     options = f"{source.get('options', '')} {_SESSION}".strip()

@@ -28,6 +28,7 @@ from bemi_django.ingest.stream.connections import (
     connect_destination,
     connect_source,
     connect_stream,
+    system_identifier,
 )
 from bemi_django.ingest.stream.continuation import Continuation
 from bemi_django.ingest.stream.source import Source
@@ -43,6 +44,10 @@ logger = logging.getLogger(__name__)
 # SQLSTATEs, or the classes of them, that say nothing about what was to be sent: connections, conflicts,
 # operators, files, a full disk.
 _OF_THE_SERVER = ("08", "40", "57", "58", "53100")
+_ORIGIN = """
+SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0), oid::bigint
+FROM pg_database WHERE datname = current_database()
+"""
 
 
 class Session:
@@ -51,6 +56,7 @@ class Session:
     Attributes:
         server: A plain connection to the source.
         source: The replication stream.
+        slot: The name of the slot, which may be known only after :meth:`open`.
         destination: A connection to the database that holds the log.
     """
 
@@ -59,7 +65,7 @@ class Session:
     source: Source
 
     def __init__(self, config: WorkerConfig, timeouts: Timeouts) -> None:
-        self._config = config
+        self._config, self.slot = config, config.slot
         self._timeouts = timeouts
         self._opened: list[Any] = []
 
@@ -75,7 +81,7 @@ class Session:
             limit: Seconds that a statement may take on the source; 0 for no limit.
 
         Raises:
-            SlotInUse: Another worker reads the slot. Only one connection was opened by then.
+            SlotInUse: Another worker reads the slot. Calculator and stream were not opened by then.
             ReplicationError: The server cannot stream, or the slot belongs to something else.
         """
         config = self._config
@@ -84,14 +90,18 @@ class Session:
             self.ask("SELECT set_config('statement_timeout', %s, false)", f"{limit:.0f}s")
         slots.require_primary(self.server)
         slots.require_logical(self.server)
-        slots.find(self.server, config.slot)
         self.calculator = self.keep(Calculator(lambda: connect_calculator(config), self.server))
         destination = connect_destination(config, self._timeouts.lock, self._timeouts.answer)
         self.destination = self.keep(destination)
+        if config.name_slot is not None:
+            with self.server.cursor() as source, destination, destination.cursor() as log:
+                self.slot = config.name_slot(source, log)
+            self._config = config = config._replace(slot=self.slot)
+        slots.find(self.server, self.slot)
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self.system_identifier, self._timeline = self.source.identify()
-        self._is_log_in_source = self._system_of_log() == self.system_identifier
+        self._is_log_in_source = system_identifier(destination) == self.system_identifier
 
     def start(self, source: int) -> int:
         """Begin to stream at the position where the log ends.
@@ -207,9 +217,8 @@ class Session:
             is_republished = self._publish()
             start = continuation.begin(self._origin, slot, is_republished)
         else:
-            branch, gap = continuation.judge(
-                checkpoint, self._origin, slot, self._read_switches(checkpoint.origin)
-            )
+            switches = self._read_switches(checkpoint.origin)
+            branch, gap = continuation.judge(checkpoint, self._origin, slot, switches)
             if gap is None:
                 start = continuation.follow(checkpoint, branch, self._origin)
             elif config.accept_gap:
@@ -221,21 +230,12 @@ class Session:
         self.histories = continuation.histories()
         return start
 
-    def _system_of_log(self) -> str:
-        with self.destination, self.destination.cursor() as cursor:
-            cursor.execute("SELECT (pg_control_system()).system_identifier::text")
-            return str(cursor.fetchone()[0])
-
     def _read_switches(self, known: Origin) -> list[Switch]:
         is_promoted = known[:2] != self._origin[:2] and known.system_identifier == self.system_identifier
         return self.source.timeline_history(self._timeline) if is_promoted else []
 
     def _find_origin(self) -> Origin:
-        (publication,) = self.ask(
-            "SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0)",
-            self._config.publication,
-        )
-        return Origin(self.system_identifier, self._timeline, publication)
+        return Origin(self.system_identifier, self._timeline, *self.ask(_ORIGIN, self._config.publication))
 
     def _publish(self) -> bool:
         """Create the publication if it is missing, and return whether it was."""

@@ -26,6 +26,7 @@ from bemi_django.management import (
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.schema import coverage, grants, installed, tracking
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
@@ -100,7 +101,7 @@ class Command(BaseCommand):
         doctor_command.doctor(self, database, worker_command.worker_config(database), options)
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
-        result = retry(worker_command.worker_config(database), options["dismiss"])
+        result = retry(worker_command.worker_config(database, slot_of(database)), options["dismiss"])
         removed = f", {result.removed} removed" if result.removed else ""
         self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
 

@@ -11,6 +11,7 @@ from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import computation, installed
 from bemi_django.schema.database_names import database_name
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
@@ -70,7 +71,7 @@ def slots_of(source: str) -> list[OwnSlot]:
     Args:
         source: The alias of the source.
     """
-    names = [conf.slot(source)]
+    names = [slot_of(source)]
     with closed_cursor(conf.destination()) as cursor:
         if installed.has(cursor, "partition_v1"):
             cursor.execute("SELECT slot FROM _bemi.checkpoint")

@@ -106,6 +106,9 @@ CREATE TABLE _bemi.checkpoint (
     system_identifier text NOT NULL,
     timeline integer NOT NULL,
     publication oid NOT NULL,
+    -- The database whose changes these are, which keeps its oid when it is renamed, and whether it holds this log.
+    database oid NOT NULL DEFAULT 0,
+    is_local boolean NOT NULL DEFAULT false,
     -- Transactions that are in the log but were not visible in the tables yet: the server sends a commit a moment
     -- before it shows it.
     unseen bigint[] NOT NULL DEFAULT '{}',

@@ -12,6 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 logger = logging.getLogger(__name__)
 
+_NOT_YET = (
+    "  bemi_django: no change is recorded yet. Recording begins when 'manage.py bemi run{0}' first runs, "
+    "or now with 'manage.py bemi sync --create-slot{0}'"
+)
+
 
 class BemiConfig(AppConfig):
     """Install the hooks and checks when Django starts."""
@@ -37,8 +42,8 @@ class BemiConfig(AppConfig):
             _install_on_aldjemy()
 
 
-def _track_new_tables(using: str, **kwargs: Any) -> None:
-    from bemi_django import conf
+def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:
+    from bemi_django import checks, conf
     from bemi_django.exceptions import NotInstalled
     from bemi_django.schema import installed, tenancy, tracking
 
@@ -54,6 +59,9 @@ def _track_new_tables(using: str, **kwargs: Any) -> None:
         return
     except DatabaseError as error:
         failed = [str(error).strip()]
+    else:
+        if verbosity > 0 and stdout is not None and checks.is_recording_to_begin(using):
+            stdout.write(_NOT_YET.format("" if using == "default" else f" --database {using}"))
     for line in failed:
         logger.warning("a table is not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
 

@@ -32,7 +32,7 @@ bemi.W015  event triggers are missing, so new tables are not tracked at once
 from __future__ import annotations
 
 from bemi_django.checks.admin_sites import check_admin_sites
-from bemi_django.checks.databases import check_databases
+from bemi_django.checks.databases import check_databases, is_recording_to_begin
 from bemi_django.checks.settings import check_settings
 
-__all__ = ["check_admin_sites", "check_databases", "check_settings"]
+__all__ = ["check_admin_sites", "check_databases", "check_settings", "is_recording_to_begin"]

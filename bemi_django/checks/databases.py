@@ -132,15 +132,22 @@ def check_worker(alias: str) -> list[CheckMessage]:
     """
     if not publication.exists(alias):
         return []
-    state = read_worker(alias).state
-    if state == RUNNING:
+    worker = read_worker(alias)
+    if worker.state == RUNNING:
         return []
     hint = f"Run manage.py bemi run --database {alias} beside the site."
-    if state == NOT_RUNNING:
+    if worker.state == NOT_RUNNING:
         message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
+    elif worker.has_begun:
+        message = f"No change of {alias!r} is recorded any more: the replication slot {worker.slot} is gone."
     else:
         message = f"No change of {alias!r} is recorded yet: recording begins when its worker first runs."
     return [Warning(message, hint=hint, id=WORKER)]
+
+
+def is_recording_to_begin(alias: str) -> bool:
+    """Return whether the changes of a database will be recorded, and nothing is recorded yet."""
+    return not _is_of_test_runner(alias) and publication.exists(alias) and not read_worker(alias).has_begun
 
 
 def _is_of_test_runner(alias: str) -> bool:

@@ -112,6 +112,12 @@ def _sync(added: Any) -> ArgumentParser:
         added, "sync", "bring triggers, replica identity and publication in line with the settings"
     )
     sync.add_argument("--dry-run", action="store_true", help="print what would be done, but do not do it")
+    sync.add_argument(
+        "--create-slot",
+        action="store_true",
+        help="also create the replication slot: recording begins now, and not with the first 'bemi run', "
+        "before which the server keeps all WAL",
+    )
     return sync
 
 

@@ -52,16 +52,8 @@ def read_recording(database: str) -> Recording:
 def problems_of(found: Recording) -> Iterator[str]:
     """Yield what has to be done, a line each."""
     option = "" if found.database == "default" else f" --database {found.database}"
-    run = f"'manage.py bemi run{option}'"
     worker = found.worker
-    if worker.state == NOT_RUNNING:
-        yield f"the worker is not running, and the server keeps all WAL: start {run}"
-    elif worker.state != RUNNING:
-        yield f"recording has not begun: start {run}"
-    if worker.wal_status == "lost":
-        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
-    elif worker.wal_status == "unreserved":
-        yield "the server will remove WAL that was not read at its next checkpoint"
+    yield from _of_worker(worker, f"'manage.py bemi run{option}'")
     if worker.log_end is not None and worker.log_end.trouble:
         yield worker.log_end.trouble
     if worker.lag_seconds >= TOO_LATE:
@@ -81,3 +73,16 @@ def problems_of(found: Recording) -> Iterator[str]:
     for standing in found.handlers:
         if standing.attempts or standing.aside:
             yield str(standing)
+
+
+def _of_worker(worker: WorkerStatus, run: str) -> Iterator[str]:
+    if worker.state == NOT_RUNNING:
+        yield f"the worker is not running, and the server keeps all WAL: start {run}"
+    elif not worker.has_begun:
+        yield f"recording has not begun: start {run}"
+    elif worker.state != RUNNING:
+        yield f"the replication slot {worker.slot} is gone: run {run[:-1]} --accept-gap' to record the gap"
+    if worker.wal_status == "lost":
+        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
+    elif worker.wal_status == "unreserved":
+        yield "the server will remove WAL that was not read at its next checkpoint"

@@ -64,8 +64,8 @@ class WorkerStatus(NamedTuple):
 
     Attributes:
         slot: Name of its slot.
-        state: :data:`RUNNING`, :data:`NOT_RUNNING` or :data:`NEVER_RUN`.
-        log_end: The checkpoint; None before the first change.
+        state: :data:`RUNNING`, :data:`NOT_RUNNING` or, if there is no slot, :data:`NEVER_RUN`.
+        log_end: The checkpoint; None before recording has begun.
         wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
         lag_bytes: Bytes of WAL that are not in the log yet.
         lag_seconds: How long the log may have lacked something; for a running worker, its last lag, which is
@@ -86,6 +86,11 @@ class WorkerStatus(NamedTuple):
     room_bytes: int | None = None
     bytes_a_day: int = 0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether recording has begun: there is a slot, or there was one."""
+        return self.state != NEVER_RUN or self.log_end is not None
+
 
 def read_worker(alias: str) -> WorkerStatus:
     """Return the status of the worker of a database.
@@ -98,7 +103,7 @@ def read_worker(alias: str) -> WorkerStatus:
         cursor.execute(_SLOT, [slot])
         found = cursor.fetchone()
     if found is None:
-        return WorkerStatus(slot, NEVER_RUN)
+        return WorkerStatus(slot, NEVER_RUN, _log_end(slot))
     is_active, wal_status, lag_bytes, retained, room, bytes_a_day = found
     log_end = _log_end(slot)
     return WorkerStatus(

@@ -115,7 +115,7 @@ class Session:
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
         """
-        start = self._find_start(source)
+        start = self.find_start(source)
         self.source.start(self._config.slot, self._config.publication, start)
         logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
@@ -205,12 +205,12 @@ class Session:
         while self._opened:
             self._opened.pop().close()
 
-    def _find_start(self, source: int) -> int:
-        config = self._config
+    def find_start(self, source: int) -> int:
+        """Do the same without streaming; the slot is created where it has to be."""
+        config, slot = self._config, slots.find(self.server, self.slot)
         continuation = Continuation(self.server, self.destination, config, self.database, source)
         checkpoint = continuation.read_checkpoint()
         self._origin = self._find_origin()
-        slot = slots.find(self.server, config.slot)
         if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
             self.source.synchronise_slot(config.slot, failover=config.failover)
         if checkpoint is None:

@@ -25,6 +25,7 @@ from bemi_django.management import (
 )
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.log_arguments import IGNORE_POLICIES
+from bemi_django.management.slot_command import create_slot
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
@@ -90,7 +91,8 @@ class Command(BaseCommand):
         outcome = tracking.sync(database, dry_run=options["dry_run"], report=self.stdout.write)
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
-        if not outcome.done:
+        is_slot_new = options["create_slot"] and create_slot(self, database, dry_run=options["dry_run"])
+        if not outcome.done and not is_slot_new:
             self.stdout.write("nothing to do")
         self.stdout.write(coverage.summary(coverage.read_coverage(database)))
 

@@ -80,7 +80,8 @@ def test_alembic_the_worker_and_sqlalchemy_use_the_name(
     assert "error" not in python(tmp_path, environment, *BEMI, "sync")
 
     (log,) = source.query("SELECT _bemi.log_v1()::text")[0]
-    source.query(f"TRUNCATE {log}; SELECT pg_drop_replication_slot('bemi')")
+    source.query("SELECT pg_drop_replication_slot(slot) FROM _bemi.checkpoint")
+    source.query(f"TRUNCATE {log}")
     python(tmp_path, environment, *ALEMBIC, "downgrade", "base")
     schemas = "SELECT nspname FROM pg_namespace WHERE nspname ~* '^(_bemi|audit)'"
     assert source.query(schemas) == []

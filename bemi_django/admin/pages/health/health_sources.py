@@ -39,7 +39,7 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     run = f"python manage.py bemi run{option}"
     worker = read_worker(alias)
     if worker.state == NEVER_RUN:
-        hint = _("There is no replication slot. Nothing is recorded until the worker has run once.")
+        hint = _("Recording has not begun: it begins when the worker first runs. Start it:")
         return [HealthFact(_("Worker"), _("has never run"), "bad", hint, run)], None
     is_running, log_end = worker.state == RUNNING, worker.log_end
     facts = [

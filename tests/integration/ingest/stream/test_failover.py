@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from bemi_django.exceptions import LostHistory
+from bemi_django.schema.replication.slots import find_name
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import QUICK
@@ -93,6 +94,15 @@ def test_a_promotion_under_load_loses_nothing(servers: ExitStack, is_log_in_sour
             trail.catch_up()
         assert trail.gaps() == []
     assert trail.log.one("SELECT count(*) FROM changes WHERE diverged") == 0
+    # A project that does not know the name finds it in the log.
+    with ExitStack() as opened:
+        source, log = (
+            opened.enter_context(
+                opened.enter_context(closing(psycopg2.connect(**database.parameters))).cursor()
+            )
+            for database in (trail.source, trail.log)
+        )
+        assert find_name(source, log, "default") == SLOT
 
 
 @pytest.mark.parametrize("is_restarted", [False, True], ids=["one session", "restarted"])

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from bemi_django.wire import table_name
-from bemi_django.wire.defaults import LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
+from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
 from bemi_django.wire.table_name import TableName
 
 ContextFunction = Callable[[HttpRequest], Mapping[str, Any]]
@@ -137,6 +137,14 @@ def include(schemas: Iterable[str]) -> list[str]:
 def exclude() -> list[str]:
     """Return ``BEMI_EXCLUDE`` and the default patterns of the tables not to track; they take precedence."""
     return all_excluded(include(()), getattr(settings, "BEMI_EXCLUDE", ()))
+
+
+def bookkeeping_tables() -> list[str]:
+    """Return ``BEMI_BOOKKEEPING_TABLES``: patterns ``schema.table`` of records about the work of others.
+
+    The admin's list of changes leaves them out by default, and a revert never deletes a row of them.
+    """
+    return list(getattr(settings, "BEMI_BOOKKEEPING_TABLES", BOOKKEEPING))
 
 
 def renamed_columns() -> dict[str, dict[str, str]]:

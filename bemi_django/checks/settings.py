@@ -33,7 +33,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found = _check_function("BEMI_CONTEXT_FUNCTION", conf.context_function, "request")
     found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
     found += _check_async() if not found else []
-    found += _check_proxies() + _check_table()
+    found += _check_proxies() + _check_table() + _check_bookkeeping()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
@@ -111,6 +111,15 @@ def _check_table() -> list[CheckMessage]:
         hint = "Set BEMI_TABLE to 'name' or 'schema.name', or remove it: the log is then called 'changes'."
         return [Error(f"{error}.", hint=hint, id="bemi.E007")]
     return []
+
+
+def _check_bookkeeping() -> list[CheckMessage]:
+    given = getattr(settings, "BEMI_BOOKKEEPING_TABLES", [])
+    if isinstance(given, (list, tuple, set)) and all(isinstance(one, str) and "." in one for one in given):
+        return []
+    message = "BEMI_BOOKKEEPING_TABLES is not a list of patterns schema.table."
+    hint = "Set it to a list such as ['*.django_admin_log', 'public.audit'], or remove it."
+    return [Error(message, hint=hint, id="bemi.E013")]
 
 
 def _is_ours(path: str) -> bool:

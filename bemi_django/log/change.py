@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
-from bemi_django.log import conditions, undo
+from bemi_django.log import conditions
 from bemi_django.log.fields import RowField
 from bemi_django.log.instances import instance_of, live_instance
 from bemi_django.log.places import Place, place_of
-
-if TYPE_CHECKING:
-    from bemi_django.log.undo import OnConflict, Plan
+from bemi_django.log.undo import Revertible
 
 _ANY = object()
 
 
-class ChangeQuerySet(models.QuerySet["Change"]):
+class ChangeQuerySet(Revertible, models.QuerySet["Change"]):
     """Query the log; all methods can be chained, also with Django's own.
 
     Results are in commit order. Example: ``Change.objects.for_object(todo).updated().by(user)``.
@@ -153,14 +151,8 @@ class ChangeQuerySet(models.QuerySet["Change"]):
         """
         return self.order_by("-committed_at", "-id") if newest_first else self.order_by("committed_at", "id")
 
-    def revert(
-        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
-    ) -> Plan:
-        """Undo these changes in one transaction; see :func:`bemi_django.revert.revert`."""
-        return undo.revert(self, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
 
-
-class Change(models.Model):
+class Change(Revertible, models.Model):
     """One committed change of one row. ``ordering`` is commit order.
 
     ``id`` is a UUIDv8 made of the commit LSN, the number of the change in its transaction and a hash of the
@@ -242,9 +234,3 @@ class Change(models.Model):
     def place(self) -> Place:
         """The table that was changed: database, schema and name."""
         return Place(self.database, self.schema, self.table)
-
-    def revert(
-        self, *, dry_run: bool = False, on_conflict: OnConflict = "stop", cascade: bool = True
-    ) -> Plan:
-        """Undo the change; see :func:`bemi_django.revert.revert`."""
-        return undo.revert([self], dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)

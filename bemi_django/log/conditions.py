@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
@@ -12,6 +13,7 @@ from django.db import models, router
 from django.db.models import Func, Q, Value
 from django.db.models.functions import Cast
 
+from bemi_django import conf
 from bemi_django.log.belongings import belongings
 from bemi_django.log.identity import KeySpan, key_spans
 from bemi_django.log.json_values import contained
@@ -57,6 +59,25 @@ def _text(value: str) -> Cast:
 def outside() -> Q:
     """Return the condition for changes made without a hook of ours. It is that of a partial index."""
     return Q(HasKey("context", "db_user")) | Q(context={})
+
+
+def bookkeeping() -> Q:
+    """Return the condition for records of Django (``BEMI_BOOKKEEPING_TABLES``) that the application wrote."""
+    condition = Q(pk__in=[])
+    for pattern in conf.bookkeeping_tables():
+        schema, _, table = pattern.rpartition(".")
+        condition |= _named("schema", schema) & _named("table", table)
+    # Whoever changes them behind the application's back is not keeping records.
+    return condition & ~outside()
+
+
+def _named(column: str, pattern: str) -> Q:
+    if pattern == "*":
+        return Q()
+    if "*" not in pattern and "?" not in pattern:
+        return Q(**{column: pattern})
+    wild = re.escape(pattern).replace("\\*", ".*").replace("\\?", ".")
+    return Q(**{f"{column}__regex": f"^{wild}$"})
 
 
 def as_jsonb(values: Mapping[str, Any]) -> Cast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -75,6 +76,12 @@ def model_of(place: Place) -> type[models.Model] | None:
         if found == place:
             return model
     return None
+
+
+def is_bookkeeping(place: Place) -> bool:
+    """Tell whether a table holds records of Django about the work of others (``BEMI_BOOKKEEPING_TABLES``)."""
+    name = f"{place.schema}.{place.table}"
+    return any(fnmatchcase(name, pattern) for pattern in conf.bookkeeping_tables())
 
 
 def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[str, str]:

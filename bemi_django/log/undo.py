@@ -1,21 +1,34 @@
 """The one import from the log to ``bemi_django.revert``.
 
-A revert reads changes, so ``bemi_django.revert`` imports the model and its queryset. Their methods
-``revert()`` are a convenience that leads back: this module imports the revert when they are called.
+A revert reads changes, so ``bemi_django.revert`` imports the model and its queryset. Their method
+``revert()`` is a convenience that leads back: this module imports the revert when it is called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bemi_django.revert import Changes
-    from bemi_django.revert import OnConflict as OnConflict
-    from bemi_django.revert import Plan as Plan
+    from bemi_django.revert import OnConflict, Plan
 
 
-def revert(changes: Changes, *, dry_run: bool, on_conflict: OnConflict, cascade: bool) -> Plan:
-    """Undo changes; see :func:`bemi_django.revert.revert`."""
-    from bemi_django.revert import revert as revert_changes
+class Revertible:
+    """A change, or changes that can be iterated over."""
 
-    return revert_changes(changes, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade)
+    def revert(
+        self,
+        *,
+        dry_run: bool = False,
+        on_conflict: OnConflict = "stop",
+        cascade: bool = True,
+        fields: Collection[str] | None = None,
+        reason: str | None = None,
+    ) -> Plan:
+        """Undo the change, or these changes in one transaction; see :func:`bemi_django.revert.revert`."""
+        from bemi_django.revert import revert
+
+        changes: Any = self if isinstance(self, Iterable) else [self]
+        return revert(
+            changes, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade, fields=fields, reason=reason
+        )

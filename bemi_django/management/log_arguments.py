@@ -39,6 +39,12 @@ def revert(added: Any) -> ArgumentParser:
         action="store_true",
         help="do not restore the rows that were deleted together with a deleted row",
     )
+    revert.add_argument(
+        "--fields",
+        metavar="NAME",
+        nargs="+",
+        help="put back only these fields or columns of rows that were updated (default: all)",
+    )
     revert.add_argument("--reason", metavar="TEXT", help="why, for the context of the changes")
     revert.add_argument(
         "--noinput",

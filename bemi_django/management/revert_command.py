@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.capture.context import bound_context
-from bemi_django.exceptions import PlanChanged, RevertConflict
+from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change
@@ -23,16 +23,22 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     Args:
         command: The command, for its output.
         database: Alias of the database to revert in.
-        options: ``request``, ``transaction`` or ``change``, ``on_conflict``, ``no_cascade``, ``dry_run``,
-            ``interactive`` and ``reason`` of the command line.
+        options: ``request``, ``transaction`` or ``change``, ``on_conflict``, ``no_cascade``, ``fields``,
+            ``dry_run``, ``interactive`` and ``reason`` of the command line.
 
     Raises:
-        CommandError: If no change is found, if conflicts prevent the revert, or if there is no terminal to
-            ask for confirmation.
+        CommandError: If no change is found, if no row has the fields, if conflicts prevent the revert, or if
+            there is no terminal to ask for confirmation.
     """
     changes = _chosen(database, options)
     how: dict[str, Any] = {"on_conflict": options["on_conflict"], "cascade": not options["no_cascade"]}
-    plan = revert_changes(changes, dry_run=True, **how)
+    fields = options["fields"]
+    try:
+        plan = revert_changes(changes, dry_run=True, fields=fields, **how)
+        # With fields, what is confirmed is still the plan of all of them.
+        confirmed = plan if fields is None else revert_changes(changes, dry_run=True, **how)
+    except BemiError as error:
+        raise CommandError(str(error)) from error
     _print(command, plan)
     if plan.conflicts and options["on_conflict"] != "skip":
         raise CommandError(_refusal(plan))
@@ -43,7 +49,8 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         return
     try:
         with bound_context(**_operator(database, options)):
-            plan = revert_changes(changes, **how, digest=plan.digest if options["interactive"] else None)
+            digest = confirmed.digest if options["interactive"] else None
+            plan = revert_changes(changes, **how, fields=fields, digest=digest)
     except RevertConflict as error:
         _print(command, error.plan)
         raise CommandError(_refusal(error.plan)) from error
@@ -57,7 +64,7 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
 
 
 def _operator(database: str, options: dict[str, Any]) -> dict[str, Any]:
-    names = ("request", "transaction", "change", "on_conflict", "no_cascade")
+    names = ("request", "transaction", "change", "on_conflict", "no_cascade", "fields")
     given = {name: options[name] for name in names if options[name] not in (None, False, "stop")}
     return operator_context("bemi revert", given, database, options["reason"])
 

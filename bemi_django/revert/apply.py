@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import DatabaseError, DataError, transaction
 
+from bemi_django.capture.context import bound_context
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line, sqlstate_of
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import alias_of
@@ -39,6 +40,8 @@ def revert(
     check: Callable[[Plan], object] | None = None,
     digest: str | None = None,
     is_read_only: ReadOnly | None = None,
+    fields: Collection[str] | None = None,
+    reason: str | None = None,
 ) -> Plan:
     """Undo changes of one database in one transaction on it.
 
@@ -46,6 +49,10 @@ def revert(
     others have written since are kept in the columns that these changes did not touch; in the others they
     are conflicts. The revert is recorded like any write; the context of its changes has ``"reverts"``, the
     ids of the reverted changes.
+
+    Columns that the model sets to the present whenever it is saved (``auto_now``) are set to the present,
+    too, and are no conflict. Rows of ``BEMI_BOOKKEEPING_TABLES``, such as the admin's log entries, record
+    what was done; a revert does not delete them.
 
     Args:
         changes: The changes, in any order.
@@ -56,9 +63,12 @@ def revert(
             because of it.
         check: Called with the plan before it is applied, while the rows are locked; what it raises prevents
             the revert. Use it to check permissions for ``plan.effects()``.
-        digest: The digest of the plan that was confirmed, made with the same arguments.
+        digest: The digest of the plan that was confirmed, made with the same arguments, but of all fields.
         is_read_only: Called with a step and a column; columns for which it returns True are not written, but
             are conflicts of the kind ``"read_only"``, which cannot be forced.
+        fields: Names of the fields (or columns) to put back in rows that were updated; by default all. Rows
+            that were created or deleted stay as they are.
+        reason: Why, for the context of the changes.
 
     Returns:
         The plan, applied or not.
@@ -68,7 +78,7 @@ def revert(
         PlanChanged: The plan differs from the one with the digest; nothing was written.
             ``error.plan`` is the new plan.
         UnknownDatabase: ``DATABASES`` does not have the database.
-        BemiError: The changes are of several databases.
+        BemiError: The changes are of several databases, or no row has the fields.
     """
     selected = sorted(changes, key=lambda change: change.pk)
     databases = {change.database for change in selected}
@@ -83,14 +93,21 @@ def revert(
     alias = alias_of(database)
     try:
         with row_session(alias) as cursor:
-            planner = Planner(cursor, database, on_conflict, is_read_only, lock=not dry_run)
-            planner.prepare(with_cascades(cursor, selected) if cascade else selected)
+            concerned = with_cascades(cursor, selected) if cascade else selected
+
+            def planned(only: Collection[str] | None) -> Planner:
+                made = Planner(cursor, database, on_conflict, is_read_only, fields=only, lock=not dry_run)
+                made.prepare(concerned)
+                return made
+
+            planner = planned(fields)
             if not dry_run:
-                if digest not in (None, planner.plan.digest):
+                if digest not in (None, (planner if fields is None else planned(None)).plan.digest):
                     raise PlanChanged(plan=planner.plan)
                 if check is not None:
                     check(planner.plan)
-                _Application(cursor, alias, planner, skips=on_conflict == "skip").run()
+                with bound_context(**({"reason": reason} if reason else {})):
+                    _Application(cursor, alias, planner, skips=on_conflict == "skip").run()
     except DataError as error:
         # From looking up a key or a reference.
         raise BemiError(

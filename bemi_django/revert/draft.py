@@ -7,6 +7,7 @@ from typing import Any
 
 from bemi_django.log.live.live_tables import ADDRESS, LiveTable, Name, RowValues
 from bemi_django.log.lossless_json import dumps
+from bemi_django.revert.columns import ColumnRules
 from bemi_django.revert.net import Net, differ
 from bemi_django.revert.plan import Conflict, Forced, Kind, Step
 
@@ -21,6 +22,7 @@ class Draft:
     net: Net
     table: LiveTable
     live: RowValues | None
+    rules: ColumnRules = ColumnRules()
 
     @property
     def target(self) -> RowValues | None:
@@ -83,18 +85,22 @@ def key_before(net: Net, table: LiveTable) -> RowValues | None:
     return {column: row[column] for column in table.key}
 
 
-def draft_of(net: Net, table: LiveTable, live: RowValues | None, is_moving: bool) -> Draft:
+def draft_of(
+    net: Net, table: LiveTable, live: RowValues | None, rules: ColumnRules, *, is_moving: bool
+) -> Draft:
     """Draft the step that undoes a net effect.
 
     Args:
         net: The net effect.
         table: Its table.
         live: The row that has the key now, or None.
+        rules: How the columns of the table are treated.
         is_moving: Whether that row is another one of the plan, which gets another key.
     """
     current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
     step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
-    draft = Draft(step, net, table, live)
+    step.renewed = tuple(sorted(rules.present))
+    draft = Draft(step, net, table, live, rules)
     if net.exists and net.existed:
         _undo_update(draft)
     elif net.exists:
@@ -111,12 +117,16 @@ def _undo_update(draft: Draft) -> None:
     wanted = {
         column: value
         for column, value in net.old.items()
-        if column in draft.table.columns and differ(value, net.new.get(column))
+        if column in draft.table.columns and draft.rules.puts_back(column)
+        if differ(value, net.new.get(column))
     }
     if live is None:
         if wanted:
-            step.forced = Forced("insert", _writable(draft, {**net.last, **net.old}))
-            draft.stop("missing_row", "the row was deleted since", is_forcible=True)
+            # Some fields of a row cannot be put back without the others.
+            is_forcible = draft.rules.chosen is None
+            if is_forcible:
+                step.forced = Forced("insert", _writable(draft, {**net.last, **net.old}))
+            draft.stop("missing_row", "the row was deleted since", is_forcible=is_forcible)
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     step.action = "update" if step.values else "nothing"
@@ -132,7 +142,7 @@ def _undo_insert(draft: Draft) -> None:
     if live is None:
         return
     draft.step.action = "delete"
-    columns = [column for column in net.new if column in live and column in draft.table.columns]
+    columns = [column for column in _writable(draft, net.new) if column in live]
     _compare(draft, [column for column in columns if differ(live[column], net.new[column])], net.torn)
 
 
@@ -168,7 +178,7 @@ def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
             f"{column} is {_short(live.get(column))}, not {_short(net.new[column])}" for column in changed
         )
         draft.stop("changed_since", f"changed since: {values}", tuple(changed), is_forcible=True)
-    elif torn:
+    elif torn := {column for column in torn if draft.rules.puts_back(column)}:
         columns = tuple(sorted(torn))
         draft.stop(
             "changed_since", f"others changed {listed_and(columns)} in between", columns, is_forcible=True
@@ -176,7 +186,9 @@ def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
 
 
 def _know(draft: Draft, unknown: set[str]) -> None:
-    columns = tuple(column for column in draft.table.columns if column in unknown)
+    columns = tuple(
+        column for column in draft.table.columns if column in unknown and draft.rules.puts_back(column)
+    )
     if columns:
         draft.stop(
             "unavailable", f"the log does not know what {listed_and(columns)} was", columns, is_forcible=True
@@ -184,7 +196,9 @@ def _know(draft: Draft, unknown: set[str]) -> None:
 
 
 def _writable(draft: Draft, row: RowValues) -> RowValues:
-    return {column: row[column] for column in draft.table.columns if column in row}
+    """Return the columns of a row that can be written, without those that are set to the present."""
+    present = draft.rules.present
+    return {column: row[column] for column in draft.table.columns if column in row and column not in present}
 
 
 def listed_and(columns: tuple[str, ...]) -> str:

@@ -79,7 +79,8 @@ class Forced(NamedTuple):
 class Step:
     """What happens to one row, to revert all selected changes of it.
 
-    ``values`` are the columns to write: all for ``"insert"``, those that change for ``"update"``.
+    ``values`` are the columns to write: all for ``"insert"``, those that change for ``"update"``. The
+    columns ``renewed`` (``auto_now``) are set to the present, too, whenever the row is written.
     ``current`` is the live row, or None. With ``on_conflict="skip"``, steps with a ``conflict`` are not
     taken; ``is_done`` tells which were.
 
@@ -100,6 +101,7 @@ class Step:
     forced: Forced | None = None
     overridden: Conflict | None = None
     consequences: tuple[Effect, ...] = ()
+    renewed: tuple[str, ...] = ()
     is_done: bool = False
 
     def force(self) -> None:
@@ -112,7 +114,7 @@ class Step:
     def effects(self) -> Iterator[Effect]:
         """Yield the writes of the step, if it is taken: its own and its consequences."""
         if self.conflict is None and self.action != "nothing":
-            columns = () if self.action == "delete" else tuple(self.values)
+            columns = () if self.action == "delete" else (*self.values, *self.renewed)
             yield Effect(self.schema, self.table, self.action, self.primary_key, columns)
             yield from self.consequences
 
@@ -171,7 +173,7 @@ def _described(step: Step) -> list[Any]:
     seen = current if step.action == "delete" else {column: current.get(column) for column in step.values}
     return [
         *(step.schema, step.table, step.primary_key, step.action, step.current is None),
-        *(dict(step.values), dict(seen), str(step.conflict), str(step.overridden)),
+        *(dict(step.values), dict(seen), str(step.conflict), str(step.overridden), step.renewed),
         None if step.forced is None else [step.forced.action, dict(step.forced.values)],
         [list(effect) for effect in step.consequences],
     ]

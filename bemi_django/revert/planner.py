@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from bemi_django.exceptions import BemiError
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
-from bemi_django.log.places import Place, model_of, renamed_columns
+from bemi_django.log.places import Place, is_bookkeeping, model_of, renamed_columns
+from bemi_django.revert.columns import ColumnRules, rules_of
 from bemi_django.revert.conflicts import Found, Surroundings
 from bemi_django.revert.consequences import CascadeReader, Consequences
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before, listed_and
@@ -37,6 +40,7 @@ class Planner:
         on_conflict: OnConflict,
         is_read_only: ReadOnly | None = None,
         *,
+        fields: Collection[str] | None = None,
         lock: bool,
     ) -> None:
         """Prepare to plan.
@@ -46,6 +50,7 @@ class Planner:
             database: The name that the log has for the database.
             on_conflict: See :func:`bemi_django.revert.revert`.
             is_read_only: See :func:`bemi_django.revert.revert`.
+            fields: Names of the fields or columns to put back, or None for all.
             lock: Whether to lock the rows that the plan is about.
         """
         self.plan = Plan(database, ())
@@ -55,24 +60,57 @@ class Planner:
         self._cascades: dict[Draft, Consequences] = {}
         self._on_conflict = on_conflict
         self._is_read_only = is_read_only
+        self._fields = fields
         self._lock = lock
+        self._models: dict[tuple[str, str], Any] = {}
+        self._rules: dict[tuple[str, str], ColumnRules] = {}
 
     def prepare(self, changes: list[Change]) -> None:
-        """Make the plan for changes in commit order."""
+        """Make the plan for changes in commit order.
+
+        Raises:
+            BemiError: None of the rows has all of the fields to put back.
+        """
         rows = [change for change in changes if _is_of_a_row(change)]
         others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}
-        nets = nets_of(rows, {name: self._renamed(*name) for name in names})
+        self._models = {name: model_of(self._place(*name)) for name in names}
+        nets = nets_of(rows, {name: self._renamed(name) for name in names})
+        nets = [net for net in nets if not self._is_left_alone(net)]
         self.catalog = read_catalog(self._cursor, json.dumps(sorted(names)))
+        self._rules = {
+            name: rules_of(self._models[name], table, self._fields)
+            for name, table in self.catalog.tables.items()
+        }
+        if self._fields is not None:
+            self._refuse_unknown_fields(nets)
         drafts, impossible = self._drafts(nets)
         # Newest first: that undoes the changes in the reverse of an order that was possible.
         drafts.sort(key=lambda draft: draft.net.changes[-1].pk, reverse=True)
         arranged = self._arrange(drafts)
         self.plan.steps = (*others, *impossible, *(draft.step for draft in arranged))
 
-    def _renamed(self, schema: str, table: str) -> dict[str, str]:
-        place = Place(self.plan.database or "", schema, table)
-        return dict(renamed_columns(place, model_of(place)))
+    def _place(self, schema: str, table: str) -> Place:
+        return Place(self.plan.database or "", schema, table)
+
+    def _renamed(self, name: tuple[str, str]) -> dict[str, str]:
+        return dict(renamed_columns(self._place(*name), self._models[name]))
+
+    def _is_left_alone(self, net: Net) -> bool:
+        """Tell whether a row stays as it is: a record of what was done, or one with no fields to put back."""
+        if self._fields is not None:
+            return not (net.existed and net.exists)
+        return net.exists and not net.existed and is_bookkeeping(self._place(net.schema, net.table))
+
+    def _refuse_unknown_fields(self, nets: list[Net]) -> None:
+        known = [self._rules[net.schema, net.table] for net in nets if (net.schema, net.table) in self._rules]
+        if not nets:
+            raise BemiError(
+                "fields can be put back in rows that were updated: none of these changes is an UPDATE"
+            )
+        wanted = ", ".join(sorted(self._fields or ()))
+        if not any(len(rules.chosen or ()) == len(set(self._fields or ())) for rules in known):
+            raise BemiError(f"no table of these changes has the fields {wanted}: check their names")
 
     def _drafts(self, nets: list[Net]) -> tuple[list[Draft], list[Step]]:
         impossible: list[Step] = []
@@ -93,7 +131,8 @@ class Planner:
         for net in keys:
             table = self._table(net)
             is_moving = not net.exists and table.has_key and identity(table, keys[net]) in here
-            drafts.append(draft_of(net, table, live.get(net), is_moving))
+            rules = self._rules[net.schema, net.table]
+            drafts.append(draft_of(net, table, live.get(net), rules, is_moving=is_moving))
         return drafts, impossible
 
     def _table(self, net: Net) -> LiveTable:

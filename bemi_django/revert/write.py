@@ -56,6 +56,8 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
         columns = late.get(draft, set())
         values = {column: None if column in columns else value for column, value in draft.step.values.items()}
         key = _key_of(draft, draft.live) if draft.live is not None else {}
+        if draft.step.action != "delete":
+            values |= draft.rules.present
         writes.append(Write(draft, draft.step.action, values, key))
     for draft, columns in late.items():
         values = {column: draft.step.values[column] for column in columns if column in draft.step.values}

@@ -15,6 +15,9 @@ LARGEST_DEAD_LETTER = 16 * 1024 * 1024
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 EXCLUDE = ("*.alembic_version", "*.django_migrations", "*.django_session")
 
+#: Patterns of the tables in which Django keeps records about the work of others.
+BOOKKEEPING = ("*.django_admin_log", "*.django_content_type", "*.django_session")
+
 
 def all_excluded(include: Iterable[str], exclude: Iterable[str]) -> list[str]:
     """Return the patterns of all tables not to track: those of a project and the default ones.

@@ -45,7 +45,7 @@ def test_the_examples_work(drain: Drain) -> None:
             drain()
     finally:
         names["engine"].dispose()
-    assert len(python) == 11
+    assert len(python) == 12
     with transaction.atomic():
         for statement in blocks("sql"):
             with connection.cursor() as cursor:
@@ -55,7 +55,7 @@ def test_the_examples_work(drain: Drain) -> None:
 
 def test_the_commands_are_there(drain: Drain) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         with pytest.raises(CommandError, match="'bemi run' is running"):
             call_command(*line.removeprefix("python manage.py ").split())

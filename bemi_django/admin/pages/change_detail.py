@@ -20,6 +20,7 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.places import is_bookkeeping
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id, sequence_in
 
@@ -163,8 +164,14 @@ _UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
 
 
 def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
-    """Tell whether the viewer has the permissions on the models that undoing the changes takes."""
-    for change in changes:
+    """Tell whether the viewer has the permissions on the models that undoing the changes takes.
+
+    Records that a revert leaves as they are take none; without anything else, there is nothing to undo.
+    """
+    undone = [
+        change for change in changes if change.operation != "CREATE" or not is_bookkeeping(change.place)
+    ]
+    for change in undone:
         logged, action = viewer.logged_models.model_of(change), _UNDOING.get(change.operation)
         if action is None:
             return False
@@ -177,7 +184,7 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
             is_allowed = viewer.may(action, logged.model, instance)
         if not is_allowed:
             return False
-    return True
+    return bool(undone)
 
 
 def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:

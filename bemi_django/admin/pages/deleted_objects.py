@@ -13,6 +13,7 @@ from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import cursor_of, read_page
+from bemi_django.log import conditions
 from bemi_django.models import Change
 
 
@@ -28,8 +29,12 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     parameters = viewer.request.GET
     table = parameters.get("table", "")
     changes = viewer.changes().deleted()
-    if table:
-        changes = changes.none() if "\0" in table else changes.filter(Q(table=table))
+    if not table:
+        changes = changes.exclude(conditions.bookkeeping())
+    elif "\0" in table:
+        changes = changes.none()
+    else:
+        changes = changes.filter(Q(table=table))
     page = read_page(
         changes,
         cursor_of(parameters),

@@ -66,6 +66,7 @@ class FilterForm(forms.Form):
     since = DayField(label=_("From"), required=False)
     until = DayField(label=_("To"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
+    records = forms.BooleanField(label=_("Also Django's own records"), required=False)
 
     def __init__(self, data: Any, viewer: Viewer) -> None:
         super().__init__(data, auto_id="filter-%s")
@@ -138,7 +139,9 @@ class FilterForm(forms.Form):
             given.append((conditions.outside(), query_timeouts.FILTER))
         for condition, _timeout in given:
             changes = changes.filter(condition)
-        is_filtered = bool(given) or conf.admin_scope() is not None
+        if not (asked["records"] or asked["table"]):
+            changes = changes.exclude(conditions.bookkeeping())
+        is_filtered = bool(given or conf.bookkeeping_tables()) or conf.admin_scope() is not None
         return FilteredChanges(
             changes, is_filtered, max((timeout for _q, timeout in given), default=query_timeouts.NO_INDEX)
         )

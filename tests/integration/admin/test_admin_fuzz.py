@@ -1,4 +1,4 @@
-"""No page fails, whatever its parameters are."""
+"""No page fails, whatever its parameters are, with and without time zones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
@@ -99,7 +99,8 @@ def log() -> None:
 
 
 @pytest.fixture(params=["superuser", "staff"])
-def client(request: Any, log: None, django_user_model: Any) -> Client:
+def client(request: Any, log: None, django_user_model: Any, settings: Any) -> Client:
+    settings.USE_TZ = request.param == "superuser"
     if request.param == "superuser":
         client = Client(raise_request_exception=False)
         client.force_login(django_user_model.objects.create_superuser("root"))
@@ -124,12 +125,20 @@ def answer(client: Client, page: str, parameters: Any) -> None:
 SLOW = tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 
 
-@given(page=st.sampled_from(PAGES), parameters=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3))
-@example(page="", parameters={"until": "9999-12-31"})
-@example(page="", parameters={"since": "0001-01-01", "until": "0001-01-01"})
+@given(
+    page=st.sampled_from(PAGES),
+    parameters=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3),
+    use_tz=st.booleans(),
+)
+@example(page="", parameters={"until": "9999-12-31"}, use_tz=True)
+@example(page="", parameters={"until": "9999-12-31"}, use_tz=False)
+@example(page="", parameters={"since": "0001-01-01", "until": "0001-01-01"}, use_tz=False)
 @SLOW
-def test_no_parameter_makes_a_page_fail(client: Client, page: str, parameters: dict[str, str]) -> None:
-    answer(client, page, parameters)
+def test_no_parameter_makes_a_page_fail(
+    client: Client, page: str, parameters: dict[str, str], use_tz: bool
+) -> None:
+    with override_settings(USE_TZ=use_tz):
+        answer(client, page, parameters)
 
 
 @pytest.mark.parametrize("value", HOSTILE)

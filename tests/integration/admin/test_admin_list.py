@@ -529,3 +529,22 @@ def test_an_update_without_a_difference_says_so(admin: Client) -> None:
     change = record(1, before={"id": 1}, after={"id": 1})
     assert "no difference" in page(admin)
     assert "No field has another value" in page(admin, f"{change.pk}/change/")
+
+
+def test_records_of_django_are_left_out_unless_they_are_asked_for(admin: Client, settings: Any) -> None:
+    by_page: dict[str, Any] = {"context": {"user_id": 7}}
+    record(1, table="django_admin_log", **by_page)
+    record(2, table="django_session", operation="DELETE", **by_page)
+    record(3, table="todo")
+    # By psql, that is no record of anything.
+    record(4, table="django_admin_log", operation="DELETE", context={"db_user": "postgres"})
+    assert listed(admin) == [4, 3]
+    assert listed(admin, "?records=on") == [4, 3, 2, 1]
+    assert listed(admin, "?table=django_session") == [2]
+    assert listed(admin, "?user=7") == [3]
+    exported: Any = admin.get(f"{LIST}export/?format=jsonl&user=7")
+    assert b"".join(exported).count(b"\n") == 1
+    settings.BEMI_BOOKKEEPING_TABLES = ["*.to?o", "pub*.django_s*"]
+    assert listed(admin) == [4, 1]
+    settings.BEMI_BOOKKEEPING_TABLES = []
+    assert listed(admin) == [4, 3, 2, 1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import site
+from django.contrib.admin.models import LogEntry
 from django.db import transaction
 from django.test import Client
 
@@ -256,3 +257,28 @@ def test_a_rule_of_the_model_s_admin_for_single_objects_counts(
     assert REVERT not in client.get(f"{LIST}{change.pk}/change/").content.decode()
     digest = client.get(f"{REVERT}?change={change.pk}").context["digest"]
     assert client.post(f"{REVERT}?change={change.pk}", {"digest": digest}).status_code == 403
+
+
+def test_a_save_in_the_admin_is_reverted_without_its_log_entry(admin: Client, drain: Drain) -> None:
+    admin.post("/admin/todos/todo/add/", {"task": "Sleep"})
+    changes = {change.table: change for change in drain()}
+    created, entry = changes["todo"], changes["django_admin_log"]
+    assert created.transaction_id == entry.transaction_id
+    assert not admin.get(f"{LIST}{entry.pk}/change/").context["reverts"]
+    plan = admin.get(f"{REVERT}?transaction={created.pk}")
+    assert [line.step.table for line in plan.context["actions"]] == ["todo"]
+    confirm(admin, f"?transaction={entry.pk}")
+    assert not Todo.objects.exists()
+    assert LogEntry.objects.count() == 1
+
+
+@pytest.mark.parametrize("operation", ["TRUNCATE", "SKIPPED", "GAP", "EVENT", "BASELINE"])
+def test_what_is_no_change_of_a_row_offers_no_revert(admin_client: Client, operation: str) -> None:
+    change = record(1, operation=operation, primary_key=None, before={}, after={})
+    assert REVERT not in admin_client.get(f"{LIST}{change.pk}/change/").content.decode()
+    for way in ("change", "transaction", "request"):
+        page = admin_client.get(f"{REVERT}?{way}={change.pk}")
+        assert page.context["modes"] == []
+        assert "<form method" not in page.content.decode().partition("content-main")[2]
+        answer = admin_client.post(f"{REVERT}?{way}={change.pk}", {"on_conflict": "skip"}, follow=True)
+        assert "reverted" not in answer.content.decode().replace("Nothing was reverted", "")

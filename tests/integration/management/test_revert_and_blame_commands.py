@@ -74,6 +74,20 @@ def test_it_asks_before_it_writes(answer: str, task: str, todo: Todo, monkeypatc
     assert Todo.objects.get().task == task
 
 
+def test_one_field_is_put_back(todo: Todo, drain: Drain, monkeypatch: Any) -> None:
+    Todo.objects.update(task="Wake", is_completed=True)
+    change = drain()[-1]
+    with pytest.raises(CommandError, match="has the fields tusk: check their names"):
+        bemi("revert", "--change", str(change.pk), "--fields", "tusk")
+    monkeypatch.setattr("builtins.input", lambda question: "yes")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    printed = bemi("revert", "--change", str(change.pk), "--fields", "task", "--reason", "asked for")
+    assert "(task: 'Wake' → 'Dream')" in printed and "is_completed" not in printed
+    assert Todo.objects.values_list("task", "is_completed").get() == ("Dream", True)
+    (reverted,) = drain()
+    assert reverted.context["reason"] == "asked for"
+
+
 def test_without_a_terminal_it_says_what_to_add(todo: Todo, monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(CommandError, match="add --noinput"):

@@ -1,0 +1,39 @@
+"""The present, as the log would have it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import models
+
+from bemi_django.revert.columns import rules_of
+
+
+def present_of(field: Any) -> dict[str, Any]:
+    field.set_attributes_from_name("at")
+    model: Any = SimpleNamespace(_meta=SimpleNamespace(local_concrete_fields=[field]))
+    table: Any = SimpleNamespace(columns=("id", "at"), key=("id",))
+    return dict(rules_of(model, table, None).present)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/Los_Angeles"])
+def test_a_moment_is_printed_in_utc(settings: Any, use_tz: bool, zone: str) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
+    found = present_of(models.DateTimeField(auto_now=True))["at"]
+    assert found.endswith("+00:00")
+    assert abs(datetime.fromisoformat(found) - datetime.now(timezone.utc)) < timedelta(hours=1)
+
+
+def test_days_and_times_are_those_of_the_project() -> None:
+    assert date.fromisoformat(present_of(models.DateField(auto_now=True))["at"]).year > 2000
+    assert ":" in present_of(models.TimeField(auto_now=True))["at"]
+
+
+def test_other_columns_are_put_back() -> None:
+    assert present_of(models.DateTimeField(auto_now_add=True)) == {}
+    assert present_of(models.TextField()) == {}
+    assert present_of(models.DateTimeField(auto_now=True, db_column="elsewhere")) == {}

@@ -110,6 +110,11 @@ def largest_dead_letter() -> int:
     return int(getattr(settings, "BEMI_LARGEST_DEAD_LETTER", LARGEST_DEAD_LETTER))
 
 
+def archive() -> str:
+    """Return ``BEMI_ARCHIVE``: the directory or address of the archive, or an empty string."""
+    return str(getattr(settings, "BEMI_ARCHIVE", None) or "")
+
+
 def metrics_token() -> str:
     """Return ``BEMI_METRICS_TOKEN``: the bearer token for the metrics of the site, or an empty string."""
     return cast(str, getattr(settings, "BEMI_METRICS_TOKEN", ""))

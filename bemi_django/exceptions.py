@@ -1,6 +1,7 @@
 """Exceptions of this package.
 
 BemiError
+├── ArchiveError          a month cannot be archived or brought back, or a file of the archive is damaged
 ├── HistoryError          as_of(): the contents of the tables at that time are not known
 │   └── LogBehind         the log has not reached the present
 ├── NoModel               no model has the table of a change
@@ -31,6 +32,10 @@ class BemiError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
+
+
+class ArchiveError(BemiError):
+    """The archive cannot be read or written."""
 
 
 class HistoryError(BemiError):

@@ -8,6 +8,7 @@ bemi.E005  BEMI_CONTEXT_FUNCTION is async but has to serve sync requests
 bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
 bemi.E007  BEMI_TABLE is not a name that the log can have
 bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
+bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 bemi.W012  no admin site of the project's URLs has the audit trail

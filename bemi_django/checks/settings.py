@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from importlib import metadata
+from os import PathLike
 from typing import Any
 
 from django.apps import apps
@@ -33,7 +34,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found = _check_function("BEMI_CONTEXT_FUNCTION", conf.context_function, "request")
     found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
     found += _check_async() if not found else []
-    found += _check_proxies() + _check_table() + _check_bookkeeping()
+    found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
@@ -120,6 +121,21 @@ def _check_bookkeeping() -> list[CheckMessage]:
     message = "BEMI_BOOKKEEPING_TABLES is not a list of patterns schema.table."
     hint = "Set it to a list such as ['*.django_admin_log', 'public.audit'], or remove it."
     return [Error(message, hint=hint, id="bemi.E013")]
+
+
+def _check_archive() -> list[CheckMessage]:
+    value = getattr(settings, "BEMI_ARCHIVE", None)
+    if not value:
+        return []
+    if not isinstance(value, (str, PathLike)):
+        message = f"BEMI_ARCHIVE is {value!r}, which is neither a directory nor an address."
+        hint = "Set it to a directory or to an address such as 's3://bucket/folder', or remove it."
+    elif importlib.util.find_spec("pyarrow") is None:
+        message = "BEMI_ARCHIVE is set, but pyarrow is not installed."
+        hint = "Run pip install 'bemi-django-wal[archive]'."
+    else:
+        return []
+    return [Error(message, hint=hint, id="bemi.E015")]
 
 
 def _is_ours(path: str) -> bool:

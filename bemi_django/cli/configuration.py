@@ -18,6 +18,7 @@ from bemi_django.wire import table_name
 #: The settings that a project without Django may need, beside the two databases, with their types.
 SETTINGS: dict[str, type] = {
     "accept_gap": bool,
+    "archive": str,
     "bookkeeping_tables": list,
     "exclude": list,
     "include": list,

@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 from django.db import connections
 
 from bemi_django.management import verify_command
+from bemi_django.management.archive import archive_arguments
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.subcommand import add_subcommand
@@ -209,5 +210,6 @@ def _grants(added: Any) -> ArgumentParser:
 
 _FOR_ANY_PROJECT = (
     _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _doctor, _uninstall,
+    archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

@@ -11,6 +11,7 @@ from django.db import connection
 
 from bemi_django import checks
 from bemi_django.schema import tracking
+from tests.support.paths import ROOT
 
 
 def ids(**kwargs: Any) -> set[str | None]:
@@ -209,3 +210,11 @@ def test_a_handler_of_a_table_that_is_not_tracked_is_said(
     on_change(Session, name="deaf")(print)
     (message,) = [found for found in run_checks(databases=["default"]) if found.id == "bemi.W008"]
     assert "The handler deaf receives no changes" in message.msg
+
+
+@pytest.mark.parametrize(
+    ("value", "is_reported"), [(None, False), ("", False), ("/srv", False), (ROOT, False), (7, True)]
+)
+def test_an_archive_is_a_directory_or_an_address(settings: Any, value: object, is_reported: bool) -> None:
+    settings.BEMI_ARCHIVE = value
+    assert ("bemi.E015" in {message.id for message in checks.check_settings()}) is is_reported

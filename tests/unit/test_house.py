@@ -106,7 +106,13 @@ def test_what_is_imported_at_once_is_required() -> None:
     required = {re.split(r"[^\w-]", line)[0] for line in settings["options"]["install_requires"].split("\n")}
     # Django requires these itself.
     known = {*sys.stdlib_module_names, "bemi_django", "asgiref", "sqlparse", "psycopg2", *required}
-    optional = ("integrations", "testing", "capture/hooks/every_engine.py", "capture/hooks/sqlalchemy_")
+    optional = (
+        "archive/",
+        "integrations",
+        "testing",
+        "capture/hooks/every_engine.py",
+        "capture/hooks/sqlalchemy_",
+    )
     for module in MODULES:
         if not str(module.relative_to(PACKAGE)).startswith(optional):
             missing = set(imported_at_once(module)) - known

@@ -81,14 +81,12 @@ def _as_json_lines(found: Iterator[ExportRow]) -> Iterator[bytes]:
 
 def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
     import pyarrow
-    from pyarrow import parquet
 
-    moment = pyarrow.timestamp("us", tz="UTC")
-    types = {"committed_at": moment, "queued_at": moment, "created_at": moment}
-    types |= {"transaction_id": pyarrow.int64(), "position": pyarrow.int64(), "diverged": pyarrow.bool_()}
-    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in COLUMNS])
+    from bemi_django.archive.columns import log_columns, open_writer, schema_of
+
+    schema = schema_of(log_columns())
     sink = _Sink()
-    with parquet.ParquetWriter(sink, schema) as writer:
+    with open_writer(sink, schema) as writer:
         batch: list[ExportRow] = []
         for record in found:
             batch.append(record)

@@ -23,6 +23,7 @@ from bemi_django.management import (
     verify_command,
     worker_command,
 )
+from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.slot_command import create_slot
@@ -112,6 +113,12 @@ class Command(BaseCommand):
 
     def _verify(self, database: str, options: dict[str, Any]) -> None:
         verify_command.compare(self, database, options)
+
+    def _archive(self, database: str, options: dict[str, Any]) -> None:
+        archive_command.archive(self, options)
+
+    def _import(self, database: str, options: dict[str, Any]) -> None:
+        archive_command.import_month(self, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])

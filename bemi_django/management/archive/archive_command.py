@@ -1,0 +1,129 @@
+"""``bemi archive``, ``bemi archive query`` and ``bemi import``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bemi_django import conf
+from bemi_django.management.archive.answer_output import answer_lines
+from bemi_django.management.verify_command import watching
+from bemi_django.status.units import as_bytes
+
+# What a shell reports for a command that SIGINT has ended.
+_INTERRUPTED = 130
+_NO_PLACE = "no archive given: add {} DIRECTORY (or s3://bucket/folder), or set BEMI_ARCHIVE"
+
+
+def archive(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Archive the months before another one, or ask the archive.
+
+    Args:
+        command: The command, for its output.
+        options: ``before``, ``to``, ``keep`` and ``action`` of the command line, and those of the action.
+
+    Raises:
+        CommandError: An argument is missing or wrong, or a package is not installed.
+        BemiError: A month cannot be archived.
+    """
+    if options["action"] == "query":
+        _query(command, options)
+        return
+    _require("pyarrow")
+    from bemi_django.archive.live_log import open_log
+    from bemi_django.archive.location import open_location
+    from bemi_django.archive.storing import store
+
+    if not options["before"]:
+        raise CommandError("say which months: --before 2026-01 archives those before January 2026")
+    before = _month(options["before"])
+    location = open_location(_place(options["to"], "--to"))
+    try:
+        with open_log() as log, watching() as watch:
+            if before > log.present_month():
+                raise CommandError(
+                    f"{before} is not over: give the present month or an earlier one to --before"
+                )
+            months = log.months(before)
+            if months and not options["keep"]:
+                raise CommandError(
+                    "changes are not dropped from the log yet: add --keep, which leaves them there"
+                )
+            for month in months:
+                stored = store(log, location, month, watch)
+                manifest = stored.manifest
+                what = "archived" if stored.is_new else "is in the archive"
+                command.stdout.write(
+                    f"{month}: {what}, {manifest.changes:,} changes in {as_bytes(manifest.size)}"
+                )
+    except KeyboardInterrupt:
+        message = "interrupted: the same command continues"
+        raise CommandError(message, returncode=_INTERRUPTED) from None
+    if not months:
+        command.stdout.write(f"nothing to do: the log has no changes of a month before {before}")
+
+
+def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Bring a month back.
+
+    Args:
+        command: The command, for its output.
+        options: ``month`` and ``place`` of the command line.
+
+    Raises:
+        CommandError: An argument is wrong, or a package is not installed.
+        BemiError: The month cannot be brought back.
+    """
+    _require("pyarrow")
+    from bemi_django.archive.live_log import open_log
+    from bemi_django.archive.location import open_location
+    from bemi_django.archive.restoring import require_manifest, restore
+
+    month = _month(options["month"])
+    location = open_location(_place(options["place"], "--from"))
+    manifest = require_manifest(location, month)
+    try:
+        with open_log() as log, watching() as watch:
+            is_new = restore(log, location, manifest, watch)
+    except KeyboardInterrupt:
+        raise CommandError("interrupted: nothing was imported", returncode=_INTERRUPTED) from None
+    what = "imported" if is_new else "nothing to do, the log has them already"
+    command.stdout.write(f"{month}: {what}: {manifest.changes:,} changes")
+
+
+def _query(command: BaseCommand, options: dict[str, Any]) -> None:
+    _require("pyarrow", "duckdb")
+    from bemi_django.archive.asking import asking
+    from bemi_django.archive.location import open_location
+
+    location = open_location(_place(options["place"], "--from"))
+    output = "json" if options["json"] else "csv" if options["csv"] else "table"
+    with asking(location, conf.table().name, options["sql"]) as answer:
+        for line in answer_lines(answer.columns, answer.rows, output):
+            command.stdout.write(line)
+
+
+def _require(*packages: str) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise CommandError(
+            f"{' and '.join(missing)} not installed: run pip install 'bemi-django-wal[archive]'"
+        )
+
+
+def _place(given: str | None, option: str) -> str:
+    place = given or conf.archive()
+    if not place:
+        raise CommandError(_NO_PLACE.format(option))
+    return place
+
+
+def _month(text: str) -> Any:
+    from bemi_django.archive.month import parse_month
+
+    try:
+        return parse_month(text)
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -178,8 +178,13 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
     visit.goto(f"{LIST}?table=todo&q=is_completed:true&operation=UPDATE")
     visit.follow(visit.page.locator(".bemi-when a").first)
-    visit.follow(visit.page.get_by_role("link", name="Revert…", exact=True))
-    visit.submit("Revert the change")
+    visit.follow(visit.page.get_by_role("link", name="Put back is completed"))
+    visit.page.fill("#revert-reason", "The bank does not answer")
+    visit.picture("revert-field")
+    visit.page.uncheck("#field-1")
+    assert visit.page.get_by_role("button", name="Put back the chosen fields", exact=True).is_visible()
+    visit.page.check("#field-1")
+    visit.submit("Set is completed to false")
     assert visit.site.execute("SELECT is_completed FROM todo WHERE id = 2") == [(False,)]
     visit.site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
     visit.site.execute("DELETE FROM todo WHERE task = 'Water the plants'")

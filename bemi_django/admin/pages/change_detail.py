@@ -64,6 +64,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     )
     previous, following = around(change, viewer)
     about = ObjectLabels([change], viewer).of(change)
+    reverts = _reverts(change, viewer, same_transaction, same_request)
     return {
         "heading": " ".join(filter(None, (change.operation, about.model, about.label))),
         "entry": change,
@@ -87,7 +88,8 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "request_query": f'request:"{change.context.get("request_id")}"',
         "previous": previous,
         "following": following,
-        "reverts": _reverts(change, viewer, same_transaction, same_request),
+        "reverts": reverts,
+        "puts_back": reverts[0][1] if reverts and change.operation == "UPDATE" else None,
         "as_json": as_json(change, viewer),
         "as_sql": as_sql(change, viewer),
     }

@@ -13,7 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.pages.change_detail import in_request, in_transaction
+from bemi_django.admin.pages.revert_fields import chosen_fields, field_lines
 from bemi_django.admin.pages.revert_lines import StepLine, StepRules
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
@@ -23,15 +26,21 @@ from bemi_django.revert import OnConflict, Plan, revert
 
 #: The plan is held in memory, so more changes than this are reverted with the command.
 MOST = 2000
+#: The length of a reason.
+MOST_CHARACTERS = 500
 _MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
 
 
 class RevertSelection(NamedTuple):
-    """The changes to revert, the change whose page links here, and a label for both."""
+    """The changes to revert, the change whose page links here, and a label for both.
+
+    ``is_single`` tells whether that change is the only one.
+    """
 
     changes: ChangeQuerySet
     change: Change
     label: str
+    is_single: bool = False
 
 
 class Choice(NamedTuple):
@@ -67,11 +76,16 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
         A redirect to the change, or the context of the template if the plan is different now or fails.
     """
     selection = _selection(viewer)
-    mode = viewer.request.POST.get("on_conflict", "stop")
+    posted = viewer.request.POST
+    mode, fields = posted.get("on_conflict", "stop"), None
+    if "by_field" in posted:
+        fields, mode = chosen_fields(posted)
     if mode not in _MODES:
         raise Http404
+    if fields == []:
+        return {**_shown(viewer, selection), "error": _("Choose at least one field.")}
     try:
-        done = _apply(viewer, selection, mode)
+        done = _apply(viewer, selection, mode, fields)
     except PlanChanged:
         note = _("The rows have changed in the meantime. Review the plan again.")
         return {**_shown(viewer, selection), "error": note}
@@ -83,7 +97,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     return HttpResponseRedirect(viewer.url("change", selection.change.pk))
 
 
-def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict) -> Plan:
+def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict, fields: list[str] | None) -> Plan:
     rules = StepRules(viewer, selection.change.database)
 
     def check(plan: Plan) -> None:
@@ -98,7 +112,14 @@ def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict) -> Plan
         check=check,
         digest=digests.get(mode, ""),
         is_read_only=rules.is_read_only,
+        fields=fields,
+        reason=_storable(viewer.request.POST.get("reason", "")),
     )
+
+
+def _storable(text: str) -> str:
+    """Return a text as a context holds it."""
+    return text.replace("\0", "").strip()[:MOST_CHARACTERS]
 
 
 def _report(viewer: Viewer, count: int) -> None:
@@ -117,8 +138,12 @@ def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dic
 
 
 def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
+    about = ObjectLabels([selection.change], viewer).of(selection.change)
     return {
         "selection": selection,
+        "about": about,
+        "heading": " ".join(filter(None, (about.model, about.label))),
+        "actor": Actors([selection.change], viewer).actor_of(selection.change),
         "query": viewer.request.GET.urlencode(),
         "crumbs": [(_("Change"), viewer.url("change", selection.change.pk)), (selection.label, None)],
     }
@@ -135,8 +160,9 @@ def _selection(viewer: Viewer) -> RevertSelection:
         raise Http404
     own = viewer.changes().filter(pk=change.pk)
     if name == "change":
-        label = _("Restore the object") if change.operation == "DELETE" else _("Revert the change")
-        return RevertSelection(own, change, label)
+        labels = {"DELETE": _("Restore the object"), "CREATE": _("Undo the creation")}
+        label = labels.get(change.operation, _("Revert the change"))
+        return RevertSelection(own, change, label, is_single=True)
     others = in_transaction(change, viewer)
     if name == "request":
         same = in_request(change, viewer)
@@ -184,10 +210,20 @@ def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         for mode, choice in choices.items()
         if choice.actions and choice.is_allowed and (mode == "skip" or not choice.plan.conflicts)
     ]
+    rules = StepRules(viewer, selection.change.database)
+    fields = (
+        field_lines(viewer, selection.changes, selection.change, stop.plan, rules)
+        if selection.is_single
+        else []
+    )
     return {
         **_common(viewer, selection),
+        "fields": fields,
+        "chosen": [line for line in fields if line.is_chosen],
+        "longest": MOST_CHARACTERS,
         "conflicts": conflicts,
         "actions": stop.actions,
+        "deletes": any(line.step.action == "delete" for line in stop.actions),
         "modes": modes,
         "is_forbidden": bool(stop.lines) and not any(choice.is_allowed for choice in choices.values()),
         "digest": ",".join(f"{mode}={choice.plan.digest}" for mode, choice in choices.items()),

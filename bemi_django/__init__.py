@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bemi_django.capture.api import Bemi, apply_context
 from bemi_django.capture.context import bound_context, get_context, set_context, skip_tracking
+from bemi_django.declarations import track
 from bemi_django.exceptions import BemiError
 from bemi_django.handlers import on_change
 
@@ -16,4 +17,5 @@ __all__ = [
     "on_change",
     "set_context",
     "skip_tracking",
+    "track",
 ]

@@ -12,6 +12,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from bemi_django.declarations import declarations
 from bemi_django.wire import table_name
 from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
 from bemi_django.wire.table_name import TableName
@@ -140,8 +141,27 @@ def include(schemas: Iterable[str]) -> list[str]:
 
 
 def exclude() -> list[str]:
-    """Return ``BEMI_EXCLUDE`` and the default patterns of the tables not to track; they take precedence."""
-    return all_excluded(include(()), getattr(settings, "BEMI_EXCLUDE", ()))
+    """Return the patterns of the tables not to track, which take precedence.
+
+    These are ``BEMI_EXCLUDE``, the default ones, and the tables of models that are declared so.
+    """
+    declared = [".".join(one.table) for one in declarations() if one.exclude]
+    return all_excluded(include(()), [*getattr(settings, "BEMI_EXCLUDE", ()), *declared])
+
+
+def ignore_columns() -> Any:
+    """Return ``BEMI_IGNORE_COLUMNS``: patterns ``table.column`` of columns whose values are not recorded."""
+    return getattr(settings, "BEMI_IGNORE_COLUMNS", [])
+
+
+def ignore_unchanged() -> bool:
+    """Return ``BEMI_IGNORE_UNCHANGED``: whether updates that change nothing are not recorded."""
+    return bool(getattr(settings, "BEMI_IGNORE_UNCHANGED", False))
+
+
+def conditions() -> Any:
+    """Return ``BEMI_CONDITIONS``: ``{tables: dotted path of fn(table, before, after) -> bool}``."""
+    return getattr(settings, "BEMI_CONDITIONS", {})
 
 
 def bookkeeping_tables() -> list[str]:

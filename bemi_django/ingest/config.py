@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 
 
@@ -17,6 +18,7 @@ class WorkerConfig(NamedTuple):
     ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on. ``largest_letter`` is the size
     in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
     slot, in place of ``slot``, with a cursor of the source and one of the destination.
+    ``selection`` says what is left out of the log.
     """
 
     source: dict[str, Any]
@@ -29,6 +31,7 @@ class WorkerConfig(NamedTuple):
     ask: Callable[[], tuple[dict[str, Any], dict[str, Any]]] | None = None
     largest_letter: int = LARGEST_DEAD_LETTER
     name_slot: Callable[[Any, Any], str] | None = None
+    selection: Selection = EVERYTHING
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

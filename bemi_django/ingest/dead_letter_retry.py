@@ -15,7 +15,9 @@ from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.rendering import NOTHING
 from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.selection.rules import Selection
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_calculator, connect_destination, connect_source
@@ -68,7 +70,7 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
         closing(connect_destination(config)) as destination,
         closing(Calculator(lambda: connect_calculator(config), server)) as calculator,
     ):
-        writer = _writer(server, calculator)
+        writer = _writer(server, calculator, config.selection)
         with destination, destination.cursor() as cursor:
             cursor.execute(_PRUNE.format(log=destination.log.replace("%", "%%")), [config.slot])
             removed = cursor.rowcount
@@ -82,14 +84,15 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
     return RetriedLetters(mended, kept, removed)
 
 
-def _writer(server: Any, calculator: Calculator) -> RowWriter:
+def _writer(server: Any, calculator: Calculator, selection: Selection) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
             "SELECT (pg_control_system()).system_identifier::text, current_database(), "
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
         system_identifier, database, xid = cursor.fetchone()
-    return RowWriter(system_identifier, database, xid, LayoutCatalog(server, database, calculator).layouts)
+    catalog = LayoutCatalog(server, database, calculator, selection)
+    return RowWriter(system_identifier, database, xid, catalog.layouts)
 
 
 def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> Iterator[int]:
@@ -112,7 +115,7 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
         # The row has the id that it had.
         history = history_of(sequence_in(UUID(change_id).bytes))
         writer.histories = (HistoryStart(history, 0),)
-        row = writer.row(change)
+        row = writer.row(change, NOTHING)
         cursor.execute(
             _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
             [change_id, change.begin.committed_at],

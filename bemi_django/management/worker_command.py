@@ -23,6 +23,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
+from bemi_django.management.selection import configured_selection
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
 from bemi_django.metrics.server import serving
@@ -170,6 +171,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         ask=ask,
         largest_letter=conf.largest_dead_letter(),
         name_slot=None if slot else partial(_name_slot, database),
+        selection=configured_selection(),
     )
 
 

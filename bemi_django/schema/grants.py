@@ -73,7 +73,8 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
         yield f"{_create_or_alter(alias, worker)} LOGIN;"
     yield from _way_in(alias, role, schema)
     yield f"GRANT INSERT ON {log}, _bemi.dead_letters TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {role};"
+    kept = "_bemi.checkpoint, _bemi.omitted_columns, _bemi.omitted_changes"
+    yield f"GRANT SELECT, INSERT, UPDATE ON {kept} TO {role};"
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
@@ -83,7 +84,8 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT ON {log} TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.histories, _bemi.past TO {quote(reader)};"
+        needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.omitted_columns, _bemi.omitted_changes"
+        yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.management.selection import configured_selection
 from bemi_django.models import Change
 from tests.support import roles
 from tests.support.polling import DEADLINE, until
@@ -55,7 +56,7 @@ def worker_config(slot: str, using: str = "default", role: str = roles.WORKER) -
     source, destination = (
         roles.as_role(role, conf.connection_parameters(alias)) for alias in (using, conf.destination())
     )
-    return WorkerConfig(source, destination, slot, conf.publication())
+    return WorkerConfig(source, destination, slot, conf.publication(), selection=configured_selection())
 
 
 class Pipeline:

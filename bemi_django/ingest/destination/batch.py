@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
 
     The checkpoint moves from ``begin`` to ``end`` with them; ``end`` is None for a part of a transaction that
     is still being read. ``committed_at`` is the commit time of the last transaction, in microseconds since
-    2000-01-01 UTC, and ``transactions`` are the ids of all of them.
+    2000-01-01 UTC, and ``transactions`` are the ids of all of them. ``omissions`` tell what was left out.
     """
 
     rows: list[Pending]
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
     end: int | None = None
     committed_at: int | None = None
     transactions: Sequence[int] = ()
+    omissions: Omissions | None = None
 
 
 @dataclass(slots=True)

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bemi_django.ingest.destination import dead_letters
+from bemi_django.ingest.destination import dead_letters, omissions_table
 from bemi_django.ingest.destination.background import Background
 from bemi_django.ingest.destination.batch import Batch, Gathered, Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 
 #: Batches on their way: one is being written, and the next is at hand when it is done.
@@ -39,6 +40,7 @@ class Sink:
         largest_letter: Bytes of the largest message that is kept whole as a dead letter.
         counts: What is kept with the checkpoint.
         while_waiting: Called again and again while the destination is waited for; it must not fail.
+        omissions: What was left out of the open transaction; it is emptied when the transaction ends.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Sink:
         largest_letter: int = LARGEST_DEAD_LETTER,
         counts: Mapping[str, int] | None = None,
         while_waiting: Callable[[], object] = lambda: None,
+        omissions: Omissions | None = None,
     ) -> None:
         self._connection = connection
         self._slot = slot
@@ -61,6 +64,8 @@ class Sink:
         self._open = Gathered()
         self._ready = Gathered()
         self._ready_transactions: list[int] = []
+        self._omissions = Omissions() if omissions is None else omissions
+        self._ready_omissions = Omissions()
         self._is_partly_sent = False
         self._end = checkpoint
         self._committed_at: int | None = None
@@ -113,6 +118,7 @@ class Sink:
             self._ready_transactions.append(transaction)
             is_notable = True
         self._ready.take_over(self._open)
+        self._ready_omissions.take_over(self._omissions)
         self._open, self._is_partly_sent = Gathered(), False
         self._end = max(self._end, lsn)
         self.has_pending |= is_notable
@@ -137,8 +143,13 @@ class Sink:
             ready, self._ready = self._ready, Gathered()
             transactions, self._ready_transactions = self._ready_transactions, []
             begin, self._sent_end = self._sent_end, self._end
+            omissions, self._ready_omissions = self._ready_omissions, Omissions()
             self.has_pending = False
-            self._send(Batch(ready.rows, ready.letters, begin, self._end, self._committed_at, transactions))
+            self._send(
+                Batch(
+                    ready.rows, ready.letters, begin, self._end, self._committed_at, transactions, omissions
+                )
+            )
 
     def settle(self, in_flight: int = 0) -> None:
         """Wait until at most ``in_flight`` batches are on their way; repair what the destination refuses.
@@ -218,6 +229,8 @@ class Sink:
     def _complete(self, cursor: Any, batch: Batch) -> None:
         dead_letters.insert(cursor, self._slot, batch.letters)
         if batch.end is not None:
+            if batch.omissions:
+                omissions_table.add(cursor, self._slot, batch.omissions)
             self._checkpoints.advance(cursor, batch.begin, batch.end, batch.committed_at, batch.transactions)
             self._connection.commit()
 

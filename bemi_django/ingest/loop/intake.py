@@ -19,7 +19,7 @@ from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
 from bemi_django.ingest.rows.fast_path import FastPath
-from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
 from bemi_django.ingest.stitching.stitcher import Stitcher
@@ -88,7 +88,8 @@ class Intake:
                     self._shortages.raise_unless_of_message(error, data)
                     taken = None
                 if taken is not None:
-                    self._sink.add(Pending(*taken, data))
+                    if taken[0] is not OMITTED:
+                        self._sink.add(Pending(*taken, data))
                     return
         elif kind == b"M" and self._follow(data):
             return
@@ -170,6 +171,8 @@ class Intake:
             except Exception as error:
                 self._shortages.raise_unless_of_message(error, data)
                 self._add_outline(change, data, error_advice.reason_of_message(error))
+                continue
+            if row is OMITTED:
                 continue
             if reason and letter is None:
                 letter = self._repairer.letter(change, data, reason)

@@ -112,7 +112,8 @@ class Worker:
         session.open(limit)
         self._source = session.source
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        catalog = LayoutCatalog(session.server, session.database, session.calculator)
+        selection = self._config.selection
+        catalog = LayoutCatalog(session.server, session.database, session.calculator, selection)
         writer = self._writer = RowWriter(
             session.system_identifier, session.database, int(xid), catalog.layouts
         )
@@ -122,6 +123,8 @@ class Worker:
         catalog.stream_from(start)
         repairer = Repairer(writer, session.database, self._shortages)
         counts = self._progress.counts
+        for _, condition in selection.conditions:
+            condition.counts = counts
         self._sink = session.keep(
             Sink(
                 session.destination,
@@ -131,6 +134,7 @@ class Worker:
                 largest_letter=self._config.largest_letter,
                 counts=counts,
                 while_waiting=self._hold_stream,
+                omissions=writer.omissions,
             )
         )
         self._committer = Committer(session, self._sink, self._progress)

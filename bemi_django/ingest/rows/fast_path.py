@@ -16,7 +16,7 @@ from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
 from bemi_django.ingest.rows.rendering import NO_ROW
 from bemi_django.ingest.rows.row_codegen import RowReader
-from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
+from bemi_django.ingest.rows.row_writer import OMITTED, OPERATION_FIELDS, RowWriter
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
@@ -62,7 +62,8 @@ class FastPath:
             lsn: Where the row lies in the WAL.
 
         Returns:
-            The row and its header, or None if the message must take the long path.
+            The row and its header, or None if the message must take the long path. The row of a change that
+            is not recorded is :data:`OMITTED`.
         """
         stitcher = self._stitcher
         oid = int.from_bytes(data[OID_AT:MARK_AT], "big")
@@ -85,6 +86,14 @@ class FastPath:
         if effect is None:
             return self._give_way("value not sent")
         header = stitcher.claim(relation, lsn, layout.named_by)
+        if layout.selection is not None and layout.selection.omits(
+            *effect[1:3],
+            is_update=effect[0] is _UPDATE,
+            is_unchanged=lambda: _is_unchanged(data),
+            omissions=self._writer.omissions,
+            sequence=self._writer.sequence_of(header.begin),
+        ):
+            return OMITTED, header
         return self._writer.assemble(layout, header, *effect), header
 
     def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:
@@ -114,3 +123,10 @@ def _effect(data: bytes, read: RowReader) -> Effect | None:
         end, new_json, new_key = row
         effect = _UPDATE, json, new_json, field_or_null(new_key), field_or_null(key)
     return effect if end == len(data) else None
+
+
+def _is_unchanged(data: bytes) -> bool:
+    """Return whether both rows of an UPDATE that was read have the same bytes."""
+    # One mark stands between them.
+    middle, odd = divmod(len(data) - ROW_AT - 1, 2)
+    return not odd and data[ROW_AT : ROW_AT + middle] == data[ROW_AT + middle + 1 :]

@@ -10,9 +10,11 @@ from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
+from bemi_django.ingest.rows.rendering import unavailable_field
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.sized_cache import SizedCache
-from bemi_django.ingest.rows.values import Castable
+from bemi_django.ingest.rows.values import Castable, Encoder
+from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
@@ -32,13 +34,16 @@ _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALIT
 class LayoutCatalog:
     """Finds layouts over one connection to the source, as ``connect_source()`` opens it.
 
-    ``calculator`` evaluates what table owners have written.
+    ``calculator`` evaluates what table owners have written, ``selection`` says what is left out.
     """
 
-    def __init__(self, connection: Any, database: str, calculator: Calculator) -> None:
+    def __init__(
+        self, connection: Any, database: str, calculator: Calculator, selection: Selection = EVERYTHING
+    ) -> None:
         self._connection = connection
         self._calculator = calculator
         self._database = database
+        self._selection = selection
         with connection.cursor() as cursor:
             installed.require(cursor, "describe_v1")
         self._cast = SizedCache(self._ask_cast)
@@ -87,22 +92,32 @@ class LayoutCatalog:
     def _layout(self, relation: Relation, described: Description, chosen: Chosen) -> RowLayout:
         columns = {column.name: column.type_oid for column in relation.columns}
         left_out = [column for column in described.generated if column.name not in columns]
+        key = described.key if columns.keys() | {one.name for one in left_out} >= set(described.key) else ()
+        root, partition = self._root(relation, described)
+        names = (*columns, *(column.name for column in left_out))
+        selection = self._selection.of_table(root, (relation.schema, relation.name), names, described.key)
+        ignored = () if selection is None else selection.ignored
+        left_out = [column for column in left_out if column.name not in ignored]
         columns.update((column.name, described.columns[column.name]) for column in left_out)
         types = self._types(described, columns)
-        key = described.key if columns.keys() >= set(described.key) else ()
         names = tuple(columns)
-        root, partition = self._root(relation, described)
+        encoders: list[Encoder | None] = [values.encoder(oid, types, self._cast) for oid in columns.values()]
+        if selection is not None:
+            pairs = zip(names, encoders, strict=True)
+            encoders = [encode and selection.encoder(name, encode) for name, encode in pairs]
         layout = RowLayout(
             head(self._database, *root),
             names,
-            template(names),
-            tuple(values.encoder(oid, types, self._cast) for oid in columns.values()),
+            template(name for name, encode in zip(names, encoders, strict=True) if encode is not None),
+            tuple(encoders),
             tuple(names.index(name) for name in key),
             copy_format.NULL if partition is None else copy_format.field(partition.encode()),
             described.named_by,
             self._computed(relation, left_out),
             chosen.since,
             chosen.until,
+            selection=selection,
+            unavailable=unavailable_field((), (), ignored),
         )
         return with_reader(layout)
 

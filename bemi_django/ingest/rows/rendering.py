@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -56,12 +56,15 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
         values = [
             b"null" if value is None else encode(value)
             for encode, value in zip(layout.encoders, row, strict=True)
+            if encode is not None
         ]
         return layout.template % tuple(values), []
     pairs: list[bytes] = []
     missing: list[str] = []
     columns = zip(layout.names, layout.encoders, row, strict=True)
     for number, (name, encode, value) in enumerate(columns):
+        if encode is None:
+            continue
         if value is None:
             pairs.append(label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
@@ -87,18 +90,19 @@ def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes
         values.append(value)
     if len(values) == 1:
         return field(values[0])
-    rendered = [layout.encoders[number](value) for number, value in zip(layout.key, values, strict=True)]
+    encoders = [encode for number in layout.key if (encode := layout.encoders[number]) is not None]
+    rendered = [encode(value) for encode, value in zip(encoders, values, strict=True)]
     # As the server prints jsonb, so that a key can be searched for.
     printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
     return field(b"[" + b", ".join(printed) + b"]")
 
 
-def unavailable_field(before: list[str], after: list[str]) -> bytes:
-    """Return the field that names the columns without a value."""
-    if not before and not after:
+def unavailable_field(before: Sequence[str], after: Sequence[str], ignored: Sequence[str] = ()) -> bytes:
+    """Return the field that names the columns without a value in each row, and those that are ignored."""
+    if not before and not after and not ignored:
         return NULL
-    sides = {"before": before, "after": after}
-    return jsonb(orjson.dumps({side: names for side, names in sides.items() if names}))
+    named = {"before": before, "after": after, "ignored": ignored}
+    return jsonb(orjson.dumps({why: names for why, names in named.items() if names}))
 
 
 def failing_columns(
@@ -116,7 +120,7 @@ def failing_columns(
     if row is None:
         return
     for number, (name, encode, value) in enumerate(zip(layout.names, layout.encoders, row, strict=True)):
-        if value is None or value is UNAVAILABLE:
+        if value is None or value is UNAVAILABLE or encode is None:
             continue
         try:
             rendered = encode(value)

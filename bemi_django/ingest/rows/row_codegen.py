@@ -39,6 +39,15 @@ _COLUMN = """
     else:
         return None
 """
+_ABSENT = """
+    kind, length = look(data, at)
+    if kind == {text}:
+        at += 5 + length
+    elif kind == {null}:
+        at += 1
+    else:
+        return None
+"""
 #: The bodies of the most common encoders, to save the call.
 _INLINE: dict[Encoder, str] = {
     values.text: "dumps(value.decode())",
@@ -48,16 +57,18 @@ _INLINE: dict[Encoder, str] = {
 }
 
 
-def make_reader(template: bytes, encoders: tuple[Encoder, ...], key: int | None) -> RowReader:
+def make_reader(template: bytes, encoders: tuple[Encoder | None, ...], key: int | None) -> RowReader:
     """Generate the reader of a table's rows.
 
     Args:
-        template: The JSON object of a row, with a placeholder for each column.
-        encoders: The encoder of each column.
+        template: The JSON object of a row, with a placeholder for each column that has an encoder.
+        encoders: The encoder of each column; None for one whose values are passed over.
         key: The index of the column that is the primary key, or None.
     """
     columns = [
-        _COLUMN.format(
+        _ABSENT.format(text=TEXT_VALUE, null=NULL_VALUE)
+        if encode is None
+        else _COLUMN.format(
             text=TEXT_VALUE,
             null=NULL_VALUE,
             number=number,
@@ -66,9 +77,8 @@ def make_reader(template: bytes, encoders: tuple[Encoder, ...], key: int | None)
         )
         for number, encode in enumerate(encoders)
     ]
-    source = _FUNCTION.format(
-        columns="".join(columns), values="".join(f"v{number}, " for number in range(len(columns)))
-    )
+    present = "".join(f"v{number}, " for number, encode in enumerate(encoders) if encode is not None)
+    source = _FUNCTION.format(columns="".join(columns), values=present)
     names: dict[str, Any] = {
         "count": len(columns).to_bytes(2, "big"),
         "dumps": orjson.dumps,

@@ -9,6 +9,7 @@ from bemi_django.ingest.protocol.messages import Row
 from bemi_django.ingest.rows.copy_format import NULL, field
 from bemi_django.ingest.rows.row_codegen import RowReader, make_reader
 from bemi_django.ingest.rows.values import Encoder, text
+from bemi_django.ingest.selection.rules import TableSelection
 
 
 class Computed(NamedTuple):
@@ -24,8 +25,8 @@ class RowLayout(NamedTuple):
     Attributes:
         head: The fields that all rows of the table share, as :func:`head` makes them.
         names: The columns in their order.
-        template: The JSON object of a row, as :func:`template` makes it.
-        encoders: The encoder of each column.
+        template: The JSON object of a row, as :func:`template` makes it of the columns with an encoder.
+        encoders: The encoder of each column; None for one whose values are not recorded.
         key: The columns of the primary key, as indexes into ``names``.
         partition: A field that holds the partition's name, or NULL.
         named_by: The tables, by oid, whose message gives a context to the rows.
@@ -33,12 +34,14 @@ class RowLayout(NamedTuple):
         since: The layout is valid for rows from this LSN on ...
         until: ... and before this one.
         reader: Reads a whole row from a message, or None if the rows of the table need the long path.
+        selection: What is left out of the table; None if nothing is.
+        unavailable: The field that names the columns without a value that all rows lack.
     """
 
     head: bytes
     names: tuple[str, ...]
     template: bytes
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[Encoder | None, ...]
     key: tuple[int, ...]
     partition: bytes = NULL
     named_by: frozenset[int] = frozenset()
@@ -46,6 +49,8 @@ class RowLayout(NamedTuple):
     since: int = 0
     until: int = 1 << 64
     reader: RowReader | None = None
+    selection: TableSelection | None = None
+    unavailable: bytes = NULL
 
 
 def with_reader(layout: RowLayout) -> RowLayout:

@@ -18,6 +18,7 @@ from bemi_django.ingest.rows.rendering import (
     unavailable_field,
 )
 from bemi_django.ingest.rows.row_layout import RowLayout
+from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, SKIPPED, TRUNCATE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
@@ -50,6 +51,9 @@ OPERATION_FIELDS = {
 #: Seconds from 1970 to 2000, where PostgreSQL's timestamps start.
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
+_OF_ROWS = (CREATE, UPDATE, DELETE)
+#: Stands for the row of a change that is not recorded.
+OMITTED = b""
 # The number of fields, and the length of the first one, the id.
 _START = Struct(">hi").pack(len(COLUMNS), 16)
 
@@ -78,13 +82,20 @@ class RowWriter:
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
         #: The histories of the log, the oldest first.
         self.histories: Sequence[HistoryStart] = (FIRST_HISTORY,)
+        #: What was left out of the open transaction.
+        self.omissions = Omissions()
         self._begin: Begin | None = None
         self._sequence = 0
         self._committed_at = self._transaction = b""
         self._context, self._context_field = NO_CONTEXT, jsonb(NO_CONTEXT)
 
-    def row(self, change: Stitched, lost: Lost = NOTHING) -> bytes:
-        """Return the change as a row of COPY, without the values that are lost.
+    def row(self, change: Stitched, lost: Lost | None = None) -> bytes:
+        """Return the change as a row of COPY, or :data:`OMITTED` if it is not recorded.
+
+        Args:
+            change: The change.
+            lost: The values to leave out of one that is written again, which is recorded in any case; None
+                for one that was just read.
 
         Raises:
             ValueError: If a value is not one of its type.
@@ -102,7 +113,7 @@ class RowWriter:
         failure: Exception = LookupError("nothing is known of the table")
         for layout in self._layouts_of(change):
             try:
-                row = self._row(layout, change, NOTHING)
+                row = self._row(layout, change, None)
             except (ValueError, LookupError) as error:
                 failure = error
             else:
@@ -110,13 +121,26 @@ class RowWriter:
                 return row
         raise failure
 
-    def _row(self, layout: RowLayout, change: Stitched, lost: Lost) -> bytes:
+    def _row(self, layout: RowLayout, change: Stitched, again: Lost | None) -> bytes:
+        lost = again or NOTHING
         old, new = complete(layout, change.before), complete(layout, change.after)
         before, no_before = json_object(layout, old, lost.before)
         after, no_after = json_object(layout, new, lost.after)
         key = key_field(layout, new, lost.after) if new else key_field(layout, old, lost.before)
         old_key = key_field(layout, old, lost.before) if new else NULL
-        unavailable = unavailable_field(no_before, no_after)
+        selection = layout.selection if change.operation in _OF_ROWS else None
+        if selection is not None and selection.omits(
+            before,
+            after,
+            is_update=change.operation == UPDATE and not no_before and not no_after,
+            is_unchanged=lambda: old == new,
+            is_new=again is None,
+            omissions=self.omissions,
+            sequence=self.sequence_of(change.begin),
+        ):
+            return OMITTED
+        ignored = () if selection is None else selection.ignored
+        unavailable = unavailable_field(no_before, no_after, ignored)
         return self.assemble(
             layout, change, OPERATION_FIELDS[change.operation], before, after, key, old_key, unavailable
         )
@@ -130,7 +154,7 @@ class RowWriter:
         after: bytes,
         key: bytes,
         old_key: bytes,
-        unavailable: bytes = NULL,
+        unavailable: bytes | None = None,
     ) -> bytes:
         """Return a row of COPY.
 
@@ -142,14 +166,11 @@ class RowWriter:
             after: The new row as JSON text.
             key: The field of the primary key.
             old_key: The field of the key before the change; if it equals ``key``, it is not repeated.
-            unavailable: The field that names columns without a value.
+            unavailable: The field that names columns without a value, if it is not the layout's.
         """
         begin, context = header.begin, header.context
         if begin is not self._begin:
-            self._begin = begin
-            self._sequence = sequence_at(self.histories, begin.commit_lsn)
-            self._committed_at = int64(begin.committed_at)
-            self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
+            self.sequence_of(begin)
         if context is not self._context:
             self._context, self._context_field = context, jsonb(context)
         return b"".join(
@@ -167,9 +188,18 @@ class RowWriter:
                 self._transaction,
                 old_key if old_key != key else NULL,
                 layout.partition,
-                unavailable,
+                layout.unavailable if unavailable is None else unavailable,
             )
         )
+
+    def sequence_of(self, begin: Begin) -> int:
+        """Return the sequence number of a transaction's changes."""
+        if begin is not self._begin:
+            self._begin = begin
+            self._sequence = sequence_at(self.histories, begin.commit_lsn)
+            self._committed_at = int64(begin.committed_at)
+            self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
+        return self._sequence
 
     def change_id(self, change: ChangeHeader | Stitched) -> bytes:
         """Return the id that the change's row has, 16 bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import psycopg2
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
@@ -64,7 +65,7 @@ class Command(BaseCommand):
             return
         try:
             getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
-        except (BemiError, DatabaseError, psycopg2.Error) as error:
+        except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) == _READ_ONLY and installed.is_standby(database)
             raise CommandError(first_line(IsStandby() if is_standby else error)) from error

@@ -134,6 +134,32 @@ CREATE TABLE _bemi.dead_letters (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What the worker has left out of the log, because settings say so. It is written with the checkpoint. Positions are
+-- sequence numbers.
+
+-- Columns whose values were left out of changes, up to the last such change.
+CREATE TABLE _bemi.omitted_columns (
+    slot text NOT NULL,
+    schema text NOT NULL,
+    "table" text NOT NULL,
+    "column" text NOT NULL,
+    last bigint NOT NULL,
+    PRIMARY KEY (slot, schema, "table", "column")
+);
+
+-- How many changes were left out, and the last one of them.
+CREATE TABLE _bemi.omitted_changes (
+    slot text NOT NULL,
+    schema text NOT NULL,
+    "table" text NOT NULL,
+    -- "ignored columns", "unchanged" or "condition".
+    reason text NOT NULL,
+    changes bigint NOT NULL,
+    last bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (slot, schema, "table", reason)
+);
+
 -- Create the partition for the month (UTC) of a moment, and return whether it was missing. It waits for no reader and
 -- no writer, and none waits for it: the log has no default partition, which would have to be locked. A month that is
 -- there takes no lock.

@@ -1,0 +1,1 @@
+"""Decide which columns and which changes are recorded."""

@@ -1,0 +1,74 @@
+"""What is left out of the log, by the settings and by what models declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from bemi_django import conf
+from bemi_django.declarations import ConditionFunction, declarations
+from bemi_django.wire.name_pattern import ColumnPattern, TablePattern, column_pattern, table_pattern
+
+_Pattern = TypeVar("_Pattern", ColumnPattern, TablePattern)
+
+
+def ignored_columns() -> list[ColumnPattern]:
+    """Return ``BEMI_IGNORE_COLUMNS``, and what models declare: patterns of columns that are not recorded.
+
+    Raises:
+        ImproperlyConfigured: One is not a pattern of columns.
+    """
+    patterns = _listed(conf.ignore_columns())
+    found = [_pattern("BEMI_IGNORE_COLUMNS", column_pattern, text) for text in patterns]
+    return [*found, *(column for one in declarations() for column in one.columns())]
+
+
+def conditions() -> list[tuple[TablePattern, str, ConditionFunction]]:
+    """Return ``BEMI_CONDITIONS``, and what models declare: functions that tell which changes are recorded.
+
+    Returns:
+        For each one the pattern of its tables, a name for messages, and the function.
+
+    Raises:
+        ImproperlyConfigured: One is not a pattern of tables, or not a function.
+    """
+    given = conf.conditions()
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"BEMI_CONDITIONS is {given!r}: it must be {{table: function}}")
+    found = [
+        (_pattern("BEMI_CONDITIONS", table_pattern, text), str(path), _condition(path))
+        for text, path in given.items()
+    ]
+    declared = [
+        (one.table, f"of {one.model._meta.label}", one.condition) for one in declarations() if one.condition
+    ]
+    return [*found, *declared]
+
+
+def _listed(patterns: object) -> Iterable[object]:
+    if isinstance(patterns, (list, tuple, set, frozenset)):
+        return patterns
+    raise ImproperlyConfigured(f"BEMI_IGNORE_COLUMNS is {patterns!r}: it must be a list")
+
+
+def _pattern(setting: str, parse: Callable[[object], _Pattern], text: object) -> _Pattern:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{setting} has {text!r}: {error}") from None
+
+
+def _condition(path: object) -> ConditionFunction:
+    try:
+        function = import_string(path) if isinstance(path, str) else path
+    # Importing a module runs it, which may fail in any way.
+    except Exception as error:
+        reason = f"cannot be imported: {type(error).__name__}: {error}"
+    else:
+        if callable(function):
+            return cast(ConditionFunction, function)
+        reason = "is not a function"
+    raise ImproperlyConfigured(f"BEMI_CONDITIONS has {path!r}, which {reason}")

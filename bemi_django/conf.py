@@ -149,21 +149,6 @@ def exclude() -> list[str]:
     return all_excluded(include(()), [*getattr(settings, "BEMI_EXCLUDE", ()), *declared])
 
 
-def ignore_columns() -> Any:
-    """Return ``BEMI_IGNORE_COLUMNS``: patterns ``table.column`` of columns whose values are not recorded."""
-    return getattr(settings, "BEMI_IGNORE_COLUMNS", [])
-
-
-def ignore_unchanged() -> bool:
-    """Return ``BEMI_IGNORE_UNCHANGED``: whether updates that change nothing are not recorded."""
-    return bool(getattr(settings, "BEMI_IGNORE_UNCHANGED", False))
-
-
-def conditions() -> Any:
-    """Return ``BEMI_CONDITIONS``: ``{tables: dotted path of fn(table, before, after) -> bool}``."""
-    return getattr(settings, "BEMI_CONDITIONS", {})
-
-
 def bookkeeping_tables() -> list[str]:
     """Return ``BEMI_BOOKKEEPING_TABLES``: patterns ``schema.table`` of records about the work of others.
 

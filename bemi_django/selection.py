@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from bemi_django import conf
 from bemi_django.declarations import ConditionFunction, declarations
 from bemi_django.wire.name_pattern import ColumnPattern, TablePattern, column_pattern, table_pattern
 
@@ -21,9 +21,14 @@ def ignored_columns() -> list[ColumnPattern]:
     Raises:
         ImproperlyConfigured: One is not a pattern of columns.
     """
-    patterns = _listed(conf.ignore_columns())
+    patterns = _listed(getattr(settings, "BEMI_IGNORE_COLUMNS", []))
     found = [_pattern("BEMI_IGNORE_COLUMNS", column_pattern, text) for text in patterns]
     return [*found, *(column for one in declarations() for column in one.columns())]
+
+
+def ignores_unchanged() -> bool:
+    """Return ``BEMI_IGNORE_UNCHANGED``: whether updates that change nothing are not recorded."""
+    return bool(getattr(settings, "BEMI_IGNORE_UNCHANGED", False))
 
 
 def conditions() -> list[tuple[TablePattern, str, ConditionFunction]]:
@@ -35,7 +40,7 @@ def conditions() -> list[tuple[TablePattern, str, ConditionFunction]]:
     Raises:
         ImproperlyConfigured: One is not a pattern of tables, or not a function.
     """
-    given = conf.conditions()
+    given = getattr(settings, "BEMI_CONDITIONS", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"BEMI_CONDITIONS is {given!r}: it must be {{table: function}}")
     found = [

@@ -22,8 +22,8 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management.log_output import log_to
-from bemi_django.management.selection import configured_selection
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
 from bemi_django.metrics.server import serving

@@ -13,8 +13,8 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.timeouts import Timeouts
-from bemi_django.management.selection import configured_selection
 from bemi_django.models import Change
 from tests.support import roles
 from tests.support.polling import DEADLINE, until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bemi_django import conf, selection
+from bemi_django import selection
 from bemi_django.ingest.selection.condition import Condition
 from bemi_django.ingest.selection.rules import Selection
 
@@ -15,6 +15,6 @@ def configured_selection() -> Selection:
     """
     return Selection(
         selection.ignored_columns(),
-        conf.ignore_unchanged(),
+        selection.ignores_unchanged(),
         [(pattern, Condition(name, function)) for pattern, name, function in selection.conditions()],
     )

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages import (
     activity,
+    archived_changes,
     change_detail,
     change_list,
     deleted_objects,
@@ -63,6 +64,7 @@ class ChangeAdmin(ChangeAdminBase):
             ("", self.changelist_view, "changelist"),
             ("activity/", self.activity_view, "activity"),
             ("health/", self.health_view, "health"),
+            ("archive/", self.archive_view, "archive"),
             ("export/", self.export_view, "export"),
             ("deleted/", self.deleted_view, "deleted"),
             ("revert/", self.revert_view, "revert"),
@@ -102,6 +104,11 @@ class ChangeAdmin(ChangeAdminBase):
     def health_view(self, request: HttpRequest) -> HttpResponse:
         """Show the state of the worker and the tables."""
         return self._page(request, "health", _("Health"), health_page.template_context(self._viewer(request)))
+
+    def archive_view(self, request: HttpRequest) -> HttpResponse:
+        """Show changes that were archived."""
+        context = archived_changes.template_context(self._viewer(request))
+        return self._page(request, "archive", _("Archived changes"), context)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Return the filtered list as a file."""

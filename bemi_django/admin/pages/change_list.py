@@ -12,6 +12,7 @@ from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.site_time import next_midnight
 from bemi_django.admin.pages.export import formats
 from bemi_django.admin.search import date_links, row_estimate
+from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.paging import Page, cursor_before, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
@@ -40,6 +41,9 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "older": _address(request.GET, older=page.older),
         "newer": _address(request.GET, newer=page.newer),
         "newest": _address(request.GET),
+        "archive": f"{viewer.url('archive')}{_address(request.GET)}"
+        if page.older is None and archive_is_there()
+        else None,
         "count": len(page.changes),
         "estimate": estimate,
         "about": number_format(estimate, force_grouping=True),

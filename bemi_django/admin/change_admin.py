@@ -162,7 +162,7 @@ class ChangeAdmin(ChangeAdminBase):
         # Templates of the admin and of themes react to "object", "change", "user" and "original".
         crumbs = [
             (_("Home"), reverse("admin:index", current_app=self.admin_site.name)),
-            (self.opts.app_config.verbose_name, viewer.url("changelist")),
+            (self.opts.app_config.verbose_name, found.pop("list_url", None) or viewer.url("changelist")),
             *found.pop("crumbs", [(found.get("heading", title), None)]),
         ]
         context = {

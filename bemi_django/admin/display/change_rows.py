@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
+from bemi_django.admin.display.site_time import ago
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
@@ -46,6 +47,7 @@ class ListedRow(NamedTuple):
     object: ObjectLabel
     briefs: list[Brief]
     more: int
+    ago: str
 
 
 def rows(changes: Iterable[Change], viewer: Viewer) -> Iterator[ListedRow]:
@@ -62,6 +64,7 @@ def rows(changes: Iterable[Change], viewer: Viewer) -> Iterator[ListedRow]:
             objects.of(change),
             found[:FIELDS],
             max(len(found) - FIELDS, 0),
+            ago(change.committed_at),
         )
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime
+from string import ascii_letters, digits
 from typing import Any
 
 _NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 #: What a formula begins with, after compatibility characters (such as full-width signs) are normalized.
 _SIGNS = frozenset("=+-@\N{MINUS SIGN}|%")
+
+
+#: What nearly all texts begin with. None of it begins a formula, or is skipped in front of one.
+_HARMLESS = frozenset(f'{ascii_letters}{digits}{{["/_(')
 
 
 def csv_cell(value: Any) -> Any:
@@ -19,7 +24,9 @@ def csv_cell(value: Any) -> Any:
     """
     if isinstance(value, datetime):
         return value.isoformat()
-    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+    if not isinstance(value, str) or value[:1] in _HARMLESS:
+        return value
+    return f"'{value}" if _is_formula(value) else value
 
 
 def _is_formula(text: str) -> bool:

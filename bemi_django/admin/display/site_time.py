@@ -6,6 +6,8 @@ from datetime import date, datetime, time, timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
 
 
 def local(moment: datetime) -> datetime:
@@ -33,7 +35,7 @@ def as_stored(moment: datetime) -> datetime:
         if timezone.is_naive(moment):
             moment = timezone.make_aware(moment)
         moment = timezone.localtime(moment)
-        _ = (moment - timedelta(days=1), moment + timedelta(days=1))
+        _range = (moment - timedelta(days=1), moment + timedelta(days=1))
     except OverflowError as error:
         raise ValueError(f"{moment} is out of range") from error
     return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
@@ -48,6 +50,14 @@ def midnight(day: date) -> datetime:
 def next_midnight(day: date) -> datetime | None:
     """Return the end of a day, or None for the last day of the calendar."""
     return midnight(day + timedelta(days=1)) if day < date.max else None
+
+
+def ago(moment: datetime) -> str:
+    """Return how long ago a moment was, in its greatest unit."""
+    # Less than a minute is no minutes to timesince().
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
 
 
 def as_input(moment: datetime) -> str:

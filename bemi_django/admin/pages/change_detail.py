@@ -16,6 +16,7 @@ from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
 from bemi_django.admin.display.value_diff import Sides, as_text, differences, pretty_json
+from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
@@ -65,7 +66,10 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     previous, following = around(change, viewer)
     about = ObjectLabels([change], viewer).of(change)
     reverts = _reverts(change, viewer, same_transaction, same_request)
+    neighbours = list_neighbours(change, viewer)
     return {
+        "in_list": neighbours,
+        "list_url": neighbours and neighbours.url,
         "heading": " ".join(filter(None, (change.operation, about.model, about.label))),
         "entry": change,
         "key": viewer.key(change),

@@ -11,6 +11,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.site_time import next_midnight
 from bemi_django.admin.pages.export import formats
+from bemi_django.admin.pages.list_neighbours import list_query
 from bemi_django.admin.search import date_links, row_estimate
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.filter_form import FilterForm
@@ -38,6 +39,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "form": form,
         "rows": list(rows(page.changes, viewer)),
         "page": page,
+        "list_query": list_query(request.GET),
         "older": _address(request.GET, older=page.older),
         "newer": _address(request.GET, newer=page.newer),
         "newest": _address(request.GET),

@@ -34,3 +34,32 @@ document.querySelectorAll("[data-bemi-copy]").forEach(copyOnClick);
 document.querySelectorAll("[data-bemi-refresh]").forEach((part) => {
   setInterval(() => refresh(part).catch(() => undefined), 1000 * Number(part.dataset.bemiRefresh));
 });
+
+// "/" goes to the search, "j" and "k" to the next and the previous change; Enter opens it, as any link.
+function step(by) {
+  const links = [...document.querySelectorAll(".bemi-changes tbody .bemi-when a")];
+  const here = links.findIndex((link) => link.closest("tr").contains(document.activeElement));
+  const there = links[here < 0 ? (by > 0 ? 0 : links.length - 1) : here + by];
+  if (there) {
+    there.focus();
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) {
+    return;
+  }
+  const neighbour = document.querySelector(`[data-bemi-key="${CSS.escape(event.key)}"]`);
+  const search = document.querySelector(".bemi input[type=search]");
+  if (neighbour) {
+    neighbour.click();
+  } else if (event.key === "j" || event.key === "k") {
+    step(event.key === "j" ? 1 : -1);
+  } else if (event.key === "/" && search) {
+    search.focus();
+  } else {
+    return;
+  }
+  event.preventDefault();
+});

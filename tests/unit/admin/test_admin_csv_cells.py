@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import json
+from datetime import datetime, timedelta, timezone
 
 import pytest
+from django.core.serializers.json import DjangoJSONEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.admin.display.csv_cells import csv_cell
+from bemi_django.admin.display.csv_cells import _HARMLESS, _is_formula, csv_cell
+from bemi_django.admin.pages.export import _plain
 
 SIGNS = ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "−"]
 BLANKS = st.text("\n\r\t \u00a0\u3000\ufeff\u200b\u2028\x00\x0b", max_size=3)
@@ -45,3 +48,14 @@ def test_what_was_reported_is_guarded(text: str) -> None:
 def test_moments_are_iso_8601() -> None:
     assert csv_cell(datetime(2026, 3, 1, tzinfo=timezone.utc)) == "2026-03-01T00:00:00+00:00"
     assert csv_cell(None) is None
+
+
+@given(st.text(max_size=8))
+def test_what_begins_harmlessly_is_no_formula(text: str) -> None:
+    for start in _HARMLESS:
+        assert not _is_formula(f"{start}{text}")
+
+
+@given(st.datetimes(timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=5, minutes=45))])))
+def test_moments_in_json_are_those_of_django(moment: datetime) -> None:
+    assert f'"{_plain(moment)}"' == json.dumps(moment, cls=DjangoJSONEncoder)

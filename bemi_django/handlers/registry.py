@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 #: The module of an app that has its handlers.
 MODULE = "changes"
-#: Operations of rows. TRUNCATE, SKIPPED and GAP are delivered only if a handler asks for them.
+#: Operations of rows. Others are delivered only if a handler asks for them.
 ROWS = ("CREATE", "UPDATE", "DELETE")
-OPERATIONS = (*ROWS, "TRUNCATE", "SKIPPED", "GAP")
+OPERATIONS = (*ROWS, "BASELINE", "TRUNCATE", "SKIPPED", "GAP")
 
 Function = TypeVar("Function", bound="Callable[[Any], object]")
 

@@ -18,6 +18,7 @@ from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.rendering import NOTHING
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.selection.rules import Selection
+from bemi_django.ingest.stitching.operations import BASELINE
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_calculator, connect_destination, connect_source
@@ -139,4 +140,6 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
 
 def _change(message: bytes, origin: dict[str, Any]) -> Stitched:
     header = dead_letters.read_origin(origin)
-    return read_again(header._replace(context=storable_json(header.context)), message)
+    change = read_again(header._replace(context=storable_json(header.context)), message)
+    # The message of such a row is that of an insertion.
+    return change._replace(operation=BASELINE) if origin.get("operation") == BASELINE else change

@@ -20,13 +20,17 @@ from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, alias_of, place_of, renamed_columns
 
+#: Operations with which the changes of a row begin.
+_FIRST = ("CREATE", "BASELINE")
+
 
 @dataclass(frozen=True)
 class Blame:
     """A column of a row, its value, and the change that set it.
 
     ``change`` is None if the value is older than the log, or if the worker has not written the change yet
-    (``is_pending``). ``previous`` is the value before the change, None for an inserted row.
+    (``is_pending``). A change with the operation BASELINE has not set the value: it only tells that it was
+    there. ``previous`` is the value before the change, None for an inserted row.
     """
 
     column: str
@@ -92,9 +96,9 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
             if dumps(value) != dumps(now[column]):
                 # Possible at the newest change only: the worker has not written the next one yet.
                 given[column] = Blame(column, now[column], is_pending=True)
-            elif change.operation == "CREATE" or dumps(before.get(column)) != dumps(value):
+            elif change.operation in _FIRST or dumps(before.get(column)) != dumps(value):
                 given[column] = Blame(column, value, change, before.get(column))
-        if change.operation == "CREATE" or len(given) == len(now):
+        if change.operation in _FIRST or len(given) == len(now):
             break
     return _in_order(now or {}, given, model)
 

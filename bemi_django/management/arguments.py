@@ -12,6 +12,7 @@ from django.db import connections
 
 from bemi_django.management import verify_command
 from bemi_django.management.archive import archive_arguments
+from bemi_django.management.baseline import baseline_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.subcommand import add_subcommand
@@ -149,6 +150,15 @@ def _verify(added: Any) -> ArgumentParser:
     return verify
 
 
+def _baseline(added: Any) -> ArgumentParser:
+    baseline = add_subcommand(added, "baseline", "record rows that are older than the log, as they are now")
+    baseline.add_argument(
+        "tables", nargs="*", metavar="SCHEMA.TABLE", help="only of these tables (default: all)"
+    )
+    baseline_command.add_options(baseline)
+    return baseline
+
+
 def _retry_dead_letters(added: Any) -> ArgumentParser:
     letters = add_subcommand(
         added, "retry-dead-letters", "read messages again that could not be stored completely"
@@ -209,7 +219,8 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _doctor, _uninstall,
+    _run, _status, _sync, _baseline, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _doctor,
+    _uninstall,
     archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

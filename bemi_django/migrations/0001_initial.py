@@ -17,8 +17,13 @@ class Migration(migrations.Migration):
         RunSQLFile("compute_v1"),
         RunSQLFile("tracking_v1"),
         RunSQLFile("event_triggers_v1"),
+        RunSQLFile("baselines_v1"),
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunSQLFile("histories_v1", "log"), RunSQLFile("changes_v1", "log")],
+            database_operations=[
+                RunSQLFile("histories_v1", "log"),
+                RunSQLFile("changes_v1", "log"),
+                RunSQLFile("recorded_v1", "log"),
+            ],
             state_operations=[
                 migrations.CreateModel(
                     name="Change",

@@ -26,6 +26,7 @@ _ROWS = ("CREATE", "UPDATE", "DELETE")
 _WHY_NOT = {
     "TRUNCATE": "the log does not have the rows that a TRUNCATE removed",
     "GAP": "changes were lost here",
+    "BASELINE": "a BASELINE has changed nothing: the row was there before",
     "SKIPPED": "these changes were excluded from the log",
 }
 

@@ -15,6 +15,7 @@ _OWNER = """
 SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 WHERE n.nspname = '_bemi'::pg_catalog.name
 """
+_RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[])"
 
 
 def statements(
@@ -55,7 +56,7 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
     role = quote(worker)
     yield f"{_create_or_alter(alias, worker)} LOGIN REPLICATION;"
     yield from _way_in(alias, role)
-    yield f"GRANT SELECT ON _bemi.relations TO {role};"
+    yield f"GRANT SELECT ON _bemi.relations, _bemi.baselines, _bemi.baseline_rows TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.types_v1(oid[]) TO {role};"
     # The worker has this role evaluate what table owners have written.
@@ -78,6 +79,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {_RECORDED} TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)

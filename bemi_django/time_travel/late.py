@@ -52,7 +52,7 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
     entries: list[str] = []
     touches: dict[tuple[str, str, str], list[_Touch]] = {}
     for change in changes:
-        if uuid.UUID(change.id) <= bound or not change.is_seen:
+        if uuid.UUID(change.id) <= bound or not change.is_seen or change.operation == "BASELINE":
             continue
         keys = [key for key in (change.previous_key, change.key) if key is not None]
         if change.operation in ("UPDATE", "DELETE") and keys:

@@ -22,7 +22,8 @@ WITH truncated AS MATERIALIZED (
 """
 _ALIVE = """
     FROM {log} c LEFT JOIN truncated t ON t.partition IS NOT DISTINCT FROM c.partition
-    WHERE {of_table} AND (t.id IS NULL OR t.id < c.id) AND c.operation IN ('CREATE', 'UPDATE', 'DELETE')
+    WHERE {of_table} AND (t.id IS NULL OR t.id < c.id)
+        AND c.operation IN ('CREATE', 'UPDATE', 'DELETE', 'BASELINE')
 """
 _IS_THERE = """(c.partition IS NULL OR EXISTS (
         SELECT FROM unnest(%(partitions)s::text[], %(bounds)s::uuid[]) leaf (name, bound)
@@ -59,7 +60,8 @@ FROM (
 
 #: (row before, row after) of each change of the parameter ``key``, in commit order.
 HISTORY_OF_KEY = """{truncated}
-SELECT CASE WHEN c.operation <> 'CREATE' AND coalesce(c.previous_primary_key, c.primary_key) = %(key)s
+SELECT CASE WHEN c.operation NOT IN ('CREATE', 'BASELINE')
+                AND coalesce(c.previous_primary_key, c.primary_key) = %(key)s
             THEN c.before::text END,
        CASE WHEN c.operation <> 'DELETE' AND c.primary_key = %(key)s THEN c.after::text END
 {alive} AND %(key)s IN (c.primary_key, c.previous_primary_key) ORDER BY c.id
@@ -73,7 +75,8 @@ SELECT {digest}, sum(weight)::bigint, sum(weight) FILTER (WHERE weight > 0)::big
     SELECT c.after - %(ignored)s::text[] AS image, 1 AS weight
     {alive} AND {is_there} AND c.operation <> 'DELETE'
     UNION ALL
-    SELECT c.before - %(ignored)s::text[], -1 {alive} AND {is_there} AND c.operation <> 'CREATE'
+    SELECT c.before - %(ignored)s::text[], -1
+    {alive} AND {is_there} AND c.operation NOT IN ('CREATE', 'BASELINE')
 ) images GROUP BY 1 ORDER BY 1
 """.replace("{digest}", f"encode({_DIGEST.format('image::text')}, 'hex') COLLATE \"C\"")
 ).replace("{is_there}", _IS_THERE)

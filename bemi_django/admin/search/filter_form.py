@@ -22,6 +22,7 @@ OPERATIONS = [
     ("CREATE", _("Create")),
     ("UPDATE", _("Update")),
     ("DELETE", _("Delete")),
+    ("BASELINE", _("Baseline")),
     ("TRUNCATE", _("Truncate")),
     ("SKIPPED", _("Skipped")),
     ("GAP", _("Gap")),

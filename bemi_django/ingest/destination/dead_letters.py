@@ -53,6 +53,7 @@ def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -
     origin = {
         "begin": list(change.begin),
         "ordinal": change.ordinal,
+        "operation": change.operation,
         "lsn": change.lsn,
         "context": change.context.decode("utf-8", "replace"),
         "relation": [*change.relation[:3], [list(column) for column in change.relation.columns]],

@@ -15,7 +15,7 @@ from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_field
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
+from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
 
@@ -53,7 +53,8 @@ class Repairer:
         This uses nothing that depends on the table, its types or the contents of the message.
         """
         columns = [column.name for column in change.relation.columns]
-        has_old, has_new = change.operation in (UPDATE, DELETE), change.operation in (UPDATE, CREATE)
+        has_old = change.operation in (UPDATE, DELETE)
+        has_new = change.operation in (UPDATE, CREATE, BASELINE)
         row = self._writer.assemble(
             RowLayout(head(self._database, *change.relation[1:3]), (), template(()), (), ()),
             change,

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 
+from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.loop import baseline_ranges
+from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
+from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Insert, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
+from bemi_django.ingest.stitching.operations import BASELINE
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
 from bemi_django.ingest.stitching.stitcher import Stitcher
 
@@ -42,6 +46,7 @@ class Intake:
         counts: Where to count the rows that take the long path, by reason.
         log_encoding: The encoding of the log's database.
         shortages: Counts the failures of all sessions.
+        baselines: Reads the rows of ``bemi baseline``; None to take none.
     """
 
     def __init__(
@@ -53,11 +58,13 @@ class Intake:
         counts: Counter[str],
         log_encoding: str = "UTF8",
         shortages: Shortages | None = None,
+        baselines: BaselineRanges | None = None,
     ) -> None:
         self._writer = writer
         self._sink = sink
         self._repairer = repairer
         self._transactions = transactions
+        self._baselines = baselines
         self._shortages = shortages or Shortages()
         self._decoder = Decoder()
         self._stitcher = Stitcher(writer.named_by, log_encoding)
@@ -128,6 +135,29 @@ class Intake:
             self._transactions.end(message)
         elif isinstance(message, Message):
             self._transactions.take_message(message)
+            if message.prefix == baseline_ranges.PREFIX:
+                self._take_baseline(data)
+
+    def _take_baseline(self, data: bytes) -> None:
+        """Take the rows that a transaction has read."""
+        transaction = self._transactions.current
+        if transaction is None or self._baselines is None:
+            return
+        try:
+            found = self._baselines.read(transaction)
+        except ProtocolError as error:
+            self._sink.add_letter(dead_letters.of_message(transaction.begin, data, str(error)))
+            return
+        if found is None:
+            return
+        known = self._decoder.relations.get(found.relation.oid)
+        # The same object as in the stream spares its rows a look for their layout.
+        relation = known if known == found.relation else found.relation
+        for row in found.rows:
+            header = self._stitcher.claim(relation, 0, frozenset())._replace(context=found.context)
+            self._add(
+                [stitch(header, Insert(relation, row.values))._replace(operation=BASELINE)], row.message
+            )
 
     def _begin(self, begin: Begin) -> None:
         if self._stitcher.begin is begin:

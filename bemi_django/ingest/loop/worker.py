@@ -18,6 +18,7 @@ from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.idle_slot import IdleSlot
 from bemi_django.ingest.loop.intake import Intake
@@ -155,6 +156,7 @@ class Worker:
             counts,
             session.destination.get_parameter_status("server_encoding"),
             self._shortages,
+            BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive),
         )
 
     def _judged(self, error: Unsendable) -> Unsendable:

@@ -19,7 +19,7 @@ from bemi_django.ingest.rows.rendering import (
 )
 from bemi_django.ingest.rows.row_layout import RowLayout
 from bemi_django.ingest.selection.omissions import Omissions
-from bemi_django.ingest.stitching.operations import CREATE, DELETE, SKIPPED, TRUNCATE, UPDATE
+from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, SKIPPED, TRUNCATE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.wire.ids import change_id, source_of
@@ -46,12 +46,13 @@ COLUMNS = (
 
 #: Each operation as a field of COPY.
 OPERATION_FIELDS = {
-    operation: field(operation.encode()) for operation in (CREATE, UPDATE, DELETE, TRUNCATE, SKIPPED)
+    operation: field(operation.encode())
+    for operation in (CREATE, UPDATE, DELETE, TRUNCATE, SKIPPED, BASELINE)
 }
 #: Seconds from 1970 to 2000, where PostgreSQL's timestamps start.
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
-_OF_ROWS = (CREATE, UPDATE, DELETE)
+_OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 #: Stands for the row of a change that is not recorded.
 OMITTED = b""
 # The number of fields, and the length of the first one, the id.

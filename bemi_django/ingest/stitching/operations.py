@@ -7,3 +7,5 @@ UPDATE = "UPDATE"
 DELETE = "DELETE"
 TRUNCATE = "TRUNCATE"
 SKIPPED = "SKIPPED"
+#: A row as it was when 'bemi baseline' read it.
+BASELINE = "BASELINE"

@@ -9,9 +9,12 @@ from bemi_django.wire.defaults import TABLE
 from bemi_django.wire.table_name import TableName
 
 #: The parts of a database whose changes are recorded, in order.
-SOURCE = ("schema_v1", "capture_v1", "descriptions_v1", "compute_v1", "tracking_v1", "event_triggers_v1")
+SOURCE = (
+    "schema_v1", "capture_v1", "descriptions_v1", "compute_v1", "tracking_v1", "event_triggers_v1",
+    "baselines_v1",
+)  # fmt: skip
 #: The parts of the database that holds the log, in order.
-LOG = ("schema_v1", "histories_v1", "changes_v1", "handlers_v1", "verifications_v1")
+LOG = ("schema_v1", "histories_v1", "changes_v1", "recorded_v1", "handlers_v1", "verifications_v1")
 #: The parts of a database that is both.
 PAST = ("past_v1", "past_queries_v1", "past_views_v1")
 

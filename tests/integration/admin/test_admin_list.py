@@ -138,7 +138,9 @@ def test_filters_narrow_the_list_down_and_combine(admin: Client) -> None:
     record(2, table="tag", context={"user_id": "7", "endpoint": "/b/"})
     record(3, context={"user_id": 8, "endpoint": "/a/"})
     record(4, context={"db_user": "postgres"})
-    assert listed(admin) == [4, 3, 2, 1]
+    record(5, operation="BASELINE", before={}, context={"command": "bemi baseline"})
+    assert listed(admin) == [5, 4, 3, 2, 1]
+    assert listed(admin, "?operation=BASELINE") == [5]
     assert listed(admin, "?table=tag") == [2]
     assert listed(admin, "?operation=CREATE") == [1]
     assert listed(admin, "?user=7") == [2, 1]

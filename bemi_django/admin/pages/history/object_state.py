@@ -169,6 +169,9 @@ class ObjectState:
             return dict(last.after) if last.operation != "DELETE" else None
         following = nearest_change(own.filter(committed_at__gt=moment), [self._key], is_oldest=True)
         if following is not None:
+            if following.operation == "BASELINE":
+                # The row was there, and had not changed since the log began.
+                return dict(following.after)
             return dict(following.before) if following.operation != "CREATE" else None
         return self._present
 

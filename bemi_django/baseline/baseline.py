@@ -1,0 +1,200 @@
+"""Record the rows of tables that have no change in the log, as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import psycopg2
+import psycopg2.errors
+
+from bemi_django.baseline.progress_record import BaselineProgress, ProgressRecord
+from bemi_django.baseline.ranges import Ranges
+from bemi_django.baseline.read_table import read_table
+from bemi_django.exceptions import BemiError, first_line
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.verification.moment import wait_for_log
+from bemi_django.verification.table.compared_table import tracked_tables
+
+#: Seconds without any progress of the log after which it is considered to stand still.
+PATIENCE_SECONDS = 30.0
+#: Rows that are read in one transaction.
+RANGE_ROWS = 1000
+#: How often a range is read again before the command gives up.
+_ATTEMPTS = 20
+
+_LEAVES = """
+SELECT c.oid::bigint FROM pg_class c
+WHERE c.relkind = 'r' AND (
+    c.oid = %(table)s
+    OR c.oid IN (SELECT part.relid FROM pg_partition_tree(%(table)s) part WHERE part.isleaf))
+ORDER BY c.oid
+"""
+_HISTORY = "SELECT system_identifier || '/' || start_lsn FROM _bemi.checkpoint WHERE slot = %s"
+_OWNER = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = '_bemi'"
+_LOCK = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
+
+
+class BaselineOptions(NamedTuple):
+    """How to record rows.
+
+    Attributes:
+        only: Tables, as ``schema.table``; empty for all tracked tables.
+        condition: A condition on the rows, as SQL; empty for all.
+        anew: Read rows again that an earlier run has read.
+        rows: How many rows to read in one transaction.
+        rate: How many rows to read in a second at most; 0 for no limit.
+        context: The context of the rows in the log.
+        patience: Seconds to wait for a log that makes no progress.
+        watch: Called with a table and the part of it that was read, from 0 to 1.
+    """
+
+    only: Sequence[str] = ()
+    condition: str = ""
+    anew: bool = False
+    rows: int = RANGE_ROWS
+    rate: float = 0.0
+    context: Mapping[str, Any] = {}
+    patience: float = PATIENCE_SECONDS
+    watch: Callable[[str, float], None] = lambda table, part: None
+
+
+class Baselined(NamedTuple):
+    """What was done with a table: ``failure`` says why it was not read to its end."""
+
+    table: str
+    progress: BaselineProgress | None = None
+    failure: str = ""
+    was_there: bool = False
+
+    def __str__(self) -> str:
+        if self.progress is None or self.failure:
+            return f"{self.table}: {self.failure}"
+        rows, recorded, too_large = self.progress[1:4]
+        found = f"{self.table}: {rows} rows, {recorded} of them recorded"
+        if too_large:
+            found += f", {too_large} left out because the server cannot print a row as large"
+        return found + (" by an earlier run (--anew reads them again)" if self.was_there else "")
+
+
+def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselined]:
+    """Record the rows of tracked tables that have no change in the present history of the log.
+
+    Args:
+        config: The worker that writes the log; it has to be running.
+        options: How to record rows.
+
+    Yields:
+        The result of each table or partition.
+
+    Raises:
+        BemiError: A table is not tracked, the log stands still, or this role may not do it.
+    """
+    with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
+        destination.set_session(autocommit=True)
+        with source.cursor() as cursor:
+            # Rows that are hidden would be left out.
+            cursor.execute("SET row_security = off; SET lock_timeout = '10s'")
+        for table in tracked_tables(source, config.publication, options.only):
+            with source.cursor() as cursor:
+                cursor.execute(_LEAVES, {"table": table.oid})
+                leaves = [leaf for (leaf,) in cursor.fetchall()]
+            for leaf in leaves:
+                yield _Recording(config, source, destination, options).record(leaf, table.name)
+
+
+class _Recording(NamedTuple):
+    config: WorkerConfig
+    source: Any
+    destination: Any
+    options: BaselineOptions
+
+    def record(self, oid: int, tracked: str) -> Baselined:
+        name = tracked
+        try:
+            with self.source.cursor() as cursor:
+                table = read_table(cursor, oid)
+                name = str(table)
+                lock = f"_bemi.baseline/{oid}/{self.options.condition}"
+                cursor.execute(_LOCK, [lock])
+                try:
+                    record = ProgressRecord(cursor, oid, self.options.condition, self._history())
+                    record.begin(anew=self.options.anew)
+                    was_there = (standing := record.read()).has_ended
+                    if not was_there:
+                        standing = self._read_all(cursor, record, name, oid, table.estimate)
+                    return Baselined(name, standing, was_there=was_there)
+                finally:
+                    if not self.source.closed:
+                        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+        except psycopg2.errors.InsufficientPrivilege as error:
+            return Baselined(name, failure=f"{first_line(error)}; run this as {self._owner()}")
+        except psycopg2.errors.LockNotAvailable:
+            return Baselined(name, failure="another 'bemi baseline' reads it, or somebody has locked it")
+        except psycopg2.ProgrammingError as error:
+            return Baselined(name, failure=first_line(error))
+        except psycopg2.DataError as error:
+            # The server's message may hold values.
+            return Baselined(name, failure=f"{type(error).__name__} ({error.pgcode})")
+        except BemiError as error:
+            return Baselined(name, failure=str(error))
+
+    def _read_all(
+        self, cursor: Any, record: ProgressRecord, name: str, oid: int, estimate: int
+    ) -> BaselineProgress:
+        ranges = Ranges(self.source, cursor, record, oid, self.options.condition, self.options.context)
+        attempts, size = 0, self.options.rows
+        while True:
+            standing = record.read()
+            if standing.range is not None:
+                attempts = 0 if self._settle(cursor, ranges, record, standing) else attempts + 1
+                if attempts >= _ATTEMPTS:
+                    raise BemiError(
+                        "its rows are being changed by statements that are excluded from the log: try again "
+                        "when they have ended"
+                    )
+                continue
+            self.options.watch(name, min(standing.rows / max(estimate, standing.rows + 1), 0.99))
+            begun = time.monotonic()
+            read = ranges.leave_next(standing.upto, size)
+            if read is None:
+                # The rows are too large together.
+                size //= 2
+                continue
+            size = self.options.rows
+            if read == 0:
+                record.end()
+                self.options.watch(name, 1.0)
+                return record.read()
+            if self.options.rate:
+                time.sleep(max(0.0, read / self.options.rate - (time.monotonic() - begun)))
+
+    def _settle(
+        self, cursor: Any, ranges: Ranges, record: ProgressRecord, standing: BaselineProgress
+    ) -> bool:
+        """Wait until the worker has taken a range; return False if it has to be read again."""
+        if standing.range is None:
+            return True
+        moment = ranges.moment()
+        wait_for_log(self.source, self.destination, self.config.slot, moment, self.options.patience)
+        recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)
+        if recorded is None and self._history() != record.history:
+            raise BemiError("the log has begun a new history meanwhile: run the command again")
+        ranges.close(standing.range, recorded)
+        return recorded is not None
+
+    def _history(self) -> str:
+        with self.destination.cursor() as cursor:
+            cursor.execute(_HISTORY, [self.config.slot])
+            found = cursor.fetchone()
+        if found is None:
+            raise BemiError(f"there is no log of the slot {self.config.slot} yet: run 'manage.py bemi run'")
+        return str(found[0])
+
+    def _owner(self) -> str:
+        with self.source.cursor() as cursor:
+            cursor.execute(_OWNER)
+            return str(cursor.fetchone()[0])

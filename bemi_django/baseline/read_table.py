@@ -1,0 +1,100 @@
+"""What has to be known of a table to read its rows in the order of the key."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bemi_django.exceptions import BemiError
+
+_NAMES = """
+SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
+JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE c.oid = %s
+"""
+# A column that is computed when it is read is computed by the worker, under a role without rights.
+_COLUMNS = """
+SELECT a.attname, a.atttypid::bigint FROM pg_attribute a
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated IN ('', 's')
+ORDER BY a.attnum
+"""
+# The operators are those of the index, whatever the search_path has.
+_KEY = """
+SELECT a.attname, format_type(a.atttypid, -1), ARRAY(
+    SELECT format('OPERATOR(%%I.%%s)', s.nspname, o.oprname)
+    FROM pg_amop p JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace s ON s.oid = o.oprnamespace
+    WHERE p.amopfamily = x.opcfamily AND p.amopstrategy IN (3, 5)
+        AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype
+    ORDER BY p.amopstrategy)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+JOIN pg_opclass x ON x.oid = k.class
+WHERE i.indrelid = %s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
+"""
+
+
+class SortedColumn(NamedTuple):
+    """A column of the key: its type as SQL, and the operators of its index for equal and greater values."""
+
+    name: str
+    type: str
+    equals: str
+    exceeds: str
+
+
+class ReadTable(NamedTuple):
+    """A table that holds rows: a partition, or a tracked table itself.
+
+    Attributes:
+        oid: Its oid.
+        schema: Its schema.
+        name: Its name.
+        root: The schema and the name under which its rows are recorded.
+        estimate: The planner's number of its rows.
+        columns: The columns that are read, with the oids of their types.
+        key: The columns of the primary key.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    root: tuple[str, str]
+    estimate: int
+    columns: list[tuple[str, int]]
+    key: list[SortedColumn]
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the worker has to know of the table."""
+        return {
+            "relation": self.oid,
+            "schema": self.schema,
+            "name": self.name,
+            "root": self.root,
+            "columns": self.columns,
+        }
+
+
+def read_table(cursor: Any, oid: int) -> ReadTable:
+    """Return a table as it is now.
+
+    Raises:
+        BemiError: The table was dropped, or it has no primary key.
+    """
+    cursor.execute(_NAMES, [oid])
+    found = cursor.fetchone()
+    if found is None:
+        raise BemiError("the table was dropped")
+    schema, name, root_schema, root_name, estimate = found
+    cursor.execute(_COLUMNS, [oid])
+    columns = [(column, int(type_)) for column, type_ in cursor.fetchall()]
+    cursor.execute(_KEY, [oid])
+    key = [SortedColumn(column, type_, *operators) for column, type_, operators in cursor.fetchall()]
+    if not key:
+        raise BemiError("it has no primary key, by which its rows could be told from those with changes")
+    return ReadTable(oid, schema, name, (root_schema, root_name), estimate, columns, key)

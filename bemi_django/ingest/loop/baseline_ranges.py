@@ -1,0 +1,162 @@
+"""Take the rows that ``bemi baseline`` has read, when the stream comes to the message of its transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from struct import Struct
+from typing import Any, NamedTuple
+
+import psycopg2
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest import error_advice
+from bemi_django.ingest.loop.transaction import OpenTransaction
+from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NEW_ROW, NULL_VALUE, TEXT_VALUE
+from bemi_django.ingest.protocol.messages import Column, Relation, Row
+from bemi_django.ingest.stream.session import Session
+
+#: The prefix of the messages of the command.
+PREFIX = b"_bemi_baseline"
+#: Seconds between two questions whether the server shows a transaction.
+_SHOWN = 0.01
+
+# Anybody may write such a message, but only the owner of the schema can leave a range with the same
+# transaction id.
+_RANGE = """
+SELECT description, context::text, low::text, snapshot::text FROM _bemi.baselines
+WHERE range_xid = %s::text::xid8
+"""
+_ROWS = "SELECT key, columns FROM _bemi.baseline_rows WHERE xid = %s::text::xid8 ORDER BY number"
+_RECORDED = "SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::text[])"
+_INSERT = Struct(">cIcH").pack
+
+
+class BaselineRow(NamedTuple):
+    """A row as it was read, and the message that an insertion of it would have."""
+
+    values: Row
+    message: bytes
+
+
+class BaselineRange(NamedTuple):
+    """The rows of a range that are to be recorded; ``context`` is JSON text."""
+
+    relation: Relation
+    context: bytes
+    rows: Sequence[BaselineRow]
+
+
+class BaselineRanges:
+    """Reads ranges from the source, and leaves out the rows that have a change in the log.
+
+    A row that has no change in the log up to the commit of its range is as the snapshot of the range showed
+    it, unless there were changes that are excluded from the log. Then the range is left out, and the command
+    reads it again.
+
+    Args:
+        session: The connections of the worker.
+        shows: Tells whether the source shows a transaction.
+        flush: Makes all complete transactions durable.
+        keep_alive: Called while the worker waits for the server; returns False if the worker is to stop.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        shows: Callable[[int], bool],
+        flush: Callable[[], None],
+        keep_alive: Callable[[], bool],
+    ) -> None:
+        self._session = session
+        self._shows = shows
+        self._flush = flush
+        self._keep_alive = keep_alive
+        self._seen: OpenTransaction | None = None
+
+    def read(self, transaction: OpenTransaction) -> BaselineRange | None:
+        """Return the range of a transaction, or None if it has none, or none that can be recorded.
+
+        Raises:
+            psycopg2.Error: One of the databases failed.
+            ProtocolError: What was found is no range of the command.
+        """
+        if transaction.is_logged or transaction is self._seen:
+            # One message is enough: others would only cost time.
+            return None
+        self._seen = transaction
+        # The server sends a commit a moment before it shows it.
+        while not self._shows(transaction.xid) and self._keep_alive():
+            time.sleep(_SHOWN)
+        with _of_the_range():
+            found = self._ask(_RANGE, [str(transaction.xid)])
+        if not found:
+            return None
+        # The checkpoint tells the command that the range was taken.
+        transaction.is_notable = True
+        # The log has to have everything that was committed before.
+        self._flush()
+        with _of_the_range():
+            return self._range(transaction.xid, *found[0])
+
+    def _range(
+        self, xid: int, description: dict[str, Any], context: str, low: str, snapshot: str
+    ) -> BaselineRange | None:
+        rows = self._ask(_ROWS, [str(xid)])
+        recorded = self._recorded(low, snapshot, description["root"], [key for key, _ in rows])
+        if recorded is None:
+            return None
+        relation = _relation(description)
+        fresh = list(_rows(relation, (columns for key, columns in rows if key not in recorded)))
+        return BaselineRange(relation, context.encode(), fresh)
+
+    def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
+        parameters = [self._session.slot, low, snapshot, self._session.database, *root, keys]
+        # Not committed: the transaction that this begins is the one of the rows.
+        with self._session.destination.cursor() as cursor:
+            cursor.execute("SAVEPOINT baseline")
+            try:
+                cursor.execute(_RECORDED, parameters)
+                (found,) = cursor.fetchone()
+            except psycopg2.Error:
+                cursor.execute("ROLLBACK TO SAVEPOINT baseline")
+                raise
+        return None if found is None else set(found)
+
+    def _ask(self, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        with self._session.server.cursor() as cursor:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall())
+
+
+@contextmanager
+def _of_the_range() -> Iterator[None]:
+    """Turn the errors that the range is to blame for into one."""
+    try:
+        yield
+    except Exception as error:
+        error_advice.raise_unless_of_message(error)
+        raise ProtocolError(error_advice.reason_of_message(error)) from error
+
+
+def _relation(description: dict[str, Any]) -> Relation:
+    columns = tuple(Column(name, oid, True) for name, oid in description["columns"])
+    return Relation(description["relation"], description["schema"], description["name"], columns)
+
+
+def _rows(relation: Relation, rows: Iterator[Sequence[Any]]) -> Iterator[BaselineRow]:
+    for columns in rows:
+        values = [None if value is None else bytes(value) for value in columns]
+        yield BaselineRow(values, _message(relation, values))
+
+
+def _message(relation: Relation, values: Row) -> bytes:
+    """Return the message of pgoutput for an insertion, as a dead letter would hold it."""
+    parts = [_INSERT(b"I", relation.oid, NEW_ROW, len(values))]
+    for value in values:
+        if value is None:
+            parts.append(bytes([NULL_VALUE]))
+        else:
+            parts += (KIND_AND_LENGTH.pack(TEXT_VALUE, len(value)), value)
+    return b"".join(parts)

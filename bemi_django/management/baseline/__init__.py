@@ -1,0 +1,1 @@
+"""``bemi baseline`` and what is done with it."""

@@ -1,0 +1,98 @@
+"""``bemi baseline``: record rows that are older than the log, and show the progress on a terminal."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
+from bemi_django.management.operator_context import operator_context
+from bemi_django.management.verify_command import watching
+from bemi_django.management.worker_command import worker_config
+from bemi_django.schema.replication.slots import slot_of
+
+# What a shell reports for a command that SIGINT has ended.
+_INTERRUPTED = 130
+#: The most rows of a range: the worker holds them in memory.
+_MOST = 100_000
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of the subcommand."""
+    parser.add_argument(
+        "--where",
+        metavar="SQL",
+        default="",
+        help="record only rows of the one table for which this SQL is true; other names than columns need "
+        "their schema",
+    )
+    parser.add_argument(
+        "--anew", action="store_true", help="read rows again that were read by an earlier run"
+    )
+    parser.add_argument(
+        "--range",
+        metavar="ROWS",
+        type=_rows,
+        default=RANGE_ROWS,
+        help=f"how many rows to read in one transaction (default: {RANGE_ROWS})",
+    )
+    parser.add_argument(
+        "--rate", metavar="ROWS", type=_rate, default=0.0, help="read at most so many rows in a second"
+    )
+
+
+def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Record the rows of tables and print what was done with each.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the source.
+        options: ``tables``, ``where``, ``anew``, ``range`` and ``rate`` of the command line.
+
+    Raises:
+        CommandError: A table could not be read to its end; the exit status is 1.
+        BemiError: A table is not tracked.
+    """
+    if options["where"] and len(options["tables"]) != 1:
+        raise CommandError("--where is a condition on the rows of one table: name that table")
+    arguments = {name: options[name] for name in ("tables", "where") if options[name]}
+    failed = total = 0
+    try:
+        with watching() as watch:
+            chosen = BaselineOptions(
+                only=options["tables"],
+                condition=options["where"],
+                anew=options["anew"],
+                rows=options["range"],
+                rate=options["rate"],
+                context=operator_context("bemi baseline", arguments, database, None),
+                watch=watch,
+            )
+            for result in baseline(worker_config(database, slot_of(database)), chosen):
+                total += 1
+                failed += bool(result.failure)
+                watch(result.table, 1.0)
+                command.stdout.write(str(result))
+    except KeyboardInterrupt:
+        message = "interrupted: the same command continues"
+        raise CommandError(message, returncode=_INTERRUPTED) from None
+    if failed:
+        raise CommandError(f"{failed} of {total} tables were not read to their end")
+
+
+def _rows(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise ArgumentTypeError(f"{text!r} is not a number of rows from 1 to {_MOST}")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number of rows above 0")
+    return rate

@@ -1,0 +1,2 @@
+DROP TABLE _bemi.baseline_rows;
+DROP TABLE _bemi.baselines;

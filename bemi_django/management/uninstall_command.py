@@ -108,13 +108,13 @@ def _other_sources(source: str) -> list[str]:
         known: set[str] = set()
         if installed.has(cursor, "partition_v1"):
             cursor.execute(_CHECKPOINTS)
-            known = {slot for (slot,) in cursor.fetchall()}
+            known = {slot for (slot,) in cursor.fetchall()} - {slot_of(source)}
     return [
         alias
         for alias in connections
         if alias != source
         and conf.is_source(alias)
-        and (alias == destination or slot_of(alias) in known and _has_slot(alias))
+        and (alias == destination or known and slot_of(alias) in known and _has_slot(alias))
     ]
 
 

@@ -111,11 +111,18 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "archive", _("Archived changes"), context)
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the filtered list as a file."""
+        """Return the filtered list as a file, or the list with what is wrong about its filters (400)."""
         viewer = self._viewer(request)
         if not viewer.has("export"):
             raise PermissionDenied
-        return export.response(viewer)
+        try:
+            return export.response(viewer)
+        except export.ExportRefused as refusal:
+            found = change_list.template_context(request, viewer)
+            found |= {"refusal": str(refusal), "here": viewer.url("changelist")}
+        page = self._page(request, "change_list", _("Changes"), found)
+        page.status_code = 400
+        return page
 
     def deleted_view(self, request: HttpRequest) -> HttpResponse:
         """Show deleted objects."""

@@ -9,7 +9,7 @@ from django.utils.formats import number_format
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import rows
-from bemi_django.admin.display.site_time import next_midnight
+from bemi_django.admin.display.site_time import next_midnight, today
 from bemi_django.admin.pages.export import formats
 from bemi_django.admin.pages.list_neighbours import list_query
 from bemi_django.admin.search import date_links, row_estimate
@@ -52,6 +52,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "is_estimate": not is_whole,
         "is_unfinished": page.is_partial and not page.changes,
         "is_filtered": any(request.GET.get(name) for name in form.fields),
+        "is_future": any(day and day > today() for day in (asked.get("since"), asked.get("until"))),
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
         "suggestions": suggestions(viewer)._asdict(),
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],

@@ -12,7 +12,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -34,17 +34,25 @@ def formats() -> list[tuple[str, str]]:
     return [*found, ("parquet", "Parquet")] if importlib.util.find_spec("pyarrow") else found
 
 
-def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
-    """Return the file that a request asks for, or a 400 response that says what is wrong."""
+class ExportRefused(Exception):
+    """Nothing can be exported; the message says why, in the words of the page."""
+
+
+def response(viewer: Viewer) -> StreamingHttpResponse:
+    """Return the file that a request asks for.
+
+    Raises:
+        ExportRefused: If the format or the filters are not valid.
+    """
     request = viewer.request
     wanted = request.GET.get("format", "csv")
     if wanted == "parquet" and wanted not in dict(formats()):
-        return _refused(_("Parquet needs pyarrow. Run pip install 'bemi-django-wal[parquet]'."))
+        raise ExportRefused(_("Parquet needs pyarrow. Run pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
-        return _refused(_("The format must be csv, jsonl or parquet."))
+        raise ExportRefused(_("The format must be csv, jsonl or parquet."))
     form = FilterForm(request.GET, viewer)
     if not form.is_valid():
-        return _refused("; ".join(str(text) for texts in form.errors.values() for text in texts))
+        raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
     content = write(export_rows(form.changes().changes, viewer, BATCH))
     # An ASGI server consumes a plain iterator entirely before it sends anything.
@@ -52,11 +60,6 @@ def response(viewer: Viewer) -> HttpResponse | StreamingHttpResponse:
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(streamed, content_type=content_type, headers=headers)
-
-
-def _refused(reason: str) -> HttpResponse:
-    # Plain text, because the reason may repeat input of the user.
-    return HttpResponseBadRequest(reason, content_type="text/plain; charset=utf-8")
 
 
 def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:

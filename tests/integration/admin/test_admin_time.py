@@ -126,6 +126,11 @@ def test_a_moment_to_come_is_said(admin_client: Client) -> None:
     )
 
 
+def test_days_to_come_are_said(admin_client: Client) -> None:
+    assert "These days are in the future." in admin_client.get(f"{LIST}?since=2999-01-01").content.decode()
+    assert "in the future" not in admin_client.get(f"{LIST}?since=2020-01-01").content.decode()
+
+
 def test_one_moment_is_compared_with_the_present(admin_client: Client) -> None:
     todo = Todo.objects.create(task="Sleep")
     record(

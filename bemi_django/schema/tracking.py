@@ -10,9 +10,10 @@ from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import installed, log_indexes, tenancy
+from bemi_django.schema import ignored, installed, log_indexes, tenancy
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.replication import publication
+from bemi_django.wire.name_pattern import as_like
 
 _PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s, %s::pg_catalog.oid[])"
 _TABLES = """
@@ -128,6 +129,8 @@ def sync(
             continue
         for step in batch:
             done(str(step))
+    for line in ignored.sync(using, dry_run):
+        done(line)
     if not dry_run and (failure := _refresh_past(using, schema)):
         outcome.failed.append(failure)
     try:
@@ -209,5 +212,4 @@ def patterns(using: str) -> tuple[list[str], list[str]]:
 
 def like(patterns: list[str]) -> list[str]:
     """Return patterns of the settings, with ``*`` and ``?``, as patterns of LIKE."""
-    escaped = (pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") for pattern in patterns)
-    return [pattern.replace("*", "%").replace("?", "_") for pattern in escaped]
+    return [as_like(pattern) for pattern in patterns]

@@ -70,7 +70,7 @@ WHERE n.nspname = ANY (%(schemas)s::name[]) AND c.relkind IN ('r', 'p', 'v', 'm'
 """
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
-       set_config('bemi.as_of_unknown', %s, true),
+       set_config('bemi.as_of_unknown', %s, true), set_config('bemi.as_of_hidden', %s, true),
        -- Compiling would take longer than running most queries.
        set_config('jit', 'off', true)
 """
@@ -92,13 +92,14 @@ class PastTable(NamedTuple):
 
 
 class Past(NamedTuple):
-    """The past that a connection sees; stored on it as ``bemi_past``."""
+    """The past that a connection sees, stored on it as ``bemi_past``; ``hidden`` columns are not known."""
 
     position: LogPosition
     snapshot: Snapshot
     tables: list[PastTable]
     redirection: Redirection
     ignores_policies: bool
+    hidden: dict[str, list[str]] = {}
 
     def prepared(self, sql: str) -> str:
         """Return the statement to run in the past. Raises PastIsReadOnly for a write."""
@@ -177,9 +178,12 @@ def go(cursor: Any, past: Past) -> Past:
     """Set the moment for the transaction, after checking that history is complete since then."""
     bound = _bound(cursor, past)
     _check_start(cursor, past)
-    unknown = {**_protected(past), **_tracked_later(past), **_broken(cursor, past, bound)}
+    omitted, position = past.snapshot.omissions, past.position.position
+    unknown = {**omitted.unknown(position, past.position.said), **_protected(past), **_tracked_later(past)}
+    unknown.update(_broken(cursor, past, bound))
+    past = past._replace(hidden=omitted.hidden(position))
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
-    cursor.execute(_SET, [bound, changes, json.dumps(unknown)])
+    cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
     return past
 
 

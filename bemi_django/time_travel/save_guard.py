@@ -32,6 +32,9 @@ def allow_save(instance: Model) -> None:
     """Allow ``save()`` and ``delete()`` of an instance read in the past: saving restores the old row."""
     instance._state.__dict__.pop(_MARK, None)
     instance.__dict__.pop("delete", None)
+    for name in instance.__dict__.get("unknown_fields", ()):
+        # Saving must not overwrite what is not known: Django leaves out deferred fields.
+        instance.__dict__.pop(name, None)
 
 
 def _count(difference: int) -> None:
@@ -49,9 +52,28 @@ def _count(difference: int) -> None:
 def _mark(instance: Model, **kwargs: Any) -> None:
     aliases = [c.alias for c in connections.all(initialized_only=True) if getattr(c, "bemi_past", None)]
     if aliases:
+        instance.__dict__["unknown_fields"] = _unknown_fields(instance, aliases)
         instance._state.__dict__[_MARK] = aliases
         # With a receiver of pre_delete, Django would fetch every row that a queryset deletes.
         instance.__dict__["delete"] = _refuse_delete
+
+
+def _unknown_fields(instance: Model, aliases: list[str]) -> frozenset[str]:
+    """Return the names of the fields whose values of then the log does not know: they are None."""
+    hidden = {
+        (place.rpartition(".")[2], column)
+        for alias in aliases
+        for place, columns in connections[alias].bemi_past.hidden.items()  # type: ignore[attr-defined]
+        for column in columns
+    }
+    if not hidden:
+        return frozenset()
+    fields: Any = instance._meta.concrete_fields
+    return frozenset(field.attname for field in fields if (_table_name(field.model), field.column) in hidden)
+
+
+def _table_name(model: type[Model]) -> str:
+    return str(model._meta.db_table).strip('"').rpartition('"."')[2]
 
 
 def _refuse_save(instance: Model, **kwargs: Any) -> None:

@@ -14,7 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import LogBehind
+from bemi_django.time_travel import omissions
 from bemi_django.time_travel.late import Late, in_utc
+from bemi_django.time_travel.omissions import Omissions
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import lsn_of
 
@@ -56,7 +58,7 @@ class Snapshot(NamedTuple):
 
     Positions are sequence numbers. The log of ``slot`` is complete from ``start`` to ``checkpoint``. ``late``
     are the changes committed by ``position`` that the log does not show in this snapshot. ``log`` is its
-    table, for queries with parameters.
+    table, for queries with parameters. ``omissions`` are what was left out of it.
     """
 
     log: str
@@ -68,6 +70,7 @@ class Snapshot(NamedTuple):
     started_at: datetime
     slot: str
     late: tuple[Late, ...] = ()
+    omissions: Omissions = Omissions()
 
 
 def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
@@ -82,11 +85,13 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
         query = _LOOK.format(checkpoint=_CHECKPOINT)
         cursor.execute(query, [conf.publication()])
         snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot = cursor.fetchone()
+        omitted = Omissions() if slot is None else omissions.read(cursor, slot)
     if checkpoint is None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
     if is_ahead:
         return None
-    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, in_utc(started_at), slot)
+    begun = in_utc(started_at)
+    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, begun, slot, omissions=omitted)
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
@@ -108,7 +113,9 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         cursor.execute(_LATE.format(log=snapshot.log), parameters)
         rows = [Late(*row) for row in cursor.fetchall()]
         late = tuple(row._replace(committed_at=in_utc(row.committed_at)) for row in rows)
-    return None if len(late) > MOST_LATE else snapshot._replace(late=late)
+        # The snapshot itself may be older than what the worker has written since.
+        omitted = omissions.read(cursor, snapshot.slot)
+    return None if len(late) > MOST_LATE else snapshot._replace(late=late, omissions=omitted)
 
 
 @contextmanager

@@ -76,6 +76,12 @@ def literal(name: str) -> str:
     return name.replace("*", "?")
 
 
+def as_like(pattern: str) -> str:
+    """Return a pattern of LIKE that matches the same names."""
+    escaped = pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+    return escaped.replace("*", "%").replace("?", "_")
+
+
 def has_wildcards(pattern: str) -> bool:
     """Return whether a pattern may apply to several names."""
     return any(wildcard in pattern for wildcard in _WILDCARDS)

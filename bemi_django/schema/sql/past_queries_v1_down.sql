@@ -1,4 +1,4 @@
-DROP FUNCTION _bemi.past_query_v1(oid, int2[], jsonb);
+DROP FUNCTION _bemi.past_query_v1(oid, int2[], jsonb, text[]);
 DROP FUNCTION _bemi.past_key_v1(oid, int2[]);
 DROP FUNCTION _bemi.past_column_v1(oid, int2, jsonb);
 DROP FUNCTION _bemi.past_type_v1(oid, boolean);

@@ -141,7 +141,7 @@ $function$;
 -- it would evaluate joins before those of the user's query.
 -- A row before in the log is the past of its key if no earlier change since the moment left a row under that key. A
 -- row of the table is its own past if no change since the moment did.
-CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb) RETURNS text
+CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb, hidden text[]) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -177,6 +177,9 @@ DECLARE
     since constant text := ' AND e.id OPERATOR(pg_catalog.>) ' || moment;
     arms text;
     arm record;
+    -- The subquery is executed once. Tables without ignored columns have none.
+    may_hide constant text := 'CASE WHEN (SELECT _bemi.is_hidden_v1(%1$L::pg_catalog.text, %2$L::pg_catalog.text)) '
+                              'THEN NULL ELSE %3$s END';
 BEGIN
     SELECT n.nspname || '.' || c.relname,
            CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
@@ -190,9 +193,11 @@ BEGIN
             'AND %1$s."table" OPERATOR(pg_catalog.=) %3$L::pg_catalog.text', alias, n.nspname, c.relname) condition) of
     WHERE c.oid = target INTO target_name, rows, of_table, of_table_c;
     SELECT string_agg(format('u.%I', attname), ', ' ORDER BY attnum),
-           string_agg(format('t.%I::%s', attname, _bemi.past_type_v1(atttypid, key = ARRAY[attnum])), ', ' ORDER BY attnum),
-           string_agg(CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
-                           ELSE _bemi.past_column_v1(target, attnum, names) END, E',\n        ' ORDER BY attnum)
+           string_agg(format(CASE WHEN attname = ANY (hidden) THEN may_hide ELSE '%3$s' END, target_name, attname,
+               format('t.%I::%s', attname, _bemi.past_type_v1(atttypid, key = ARRAY[attnum]))), ', ' ORDER BY attnum),
+           string_agg(format(CASE WHEN attname = ANY (hidden) THEN may_hide ELSE '%3$s' END, target_name, attname,
+               CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
+                    ELSE _bemi.past_column_v1(target, attnum, names) END), E',\n        ' ORDER BY attnum)
     FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
     INTO shown, live, logged;
     untouched := format('NOT EXISTS (SELECT FROM %s e WHERE %s%s AND e.primary_key OPERATOR(pg_catalog.=) ',

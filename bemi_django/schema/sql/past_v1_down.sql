@@ -33,6 +33,7 @@ BEGIN
 END
 $block$;
 DROP FUNCTION _bemi.key_v1(anyelement);
+DROP FUNCTION _bemi.is_hidden_v1(text, text);
 DROP FUNCTION _bemi.is_unknown_v1(jsonb, text, text);
 DROP FUNCTION _bemi.no_past_v1(text);
 DROP FUNCTION _bemi.past_gate_v1(text);

@@ -4,6 +4,7 @@
 --   bemi.as_of          the greatest id that a change up to the moment may have
 --   bemi.as_of_late     changes that the tables show and the log does not yet: [{...}], as past_query_v1 reads them
 --   bemi.as_of_unknown  {"schema.table": why its past at this moment is not known}
+--   bemi.as_of_hidden   {"schema.table": [columns whose values at this moment are not known, because they were ignored]}
 
 -- Return the name of the schema with the views of a schema's tables. A name that would be too long gets a digest, which
 -- no other schema has: those whose name begins like it get one, too.
@@ -64,6 +65,7 @@ $block$;
 -- The tables that have a view.
 --   since       from where on the table has been tracked under this name and key; NULL if its past cannot be derived
 --   names       {number of the column: its names, the newest first}
+--   hidden      columns that the view can show as NULL, because they are or were ignored
 --   definition  a fingerprint of what the view is made from
 CREATE TABLE _bemi.past (
     relation oid PRIMARY KEY,
@@ -75,6 +77,7 @@ CREATE TABLE _bemi.past (
     since_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     key int2[] NOT NULL,
     names jsonb NOT NULL,
+    hidden text[] NOT NULL DEFAULT '{}',
     definition text NOT NULL
 );
 
@@ -159,6 +162,14 @@ BEGIN
     END IF;
     RETURN false;
 END
+$function$;
+
+-- Return whether the values of an ignored column at the moment are not known.
+CREATE FUNCTION _bemi.is_hidden_v1(name text, col text) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT coalesce(nullif(current_setting('bemi.as_of_hidden', true), '')::jsonb -> name ? col, false)
 $function$;
 
 -- Return a key of one column as the stream prints it, whatever the settings of the session are.

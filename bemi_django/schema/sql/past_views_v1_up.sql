@@ -112,6 +112,7 @@ DECLARE
     columns text;
     nulls text;
     called jsonb;
+    hidden text[];
     body text;
     past name;
     owner name;
@@ -140,7 +141,9 @@ BEGIN
         WITH planned AS MATERIALIZED (SELECT p.* FROM _bemi.past_plan_v1(chosen, targets) p),
         described AS (
             SELECT p.*, _bemi.past_schema_v1(p.schema) AS past,
-                   md5(concat_ws(' ', f.fingerprint, p.reason, p.key)) AS definition
+                   md5(concat_ws(' ', f.fingerprint, p.reason, p.key, (
+                       SELECT string_agg(DISTINCT o."column", ', ' ORDER BY o."column") FROM _bemi.omitted_columns o
+                       WHERE (o.schema, o."table") = (p.schema, p.name)))) AS definition
             FROM planned p
             -- A table without columns needs no view.
             JOIN _bemi.past_fingerprints_v1(ARRAY(SELECT p.relation FROM planned p)) f ON f.relation = p.relation
@@ -161,7 +164,10 @@ BEGIN
         CROSS JOIN LATERAL _bemi.past_type_v1(a.atttypid, due.key = ARRAY[a.attnum]) shown (type)
         WHERE a.attrelid = due.relation AND a.attnum > 0 AND NOT a.attisdropped
         INTO columns, nulls, called;
-        body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called)
+        hidden := ARRAY(
+            SELECT DISTINCT n.value ->> 0 FROM jsonb_each(called) n JOIN _bemi.omitted_columns o ON n.value ? o."column"
+            WHERE (o.schema, o."table") = (due.schema, due.name) AND n.key::int2 <> ALL (due.key));
+        body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called, hidden)
             ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L::pg_catalog.text)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
         past := due.past;
@@ -179,9 +185,9 @@ BEGIN
         EXECUTE format('CREATE FUNCTION %I.%I() RETURNS TABLE (%s) LANGUAGE sql STABLE AS %L', past, due.name, columns, body);
         EXECUTE format('CREATE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%2$I()', past, due.name);
         EXECUTE format('GRANT SELECT ON %I.%I TO PUBLIC', past, due.name);
-        INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, definition)
+        INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, hidden, definition)
         VALUES (due.relation, due.schema, due.name, CASE WHEN due.reason IS NULL THEN here END, due.key, called,
-                due.definition)
+                hidden, due.definition)
         ON CONFLICT (relation) DO UPDATE SET
             -- The log has older changes under the name and the key of then.
             (since, system, since_time) = (
@@ -190,7 +196,7 @@ BEGIN
                     AND (k.schema, k.name, k.key) = (excluded.schema, excluded.name, excluded.key)
                 UNION ALL SELECT excluded.since, excluded.system, excluded.since_time LIMIT 1),
             schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names,
-            definition = excluded.definition;
+            hidden = excluded.hidden, definition = excluded.definition;
         RETURN NEXT format('past: %s.%s', due.schema, due.name);
     END LOOP;
     PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);

@@ -1,0 +1,67 @@
+"""Prepare the views of the past for columns that are ignored: they can show them as not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections
+
+from bemi_django import selection
+from bemi_django.schema import installed
+from bemi_django.wire.name_pattern import as_like
+
+# With the slot '', which no worker has: the settings say so, but nothing may have been left out yet.
+_DIFFERENCE = """
+WITH wanted AS (
+    SELECT n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
+           a.attname::pg_catalog.text AS col
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+                        WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey))
+        AND EXISTS (
+            SELECT FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]),
+                                   pg_catalog.unnest(%s::pg_catalog.text[]),
+                                   pg_catalog.unnest(%s::pg_catalog.text[])) p (schema, name, col)
+            WHERE n.nspname LIKE p.schema AND c.relname LIKE p.name AND a.attname LIKE p.col)
+)
+SELECT w.schema, w.name, w.col, true FROM wanted w
+WHERE NOT EXISTS (SELECT FROM _bemi.omitted_columns o
+                  WHERE o.slot = '' AND (o.schema, o."table", o."column") = (w.schema, w.name, w.col))
+UNION ALL
+SELECT o.schema, o."table", o."column", false FROM _bemi.omitted_columns o
+WHERE o.slot = '' AND (o.schema, o."table", o."column") NOT IN (SELECT w.schema, w.name, w.col FROM wanted w)
+ORDER BY 1, 2, 3
+"""
+_ADD = """
+INSERT INTO _bemi.omitted_columns (slot, schema, "table", "column", last) VALUES ('', %s, %s, %s, 0)
+ON CONFLICT DO NOTHING
+"""
+_REMOVE = """
+DELETE FROM _bemi.omitted_columns WHERE slot = '' AND (schema, "table", "column") = (%s, %s, %s)
+"""
+
+
+def sync(using: str, dry_run: bool) -> Iterator[str]:
+    """Remember which columns the settings ignore, and yield a line for each that is new or is not any more.
+
+    Args:
+        using: The alias of the database; nothing happens unless it has views of the past.
+        dry_run: Only say what would be done.
+
+    Raises:
+        ImproperlyConfigured: A setting is wrong.
+    """
+    patterns = selection.ignored_columns()
+    parts = [[as_like(pattern[number]) for pattern in patterns] for number in range(3)]
+    with connections[using].cursor() as cursor:
+        if not installed.has(cursor, "past_refresh_v1"):
+            return
+        cursor.execute(_DIFFERENCE, parts)
+        for *name, is_ignored in cursor.fetchall():
+            if not dry_run:
+                cursor.execute(_ADD if is_ignored else _REMOVE, name)
+            yield f"{'ignored' if is_ignored else 'no longer ignored'}: {'.'.join(name)}"

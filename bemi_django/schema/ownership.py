@@ -49,7 +49,11 @@ def statements(using: str, owner: str) -> Iterator[str]:
     yield f"REVOKE ALL ON {log} FROM {role};"
     yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
     yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
-    readable = f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted"
+    readable = (
+        f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted, _bemi.omitted_changes"
+    )
     yield f"GRANT SELECT ON {readable} TO {role};"
-    tables = ", ".join(f"_bemi.{name}" for name in (*_OF_THE_APPLICATION, "verifications", "verified"))
+    tables = ", ".join(
+        f"_bemi.{name}" for name in (*_OF_THE_APPLICATION, "omitted_columns", "verifications", "verified")
+    )
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};"

@@ -39,7 +39,7 @@ class OmittedChanges(NamedTuple):
     last: int
 
 
-class Omissions(NamedTuple):
+class PastOmissions(NamedTuple):
     """What was left out of the log of a slot."""
 
     columns: tuple[OmittedColumn, ...] = ()
@@ -75,7 +75,7 @@ class Omissions(NamedTuple):
         return found
 
 
-def read(cursor: Any, slot: str) -> Omissions:
+def read(cursor: Any, slot: str) -> PastOmissions:
     """Return what the worker of a slot has left out.
 
     Args:
@@ -85,4 +85,4 @@ def read(cursor: Any, slot: str) -> Omissions:
     cursor.execute(_COLUMNS, [slot])
     columns = tuple(OmittedColumn(*row) for row in cursor.fetchall())
     cursor.execute(_CHANGES, [slot])
-    return Omissions(columns, tuple(OmittedChanges(*row) for row in cursor.fetchall()))
+    return PastOmissions(columns, tuple(OmittedChanges(*row) for row in cursor.fetchall()))

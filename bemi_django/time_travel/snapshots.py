@@ -16,7 +16,7 @@ from bemi_django import conf
 from bemi_django.exceptions import LogBehind
 from bemi_django.time_travel import omissions
 from bemi_django.time_travel.late import Late, in_utc
-from bemi_django.time_travel.omissions import Omissions
+from bemi_django.time_travel.omissions import PastOmissions
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import lsn_of
 
@@ -70,7 +70,7 @@ class Snapshot(NamedTuple):
     started_at: datetime
     slot: str
     late: tuple[Late, ...] = ()
-    omissions: Omissions = Omissions()
+    omissions: PastOmissions = PastOmissions()
 
 
 def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
@@ -85,7 +85,7 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
         query = _LOOK.format(checkpoint=_CHECKPOINT)
         cursor.execute(query, [conf.publication()])
         snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot = cursor.fetchone()
-        omitted = Omissions() if slot is None else omissions.read(cursor, slot)
+        omitted = PastOmissions() if slot is None else omissions.read(cursor, slot)
     if checkpoint is None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
     if is_ahead:

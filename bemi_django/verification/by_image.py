@@ -6,7 +6,7 @@ Their rows are sorted by the servers, in one snapshot for the table.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from psycopg2 import DataError, InternalError
@@ -16,7 +16,7 @@ from bemi_django.verification import log_queries
 from bemi_django.verification.explanations import origin_in_sql
 from bemi_django.verification.findings import note
 from bemi_django.verification.moment import take_moment
-from bemi_django.verification.records.result import EXTRA, MISSING, WRITTEN, Verified
+from bemi_django.verification.records.result import EXTRA, MISSING, OMITTED, WRITTEN, Verified
 from bemi_django.verification.streams import merge, snapshot, stream
 from bemi_django.verification.subject import Subject
 from bemi_django.verification.suspects import Difference
@@ -39,7 +39,8 @@ def by_image(subject: Subject, result: Verified) -> None:
     """
     table = subject.table
     types = {name: column.type for name, column in table.columns.items()}
-    ignored = changed_types(table.versions, types)
+    omitted = subject.omissions.columns & set(table.columns)
+    ignored = changed_types(table.versions, types) | omitted
     failing: set[str] = set()
     try:
         findings = _count(subject, result, ignored)
@@ -63,9 +64,22 @@ def by_image(subject: Subject, result: Verified) -> None:
         again = Verified(str(table))
         if not _count(subject, again, altered):
             findings, ignored, result.explained = [], altered, again.explained
-    if left_out := ignored & set(table.columns) - failing:
+    if omitted:
+        result.notes.append(f"without ignored columns ({_names(omitted)})")
+    if left_out := ignored & set(table.columns) - failing - omitted:
         result.notes.append(f"without columns that were altered ({_names(left_out)})")
-    note(subject, result, findings)
+    note(subject, result, list(_unexplained(subject, result, findings)))
+
+
+def _unexplained(subject: Subject, result: Verified, findings: Iterable[Difference]) -> Iterator[Difference]:
+    """Yield the differences that are more than what was left out explains."""
+    for finding in findings:
+        times = finding.times
+        while times and subject.omissions.explains(finding.kind, result.explained.get(OMITTED, 0)):
+            result.explain(OMITTED)
+            times -= 1
+        if times:
+            yield finding._replace(times=times)
 
 
 def _names(columns: Iterable[str]) -> str:

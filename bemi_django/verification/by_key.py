@@ -13,7 +13,15 @@ from psycopg2.sql import SQL, Literal
 from bemi_django.verification.explanations import OLDER, explain_missing, is_detached
 from bemi_django.verification.findings import note
 from bemi_django.verification.logged_rows import Entry, keys_after, last_entries
-from bemi_django.verification.records.result import ATTACHED, DETACHED, DIFFERENT, EXTRA, MISSING, Verified
+from bemi_django.verification.records.result import (
+    ATTACHED,
+    DETACHED,
+    DIFFERENT,
+    EXTRA,
+    MISSING,
+    OMITTED,
+    Verified,
+)
 from bemi_django.verification.records.runs import Place
 from bemi_django.verification.subject import Subject
 from bemi_django.verification.suspects import differing, in_batches, look_closer
@@ -147,10 +155,15 @@ def _settle(
 ) -> None:
     for batch in in_batches(suspects, lengths):
         findings = list(look_closer(subject, batch, kinds))
+        unexplained = []
         for finding in findings:
             if finding.reason:
                 _explain(result, finding.reason)
-        note(subject, result, [finding for finding in findings if not finding.reason])
+            elif subject.omissions.explains(finding.kind, result.explained.get(OMITTED, 0)):
+                result.explain(OMITTED)
+            else:
+                unexplained.append(finding)
+        note(subject, result, unexplained)
 
 
 def _explain(result: Verified, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bemi_django.verification.log_queries import LoggedName, of_table, on
 from bemi_django.verification.moment import Moment
+from bemi_django.verification.omissions import TableOmissions
 from bemi_django.verification.records.acceptance import Acceptance
 from bemi_django.verification.table.compared_table import ComparedTable
 from bemi_django.verification.table.table_queries import Slice
@@ -33,6 +34,7 @@ class Subject(NamedTuple):
         bounds: The greatest id up to the position of each version, by position.
         part: The part of its rows to compare.
         acceptance: The differences that were accepted.
+        omissions: What was left out of the log.
     """
 
     source: Any
@@ -46,6 +48,7 @@ class Subject(NamedTuple):
     bounds: dict[int, str]
     part: Slice
     acceptance: Acceptance
+    omissions: TableOmissions
 
     def ask_log(
         self, query: str, parameters: dict[str, Any], names: list[LoggedName] | None = None

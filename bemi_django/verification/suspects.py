@@ -81,7 +81,15 @@ def look_closer(subject: Subject, keys: Sequence[str], kinds: Sequence[str]) -> 
 
 
 def differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return the columns whose values differ, for each pair of a row of the log and one of the table."""
+    """Return the columns whose values differ, for each pair of a row of the log and one of the table.
+
+    Columns that were ignored at some time are not compared.
+    """
+    ignored = subject.omissions.columns
+    return [[name for name in names if name not in ignored] for names in _differing(subject, pairs)]
+
+
+def _differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
     if not pairs:
         return []
     found = try_to_read(subject.source, table_queries.differing_columns(subject.table, pairs))
@@ -93,7 +101,7 @@ def differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[s
             cursor.execute(table_queries.unlike_columns(*pairs[0]))
             return [columns for (columns,) in cursor.fetchall()]
     middle = len(pairs) // 2
-    return differing(subject, pairs[:middle]) + differing(subject, pairs[middle:])
+    return _differing(subject, pairs[:middle]) + _differing(subject, pairs[middle:])
 
 
 def _has_both(entries: Mapping[str, Entry], rows: Mapping[str, LiveRow], key: str) -> bool:

@@ -15,6 +15,7 @@ from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
 from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
+from bemi_django.verification.omissions import read_omissions
 from bemi_django.verification.records.acceptance import Acceptance
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.records.runs import Place, Run, begin
@@ -168,6 +169,7 @@ class _Comparison(NamedTuple):
 
     def _subject(self, table: ComparedTable, estimate: int) -> Subject:
         bounds = bounds_of(self.destination, self.slot, table)
+        names = names_of(table, bounds)
         sample = self.options.sample
         return Subject(
             self.source,
@@ -177,10 +179,11 @@ class _Comparison(NamedTuple):
             last_id_of_earlier_servers(self.destination, self.slot),
             self.wait,
             table,
-            names_of(table, bounds),
+            names,
             bounds,
             sample.part(self.run.round, estimate) if sample else Slice(),
             Acceptance(self.destination, self.slot, self.options.accept),
+            read_omissions(self.destination, self.slot, names),
         )
 
 

@@ -15,6 +15,8 @@ REWRITTEN = "rewritten by ALTER TABLE"
 DETACHED = "of a partition that was dropped or detached"
 CONVERTED = "with values that ALTER changed"
 WRITTEN = "written by DDL"
+#: What the settings explain.
+OMITTED = "explained by changes that were left out"
 
 #: Kinds of differences, as they are printed.
 MISSING, EXTRA, DIFFERENT = "not in the log", "only in the log", "different"
@@ -49,7 +51,7 @@ class Verified:
         rows: Rows of the table that were compared.
         older: Those of them that are older than the log, which it cannot know.
         skipped: Changes that ``skip_tracking()`` kept out of the log; they may explain the differences.
-        explained: Numbers of differences that DDL explains, by how it does.
+        explained: Numbers of differences that DDL or the settings explain, by how they do.
         accepted: Differences that an earlier run accepted.
         unprintable: Rows with values that JSON cannot hold, such as ``\u0000``; their other columns are
             compared.

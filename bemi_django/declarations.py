@@ -23,13 +23,14 @@ class Declaration(NamedTuple):
     @property
     def table(self) -> TablePattern:
         """The model's table; without a schema, in all schemas."""
-        return _table_of(self.model)
+        return table_of(self.model)
 
     def columns(self) -> Iterator[ColumnPattern]:
         """Yield the columns of the fields to ignore; those of a parent model are in the parent's table."""
         for name in self.ignore:
-            if (field := self._field(name)) is not None:
-                yield ColumnPattern(*_table_of(field.model), literal(field.column))
+            field = self._field(name)
+            if field is not None and not is_key(field):
+                yield ColumnPattern(*table_of(field.model), literal(field.column))
 
     def unknown_fields(self) -> list[str]:
         """Return the names that are of no field with a column."""
@@ -93,7 +94,8 @@ def is_key(field: Any) -> bool:
     return field in keys
 
 
-def _table_of(model: Any) -> TablePattern:
+def table_of(model: Any) -> TablePattern:
+    """Return the table of a model as a pattern; without a schema, in all schemas."""
     # A project may write "schema"."table" without the outer quotes.
     schema, _, table = str(model._meta.db_table).strip('"').rpartition('"."')
     return TablePattern(literal(schema) or "*", literal(table))

@@ -9,6 +9,7 @@ bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
 bemi.E007  BEMI_TABLE is not a name that the log can have
 bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
 bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
+bemi.E020  BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or track() has a wrong pattern, field or function
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 bemi.W012  no admin site of the project's URLs has the audit trail
@@ -29,6 +30,7 @@ bemi.W011  the worker is not running, or has never run
 bemi.W013  patterns of BEMI_INCLUDE match no table
 bemi.W014  tables that inherit from tracked tables are not tracked
 bemi.W015  event triggers are missing, so new tables are not tracked at once
+bemi.W020  patterns of BEMI_IGNORE_COLUMNS or BEMI_CONDITIONS match nothing
 """
 
 from __future__ import annotations

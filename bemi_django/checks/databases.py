@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
+from bemi_django.checks.selection import check_names
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import computation, coverage, installed, tenancy, tracking
 from bemi_django.schema.replication import publication
@@ -47,7 +48,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
                 found += check_worker(alias)
         if alias == conf.destination() and connections[alias].vendor == "postgresql":
             found += _check_log_schema(alias) + _check_log_name(alias)
-    return found
+    return found + check_names([alias for alias in databases or () if conf.is_source(alias)])
 
 
 def _check_server(alias: str) -> list[CheckMessage]:

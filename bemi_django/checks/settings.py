@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from bemi_django import conf
 from bemi_django.capture.functions import accepts, is_async
 from bemi_django.capture.proxies import TrustedProxies
+from bemi_django.checks.selection import check_rules
 from bemi_django.middleware import BemiMiddleware
 
 
@@ -46,7 +47,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 "Writes of requests have no context: BemiMiddleware is missing.", hint=hint, id="bemi.W001"
             )
         )
-    return found + _check_router() + _check_aldjemy()
+    return found + check_rules() + _check_router() + _check_aldjemy()
 
 
 def _check_function(setting: str, load: Callable[[], Any], arguments: str) -> list[CheckMessage]:

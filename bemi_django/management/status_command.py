@@ -51,6 +51,7 @@ def as_json(found: Recording) -> dict[str, Any]:
             "tracked": [table.name for table in found.tables if table.is_tracked],
             "untracked": {table.name: table.reason for table in found.tables if not table.is_tracked},
         },
+        "left_out": [one._asdict() for one in found.left_out],
         "handlers": [
             {
                 "handler": standing.handler.name,
@@ -77,6 +78,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield "gaps", f"{log.gaps}"
     yield "letters", f"{log.dead_letters} that could not be stored completely"
     yield "tables", summary(found.tables)
+    for one in found.left_out:
+        yield "left out", f"{one.table}: {one}"
     yield "verified", "never" if found.verification is None else str(found.verification)
     for standing in found.handlers:
         yield "handler", str(standing)

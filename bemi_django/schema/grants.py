@@ -83,11 +83,10 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
-    yield f"GRANT SELECT ON {log} TO {quote(reader)};"
+    yield f"GRANT SELECT ON {log}, _bemi.omitted_columns, _bemi.omitted_changes TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.omitted_columns, _bemi.omitted_changes"
-        yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
+        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.histories, _bemi.past TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.db import connections
 
@@ -36,6 +36,28 @@ SELECT o.schema, o."table", o."column", false FROM _bemi.omitted_columns o
 WHERE o.slot = '' AND (o.schema, o."table", o."column") NOT IN (SELECT w.schema, w.name, w.col FROM wanted w)
 ORDER BY 1, 2, 3
 """
+_UNMATCHED_COLUMNS = """
+SELECT p.number::pg_catalog.int4
+FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]),
+                pg_catalog.unnest(%s::pg_catalog.text[])) WITH ORDINALITY p (schema, name, col, number)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+        AND n.nspname LIKE p.schema AND c.relname LIKE p.name AND a.attname LIKE p.col
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+                        WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey)))
+ORDER BY 1
+"""
+_UNMATCHED_TABLES = """
+SELECT p.number::pg_catalog.int4
+FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]))
+    WITH ORDINALITY p (schema, name, number)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname LIKE p.schema AND c.relname LIKE p.name)
+ORDER BY 1
+"""
 _ADD = """
 INSERT INTO _bemi.omitted_columns (slot, schema, "table", "column", last) VALUES ('', %s, %s, %s, 0)
 ON CONFLICT DO NOTHING
@@ -65,3 +87,32 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
             if not dry_run:
                 cursor.execute(_ADD if is_ignored else _REMOVE, name)
             yield f"{'ignored' if is_ignored else 'no longer ignored'}: {'.'.join(name)}"
+
+
+def unmatched_columns(using: str) -> list[str]:
+    """Return the patterns of ``BEMI_IGNORE_COLUMNS`` that match no column that can be ignored.
+
+    Raises:
+        ImproperlyConfigured: A setting is wrong.
+        NotInstalled: ``migrate`` was not run.
+    """
+    return _unmatched(using, _UNMATCHED_COLUMNS, list(selection.ignored_columns()))
+
+
+def unmatched_tables(using: str) -> list[str]:
+    """Return the patterns of ``BEMI_CONDITIONS`` that match no table.
+
+    Raises:
+        ImproperlyConfigured: A setting is wrong.
+        NotInstalled: ``migrate`` was not run.
+    """
+    return _unmatched(using, _UNMATCHED_TABLES, [pattern for pattern, *_ in selection.conditions()])
+
+
+def _unmatched(using: str, query: str, patterns: Sequence[tuple[str, ...]]) -> list[str]:
+    if not patterns:
+        return []
+    with connections[using].cursor() as cursor:
+        installed.require(cursor, "plan_v1")
+        cursor.execute(query, [[as_like(part) for part in parts] for parts in zip(*patterns, strict=True)])
+        return [".".join(patterns[number - 1]) for (number,) in cursor.fetchall()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bemi_django import conf
@@ -11,6 +11,7 @@ from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.status.last_verification import LastVerification, read_last_verification
 from bemi_django.status.log_status import LogStatus, read_log
+from bemi_django.status.omissions import LeftOut, read_omissions
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
 
 
@@ -24,6 +25,7 @@ class Recording(NamedTuple):
         tables: Its tables, and whether each is tracked.
         handlers: The progress of each handler.
         verification: The last time that the log was compared with the tables; None if never.
+        left_out: What the settings have left out of the log, by table.
     """
 
     database: str
@@ -32,6 +34,7 @@ class Recording(NamedTuple):
     tables: list[TableCoverage]
     handlers: list[Standing]
     verification: LastVerification | None
+    left_out: Sequence[LeftOut] = ()
 
 
 def read_recording(database: str) -> Recording:
@@ -46,7 +49,8 @@ def read_recording(database: str) -> Recording:
     tables = read_coverage(database)
     standings = Dispatcher(database).standings()
     log, verification = read_log(conf.destination()), read_last_verification(database)
-    return Recording(database, read_worker(database), log, tables, standings, verification)
+    left_out = read_omissions(database)
+    return Recording(database, read_worker(database), log, tables, standings, verification, left_out)
 
 
 def problems_of(found: Recording) -> Iterator[str]:

@@ -13,8 +13,9 @@ from django.db import connection
 from django.utils import timezone
 
 from bemi_django import conf
-from bemi_django.admin.pages.health import health_page
+from bemi_django.admin.pages.health import health_page, health_tables
 from bemi_django.checks import databases
+from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
@@ -149,3 +150,30 @@ def test_the_health_page_tells_of_the_worker_once(
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
     assert databases.WORKER in {message.id for message in databases.check_databases(["default"])}
     assert databases.WORKER not in {message.id for message in health_page._checked()}
+
+
+def test_what_was_left_out_is_counted_by_table(pipeline: Pipeline, settings: Any) -> None:
+    settings.BEMI_IGNORE_COLUMNS = ["todo.is_completed"]
+    pipeline.config = pipeline.config._replace(selection=configured_selection())
+    try:
+        assert "ignored: public.todo.is_completed" in tracking.sync().done
+        assert "public.todo: without is_completed\n" in status()[0]
+        pipeline.run()
+        Todo.objects.create(task="Sleep")
+        Todo.objects.update(is_completed=True)
+        pipeline.run()
+        expected = "without is_completed, changes left out: 1 (ignored columns)"
+        assert f"left out   public.todo: {expected}" in status()[0]
+        assert as_json()["left_out"] == [
+            {"table": "public.todo", "columns": ["is_completed"], "changes": {"ignored columns": 1}}
+        ]
+        (shown,) = [table for table in health_tables.table_health("default") if table.name == "public.todo"]
+        assert shown.is_tracked and shown.reason == expected
+        assert "is_completed" in str(Change.objects.get(table="todo").unavailable)
+    finally:
+        settings.BEMI_IGNORE_COLUMNS = []
+        tracking.sync()
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM _bemi.omitted_columns")
+            cursor.execute("DELETE FROM _bemi.omitted_changes")
+        tracking.sync()

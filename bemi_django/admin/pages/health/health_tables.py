@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.status.omissions import read_omissions
 
 
 class TableHealth(NamedTuple):
@@ -31,9 +32,11 @@ def table_health(alias: str) -> Iterator[TableHealth]:
             "", False, _("the audit trail is not installed"), f"python manage.py migrate{option}"
         )
         return
+    left_out = {one.table: str(one) for one in read_omissions(alias)}
     for table in found:
         command = sync if table.needs_sync else _remedy(table.name, table.obstacle)
-        yield TableHealth(table.name, table.is_tracked, _reason(table), command)
+        reasons = [reason for reason in (_reason(table), left_out.get(table.name)) if reason]
+        yield TableHealth(table.name, table.is_tracked, "; ".join(reasons), command)
 
 
 def _reason(table: TableCoverage) -> str:

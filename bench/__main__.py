@@ -22,6 +22,7 @@ TOPICS = (
     "storage",
     "time_travel",
     "tables",
+    "ddl",
 )
 
 

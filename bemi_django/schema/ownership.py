@@ -9,7 +9,7 @@ from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 # What the application's migrations and event triggers have to write, and what runs with its rights.
-_OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "past")
+_OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "followed", "past")
 _STAYS = ("follow_ddl_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (

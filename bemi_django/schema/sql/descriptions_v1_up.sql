@@ -77,8 +77,8 @@ CREATE FUNCTION _bemi.describe_v1(targets oid[], is_whole boolean DEFAULT true)
 RETURNS TABLE (relation oid, description jsonb)
 LANGUAGE plpgsql STABLE
 SET jit = off
--- A plan that does not know the tables reads the catalog as a whole.
-SET plan_cache_mode = force_custom_plan
+-- Planning takes much longer than running, and the plan is the same for all tables.
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
@@ -93,69 +93,15 @@ BEGIN
     IF asked <> '{}' THEN
         known := _bemi.types_v1(asked);
     END IF;
+    -- Each part is asked for table by table, by index: a plan that joins them depends on the number of tables.
     RETURN QUERY
-    WITH RECURSIVE above (target, oid) AS (
-        SELECT t.oid, t.oid FROM unnest(targets) t (oid)
-        UNION
-        SELECT a.target, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
-    ),
-    named AS (
-        SELECT a.target, CASE
-            WHEN bool_or((
-                SELECT count(*) > 0 FROM pg_trigger t
-                WHERE t.tgrelid = a.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                    AND t.tgenabled IN ('D', 'R')))
-                THEN '[]'
-            ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid)
-        END AS by
-        FROM above a GROUP BY a.target
-    ),
-    columns AS (
-        SELECT a.attrelid AS target, jsonb_object_agg(a.attname, a.atttypid::bigint) AS types
-        FROM pg_attribute a
-        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
-        GROUP BY a.attrelid
-    ),
-    keys AS (
-        SELECT i.indrelid AS target, jsonb_agg(a.attname ORDER BY k.place) AS columns
-        FROM pg_index i
-        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
-        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-        WHERE i.indrelid = ANY (targets) AND i.indisprimary AND k.place <= i.indnkeyatts
-        GROUP BY i.indrelid
-    ),
-    -- Of the types of all tables those of each one.
-    used (target, oid) AS (
-        SELECT a.attrelid, a.atttypid::text FROM pg_attribute a
-        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped AND known ? a.atttypid::text
-        UNION
-        SELECT u.target, part.oid
-        FROM used u
-        CROSS JOIN LATERAL (
-            SELECT known -> u.oid ->> 'base'
-            UNION ALL
-            SELECT known -> u.oid ->> 'element'
-            UNION ALL
-            SELECT field ->> 1 FROM jsonb_array_elements(known -> u.oid -> 'fields') field
-        ) part (oid)
-        WHERE known ? part.oid
-    ),
-    types AS (SELECT u.target, jsonb_object_agg(u.oid, known -> u.oid) AS definitions FROM used u GROUP BY u.target),
-    generated AS (
-        SELECT a.attrelid AS target, jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)) AS fingerprints,
-               jsonb_agg(jsonb_build_array(
-                   a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
-                   ORDER BY a.attnum) FILTER (WHERE is_whole) AS expressions
-        FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE a.attrelid = ANY (targets) AND a.attgenerated <> '' AND NOT a.attisdropped
-        GROUP BY a.attrelid
-    )
     SELECT c.oid, jsonb_build_object(
             'name', jsonb_build_array(n.nspname, c.relname),
-            'root', (
+            'root', CASE WHEN c.relispartition THEN (
                 SELECT jsonb_build_array(rn.nspname, r.relname)
                 FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
-                WHERE r.oid = coalesce(pg_partition_root(c.oid), c.oid)),
+                WHERE r.oid = coalesce(pg_partition_root(c.oid), c.oid))
+                ELSE jsonb_build_array(n.nspname, c.relname) END,
             'named_by', named.by,
             'columns', coalesce(columns.types, '{}'),
             'key', coalesce(keys.columns, '[]'),
@@ -164,11 +110,63 @@ BEGIN
         || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(generated.expressions, '[]')) ELSE '{}' END
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN named ON named.target = c.oid
-    LEFT JOIN columns ON columns.target = c.oid
-    LEFT JOIN keys ON keys.target = c.oid
-    LEFT JOIN types ON types.target = c.oid
-    LEFT JOIN generated ON generated.target = c.oid
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE above (oid) AS (
+            SELECT c.oid
+            UNION
+            SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
+        )
+        SELECT CASE
+            WHEN bool_or((
+                SELECT count(*) > 0 FROM pg_trigger t
+                WHERE t.tgrelid = a.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                    AND t.tgenabled IN ('D', 'R')))
+                THEN '[]'
+            ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid)
+        END AS by
+        FROM above a
+    ) named
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(a.attname, a.atttypid::bigint) AS types,
+               count(*) FILTER (WHERE a.attgenerated <> '') > 0 AS are_generated
+        FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ) columns
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(a.attname ORDER BY k.place) AS columns
+        FROM pg_index i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
+    ) keys
+    CROSS JOIN LATERAL (
+        -- Of the types of all tables those of this one.
+        WITH RECURSIVE used (oid) AS (
+            SELECT a.atttypid::text FROM pg_attribute a
+            WHERE known <> '{}' AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                AND known ? a.atttypid::text
+            UNION
+            SELECT part.oid
+            FROM used u
+            CROSS JOIN LATERAL (
+                SELECT known -> u.oid ->> 'base'
+                UNION ALL
+                SELECT known -> u.oid ->> 'element'
+                UNION ALL
+                SELECT field ->> 1 FROM jsonb_array_elements(known -> u.oid -> 'fields') field
+            ) part (oid)
+            WHERE known ? part.oid
+        )
+        SELECT jsonb_object_agg(u.oid, known -> u.oid) AS definitions FROM used u
+    ) types
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)) AS fingerprints,
+               jsonb_agg(jsonb_build_array(
+                   a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid))
+                   ORDER BY a.attnum) FILTER (WHERE is_whole) AS expressions
+        FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE columns.are_generated AND a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped
+    ) generated
     WHERE c.oid = ANY (targets);
 END
 $function$;

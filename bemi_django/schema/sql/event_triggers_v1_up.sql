@@ -1,5 +1,37 @@
 -- The event triggers, which follow DDL.
 
+-- What the event triggers saw of a table when they last brought everything in line with it: most commands change
+-- nothing of that, and need no more than a look.
+CREATE TABLE _bemi.followed (
+    relation oid PRIMARY KEY,
+    signature text NOT NULL
+);
+REVOKE ALL ON _bemi.followed FROM PUBLIC;
+
+-- Return a signature for each table of all that its tracking, its description and its view of the past depend on, other
+-- than the definitions of types. Tables with parents, children or generated columns have none.
+CREATE FUNCTION _bemi.signatures_v1(targets oid[], chosen text) RETURNS TABLE (relation oid, signature text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.oid, md5(concat_ws(' ', chosen, c.reltype, quote_ident(n.nspname), quote_ident(c.relname), c.relpersistence,
+        c.relreplident, attributes.shown,
+        (SELECT concat_ws(',', i.indkey, i.indnkeyatts, i.indimmediate) FROM pg_index i
+         WHERE i.indrelid = c.oid AND i.indisprimary),
+        (SELECT string_agg(concat(t.tgname, t.tgenabled, t.tgfoid), ' ' ORDER BY t.tgname) FROM pg_trigger t
+         WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')),
+        (SELECT string_agg(r.prpubid::text, ',' ORDER BY r.prpubid) FROM pg_publication_rel r WHERE r.prrelid = c.oid)))
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL (
+        SELECT string_agg(
+                   concat_ws(',', a.attnum, quote_ident(a.attname), a.atttypid, quote_nullable(a.attmissingval::text)),
+                   ' ' ORDER BY a.attnum) AS shown,
+               count(*) FILTER (WHERE a.attgenerated <> '') AS generated
+        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) attributes
+    WHERE c.oid = ANY (targets) AND c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass
+        AND attributes.generated = 0 AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid);
+END;
+
 -- Called by the event triggers. It tracks new tables, remembers the description of altered ones, and never makes the
 -- user's command fail.
 CREATE FUNCTION _bemi.follow_ddl_v1() RETURNS event_trigger
@@ -10,8 +42,8 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '200ms'
 -- Whoever alters a table need not know of ours.
 SET client_min_messages = warning
--- A plan that does not know the tables reads the catalog as a whole.
-SET plan_cache_mode = force_custom_plan
+-- Planning takes much longer than running, and the plan is the same for all tables.
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $function$
 DECLARE
@@ -25,6 +57,7 @@ DECLARE
     due record;
     step text;
     is_gone boolean := false;
+    is_done boolean := true;
     needed pg_lsn;
 BEGIN
     -- The statements below fire event triggers, too.
@@ -86,6 +119,17 @@ BEGIN
         RETURN;
     END IF;
     SELECT * FROM _bemi.tracking INTO chosen;
+    IF NOT is_gone THEN
+        -- Others are touched by what a signature does not contain.
+        touched := ARRAY(
+            SELECT t.oid FROM unnest(touched) t (oid)
+            WHERE t.oid = ANY (tables) IS NOT TRUE OR NOT EXISTS (
+                SELECT FROM _bemi.signatures_v1(ARRAY[t.oid], chosen::text) s JOIN _bemi.followed k ON k.relation = s.relation
+                WHERE k.signature = s.signature));
+        IF touched = '{}' THEN
+            RETURN;
+        END IF;
+    END IF;
     PERFORM set_config('_bemi.is_following', 'yes', true);
     FOR due IN
         SELECT plan.relation, min(plan.name) AS name, array_agg(plan.statement ORDER BY plan.number) AS steps
@@ -100,6 +144,7 @@ BEGIN
                 EXECUTE step;
             END LOOP;
         EXCEPTION WHEN OTHERS THEN
+            is_done := false;
             RAISE WARNING 'table % is not tracked yet: run manage.py bemi sync (%)', due.name, SQLERRM;
         END;
     END LOOP;
@@ -109,6 +154,7 @@ BEGIN
             EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1($1)' USING touched;
         END IF;
     EXCEPTION WHEN OTHERS THEN
+        is_done := false;
         RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
     END;
     -- Remove what nobody will need: the descriptions of dropped tables; and, among those that the slots have passed, the
@@ -134,6 +180,11 @@ BEGIN
             SELECT bool_and(v.before -> part = k.description -> part AND v.after -> part = k.description -> part)
             FROM unnest('{name,root,key}'::text[]) part)
         AND v.after -> 'columns' @> (k.description -> 'columns');
+    DELETE FROM _bemi.followed k WHERE k.relation = ANY (touched);
+    IF is_done THEN
+        INSERT INTO _bemi.followed (relation, signature)
+        SELECT s.relation, s.signature FROM _bemi.signatures_v1(touched, chosen::text) s;
+    END IF;
     PERFORM set_config('_bemi.is_following', 'no', true);
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING 'tables may not be tracked as they are now: run manage.py bemi sync (%)', SQLERRM;

@@ -37,9 +37,11 @@ BEGIN
         RETURN 'pg_catalog.text';
     END IF;
     LOOP
+        IF type < 16384 THEN
+            RETURN _bemi.type_v1(type);
+        END IF;
         SELECT t.*, coalesce(nullif(t.typelem, 0), t.oid) AS made FROM pg_type t WHERE t.oid = type INTO found;
-        IF type < 16384
-            OR EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
+        IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
             OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = found.made
                        AND d.deptype = 'e') THEN
             RETURN _bemi.type_v1(type);

@@ -6,13 +6,17 @@ CREATE FUNCTION _bemi.past_plan_v1(publication name, targets oid[] DEFAULT NULL)
 RETURNS TABLE (relation oid, schema text, name text, reason text, key int2[])
 LANGUAGE plpgsql STABLE
 SET jit = off
--- A plan that does not know the tables reads the catalog as a whole.
-SET plan_cache_mode = force_custom_plan
+-- Planning takes much longer than running, and the plan is the same for all tables.
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
     published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
+    asked constant oid[] := coalesce(targets, ARRAY(
+        SELECT c.oid FROM pg_class c WHERE c.relnamespace IN (
+            SELECT t.relnamespace FROM pg_publication_rel r JOIN pg_class t ON t.oid = r.prrelid
+            WHERE r.prpubid = published)));
 BEGIN
     RETURN QUERY
     SELECT c.oid, n.nspname::text, c.relname::text, CASE
@@ -32,15 +36,12 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisprimary) AS columns) keys
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' AND c.oid = ANY (asked)
         -- In schemas of which a table is tracked. They have one for their past, or get it with their first table.
-        AND (targets IS NOT NULL OR n.oid IN (
-            SELECT t.relnamespace FROM pg_publication_rel r JOIN pg_class t ON t.oid = r.prrelid
-            WHERE r.prpubid = published))
-        AND (targets IS NULL OR c.oid = ANY (targets) AND (
-            to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
-            OR (SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published)))
-        AND c.oid NOT IN (SELECT _bemi.ours_v1(targets));
+        AND (targets IS NULL
+            OR to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
+            OR (SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published))
+        AND c.oid NOT IN (SELECT _bemi.ours_v1(asked));
 END
 $function$;
 
@@ -49,7 +50,7 @@ $function$;
 CREATE FUNCTION _bemi.past_fingerprints_v1(targets oid[]) RETURNS TABLE (relation oid, fingerprint text)
 LANGUAGE plpgsql STABLE
 SET jit = off
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
@@ -101,7 +102,7 @@ LANGUAGE plpgsql
 SET jit = off
 -- Whoever alters a table need not know of the views.
 SET client_min_messages = warning
-SET plan_cache_mode = force_custom_plan
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
@@ -117,18 +118,21 @@ DECLARE
     past name;
     owner name;
     here pg_lsn;
+    planned jsonb;
+    asked constant oid[] := coalesce(targets, ARRAY(SELECT k.relation FROM _bemi.past k));
 BEGIN
     -- Two migrations at the same time would create the same view.
     PERFORM pg_advisory_xact_lock(hashtext('_bemi_past'));
     -- The statements below fire event triggers.
     PERFORM set_config('_bemi.is_following', 'yes', true);
     here := pg_current_wal_insert_lsn();
+    planned := (SELECT coalesce(jsonb_agg(to_jsonb(p.*)), '[]') FROM _bemi.past_plan_v1(chosen, targets) p);
     FOR known IN
         SELECT k.* FROM _bemi.past k
         LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON c.oid = k.relation
-        WHERE k.definition <> '' AND (targets IS NULL OR k.relation = ANY (targets))
+        WHERE k.definition <> '' AND k.relation = ANY (asked)
             AND ((n.nspname, c.relname) IS DISTINCT FROM (k.schema, k.name)
-                 OR k.relation NOT IN (SELECT p.relation FROM _bemi.past_plan_v1(chosen, targets) p))
+                 OR k.relation NOT IN (SELECT (p.value ->> 'relation')::oid FROM jsonb_array_elements(planned) p))
     LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS %I.%I() CASCADE', _bemi.past_schema_v1(known.schema), known.name);
         -- A renamed table keeps the names that its columns had.
@@ -138,15 +142,15 @@ BEGIN
         RETURN NEXT format('no past: %s.%s', known.schema, known.name);
     END LOOP;
     FOR due IN
-        WITH planned AS MATERIALIZED (SELECT p.* FROM _bemi.past_plan_v1(chosen, targets) p),
-        described AS (
+        WITH described AS (
             SELECT p.*, _bemi.past_schema_v1(p.schema) AS past,
                    md5(concat_ws(' ', f.fingerprint, p.reason, p.key, (
                        SELECT string_agg(DISTINCT o."column", ', ' ORDER BY o."column") FROM _bemi.omitted_columns o
                        WHERE (o.schema, o."table") = (p.schema, p.name)))) AS definition
-            FROM planned p
+            FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
             -- A table without columns needs no view.
-            JOIN _bemi.past_fingerprints_v1(ARRAY(SELECT p.relation FROM planned p)) f ON f.relation = p.relation
+            JOIN _bemi.past_fingerprints_v1(ARRAY(
+                SELECT (p.value ->> 'relation')::oid FROM jsonb_array_elements(planned) p)) f ON f.relation = p.relation
         )
         SELECT d.* FROM described d
         WHERE d.definition IS DISTINCT FROM (SELECT k.definition FROM _bemi.past k WHERE k.relation = d.relation)

@@ -27,24 +27,27 @@ RETURN NULL::regclass;
 -- Return the relations of this package, which are not tracked and have no past, or those among some relations.
 CREATE FUNCTION _bemi.ours_v1(among oid[] DEFAULT NULL) RETURNS SETOF oid
 LANGUAGE plpgsql STABLE
-SET plan_cache_mode = force_custom_plan
+-- Planning these queries takes much longer than they do, and their plans do not depend on the relations.
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+    asked constant oid[] := coalesce(among, ARRAY(SELECT c.oid FROM pg_class c));
+    log record;
 BEGIN
+    SELECT c.oid, c.relname::text AS name, c.relnamespace, c.relowner FROM pg_class c WHERE c.oid = _bemi.log_v1() INTO log;
     RETURN QUERY
     SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE (among IS NULL OR c.oid = ANY (among)) AND (n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_'))
-    UNION
-    SELECT c.oid FROM pg_class log JOIN pg_class c ON c.relnamespace = log.relnamespace AND c.relowner = log.relowner
-    WHERE log.oid = _bemi.log_v1() AND (among IS NULL OR c.oid = ANY (among)) AND (
-        c.oid = log.oid
+    WHERE c.oid = ANY (asked) AND (
+        n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_')
+        OR c.oid = log.oid
         -- Partitions, also before they are attached and after they are detached.
-        OR starts_with(c.relname::text, log.relname || '_')
-            AND substr(c.relname::text, length(log.relname::text) + 2) ~ '^\d{4}_\d\d(_\d+)?$')
-    UNION
-    -- Partitions that have the name of the log before it was renamed or moved.
-    SELECT i.inhrelid FROM pg_inherits i
-    WHERE i.inhparent = _bemi.log_v1() AND (among IS NULL OR i.inhrelid = ANY (among));
+        OR c.relnamespace = log.relnamespace AND c.relowner = log.relowner
+            AND starts_with(c.relname::text, log.name || '_')
+            AND substr(c.relname::text, length(log.name) + 2) ~ '^\d{4}_\d\d(_\d+)?$'
+        -- Partitions that have the name of the log before it was renamed or moved.
+        OR c.relispartition AND EXISTS (
+            SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = log.oid));
 END
 $function$;
 

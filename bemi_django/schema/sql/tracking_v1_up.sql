@@ -103,8 +103,8 @@ CREATE FUNCTION _bemi.plan_v1(publication name, include text[], exclude text[], 
 RETURNS TABLE (relation oid, name text, what text, statement text, restores boolean)
 LANGUAGE plpgsql STABLE
 SET jit = off
--- A plan that does not know the tables reads the catalog as a whole.
-SET plan_cache_mode = force_custom_plan
+-- Planning takes much longer than running, and the plan is the same for all tables.
+SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
@@ -113,16 +113,11 @@ DECLARE
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')));
     published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
+    here constant bigint := (SELECT s.system_identifier FROM pg_control_system() s);
     roots constant oid[] := ARRAY(SELECT DISTINCT coalesce(pg_partition_root(w.oid), w.oid) FROM unnest(wanted) w (oid));
 BEGIN
     RETURN QUERY
-    WITH known AS (
-        -- The description of each table that is valid since the last DDL that was noticed.
-        SELECT DISTINCT ON (k.relation) k.relation, k.description FROM _bemi.relations k
-        WHERE k.relation = ANY (wanted) AND k.system = (SELECT system_identifier FROM pg_control_system())
-        ORDER BY k.relation, k.since DESC
-    ),
-    relations AS MATERIALIZED (
+    WITH relations AS MATERIALIZED (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
                n.nspname || '.' || c.relname AS name,
                format('%I.%I', n.nspname, c.relname) AS quoted,
@@ -147,7 +142,10 @@ BEGIN
                known.description AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        LEFT JOIN known ON known.relation = c.oid
+        -- The description that is valid since the last DDL that was noticed.
+        LEFT JOIN LATERAL (
+            SELECT k.description FROM _bemi.relations k WHERE k.relation = c.oid AND k.system = here
+            ORDER BY k.since DESC LIMIT 1) known ON true
         CROSS JOIN LATERAL (
             SELECT rc.oid, rn.nspname || '.' || rc.relname AS name
             FROM pg_class rc JOIN pg_namespace rn ON rn.oid = rc.relnamespace

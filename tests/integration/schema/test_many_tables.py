@@ -132,6 +132,37 @@ def test_ddl_reads_no_more_rows_where_there_are_more_tables(fresh: Any) -> None:
 
 
 @pytest.mark.administrator
+def test_ddl_that_changes_nothing_of_what_is_recorded_makes_no_plan(fresh: Any) -> None:
+    planned = "SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'plan_v1'"
+
+    def plans(statement: str) -> int:
+        fresh.execute("BEGIN; SET LOCAL track_functions = 'all'")
+        fresh.execute(statement.format("crowd.t1"))
+        fresh.execute(planned)
+        found = fresh.fetchone()
+        fresh.execute("COMMIT")
+        return int(found[0]) if found else 0
+
+    for statement in (
+        "ALTER TABLE {} ALTER COLUMN name SET NOT NULL",
+        "ALTER TABLE {} ADD CONSTRAINT named CHECK (name <> '')",
+        "ALTER TABLE {} ADD CONSTRAINT other FOREIGN KEY (id) REFERENCES crowd.t2 (id)",
+        "ALTER TABLE {} ALTER COLUMN name SET STATISTICS 10",
+    ):
+        assert plans(statement) == 0, statement
+    for statement in (
+        "ALTER TABLE {} ADD COLUMN note text DEFAULT 'x'",
+        "ALTER TABLE {} ALTER COLUMN note TYPE varchar",
+        "ALTER TABLE {} RENAME COLUMN note TO noted",
+        "ALTER TABLE {} DROP COLUMN noted",
+        "ALTER TABLE {} DISABLE TRIGGER _bemi_capture",
+        "ALTER TABLE {} DROP CONSTRAINT t1_pkey",
+        "ALTER TABLE {} RENAME TO renamed",
+    ):
+        assert plans(statement) > 0, statement
+
+
+@pytest.mark.administrator
 def test_sync_and_checks_ask_the_same_queries_however_many_tables_there_are(schema: None) -> None:
     few = asked()
     crowd(5, 25)

@@ -122,7 +122,7 @@ class _Recording(NamedTuple):
                 cursor.execute(_LOCK, [lock])
                 try:
                     record = ProgressRecord(cursor, oid, self.options.condition, self._history())
-                    record.begin(anew=self.options.anew)
+                    record.begin(table.root, anew=self.options.anew)
                     was_there = (standing := record.read()).has_ended
                     if not was_there:
                         standing = self._read_all(cursor, record, name, oid, table.estimate)

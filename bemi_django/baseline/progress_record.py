@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import orjson
 
 _BEGIN = """
-INSERT INTO _bemi.baselines (relation, condition, history) VALUES (%s, %s, %s)
+INSERT INTO _bemi.baselines (relation, condition, history, root) VALUES (%s, %s, %s, %s)
 ON CONFLICT (relation, condition) DO UPDATE SET
-    history = excluded.history, upto = NULL, rows = 0, recorded = 0, too_large = 0,
+    history = excluded.history, root = excluded.root, upto = NULL, rows = 0, recorded = 0, too_large = 0,
     started_at = excluded.started_at, ended_at = NULL, range_xid = NULL, range_from = NULL
-WHERE %s OR baselines.history <> excluded.history
+WHERE %s OR baselines.history <> excluded.history OR baselines.root <> excluded.root
 """
 _READ = """
 SELECT upto, rows, recorded, too_large, ended_at IS NOT NULL, range_xid::text, low::text, snapshot::text
@@ -38,7 +38,6 @@ _AGAIN = (
 _END = "UPDATE _bemi.baselines SET ended_at = clock_timestamp() WHERE relation = %s AND condition = %s"
 _KEYS = "SELECT coalesce(array_agg(key), '{}') FROM _bemi.baseline_rows WHERE xid = %s::text::xid8"
 _CLEAR = "DELETE FROM _bemi.baseline_rows WHERE xid = %s::text::xid8"
-_FORGET = "DELETE FROM _bemi.baselines b WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = b.relation)"
 _ABANDON = """
 DELETE FROM _bemi.baseline_rows r WHERE NOT EXISTS (SELECT FROM _bemi.baselines b WHERE b.range_xid = r.xid)
 """
@@ -87,10 +86,9 @@ class ProgressRecord:
         self._cursor = cursor
         self._of = [relation, condition]
 
-    def begin(self, *, anew: bool) -> None:
+    def begin(self, root: Sequence[str], *, anew: bool) -> None:
         """Begin, or continue what has begun in the same history, unless it is to be done anew."""
-        self._cursor.execute(_FORGET)
-        self._cursor.execute(_BEGIN, [*self._of, self.history, anew])
+        self._cursor.execute(_BEGIN, [*self._of, self.history, list(root), anew])
         self._cursor.execute(_ABANDON)
 
     def read(self) -> BaselineProgress:

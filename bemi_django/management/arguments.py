@@ -12,7 +12,7 @@ from django.db import connections
 
 from bemi_django.management import verify_command
 from bemi_django.management.archive import archive_arguments
-from bemi_django.management.baseline import baseline_command
+from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.subcommand import add_subcommand
@@ -159,6 +159,14 @@ def _baseline(added: Any) -> ArgumentParser:
     return baseline
 
 
+def _restore_table(added: Any) -> ArgumentParser:
+    restore = add_subcommand(
+        added, "restore-table", "rebuild a table that was dropped or truncated into a new one, from the log"
+    )
+    restore_command.add_options(restore)
+    return restore
+
+
 def _retry_dead_letters(added: Any) -> ArgumentParser:
     letters = add_subcommand(
         added, "retry-dead-letters", "read messages again that could not be stored completely"
@@ -219,8 +227,8 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _baseline, _verify, _retry_dead_letters, _skip, _grants, revert, blame, _doctor,
-    _uninstall,
+    _run, _status, _sync, _baseline, _restore_table, _verify, _retry_dead_letters, _skip, _grants, revert,
+    blame, _doctor, _uninstall,
     archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

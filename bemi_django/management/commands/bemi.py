@@ -26,7 +26,7 @@ from bemi_django.management import (
 )
 from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
-from bemi_django.management.baseline import baseline_command
+from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.slot_command import create_slot
 from bemi_django.schema import coverage, grants, installed, tracking
@@ -124,6 +124,9 @@ class Command(BaseCommand):
 
     def _baseline(self, database: str, options: dict[str, Any]) -> None:
         baseline_command.record(self, database, options)
+
+    def _restore_table(self, database: str, options: dict[str, Any]) -> None:
+        restore_command.restore(self, database, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])

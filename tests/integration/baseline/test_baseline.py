@@ -417,8 +417,8 @@ def test_what_the_owner_leaves_and_is_no_range_becomes_a_dead_letter(book: Pipel
     book.stop()
     execute(
         "BEGIN; INSERT INTO _bemi.baselines "
-        "(relation, history, low, snapshot, range_xid, description, context) "
-        "VALUES (1, '', pg_current_wal_insert_lsn(), pg_current_snapshot(), pg_current_xact_id(), "
+        "(relation, root, history, low, snapshot, range_xid, description, context) "
+        "VALUES (1, '{}', '', pg_current_wal_insert_lsn(), pg_current_snapshot(), pg_current_xact_id(), "
         '\'{"root": ["lab", "book"]}\', \'{}\'); '
         "SELECT pg_logical_emit_message(true, '_bemi_baseline', ''); COMMIT"
     )

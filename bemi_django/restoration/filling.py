@@ -1,0 +1,111 @@
+"""Insert rows of the log into a new table, and compare what it has with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import orjson
+from psycopg2.sql import SQL, Composable, Identifier, Literal
+
+from bemi_django.restoration.new_table import NewTable
+
+#: Rows that are inserted at once, and their bytes.
+_ROWS = 500
+_BYTES = 16 * 1024 * 1024
+#: Keys that are named.
+NAMED = 5
+
+
+@dataclass
+class Filled:
+    """What became of the rows.
+
+    Attributes:
+        rows: The number of rows.
+        different: The number of those whose values in the table are not those of the log.
+        incomplete: By column, the keys of rows whose value the log does not know; only some of them.
+        incomplete_rows: The number of such rows.
+        unlike: Columns whose values differ.
+        left_out: Columns of the log that the table does not have.
+    """
+
+    rows: int = 0
+    different: int = 0
+    incomplete: dict[str, list[str]] = field(default_factory=dict)
+    incomplete_rows: int = 0
+    unlike: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+
+
+def fill(cursor: Any, table: NewTable, rows: Iterable[tuple[str, str, str]]) -> Filled:
+    """Insert rows and compare them.
+
+    Args:
+        cursor: A cursor of the source, in a transaction, with the settings under which rows are printed.
+        table: The new table.
+        rows: The key, the row and the columns that are not known of each, the last two as JSON.
+    """
+    filled = Filled()
+    left = iter(rows)
+    while batch := list(_batch(left)):
+        images = [image for _, image, _ in batch]
+        cursor.execute(_insert(table, images))
+        filled.rows += len(batch)
+        for key, image, unknown in batch:
+            filled.left_out |= orjson.loads(image).keys() - {*table.columns, *table.computed}
+            if columns := orjson.loads(unknown):
+                filled.incomplete_rows += 1
+                for column in columns:
+                    keys = filled.incomplete.setdefault(column, [])
+                    keys += [key] if len(keys) < NAMED else []
+        cursor.execute(_compare(table, images))
+        for (columns,) in cursor.fetchall():
+            filled.different += 1
+            filled.unlike |= set(columns)
+    return filled
+
+
+def _batch(rows: Any) -> Iterable[tuple[str, str, str]]:
+    size = 0
+    for row in islice(rows, _ROWS):
+        size += len(row[1])
+        yield row
+        if size >= _BYTES:
+            return
+
+
+def _insert(table: NewTable, images: list[str]) -> Composable:
+    columns = SQL(", ").join(map(Identifier, table.columns))
+    return SQL(
+        "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} "
+        "FROM unnest({images}::jsonb[]) WITH ORDINALITY given (image, number) "
+        "CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, given.image) made ORDER BY given.number"
+    ).format(
+        table=table.quoted,
+        images=Literal(images),
+        columns=columns,
+        values=SQL(", ").join(SQL("made.{}").format(Identifier(column)) for column in table.columns),
+    )
+
+
+def _compare(table: NewTable, images: list[str]) -> Composable:
+    """Return a query for the columns that differ, of each row with any."""
+    return SQL(
+        "SELECT unlike.columns FROM unnest({images}::jsonb[]) given (image) "
+        "CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, given.image) made "
+        "LEFT JOIN {table} found ON {same} "
+        "CROSS JOIN LATERAL (SELECT ARRAY(SELECT name FROM jsonb_object_keys(given.image) name "
+        "WHERE name = ANY ({columns}) "
+        "AND (to_jsonb(found.*) -> name) IS DISTINCT FROM (given.image -> name)) AS columns) unlike "
+        "WHERE unlike.columns <> '{{}}'"
+    ).format(
+        table=table.quoted,
+        images=Literal(images),
+        same=SQL(" AND ").join(
+            SQL("found.{0} = made.{0}").format(Identifier(column)) for column in table.key
+        ),
+        columns=SQL("ARRAY[{}]::text[]").format(SQL(", ").join(map(Literal, table.columns))),
+    )

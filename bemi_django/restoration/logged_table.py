@@ -1,0 +1,184 @@
+"""The rows that a table had at a moment, as the log knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.utils import timezone
+
+from bemi_django.exceptions import HistoryError
+from bemi_django.time_travel.moments import Moment
+from bemi_django.verification.streams import stream
+
+_OF_TABLE = """
+c.database = %(database)s AND c.schema = %(schema)s AND c."table" = %(table)s AND NOT c.diverged
+"""
+_LAST_TRUNCATE = """
+SELECT c.id::text, c.committed_at FROM {log} c
+WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE' ORDER BY c.id DESC LIMIT 1
+"""
+# The greatest of the ids before another one.
+_BEFORE = """
+SELECT c.id::text FROM {log} c WHERE c.id < %(id)s::uuid ORDER BY c.id DESC LIMIT 1
+"""
+_END = "SELECT coalesce((SELECT c.id::text FROM {log} c ORDER BY c.id DESC LIMIT 1), %(first)s)"
+_OF_TIME = "SELECT c.id::text FROM {log} c WHERE c.committed_at <= %(time)s ORDER BY c.id DESC LIMIT 1"
+_OF_TRANSACTION = """
+SELECT _bemi.bound_v1(max(_bemi.sequence_v1(c.id)))::text FROM {log} c
+WHERE c.transaction_id = %(xid)s AND c.database = %(database)s AND NOT c.diverged
+"""
+_OF_LSN = "SELECT _bemi.bound_v1(_bemi.sequence_v1(%(slot)s::text, %(lsn)s::pg_lsn))::text"
+_OF_CHANGE = "SELECT _bemi.bound_v1(_bemi.sequence_v1(%(id)s::uuid))::text"
+_FACTS = """
+SELECT EXISTS (SELECT FROM {log} c WHERE {of_table}
+               AND c.operation IN ('CREATE', 'UPDATE', 'DELETE', 'BASELINE')),
+       EXISTS (SELECT FROM {log} c WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE'
+               AND c.partition IS NULL AND c.id <= %(bound)s::uuid),
+       (SELECT coalesce(sum(skipped.number::bigint), 0)::bigint
+        FROM {log} c CROSS JOIN LATERAL jsonb_each_text(c.context -> 'rows') skipped (operation, number)
+        WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'SKIPPED' AND c.id <= %(bound)s::uuid),
+       (SELECT count(*) FROM {log} c
+        WHERE c.database = %(database)s AND c."table" = '' AND c.operation = 'GAP'
+            AND c.id <= %(bound)s::uuid),
+       EXISTS (SELECT FROM {log} c WHERE {of_table} AND c.primary_key IS NULL
+               AND c.operation IN ('CREATE', 'UPDATE', 'DELETE'))
+"""
+# The last change up to the moment tells how a row was; without one, the first change after it.
+_ROWS = """
+WITH emptied AS MATERIALIZED (
+    SELECT DISTINCT ON (c.partition) c.partition, c.id FROM {log} c
+    WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE' AND c.id <= %(bound)s::uuid
+    ORDER BY c.partition, c.id DESC
+),
+next_emptied AS MATERIALIZED (
+    SELECT min(c.id::text)::uuid AS id FROM {log} c
+    WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE' AND c.id > %(bound)s::uuid
+),
+touched AS MATERIALIZED (
+    SELECT c.* FROM {log} c
+    WHERE {of_table} AND c.primary_key IS NOT NULL
+        AND c.operation IN ('CREATE', 'UPDATE', 'DELETE', 'BASELINE')
+),
+past AS MATERIALIZED (
+    SELECT DISTINCT ON (key COLLATE "C") key, image, unavailable FROM (
+        SELECT c.primary_key AS key, c.id, CASE WHEN c.operation <> 'DELETE' THEN c.after END AS image,
+               c.unavailable -> 'after' AS unavailable
+        FROM touched c LEFT JOIN emptied e ON e.partition IS NOT DISTINCT FROM c.partition
+        WHERE c.id <= %(bound)s::uuid AND (e.id IS NULL OR e.id < c.id)
+        UNION ALL
+        SELECT c.previous_primary_key, c.id, NULL, NULL
+        FROM touched c LEFT JOIN emptied e ON e.partition IS NOT DISTINCT FROM c.partition
+        WHERE c.id <= %(bound)s::uuid AND (e.id IS NULL OR e.id < c.id) AND c.previous_primary_key IS NOT NULL
+    ) entries ORDER BY key COLLATE "C", id DESC
+),
+later AS MATERIALIZED (
+    SELECT DISTINCT ON (key COLLATE "C") key, image, unavailable FROM (
+        SELECT coalesce(c.previous_primary_key, c.primary_key) AS key, c.id,
+               CASE c.operation WHEN 'BASELINE' THEN c.after WHEN 'CREATE' THEN NULL ELSE c.before
+                   END AS image,
+               c.unavailable -> CASE c.operation WHEN 'BASELINE' THEN 'after' ELSE 'before' END AS unavailable
+        FROM touched c, next_emptied n WHERE c.id > %(bound)s::uuid AND (n.id IS NULL OR c.id < n.id)
+        UNION ALL
+        SELECT c.primary_key, c.id, NULL, NULL
+        FROM touched c, next_emptied n
+        WHERE c.id > %(bound)s::uuid AND (n.id IS NULL OR c.id < n.id) AND c.previous_primary_key IS NOT NULL
+    ) entries ORDER BY key COLLATE "C", id
+)
+SELECT key, image::text, coalesce(unavailable, '[]')::text FROM past WHERE image IS NOT NULL
+UNION ALL
+SELECT l.key, l.image::text, coalesce(l.unavailable, '[]')::text FROM later l
+WHERE l.image IS NOT NULL AND NOT EXISTS (SELECT FROM past p WHERE p.key = l.key)
+"""
+_FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+class LoggedFacts(NamedTuple):
+    """What the log says about a table up to a moment.
+
+    Attributes:
+        has_rows: It has changes of rows.
+        was_emptied: The table was truncated, so that all rows since then are known.
+        skipped: The number of changes that were excluded from the log.
+        gaps: The number of gaps.
+        is_keyless: There are changes of rows without a key.
+    """
+
+    has_rows: bool
+    was_emptied: bool
+    skipped: int
+    gaps: int
+    is_keyless: bool
+
+
+class LoggedTable:
+    """A table in the log.
+
+    Args:
+        destination: A connection to the log, in autocommit.
+        slot: The slot of the worker.
+        database: The name of the source.
+        schema: The schema of the table.
+        name: The name of the table; of a partitioned one, that of its root.
+    """
+
+    def __init__(self, destination: Any, slot: str, database: str, schema: str, name: str) -> None:
+        self._destination = destination
+        self._slot = slot
+        self._of = {"database": database, "schema": schema, "table": name}
+
+    def last_truncate(self) -> tuple[str, Any] | None:
+        """Return the id and the time of the last TRUNCATE, or None."""
+        found = self._ask(_LAST_TRUNCATE, {})
+        return found[0] if found else None
+
+    def before(self, change: str) -> str:
+        """Return the greatest id before that of a change."""
+        found = self._ask(_BEFORE, {"id": change})
+        return str(found[0][0]) if found else _FIRST
+
+    def end(self) -> str:
+        """Return the greatest id of the log."""
+        return str(self._ask(_END, {"first": _FIRST})[0][0])
+
+    def bound(self, moment: Moment) -> str:
+        """Return the greatest id that a change up to a moment has.
+
+        Raises:
+            HistoryError: The log has nothing of it.
+        """
+        if isinstance(moment, datetime):
+            time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+            found = self._ask(_OF_TIME, {"time": time})
+        elif isinstance(moment, int):
+            found = self._ask(_OF_TRANSACTION, {"xid": moment})
+        elif isinstance(moment, str):
+            found = self._ask(_OF_LSN, {"slot": self._slot, "lsn": moment})
+        else:
+            found = self._ask(_OF_CHANGE, {"id": str(moment.pk)})
+        if not found or found[0][0] is None:
+            raise HistoryError("the log has no changes up to this moment")
+        return str(found[0][0])
+
+    def facts(self, bound: str) -> LoggedFacts:
+        """Return what the log says up to the id ``bound``."""
+        return LoggedFacts(*self._ask(_FACTS, {"bound": bound})[0])
+
+    def rows(self, bound: str) -> Iterator[tuple[str, str, str]]:
+        """Yield (key, row as JSON, columns that are not known as JSON) of the rows at the id ``bound``."""
+        with self._destination.cursor() as cursor:
+            cursor.execute("BEGIN READ ONLY")
+            try:
+                yield from stream(self._destination, self._query(_ROWS), {**self._of, "bound": bound})
+            finally:
+                cursor.execute("ROLLBACK")
+
+    def _ask(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with self._destination.cursor() as cursor:
+            cursor.execute(self._query(query), {**self._of, **parameters})
+            return list(cursor.fetchall())
+
+    def _query(self, query: str) -> str:
+        log = self._destination.log.replace("%", "%%")
+        return query.replace("{of_table}", _OF_TABLE.strip()).replace("{log}", log)

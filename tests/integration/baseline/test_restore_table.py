@@ -1,0 +1,137 @@
+"""``bemi restore-table``: a table that was dropped or emptied comes back as the log knows it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.models import Change
+from tests.support import roles
+from tests.support.pipeline import Pipeline, worker_config
+from tests.support.project_database import execute
+
+Restore = Callable[..., list[str]]
+_ROWS = "SELECT to_jsonb(b)::text FROM {} b ORDER BY id"
+
+
+@pytest.fixture
+def book(pipeline: Pipeline) -> Pipeline:
+    """A table with rows that are older than its log, of which some have changed since."""
+    execute(
+        "CREATE TABLE public.book (id int PRIMARY KEY, word varchar(20) NOT NULL, price numeric DEFAULT 7)"
+    )
+    execute("INSERT INTO public.book SELECT i, 'old ' || i, i * 1.50 FROM generate_series(1, 9) i")
+    execute("ALTER TABLE public.book ADD twice numeric GENERATED ALWAYS AS (price * 2) STORED")
+    # In this schema it is tracked.
+    execute("ALTER TABLE public.book SET SCHEMA lab")
+    execute("UPDATE lab.book SET word = 'newer' WHERE id = 2")
+    execute("UPDATE lab.book SET id = 1003 WHERE id = 3")
+    execute("DELETE FROM lab.book WHERE id = 4")
+    execute("INSERT INTO lab.book VALUES (4, 'again', 1), (1000, 'new', NULL)")
+    pipeline.drain()
+    return pipeline
+
+
+@pytest.fixture
+def restore(book: Pipeline) -> Restore:
+    """Run the command while the worker is at work; return its lines."""
+
+    def run(*arguments: str) -> list[str]:
+        book.stop()
+        out = io.StringIO()
+        with override_settings(BEMI_SLOT=book.slot), book.worker():
+            call_command("bemi", "restore-table", *arguments, stdout=out)
+        return out.getvalue().splitlines()
+
+    return run
+
+
+def record(pipeline: Pipeline) -> None:
+    pipeline.stop()
+    with pipeline.worker():
+        config = worker_config(pipeline.slot, role=roles.OWNER)
+        assert [each.failure for each in baseline(config, BaselineOptions(only=["lab.book"]))] == [""]
+
+
+def swap(lines: list[str]) -> None:
+    """Run what the command has printed."""
+    start = lines.index("look at the new table; to put it in place:")
+    for statement in lines[start + 1 :]:
+        execute(statement)
+
+
+def test_a_dropped_table_comes_back_with_what_a_baseline_knows(book: Pipeline, restore: Restore) -> None:
+    record(book)
+    rows = execute(_ROWS.format("lab.book"))
+    execute("DROP TABLE lab.book")
+    lines = restore("lab.book")
+    assert lines[:2] == [
+        "lab.book_restored: 10 rows as they were at the end of the log",
+        "compared with the log: equal",
+    ]
+    assert lines[2].startswith(
+        "lab.book was dropped: the new table has its columns and its key, but no other"
+    )
+    assert not any(line.startswith("not known are rows") for line in lines)
+    swap(lines)
+    assert execute(_ROWS.format("lab.book")) == rows
+    # A key, and rows that are counted in the log.
+    assert execute(
+        "SELECT count(*) FROM pg_index WHERE indrelid = 'lab.book'::regclass AND indisprimary"
+    ) == [(1,)]
+    book.advance()
+    (counted,) = Change.objects.filter(table="book_restored")
+    assert (counted.operation, counted.context["command"], counted.context["rows"]) == (
+        "SKIPPED",
+        "bemi restore-table",
+        {"CREATE": 10},
+    )
+
+
+def test_without_a_baseline_it_says_which_rows_are_not_known(restore: Restore) -> None:
+    execute("DROP TABLE lab.book")
+    lines = restore("lab.book", "--to", "lab.saved")
+    assert lines[0] == "lab.saved: 4 rows as they were at the end of the log"
+    (unknown,) = [line for line in lines if line.startswith("not known are rows")]
+    assert "and that had not changed since: 'manage.py bemi baseline' was not completed" in unknown
+    assert execute("SELECT id FROM lab.saved ORDER BY id") == [(2,), (4,), (1000,), (1003,)]
+
+
+def test_a_truncated_table_comes_back_as_it_was_before_or_at_a_moment(
+    book: Pipeline, restore: Restore
+) -> None:
+    before = execute(_ROWS.format("lab.book"))
+    record(book)
+    first = Change.objects.filter(table="book").earliest("id")
+    execute("TRUNCATE lab.book")
+    execute("INSERT INTO lab.book VALUES (1, 'after', 1)")
+    lines = restore("lab.book")
+    assert lines[0].startswith("lab.book_restored: 10 rows as they were before it was truncated at ")
+    assert lines[1:3] == ["compared with the log: equal", "look at the new table; to put it in place:"]
+    assert execute(_ROWS.format("lab.book_restored")) == before
+    swap(lines)
+    assert execute("SELECT id FROM lab.book_replaced") == [(1,)]
+    # Before all other changes: what they changed, and what was recorded later, is as it was then.
+    lines = restore("lab.book", "--at", str(first.pk), "--to", "lab.early")
+    assert lines[0] == "lab.early: 9 rows as they were at the moment given"
+    assert execute("SELECT id, word FROM lab.early ORDER BY id") == [
+        (i, "newer" if i == 2 else f"old {i}") for i in range(1, 10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lab.nothing"], "the log has no rows of lab.nothing"),
+        (["lab.book", "--to", "lab.book"], "there is a table lab.book already"),
+        (["lab.book", "--at", "yesterday"], "'yesterday' is not a moment"),
+    ],
+)
+def test_what_cannot_be_restored_is_said(restore: Restore, arguments: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        restore(*arguments)

@@ -19,6 +19,9 @@ from bemi_django.admin.display.object_labels import timeline_url
 from bemi_django.log.keys import key_of
 from bemi_django.models import Change, DeadLetter
 
+#: The template of the button: that of django-unfold where it is installed, or else Django's way.
+_BUTTON = ["unfold/helpers/tab_action.html", "admin/bemi_django/button.html"]
+
 
 class HistoryMixin:
     """Make the History button of a ``ModelAdmin`` lead to the audit trail.
@@ -114,7 +117,7 @@ def _add_button(response: Any, kind: str, url: str) -> None:
     if not isinstance(response, SimpleTemplateResponse) or response.context_data is None:
         return
     base: Any = response.resolve_template(response.template_name or "")
-    response.context_data |= {"bemi_base": base.template, "bemi_history_url": url}
+    response.context_data |= {"bemi_base": base.template, "bemi_history_url": url, "bemi_button": _BUTTON}
     response.template_name = f"admin/bemi_django/button_on_{kind}.html"
 
 

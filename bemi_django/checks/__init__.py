@@ -9,6 +9,7 @@ bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
 bemi.E007  BEMI_TABLE is not a name that the log can have
 bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
 bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
+bemi.E016  BEMI_RETENTION, BEMI_LEGAL_HOLD or BEMI_PRUNE_AT is wrong
 bemi.E020  BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or track() has a wrong pattern, field or function
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2

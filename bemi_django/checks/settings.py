@@ -20,6 +20,8 @@ from bemi_django.capture.functions import accepts, is_async
 from bemi_django.capture.proxies import TrustedProxies
 from bemi_django.checks.selection import check_rules
 from bemi_django.middleware import BemiMiddleware
+from bemi_django.retention import configured
+from bemi_django.retention.periods import parse, time_of_day
 
 
 @register()
@@ -36,6 +38,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
     found += _check_async() if not found else []
     found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
+    found += _check_retention()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
@@ -137,6 +140,16 @@ def _check_archive() -> list[CheckMessage]:
     else:
         return []
     return [Error(message, hint=hint, id="bemi.E015")]
+
+
+def _check_retention() -> list[CheckMessage]:
+    hint = "Correct the setting: nothing is removed from the log until then."
+    try:
+        parse(configured.retention(), configured.legal_hold())
+        time_of_day(configured.prune_at())
+    except ValueError as error:
+        return [Error(f"{error}.", hint=hint, id="bemi.E016")]
+    return []
 
 
 def _is_ours(path: str) -> bool:

@@ -18,7 +18,7 @@ from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps
-from bemi_django.log.places import Place, alias_of, place_of, renamed_columns
+from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
 
 #: Operations with which the changes of a row begin.
 _FIRST = ("CREATE", "BASELINE")
@@ -30,7 +30,9 @@ class Blame:
 
     ``change`` is None if the value is older than the log, or if the worker has not written the change yet
     (``is_pending``). A change with the operation BASELINE has not set the value: it only tells that it was
-    there. ``previous`` is the value before the change, None for an inserted row.
+    there. ``previous`` is the value before the change, None for an inserted row. If changes of the table were
+    removed from the log, ``complete_from`` is when the last of them was committed: the change may be one of
+    them.
     """
 
     column: str
@@ -38,6 +40,7 @@ class Blame:
     change: Change | None = None
     previous: Any = None
     is_pending: bool = False
+    complete_from: datetime | None = None
 
     @property
     def committed_at(self) -> datetime | None:
@@ -100,15 +103,21 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 given[column] = Blame(column, value, change, before.get(column))
         if change.operation in _FIRST or len(given) == len(now):
             break
-    return _in_order(now or {}, given, model)
+    is_whole = now is None or now.keys() <= given.keys()
+    return _in_order(now or {}, given, model, None if is_whole else complete_from(place))
 
 
 def _in_order(
-    now: Mapping[str, Any], given: Mapping[str, Blame], model: type[models.Model] | None
+    now: Mapping[str, Any],
+    given: Mapping[str, Blame],
+    model: type[models.Model] | None,
+    complete: datetime | None = None,
 ) -> dict[str, Blame]:
     declared = [field.column for field in model._meta.local_concrete_fields] if model else []
     columns = sorted(now, key=lambda column: declared.index(column) if column in declared else len(declared))
-    return {column: given.get(column) or Blame(column, now[column]) for column in columns}
+    return {
+        column: given.get(column) or Blame(column, now[column], complete_from=complete) for column in columns
+    }
 
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:

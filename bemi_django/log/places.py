@@ -1,8 +1,9 @@
-"""``Place``: a table in a database; find the place of a model, and the model of a place."""
+"""``Place``: a table in a database; its model, and from when on its log is complete."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -20,6 +21,14 @@ FROM pg_catalog.unnest(%s::pg_catalog.text[]) WITH ORDINALITY wanted (name, numb
 LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(wanted.name)
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY wanted.number
+"""
+
+# Gaps, which concern all tables, belong to the table ''.
+_LAST = """
+SELECT pg_catalog.max(committed_at) FROM _bemi.completeness
+WHERE database OPERATOR(pg_catalog.=) %s::pg_catalog.text AND (
+    schema OPERATOR(pg_catalog.=) %s::pg_catalog.text AND "table" OPERATOR(pg_catalog.=) %s::pg_catalog.text
+    OR "table" OPERATOR(pg_catalog.=) ''::pg_catalog.text)
 """
 
 
@@ -92,6 +101,18 @@ def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[s
 def names_schema(model: type[models.Model]) -> bool:
     """Return whether the model's ``db_table`` names a schema, so that ``search_path`` does not matter."""
     return _parts(model)[0] is not None
+
+
+def complete_from(place: Place) -> datetime | None:
+    """Return when the last change of a table that was removed from the log was committed; None if none was.
+
+    Args:
+        place: The table.
+    """
+    with connections[conf.destination()].cursor() as cursor:
+        cursor.execute(_LAST, list(place))
+        found: datetime | None = cursor.fetchone()[0]
+    return found
 
 
 def _declared(model: Any) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from bemi_django.management.archive import archive_arguments
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
+from bemi_django.management.retention import prune_command
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.wire.lsn import parse_lsn
 
@@ -167,6 +168,12 @@ def _restore_table(added: Any) -> ArgumentParser:
     return restore
 
 
+def _prune(added: Any) -> ArgumentParser:
+    prune = add_subcommand(added, "prune", "remove from the log what BEMI_RETENTION does not keep")
+    prune_command.add_options(prune)
+    return prune
+
+
 def _retry_dead_letters(added: Any) -> ArgumentParser:
     letters = add_subcommand(
         added, "retry-dead-letters", "read messages again that could not be stored completely"
@@ -227,8 +234,7 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _baseline, _restore_table, _verify, _retry_dead_letters, _skip, _grants, revert,
-    blame, _doctor, _uninstall,
-    archive_arguments.archive, archive_arguments.import_month,
+    _run, _status, _sync, _baseline, _restore_table, _verify, _prune, _retry_dead_letters, _skip, _grants,
+    revert, blame, _doctor, _uninstall, archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

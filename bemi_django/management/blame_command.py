@@ -67,8 +67,7 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
     for line in found.values():
         change = line.change
         if change is None:
-            origin = "not in the log yet" if line.is_pending else "older than the log"
-            lines.append((line.column, _short(line.value), "", "", "", "", origin))
+            lines.append((line.column, _short(line.value), "", "", "", "", _origin(line)))
             continue
         before = "" if change.operation == "CREATE" else _short(line.previous)
         when = change.committed_at.isoformat(" ", "seconds")
@@ -80,6 +79,15 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     for cells in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _origin(line: Blame) -> str:
+    if line.is_pending:
+        return "not in the log yet"
+    if line.complete_from is None:
+        return "older than the log"
+    when = line.complete_from.isoformat(" ", "seconds")
+    return f"older than what is kept: complete from {when} on"
 
 
 def _key(model: Any, text: str) -> Any:

@@ -24,9 +24,12 @@ from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management.log_output import log_to
+from bemi_django.management.operator_context import operator_context
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
 from bemi_django.metrics.server import serving
+from bemi_django.retention import configured as retention
+from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
 from bemi_django.schema.replication.slots import find_name
 from bemi_django.wire.lsn import format_lsn
@@ -55,7 +58,11 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         _measured(Answers(databases), options["metrics"]),
     ):
         works = [_DatabaseWork(command, database, options) for database in databases]
-        with _stopped_by_signals(*(work.stop for work in works)), ThreadPoolExecutor(len(works)) as threads:
+        with (
+            _stopped_by_signals(*(work.stop for work in works)),
+            _pruned(options),
+            ThreadPoolExecutor(len(works)) as threads,
+        ):
             running = {threads.submit(work.run): work for work in works}
             for done in as_completed(running):
                 if done.exception() is not None:
@@ -64,6 +71,16 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         for done, work in running.items():
             for line in _lines_of(done, work.database if names else ""):
                 command.stdout.write(line)
+
+
+@contextmanager
+def _pruned(options: dict[str, Any]) -> Iterator[None]:
+    """Prune the log at ``BEMI_PRUNE_AT``, if the process writes it and is to run until it is stopped."""
+    if not retention.prune_at() or options["handlers"] or options["until_current"]:
+        yield
+        return
+    with pruning_nightly(operator_context("bemi run", {}, conf.destination(), "BEMI_PRUNE_AT")):
+        yield
 
 
 def _lines_of(done: Future[list[str]], database: str) -> list[str]:

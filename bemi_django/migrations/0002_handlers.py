@@ -27,5 +27,6 @@ class Migration(migrations.Migration):
             ],
         ),
         RunSQLFile("verifications_v1", "log"),
+        RunSQLFile("retention_v1", "log"),
         RequireUninstall(),
     ]

@@ -78,15 +78,18 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT, INSERT, UPDATE ON {kept} TO {role};"
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
+    yield f"GRANT SELECT ON _bemi.completeness TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION {_RECORDED} TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
-    yield f"GRANT SELECT ON {log}, _bemi.omitted_columns, _bemi.omitted_changes TO {quote(reader)};"
+    readable = f"{log}, _bemi.omitted_columns, _bemi.omitted_changes, _bemi.completeness"
+    yield f"GRANT SELECT ON {readable} TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        yield f"GRANT SELECT ON _bemi.checkpoint, _bemi.histories, _bemi.past TO {quote(reader)};"
+        needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.prunings"
+        yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:

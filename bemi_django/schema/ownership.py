@@ -10,6 +10,8 @@ from bemi_django.schema.sql import quote
 
 # What the application's migrations and event triggers have to write, and what runs with its rights.
 _OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "followed", "past")
+# What was removed from the log, and what may be.
+_REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.walked"
 _STAYS = ("follow_ddl_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (
@@ -50,7 +52,8 @@ def statements(using: str, owner: str) -> Iterator[str]:
     yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
     yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
     readable = (
-        f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted, _bemi.omitted_changes"
+        f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted, "
+        f"_bemi.omitted_changes, {_REMOVED}"
     )
     yield f"GRANT SELECT ON {readable} TO {role};"
     tables = ", ".join(

@@ -15,8 +15,7 @@ from bemi_django.time_travel import cursor_paths, late, snapshots
 from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
-from bemi_django.wire.lsn import format_lsn
-from bemi_django.wire.sequence import lsn_of
+from bemi_django.time_travel.unknown import broken, complete_from, removed
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
 _TABLES = """
@@ -27,21 +26,11 @@ SELECT schema, name,
 FROM _bemi.past WHERE definition <> ''
 """
 _SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
-# Operations across which the past cannot be derived.
-_BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
-_BREAKS = """
-SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC',
-       context ->> 'reason'
-FROM {log}
-WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
-    AND NOT diverged
-    AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
-ORDER BY id
-"""
-# Older changes were dropped with the partition of their month.
+# Older changes were dropped with the partition of their month, by somebody who did not note what they were.
 _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
-WHERE database = current_database() AND %s < (
+WHERE database = current_database() AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
+AND %s < (
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()::oid)
     - interval '1 month'
@@ -180,7 +169,8 @@ def go(cursor: Any, past: Past) -> Past:
     _check_start(cursor, past)
     omitted, position = past.snapshot.omissions, past.position.position
     unknown = {**omitted.unknown(position, past.position.said), **_protected(past), **_tracked_later(past)}
-    unknown.update(_broken(cursor, past, bound))
+    unknown.update(broken(cursor, past.snapshot, past.position, bound))
+    unknown.update(removed(cursor, past.position, bound))
     past = past._replace(hidden=omitted.hidden(position))
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
     cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
@@ -195,12 +185,14 @@ def _bound(cursor: Any, past: Past) -> str:
 def _check_start(cursor: Any, past: Past) -> None:
     snapshot = past.snapshot
     if past.position.is_before(snapshot.start, snapshot.started_at):
-        raise HistoryError(f"{past.position.said} is before {_from(snapshot.start, snapshot.started_at)}")
+        raise HistoryError(
+            f"{past.position.said} is before {complete_from(snapshot.start, snapshot.started_at)}"
+        )
     cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.position.is_before(kept := oldest[0], time := late.in_utc(oldest[1])):
         raise HistoryError(
-            f"{past.position.said} is older than the changes that were kept: {_from(kept, time)}"
+            f"{past.position.said} is older than the changes that were kept: {complete_from(kept, time)}"
         )
 
 
@@ -220,29 +212,6 @@ def _tracked_later(past: Past) -> dict[str, str]:
     for schema, name, since, time, *_ in past.tables:
         if since is not None and past.position.is_before(int(since), time):
             later[f"{schema}.{name}"] = (
-                f"{past.position.said} is before {_from(since, time, f'{schema}.{name}')}"
+                f"{past.position.said} is before {complete_from(since, time, f'{schema}.{name}')}"
             )
     return later
-
-
-def _broken(cursor: Any, past: Past, bound: str) -> dict[str, str]:
-    cursor.execute(_BREAKS.format(log=past.snapshot.log), [bound, past.snapshot.snapshot])
-    breaks = [(*row[:4], late.in_utc(row[4]), row[5]) for row in cursor.fetchall()] + [
-        (change.operation, change.schema, change.table, change.position, change.committed_at, None)
-        for change in past.snapshot.late
-        if change.operation in _BREAKING and change.is_seen and change.position > past.position.position
-    ]
-    broken = {}
-    for operation, schema, table, position, committed_at, reason in breaks:
-        complete = _from(position, committed_at, f"{schema}.{table}" if table else "")
-        if operation == "GAP":
-            raise HistoryError(f"changes since {past.position.said} were lost ({reason or ''}): {complete}")
-        what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
-        broken[f"{schema}.{table}"] = f"since {past.position.said} {schema}.{table} {what}: {complete}"
-    return broken
-
-
-def _from(position: int, time: Any, of: str = "") -> str:
-    subject = f"history of {of}" if of else "history"
-    lsn = format_lsn(lsn_of(int(position)))
-    return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({lsn}) on"

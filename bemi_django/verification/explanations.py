@@ -18,8 +18,12 @@ OLDER = "older"
 
 def start_of(subject: Subject) -> int:
     """Return the id of the transaction from which on the log has all changes of a table."""
-    versions = subject.table.versions
-    return max(subject.start_xid, versions[0].xid if versions else 0)
+    versions, removed = subject.table.versions, subject.removed
+    return max(
+        subject.start_xid,
+        versions[0].xid if versions else 0,
+        removed.transaction_id + 1 if removed is not None else 0,
+    )
 
 
 def explain_missing(subject: Subject, xmin: int, leaf: Leaf | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.verification.log_queries import LoggedName, of_table, on
@@ -17,6 +18,22 @@ _BOUNDS = """
 SELECT _bemi.bound_v1(_bemi.sequence_v1(%s, lsn))::text
 FROM unnest(%s::pg_lsn[]) WITH ORDINALITY x (lsn, n) ORDER BY n
 """
+_REMOVED = """
+SELECT max(k.committed_at), coalesce(max(k.transaction_id) FILTER (WHERE k.last > %s::uuid), 0)
+FROM _bemi.completeness k JOIN unnest(%s::text[], %s::text[]) n (schema, name)
+    ON k.schema = n.schema AND k."table" = n.name
+WHERE k.database = %s
+"""
+
+
+class RemovedChanges(NamedTuple):
+    """Changes that were removed: when the last was committed, and the greatest id of a transaction.
+
+    It is 0 if they were made on an earlier server.
+    """
+
+    committed_at: datetime
+    transaction_id: int
 
 
 class Subject(NamedTuple):
@@ -32,6 +49,7 @@ class Subject(NamedTuple):
         table: The table.
         names: The names under which its rows were recorded, the present one last.
         bounds: The greatest id up to the position of each version, by position.
+        removed: The last of its changes that were removed from the log, if any were.
         part: The part of its rows to compare.
         acceptance: The differences that were accepted.
         omissions: What was left out of the log.
@@ -46,6 +64,7 @@ class Subject(NamedTuple):
     table: ComparedTable
     names: list[LoggedName]
     bounds: dict[int, str]
+    removed: RemovedChanges | None
     part: Slice
     acceptance: Acceptance
     omissions: TableOmissions
@@ -81,6 +100,24 @@ def bounds_of(destination: Any, slot: str, table: ComparedTable) -> dict[int, st
     with destination.cursor() as cursor:
         cursor.execute(_BOUNDS, [slot, [format_lsn(lsn) for lsn in positions]])
         return dict(zip(positions, (bound for (bound,) in cursor.fetchall()), strict=True))
+
+
+def removed_of(
+    destination: Any, database: str, names: list[LoggedName], earlier: str
+) -> RemovedChanges | None:
+    """Return the last changes of a table that were removed from the log, or None.
+
+    Args:
+        destination: A connection to the log.
+        database: The name of the source.
+        names: The names of the table.
+        earlier: The last id of changes of earlier servers.
+    """
+    schemas, tables = [name.schema for name in names], [name.table for name in names]
+    with destination.cursor() as cursor:
+        cursor.execute(_REMOVED, [earlier, schemas, tables, database])
+        committed_at, transaction_id = cursor.fetchone()
+    return None if committed_at is None else RemovedChanges(committed_at, transaction_id)
 
 
 def names_of(table: ComparedTable, bounds: dict[int, str]) -> list[LoggedName]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import timezone
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -21,7 +22,7 @@ from bemi_django.verification.records.result import Verified
 from bemi_django.verification.records.runs import Place, Run, begin
 from bemi_django.verification.sample import RowSample
 from bemi_django.verification.streams import snapshot
-from bemi_django.verification.subject import Subject, bounds_of, names_of
+from bemi_django.verification.subject import Subject, bounds_of, names_of, removed_of
 from bemi_django.verification.table.compared_table import (
     ComparedTable,
     TrackedTable,
@@ -157,6 +158,9 @@ class _Comparison(NamedTuple):
         subject = self._subject(table, tracked.estimate)
         if subject.part.of > 1 and not place:
             result.notes.append(f"part {subject.part.number + 1} of {subject.part.of}")
+        if subject.removed is not None and not place:
+            since = subject.removed.committed_at.astimezone(timezone.utc).isoformat(timespec="seconds")
+            result.notes.append(f"the log is complete from {since} on")
         key = [column.name for column in table.key]
         types = {name: column.type for name, column in table.columns.items()}
         if table.key and not has_other_key(table.versions, key, types):
@@ -171,16 +175,19 @@ class _Comparison(NamedTuple):
         bounds = bounds_of(self.destination, self.slot, table)
         names = names_of(table, bounds)
         sample = self.options.sample
+        names = names_of(table, bounds)
+        earlier = last_id_of_earlier_servers(self.destination, self.slot)
         return Subject(
             self.source,
             self.destination,
             self.database,
             self.start_xid,
-            last_id_of_earlier_servers(self.destination, self.slot),
+            earlier,
             self.wait,
             table,
             names,
             bounds,
+            removed_of(self.destination, self.database, names, earlier),
             sample.part(self.run.round, estimate) if sample else Slice(),
             Acceptance(self.destination, self.slot, self.options.accept),
             read_omissions(self.destination, self.slot, names),

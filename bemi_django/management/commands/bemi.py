@@ -28,7 +28,9 @@ from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
+from bemi_django.management.retention import prune_command
 from bemi_django.management.slot_command import create_slot
+from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
@@ -128,6 +130,9 @@ class Command(BaseCommand):
     def _restore_table(self, database: str, options: dict[str, Any]) -> None:
         restore_command.restore(self, database, options)
 
+    def _prune(self, database: str, options: dict[str, Any]) -> None:
+        prune_command.remove(self, options)
+
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])
         # Behind the moment, argparse takes it for a part of the command.
@@ -145,7 +150,7 @@ class Command(BaseCommand):
 
     def _grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"], options["owner"]
-        for line in grants.statements(database, *roles):
+        for line in (*grants.statements(database, *roles), *rules.grants(options["worker"])):
             self.stdout.write(line)
 
     def _revert(self, database: str, options: dict[str, Any]) -> None:

@@ -14,7 +14,15 @@ SOURCE = (
     "baselines_v1",
 )  # fmt: skip
 #: The parts of the database that holds the log, in order.
-LOG = ("schema_v1", "histories_v1", "changes_v1", "recorded_v1", "handlers_v1", "verifications_v1")
+LOG = (
+    "schema_v1",
+    "histories_v1",
+    "changes_v1",
+    "recorded_v1",
+    "handlers_v1",
+    "verifications_v1",
+    "retention_v1",
+)
 #: The parts of a database that is both.
 PAST = ("past_v1", "past_queries_v1", "past_views_v1")
 

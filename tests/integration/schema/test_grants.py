@@ -17,13 +17,14 @@ from django.core.management import call_command
 from django.db import connection
 
 from bemi_django import conf, on_change
-from bemi_django.exceptions import Refused
+from bemi_django.exceptions import BemiError, Refused
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
+from bemi_django.retention.pruning import prune
 from bemi_django.schema import tracking
 from tests.support.pipeline import Pipeline
 
@@ -197,6 +198,54 @@ def test_the_application_only_reads_a_log_of_another_role(
         connection.close()
         with superuser("roles") as opened, opened.cursor() as cursor:
             cursor.execute("REASSIGN OWNED BY bemi_log TO app; DROP OWNED BY bemi_log; DROP ROLE bemi_log")
+
+
+def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_else(
+    roles: dict[str, dict[str, Any]], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    settings.BEMI_RETENTION = {"shop.Category": "30 days"}
+    settings.BEMI_PRUNE_AT = "03:00"
+    grant()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT _bemi.partition_v1(now() - interval '32 days')")
+        for table in ("shop_category", "shop_product"):
+            cursor.execute(
+                """INSERT INTO changes (id, database, schema, "table", operation, committed_at, queued_at,
+                   transaction_id, position)
+                   SELECT gen_random_uuid(), 'roles', 'public', %s, 'CREATE', m, m, 1, 1
+                   FROM (SELECT now() - interval '32 days' AS m) x""",
+                [table],
+            )
+    owner = connection.settings_dict
+    connection.close()
+    connection.settings_dict = {**owner, "USER": "bemi_worker"}
+    found = prune("default", {"command": "bemi run"})
+    # What it may call removes nothing else, whatever it passes.
+    settings.BEMI_RETENTION = {"default": "1 day"}
+    with pytest.raises(BemiError, match="the owner of the log has not allowed what BEMI_RETENTION says now"):
+        prune("default", {"command": "bemi run"})
+    with connection.cursor() as cursor:
+        for call in (
+            "SELECT _bemi.prune_month_v1(now() - interval '1 month', '[]', 1)",
+            "SELECT _bemi.prune_rows_v1(now() - interval '1 month', '-infinity', "
+            "'00000000-0000-0000-0000-000000000000', 1000, '[]', 1)",
+        ):
+            cursor.execute(call)
+    connection.close()
+    connection.settings_dict = owner
+    kept = list(Change.objects.filter(table__startswith="shop_").values_list("table", flat=True))
+    assert found.changes == 2 - len(kept) and set(kept) >= {"shop_product"}
+    for forbidden in (
+        "UPDATE _bemi.retention SET rules = '[]'",
+        "DELETE FROM _bemi.retention",
+        "DELETE FROM _bemi.completeness",
+        "UPDATE _bemi.prunings SET who = '{}'",
+        "SELECT _bemi.drop_month_v1(now(), 1)",
+        "SELECT _bemi.note_removed_v1(1, '', '', '', 1, gen_random_uuid(), now(), 1)",
+    ):
+        assert not may(roles["bemi_worker"], forbidden), forbidden
+        assert not may(roles["bemi_reader"], forbidden), forbidden
 
 
 TRAP = """

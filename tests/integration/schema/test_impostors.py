@@ -120,6 +120,10 @@ KEYWORDS = (
 )
 
 
+# Types of arguments that name no object of the database.
+VALUES = {"timestamp with time zone", "bigint", "integer", "uuid", "jsonb", "text[]"}
+
+
 def unqualified(source: str) -> set[str]:
     """Return the functions, operators and types in a function's body that have no schema."""
     code = re.sub(r"--[^\n]*", "", source)
@@ -147,7 +151,7 @@ def test_every_function_names_its_objects_with_their_schema_or_has_a_closed_path
         # No argument names an object: what these functions touch they find themselves. That of a role without
         # rights runs what it is given.
         if is_definer and owner != "_bemi_compute":
-            allowed = {"timestamp with time zone", "bigint"}
+            allowed = VALUES
             if name.startswith("_bemi.recorded_v1("):
                 # It only compares names and keys with those in the log.
                 allowed = {"text", "text[]", "pg_lsn", "pg_snapshot"}
@@ -341,6 +345,7 @@ def test_no_handler_and_no_command_runs_a_function_of_mallory(
         ["retry-dead-letters"],
         ["blame", f"todos.Todo:{todo.pk}"],
         ["grants"],
+        ["prune"],
         ["sync"],
         ["doctor", "--json"],
         ["uninstall", "--dry-run"],

@@ -1,0 +1,1 @@
+"""The subcommands that remove changes from the log."""

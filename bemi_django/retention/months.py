@@ -1,0 +1,109 @@
+"""The months of the log: which there are, and how one is dropped without making anybody wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+import orjson
+from django.db import DatabaseError
+
+from bemi_django.exceptions import BemiError, sqlstate_of
+from bemi_django.schema.search_path import closed_cursor
+
+Result = TypeVar("Result")
+
+_MONTHS = """
+SELECT to_char(bound::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM')
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+CROSS JOIN LATERAL (
+    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''') AS bound) b
+WHERE i.inhparent = _bemi.log_v1() AND bound IS NOT NULL ORDER BY 1
+"""
+_BEGIN = "SELECT _bemi.begin_pruning_v1(%s)"
+_END = "SELECT _bemi.end_pruning_v1(%s, %s)"
+_DROP = "SELECT _bemi.drop_month_v1(%s, %s)"
+_LOCK_NOT_AVAILABLE = "55P03"
+#: Seconds after which a lock that was not available is asked for again.
+_PAUSES = (0.5, 1.0, 2.0)
+
+
+class Held(BemiError):
+    """Another session has read or written the log in a transaction that it has not ended."""
+
+
+def months(alias: str) -> list[datetime]:
+    """Return the first moments of the log's months, in order.
+
+    Args:
+        alias: Alias of the database that holds the log.
+    """
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_MONTHS)
+        return [month_of(month) for (month,) in cursor.fetchall()]
+
+
+def month_of(text: str) -> datetime:
+    """Return the first moment of a month such as ``2026-11``. Raises ValueError if it is not one."""
+    return datetime.strptime(text, "%Y-%m").replace(tzinfo=timezone.utc)
+
+
+def begin(alias: str, who: Mapping[str, Any]) -> int:
+    """Begin a run that removes changes, and return its number.
+
+    Args:
+        alias: Alias of the database that holds the log.
+        who: Who removes them, and why, as :func:`operator_context` returns it.
+    """
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_BEGIN, [orjson.dumps(dict(who)).decode()])
+        return int(cursor.fetchone()[0])
+
+
+def end(alias: str, pruning: int, stopped: list[str]) -> None:
+    """End a run; ``stopped`` says why something was not removed."""
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_END, [pruning, stopped])
+
+
+def drop(alias: str, month: datetime, pruning: int) -> int:
+    """Drop a month of the log with all its changes, and return their number; as the owner of the log.
+
+    It is noted which changes were removed, so that ``as_of()`` and others know from when on the log is
+    complete. All is done in one transaction, so nothing is left behind if it is interrupted.
+
+    Args:
+        alias: Alias of the database that holds the log.
+        month: Any moment of the month.
+        pruning: The run, of :func:`begin`.
+
+    Raises:
+        Held: Another session holds the log; try again later.
+    """
+    return patiently(lambda: _dropped(alias, month, pruning))
+
+
+def _dropped(alias: str, month: datetime, pruning: int) -> int:
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_DROP, [month, pruning])
+        return int(cursor.fetchone()[0])
+
+
+def patiently(work: Callable[[], Result]) -> Result:
+    """Do something that waits for locks only briefly, and again after a pause if it did not get them.
+
+    Raises:
+        Held: It did not get them in several attempts.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            return work()
+        except DatabaseError as error:
+            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+                raise
+            if pause is None:
+                raise Held from error
+        time.sleep(pause)
+    raise AssertionError

@@ -1,0 +1,156 @@
+"""The rules of retention as the database has them: tables instead of models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django.db import connections, models, router
+
+from bemi_django import conf
+from bemi_django.exceptions import BemiError
+from bemi_django.log.places import place_of
+from bemi_django.retention import configured
+from bemi_django.retention.periods import NamedRule, parse
+from bemi_django.schema import installed, tenancy
+from bemi_django.schema.search_path import closed_cursor
+from bemi_django.schema.sql import quote
+
+_EXISTS = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
+"""
+_IS_LOGGED = """SELECT EXISTS (SELECT FROM {} WHERE "table" = %s AND schema = %s)"""
+_READ = "SELECT rules::text FROM _bemi.retention"
+_ALLOW = """
+INSERT INTO _bemi.retention (rules) VALUES ({rules})
+ON CONFLICT (only_row) DO UPDATE SET rules = excluded.rules, allowed_by = session_user,
+    allowed_at = clock_timestamp()
+"""
+# Only who has the rights of the log's owner may say what is removed.
+_IS_OWNER = (
+    "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = '_bemi.retention'::regclass"
+)
+# What whoever prunes has to call.
+_FUNCTIONS = (
+    "begin_pruning_v1(jsonb)",
+    "end_pruning_v1(bigint, text[])",
+    "prune_month_v1(timestamptz, jsonb, bigint)",
+    "prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint)",
+)
+
+
+class TableRule(NamedTuple):
+    """A rule for a table; without a table it is for all others, without a schema for those of any schema."""
+
+    schema: str | None
+    table: str | None
+    period: str | None
+    held: bool
+
+
+def of_settings() -> list[TableRule]:
+    """Return the rules of ``BEMI_RETENTION`` and ``BEMI_LEGAL_HOLD``, in an order of their own.
+
+    Raises:
+        BemiError: A setting is wrong, or names a table that does not exist.
+    """
+    try:
+        named = parse(configured.retention(), configured.legal_hold())
+    except ValueError as error:
+        raise BemiError(str(error)) from None
+    return sorted({_rule(each) for each in named}, key=repr)
+
+
+def as_json(rules: Sequence[TableRule]) -> str:
+    """Return rules as the database stores them."""
+    return json.dumps([rule._asdict() for rule in rules])
+
+
+def allow(alias: str, rules: Sequence[TableRule]) -> None:
+    """Make sure that the owner of the log allows what the rules remove: as the owner, allow it.
+
+    Args:
+        alias: Alias of the database that holds the log.
+        rules: The rules of the settings.
+
+    Raises:
+        BemiError: Another role has allowed something else.
+    """
+    with closed_cursor(alias) as cursor:
+        installed.require(cursor, "prune_rows_v1")
+        if allowed(cursor) == list(rules):
+            return
+        cursor.execute(_IS_OWNER)
+        if cursor.fetchone() != (True,):
+            raise BemiError(
+                "the owner of the log has not allowed what BEMI_RETENTION says now: run 'manage.py bemi "
+                "prune' once as its owner, or what 'manage.py bemi grants' prints"
+            )
+        cursor.execute(_ALLOW.format(rules="%s"), [as_json(rules)])
+
+
+def allowed(cursor: Any) -> list[TableRule]:
+    """Return the rules that the owner of the log has allowed."""
+    cursor.execute(_READ)
+    found = cursor.fetchone()
+    return [] if found is None else [TableRule(**rule) for rule in json.loads(found[0])]
+
+
+def grants(worker: str) -> Iterator[str]:
+    """Return the SQL by which the owner of the log allows what the settings say, for a script.
+
+    Args:
+        worker: The role of ``bemi run``, which prunes if ``BEMI_PRUNE_AT`` is set.
+
+    Raises:
+        BemiError: A setting is wrong, or names a table that does not exist.
+    """
+    if not configured.retention() and not configured.legal_hold():
+        return
+    yield " ".join(_ALLOW.format(rules=_literal(as_json(of_settings()))).split()) + ";"
+    if configured.prune_at():
+        role = quote(worker)
+        for function in _FUNCTIONS:
+            yield f"GRANT EXECUTE ON FUNCTION _bemi.{function} TO {role};"
+        yield f"GRANT SELECT ON _bemi.retention, _bemi.prunings, _bemi.handlers, _bemi.undelivered TO {role};"
+        yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.walked TO {role};"
+
+
+def _literal(text: str) -> str:
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _rule(named: NamedRule) -> TableRule:
+    if not named.name:
+        return TableRule(None, None, named.period, named.is_held)
+    schema, table = _of_model(named.model) if named.model is not None else _of_table(named.name)
+    return TableRule(schema, table, named.period, named.is_held)
+
+
+def _of_model(model: type[models.Model]) -> tuple[str | None, str]:
+    alias = router.db_for_write(model)
+    place = place_of(model, alias)
+    # Each tenant has a table of this name.
+    return (None if tenancy.has_tenants(alias) else place.schema), place.table
+
+
+def _of_table(name: str) -> tuple[str, str]:
+    schema, _, table = name.partition(".")
+    for alias in _sources():
+        with closed_cursor(alias) as cursor:
+            cursor.execute(_EXISTS, [schema, table])
+            if cursor.fetchone()[0]:
+                return schema, table
+    destination = conf.destination()
+    log = installed.log(destination)
+    with closed_cursor(destination) as cursor:
+        cursor.execute(_IS_LOGGED.format(log), [table, schema])
+        if cursor.fetchone()[0]:
+            return schema, table
+    raise BemiError(f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, which is neither a model nor a table")
+
+
+def _sources() -> Iterator[str]:
+    return filter(conf.is_source, connections)

@@ -1,0 +1,13 @@
+DROP FUNCTION _bemi.prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint);
+DROP FUNCTION _bemi.prune_month_v1(timestamptz, jsonb, bigint);
+DROP FUNCTION _bemi.end_pruning_v1(bigint, text[]);
+DROP FUNCTION _bemi.begin_pruning_v1(jsonb);
+DROP FUNCTION _bemi.drop_month_v1(timestamptz, bigint);
+DROP FUNCTION _bemi.note_removed_v1(bigint, text, text, text, bigint, uuid, timestamptz, bigint);
+DROP FUNCTION _bemi.kept_since_v1(text, text, jsonb);
+DROP FUNCTION _bemi.month_v1(timestamptz);
+DROP TABLE _bemi.walked;
+DROP TABLE _bemi.completeness;
+DROP TABLE _bemi.pruned;
+DROP TABLE _bemi.prunings;
+DROP TABLE _bemi.retention;

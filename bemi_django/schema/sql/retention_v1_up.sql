@@ -1,0 +1,333 @@
+-- What is kept of the log, what was removed from it, and from when on it is therefore complete for each table.
+
+-- What the owner of the log allows to be removed, as one array: {"schema", "table", "period", "held"}. A rule without a
+-- table is the default, one without a schema is for tables of that name in all schemas. A rule without a period keeps
+-- changes forever. One that is held keeps them whatever the others say.
+CREATE TABLE _bemi.retention (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    rules jsonb NOT NULL,
+    allowed_by text NOT NULL DEFAULT session_user,
+    allowed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The runs that have removed changes, of 'bemi prune' and of others.
+CREATE TABLE _bemi.prunings (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- NULL while a run is at work, or if it was interrupted.
+    ended_at timestamptz,
+    role text NOT NULL DEFAULT session_user,
+    who jsonb NOT NULL,
+    -- The months that were dropped as a whole.
+    months text[] NOT NULL DEFAULT '{}',
+    -- Why something that could be removed was not.
+    stopped text[] NOT NULL DEFAULT '{}'
+);
+
+CREATE TABLE _bemi.pruned (
+    pruning bigint NOT NULL REFERENCES _bemi.prunings ON DELETE CASCADE,
+    database text NOT NULL,
+    schema text NOT NULL,
+    "table" text NOT NULL,
+    changes bigint NOT NULL,
+    PRIMARY KEY (pruning, database, schema, "table")
+);
+
+-- The log of a table is complete after these changes, the last ones that were removed from it. A table that is not here
+-- is complete from the start of the log on. Gaps belong to the table ''.
+CREATE TABLE _bemi.completeness (
+    database text NOT NULL,
+    schema text NOT NULL,
+    "table" text NOT NULL,
+    last uuid NOT NULL,
+    committed_at timestamptz NOT NULL,
+    -- The greatest id of a transaction, which belongs to the source of the last change.
+    transaction_id bigint NOT NULL,
+    PRIMARY KEY (database, schema, "table")
+);
+
+-- How far the log was searched for changes that a period, as interval, does not keep.
+CREATE TABLE _bemi.walked (
+    period text PRIMARY KEY,
+    -- A digest of the rules of then.
+    rules text NOT NULL,
+    until timestamptz NOT NULL
+);
+
+-- Return the partition of the month (UTC) of a moment, or NULL.
+CREATE FUNCTION _bemi.month_v1(moment timestamptz) RETURNS regclass
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
+AS $function$
+DECLARE
+    first constant timestamptz := date_trunc('month', moment);
+BEGIN
+    RETURN (
+        SELECT c.oid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = _bemi.log_v1() AND NOT i.inhdetachpending
+            AND pg_get_expr(c.relpartbound, c.oid) = format(
+                'FOR VALUES FROM (%L) TO (%L)', first, first + interval '1 month'));
+END
+$function$;
+
+-- Return the moment before which rules keep no change of a table; -infinity if they keep all.
+CREATE FUNCTION _bemi.kept_since_v1(schema text, "table" text, rules jsonb) RETURNS timestamptz
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $function$
+DECLARE
+    rule record;
+BEGIN
+    FOR rule IN
+        SELECT r.held, r.period::interval AS period
+        FROM jsonb_to_recordset(rules) r (schema text, "table" text, period text, held boolean)
+        WHERE (r."table" IS NULL OR r."table" = kept_since_v1."table" AND (r.schema IS NULL OR r.schema = kept_since_v1.schema))
+        ORDER BY r.held DESC NULLS LAST, r."table" IS NULL, r.schema IS NULL LIMIT 1
+    LOOP
+        IF NOT coalesce(rule.held, false) AND rule.period > interval '0' THEN
+            RETURN date_trunc('minute', now()) - rule.period;
+        END IF;
+    END LOOP;
+    RETURN '-infinity';
+END
+$function$;
+
+-- Note that changes of a table were removed.
+CREATE FUNCTION _bemi.note_removed_v1(
+    pruning bigint, database text, schema text, "table" text, changes bigint, last uuid, committed_at timestamptz,
+    transaction_id bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO _bemi.pruned AS p VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (pruning, database, schema, "table") DO UPDATE SET changes = p.changes + excluded.changes;
+    INSERT INTO _bemi.completeness AS k VALUES ($2, $3, $4, $6, $7, $8)
+    ON CONFLICT (database, schema, "table") DO UPDATE SET
+        last = greatest(k.last, excluded.last), committed_at = greatest(k.committed_at, excluded.committed_at),
+        -- The ids of transactions of two sources have nothing to do with each other. The last bits of an id are its source.
+        transaction_id = CASE
+            WHEN right(k.last::text, 7) = right(excluded.last::text, 7) THEN greatest(k.transaction_id, excluded.transaction_id)
+            WHEN excluded.last > k.last THEN excluded.transaction_id
+            ELSE k.transaction_id END;
+END
+$function$;
+
+-- Note the changes of a month as removed, then detach and drop its partition, and return their number. Whoever calls it
+-- must have the rights of the log's owner, and may not have to keep any of them. Everything or nothing is done.
+-- Nobody waits for it longer than its lock_timeout: if a session that has read the log does not end its transaction, it
+-- fails with lock_not_available, and is to be called again later. DETACH CONCURRENTLY would wait for that session without
+-- end, cannot be part of a transaction, and leaves something to be cleaned up if it is interrupted.
+CREATE FUNCTION _bemi.drop_month_v1(month timestamptz, pruning bigint) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $function$
+DECLARE
+    log constant regclass := _bemi.log_v1();
+    partition constant regclass := _bemi.month_v1(month);
+    following constant text := current_setting('_bemi.is_following', true);
+    removed bigint := 0;
+    tries integer := 0;
+    gone record;
+BEGIN
+    IF partition IS NULL THEN
+        RETURN 0;
+    END IF;
+    -- From here on nobody adds to the month.
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', partition);
+    FOR gone IN EXECUTE format(
+        'SELECT database, schema, "table", count(*) AS changes, max(id::text COLLATE "C")::uuid AS last, '
+        'max(committed_at) AS committed_at, max(transaction_id) AS transaction_id FROM %s '
+        'GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last', partition)
+    LOOP
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", gone.changes, gone.last,
+                                      gone.committed_at, gone.transaction_id);
+        removed := removed + gone.changes;
+    END LOOP;
+    EXECUTE format('DELETE FROM _bemi.dead_letters l WHERE l.change_id IN (SELECT id FROM %s)', partition);
+    UPDATE _bemi.prunings p SET months = p.months || to_char(month, 'YYYY-MM') WHERE p.id = pruning;
+    -- The statements below fire event triggers, which have nothing to do with the log.
+    PERFORM set_config('_bemi.is_following', 'yes', true);
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', log, partition);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            tries := tries + 1;
+            IF tries = 5 THEN
+                RAISE;
+            END IF;
+            -- Those that have queued behind it run first.
+            PERFORM pg_sleep(0.2);
+        END;
+    END LOOP;
+    EXECUTE format('DROP TABLE %s', partition);
+    PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
+    RETURN removed;
+END
+$function$;
+
+-- Begin a run, and return its number.
+CREATE FUNCTION _bemi.begin_pruning_v1(who jsonb) RETURNS bigint
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    INSERT INTO _bemi.prunings (who) VALUES (who) RETURNING id
+$function$;
+
+-- End a run; "stopped" says why something was not removed.
+CREATE FUNCTION _bemi.end_pruning_v1(pruning bigint, stopped text[]) RETURNS void
+LANGUAGE sql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    UPDATE _bemi.prunings p SET ended_at = clock_timestamp(), stopped = end_pruning_v1.stopped
+    WHERE p.id = pruning AND p.ended_at IS NULL
+$function$;
+
+-- The functions below have the rights of their owner, because nobody else may remove changes. Therefore they take no
+-- argument that names an object, and remove nothing but what the owner's rules allow.
+-- "waiting" is what handlers have to get first: [{"database", "last"}] stands for the changes of a database, or of all,
+-- with greater ids.
+
+-- Drop the partition of a month if the rules keep none of its changes, and return their number: NULL if something has to
+-- be kept. "stopped_at" is a change that a handler has to get first.
+CREATE FUNCTION _bemi.prune_month_v1(
+    month timestamptz, waiting jsonb, pruning bigint, OUT removed bigint, OUT stopped_at uuid)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $function$
+DECLARE
+    rules constant jsonb := (SELECT r.rules FROM _bemi.retention r);
+    partition constant regclass := _bemi.month_v1(month);
+    next constant timestamptz := date_trunc('month', month) + interval '1 month';
+    named text;
+    is_kept boolean;
+BEGIN
+    IF partition IS NULL OR rules IS NULL OR next > now() THEN
+        RETURN;
+    END IF;
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', partition);
+    LOOP
+        -- The next name that the index has, rather than all rows.
+        EXECUTE format('SELECT min("table") FROM %s WHERE $1 IS NULL OR "table" > $1', partition) USING named INTO named;
+        EXIT WHEN named IS NULL;
+        IF EXISTS (SELECT FROM jsonb_to_recordset(rules) r (schema text, "table" text)
+                   WHERE r."table" = named AND r.schema IS NOT NULL) THEN
+            EXECUTE format(
+                'SELECT EXISTS (SELECT FROM (SELECT DISTINCT schema FROM %s WHERE "table" = $1) s '
+                'WHERE $2 > _bemi.kept_since_v1(s.schema, $1, $3))', partition) USING named, next, rules INTO is_kept;
+        ELSE
+            is_kept := next > _bemi.kept_since_v1('', named, rules);
+        END IF;
+        IF is_kept THEN
+            RETURN;
+        END IF;
+    END LOOP;
+    EXECUTE format(
+        'SELECT p.id FROM %s p WHERE p.id IN (SELECT u.change_id FROM _bemi.undelivered u) OR EXISTS ('
+        'SELECT FROM jsonb_to_recordset($1) w (database text, last uuid) '
+        'WHERE p.id > w.last AND p.database = coalesce(w.database, p.database)) ORDER BY p.id LIMIT 1', partition)
+    USING waiting INTO stopped_at;
+    IF stopped_at IS NULL THEN
+        removed := _bemi.drop_month_v1(month, pruning);
+    END IF;
+END
+$function$;
+
+-- Look at the next changes of a month after an id, at most "most" of them and none that were committed before "since", and
+-- remove those that the rules do not keep. "reached" is the last of them, or NULL if there are no more.
+CREATE FUNCTION _bemi.prune_rows_v1(
+    month timestamptz, since timestamptz, after uuid, most integer, waiting jsonb, pruning bigint,
+    OUT reached uuid, OUT removed bigint, OUT stopped_at uuid)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $function$
+DECLARE
+    rules constant jsonb := (SELECT r.rules FROM _bemi.retention r);
+    partition constant regclass := _bemi.month_v1(month);
+    -- No rule removes a later one.
+    newest constant timestamptz := (
+        SELECT max(now() - r.period::interval) FROM jsonb_to_recordset(rules) r (period text));
+    next constant text :=
+        'SELECT id FROM %s WHERE id > $1 AND committed_at < $2 AND committed_at >= $3 ORDER BY id %s LIMIT 1';
+    doomed constant text := format($query$
+        WITH seen AS MATERIALIZED (
+            SELECT id, committed_at, database, schema, "table" FROM %s
+            WHERE id > $1 AND id <= $2 AND committed_at < $3 AND committed_at >= $6
+        ),
+        named AS MATERIALIZED (
+            SELECT n.schema, n."table", _bemi.kept_since_v1(n.schema, n."table", $4) AS since
+            FROM (SELECT DISTINCT schema, "table" FROM seen) n
+        ),
+        doomed AS MATERIALIZED (
+            SELECT s.* FROM seen s JOIN named n ON n.schema = s.schema AND n."table" = s."table"
+            WHERE s.committed_at < n.since
+        )$query$, partition);
+    gone record;
+BEGIN
+    removed := 0;
+    IF partition IS NULL OR newest IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format(next, partition, 'ASC OFFSET $4') USING after, newest, since, greatest(most, 1) - 1 INTO reached;
+    IF reached IS NULL THEN
+        EXECUTE format(next, partition, 'DESC') USING after, newest, since INTO reached;
+    END IF;
+    IF reached IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE doomed || $query$
+        SELECT d.id FROM doomed d
+        WHERE d.id IN (SELECT u.change_id FROM _bemi.undelivered u) OR EXISTS (
+            SELECT FROM jsonb_to_recordset($5) w (database text, last uuid)
+            WHERE d.id > w.last AND d.database = coalesce(w.database, d.database))
+        ORDER BY d.id LIMIT 1$query$
+    USING after, reached, newest, rules, waiting, since INTO stopped_at;
+    FOR gone IN EXECUTE doomed || format($query$,
+        gone AS (
+            DELETE FROM %s p USING doomed d
+            WHERE p.id = d.id AND p.committed_at = d.committed_at AND ($5 IS NULL OR d.id < $5)
+            RETURNING p.id, p.committed_at, p.database, p.schema, p."table", p.transaction_id
+        ),
+        letters AS (DELETE FROM _bemi.dead_letters l USING gone g WHERE l.change_id = g.id)
+        SELECT database, schema, "table", count(*) AS changes, max(id::text COLLATE "C")::uuid AS last,
+               max(committed_at) AS committed_at, max(transaction_id) AS transaction_id
+        FROM gone GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last$query$, partition)
+    USING after, reached, newest, rules, stopped_at, since
+    LOOP
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", gone.changes, gone.last,
+                                      gone.committed_at, gone.transaction_id);
+        removed := removed + gone.changes;
+    END LOOP;
+END
+$function$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA _bemi FROM PUBLIC;
+DO $block$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOREACH function IN ARRAY ARRAY[
+        '_bemi.note_removed_v1(bigint, text, text, text, bigint, uuid, timestamptz, bigint)',
+        '_bemi.drop_month_v1(timestamptz, bigint)', '_bemi.begin_pruning_v1(jsonb)',
+        '_bemi.end_pruning_v1(bigint, text[])', '_bemi.prune_month_v1(timestamptz, jsonb, bigint)',
+        '_bemi.prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint)']::regprocedure[]
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
+    END LOOP;
+END
+$block$;

@@ -1,0 +1,83 @@
+"""Which tables' past is not known at a moment, because the log lacks what happened since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bemi_django.exceptions import HistoryError
+from bemi_django.time_travel import late
+from bemi_django.time_travel.moments import LogPosition
+from bemi_django.time_travel.snapshots import Snapshot
+from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import lsn_of
+
+# Operations across which the past cannot be derived.
+_BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
+_BREAKS = """
+SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC',
+       context ->> 'reason'
+FROM {log}
+WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
+    AND NOT diverged
+    AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
+ORDER BY id
+"""
+# Changes that were removed from the log, the last ones of each table.
+_REMOVED = """
+SELECT schema, "table", _bemi.sequence_v1(last), committed_at AT TIME ZONE 'UTC'
+FROM _bemi.completeness WHERE database = current_database() AND (last > %s::uuid OR committed_at > %s)
+"""
+
+
+def removed(cursor: Any, moment: LogPosition, bound: str) -> dict[str, str]:
+    """Return why the past of tables is not known from whose log changes after the moment were removed.
+
+    Args:
+        cursor: A cursor of the transaction that goes back.
+        moment: The moment.
+        bound: The greatest id of a change up to it.
+
+    Returns:
+        A reason for each ``schema.table``.
+
+    Raises:
+        HistoryError: A gap was removed: nothing is known.
+    """
+    cursor.execute(_REMOVED, [bound, moment.time])
+    found = {}
+    for schema, table, position, time in cursor.fetchall():
+        committed_at = late.in_utc(time)
+        if not moment.is_before(int(position), committed_at):
+            continue
+        name = f"{schema}.{table}"
+        complete = complete_from(position, committed_at, name if table else "")
+        reason = f"{moment.said} is before changes that were removed from the log: {complete}"
+        if not table:
+            raise HistoryError(reason)
+        found[name] = reason
+    return found
+
+
+def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, str]:
+    """Return why the past of tables is not known across a change such as TRUNCATE, in the same way."""
+    cursor.execute(_BREAKS.format(log=snapshot.log), [bound, snapshot.snapshot])
+    breaks = [(*row[:4], late.in_utc(row[4]), row[5]) for row in cursor.fetchall()] + [
+        (change.operation, change.schema, change.table, change.position, change.committed_at, None)
+        for change in snapshot.late
+        if change.operation in _BREAKING and change.is_seen and change.position > moment.position
+    ]
+    found = {}
+    for operation, schema, table, position, committed_at, reason in breaks:
+        complete = complete_from(position, committed_at, f"{schema}.{table}" if table else "")
+        if operation == "GAP":
+            raise HistoryError(f"changes since {moment.said} were lost ({reason or ''}): {complete}")
+        what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
+        found[f"{schema}.{table}"] = f"since {moment.said} {schema}.{table} {what}: {complete}"
+    return found
+
+
+def complete_from(position: int, time: Any, of: str = "") -> str:
+    """Return a sentence that says from when on the log is complete, of a table or at all."""
+    subject = f"history of {of}" if of else "history"
+    lsn = format_lsn(lsn_of(int(position)))
+    return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({lsn}) on"

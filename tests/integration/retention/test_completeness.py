@@ -1,0 +1,102 @@
+"""What was removed is missed by nobody: all say from when on the log is complete."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from bemi_django.exceptions import HistoryError
+from bemi_django.log.blame import blame
+from bemi_django.models import Change
+from bemi_django.retention.pruning import prune
+from bemi_django.time_travel import as_of
+from bemi_django.verification.verify import Options, verify
+from tests.integration.retention.conftest import ago
+from tests.shop.models import Category, Product
+from tests.support import roles
+from tests.support.pipeline import Drain, Pipeline, worker_config
+from tests.support.project_database import execute
+from tests.support.travel import here, settled
+
+COMPLETE = r"complete from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \([0-9A-F]+/[0-9A-F]+\) on"
+
+
+def age(change: Change, days: float) -> None:
+    """Make a change one that was committed so many days ago."""
+    execute("SELECT _bemi.partition_v1(%s)", [ago(days)])
+    execute("UPDATE changes SET committed_at = %s WHERE id = %s", [ago(days), change.pk])
+
+
+@pytest.mark.parametrize("days", [31, 500], ids=["by rows", "as a month"])
+def test_each_table_is_complete_from_its_own_moment_on(
+    log: None, drain: Drain, settings: Any, days: int
+) -> None:
+    with settled:
+        start = here()
+        category = Category.objects.create(name="a")
+        other = Product.objects.create(category=category, sku="p")
+        middle = here()
+        Category.objects.update(name="b")
+        created, *_ = drain()
+        age(created, days)
+        # What the log still has does not begin so late that a month must have been dropped by hand.
+        execute("UPDATE _bemi.checkpoint SET started_at = %s WHERE slot = 'bemi_test'", [ago(days)])
+        assert prune("default", {"command": "test"}).changes == 1
+        with as_of(middle):
+            assert Category.objects.get().name == "a" and Product.objects.count() == 1
+        with as_of(start):
+            assert Product.objects.count() == 0
+            with pytest.raises(
+                HistoryError, match=rf"before changes that were removed from the log: .*{COMPLETE}"
+            ):
+                Category.objects.count()
+    found = blame(category)
+    assert found["name"].change is not None and found["name"].complete_from is None
+    complete = found["id"].complete_from
+    assert (
+        found["id"].change is None and complete is not None and abs(complete - ago(days)).total_seconds() < 1
+    )
+    assert blame(other)["id"].complete_from is None
+    output = io.StringIO()
+    call_command("bemi", "blame", f"shop.Category:{category.pk}", stdout=output)
+    assert "older than what is kept: complete from 20" in output.getvalue()
+
+
+def test_verify_does_not_miss_what_was_removed(log: None, drain: Drain) -> None:
+    Category.objects.create(name="a")
+    Category.objects.create(name="b")
+    first, _ = drain()
+    age(first, 31)
+    prune("default", {"command": "test"})
+    execute("DELETE FROM changes WHERE id <> %s", [first.pk])
+    with Pipeline.of_project("bemi_test").worker():
+        (result,) = verify(
+            worker_config("bemi_test", role=roles.OWNER), Options(only=["public.shop_category"])
+        )
+    assert "the log is complete from " in str(result)
+    # The second one was lost.
+    assert result.older == 1 and result.missing.count == 1
+
+
+def test_without_gaps_nothing_is_known_of_the_time_before_them(
+    log: None, drain: Drain, settings: Any
+) -> None:
+    settings.BEMI_RETENTION = {"default": "30 days"}
+    with settled:
+        before = here()
+        Category.objects.create(name="a")
+        (change,) = drain()
+        execute(
+            """INSERT INTO changes (id, database, schema, "table", operation, context, committed_at,
+            queued_at, transaction_id, position) SELECT id, database, '', '', 'GAP', '{}', now(), now(),
+            0, position
+            FROM changes"""
+        )
+        execute("DELETE FROM changes WHERE operation <> 'GAP'")
+        age(change, 31)
+        prune("default", {"command": "test"})
+        with pytest.raises(HistoryError, match=f"removed from the log: history is {COMPLETE}"), as_of(before):
+            pass

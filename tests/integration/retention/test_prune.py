@@ -1,0 +1,208 @@
+"""``bemi prune``: what the settings do not keep is removed, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import uuid
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from bemi_django.models import Change, DeadLetter, Undelivered
+from bemi_django.retention import months as log_months
+from bemi_django.retention import pruning, walk
+from bemi_django.schema.search_path import closed_cursor
+from bemi_django.wire.ids import change_id
+from tests.integration.retention.conftest import NOW, ago
+from tests.support.project_database import another_session, execute
+
+WHO = {"command": "test"}
+ORDINALS = itertools.count()
+
+
+def add(days: float, table: str = "shop_category", number: int = 1, **values: Any) -> list[uuid.UUID]:
+    """Add changes of a table that were committed so many days ago, and return their ids."""
+    moment = ago(days)
+    execute("SELECT _bemi.partition_v1(%s)", [moment])
+    sequence = int((moment - datetime(2015, 1, 1, tzinfo=timezone.utc)).total_seconds() * 1000) << 3
+    made = [uuid.UUID(bytes=change_id(sequence, next(ORDINALS), 7)) for _ in range(number)]
+    fixed = {
+        "database": connection.settings_dict["NAME"], "schema": "public", "operation": "CREATE",
+        "position": sequence, "transaction_id": 1, "after": {"id": 1}, "queued_at": moment,
+        "created_at": moment, **values,
+    }  # fmt: skip
+    Change.objects.bulk_create(
+        Change(id=each, table=table, primary_key=str(place), committed_at=moment, **fixed)
+        for place, each in enumerate(made)
+    )
+    return made
+
+
+def left() -> set[uuid.UUID]:
+    return set(Change.objects.values_list("id", flat=True))
+
+
+def months() -> set[str]:
+    return {f"{month:%Y-%m}" for month in log_months.months("default")}
+
+
+def run(*arguments: str) -> str:
+    output = io.StringIO()
+    call_command("bemi", "prune", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def test_what_is_not_kept_is_removed(log: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "BATCH", 2)
+    gone = [*add(31, number=5), *add(75), *add(500), *add(400, "shop_product")]
+    kept = [
+        *add(29, number=5),
+        *add(360, "shop_product"),
+        *add(900, "shop_supplier"),
+        *add(75, "shop_supplier"),
+    ]
+    # A table of the same name in another schema is another one.
+    kept += add(500, schema="elsewhere")
+    assert f"{ago(75):%Y-%m}: 1 changes of public.shop_category\n" in run("--dry-run")
+    assert len(left()) == len(gone + kept)
+    found = json.loads(run("--json", "--reason", "because"))
+    assert left() == set(kept) and found["changes"] == len(gone)
+    assert f"{ago(900):%Y-%m}" in months() and not set(found["months"]) & months()
+    ((who, role, ended, removed),) = execute(
+        "SELECT who::text, role = session_user, ended_at IS NOT NULL, "
+        "(SELECT sum(changes) FROM _bemi.pruned)::int FROM _bemi.prunings"
+    )
+    assert json.loads(who)["reason"] == "because" and role and ended and removed == len(gone)
+    assert run() == "nothing to do\n" == run("--dry-run")
+    # The next run looks at what has become old since, and at what came late.
+    late = add(33)
+    assert not set(late) & left() or run() == "1 changes removed\n"
+    assert left() == set(kept)
+
+
+def test_a_month_is_dropped_only_when_nothing_in_it_is_kept(log: None) -> None:
+    whole, mixed = add(700, number=3), add(800, number=3)
+    kept = add(800, "shop_supplier")
+    assert f"dropped {ago(700):%Y-%m}" in run()
+    assert left() == set(kept) and whole and mixed
+    assert f"{ago(700):%Y-%m}" not in months() and f"{ago(800):%Y-%m}" in months()
+
+
+@pytest.mark.parametrize("hold", [True, ["*"], ["shop.Category"], ["public.shop_category"]])
+def test_a_legal_hold_stops_it(log: None, settings: Any, hold: Any) -> None:
+    kept = [*add(31), *add(500)]
+    settings.BEMI_LEGAL_HOLD = hold
+    assert run() == "nothing to do\n" == run("--dry-run")
+    assert left() == set(kept)
+    settings.BEMI_LEGAL_HOLD = ["shop.Product"]
+    run()
+    assert left() == set()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("BEMI_RETENTION", {"shop.Catgory": "30 days"}, "the app 'shop' has no such model"),
+        (
+            "BEMI_RETENTION",
+            {"public.nothing": "30 days"},
+            "'public.nothing', which is neither a model nor a table",
+        ),
+        ("BEMI_RETENTION", {"default": "30"}, "use 'forever', or a number of days"),
+        ("BEMI_LEGAL_HOLD", ["public.nothing"], "'public.nothing', which is neither"),
+    ],
+)
+def test_with_a_wrong_setting_nothing_is_removed(
+    log: None, settings: Any, setting: str, value: Any, message: str
+) -> None:
+    kept = add(500)
+    setattr(settings, setting, value)
+    for arguments in ((), ("--dry-run",)):
+        with pytest.raises(CommandError, match=message):
+            run(*arguments)
+    assert left() == set(kept)
+
+
+def test_what_handlers_have_not_got_is_kept_and_it_is_said_which_ones(log: None) -> None:
+    first, second = add(500)[0], add(31)[0]
+    other = add(100, database="elsewhere")
+    execute(
+        "INSERT INTO _bemi.handlers (handler, slot, system_identifier, start_sequence, last) "
+        "VALUES ('shop.slow', 'bemi_retention', '1', 0, %s)", [first],
+    )  # fmt: skip
+    with pytest.raises(
+        CommandError,
+        match=rf"{second} and those after it were not delivered to shop.slow \(slot bemi_retention",
+    ):
+        run()
+    # Those of other databases are none of its business.
+    assert left() == {second} and other
+    execute("UPDATE _bemi.handlers SET last = %s", [second])
+    Undelivered.objects.create(handler="shop.slow", change_id=second, attempts=1, reason="", created_at=NOW)
+    with pytest.raises(CommandError, match=f"shop.slow has failed on the change {second}: deliver it with"):
+        run()
+    assert left() == {second}
+    Undelivered.objects.all().delete()
+    run()
+    assert left() == set()
+
+
+def test_dead_letters_go_with_their_changes(log: None) -> None:
+    for days in (31, 500):
+        DeadLetter.objects.create(
+            slot="x", position=1, change_id=add(days)[0], message=b"", origin={}, reason="", created_at=NOW
+        )
+    run()
+    assert not DeadLetter.objects.exists()
+
+
+def test_nobody_waits_for_a_month_that_a_reader_holds(log: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_months, "_PAUSES", (0.0,))
+    add(31)
+    add(500)
+    with another_session() as reader, another_session(options="-c lock_timeout=1000") as writer:
+        reader.execute("SELECT count(*) FROM changes")
+        # The writer keeps its lock until the end, so that each attempt meets both.
+        writer.execute("INSERT INTO changes SELECT * FROM changes WHERE false")
+        with pytest.raises(CommandError, match=f"{ago(500):%Y-%m} is in use by another session"):
+            run()
+        # What needs no strong lock is done.
+        assert len(left()) == 1 and f"{ago(500):%Y-%m}" in months()
+        writer.execute("SELECT count(*) FROM changes")
+    assert f"dropped {ago(500):%Y-%m}" in run()
+
+
+class Killed(BaseException):
+    """What kills a process comes between any two lines."""
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_run_that_is_killed_at_any_point_is_continued(
+    log: None, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "BATCH", 2)
+    gone = [*add(500, number=3), *add(31, number=5)]
+    kept = [*add(31, "shop_supplier"), *add(3)]
+    done = itertools.count()
+    original = closed_cursor
+
+    def counting(alias: str) -> Any:
+        if next(done) == steps:
+            raise Killed
+        return original(alias)
+
+    with monkeypatch.context() as patched, suppress(Killed):
+        for module in (pruning, walk):
+            patched.setattr(module, "closed_cursor", counting)
+        pruning.prune("default", WHO)
+    # Whatever is gone was noted, and the rest is removed by the next run.
+    noted = "SELECT coalesce(sum(changes), 0)::int FROM _bemi.pruned"
+    assert execute(noted) == [(len(gone) + len(kept) - len(left()),)]
+    pruning.prune("default", WHO)
+    assert left() == set(kept) and execute(noted) == [(len(gone),)]

@@ -1,0 +1,56 @@
+"""``BEMI_RETENTION``, ``BEMI_LEGAL_HOLD`` and ``BEMI_PRUNE_AT``."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timezone
+from typing import Any
+
+import pytest
+
+from bemi_django.checks import check_settings
+from bemi_django.retention.nightly import seconds_until
+from bemi_django.retention.periods import NamedRule, parse, time_of_day
+from tests.shop.models import Category
+
+
+def test_rules_are_of_models_and_tables_and_for_all_others() -> None:
+    retention = {"default": "7 years", "shop.category": "1 day", "a.b": "2 weeks", "x.y": "forever"}
+    assert parse(retention, ["shop.Category", "a.b"]) == [
+        NamedRule("", None, "7 years"),
+        NamedRule("shop.category", Category, "1 day"),
+        NamedRule("a.b", None, "2 weeks"),
+        NamedRule("x.y"),
+        NamedRule("shop.Category", Category, is_held=True),
+        NamedRule("a.b", is_held=True),
+    ]
+    assert parse({}, True) == parse({}, ["*"]) == [NamedRule("", is_held=True)]
+    assert parse({}, False) == parse({}, []) == parse({}, None) == []
+
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "BEMI_RETENTION": (
+        ["shop.Category"],
+        *({"default": period} for period in ("", "30", "0 days", "-1 days", "1 hour", 30, None)),
+        *({name: "1 day"} for name in ("category", "shop.Ctegory", "a.b.c", "a.", ".b", 1)),
+    ),
+    "BEMI_LEGAL_HOLD": ("shop.Category", 1, ["category"], ["shop.Ctegory"], ["*", "a.b"]),
+    "BEMI_PRUNE_AT": ("3:30", "24:00", "night", 3, time(3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [(setting, value) for setting, values in WRONG.items() for value in values]
+)
+def test_a_wrong_setting_is_an_error_of_check(settings: Any, setting: str, value: Any) -> None:
+    setattr(settings, setting, value)
+    (found,) = [message for message in check_settings() if message.id == "bemi.E016"]
+    assert found.msg.startswith(setting)
+
+
+def test_the_next_night_is_found() -> None:
+    at = time_of_day("03:30")
+    assert at == time(3, 30) and time_of_day(None) is None
+    day = datetime(2026, 2, 28, 3, 0, tzinfo=timezone.utc)
+    assert seconds_until(at, day) == 1800
+    assert seconds_until(at, day.replace(minute=30)) == 86400
+    assert seconds_until(at, day.replace(hour=23)) == 4.5 * 3600

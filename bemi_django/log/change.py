@@ -157,10 +157,11 @@ class Change(Revertible, models.Model):
 
     ``id`` is a UUIDv8 made of the commit LSN, the number of the change in its transaction and a hash of the
     source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id. ``before`` is
-    ``{}`` for CREATE, ``after`` is ``{}`` for DELETE, both are for TRUNCATE. ``unavailable`` lists the
-    columns whose values are not known: ``{"before": [...], "after": [...]}``. A row with operation SKIPPED
-    stands for changes that were excluded with ``skip_tracking()``, one with operation GAP for changes that
-    were lost; the context says how many or which, and why.
+    ``{}`` for CREATE and BASELINE, ``after`` is ``{}`` for DELETE, both are for TRUNCATE. ``unavailable``
+    lists the columns whose values are not known: ``{"before": [...], "after": [...]}``. A row with operation
+    BASELINE is one that ``bemi baseline`` has found. One with operation SKIPPED stands for changes that were
+    excluded with ``skip_tracking()``, one with operation GAP for changes that were lost; the context says how
+    many or which, and why.
     """
 
     id = models.UUIDField(primary_key=True)

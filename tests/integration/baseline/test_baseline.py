@@ -180,10 +180,13 @@ def test_the_log_is_exact_while_rows_are_written_and_processes_are_killed(book: 
     asked = ("bemi", "baseline", "lab.book", "--range", "10", "--rate", "100")
 
     def has_read(rows: int) -> bool:
-        found = execute("SELECT rows, ended_at IS NOT NULL FROM _bemi.baselines")
+        found = execute(
+            "SELECT rows, ended_at IS NOT NULL FROM _bemi.baselines WHERE relation = 'lab.book'::regclass"
+        )
         return bool(found) and (found[0][0] >= rows or found[0][1])
 
     with written(), Command("bemi", "run", "--no-handlers", **of_worker) as worker:
+        book.wait_until_read()
         with Command(*asked, **place) as command:
             until(lambda: has_read(40), why=lambda: command.out + command.errors)
             command.send(signal.SIGKILL)

@@ -46,6 +46,7 @@ def as_json(found: Recording) -> dict[str, Any]:
         "problems": list(problems_of(found)),
         "worker": {**worker, "log_end": log_end},
         "log": found.log._asdict(),
+        "growth": {**found.growth._asdict(), "months": [month._asdict() for month in found.growth.months]},
         "verification": None if found.verification is None else found.verification._asdict(),
         "tables": {
             "tracked": [table.name for table in found.tables if table.is_tracked],
@@ -74,6 +75,12 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield (
         "log",
         f"{log.table}: {as_bytes(log.size)}, about {log.changes:,} changes, {log.months} months{last}",
+    )
+    growth = found.growth
+    yield (
+        "growth",
+        f"{as_bytes(growth.bytes_a_day)} a day: {as_bytes(growth.in_30_days)} in 30 days, "
+        f"{as_bytes(growth.in_a_year)} in a year, if nothing is removed",
     )
     yield "gaps", f"{log.gaps}"
     yield "letters", f"{log.dead_letters} that could not be stored completely"

@@ -10,6 +10,7 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.status.last_verification import LastVerification, read_last_verification
+from bemi_django.status.log_growth import LogGrowth, read_growth
 from bemi_django.status.log_status import LogStatus, read_log
 from bemi_django.status.omissions import LeftOut, read_omissions
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
@@ -25,6 +26,7 @@ class Recording(NamedTuple):
         tables: Its tables, and whether each is tracked.
         handlers: The progress of each handler.
         verification: The last time that the log was compared with the tables; None if never.
+        growth: How the log grows.
         left_out: What the settings have left out of the log, by table.
     """
 
@@ -34,6 +36,7 @@ class Recording(NamedTuple):
     tables: list[TableCoverage]
     handlers: list[Standing]
     verification: LastVerification | None
+    growth: LogGrowth
     left_out: Sequence[LeftOut] = ()
 
 
@@ -49,8 +52,9 @@ def read_recording(database: str) -> Recording:
     tables = read_coverage(database)
     standings = Dispatcher(database).standings()
     log, verification = read_log(conf.destination()), read_last_verification(database)
-    left_out = read_omissions(database)
-    return Recording(database, read_worker(database), log, tables, standings, verification, left_out)
+    growth, left_out = read_growth(conf.destination()), read_omissions(database)
+    worker = read_worker(database)
+    return Recording(database, worker, log, tables, standings, verification, growth, left_out)
 
 
 def problems_of(found: Recording) -> Iterator[str]:

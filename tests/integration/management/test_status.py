@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.urls import reverse
 from django.utils import timezone
 
 from bemi_django import conf
@@ -19,6 +20,7 @@ from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.status import log_growth
 from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING, WorkerStatus
 from sample_project.todos.models import Todo
@@ -69,6 +71,10 @@ def test_all_is_well_while_the_worker_runs(pipeline: Pipeline) -> None:
         assert found["worker"]["state"] == RUNNING and found["problems"] == []
         assert found["worker"]["log_end"]["change_age"] >= 0
         assert found["log"]["table"] == "public.changes" and found["log"]["months"] >= 1
+        growth = found["growth"]
+        assert len(growth["months"]) == found["log"]["months"]
+        assert sum(month["size"] for month in growth["months"]) == found["log"]["size"]
+        assert growth["bytes_a_day"] > 0 and found["log"]["size"] < growth["in_30_days"] < growth["in_a_year"]
         assert "public.todo" in found["tables"]["tracked"]
         assert "public.django_session" in found["tables"]["untracked"]
         assert status("--quiet") == ("", "")
@@ -141,6 +147,16 @@ def test_each_state_of_the_worker_has_its_problem(
 def test_how_long_the_server_has_room_is_said(room: int | None, a_day: int, text: str) -> None:
     worker = WorkerStatus("s", NOT_RUNNING, wal_status="reserved", room_bytes=room, bytes_a_day=a_day)
     assert text in status_command._room(worker)
+
+
+def test_the_health_page_shows_how_the_log_grows(
+    pipeline: Pipeline, admin_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    pipeline.run()
+    growth = log_growth.read_growth("default")
+    page = admin_client.get(reverse("admin:bemi_django_change_health")).content.decode()
+    assert "a day" in page and f'<th scope="row">{growth.months[-1].month}</th>' in page
 
 
 def test_the_health_page_tells_of_the_worker_once(

@@ -22,6 +22,8 @@ from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.checks.databases import WORKER
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema.database_names import assumed_name
+from bemi_django.status.log_growth import read_growth
+from bemi_django.status.units import as_bytes
 
 _LATEST = 10
 
@@ -62,6 +64,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "letters": letters,
         "letters_command": "python manage.py bemi retry-dead-letters",
         "checks": problems,
+        "growth": _growth(),
         "tracked": sum(tracked),
         "untracked": len(tracked) - sum(tracked),
         "state": _worst([*(fact.state for fact in facts), "warning" if letters or problems else "good"]),
@@ -80,6 +83,20 @@ def _source(alias: str, hour: LastHour | None, *, has_tables: bool = True) -> So
             alias, name, [HealthFact(_("Database"), _("not reachable"), "bad", hint)], [], None
         )
     return SourceHealth(alias, name, facts, tables, chart)
+
+
+def _growth() -> dict[str, Any] | None:
+    """Return the size of the log by month, and what it will be."""
+    try:
+        found = read_growth(conf.destination())
+    except DatabaseError:
+        return None
+    return {
+        "months": [(month.month, as_bytes(month.size), month.changes) for month in reversed(found.months)],
+        "a_day": as_bytes(found.bytes_a_day),
+        "in_30_days": as_bytes(found.in_30_days),
+        "in_a_year": as_bytes(found.in_a_year),
+    }
 
 
 def _gaps() -> Iterator[dict[str, Any]]:

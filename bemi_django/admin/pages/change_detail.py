@@ -17,6 +17,7 @@ from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
 from bemi_django.admin.display.value_diff import Sides, as_text, differences, pretty_json
 from bemi_django.admin.pages.list_neighbours import list_neighbours
+from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
@@ -93,6 +94,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "previous": previous,
         "following": following,
         "reverts": reverts,
+        "reverted": reverts_of(change, viewer),
         "puts_back": reverts[0][1] if reverts and change.operation == "UPDATE" else None,
         "as_json": as_json(change, viewer),
         "as_sql": as_sql(change, viewer),

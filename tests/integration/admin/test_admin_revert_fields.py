@@ -149,3 +149,19 @@ def test_masked_values_stay_masked(drain: Drain, settings: Any) -> None:
         assert "secret" not in text and "the row was changed since" in text
     send(client, change, overwrite=["task"])
     assert Todo.objects.get().task == "secret-1"
+
+
+def test_what_was_reverted_and_what_reverted_it_know_each_other(
+    admin_client: Client, change: Change, drain: Drain
+) -> None:
+    send(admin_client, change, fields=["price"])
+    done = next(found for found in drain() if found.context.get("reverts"))
+
+    def reverted(about: Change) -> Any:
+        return admin_client.get(f"{LIST}{about.pk}/change/").context["reverted"]
+
+    assert (reverted(change).by, reverted(change).of) == (done, [])
+    assert (reverted(done).by, reverted(done).of) == (None, [change])
+    for hostile in ("x", ["x", 1, None, str(done.pk)], {"a": 1}):
+        Change.objects.filter(pk=change.pk).update(context={"reverts": hostile})
+        assert reverted(change).by == done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -51,10 +52,16 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     ]
     if log_end is not None and log_end.trouble:
         facts.append(HealthFact(_("Stream"), _("stuck"), "bad", log_end.trouble))
-    lag = f"{as_bytes(worker.lag_bytes)}, {worker.lag_seconds:.1f} s"
+    lag = as_bytes(worker.lag_bytes)
+    if not math.isnan(worker.lag_seconds):
+        lag = f"{lag}, {worker.lag_seconds:.1f} s"
     # While the worker is not running, the lag only grows.
     state = _grade(worker.lag_seconds, LATE, TOO_LATE) if is_running or not worker.lag_bytes else "bad"
-    facts.append(HealthFact(_("Lag"), lag, state))
+    hint = _("The time is not known, because this role may not read the log.")
+    if is_running and math.isnan(worker.lag_seconds):
+        facts.append(HealthFact(_("Lag"), lag, "warning", hint))
+    else:
+        facts.append(HealthFact(_("Lag"), lag, state))
     facts.append(_held(worker.wal_status, worker.retained_bytes, worker.room_bytes, run))
     if log_end is not None:
         facts.append(HealthFact(_("Last change"), _("%s ago") % _duration(log_end.change_age)))

@@ -1,0 +1,51 @@
+"""Which change reverted another, and which ones it reverted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import OperationalError
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.paging import bitmap_scan_only
+from bemi_django.models import Change
+
+_MOST = 20
+
+
+class Reverts(NamedTuple):
+    """The change that reverted a change last, if any, and the changes that it reverted itself."""
+
+    by: Change | None
+    of: list[Change]
+
+
+def reverts_of(change: Change, viewer: Viewer) -> Reverts:
+    """Return the reverts around a change, among what the viewer may see."""
+    return Reverts(_reverting(change, viewer), _reverted(change, viewer))
+
+
+def _reverting(change: Change, viewer: Viewer) -> Change | None:
+    reverting = viewer.changes().context({"reverts": [str(change.pk)]}).order_by("-id")
+    try:
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            return next(iter(read_changes(reverting[:1])), None)
+    except OperationalError:
+        return None
+
+
+def _reverted(change: Change, viewer: Viewer) -> list[Change]:
+    named = change.context.get("reverts")
+    ids = [found for text in (named if isinstance(named, list) else ())[:_MOST] if (found := _id(text))]
+    return read_changes(viewer.changes().filter(pk__in=ids).order_by("id")) if ids else []
+
+
+def _id(text: object) -> UUID | None:
+    """Return an id; a context can hold anything."""
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -8,7 +8,7 @@ CREATE FUNCTION _bemi.capture_v1() RETURNS trigger
 LANGUAGE plpgsql
 AS $function$
 DECLARE
-    -- The last context, and the tables that messages named for it: '{"user_id": 7,"SQL": "UPDATE ..."} 16384 16385'.
+    -- The last context, behind the tables that messages named for it: '16385 16384{"user_id": 7,"SQL": "UPDATE ..."}'.
     -- Rolling back to a savepoint restores it together with the messages.
     last pg_catalog.text := pg_catalog.current_setting('_bemi.last', true);
     -- The comment of the application's hook is at the very start of the statement, where no value can be.
@@ -17,64 +17,72 @@ DECLARE
     statement pg_catalog.text;
     -- A setting of the transaction, for statements that cannot carry a comment.
     context pg_catalog.text;
-    shared pg_catalog.text;
-    sent pg_catalog.text;
-    sent_at pg_catalog.pg_lsn;
+    is_done pg_catalog.bool;
 BEGIN
     -- The usual path skips this: the first write of a transaction, with a context of the application.
     IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"') THEN
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
-            -- Statements that a driver prepares have the same comment, whatever their text and context.
-            IF content IS NULL OR content OPERATOR(pg_catalog.=) '{"SQL": ""}' THEN
-                statement := pg_catalog.substr(pg_catalog.current_query(), CASE WHEN content IS NULL THEN 1
-                    ELSE pg_catalog.length('/*Bemi {"SQL": ""} Bemi*/ ') OPERATOR(pg_catalog.+) 1 END);
-                -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
-                -- send no statement. Their rows get its last context.
-                IF content IS NULL AND last OPERATOR(pg_catalog.<>) '' AND (statement IS NULL OR pg_catalog.left(statement, 64)
-                    OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M') THEN
-                    IF pg_catalog.substr(last, pg_catalog.length(pg_catalog.rtrim(last, ' 0123456789')))
-                        OPERATOR(pg_catalog.!~) pg_catalog.concat(' ', TG_RELID, '( |$)') THEN
-                        sent_at := pg_catalog.pg_logical_emit_message(true, '_bemi', TG_RELID::pg_catalog.text);
-                        last := pg_catalog.set_config('_bemi.last', pg_catalog.concat(last, ' ', TG_RELID), true);
+            <<described>>
+            BEGIN
+                -- Statements that a driver prepares have the same comment, whatever their text and context.
+                IF content IS NULL OR content OPERATOR(pg_catalog.=) '{"SQL": ""}' THEN
+                    statement := pg_catalog.substr(pg_catalog.current_query(), CASE WHEN content IS NULL THEN 1
+                        ELSE pg_catalog.length('/*Bemi {"SQL": ""} Bemi*/ ') OPERATOR(pg_catalog.+) 1 END);
+                    -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
+                    -- send no statement. Their rows get its last context.
+                    IF last OPERATOR(pg_catalog.<>) '' THEN
+                        IF content IS NULL AND (statement IS NULL OR pg_catalog.left(statement, 64)
+                            OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M') THEN
+                            IF pg_catalog.split_part(last, '{', 1)
+                                OPERATOR(pg_catalog.!~) pg_catalog.concat('(^| )', TG_RELID, '( |$)') THEN
+                                is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', TG_RELID::pg_catalog.text) IS NULL
+                                    OR pg_catalog.set_config(
+                                        '_bemi.last', pg_catalog.concat(TG_RELID, ' ', last), true) IS NULL;
+                            END IF;
+                            RETURN NULL;
+                        END IF;
                     END IF;
-                    RETURN NULL;
-                END IF;
-                context := CASE WHEN content IS NULL
-                    OR pg_catalog.starts_with(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '{')
-                    THEN coalesce(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '') ELSE '{}' END;
-                -- Others may not use the names of ours. A letter of them may be an escape.
-                IF context OPERATOR(pg_catalog.<>) '' AND context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
-                    BEGIN
-                        context := pg_catalog.json_object_agg(CASE
-                            WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name}'::pg_catalog.text[])
-                                THEN pg_catalog.concat('app_', key) ELSE key END, value)
-                            FROM pg_catalog.json_each(context::pg_catalog.json);
-                    EXCEPTION WHEN OTHERS THEN
-                        context := pg_catalog.concat('{"_bemi_invalid": ', pg_catalog.to_json(context), '}');
-                    END;
-                END IF;
-                content := pg_catalog.concat(
+                    context := CASE WHEN content IS NULL
+                        OR pg_catalog.starts_with(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '{')
+                        THEN coalesce(pg_catalog.btrim(pg_catalog.current_setting('bemi.context', true)), '') ELSE '{}' END;
                     -- No hook saw the statement: record what the database knows of the writer.
-                    CASE WHEN context OPERATOR(pg_catalog.=) '' THEN pg_catalog.concat(
-                        '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
-                        pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',') ELSE '{' END,
-                    '"SQL": ', pg_catalog.to_json(CASE WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
-                        THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
-                        ELSE coalesce(statement, '') END), '}');
-            END IF;
-            IF context OPERATOR(pg_catalog.=) '' THEN
-                NULL;
-            ELSIF pg_catalog.starts_with(context, '{')
-                AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
-                content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
-            ELSE
-                -- The application's context is empty, or no JSON object. Only without a hook, which makes the change
-                -- one from outside the application, that includes the role.
-                content := pg_catalog.concat('{', CASE WHEN NOT pg_catalog.starts_with(context, '{') THEN pg_catalog.concat(
-                    '"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', ') END, '"application_name": ',
-                    pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
-                    pg_catalog.substr(content, 2));
-            END IF;
+                    IF context OPERATOR(pg_catalog.=) '' THEN
+                        content := pg_catalog.concat(
+                            '{"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', "application_name": ',
+                            pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',"SQL": ',
+                            pg_catalog.to_json(CASE WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
+                                THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
+                                ELSE coalesce(statement, '') END), '}');
+                        EXIT described;
+                    END IF;
+                    -- Others may not use the names of ours. A letter of them may be an escape.
+                    IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
+                        BEGIN
+                            context := pg_catalog.json_object_agg(CASE
+                                WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name}'::pg_catalog.text[])
+                                    THEN pg_catalog.concat('app_', key) ELSE key END, value)
+                                FROM pg_catalog.json_each(context::pg_catalog.json);
+                        EXCEPTION WHEN OTHERS THEN
+                            context := pg_catalog.concat('{"_bemi_invalid": ', pg_catalog.to_json(context), '}');
+                        END;
+                    END IF;
+                    content := pg_catalog.concat(
+                        '{"SQL": ', pg_catalog.to_json(CASE WHEN pg_catalog.length(statement) OPERATOR(pg_catalog.>) 8192
+                            THEN pg_catalog.concat(pg_catalog.left(statement, 8192), '... (cut)')
+                            ELSE coalesce(statement, '') END), '}');
+                END IF;
+                IF pg_catalog.starts_with(context, '{')
+                    AND pg_catalog.ltrim(pg_catalog.substr(context, 2)) OPERATOR(pg_catalog.<>) '}' THEN
+                    content := pg_catalog.concat(pg_catalog.left(context, -1), ',', pg_catalog.substr(content, 2));
+                ELSE
+                    -- The application's context is empty, or no JSON object. Only without a hook, which makes the change
+                    -- one from outside the application, that includes the role.
+                    content := pg_catalog.concat('{', CASE WHEN NOT pg_catalog.starts_with(context, '{') THEN pg_catalog.concat(
+                        '"db_user": ', pg_catalog.to_json(session_user::pg_catalog.text), ', ') END, '"application_name": ',
+                        pg_catalog.to_json(pg_catalog.current_setting('application_name')), ',',
+                        pg_catalog.substr(content, 2));
+                END IF;
+            END described;
             IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
                 BEGIN
                     PERFORM pg_catalog.convert_to(content, 'UTF8');
@@ -89,29 +97,38 @@ BEGIN
                 END;
             END IF;
         END IF;
-        IF pg_catalog.starts_with(last, content OPERATOR(pg_catalog.||) ' ') THEN
-            -- The context applies to the tables that were named until the next one, so only another table is sent.
-            IF pg_catalog.substr(last, pg_catalog.length(content) OPERATOR(pg_catalog.+) 1)
-                OPERATOR(pg_catalog.~) pg_catalog.concat(' ', TG_RELID, '( |$)') THEN
+        IF last OPERATOR(pg_catalog.<>) '' THEN
+            IF pg_catalog.split_part(pg_catalog.ltrim(last, ' 0123456789'), ',"SQL": ', 1)
+                OPERATOR(pg_catalog.=) pg_catalog.split_part(content, ',"SQL": ', 1) THEN
+                IF pg_catalog.ltrim(last, ' 0123456789') OPERATOR(pg_catalog.=) content THEN
+                    -- The context applies to the tables that were named until the next one, so only another table is
+                    -- sent.
+                    IF pg_catalog.split_part(last, '{', 1)
+                        OPERATOR(pg_catalog.!~) pg_catalog.concat('(^| )', TG_RELID, '( |$)') THEN
+                        is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', TG_RELID::pg_catalog.text) IS NULL
+                            OR pg_catalog.set_config('_bemi.last', pg_catalog.concat(TG_RELID, ' ', last), true) IS NULL;
+                    END IF;
+                ELSE
+                    -- If only the statement differs from the previous message, send only the statement.
+                    is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
+                        pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+                            TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) '+' OPERATOR(pg_catalog.||) pg_catalog.substr(
+                                content, pg_catalog.strpos(content, ',"SQL": ') OPERATOR(pg_catalog.+) 8),
+                            E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL
+                        OR pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true) IS NULL;
+                END IF;
                 RETURN NULL;
             END IF;
-            sent := '';
-        ELSE
-            -- If only the statement differs from the previous message, send only the statement.
-            shared := pg_catalog.split_part(content, ',"SQL": ', 1) OPERATOR(pg_catalog.||) ',"SQL": ';
-            sent := CASE WHEN pg_catalog.starts_with(last, shared) AND pg_catalog.starts_with(content, shared)
-                THEN '+' OPERATOR(pg_catalog.||) pg_catalog.substr(
-                    content, pg_catalog.length(shared) OPERATOR(pg_catalog.+) 1) END;
         END IF;
     END IF;
     -- Quotes and percent signs are escaped in a comment, but may be plain in the WAL. Of two backslashes, the second
     -- could seem to begin an escape. The result is assigned because an expression takes a tenth of the time of a
-    -- query.
-    sent_at := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
-        TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            coalesce(sent, content), E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8'));
-    last := pg_catalog.set_config('_bemi.last', CASE WHEN sent OPERATOR(pg_catalog.=) '' THEN last ELSE content END
-        OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) TG_RELID::pg_catalog.text, true);
+    -- query. It is one expression, because each is prepared again in every transaction: set_config() returns what it
+    -- has set.
+    is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
+        pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true),
+            E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL;
     RETURN NULL;
 END
 $function$;

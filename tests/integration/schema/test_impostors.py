@@ -126,7 +126,8 @@ VALUES = {"timestamp with time zone", "bigint", "integer", "uuid", "jsonb", "tex
 
 def unqualified(source: str) -> set[str]:
     """Return the functions, operators and types in a function's body that have no schema."""
-    code = re.sub(r"--[^\n]*", "", source)
+    # A label of a block is no operator.
+    code = re.sub(r"--[^\n]*|^\s*<<\w+>>\s*$", "", source, flags=re.MULTILINE)
     code = re.sub(r"E?'(?:[^'\\]|''|\\.)*'", "''", code)
     calls = set(re.findall(r"(?<![\w.\"])(\w+)\s*\(", re.sub(KEYWORDS, ";(", code.lower())))
     types = set(re.findall(r"::(?![\w\"]+\.)\S+", code))

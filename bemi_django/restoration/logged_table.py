@@ -43,7 +43,11 @@ SELECT EXISTS (SELECT FROM {log} c WHERE {of_table}
         WHERE c.database = %(database)s AND c."table" = '' AND c.operation = 'GAP'
             AND c.id <= %(bound)s::uuid),
        EXISTS (SELECT FROM {log} c WHERE {of_table} AND c.primary_key IS NULL
-               AND c.operation IN ('CREATE', 'UPDATE', 'DELETE'))
+               AND c.operation IN ('CREATE', 'UPDATE', 'DELETE')),
+       (SELECT to_char(max(k.committed_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+        FROM _bemi.completeness k
+        WHERE k.database = %(database)s
+            AND (k.schema = %(schema)s AND k."table" = %(table)s OR k."table" = ''))
 """
 # The last change up to the moment tells how a row was; without one, the first change after it.
 _ROWS = """
@@ -103,6 +107,7 @@ class LoggedFacts(NamedTuple):
         skipped: The number of changes that were excluded from the log.
         gaps: The number of gaps.
         is_keyless: There are changes of rows without a key.
+        removed: When the last change was committed that was removed from the log; None if none was.
     """
 
     has_rows: bool
@@ -110,6 +115,7 @@ class LoggedFacts(NamedTuple):
     skipped: int
     gaps: int
     is_keyless: bool
+    removed: str | None
 
 
 class LoggedTable:

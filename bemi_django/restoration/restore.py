@@ -161,6 +161,11 @@ def _report(table: NewTable, filled: Filled, when: str, facts: LoggedFacts) -> I
         yield f"rows with values that the log does not know: {filled.incomplete_rows} ({columns})"
     if facts.skipped:
         yield f"changes that were excluded from the log, so that rows may differ: {facts.skipped}"
+    if facts.removed:
+        yield (
+            f"changes up to {facts.removed} were removed from the log: rows that have not changed since are "
+            "missing"
+        )
     if facts.gaps:
         yield f"gaps in the log, in which changes of these rows may have been lost: {facts.gaps}"
 

@@ -102,6 +102,21 @@ def test_without_a_baseline_it_says_which_rows_are_not_known(restore: Restore) -
     assert execute("SELECT id FROM lab.saved ORDER BY id") == [(2,), (4,), (1000,), (1003,)]
 
 
+def test_it_says_up_to_when_changes_were_removed_from_the_log(restore: Restore) -> None:
+    execute(
+        "INSERT INTO _bemi.completeness SELECT current_database(), 'lab', 'book', "
+        "'00000000-0000-0000-0000-000000000000', '2020-01-02 03:04:05+00', 1"
+    )
+    try:
+        lines = restore("lab.book", "--to", "lab.saved")
+    finally:
+        execute("DELETE FROM _bemi.completeness")
+    removed = (
+        "changes up to 2020-01-02 03:04:05 UTC were removed from the log: rows that have not changed since"
+    )
+    assert any(line.startswith(removed) for line in lines)
+
+
 def test_a_truncated_table_comes_back_as_it_was_before_or_at_a_moment(
     book: Pipeline, restore: Restore
 ) -> None:

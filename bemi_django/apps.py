@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.db import DatabaseError, connections
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from bemi_django.masking.rules import Rules
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +34,38 @@ class BemiConfig(AppConfig):
         """Install hooks on connections and commands, and track new tables after each ``migrate``."""
         from bemi_django import checks as checks  # importing registers them
         from bemi_django import conf
+        from bemi_django.capture import context_masks
         from bemi_django.capture.hooks import commands, django_db
         from bemi_django.schema import inspection
 
         inspection.install()
         if not conf.captures():
             return
+        context_masks.use(_rules)
+        setting_changed.connect(_read_rules_again, sender=None, dispatch_uid="bemi_django_masks")
         django_db.install()
         commands.install()
         post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
         if apps.is_installed("aldjemy"):
             _install_on_aldjemy()
+
+
+def _rules() -> Rules:
+    from bemi_django.mask_rules import configured_masks
+    from bemi_django.masking.rules import DEFAULT
+
+    try:
+        return configured_masks()
+    # A check reports it; no write may fail because of it.
+    except ImproperlyConfigured:
+        return DEFAULT
+
+
+def _read_rules_again(*, setting: str, **kwargs: Any) -> None:
+    from bemi_django.capture import context_masks
+
+    if setting in ("BEMI_MASK", "BEMI_MASK_KEY"):
+        context_masks.use(_rules)
 
 
 def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:

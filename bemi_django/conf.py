@@ -205,7 +205,7 @@ def admin_scope() -> ScopeFunction | None:
 
 
 def masked_fields() -> list[str]:
-    """Return ``BEMI_MASKED_FIELDS``: patterns ``table.column`` of values that need a permission to see."""
+    """Return ``BEMI_MASKED_FIELDS``: patterns of values that need a permission to see."""
     return list(getattr(settings, "BEMI_MASKED_FIELDS", ["*.password"]))
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
+from bemi_django.capture import context_masks
 from bemi_django.capture.layers import Context
 from bemi_django.capture.warn_once import warn_once
 from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS, RESERVED_KEYS
@@ -35,7 +36,7 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _encode_context(context: Mapping[str, Any]) -> str:
-    pairs = [f"{_key(key)}: {_value(value)}" for key, value in context.items()]
+    pairs = [f"{_key(key)}: {_value(context_masks.masked(key, value))}" for key, value in context.items()]
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
         return f"{{{encoded}}}"

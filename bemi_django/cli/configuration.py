@@ -28,6 +28,8 @@ SETTINGS: dict[str, type] = {
     "index_values": bool,
     "largest_dead_letter": int,
     "legal_hold": list,
+    "mask": dict,
+    "mask_key": str,
     "prune_at": str,
     "publication": str,
     "renamed_columns": dict,

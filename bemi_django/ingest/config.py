@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
+from bemi_django.masking.rules import DEFAULT, Rules
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 
 
@@ -18,7 +19,7 @@ class WorkerConfig(NamedTuple):
     ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on. ``largest_letter`` is the size
     in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
     slot, in place of ``slot``, with a cursor of the source and one of the destination.
-    ``selection`` says what is left out of the log.
+    ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
     """
 
     source: dict[str, Any]
@@ -32,7 +33,14 @@ class WorkerConfig(NamedTuple):
     largest_letter: int = LARGEST_DEAD_LETTER
     name_slot: Callable[[Any, Any], str] | None = None
     selection: Selection = EVERYTHING
+    masking: Rules = DEFAULT
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""
         return self.ask() if self.ask else (self.source, self.destination)
+
+    @property
+    def has_own_log(self) -> bool:
+        """Whether the log is in the database that it is of, as far as the addresses tell."""
+        parts = ("service", "host", "hostaddr", "port", "dbname")
+        return all(self.source.get(part) == self.destination.get(part) for part in parts)

@@ -17,7 +17,6 @@ from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.rendering import NOTHING
 from bemi_django.ingest.rows.row_writer import RowWriter
-from bemi_django.ingest.selection.rules import Selection
 from bemi_django.ingest.stitching.operations import BASELINE
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
@@ -71,7 +70,7 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
         closing(connect_destination(config)) as destination,
         closing(Calculator(lambda: connect_calculator(config), server)) as calculator,
     ):
-        writer = _writer(server, calculator, config.selection)
+        writer = _writer(server, calculator, config)
         with destination, destination.cursor() as cursor:
             cursor.execute(_PRUNE.format(log=destination.log.replace("%", "%%")), [config.slot])
             removed = cursor.rowcount
@@ -85,14 +84,14 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
     return RetriedLetters(mended, kept, removed)
 
 
-def _writer(server: Any, calculator: Calculator, selection: Selection) -> RowWriter:
+def _writer(server: Any, calculator: Calculator, config: WorkerConfig) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
             "SELECT (pg_control_system()).system_identifier::text, current_database(), "
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
         system_identifier, database, xid = cursor.fetchone()
-    catalog = LayoutCatalog(server, database, calculator, selection)
+    catalog = LayoutCatalog(server, database, calculator, config.selection, config.masking)
     return RowWriter(system_identifier, database, xid, catalog.layouts)
 
 

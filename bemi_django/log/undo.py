@@ -6,7 +6,7 @@ A revert reads changes, so ``bemi_django.revert`` imports the model and its quer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Revertible:
         on_conflict: OnConflict = "stop",
         cascade: bool = True,
         fields: Collection[str] | None = None,
+        values: Mapping[str, Any] | None = None,
         reason: str | None = None,
     ) -> Plan:
         """Undo the change, or these changes in one transaction; see :func:`bemi_django.revert.revert`."""
@@ -30,5 +31,11 @@ class Revertible:
 
         changes: Any = self if isinstance(self, Iterable) else [self]
         return revert(
-            changes, dry_run=dry_run, on_conflict=on_conflict, cascade=cascade, fields=fields, reason=reason
+            changes,
+            dry_run=dry_run,
+            on_conflict=on_conflict,
+            cascade=cascade,
+            fields=fields,
+            values=values,
+            reason=reason,
         )

@@ -25,6 +25,7 @@ from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
+from bemi_django.mask_rules import configured_masks
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
 from bemi_django.metrics.server import serving
@@ -107,9 +108,8 @@ class _DatabaseWork:
                 raise CommandError(_NO_HANDLERS)
             return
         accept_gap = options["accept_gap"] or conf.accept_gap()
-        config = worker_config(database)._replace(
-            accept_gap=accept_gap, publish=lambda: _publish(command, database)
-        )
+        publish = partial(_publish, command, database)
+        config = worker_config(database)._replace(accept_gap=accept_gap, publish=publish)
         self._supervisor = Supervisor(config)
 
     def stop(self) -> None:
@@ -189,6 +189,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         largest_letter=conf.largest_dead_letter(),
         name_slot=None if slot else partial(_name_slot, database),
         selection=configured_selection(),
+        masking=configured_masks(),
     )
 
 

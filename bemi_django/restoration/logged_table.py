@@ -61,7 +61,14 @@ next_emptied AS MATERIALIZED (
     WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE' AND c.id > %(bound)s::uuid
 ),
 touched AS MATERIALIZED (
-    SELECT c.* FROM {log} c
+    -- What a mask has left of a value is not the value.
+    SELECT c.id, c.operation, c.partition, c.primary_key, c.previous_primary_key,
+           c.before - m.names AS before, c.after - m.names AS after,
+           jsonb_build_object('before', coalesce(c.unavailable -> 'before', '[]') || m.masked,
+                              'after', coalesce(c.unavailable -> 'after', '[]') || m.masked) AS unavailable
+    FROM {log} c
+    CROSS JOIN LATERAL (SELECT coalesce(c.unavailable -> 'masked', '[]') AS masked,
+                               ARRAY(SELECT jsonb_array_elements_text(c.unavailable -> 'masked')) AS names) m
     WHERE {of_table} AND c.primary_key IS NOT NULL
         AND c.operation IN ('CREATE', 'UPDATE', 'DELETE', 'BASELINE')
 ),

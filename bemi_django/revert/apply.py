@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.db import DatabaseError, DataError, transaction
@@ -41,6 +41,7 @@ def revert(
     digest: str | None = None,
     is_read_only: ReadOnly | None = None,
     fields: Collection[str] | None = None,
+    values: Mapping[str, Any] | None = None,
     reason: str | None = None,
 ) -> Plan:
     """Undo changes of one database in one transaction on it.
@@ -68,6 +69,7 @@ def revert(
             are conflicts of the kind ``"read_only"``, which cannot be forced.
         fields: Names of the fields (or columns) to put back in rows that were updated; by default all. Rows
             that were created or deleted stay as they are.
+        values: Values, as JSON has them, of columns that are masked in the log, by column: for deleted rows.
         reason: Why, for the context of the changes.
 
     Returns:
@@ -96,7 +98,15 @@ def revert(
             concerned = with_cascades(cursor, selected) if cascade else selected
 
             def planned(only: Collection[str] | None) -> Planner:
-                made = Planner(cursor, database, on_conflict, is_read_only, fields=only, lock=not dry_run)
+                made = Planner(
+                    cursor,
+                    database,
+                    on_conflict,
+                    is_read_only,
+                    fields=only,
+                    values=dict(values or {}),
+                    lock=not dry_run,
+                )
                 made.prepare(concerned)
                 return made
 

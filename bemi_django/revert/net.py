@@ -19,7 +19,8 @@ class Net:
     """The net effect of the selected changes of one row.
 
     ``old`` and ``new`` have the columns that the selection changed, with the value before the first change
-    and after the last one. ``torn`` are columns that others changed in between.
+    and after the last one. ``torn`` are columns that others changed in between. ``masked`` are columns of
+    which the log has no value to write, only what a mask has left of it; they are in no row here.
     """
 
     schema: str
@@ -32,6 +33,7 @@ class Net:
     old: RowValues = field(default_factory=dict)
     new: RowValues = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    masked: set[str] = field(default_factory=set)
     torn: set[str] = field(default_factory=set)
     is_torn: bool = False
 
@@ -51,6 +53,15 @@ class Net:
         self._touch(before, after)
         self.exists = after is not None
         self.last = after if after is not None else before or {}
+
+    def give(self, values: RowValues) -> None:
+        """Take values for masked columns of a deleted row."""
+        if self.existed and not self.exists:
+            given = {
+                column: value for column, value in values.items() if column in self.unknown & self.masked
+            }
+            self.old.update(given)
+            self.unknown -= given.keys()
 
     def _touch(self, before: RowValues | None, after: RowValues | None) -> None:
         if before is not None and after is not None:
@@ -89,6 +100,8 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
         names = renamed.get((change.schema, change.table), {})
         before = None if change.operation == "CREATE" else _renamed(change.before, names)
         after = None if change.operation == "DELETE" else _renamed(change.after, names)
+        masked = {names.get(column, column) for column in (change.unavailable or {}).get("masked", ())}
+        before, after, changed = _without(before, after, masked)
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
         if same:
             net = same.pop()
@@ -97,10 +110,33 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
             table = change.schema, change.table
             net = Net(*table, [], before is not None, after is not None, known, known)
             found.append(net)
-        lost = (change.unavailable or {}).get("before", ())
-        net.add(change, before, after, {names.get(column, column) for column in lost})
+        lost = {names.get(column, column) for column in (change.unavailable or {}).get("before", ())}
+        net.add(change, before, after, lost | masked)
+        net.masked |= masked
+        net.unknown |= changed
         waiting[_handle(change, change.primary_key, after)].append(net)
     return found
+
+
+def _without(
+    before: RowValues | None, after: RowValues | None, masked: set[str]
+) -> tuple[RowValues | None, RowValues | None, set[str]]:
+    """Return both rows without masked columns, and those of them that an update has changed.
+
+    Of a column that is dropped, that shows only if nothing else was changed.
+    """
+    if not masked:
+        return before, after, set()
+    old, new = (
+        None if row is None else {column: value for column, value in row.items() if column not in masked}
+        for row in (before, after)
+    )
+    changed: set[str] = set()
+    if before is not None and after is not None:
+        changed = {column for column in masked if differ(before.get(column), after.get(column))}
+        if not changed and dumps(old) == dumps(new):
+            changed = {column for column in masked if column not in before}
+    return old, new, changed
 
 
 def _handle(change: Change, key: str | None, row: RowValues | None) -> tuple[Any, ...]:

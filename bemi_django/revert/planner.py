@@ -42,6 +42,7 @@ class Planner:
         is_read_only: ReadOnly | None = None,
         *,
         fields: Collection[str] | None = None,
+        values: RowValues | None = None,
         lock: bool,
     ) -> None:
         """Prepare to plan.
@@ -52,6 +53,7 @@ class Planner:
             on_conflict: See :func:`bemi_django.revert.revert`.
             is_read_only: See :func:`bemi_django.revert.revert`.
             fields: Names of the fields or columns to put back, or None for all.
+            values: Values for columns that are masked in the log, for rows that were deleted.
             lock: Whether to lock the rows that the plan is about.
         """
         self.plan = Plan(database, ())
@@ -62,6 +64,7 @@ class Planner:
         self._on_conflict = on_conflict
         self._is_read_only = is_read_only
         self._fields = fields
+        self._values = values or {}
         self._lock = lock
         self._models: dict[tuple[str, str], Any] = {}
         self._rules: dict[tuple[str, str], ColumnRules] = {}
@@ -78,6 +81,8 @@ class Planner:
         self._models = {name: model_of(self._place(*name)) for name in names}
         nets = nets_of(rows, {name: self._renamed(name) for name in names})
         nets = [net for net in nets if not self._is_left_alone(net)]
+        for net in nets:
+            net.give(self._values)
         self.catalog = read_catalog(self._cursor, json.dumps(sorted(names)))
         self._rules = {
             name: rules_of(self._models[name], table, self._fields)

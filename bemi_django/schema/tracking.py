@@ -10,6 +10,7 @@ from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
+from bemi_django.mask_columns import remember_masked
 from bemi_django.schema import ignored, installed, log_indexes, tenancy
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.replication import publication
@@ -144,6 +145,9 @@ def sync(
 def _refresh_past(using: str, schema: str | None) -> str | None:
     """Bring the views of the past in line if the log is in this database; return why that failed."""
     try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            if installed.has(cursor, "past_refresh_v1"):
+                remember_masked(cursor)
         while _refresh_some(using, schema) >= _VIEWS:
             pass
     except DatabaseError as error:

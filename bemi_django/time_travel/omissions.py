@@ -70,7 +70,8 @@ class PastOmissions(NamedTuple):
             if one.last > position and not one.is_prepared:
                 found[f"{one.schema}.{one.table}"] = (
                     f"values of {one.schema}.{one.table}.{one.column} were left out since {said}, and the "
-                    "view of the past does not know of that: run 'manage.py bemi sync'"
+                    "view of the past does not know of that: run 'manage.py bemi sync' (by a masked key, "
+                    "there is no past)"
                 )
         return found
 

@@ -91,9 +91,10 @@ class Past(NamedTuple):
     hidden: dict[str, list[str]] = {}
 
     def prepared(self, sql: str) -> str:
-        """Return the statement to run in the past. Raises PastIsReadOnly for a write."""
+        """Return the statement to run in the past. Raises PastIsReadOnly or HistoryError if it cannot be."""
         if self.redirection.is_write(sql):
             raise PastIsReadOnly
+        self.redirection.check(sql, self.hidden)
         return self.redirection.of(sql)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from bemi_django.exceptions import HistoryError
 from bemi_django.schema.sql import quote
+from bemi_django.time_travel.hidden_columns import by_table, misused
 from bemi_django.time_travel.sql_tokens import Kind, Token, tokens_of
 
 _WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
@@ -55,6 +57,26 @@ class Redirection:
         tokens = tokens_of(sql, standard_strings=self._standard_strings)
         first = next((token for token in tokens if token.kind is not Kind.BLANK), None)
         return first is not None and sql[first.start : first.end].lower() in _WRITES
+
+    def check(self, sql: str, hidden: dict[str, list[str]]) -> None:
+        """Check that a statement only reads the columns whose values are not known.
+
+        Args:
+            sql: The statement.
+            hidden: The columns, by ``schema.table``.
+
+        Raises:
+            HistoryError: It chooses or sorts rows by one of them.
+        """
+        if not hidden:
+            return
+        tables = {table for _, table in self._tables}
+        column = misused(sql, by_table(hidden), tables, standard_strings=self._standard_strings)
+        if column is not None:
+            raise HistoryError(
+                f"the log does not have the values of {column}: rows of the past can be neither chosen nor "
+                "sorted by it"
+            )
 
     def _schema_in(self, name: Sequence[Token]) -> Token | None:
         """Return the token of the schema, if the name is one of the tables or of its columns."""

@@ -39,8 +39,11 @@ def by_image(subject: Subject, result: Verified) -> None:
     """
     table = subject.table
     types = {name: column.type for name, column in table.columns.items()}
-    omitted = subject.omissions.columns & set(table.columns)
-    ignored = changed_types(table.versions, types) | omitted
+    masked = set(subject.masks)
+    omitted = subject.omissions.columns & set(table.columns) - masked
+    ignored = changed_types(table.versions, types) | omitted | masked
+    if masked:
+        result.notes.append(f"without columns that are masked ({_names(masked)})")
     failing: set[str] = set()
     try:
         findings = _count(subject, result, ignored)
@@ -66,7 +69,7 @@ def by_image(subject: Subject, result: Verified) -> None:
             findings, ignored, result.explained = [], altered, again.explained
     if omitted:
         result.notes.append(f"without ignored columns ({_names(omitted)})")
-    if left_out := ignored & set(table.columns) - failing - omitted:
+    if left_out := ignored & set(table.columns) - failing - omitted - masked:
         result.notes.append(f"without columns that were altered ({_names(left_out)})")
     note(subject, result, list(_unexplained(subject, result, findings)))
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.verification.log_queries import LoggedName, of_table, on
+from bemi_django.verification.masked_columns import Masks
 from bemi_django.verification.moment import Moment
 from bemi_django.verification.omissions import TableOmissions
 from bemi_django.verification.records.acceptance import Acceptance
@@ -53,6 +54,7 @@ class Subject(NamedTuple):
         part: The part of its rows to compare.
         acceptance: The differences that were accepted.
         omissions: What was left out of the log.
+        masks: The masks of its columns, by the present rules.
     """
 
     source: Any
@@ -68,6 +70,7 @@ class Subject(NamedTuple):
     part: Slice
     acceptance: Acceptance
     omissions: TableOmissions
+    masks: Masks = {}
 
     def ask_log(
         self, query: str, parameters: dict[str, Any], names: list[LoggedName] | None = None

@@ -10,6 +10,7 @@ from psycopg2.sql import SQL
 
 from bemi_django.verification.explanations import explain_missing, is_detached, unexplained
 from bemi_django.verification.logged_rows import Entry, last_entries, last_image
+from bemi_django.verification.masked_columns import without_masked
 from bemi_django.verification.moment import take_moment
 from bemi_django.verification.records.result import CONVERTED, DETACHED, DIFFERENT, EXTRA, MISSING
 from bemi_django.verification.streams import snapshot
@@ -83,10 +84,15 @@ def look_closer(subject: Subject, keys: Sequence[str], kinds: Sequence[str]) -> 
 def differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Return the columns whose values differ, for each pair of a row of the log and one of the table.
 
-    Columns that were ignored at some time are not compared.
+    Columns that were ignored at some time are not compared, and masked ones as far as that is possible.
     """
-    ignored = subject.omissions.columns
-    return [[name for name in names if name not in ignored] for names in _differing(subject, pairs)]
+    ignored = subject.omissions.columns - subject.masks.keys()
+    parted = [without_masked(subject.masks, *pair) for pair in pairs]
+    others = _differing(subject, [(logged, pair[1]) for (logged, _), pair in zip(parted, pairs, strict=True)])
+    return [
+        [*(name for name in names if name not in ignored), *masked]
+        for names, (_, masked) in zip(others, parted, strict=True)
+    ]
 
 
 def _differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:

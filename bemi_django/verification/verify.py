@@ -12,9 +12,11 @@ import psycopg2
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_tables
+from bemi_django.masking.rules import Rules
 from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
+from bemi_django.verification.masked_columns import masks_of
 from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.omissions import read_omissions
 from bemi_django.verification.records.acceptance import Acceptance
@@ -93,7 +95,16 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
         start_xid = wait(moment)
         run = _begin(destination, config.slot, options)
         comparison = _Comparison(
-            source, server, destination, config.slot, moment.database, start_xid, wait, options, run
+            source,
+            server,
+            destination,
+            config.slot,
+            moment.database,
+            start_xid,
+            wait,
+            options,
+            run,
+            config.masking,
         )
         wrong = 0
         for table in tables:
@@ -125,6 +136,7 @@ class _Comparison(NamedTuple):
     wait: Callable[[Moment], int]
     options: Options
     run: Run
+    masking: Rules
 
     def compare(self, tracked: TrackedTable) -> Verified:
         """Compare one table; what is wrong with it does not keep the others from being compared."""
@@ -162,6 +174,9 @@ class _Comparison(NamedTuple):
             since = subject.removed.committed_at.astimezone(timezone.utc).isoformat(timespec="seconds")
             result.notes.append(f"the log is complete from {since} on")
         key = [column.name for column in table.key]
+        if not subject.masks.keys().isdisjoint(key):
+            result.leave_out("not compared: its key is masked in the log")
+            return
         types = {name: column.type for name, column in table.columns.items()}
         if table.key and not has_other_key(table.versions, key, types):
             yield from by_key(subject, result, place)
@@ -174,6 +189,9 @@ class _Comparison(NamedTuple):
     def _subject(self, table: ComparedTable, estimate: int) -> Subject:
         bounds = bounds_of(self.destination, self.slot, table)
         names = names_of(table, bounds)
+        called = {(name.schema, name.table) for name in names} | {
+            (leaf.schema, leaf.name) for leaf in table.leaves
+        }
         sample = self.options.sample
         names = names_of(table, bounds)
         earlier = last_id_of_earlier_servers(self.destination, self.slot)
@@ -191,6 +209,7 @@ class _Comparison(NamedTuple):
             sample.part(self.run.round, estimate) if sample else Slice(),
             Acceptance(self.destination, self.slot, self.options.accept),
             read_omissions(self.destination, self.slot, names),
+            masks_of(self.masking, called, table.columns),
         )
 
 

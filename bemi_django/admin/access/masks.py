@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from django.db import DatabaseError, connections, models
 
+from bemi_django.admin.access.keys_in_rows import holds_value
 from bemi_django.admin.access.logged_models import LoggedModels, key_fields
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of
+from bemi_django.masking.actions import DROP, Action
+from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.patterns import Pattern, parse
+from bemi_django.masking.rules import Rule, Rules
 from bemi_django.models import Change
 
 MASK = "••••••"
@@ -43,14 +47,29 @@ class Masks:
     """
 
     def __init__(self, patterns: Sequence[str], logged_models: LoggedModels) -> None:
-        self._patterns = patterns
+        # A pattern of keys inside a column hides the whole column.
+        parsed = [_parsed(pattern) for pattern in patterns]
+        self._patterns = [pattern.name for pattern in parsed if not pattern.is_of_context]
+        hidden = [Rule(pattern, Action(DROP)) for pattern in parsed if pattern.is_of_context]
+        self._context = ContextMasks(Rules(hidden, has_defaults=False)) if hidden else None
         self._logged_models = logged_models
         self._known: dict[_Column, bool] = {}
         self._keys: dict[Place, bool | None] = {}
         self._fields: dict[type[models.Model], frozenset[str]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._patterns)
+        return bool(self._patterns) or self._context is not None
+
+    def hide_keys_of_contexts(self) -> bool:
+        """Tell whether values under some keys of contexts are masked."""
+        return self._context is not None
+
+    def of_context(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Return a context without the values under masked keys."""
+        if self._context is None:
+            return dict(context)
+        values: dict[str, Any] = loads(self._context.masked(dumps(context).encode()).decode())
+        return values
 
     def hide_column(self, schema: str, table: str, column: str) -> bool:
         """Tell whether the values of a column are masked."""
@@ -93,7 +112,7 @@ class Masks:
             self._keys[place] = self._hide_key_of(place)
         is_hidden = self._keys[place]
         # The key of a table that is gone is unknown.
-        return bool(hidden) if is_hidden is None else is_hidden or _holds_hidden_value(change, hidden)
+        return bool(hidden) if is_hidden is None else is_hidden or holds_value(change, hidden)
 
     def may_concern(self, place: Place, before: str, after: str) -> bool:
         """Tell from the text of a change whether a value of it may be masked; False is certain.
@@ -194,6 +213,14 @@ class Masks:
         return any(self.hide_column(place.schema, place.table, name) for name in columns)
 
 
+def _parsed(text: str) -> Pattern:
+    try:
+        return parse(text)
+    except ValueError:
+        # A check reports it. What it hides, it hides until it is corrected.
+        return Pattern(text)
+
+
 def _column_of(place: Place, field: Any) -> _Column:
     return (place.schema, place.table, field.column)
 
@@ -205,27 +232,3 @@ def _key_columns(place: Place) -> list[str]:
             return [name for (name,) in cursor.fetchall()]
     except (UnknownDatabase, DatabaseError):
         return []
-
-
-def _holds_hidden_value(change: Change, hidden: set[str]) -> bool:
-    """Tell whether a part of a key is a masked value, as when the table had another key."""
-    values = [row[name] for row in (change.before, change.after) for name in hidden if name in row]
-    texts = {_plain(value) for value in values if value is not None}
-    keys = (change.primary_key, change.previous_primary_key)
-    return any(_plain(part) in texts for key in keys if key is not None for part in _parts(key))
-
-
-def _parts(key: str) -> list[Any]:
-    parts: list[Any] = [key]
-    if key.startswith("["):
-        with suppress(ValueError):
-            parts += loads(key)
-    return parts
-
-
-def _plain(value: Any) -> str:
-    """Return one text for a value, whether it is printed as text or as JSON."""
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    text = value if isinstance(value, str) else dumps(value)
-    return re.sub(r"(?<=\d)T(?=\d)", " ", text).removesuffix(":00")

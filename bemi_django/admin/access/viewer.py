@@ -20,10 +20,10 @@ from django.utils import timezone
 from bemi_django import conf
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
-from bemi_django.admin.access.sql_redaction import redact_literals
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
+from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
 from bemi_django.schema import tenancy
 from bemi_django.schema.database_names import assumed_name
@@ -185,7 +185,7 @@ class Viewer:
         """
         if not self.masks:
             return dict(context)
-        visible = dict(context)
+        visible = self.masks.of_context(context)
         if "SQL" in visible:
             visible["SQL"] = redact_literals(str(visible["SQL"]), MASK)
         if "_bemi_invalid" in visible:

@@ -76,7 +76,9 @@ def _as_printed(row: dict[str, Any], viewer: Viewer) -> ExportRow:
         text = row.pop(f"{name}_text")
         row[name] = "null" if text is None else text
     row["id"] = str(row["id"])
-    if viewer.masks and any(name in row["context"] for name in _REDACTED):
+    if viewer.masks and (
+        viewer.masks.hide_keys_of_contexts() or any(name in row["context"] for name in _REDACTED)
+    ):
         row["context"] = _visible_context(row["context"], viewer)
     for name in _MOMENTS:
         row[name] = aware(row[name])

@@ -10,10 +10,15 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from bemi_django.capture.context import process_context, provided_context
+from bemi_django.masking.words import is_secret
 
+# An option that is only about a secret, such as a path, is masked as well.
 _SECRET = re.compile(r"pass(?:word|wd|phrase)|token|secret|key|credential", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]*@")
+_ASSIGNED = re.compile(r"(?P<name>[\w.-]+)(?P<sign>\s*[=:]\s*)(?P<value>(?!//).+)", re.DOTALL)
 _MASK = "***"
+# Commands whose options hold code, in which anything may stand.
+_CODE = {"dbshell": "parameters", "shell": "command", "shell_plus": "command"}
 # Options that control how a command runs and what it prints, not what it does.
 _UNRECORDED = frozenset(
     (
@@ -57,7 +62,7 @@ def command_context(
     name = type(command).__module__.rpartition(".")[2]
     parser = command.create_parser("manage.py", name)
     arguments = {
-        key: _masked(key, value)
+        key: _MASK if _CODE.get(name) == key else _masked(key, value)
         for key, value in options.items()
         if key not in _UNRECORDED and _is_given(value, parser.get_default(key))
     }
@@ -94,4 +99,8 @@ def _masked(name: str, value: Any) -> Any:
         return [_masked("", item) for item in value]
     if isinstance(value, (bool, int, float)):
         return value
-    return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}@", str(value))
+    text = str(value)
+    assigned = _ASSIGNED.fullmatch(text)
+    if assigned and (_SECRET.search(assigned["name"]) or is_secret(assigned["name"])):
+        return f"{assigned['name']}{assigned['sign']}{_MASK}"
+    return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}@", text)

@@ -47,6 +47,10 @@ class RejectedMessage(NamedTuple):
         beginning = message[: min(size, _BEGINNING)]
         return self._replace(message=beginning, origin={**self.origin, "cut": cut})
 
+    def withheld(self) -> RejectedMessage:
+        """Return the letter without its message, in which values may be that must not be stored."""
+        return self._replace(message=b"", origin={**self.origin, "cut": {"size": len(self.message)}})
+
 
 def of_change(change: Stitched, change_id: bytes, message: bytes, reason: str) -> RejectedMessage:
     """Return the dead letter of a change that was stored incompletely."""

@@ -9,6 +9,7 @@ from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.protocol.cutting import without_values
 from bemi_django.ingest.rows.copy_format import NULL
 from bemi_django.ingest.rows.jsonb_limits import is_jsonb
 from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_field
@@ -18,6 +19,7 @@ from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
+from bemi_django.masking.rules import NOTHING, Rules
 
 #: Tells whether a JSON text may be written.
 _Accepts = Callable[[bytes], bool]
@@ -32,10 +34,18 @@ class Repairer:
         writer: Writes the rows.
         database: The name of the source.
         shortages: Counts the failures of all sessions.
+        masking: Says which values must not be kept in a letter.
     """
 
-    def __init__(self, writer: RowWriter, database: str, shortages: Shortages | None = None) -> None:
+    def __init__(
+        self,
+        writer: RowWriter,
+        database: str,
+        shortages: Shortages | None = None,
+        masking: Rules = NOTHING,
+    ) -> None:
         self._writer = writer
+        self._masking = masking
         self._shortages = shortages or Shortages()
         self._database = database
 
@@ -97,7 +107,26 @@ class Repairer:
     def letter(self, change: Stitched, message: bytes, reason: str) -> RejectedMessage:
         """Return the letter of a change that is stored in part."""
         identifier = self._writer.change_id(change)
-        return dead_letters.of_change(change, identifier, message, reason)
+        letter = dead_letters.of_change(change, identifier, message, reason)
+        if not self._masking or change.before is None and change.after is None:
+            return letter
+        try:
+            masked = self._masked(change)
+            return letter._replace(message=without_values(message, masked)) if masked else letter
+        except Exception as error:
+            self._shortages.raise_unless_of_message(error, message)
+            # What of it must not be kept is unknown.
+            return letter.withheld()
+
+    def _masked(self, change: Stitched) -> set[int]:
+        """Return the columns, by index, whose values must not be kept."""
+        _, schema, name, columns = change.relation[:4]
+        names = self._writer.layout(change).masked
+        return {
+            number
+            for number, column in enumerate(columns)
+            if column.name in names or self._masking.is_masked([(schema, name)], column.name)
+        }
 
     def _mend(self, change: Stitched, message: bytes, accepts: _Accepts) -> tuple[bytes, RejectedMessage]:
         lost, reasons = self._writer.salvage(change, accepts)

@@ -18,15 +18,17 @@ from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop import baseline_ranges
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Insert, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
 from bemi_django.ingest.rows.fast_path import FastPath
+from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.operations import BASELINE
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
-from bemi_django.ingest.stitching.stitcher import Stitcher
+from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 
 #: Kinds of messages that hold a row: inserted, updated, deleted.
 _ROWS = (b"I", b"U", b"D")
@@ -47,6 +49,7 @@ class Intake:
         log_encoding: The encoding of the log's database.
         shortages: Counts the failures of all sessions.
         baselines: Reads the rows of ``bemi baseline``; None to take none.
+        masks: Knows what is masked; None to mask nothing.
     """
 
     def __init__(
@@ -59,15 +62,18 @@ class Intake:
         log_encoding: str = "UTF8",
         shortages: Shortages | None = None,
         baselines: BaselineRanges | None = None,
+        masks: MaskCatalog | None = None,
     ) -> None:
         self._writer = writer
+        self._has_masks = masks.has_masks if masks else lambda oid: False
+        self._context_masks = masks.of_contexts() if masks else NO_MASKS
         self._sink = sink
         self._repairer = repairer
         self._transactions = transactions
         self._baselines = baselines
         self._shortages = shortages or Shortages()
         self._decoder = Decoder()
-        self._stitcher = Stitcher(writer.named_by, log_encoding)
+        self._stitcher = Stitcher(writer.named_by, log_encoding, self._context_masks, self._has_masks)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
 
     def take(self, data: bytes, lsn: int) -> None:
@@ -114,7 +120,11 @@ class Intake:
             # The rows that follow must not get the context of the statement before.
             self._stitcher.follow(b"")
         if reason and self._is_recording:
-            self._sink.add_letter(dead_letters.of_message(self._stitcher.begin, data, reason))
+            letter = dead_letters.of_message(self._stitcher.begin, data, reason)
+            may_hold = self._stitcher.is_touching or self._context_masks.mentions(
+                data.decode("utf-8", "replace")
+            )
+            self._sink.add_letter(letter.withheld() if may_hold else letter)
         return True
 
     def _take_long_path(self, data: bytes, lsn: int) -> None:
@@ -173,12 +183,21 @@ class Intake:
         if not self._is_recording:
             return
         if begin is None or not isinstance(outline, RowMessage):
-            self._sink.add_letter(dead_letters.of_message(begin, data, reason))
+            letter = dead_letters.of_message(begin, data, reason)
+            self._sink.add_letter(letter.withheld() if self._may_hold_masked(data) else letter)
             return
         relation = outline.relation
         # Which other tables' contexts it has, cannot be asked safely.
         change = stitch(self._stitcher.claim(relation, lsn, frozenset([relation.oid])), outline)
         self._add_outline(change, data, reason)
+
+    def _may_hold_masked(self, data: bytes) -> bool:
+        """Return whether a message that cannot be read is one of a table with masked columns."""
+        try:
+            return data[:1] in _ROWS and self._has_masks(int.from_bytes(data[OID_AT:MARK_AT], "big"))
+        except Exception as error:
+            self._shortages.raise_unless_of_message(error, data)
+            return True
 
     def _take_oversize(self, data: bytes, lsn: int) -> None:
         """Take a message of many megabytes while no batch is on its way, so that memory holds one of them."""

@@ -111,19 +111,18 @@ class Worker:
     def _open(self, limit: float) -> None:
         session = self._session
         session.open(limit)
-        self._source = session.source
+        self._source, database = session.source, session.database
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        selection = self._config.selection
-        catalog = LayoutCatalog(session.server, session.database, session.calculator, selection)
-        writer = self._writer = RowWriter(
-            session.system_identifier, session.database, int(xid), catalog.layouts
-        )
+        selection, masks = self._config.selection, self._config.masking
+        catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
+        writer = self._writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
+        writer.notes_masks = self._config.has_own_log
         start = session.start(writer.source)
         writer.histories = session.histories
         self.has_streamed = True
         catalog.stream_from(start)
-        repairer = Repairer(writer, session.database, self._shortages)
-        counts = self._progress.counts
+        repairer = Repairer(writer, session.database, self._shortages, masks)
+        counts = catalog.masks.counts = self._progress.counts
         for _, condition in selection.conditions:
             condition.counts = counts
         self._sink = session.keep(
@@ -157,6 +156,7 @@ class Worker:
             session.destination.get_parameter_status("server_encoding"),
             self._shortages,
             BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive),
+            catalog.masks,
         )
 
     def _judged(self, error: Unsendable) -> Unsendable:

@@ -13,6 +13,7 @@ from struct import error as StructError
 from bemi_django.ingest.progress import LONG_WAY
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT, OLD_ROW, PADDING, ROW_AT, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
+from bemi_django.ingest.protocol.messages import Row, Update
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
 from bemi_django.ingest.rows.rendering import NO_ROW
 from bemi_django.ingest.rows.row_codegen import RowReader
@@ -42,6 +43,7 @@ class FastPath:
         self, decoder: Decoder, stitcher: Stitcher, writer: RowWriter, counts: Counter[str] | None = None
     ) -> None:
         self._relations = decoder.relations
+        self._decode = decoder.decode
         self._stitcher = stitcher
         self._writer = writer
         self.counts: Counter[str] = Counter() if counts is None else counts
@@ -90,11 +92,16 @@ class FastPath:
             *effect[1:3],
             is_update=effect[0] is _UPDATE,
             is_unchanged=lambda: _is_unchanged(data),
+            is_masked_changed=lambda: layout.differs_in_masked(*self._rows(data)),
             omissions=self._writer.omissions,
             sequence=self._writer.sequence_of(header.begin),
         ):
             return OMITTED, header
         return self._writer.assemble(layout, header, *effect), header
+
+    def _rows(self, data: bytes) -> tuple[Row | None, Row | None]:
+        message = self._decode(data)
+        return (message.before, message.after) if isinstance(message, Update) else (None, None)
 
     def _give_way(self, reason: str) -> tuple[bytes, ChangeHeader] | None:
         self.counts[f"{LONG_WAY} ({reason})"] += 1

@@ -10,12 +10,14 @@ from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
+from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.rendering import unavailable_field
-from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
+from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, masked, template, with_reader
 from bemi_django.ingest.rows.sized_cache import SizedCache
-from bemi_django.ingest.rows.values import Castable, Encoder
+from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
+from bemi_django.masking.rules import NOTHING, Rules
 from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
 
@@ -34,12 +36,20 @@ _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALIT
 class LayoutCatalog:
     """Finds layouts over one connection to the source, as ``connect_source()`` opens it.
 
-    ``calculator`` evaluates what table owners have written, ``selection`` says what is left out.
+    ``calculator`` evaluates what table owners have written, ``selection`` says what is left out, and
+    ``masking`` what is masked.
     """
 
     def __init__(
-        self, connection: Any, database: str, calculator: Calculator, selection: Selection = EVERYTHING
+        self,
+        connection: Any,
+        database: str,
+        calculator: Calculator,
+        selection: Selection = EVERYTHING,
+        masking: Rules = NOTHING,
     ) -> None:
+        #: Knows which columns are masked.
+        self.masks = MaskCatalog(self._rows, self._descriptions, masking)
         self._connection = connection
         self._calculator = calculator
         self._database = database
@@ -58,6 +68,7 @@ class LayoutCatalog:
     def note_ddl(self, xid: int, commit_lsn: int) -> None:
         """Note that descriptions made by a transaction are valid for others from its commit on."""
         self._commits[xid] = commit_lsn
+        self.masks.forget()
 
     def shows(self, xid: int) -> bool:
         """Return whether a transaction is visible: the server sends it a moment before it is."""
@@ -101,15 +112,18 @@ class LayoutCatalog:
         columns.update((column.name, described.columns[column.name]) for column in left_out)
         types = self._types(described, columns)
         names = tuple(columns)
-        encoders: list[Encoder | None] = [values.encoder(oid, types, self._cast) for oid in columns.values()]
-        if selection is not None:
-            pairs = zip(names, encoders, strict=True)
-            encoders = [encode and selection.encoder(name, encode) for name, encode in pairs]
+        tables = {root, (relation.schema, relation.name), described.name, described.root}
+        recorded = [name for name in names if name not in ignored]
+        masks = self.masks.of_table(relation.oid, tables, recorded, described.key)
+        encoders = tuple(
+            None if name in ignored else masked(values.encoder(oid, types, self._cast), masks.get(name))
+            for name, oid in columns.items()
+        )
         layout = RowLayout(
             head(self._database, *root),
             names,
             template(name for name, encode in zip(names, encoders, strict=True) if encode is not None),
-            tuple(encoders),
+            encoders,
             tuple(names.index(name) for name in key),
             copy_format.NULL if partition is None else copy_format.field(partition.encode()),
             described.named_by,
@@ -117,9 +131,17 @@ class LayoutCatalog:
             chosen.since,
             chosen.until,
             selection=selection,
-            unavailable=unavailable_field((), (), ignored),
+            unavailable=unavailable_field((), (), ignored, tuple(masks)),
+            masked=tuple(masks),
+            hides_key=len(key) == 1 and key[0] in masks,
+            root=root,
         )
         return with_reader(layout)
+
+    def _descriptions(self, oid: int) -> list[Description]:
+        """Return all that is known of a table, now and of the past."""
+        relation = Relation(oid, "", "", ())
+        return [*(version.description for version in self._versions(relation)), *self._live(relation)]
 
     def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
         name = (relation.schema, relation.name)

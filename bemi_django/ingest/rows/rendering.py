@@ -89,7 +89,8 @@ def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes
             return NULL
         values.append(value)
     if len(values) == 1:
-        return field(values[0])
+        encode = layout.encoders[layout.key[0]]
+        return field(encode(values[0])[1:-1] if layout.hides_key and encode else values[0])
     encoders = [encode for number in layout.key if (encode := layout.encoders[number]) is not None]
     rendered = [encode(value) for encode, value in zip(encoders, values, strict=True)]
     # As the server prints jsonb, so that a key can be searched for.
@@ -97,11 +98,26 @@ def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes
     return field(b"[" + b", ".join(printed) + b"]")
 
 
-def unavailable_field(before: Sequence[str], after: Sequence[str], ignored: Sequence[str] = ()) -> bytes:
-    """Return the field that names the columns without a value in each row, and those that are ignored."""
-    if not before and not after and not ignored:
+def unavailable_of(layout: RowLayout, before: Sequence[str], after: Sequence[str]) -> bytes:
+    """Return the field that names columns of a row without their values; see :func:`unavailable_field`."""
+    ignored = () if layout.selection is None else layout.selection.ignored
+    return unavailable_field(before, after, ignored, layout.masked)
+
+
+def unavailable_field(
+    before: Sequence[str], after: Sequence[str], ignored: Sequence[str] = (), masked: Sequence[str] = ()
+) -> bytes:
+    """Return the field that names columns without their values.
+
+    Args:
+        before: Those without a value in the old row.
+        after: Those without a value in the new row.
+        ignored: Those that are ignored.
+        masked: Those whose values are masked, whatever is kept of them.
+    """
+    named = {"before": before, "after": after, "ignored": ignored, "masked": masked}
+    if not any(named.values()):
         return NULL
-    named = {"before": before, "after": after, "ignored": ignored}
     return jsonb(orjson.dumps({why: names for why, names in named.items() if names}))
 
 

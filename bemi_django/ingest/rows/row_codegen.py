@@ -31,8 +31,8 @@ _COLUMN = """
         start = at + 5
         at = start + length
         value = data[start:at]
-        {remember}
         v{number} = {rendered}
+        {remember}
     elif kind == {null}:
         at += 1
         v{number} = b"null"
@@ -57,13 +57,16 @@ _INLINE: dict[Encoder, str] = {
 }
 
 
-def make_reader(template: bytes, encoders: tuple[Encoder | None, ...], key: int | None) -> RowReader:
+def make_reader(
+    template: bytes, encoders: tuple[Encoder | None, ...], key: int | None, *, hides_key: bool = False
+) -> RowReader:
     """Generate the reader of a table's rows.
 
     Args:
         template: The JSON object of a row, with a placeholder for each column that has an encoder.
         encoders: The encoder of each column; None for one whose values are passed over.
         key: The index of the column that is the primary key, or None.
+        hides_key: Whether the key is the string that the column is rendered as, because it is masked.
     """
     columns = [
         _ABSENT.format(text=TEXT_VALUE, null=NULL_VALUE)
@@ -72,7 +75,7 @@ def make_reader(template: bytes, encoders: tuple[Encoder | None, ...], key: int 
             text=TEXT_VALUE,
             null=NULL_VALUE,
             number=number,
-            remember="key = value" if number == key else "",
+            remember="" if number != key else f"key = v{number}[1:-1]" if hides_key else "key = value",
             rendered=_INLINE.get(encode, f"encoders[{number}](value)"),
         )
         for number, encode in enumerate(encoders)

@@ -10,6 +10,7 @@ from bemi_django.ingest.rows.copy_format import NULL, field
 from bemi_django.ingest.rows.row_codegen import RowReader, make_reader
 from bemi_django.ingest.rows.values import Encoder, text
 from bemi_django.ingest.selection.rules import TableSelection
+from bemi_django.masking.rules import ColumnMask
 
 
 class Computed(NamedTuple):
@@ -36,6 +37,9 @@ class RowLayout(NamedTuple):
         reader: Reads a whole row from a message, or None if the rows of the table need the long path.
         selection: What is left out of the table; None if nothing is.
         unavailable: The field that names the columns without a value that all rows lack.
+        masked: The columns whose values are masked.
+        hides_key: Whether the key has one column, which is masked.
+        root: Schema and name under which the rows are recorded.
     """
 
     head: bytes
@@ -51,6 +55,23 @@ class RowLayout(NamedTuple):
     reader: RowReader | None = None
     selection: TableSelection | None = None
     unavailable: bytes = NULL
+    masked: tuple[str, ...] = ()
+    hides_key: bool = False
+    root: tuple[str, str] = ("", "")
+
+    def differs_in_masked(self, old: Row | None, new: Row | None) -> bool:
+        """Return whether two rows differ in columns whose values are masked."""
+        pairs = zip(self.names, old or (), new or (), strict=False)
+        return any(before != after and name in self.masked for name, before, after in pairs)
+
+
+def masked(encode: Encoder, mask: ColumnMask | None) -> Encoder | None:
+    """Return what renders the values of a column that may have a mask; None if nothing is kept of them."""
+    if mask is None:
+        return encode
+    if (keep := mask.mask) is None:
+        return None
+    return lambda value: keep(encode(value))
 
 
 def with_reader(layout: RowLayout) -> RowLayout:
@@ -58,7 +79,9 @@ def with_reader(layout: RowLayout) -> RowLayout:
     if layout.computed is not None or len(layout.key) > 1:
         return layout
     key = layout.key[0] if layout.key else None
-    return layout._replace(reader=make_reader(layout.template, layout.encoders, key))
+    return layout._replace(
+        reader=make_reader(layout.template, layout.encoders, key, hides_key=layout.hides_key)
+    )
 
 
 def head(database: str, schema: str, table: str) -> bytes:

@@ -15,7 +15,7 @@ from bemi_django.ingest.rows.rendering import (
     failing_columns,
     json_object,
     key_field,
-    unavailable_field,
+    unavailable_of,
 )
 from bemi_django.ingest.rows.row_layout import RowLayout
 from bemi_django.ingest.selection.omissions import Omissions
@@ -55,8 +55,7 @@ _EPOCH = EPOCH_SECONDS * 1_000_000
 _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 #: Stands for the row of a change that is not recorded.
 OMITTED = b""
-# The number of fields, and the length of the first one, the id.
-_START = Struct(">hi").pack(len(COLUMNS), 16)
+_START = Struct(">hi").pack(len(COLUMNS), 16)  # The number of fields, and the length of the id.
 
 
 class RowWriter:
@@ -83,8 +82,8 @@ class RowWriter:
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
         #: The histories of the log, the oldest first.
         self.histories: Sequence[HistoryStart] = (FIRST_HISTORY,)
-        #: What was left out of the open transaction.
-        self.omissions = Omissions()
+        #: What was left out of the open transaction, and whether masked columns are: as_of() asks for them.
+        self.omissions, self.notes_masks = Omissions(), False
         self._begin: Begin | None = None
         self._sequence = 0
         self._committed_at = self._transaction = b""
@@ -135,13 +134,13 @@ class RowWriter:
             after,
             is_update=change.operation == UPDATE and not no_before and not no_after,
             is_unchanged=lambda: old == new,
+            is_masked_changed=lambda: layout.differs_in_masked(old, new),
             is_new=again is None,
             omissions=self.omissions,
             sequence=self.sequence_of(change.begin),
         ):
             return OMITTED
-        ignored = () if selection is None else selection.ignored
-        unavailable = unavailable_field(no_before, no_after, ignored)
+        unavailable = unavailable_of(layout, no_before, no_after) if change.operation in _OF_ROWS else NULL
         return self.assemble(
             layout, change, OPERATION_FIELDS[change.operation], before, after, key, old_key, unavailable
         )
@@ -174,6 +173,8 @@ class RowWriter:
             self.sequence_of(begin)
         if context is not self._context:
             self._context, self._context_field = context, jsonb(context)
+        if layout.masked and self.notes_masks:
+            self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
         return b"".join(
             (
                 _START,

@@ -45,6 +45,7 @@ class TableSelection(NamedTuple):
         *,
         is_update: bool,
         is_unchanged: Callable[[], bool],
+        is_masked_changed: Callable[[], bool],
         is_new: bool = True,
         omissions: Omissions,
         sequence: int,
@@ -56,23 +57,31 @@ class TableSelection(NamedTuple):
             after: The new row as JSON text, without ignored columns.
             is_update: Whether it is an UPDATE both of whose rows are known completely.
             is_unchanged: Tells whether the rows are equal in all columns.
+            is_masked_changed: Tells whether the rows differ in columns whose values are masked.
             is_new: False if the change was to be recorded, and is only written again.
             omissions: What was left out of the transaction.
             sequence: The sequence number of the change.
         """
-        reason = self._reason(before, after, is_update, is_unchanged) if is_new else ""
+        reason = self._reason(before, after, is_update, is_unchanged, is_masked_changed) if is_new else ""
         if self.ignored:
             omissions.columns[(*self.table, self.ignored)] = sequence
         if reason:
             omissions.count(self.table, reason, sequence)
         return bool(reason)
 
-    def _reason(self, before: bytes, after: bytes, is_update: bool, is_unchanged: Callable[[], bool]) -> str:
+    def _reason(
+        self,
+        before: bytes,
+        after: bytes,
+        is_update: bool,
+        is_unchanged: Callable[[], bool],
+        is_masked_changed: Callable[[], bool],
+    ) -> str:
         if is_update and before == after and (self.ignored or self.drops_unchanged):
             if is_unchanged():
                 if self.drops_unchanged:
                     return UNCHANGED
-            elif self.ignored:
+            elif self.ignored and not is_masked_changed():
                 return IGNORED
         for condition in self.conditions:
             if not condition.is_met(self.table, before, after):

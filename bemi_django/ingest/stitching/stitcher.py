@@ -27,11 +27,16 @@ from bemi_django.ingest.stitching.log_encoding import storable_in
 from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
 from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
-from bemi_django.wire import MESSAGE_PREFIX, STATEMENT
+from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.rules import NOTHING
+from bemi_django.wire import MESSAGE_PREFIX, SQL_KEY, STATEMENT
 
+#: Masks nothing.
+NO_MASKS = ContextMasks(NOTHING)
 #: The prefix of the messages that hold a context.
 PREFIX = MESSAGE_PREFIX.encode()
 _STATEMENT = STATEMENT.encode()
+_SQL = f'"{SQL_KEY}"'.encode()
 
 #: Returns the tables, by oid, whose message gives a context to the row of a header.
 NamedBy = Callable[[ChangeHeader], Set[int]]
@@ -43,10 +48,22 @@ class Stitcher:
     Args:
         named_by: Returns the tables whose message gives a context to a row.
         log_encoding: The server's name of the encoding of the log's database.
+        masks: Masks the contexts.
+        is_masked: Tells whether a table, by its oid, has columns that are masked.
     """
 
-    def __init__(self, named_by: NamedBy, log_encoding: str = "UTF8") -> None:
+    def __init__(
+        self,
+        named_by: NamedBy,
+        log_encoding: str = "UTF8",
+        masks: ContextMasks = NO_MASKS,
+        is_masked: Callable[[int], bool] = lambda oid: False,
+    ) -> None:
         self._named_by = named_by
+        self._masks = masks
+        self._is_masked = is_masked
+        #: Whether the statement is known to write to a table with masked columns.
+        self.is_touching = False
         self._storable = storable_in(log_encoding)
         self._ordinal = 0
         # The trigger's last context, as it came and as it is stored, and the tables that were named for it.
@@ -99,10 +116,17 @@ class Stitcher:
         self.is_context_invalid = False
         if message is None:
             # Not of the trigger: of somebody who gives all rows that follow a context.
-            self._enter(self._validated(content), None)
+            self.is_touching = _SQL in content
+            self._enter(self._validated(content, is_touching=self.is_touching), None)
             return
+        is_masked = self._is_masked(message.table)
         if message.content or message.is_continued:
-            self._begin_statement(message)
+            self._begin_statement(message, is_masked=is_masked)
+        elif is_masked and not self.is_touching:
+            self.is_touching = True
+            self._statement_context = self._storable(
+                self._masks.masked(self._statement_context, is_touching=True)
+            )
         self._named.add(message.table)
         self._enter(self._statement_context, self._named)
 
@@ -131,19 +155,20 @@ class Stitcher:
             return header
         return header._replace(context=self._context)
 
-    def _begin_statement(self, message: ContextMessage) -> None:
+    def _begin_statement(self, message: ContextMessage, *, is_masked: bool) -> None:
         content = message.content
         if message.is_continued:
             # Another statement under the context of the message before.
             content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content
         self._content = content if len(content) <= MAX_BYTES else b""
-        self._statement_context = self._validated(content)
+        self.is_touching = is_masked
+        self._statement_context = self._validated(content, is_touching=is_masked)
         self._named = set()
 
-    def _validated(self, content: bytes) -> bytes:
+    def _validated(self, content: bytes, *, is_touching: bool) -> bytes:
         context = storable_json(content)
         self.is_context_invalid = context is not content
-        return self._storable(context)
+        return self._storable(self._masks.masked(context, is_touching=is_touching))
 
     def _enter(self, context: bytes, named: Set[int] | None) -> None:
         self._context, self.named = context, named

@@ -66,6 +66,7 @@ DECLARE
     json text;
     value text;
     known text;
+    unknown text;
     get constant text := '(c.before OPERATOR(pg_catalog.->) %L::pg_catalog.text)';
     get_text constant text := '((%s) OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[])';
 BEGIN
@@ -84,6 +85,12 @@ BEGIN
     END IF;
     FOR known IN SELECT e.name FROM jsonb_array_elements_text(names -> number::text) WITH ORDINALITY e (name, place)
                  ORDER BY e.place DESC LOOP
+        -- What is unknown of a row is named as the columns were called then.
+        unknown := CASE WHEN known = col.attname THEN '' ELSE format(
+            'NOT c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text AND ', col.attname) END
+            || format('_bemi.is_unknown_v1(c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text)',
+                      owner.nspname || '.' || owner.relname, known)
+            || coalesce(' OR ' || unknown, '');
         json := CASE WHEN json IS NULL THEN format(get, known)
             ELSE format('CASE WHEN c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text THEN %s ELSE %s END',
                         known, format(get, known), json) END;
@@ -107,9 +114,8 @@ BEGIN
             format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.attname, col.type)
         ELSE format(get_text, json) || '::' || col.type
     END;
-    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND _bemi.is_unknown_v1(c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text) '
-                  'THEN NULL ELSE (%s)::%s END', owner.nspname || '.' || owner.relname, col.attname, value,
-                  _bemi.past_type_v1(col.atttypid, false));
+    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND (%s) THEN NULL ELSE (%s)::%s END',
+                  unknown, value, _bemi.past_type_v1(col.atttypid, false));
 END
 $function$;
 

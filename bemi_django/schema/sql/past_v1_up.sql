@@ -148,7 +148,8 @@ BEGIN
 END
 $function$;
 
--- Return false, or raise an error if the log does not know the value of the column in the row before. The cost makes
+-- Tell whether the value of the column in the row before is masked, which reads as NULL. Raise an error if the log does
+-- not know the value for another reason. The cost makes
 -- the planner evaluate conditions that read a value last, after those that choose the rows: otherwise it would meet
 -- values of other tables.
 CREATE FUNCTION _bemi.is_unknown_v1(unavailable jsonb, name text, col text) RETURNS boolean
@@ -160,7 +161,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'BEMI1',
             MESSAGE = format('the log does not have the value that %s.%s had: leave the column out of the query', name, col);
     END IF;
-    RETURN false;
+    -- What a mask has left of a value is not the value.
+    RETURN coalesce(unavailable -> 'masked' ? col, false);
 END
 $function$;
 

@@ -77,7 +77,8 @@ def test_commands_of_the_command_line_are_named(drain: Drain) -> None:
     found = contexts(drain())
     assert found["old"] == {"command": "tidy_todos", "arguments": {"days": 0}}
     assert found["from a shell"]["command"] == "shell"
-    assert code in found["from a shell"]["arguments"]["command"]
+    # Anything may stand in code.
+    assert found["from a shell"]["arguments"] == {"command": "***"}
 
 
 THREADS = """

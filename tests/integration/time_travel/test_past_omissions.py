@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import override_settings
 
@@ -15,7 +16,7 @@ from bemi_django.ingest.selection.rules import Selection
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
 from bemi_django.wire.name_pattern import column_pattern, table_pattern
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Drain, Pipeline
 from tests.support.project_database import execute
 
 
@@ -146,3 +147,24 @@ def test_sync_says_once_what_is_ignored(pipeline: Pipeline, selecting: Any) -> N
         }
         assert not tracking.sync().done
     assert "no longer ignored: lab.visit.seen" in tracking.sync().done
+
+
+def test_a_masked_column_is_null_in_the_past_and_no_row_is_chosen_by_it(drain: Drain) -> None:
+    tracking.sync()
+    User.objects.bulk_create([User(username=name, password="x", email="old") for name in ("ann", "bob")])
+    drain()
+    (moment,) = execute("SELECT pg_current_wal_insert_lsn()::text")[0]
+    User.objects.filter(username="ann").update(email="new")
+    drain()
+    with override_settings(BEMI_AS_OF_PATIENCE=0), as_of(moment):
+        users: dict[str, Any] = {user.username: user for user in User.objects.order_by("username")}
+        assert {name: (user.email, user.password) for name, user in users.items()} == {
+            "ann": ("old", None),
+            "bob": ("old", None),
+        }
+        assert {user.unknown_fields for user in users.values()} == {frozenset(["password"])}
+        assert list(User.objects.values_list("password", flat=True)) == [None, None]
+        for query in (User.objects.filter(password="x"), User.objects.order_by("password")):
+            with pytest.raises(HistoryError, match="auth_user.password"):
+                list(query)
+    assert User.objects.get(password="x", username="bob").email == "old"

@@ -13,6 +13,7 @@ from django.db import connection
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError
+from bemi_django.masking.settings import rules_of
 from bemi_django.schema import tracking
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.verify import Options, verify
@@ -341,3 +342,27 @@ def test_a_value_that_is_not_of_the_present_type_is_explained_by_the_alteration(
         assert str(found) == "public.large: 20 rows, 1 with values that ALTER changed, as in the log"
     finally:
         execute("DROP TABLE large")
+
+
+def test_masked_columns_are_compared_by_their_hashes(drain: Drain) -> None:
+    rules = rules_of({"vault.mail": "hash", "vault.n": "partial"}, "a key of 16 bytes")
+    config = worker_config("bemi_test", role=roles.OWNER)._replace(masking=rules)
+    execute("CREATE TABLE vault (id int PRIMARY KEY, mail text, n int, password text)")
+    try:
+        call_command("bemi", "sync", stdout=io.StringIO())
+        execute("INSERT INTO vault SELECT i, 'mail' || i, i, 'x' FROM generate_series(1, 3) i")
+        pipeline = Pipeline.of_project("bemi_test")
+        pipeline.run(pipeline.config._replace(masking=rules))
+
+        def compared() -> str:
+            with pipeline.worker(config=pipeline.config._replace(masking=rules)):
+                (result,) = verify(config, Options(only=("public.vault",)))
+            return str(result)
+
+        assert compared() == "public.vault: 3 rows, as in the log"
+        execute("ALTER PUBLICATION bemi DROP TABLE vault")
+        execute("UPDATE vault SET password = 'y'", "UPDATE vault SET mail = 'other' WHERE id = 2")
+        execute("ALTER PUBLICATION bemi ADD TABLE vault")
+        assert compared() == "public.vault: 3 rows, 1 different (2: mail)"
+    finally:
+        execute("DROP TABLE vault")

@@ -1,4 +1,4 @@
-"""Remove the values from an SQL statement, for viewers who may not see all of them."""
+"""Remove the values from an SQL statement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _TOKEN = re.compile(
     r"""
-    (?P<comment> --[^\n]* | /\* )
+    (?P<comment> --[^\r\n]* | /\* )
   | (?P<name> "(?:[^"]|"")*(?:"|\Z) )
   | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z) )
   | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*(?:'|\Z) )

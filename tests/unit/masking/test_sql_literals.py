@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.admin.access.sql_redaction import redact_literals
+from bemi_django.masking.sql_literals import redact_literals
 
 MASK = "*"
 

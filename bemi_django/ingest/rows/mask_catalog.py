@@ -1,0 +1,113 @@
+"""Know which columns of which tables are masked, and count the masks that fail."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from bemi_django.ingest.rows.description import Description
+from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.rules import ColumnMask, Name, Rules
+
+logger = logging.getLogger(__name__)
+
+#: What masks that fail are counted as.
+MASKS_FAILED = "values dropped because their mask failed"
+
+# The columns that refer to others, and those that are referred to.
+_REFERRING = """
+SELECT DISTINCT a.attname::text FROM pg_constraint k CROSS JOIN LATERAL (
+    SELECT k.conrelid AS relation, unnest(k.conkey) AS number
+    UNION SELECT k.confrelid, unnest(k.confkey)) refers
+JOIN pg_attribute a ON a.attrelid = refers.relation AND a.attnum = refers.number
+WHERE k.contype = 'f' AND (k.conrelid = %s OR k.confrelid = %s) AND refers.relation = %s
+"""
+_COLUMNS = """
+SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+GROUP BY 1, 2
+"""
+
+
+class MaskCatalog:
+    """Applies the rules to the tables of a source, until there is DDL.
+
+    Args:
+        rows: Returns the rows of a query on the source.
+        describe: Returns all descriptions of a table, by its oid.
+        rules: The rules.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[str, list[Any]], list[tuple[Any, ...]]],
+        describe: Callable[[int], list[Description]],
+        rules: Rules,
+    ) -> None:
+        self._rows = rows
+        self._describe = describe
+        self._rules = rules
+        self._known: dict[int, bool] = {}
+        self._tables: frozenset[str] | None = None
+        self._told: set[tuple[str, str]] = set()
+        #: Where masks that fail are counted.
+        self.counts: Counter[str] = Counter()
+
+    def forget(self) -> None:
+        """Forget what is known of tables."""
+        self._known.clear()
+        self._tables = None
+
+    def of_table(
+        self, oid: int, names: Collection[Name], columns: Sequence[str], key: Collection[str]
+    ) -> dict[str, ColumnMask]:
+        """Return the masks of a table, by column.
+
+        Args:
+            oid: The table.
+            names: Its names, and those of its root.
+            columns: Its columns.
+            key: The columns of its primary key.
+        """
+        if not any(self._rules.is_masked(names, column) for column in columns):
+            return {}
+        keys = {*key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
+        return self._rules.of_table(names, columns, keys, self.note_failure)
+
+    def has_masks(self, oid: int) -> bool:
+        """Return whether a table has columns that are masked, or had; True if nothing is known of it."""
+        found = self._known.get(oid)
+        if found is None:
+            known = self._describe(oid) if self._rules else []
+            found = self._known[oid] = bool(self._rules) and (
+                not known
+                or any(
+                    self._rules.is_masked({one.name, one.root}, name) for one in known for name in one.columns
+                )
+            )
+        return found
+
+    def of_contexts(self) -> ContextMasks:
+        """Return what masks contexts."""
+        return ContextMasks(self._rules, self.note_failure, self.tables)
+
+    def tables(self) -> frozenset[str]:
+        """Return the names, in lower case, of all tables that have masked columns."""
+        if self._tables is None:
+            self._tables = frozenset(
+                table.lower()
+                for schema, table, columns in self._rows(_COLUMNS, [])
+                if any(self._rules.is_masked([(schema, table)], column) for column in columns)
+            )
+        return self._tables
+
+    def note_failure(self, what: str, reason: str) -> None:
+        """Count a mask that failed, and say so once."""
+        self.counts[MASKS_FAILED] += 1
+        if (what, reason) not in self._told:
+            self._told.add((what, reason))
+            logger.warning("a mask failed, and nothing is kept of its values: %s %s", what, reason)

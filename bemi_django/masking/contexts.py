@@ -1,0 +1,125 @@
+"""Mask contexts, the SQL in them, and contexts that could not be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from bemi_django.masking.actions import KEEP, Failed, Masker, ignore_failure
+from bemi_django.masking.json_paths import mask_values, read
+from bemi_django.masking.rules import Rules
+from bemi_django.masking.sql_literals import redact_literals
+from bemi_django.wire import INVALID_KEY, MAX_SQL_CHARACTERS, SQL_KEY
+
+#: What stands for a literal, and for a text that is masked as a whole.
+MASK = "***"
+
+_WORD = re.compile(r"\w+")
+# A single statement of these kinds writes to the table that it names.
+_PLAIN = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGNORECASE)
+# What these write to is in the functions that they call.
+_CALL = re.compile(
+    r"\s*(?:SELECT\b.*\w\s{0,9}\(|CALL\b|DO\b.*\b(?:PERFORM|SELECT|CALL|EXECUTE)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ANOTHER = re.compile(r";\s*\S")
+_ENCODED_LETTER = re.compile(r"\\u00[4-7]")
+_ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
+
+
+class ContextMasks:
+    """Masks contexts by the rules of a project.
+
+    Args:
+        rules: The rules.
+        failed: Called for a function that fails.
+        tables: Returns the names of the tables that have masked columns.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        failed: Failed = ignore_failure,
+        tables: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        self._rules = rules
+        self._tables = tables
+        self._failed = failed
+        self._is_mentioned = lru_cache(maxsize=8192)(rules.is_mentioned)
+        self._touches = lru_cache(maxsize=256)(self._judge)
+
+    def masked(self, context: bytes, *, is_touching: bool = False) -> bytes:
+        """Return a context without what is masked: the same object if there is nothing.
+
+        Args:
+            context: A JSON object.
+            is_touching: Whether the statement is known to write to a table with masked columns.
+        """
+        if context == b"{}" or not self._rules:
+            return context
+        try:
+            values = orjson.loads(context)
+        except ValueError:
+            # Numbers that only jsonb holds.
+            values = read(context)
+        sql = values.get(SQL_KEY)
+        hidden = self.statement(sql, is_touching=is_touching) if isinstance(sql, str) else sql
+        if hidden == sql and INVALID_KEY not in values and not self._has_masked_key(values):
+            return context
+        values = mask_values(read(context), self._find)
+        if isinstance(sql, str):
+            values[SQL_KEY] = hidden
+        text = values.get(INVALID_KEY)
+        if isinstance(text, str) and (is_touching or self.mentions(text)):
+            values[INVALID_KEY] = MASK
+        return orjson.dumps(values)
+
+    def mentions(self, text: str) -> bool:
+        """Return whether a text that is neither JSON nor SQL may hold what is masked."""
+        return _ENCODED_LETTER.search(text) is not None or any(map(self._is_mentioned, _WORD.findall(text)))
+
+    def statement(self, sql: str, *, is_touching: bool = False) -> str:
+        """Return a statement, without its literals if it may touch what is masked."""
+        return redact_literals(sql, MASK) if is_touching or self.touches(sql) else sql
+
+    def touches(self, sql: str) -> bool:
+        """Return whether a statement may touch what is masked, as far as its text says."""
+        if not self._rules:
+            return False
+        if self._touches(sql):
+            return True
+        if _PLAIN.match(sql) and not _ANOTHER.search(sql):
+            return False
+        # Rows of the first table have the text of what is written to the second one.
+        return not {word.lower() for word in _WORD.findall(sql)}.isdisjoint(self._tables())
+
+    def _judge(self, sql: str) -> bool:
+        # A statement that was cut may go on with anything.
+        if len(sql) >= MAX_SQL_CHARACTERS or _CALL.match(sql) or _ENCODED_NAME.search(sql):
+            return True
+        return any(map(self._is_mentioned, _WORD.findall(sql)))
+
+    def _has_masked_key(self, values: Any, keys: tuple[str, ...] = ()) -> bool:
+        if isinstance(values, dict):
+            return any(
+                self._find((*keys, key))[0]
+                or (isinstance(item, (dict, list)) and self._has_masked_key(item, (*keys, key)))
+                for key, item in values.items()
+            )
+        return isinstance(values, list) and any(self._has_masked_key(item, keys) for item in values)
+
+    def _find(self, keys: tuple[str, ...]) -> tuple[bool, Masker | None]:
+        if keys == (SQL_KEY,):
+            return False, None
+        rule = self._rules.context_rule(keys)
+        if rule is None or rule.action.name == KEEP:
+            return False, None
+        return True, self._rules.mask_of_context(rule, self._failed) or _starred
+
+
+def _starred(value: bytes) -> bytes:
+    return b'"' + MASK.encode() + b'"'

@@ -1,0 +1,78 @@
+"""Patterns of what is masked: ``table.column``, ``table.column->key``, ``context->key``.
+
+``schema.table.column`` is possible, too. ``*``, ``?`` and ``[abc]`` are wildcards, also in keys; the key
+``**`` stands for any number of keys. Arrays have no keys: a path goes through them.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import NamedTuple
+
+ARROW = "->"
+#: Instead of a column: the context of a statement.
+CONTEXT = "context"
+#: A key that stands for any number of keys.
+ANY_DEPTH = "**"
+
+
+class Pattern(NamedTuple):
+    """A pattern of columns, or of keys in a column or in the context.
+
+    Attributes:
+        name: The pattern of the column, or ``context``.
+        path: Patterns of keys, the outermost first; empty for a whole column.
+    """
+
+    name: str
+    path: tuple[str, ...] = ()
+
+    @property
+    def is_of_context(self) -> bool:
+        """Whether keys of the context are meant."""
+        return self.name == CONTEXT
+
+    @property
+    def table(self) -> str:
+        """The pattern of the table's name."""
+        return self.name.rpartition(".")[0].rpartition(".")[2]
+
+    @property
+    def column(self) -> str:
+        """The pattern of the column's name."""
+        return self.name.rpartition(".")[2]
+
+    def matches(self, schema: str, table: str, column: str) -> bool:
+        """Return whether the pattern applies to a column, or to keys in it."""
+        names = (f"{table}.{column}", f"{schema}.{table}.{column}")
+        return not self.is_of_context and any(fnmatchcase(name, self.name) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def parse(text: object) -> Pattern:
+    """Return the pattern that a text is.
+
+    Raises:
+        ValueError: It is none; the message says what it must be.
+    """
+    name, *path = [part.strip() for part in str(text).split(ARROW)]
+    if not all(path):
+        raise ValueError(f"{text!r} has an empty key: write table.column->key, or table.column->*->key")
+    if name == CONTEXT:
+        if not path:
+            raise ValueError("'context' names no key: write context->key")
+    elif not 2 <= name.count(".") + 1 <= 3 or not all(name.split(".")):
+        raise ValueError(
+            f"{text!r} is not table.column, schema.table.column, table.column->key or context->key"
+        )
+    return Pattern(name, tuple(path))
+
+
+def path_matches(path: tuple[str, ...], keys: tuple[str, ...]) -> bool:
+    """Return whether a pattern of keys applies to the value under some keys."""
+    if not path:
+        return not keys
+    if path[0] == ANY_DEPTH:
+        return path_matches(path[1:], keys) or bool(keys) and path_matches(path, keys[1:])
+    return bool(keys) and fnmatchcase(keys[0], path[0]) and path_matches(path[1:], keys[1:])

@@ -1,0 +1,186 @@
+"""The rules of a project, the default ones after its own: what is masked of a table and of a context."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from bemi_django.masking import words
+from bemi_django.masking.actions import (
+    DROP,
+    HASH,
+    KEEP,
+    Action,
+    Failed,
+    Masker,
+    ignore_failure,
+    masker,
+)
+from bemi_django.masking.json_paths import PathMask, masker_of_paths
+from bemi_django.masking.patterns import CONTEXT, Pattern, parse, path_matches
+
+Name = tuple[str, str]
+
+_DROP = Action(DROP)
+_HASH = Action(HASH)
+_DEFAULT_COLUMNS = tuple(parse(text) for text in words.COLUMNS)
+_UNREADABLE = "JSON that cannot be read"
+
+
+class Rule(NamedTuple):
+    """A pattern, and what is done to what it matches."""
+
+    pattern: Pattern
+    action: Action
+
+
+class ColumnMask(NamedTuple):
+    """What is kept of the values of a column: ``mask`` of them, or nothing if it is None."""
+
+    mask: Masker | None
+
+
+class Rules:
+    """Rules in their order: the first that matches applies, and after them those by name.
+
+    Args:
+        rules: The rules of the project.
+        key: The key of hashes. Without one, keys of tables get hashes that end with the process.
+        has_defaults: Whether names that mean secrets are masked.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule] = (), key: bytes | None = None, *, has_defaults: bool = True
+    ) -> None:
+        self._columns = [rule for rule in rules if not rule.pattern.is_of_context]
+        self._contexts = [rule for rule in rules if rule.pattern.is_of_context]
+        self._key = key
+        self._has_defaults = has_defaults
+
+    def __bool__(self) -> bool:
+        return bool(self._columns or self._contexts or self._has_defaults)
+
+    def is_masked(self, names: Collection[Name], column: str) -> bool:
+        """Return whether a column, or something in it, is masked.
+
+        Args:
+            names: The names of the table: schema and name, of a partition also those of its root.
+            column: The column.
+        """
+        action = self._of_column(names, column)
+        return action is not None or bool(self._paths(names, column))
+
+    def may_mask(self, column: str) -> bool:
+        """Return whether columns of this name are masked, or something in them, at least in some table."""
+        columns = [rule.pattern.column for rule in self._columns]
+        if self._has_defaults:
+            columns += [each.column for each in _DEFAULT_COLUMNS]
+        is_secret = self._has_defaults and words.is_secret(column)
+        return is_secret or any(fnmatchcase(column, pattern) for pattern in columns)
+
+    def of_table(
+        self,
+        names: Collection[Name],
+        columns: Iterable[str],
+        keys: Collection[str],
+        failed: Failed = ignore_failure,
+    ) -> dict[str, ColumnMask]:
+        """Return the masks of a table's columns, of those that have one.
+
+        Args:
+            names: The names of the table.
+            columns: Its columns.
+            keys: Columns of its key and of foreign keys: without their values, rows could not be told apart,
+                so they are hashed, whatever the rule says.
+            failed: Called for a function that fails.
+        """
+        found: dict[str, ColumnMask] = {}
+        for column in columns:
+            action = self._of_column(names, column)
+            paths = [] if action else self._paths(names, column)
+            if column in keys and (action or paths):
+                action = _HASH
+            if action is not None:
+                found[column] = self._mask(action, failed)
+            elif paths:
+                masks = [PathMask(rule.pattern.path, self._mask(rule.action, failed).mask) for rule in paths]
+                found[column] = ColumnMask(
+                    masker_of_paths(masks, lambda where=column: failed(where, _UNREADABLE))  # type: ignore[misc]
+                )
+        return found
+
+    def context_rule(self, keys: tuple[str, ...]) -> Rule | None:
+        """Return the rule for the value under some keys of a context."""
+        for rule in self._contexts:
+            if path_matches(rule.pattern.path, keys):
+                return rule
+        if self._has_defaults and words.is_secret(keys[-1]):
+            return Rule(Pattern(CONTEXT, keys), _DROP)
+        return None
+
+    def mask_of_context(self, rule: Rule, failed: Failed = ignore_failure) -> Masker | None:
+        """Return what is kept of a value of the context; nothing if it is None."""
+        return self._mask(rule.action, failed).mask
+
+    def is_mentioned(self, word: str) -> bool:
+        """Return whether a word of a statement may name a column that is masked, or a key in one."""
+        if self._has_defaults and (
+            words.is_secret(word) or any(fnmatchcase(word, each.table) for each in _DEFAULT_COLUMNS)
+        ):
+            return True
+        return any(_is_mentioned(rule.pattern, word) for rule in self._columns if rule.action.name != KEEP)
+
+    def _mask(self, action: Action, failed: Failed) -> ColumnMask:
+        if action.name == DROP:
+            return ColumnMask(None)
+        if action.name == KEEP:
+            return ColumnMask(_as_it_is)
+        if action.name == HASH and self._key is None:
+            self._key = secrets.token_bytes(32)
+        return ColumnMask(masker(action, self._key, failed))
+
+    def _of_column(self, names: Collection[Name], column: str) -> Action | None:
+        for rule in self._columns:
+            if not rule.pattern.path and any(rule.pattern.matches(*name, column) for name in names):
+                return None if rule.action.name == KEEP else rule.action
+        if self._has_defaults and (
+            words.is_secret(column)
+            or any(each.matches(*name, column) for each in _DEFAULT_COLUMNS for name in names)
+        ):
+            return _DROP
+        return None
+
+    def _paths(self, names: Collection[Name], column: str) -> Sequence[Rule]:
+        return [
+            rule
+            for rule in self._columns
+            if rule.pattern.path and any(rule.pattern.matches(*name, column) for name in names)
+        ]
+
+
+#: The rules of a project that has none of its own.
+DEFAULT = Rules()
+#: Nothing is masked.
+NOTHING = Rules(has_defaults=False)
+
+
+def parse_rules(mapping: Mapping[str, Action]) -> list[Rule]:
+    """Return rules from patterns and actions.
+
+    Raises:
+        ValueError: A pattern is not one.
+    """
+    return [Rule(parse(text), action) for text, action in mapping.items()]
+
+
+def _as_it_is(value: bytes) -> bytes:
+    return value
+
+
+def _is_mentioned(pattern: Pattern, word: str) -> bool:
+    parts = [pattern.column, pattern.table, *pattern.path[-1:]]
+    # The part that says most; SQL folds letters.
+    telling = next((part for part in parts if set(part) - {"*", "?"}), None)
+    return telling is None or fnmatchcase(word, telling) or fnmatchcase(word.lower(), telling.lower())

@@ -1,0 +1,98 @@
+"""Read rules and keys as settings have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from bemi_django.masking.actions import CALL, HASH, NAMES, Action
+from bemi_django.masking.patterns import parse
+from bemi_django.masking.rules import Rule, Rules
+
+_SHORTEST_KEY = 16
+_NAMED = ", ".join(repr(name) for name in NAMES)
+
+
+def rules_of(mask: object, key: object, derived: bytes | None = None) -> Rules:
+    """Return the rules of ``BEMI_MASK`` and ``BEMI_MASK_KEY``, and the default ones.
+
+    Args:
+        mask: Actions by patterns.
+        key: The key of hashes, as :func:`key_of` takes it.
+        derived: The key that hashes of default rules have otherwise.
+
+    Raises:
+        ValueError: A pattern, an action or the key is wrong, or a hash has no key.
+        ImportError: A function cannot be imported.
+    """
+    if not isinstance(mask, Mapping):
+        raise ValueError(f"BEMI_MASK is a {type(mask).__name__}: it must be {{pattern: action}}")
+    rules = []
+    for text, value in mask.items():
+        try:
+            rules.append(rule_of(text, value))
+        except (ValueError, ImportError) as error:
+            raise ValueError(f"BEMI_MASK: {error}") from error
+    try:
+        own = key_of(key)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"BEMI_MASK_KEY {error}") from error
+    if own is None and any(rule.action.name == HASH for rule in rules):
+        raise ValueError("BEMI_MASK has the action 'hash', which needs BEMI_MASK_KEY")
+    return Rules(rules, own or derived)
+
+
+def rule_of(text: object, value: object) -> Rule:
+    """Return the rule for a pattern and an action: a name, a function, or the dotted path of one.
+
+    Raises:
+        ValueError: The pattern or the action is none.
+        ImportError: The function cannot be imported.
+    """
+    pattern = parse(text)
+    if isinstance(value, str) and value in NAMES:
+        return Rule(pattern, Action(value))
+    path = value if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
+    function = _imported(value) if isinstance(value, str) and "." in value else value
+    if not callable(function):
+        raise ValueError(f"{value!r}, of {text!r}, is no action: use {_NAMED}, or a function")
+    return Rule(pattern, Action(CALL, function, path))
+
+
+def key_of(value: object) -> bytes | None:
+    """Return a key from a text, from bytes, or from a function that returns one of them.
+
+    Raises:
+        ValueError: It is none of them, or too short.
+        ImportError: The function cannot be imported.
+    """
+    if value is None:
+        return None
+    if callable(value):
+        value = _result(value)
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, bytes):
+        # The value itself may be a secret.
+        raise ValueError(f"is of the type {type(value).__name__}: use a text, bytes or a function")
+    if len(value) < _SHORTEST_KEY:
+        raise ValueError(f"is too short: it must have {_SHORTEST_KEY} bytes")
+    return value
+
+
+def _result(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    # Functions of projects may fail in any way, and the message may hold the key.
+    except Exception as error:
+        raise ValueError(f"is a function that raised {type(error).__name__}") from None
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    # Importing a module runs it, which may fail in any way.
+    except Exception as error:
+        raise ImportError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error

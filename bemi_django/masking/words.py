@@ -1,0 +1,37 @@
+"""Tell from a name alone whether what it names is a secret: the rules that apply by default."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+#: What secrets are called. A name means one if it is such a word or ends with it: ``password`` and
+#: ``reset_token``, but not ``password_changed_at`` or ``tokens_used``.
+WORDS = (
+    "access_key", "api_key", "apikey", "auth_key", "authorization", "bank_pin", "card_number",
+    "cookie", "cookies", "credential", "credentials", "csrfmiddlewaretoken", "cvc", "cvv", "cvv2",
+    "encryption_key", "jwt", "mfa_code", "otp", "otp_code", "passcode", "passphrase", "passwd",
+    "password", "password1", "password2", "pin_code", "private_key", "pwd", "recovery_codes",
+    "secret", "secret_key", "session_data", "session_key", "sessionid", "signing_key",
+    "social_security_number", "ssh_key", "ssn", "token", "totp",
+)  # fmt: skip
+#: Columns whose names do not say what is in them.
+COLUMNS = ("authtoken_token.key", "otp_*.key")
+
+# A name that begins so says something of the secret, and one that ends so holds what was made of it.
+_ABOUT = r"(?!(?:is|has|had|needs|requires|use|uses|no)_)"
+_MADE = r"(?:_(?:hash|hashed|digest|encrypted|salt))?"
+_SECRET = re.compile(rf"{_ABOUT}(?:.*_)?(?:{'|'.join(WORDS)}){_MADE}", re.DOTALL)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NO_WORD = re.compile(r"[\W_]+")
+
+
+@lru_cache(maxsize=8192)
+def is_secret(name: str) -> bool:
+    """Return whether a column, a key or an option with this name holds a secret.
+
+    Args:
+        name: In any usual form: ``api_key``, ``apiKey``, ``API-Key``.
+    """
+    words = _NO_WORD.sub("_", _CAMEL.sub("_", name)).strip("_").lower()
+    return len(words) <= 200 and _SECRET.fullmatch(words) is not None

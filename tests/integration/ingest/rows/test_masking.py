@@ -1,0 +1,263 @@
+# ruff: noqa: S608 - the secrets are the literals that are looked for
+"""Values that must not be kept are in no row, no context, no dead letter, no file and no line of a log."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from bemi_django import bound_context
+from bemi_django.ingest.dead_letter_retry import retry
+from bemi_django.masking.actions import hashed
+from bemi_django.masking.settings import rules_of
+from bemi_django.models import Change, DeadLetter
+from tests.support.cluster import Cluster
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.pipeline import Drain
+from tests.support.roles import OWNER
+
+KEY = "a key of the tests, of 16 bytes or more"
+
+#: One secret for each way into the log; all of them begin alike, so that none is overlooked.
+MARK = "zqSecret"
+#: What the log holds, which shows that the search finds what is there.
+CONTROL = "zqControl"
+
+
+def secret(way: str) -> str:
+    return f"{MARK}-{way}-{'9x7' * 6}"
+
+
+def forms(text: str) -> list[bytes]:
+    """The forms in which a text may be in a file: plain, hexadecimal, base64 at any offset, escaped."""
+    plain = text.encode()
+    found = [plain, plain.hex().encode(), plain.hex().upper().encode()]
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + plain)
+        # The ends depend on what is beside the text.
+        found.append(encoded[4 if offset else 0 : -4])
+    found.append("".join(f"\\u{ord(character):04x}" for character in text).encode())
+    return found
+
+
+def hits(text: str, haystacks: dict[str, bytes]) -> list[str]:
+    return [name for name, data in haystacks.items() if any(form in data for form in forms(text))]
+
+
+ACCOUNT = """
+CREATE TABLE account (id int PRIMARY KEY, login text, password text, card text, email text, pin int,
+    data jsonb, raw json);
+ALTER TABLE account REPLICA IDENTITY FULL;
+CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON account
+    FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
+CREATE TABLE api_session (token text PRIMARY KEY, account_id int REFERENCES account);
+ALTER TABLE api_session REPLICA IDENTITY FULL;
+CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON api_session
+    FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
+"""
+RULES = {
+    "account.card": "partial",
+    "account.email": "hash",
+    "account.pin": "hash",
+    "account.data->card->number": "drop",
+    "account.raw->**->key": "drop",
+    "context->mail": "hash",
+}
+
+
+def account(trail: LoadPipeline) -> Cluster:
+    """Make the tables on the source, and mask by RULES."""
+    trail.source.run(f"SET ROLE {OWNER}")
+    trail.source.run(ACCOUNT)
+    trail.source.run("ALTER PUBLICATION bemi ADD TABLE account, api_session")
+    trail.config = trail.config._replace(masking=rules_of(RULES, KEY))
+    return trail.source
+
+
+@pytest.fixture
+def masked(trail: LoadPipeline) -> Iterator[LoadPipeline]:
+    account(trail)
+    yield trail
+    trail.source.run("RESET ROLE")
+    trail.source.run("DROP TABLE api_session, account")
+
+
+def files_of(cluster: Cluster) -> dict[str, bytes]:
+    """Everything in the directory of a server, after a checkpoint."""
+    cluster.run("CHECKPOINT")
+    found = {}
+    for path in cluster.directory.rglob("*"):
+        try:
+            found[str(path)] = path.read_bytes() if path.is_file() else b""
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def write_secrets(cluster: Cluster) -> list[str]:
+    """Send a secret by each way, and return the ways."""
+    ways = ["literal", "escaped", "dollar", "parameter", "copy", "context", "setting", "invalid", "function",
+            "do", "cte", "update", "json", "raw", "card", "email", "key", "letter", "toast", "old",
+            "statements"]  # fmt: skip
+    s = {way: secret(way) for way in ways}
+    run = cluster.run
+    run(f"INSERT INTO account (id, login, password) VALUES (1, '{CONTROL}', '{s['literal']}')")
+    run(f"INSERT INTO account VALUES (2, 'b', E'{s['escaped']}\\'x')")
+    run(f"INSERT INTO account VALUES (3, 'c', $q${s['dollar']}$q$)")
+    run("INSERT INTO account (id, password) VALUES (4, %s)", [s["parameter"]])
+    context = json.dumps({"user": CONTROL, "deep": {"apiKey": s["context"]}, "mail": s["email"]})
+    run(f"/*Bemi {context} Bemi*/ INSERT INTO account (id) VALUES (5)")
+    run("BEGIN; SELECT set_config('bemi.context', '{\"password\": \"" + s["setting"] + "\"}', true); "
+        "INSERT INTO account (id) VALUES (6); COMMIT")  # fmt: skip
+    run("SELECT pg_logical_emit_message(true, '_bemi', '{\"token\": \"" + s["invalid"] + "\", no JSON')")
+    run("CREATE FUNCTION put(t text) RETURNS void LANGUAGE sql AS 'INSERT INTO load VALUES (1, 1); "
+        "INSERT INTO account (id, password) VALUES (7, t)'")  # fmt: skip
+    run(f"SELECT put('{s['function']}')")
+    run("DROP FUNCTION put")
+    run(f"DO $$ BEGIN INSERT INTO account (id, password) VALUES (8, '{s['do']}'); END $$")
+    run(f"WITH one AS (INSERT INTO load VALUES (2, 2)) INSERT INTO account VALUES (9, 'x', '{s['cte']}')")
+    run(f"UPDATE account SET password = '{s['update']}' WHERE id = 1")
+    run(
+        "INSERT INTO account (id, data) VALUES (10, %s)",
+        [json.dumps({"card": {"number": s["json"], "n": 5}})],
+    )
+    run("INSERT INTO account (id, raw) VALUES (11, %s)", [json.dumps([{"a": {"key": s["raw"]}}])])
+    run("INSERT INTO account (id, card, email, pin) VALUES (12, %s, %s, 1234567)", [s["card"], s["email"]])
+    run("INSERT INTO api_session VALUES (%s, 12)", [s["key"]])
+    # jsonb takes no NUL, so this row becomes a dead letter.
+    run("INSERT INTO account (id, password, raw) VALUES (13, %s, %s)", [s["letter"], '{"b": "\\u0000"}'])
+    run(
+        "INSERT INTO account (id, password, email) VALUES (14, %s, %s)",
+        [s["toast"] * 2000, s["toast"] * 2000],
+    )
+    run("UPDATE account SET login = 'y' WHERE id = 14")
+    run(f"INSERT INTO load VALUES (3, 3); INSERT INTO account VALUES (15, 'z', '{s['statements']}')")
+    run(f"UPDATE account SET password = 'x' WHERE password = '{s['old']}'")
+    with psycopg2.connect(**cluster.parameters) as copying, copying.cursor() as cursor:
+        cursor.copy_expert("COPY account (id, password) FROM STDIN", io.StringIO(f"16\t{s['copy']}\n"))
+    copying.close()
+    run("DELETE FROM account WHERE id = 2")
+    return ways
+
+
+def test_no_secret_reaches_the_server_of_the_log(
+    masked: LoadPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ways = write_secrets(masked.source)
+    masked.run()
+    letters = masked.log.run("SELECT reason, message, origin::text FROM _bemi.dead_letters ORDER BY id")
+    assert [reason for reason, *_ in letters] == [
+        "the context is no JSON object",
+        "after.raw: not accepted as jsonb",
+    ]
+    retry(masked.config._replace(source=masked.source.parameters, destination=masked.log.parameters))
+    exported = json.dumps(masked.log.run("SELECT to_jsonb(c)::text FROM changes c"))
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    haystacks = {**files_of(masked.log), "export": exported.encode(), "our logs": logged.encode()}
+    assert {way: found for way in ways if (found := hits(secret(way), haystacks))} == {}
+    # Nor any part of them: all begin alike.
+    assert hits(f"{MARK}-", haystacks) == []
+    assert len(hits(CONTROL, haystacks)) > 2
+    rows = dict(
+        masked.log.run("SELECT primary_key, after FROM changes WHERE \"table\" = 'account' ORDER BY id")
+    )
+    assert rows["1"]["login"] == CONTROL
+    assert "password" not in rows["1"]
+    assert rows["10"]["data"] == {"card": {"n": 5}}
+    assert rows["11"]["raw"] == [{"a": {}}]
+    assert rows["12"]["card"] == "…" + secret("card")[-4:]
+    assert rows["12"]["email"] == json.loads(hashed(json.dumps(secret("email")).encode(), KEY.encode()))
+    assert rows["12"]["pin"] == json.loads(hashed(b"1234567", KEY.encode()))
+    unavailable = masked.log.run(
+        "SELECT DISTINCT unavailable -> 'masked' FROM changes WHERE \"table\" = 'account'"
+    )
+    assert unavailable == [(["password", "card", "email", "pin", "data", "raw"],)]
+
+
+def test_a_key_is_hashed_wherever_it_stands(masked: LoadPipeline) -> None:
+    masked.source.run("INSERT INTO account (id) VALUES (1)")
+    masked.source.run("INSERT INTO api_session VALUES ('old-token', 1)")
+    masked.source.run("UPDATE api_session SET token = 'new-token'")
+    masked.source.run("DELETE FROM api_session")
+    masked.run()
+    old, new = (
+        json.loads(hashed(json.dumps(token).encode(), KEY.encode())) for token in ("old-token", "new-token")
+    )
+    query = (
+        'SELECT primary_key, previous_primary_key, before, after FROM changes WHERE "table" = %s ORDER BY id'
+    )
+    assert masked.log.run(query, ["api_session"]) == [
+        (old, None, {}, {"token": old, "account_id": 1}),
+        (new, old, {"token": old, "account_id": 1}, {"token": new, "account_id": 1}),
+        (new, None, {"token": new, "account_id": 1}, {}),
+    ]
+
+
+def explode(value: str) -> str:
+    raise ValueError(f"not {value}")
+
+
+def test_a_function_that_fails_stops_nothing(masked: LoadPipeline, caplog: pytest.LogCaptureFixture) -> None:
+    masked.config = masked.config._replace(
+        masking=rules_of({"account.login": explode, "account.email": str.upper}, KEY)
+    )
+    masked.source.run(
+        "INSERT INTO account (id, login, email) VALUES (1, 'row-value', 'a'), (2, 'row-value', 'b')"
+    )
+    masked.run()
+    query = "SELECT after -> 'login', after ->> 'email' FROM changes WHERE \"table\" = 'account' ORDER BY id"
+    assert masked.log.run(query) == [(None, "A"), (None, "B")]
+    assert masked.counters()["values dropped because their mask failed"] == 2
+    told = [record.getMessage() for record in caplog.records if "mask" in record.getMessage()]
+    assert len(told) == 1
+    assert "raised ValueError" in told[0]
+
+
+def test_both_ways_of_a_row_mask_alike(masked: LoadPipeline) -> None:
+    """Rows with a value that was not sent take the long way."""
+    large = "row-value" * 2000
+    masked.source.run("ALTER TABLE account ALTER login SET STORAGE EXTERNAL")
+    masked.source.run(
+        "INSERT INTO account (id, login, password, card) VALUES (1, %s, 'x', '12345678')", [large]
+    )
+    masked.source.run("ALTER TABLE account REPLICA IDENTITY DEFAULT")
+    masked.source.run("UPDATE account SET password = 'y'")
+    masked.run()
+    query = "SELECT before, after, unavailable FROM changes WHERE \"table\" = 'account' ORDER BY id"
+    (_, first, _), (_, second, unavailable) = masked.log.run(query)
+    assert {**second, "login": large} == first
+    assert "password" not in first
+    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw"]
+
+
+def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine: Any) -> None:
+    from sqlalchemy import text
+
+    with bound_context(password=secret("bound"), user={"token": secret("nested")}):
+        user = User.objects.create_user("ann", password=secret("orm"))
+    with engine.begin() as sql:
+        sql.execute(text(f"UPDATE auth_user SET password = '{secret('literal')}' WHERE id = {user.pk}"))
+        sql.execute(text("UPDATE auth_user SET password = :p"), {"p": secret("bound-parameter")})
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE auth_user SET password = %s, last_name = 'x'", [secret("raw")])
+    user.delete()
+    changes = [change for change in drain() if change.table == "auth_user"]
+    assert [change.operation for change in changes] == ["CREATE", "UPDATE", "UPDATE", "UPDATE", "DELETE"]
+    haystacks = {
+        "changes": json.dumps(list(Change.objects.values()), default=str).encode(),
+        "letters": repr(list(DeadLetter.objects.values())).encode(),
+    }
+    stored = {user.password, MARK}
+    assert [text for text in stored if hits(text, haystacks)] == []
+    assert all("password" not in {**change.before, **change.after} for change in changes)
+    assert changes[0].context["password"] == "***"

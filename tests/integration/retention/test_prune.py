@@ -16,9 +16,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from bemi_django.exceptions import BemiError
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.retention import months as log_months
-from bemi_django.retention import pruning, walk
+from bemi_django.retention import nightly, pruning, walk
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.wire.ids import change_id
 from tests.integration.retention.conftest import NOW, ago
@@ -218,6 +219,24 @@ def test_others_read_and_write_the_log_while_a_month_cannot_be_dropped(
     )
     assert len(timeouts) == 2
     assert all("lock_timeout=100ms" in config for _, config in timeouts)
+
+
+def test_the_worker_prunes_once_a_night(log: None, settings: Any) -> None:
+    add(500)
+    kept = [*add(31, "shop_supplier")]
+    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert left() == set(kept)
+    kept += add(500)
+    # Another worker finds that it was done.
+    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert left() == set(kept)
+    settings.BEMI_PRUNE_AT = "03:30"
+    with nightly.pruning_nightly({"command": "bemi run"}):
+        assert any(thread.name == "bemi-pruning" for thread in threading.enumerate())
+    assert not any(thread.name == "bemi-pruning" for thread in threading.enumerate())
+    settings.BEMI_PRUNE_AT = "3:30"
+    with pytest.raises(BemiError, match="BEMI_PRUNE_AT is '3:30': use a time"), nightly.pruning_nightly({}):
+        pass
 
 
 class Killed(BaseException):

@@ -145,7 +145,8 @@ class LiveLog:
             raise ArchiveError("another 'bemi archive' or 'bemi import' is running: wait until it is done")
 
     def _query(self, text: str) -> Any:
-        return sql.SQL(text).format(sql.SQL(self.name))
+        # The driver looks for parameters in the name, too.
+        return sql.SQL(text).format(sql.SQL(self.name.replace("%", "%%")))
 
     def _all(self, query: Any, *parameters: Any) -> list[Any]:
         with self._connection.cursor() as cursor:

@@ -22,6 +22,7 @@ def archive(added: Any) -> ArgumentParser:
         action="store_true",
         help="leave the changes in the log; a role that only reads it may do this",
     )
+    archive.add_argument("--reason", metavar="TEXT", help="why they are dropped, for the record")
     actions = archive.add_subparsers(dest="action", title="actions", metavar="action", help="what else to do")
     query = add_subcommand(actions, "query", "ask the archived changes in SQL, with DuckDB")
     query.add_argument("sql", metavar="SQL", help='one SELECT, such as: "SELECT count(*) FROM changes"')

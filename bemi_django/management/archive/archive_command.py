@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
 from bemi_django.management.archive.answer_output import answer_lines
+from bemi_django.management.operator_context import operator_context
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
+
+if TYPE_CHECKING:
+    from bemi_django.archive.storing import Stored
 
 # What a shell reports for a command that SIGINT has ended.
 _INTERRUPTED = 130
@@ -22,10 +26,12 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
 
     Args:
         command: The command, for its output.
-        options: ``before``, ``to``, ``keep`` and ``action`` of the command line, and those of the action.
+        options: ``before``, ``to``, ``keep``, ``reason`` and ``action`` of the command line, and those of
+            the action.
 
     Raises:
-        CommandError: An argument is missing or wrong, or a package is not installed.
+        CommandError: An argument is missing or wrong, a package is not installed, or a month stays in the
+            log.
         BemiError: A month cannot be archived.
     """
     if options["action"] == "query":
@@ -34,12 +40,14 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
     _require("pyarrow")
     from bemi_django.archive.live_log import open_log
     from bemi_django.archive.location import open_location
+    from bemi_django.archive.removal import Remover
     from bemi_django.archive.storing import store
 
     if not options["before"]:
         raise CommandError("say which months: --before 2026-01 archives those before January 2026")
     before = _month(options["before"])
     location = open_location(_place(options["to"], "--to"))
+    stopped: list[str] = []
     try:
         with open_log() as log, watching() as watch:
             if before > log.present_month():
@@ -47,22 +55,23 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
                     f"{before} is not over: give the present month or an earlier one to --before"
                 )
             months = log.months(before)
-            if months and not options["keep"]:
-                raise CommandError(
-                    "changes are not dropped from the log yet: add --keep, which leaves them there"
-                )
+            remover = Remover(log, location, _who(options)) if months and not options["keep"] else None
             for month in months:
                 stored = store(log, location, month, watch)
-                manifest = stored.manifest
-                what = "archived" if stored.is_new else "is in the archive"
-                command.stdout.write(
-                    f"{month}: {what}, {manifest.changes:,} changes in {as_bytes(manifest.size)}"
-                )
+                line = _line(stored)
+                if remover is not None and remover.remove(stored.manifest):
+                    line += "; dropped from the log"
+                command.stdout.write(line)
+            if remover is not None:
+                remover.end()
+                stopped = remover.stopped
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
         raise CommandError(message, returncode=_INTERRUPTED) from None
     if not months:
         command.stdout.write(f"nothing to do: the log has no changes of a month before {before}")
+    if stopped:
+        raise CommandError("\n".join(stopped))
 
 
 def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -103,6 +112,17 @@ def _query(command: BaseCommand, options: dict[str, Any]) -> None:
     with asking(location, conf.table().name, options["sql"]) as answer:
         for line in answer_lines(answer.columns, answer.rows, output):
             command.stdout.write(line)
+
+
+def _who(options: dict[str, Any]) -> dict[str, Any]:
+    arguments = {"before": options["before"]}
+    return operator_context("bemi archive", arguments, conf.destination(), options["reason"])
+
+
+def _line(stored: Stored) -> str:
+    manifest = stored.manifest
+    what = "archived" if stored.is_new else "is in the archive"
+    return f"{manifest.month}: {what}, {manifest.changes:,} changes in {as_bytes(manifest.size)}"
 
 
 def _require(*packages: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,11 @@ from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
+from bemi_django.log.live.omitted_columns import omitted_columns
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
+from bemi_django.wire.ids import sequence_in
 
 #: Operations with which the changes of a row begin.
 _FIRST = ("CREATE", "BASELINE")
@@ -33,6 +35,7 @@ class Blame:
     there. ``previous`` is the value before the change, None for an inserted row. If changes of the table were
     removed from the log, ``complete_from`` is when the last of them was committed: the change may be one of
     them.
+    ``is_ignored``: the log does not have the column's values, because settings leave them out or did.
     """
 
     column: str
@@ -41,6 +44,7 @@ class Blame:
     previous: Any = None
     is_pending: bool = False
     complete_from: datetime | None = None
+    is_ignored: bool = False
 
     @property
     def committed_at(self) -> datetime | None:
@@ -81,6 +85,7 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         model: The model of the table, if it has one. It orders the columns, and may name renamed ones.
     """
     names = renamed_columns(place, model)
+    omitted = omitted_columns(place, names)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
     for change in _backwards(place, primary_key):
@@ -93,6 +98,9 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 # The log ends with its deletion: the change that inserted it again is not in the log yet.
                 fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
                 return _in_order(live, fresh, model)
+        # Since then, these may have got other values without a trace.
+        lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
+        given.update(_ignored(now, (lost | _not_recorded(change, names)) - given.keys()))
         for column, value in after.items():
             if column in given or column not in now:
                 continue
@@ -103,8 +111,17 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 given[column] = Blame(column, value, change, before.get(column))
         if change.operation in _FIRST or len(given) == len(now):
             break
+    given.update(_ignored(now or {}, omitted.keys() - given.keys()))
     is_whole = now is None or now.keys() <= given.keys()
     return _in_order(now or {}, given, model, None if is_whole else complete_from(place))
+
+
+def _ignored(now: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Blame]:
+    return {column: Blame(column, now[column], is_ignored=True) for column in columns if column in now}
+
+
+def _not_recorded(change: Change, names: Mapping[str, str]) -> set[str]:
+    return {names.get(column, column) for column in (change.unavailable or {}).get("ignored", ())}
 
 
 def _in_order(

@@ -220,7 +220,8 @@ class Change(Revertible, models.Model):
 
         Each value has the type that its field gives out. Columns that were added since have the field's
         default; columns that were dropped since are plain attributes. ``BEMI_RENAMED_COLUMNS`` and
-        ``History(renamed=...)`` name the columns that were renamed.
+        ``History(renamed=...)`` name the columns that were renamed. ``unknown_fields`` has the names of the
+        fields whose values the log does not have.
 
         Raises:
             NoModel: No model has the table.
@@ -229,7 +230,8 @@ class Change(Revertible, models.Model):
         row = {"before": self.before, "after": self.after}[side]
         if not row:
             raise ValueError(f"a {self.operation} has no row {side}")
-        return instance_of(self.place, row)
+        unknown = self.unavailable or {}
+        return instance_of(self.place, row, [*unknown.get(side, ()), *unknown.get("ignored", ())])
 
     @property
     def place(self) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import connections, models
@@ -24,12 +24,13 @@ def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
     return found
 
 
-def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
+def instance_of(place: Place, row: Mapping[str, Any], unknown: Collection[str] = ()) -> models.Model:
     """Return a row as an unsaved instance whose values have the types that the fields give out.
 
     PostgreSQL converts the values (``jsonb_populate_record``), so every type works that the driver and the
     field support. Columns missing from the row get their field's default; columns that the table no longer
-    has become plain attributes.
+    has become plain attributes. ``unknown_fields`` has the names of the fields whose columns are
+    ``unknown``.
 
     Raises:
         NoModel: No model has the table.
@@ -53,6 +54,10 @@ def instance_of(place: Place, row: Mapping[str, Any]) -> models.Model:
     for column, value in values.items():
         if column not in fields and not hasattr(instance, column):
             setattr(instance, column, value)
+    lost = {names.get(column, column) for column in unknown} - values.keys()
+    instance.__dict__["unknown_fields"] = frozenset(
+        field.attname for column, field in fields.items() if column in lost
+    )
     # save() must insert, as for an instance made in Python.
     instance._state.adding = True
     return instance

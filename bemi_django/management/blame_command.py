@@ -82,6 +82,8 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
 
 
 def _origin(line: Blame) -> str:
+    if line.is_ignored:
+        return "not recorded"
     if line.is_pending:
         return "not in the log yet"
     if line.complete_from is None:

@@ -123,9 +123,10 @@ def _undo_update(draft: Draft) -> None:
     if live is None:
         if wanted:
             # Some fields of a row cannot be put back without the others.
-            is_forcible = draft.rules.chosen is None
+            whole = _writable(draft, {**net.last, **net.old})
+            is_forcible = draft.rules.chosen is None and not _ignored(draft, whole)
             if is_forcible:
-                step.forced = Forced("insert", _writable(draft, {**net.last, **net.old}))
+                step.forced = Forced("insert", whole)
             draft.stop("missing_row", "the row was deleted since", is_forcible=is_forcible)
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
@@ -152,6 +153,9 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
     if live is None or is_moving:
         draft.live, step.current = None, None
         step.action, step.values = "insert", wanted
+        if ignored := _ignored(draft, wanted):
+            text = f"the row needs {listed_and(ignored)}, and the log does not have that: it is ignored"
+            draft.stop("unavailable", text, ignored)
         _compare(draft, [], net.torn)
         _know(draft, net.unknown)
         return
@@ -201,6 +205,12 @@ def _know(draft: Draft, unknown: set[str]) -> None:
         draft.stop(
             "unavailable", f"the log does not know what {listed_and(columns)} was", columns, is_forcible=True
         )
+
+
+def _ignored(draft: Draft, row: RowValues) -> tuple[str, ...]:
+    """Return the columns without which the row cannot be inserted, and whose values are not recorded."""
+    needed = draft.net.ignored & draft.table.indispensable - row.keys()
+    return tuple(column for column in draft.table.columns if column in needed)
 
 
 def _writable(draft: Draft, row: RowValues) -> RowValues:

@@ -20,7 +20,8 @@ class Net:
 
     ``old`` and ``new`` have the columns that the selection changed, with the value before the first change
     and after the last one. ``torn`` are columns that others changed in between. ``masked`` are columns of
-    which the log has no value to write, only what a mask has left of it; they are in no row here.
+    which the log has no value to write, only what a mask has left of it; they are in no row here. ``ignored``
+    are columns that settings kept out of one of the changes.
     """
 
     schema: str
@@ -35,6 +36,7 @@ class Net:
     unknown: set[str] = field(default_factory=set)
     masked: set[str] = field(default_factory=set)
     torn: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
     is_torn: bool = False
 
     @property
@@ -114,6 +116,8 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
         net.add(change, before, after, lost | masked)
         net.masked |= masked
         net.unknown |= changed
+        unknown = change.unavailable or {}
+        net.ignored |= {names.get(column, column) for column in unknown.get("ignored", ())}
         waiting[_handle(change, change.primary_key, after)].append(net)
     return found
 

@@ -6,7 +6,8 @@ from bemi_django.log.live.equality import OF_INDEX, OF_REFERENCE
 
 # The parameter of each is a JSON array of names, because drivers adapt arrays of pairs differently.
 
-#: (schema, table, column, whether generated, whether NOT NULL, sequence, whether it holds hstore).
+#: (schema, table, column, whether generated, whether NOT NULL, sequence, whether it holds hstore, whether an
+#: INSERT must give it a value).
 COLUMNS = """
 SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
        pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
@@ -15,7 +16,9 @@ SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', 
             UNION
             SELECT nullif(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, 0)
             FROM part JOIN pg_type t USING (oid))
-        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid))
+        SELECT bool_or(t.typname = 'hstore') FROM part JOIN pg_type t USING (oid)),
+       NOT a.atthasdef AND a.attidentity = '' AND (a.attnotnull OR (
+           SELECT t.typnotnull AND t.typdefault IS NULL FROM pg_type t WHERE t.oid = a.atttypid))
 FROM jsonb_array_elements(%s::jsonb) wanted
 JOIN pg_namespace n ON n.nspname = wanted ->> 0
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')

@@ -58,7 +58,10 @@ class Reference(NamedTuple):
 
 
 class LiveTable(NamedTuple):
-    """A live table; ``columns`` are the ones that can be written, so without generated columns."""
+    """A live table; ``columns`` are the ones that can be written, so without generated columns.
+
+    An INSERT must have a value for those in ``indispensable``: they have neither a default nor NULL.
+    """
 
     name: Name
     columns: tuple[str, ...]
@@ -67,6 +70,7 @@ class LiveTable(NamedTuple):
     hstores: frozenset[str]
     uniques: tuple[Unique, ...]
     partials: tuple[Partial, ...]
+    indispensable: frozenset[str] = frozenset()
 
     @property
     def primary(self) -> Unique | None:
@@ -140,8 +144,8 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
             name,
             tuple(column for column, is_generated, *_ in own if not is_generated),
             frozenset(column for column, _, is_required, *_ in own if is_required),
-            {column: sequence for column, _, _, sequence, _ in own if sequence},
-            frozenset(column for column, *_, is_hstore in own if is_hstore),
+            {column: sequence for column, _, _, sequence, *_ in own if sequence},
+            frozenset(column for column, *_, is_hstore, _ in own if is_hstore),
             tuple(
                 Unique._make([row[2], tuple(row[6]), *row[3:6], equalities(row[7])])
                 for row in uniques
@@ -152,6 +156,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
                 for row in partials
                 if (row[0], row[1]) == name
             ),
+            frozenset(column for column, *_, is_indispensable in own if is_indispensable),
         )
     return LiveCatalog(tables, references)
 

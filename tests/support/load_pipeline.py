@@ -37,7 +37,7 @@ GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.
 _TABLES = """
-CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, secret text NOT NULL DEFAULT 'row-value');
+CREATE TABLE load (id int PRIMARY KEY, n int NOT NULL, filler text NOT NULL DEFAULT 'row-value');
 CREATE TABLE junk (text text);
 CREATE PUBLICATION bemi FOR TABLE load;
 ALTER TABLE load REPLICA IDENTITY FULL;

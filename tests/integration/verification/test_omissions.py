@@ -12,7 +12,8 @@ from bemi_django.ingest.selection.rules import Selection
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.verify import Options, verify
 from bemi_django.wire.name_pattern import column_pattern, table_pattern
-from tests.support.pipeline import Pipeline
+from tests.support import roles
+from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import execute
 
 
@@ -40,7 +41,9 @@ def verified(pipeline: Pipeline) -> Verified:
     pipeline.drain()
     pipeline.stop()
     with pipeline.worker():
-        (result,) = verify(pipeline.config, Options(only=["lab.t"]))
+        # The role of the worker may not read the tables.
+        config = worker_config(pipeline.slot, role=roles.OWNER)
+        (result,) = verify(config, Options(only=["lab.t"]))
     pipeline.release()
     return result
 

@@ -107,6 +107,7 @@ sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 import os
 os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"
 """,
+    "retention": "",
     "selection": """
 from django.db import models
 __name__ = "tests.shop.documented"

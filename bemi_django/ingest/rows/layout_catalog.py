@@ -139,9 +139,8 @@ class LayoutCatalog:
         return with_reader(layout)
 
     def _descriptions(self, oid: int) -> list[Description]:
-        """Return all that is known of a table, now and of the past."""
-        relation = Relation(oid, "", "", ())
-        return [*(version.description for version in self._versions(relation)), *self._live(relation)]
+        """Return what was noted of a table."""
+        return [version.description for version in self._versions(Relation(oid, "", "", ()))]
 
     def _root(self, relation: Relation, described: Description) -> tuple[tuple[str, str], str | None]:
         name = (relation.schema, relation.name)

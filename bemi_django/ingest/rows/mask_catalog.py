@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import psycopg2
+
 from bemi_django.ingest.rows.description import Description
 from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.rules import ColumnMask, Name, Rules
@@ -16,6 +18,8 @@ logger = logging.getLogger(__name__)
 #: What masks that fail are counted as.
 MASKS_FAILED = "values dropped because their mask failed"
 
+# Classes of SQLSTATEs: the connection is lost, or the server ends it.
+_OF_CONNECTIONS = ("08", "57")
 # The columns that refer to others, and those that are referred to.
 _REFERRING = """
 SELECT DISTINCT a.attname::text FROM pg_constraint k CROSS JOIN LATERAL (
@@ -23,6 +27,16 @@ SELECT DISTINCT a.attname::text FROM pg_constraint k CROSS JOIN LATERAL (
     UNION SELECT k.confrelid, unnest(k.confkey)) refers
 JOIN pg_attribute a ON a.attrelid = refers.relation AND a.attnum = refers.number
 WHERE k.contype = 'f' AND (k.conrelid = %s OR k.confrelid = %s) AND refers.relation = %s
+"""
+# One that is as simple as can be: it is asked for the first context of each table.
+_LIVE = """
+SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
+JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE c.oid = %s
 """
 _COLUMNS = """
 SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text)
@@ -38,7 +52,7 @@ class MaskCatalog:
 
     Args:
         rows: Returns the rows of a query on the source.
-        describe: Returns all descriptions of a table, by its oid.
+        describe: Returns the descriptions that were noted of a table, by its oid.
         rules: The rules.
     """
 
@@ -82,14 +96,24 @@ class MaskCatalog:
         """Return whether a table has columns that are masked, or had; True if nothing is known of it."""
         found = self._known.get(oid)
         if found is None:
-            known = self._describe(oid) if self._rules else []
-            found = self._known[oid] = bool(self._rules) and (
-                not known
-                or any(
-                    self._rules.is_masked({one.name, one.root}, name) for one in known for name in one.columns
-                )
-            )
+            try:
+                found = self._known[oid] = self._ask(oid)
+            except psycopg2.Error as error:
+                if error.pgcode is None or error.pgcode[:2] in _OF_CONNECTIONS:
+                    raise
+                # The rows that follow are asked for as well, and have ways to go on.
+                return True
         return found
+
+    def _ask(self, oid: int) -> bool:
+        if not self._rules:
+            return False
+        known = [({one.name, one.root}, list(one.columns)) for one in self._describe(oid)]
+        for schema, table, root_schema, root, columns in self._rows(_LIVE, [oid]):
+            known.append(({(schema, table), (root_schema, root)}, columns))
+        return not known or any(
+            self._rules.is_masked(names, column) for names, columns in known for column in columns
+        )
 
     def of_contexts(self) -> ContextMasks:
         """Return what masks contexts."""

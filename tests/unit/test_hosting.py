@@ -22,8 +22,8 @@ from django.db import connections
 
 from bemi_django import conf
 from bemi_django.ingest.timeouts import Timeouts
-from bemi_django.management import worker_command
 from bemi_django.management.commands.bemi import Command
+from bemi_django.management.worker import worker_command
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.server import _Server
 from tests.support.paths import ROOT

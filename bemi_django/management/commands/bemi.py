@@ -22,7 +22,6 @@ from bemi_django.management import (
     status_command,
     uninstall_command,
     verify_command,
-    worker_command,
 )
 from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
@@ -30,6 +29,7 @@ from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import prune_command
 from bemi_django.management.slot_command import create_slot
+from bemi_django.management.worker import worker_command
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.replication.slots import slot_of

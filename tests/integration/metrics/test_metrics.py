@@ -25,7 +25,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django import conf
-from bemi_django.management import worker_command
+from bemi_django.management.worker import worker_command
 from bemi_django.metrics import recent
 from bemi_django.metrics.answers import Answers, of_all
 from bemi_django.metrics.samples import DESCRIPTIONS, read_samples

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -25,6 +24,7 @@ from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.mask_rules import configured_masks
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
@@ -60,7 +60,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
     ):
         works = [_DatabaseWork(command, database, options) for database in databases]
         with (
-            _stopped_by_signals(*(work.stop for work in works)),
+            stopped_by_signals(*(work.stop for work in works)),
             _pruned(options),
             ThreadPoolExecutor(len(works)) as threads,
         ):
@@ -234,17 +234,3 @@ def _publish(command: BaseCommand, database: str) -> None:
     finally:
         # It belongs to the worker's thread.
         connections[database].close()
-
-
-@contextmanager
-def _stopped_by_signals(*stops: Callable[[], object]) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        for each in stops:
-            each()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""``bemi run`` and ``bemi skip``."""

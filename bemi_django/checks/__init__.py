@@ -11,6 +11,8 @@ bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
 bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
 bemi.E016  BEMI_RETENTION, BEMI_LEGAL_HOLD or BEMI_PRUNE_AT is wrong
 bemi.E020  BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or track() has a wrong pattern, field or function
+bemi.E021  BEMI_MASK or BEMI_MASK_KEY is wrong
+bemi.E022  BEMI_MASKED_FIELDS has a wrong pattern
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 bemi.W012  no admin site of the project's URLs has the audit trail
@@ -18,6 +20,7 @@ bemi.W012  no admin site of the project's URLs has the audit trail
 The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.
 
 bemi.E008  the log has another name than BEMI_TABLE
+bemi.E009  some tenants find other tables by the name of the log
 bemi.W002  tracked tables have missing or outdated triggers
 bemi.W003  tracked tables do not have REPLICA IDENTITY FULL
 bemi.W004  tracked tables are not in the publication

@@ -21,11 +21,11 @@ def check_masks() -> list[CheckMessage]:
             "'context->key'; actions are 'drop', 'hash', 'partial', 'keep', or a function of one value. "
             "BEMI_MASK_KEY is a secret of at least 16 bytes, such as the output of 'openssl rand -hex 32'."
         )
-        found.append(Error(f"{error}.", hint=hint, id="bemi.E020"))
+        found.append(Error(f"{error}.", hint=hint, id="bemi.E021"))
     for text in conf.masked_fields():
         try:
             parse(text)
         except ValueError as error:
             hint = "Write 'table.column', 'schema.table.column', 'table.column->key' or 'context->key'."
-            found.append(Error(f"BEMI_MASKED_FIELDS: {error}.", hint=hint, id="bemi.E021"))
+            found.append(Error(f"BEMI_MASKED_FIELDS: {error}.", hint=hint, id="bemi.E022"))
     return found

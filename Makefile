@@ -34,7 +34,7 @@ demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check
 
 test: $(VENV)/.tox
-	$(TOX) $(RUN) -e py-dj52-sa14,py-$(NEWEST)-pg3 $(TOXARGS)
+	$(TOX) $(RUN) -e py-dj52-sa14,py-$(NEWEST)-pg3-part $(TOXARGS)
 
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)

@@ -139,6 +139,7 @@ def test_the_quickstart_works_word_by_word(project: Project) -> None:
     executed.append("python manage.py check --database default")
     for command in ("python manage.py bemi sync --dry-run", "python manage.py bemi sync"):
         assert run(command).startswith("nothing to do\n")
+    run("python manage.py bemi sync --create-slot")
 
     command = "python manage.py bemi run"
     executed.append(command)
@@ -203,7 +204,8 @@ def test_the_settings_may_be_lists_or_tuples(kind: type[list[str]] | type[tuple[
 
 
 def test_every_setting_is_in_the_table() -> None:
-    in_code = set(re.findall(r'"(BEMI_\w+)"', (ROOT / "bemi_django/conf.py").read_text()))
+    modules = (ROOT / "bemi_django").rglob("*.py")
+    in_code = {name for module in modules for name in re.findall(r'"(BEMI_\w+)"', module.read_text())}
     in_table = set(re.findall(r"^\| `(BEMI_\w+)`", README, re.MULTILINE))
     assert in_table == in_code
 

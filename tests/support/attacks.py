@@ -5,7 +5,7 @@ from __future__ import annotations
 TABLE = """
 CREATE TABLE caught (what text);
 GRANT ALL ON caught TO PUBLIC;
-CREATE TABLE vault (secret text);
+CREATE TABLE vault (content text);
 INSERT INTO vault VALUES ('row-value');
 -- Tells whether a role with rights ran deferred code: no rollback undoes what a sequence counts.
 CREATE SEQUENCE fired;
@@ -59,7 +59,7 @@ INSERT INTO later VALUES (1);
 #: What the code tries, none of which may succeed.
 ATTACKS = {
     "write": "INSERT INTO caught VALUES ('write');",
-    "read": "SELECT secret FROM vault INTO found;",
+    "read": "SELECT content FROM vault INTO found;",
     "become the worker": "RESET ROLE; INSERT INTO caught VALUES ('reset');",
     "become another": "EXECUTE 'SET ROLE ' || quote_ident(session_user); INSERT INTO caught VALUES ('role');",
     "become a session": "EXECUTE 'SET SESSION AUTHORIZATION DEFAULT'; INSERT INTO caught VALUES ('session');",
@@ -108,7 +108,7 @@ CONNECTIONS = {
     "dblink, by name": "PERFORM dblink_connect('attack', '{address}'); found := 'linked';",
     "dblink, without a check": "PERFORM dblink_connect_u('{address}'); found := 'linked';",
     "dblink, by a server": "PERFORM dblink_connect('here'); found := 'linked';",
-    "a foreign table": "SELECT secret FROM vault_of_here INTO found;",
+    "a foreign table": "SELECT content FROM vault_of_here INTO found;",
 }
 # What PostgreSQL lets anybody do, with a query of what it would leave behind for the next row.
 RESIDUES = {

@@ -87,7 +87,12 @@ class LoadPipeline(Pipeline):
             thread.join()
 
     def command(self, *arguments: str, source: str = "", log: str = "", slot: str = "") -> Command:
-        """Start ``bemi run`` in a process of its own, on other URLs or another slot if they are given."""
+        """Start ``bemi run`` in a process of its own, on other URLs or another slot if they are given.
+
+        The log forgets its slot then, because it would keep the name.
+        """
+        if slot:
+            self.log.run("DELETE FROM _bemi.checkpoint")
         return Command(
             "bemi",
             "run",

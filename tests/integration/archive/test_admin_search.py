@@ -20,6 +20,9 @@ ARCHIVE = f"{LIST}archive/"
 SECRET = "correct horse"
 EXACT = "12345678901234567890.123456789012345678901234567890"
 
+# A change may be of any database of the project: each is asked for its name.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
 
 @pytest.fixture
 def archived(bemi: Bemi, monkeypatch: pytest.MonkeyPatch) -> None:

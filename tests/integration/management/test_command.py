@@ -12,6 +12,7 @@ from django.db import connection
 
 from bemi_django.management.commands.bemi import Command
 from bemi_django.models import Change
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Pipeline
 
@@ -19,6 +20,7 @@ from tests.support.pipeline import Pipeline
 @pytest.fixture
 def slot(transactional_db: None, settings: Any) -> Iterator[None]:
     settings.BEMI_SLOT = "bemi_command"
+    tracking.sync()
     yield
     Pipeline.of_project("bemi_command").drop()
 

@@ -35,6 +35,7 @@ def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
     pipeline = Pipeline.of_project("bemi_status")
     yield pipeline
     pipeline.drop()
+    tracking.sync()
 
 
 def status(*arguments: str) -> tuple[str, str]:

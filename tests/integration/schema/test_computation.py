@@ -45,7 +45,7 @@ def assert_repelled(drain: Drain) -> None:
     found = {change.table: change for change in drain() if change.table in ("bait", "vault")}
     assert execute("SELECT * FROM caught") == []
     assert execute("SELECT is_called FROM fired") == [(False,)]
-    assert found["vault"].after == {"secret": "x"}
+    assert found["vault"].after == {"content": "x"}
     assert "row-value" not in str(found["bait"].after)
     assert found["bait"].after["id"] == 1
     assert found["bait"].after.get("kind") in (None, "harmless")
@@ -82,7 +82,7 @@ def connectable(bait: Drain) -> Iterator[str]:
             CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({options});
             CREATE USER MAPPING FOR PUBLIC SERVER here OPTIONS (user '{user}');
             GRANT USAGE ON FOREIGN SERVER here TO PUBLIC;
-            CREATE FOREIGN TABLE vault_of_here (secret text) SERVER here OPTIONS (table_name 'vault');
+            CREATE FOREIGN TABLE vault_of_here (content text) SERVER here OPTIONS (table_name 'vault');
             GRANT SELECT ON vault_of_here TO PUBLIC;
         """)
         try:

@@ -71,8 +71,6 @@ def test_a_worker_that_waits_for_a_server_is_not_waited_for(trail: LoadPipeline)
 
 
 def test_a_slot_that_is_being_made_is_not_left_behind(trail: LoadPipeline) -> None:
-    # The log would keep the name that it knows.
-    trail.log.run("DELETE FROM _bemi.checkpoint")
     with transaction(trail.source) as cursor:
         cursor.execute("SELECT txid_current()")
         with trail.command(slot="bemi_unmade") as worker:

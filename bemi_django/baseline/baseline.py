@@ -180,6 +180,12 @@ class _Recording(NamedTuple):
             return True
         moment = ranges.moment()
         wait_for_log(self.source, self.destination, self.config.slot, moment, self.options.patience)
+        if reason := ranges.refusal(self.destination, self.config.slot, standing.range):
+            ranges.close(standing.range, None)
+            raise BemiError(
+                f"the worker could not read a range of its rows ({reason}), which is a dead letter now: "
+                "remove the reason and run the command again, which reads this range again"
+            )
         recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)
         if recorded is None and self._history() != record.history:
             raise BemiError("the log has begun a new history meanwhile: run the command again")

@@ -82,10 +82,15 @@ def _key(table: ReadTable) -> Composable:
     """Return the key as the log prints it."""
     if len(table.key) == 1:
         return _text(table.key[0].name)
-    parts = SQL(", ', ', ").join(
-        SQL("to_jsonb(_bemi_row.{})::text").format(Identifier(column.name)) for column in table.key
-    )
+    parts = SQL(", ', ', ").join(SQL("to_jsonb({})::text").format(_scalar(column)) for column in table.key)
     return SQL("concat('[', {}, ']')").format(parts)
+
+
+def _scalar(column: SortedColumn) -> Composable:
+    # A cast to json, which to_jsonb() would call, is code of the owner of the type.
+    if column.is_defined:
+        return _text(column.name)
+    return SQL("_bemi_row.{}::{}").format(Identifier(column.name), SQL(column.type))
 
 
 def _text(column: str) -> Composable:

@@ -25,6 +25,10 @@ _LOW = "SELECT pg_logical_emit_message(false, '_bemi_baseline', 'low')::text"
 _HIGH = "SELECT pg_logical_emit_message(true, '_bemi_baseline', 'high')"
 _MOMENT = "SELECT current_database(), pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
 _ENCODING = "SELECT CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
+_REFUSED = """
+SELECT reason FROM _bemi.dead_letters
+WHERE slot = %s AND change_id IS NULL AND position > %s::pg_lsn - '0/0' AND origin ->> 'xid' = %s
+"""
 _RECORDED = """
 SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, '{{}}') IS NOT NULL, (
     SELECT count(*) FROM {log}
@@ -92,6 +96,13 @@ class Ranges:
         self._cursor.execute(_MOMENT)
         database, snapshot, lsn = self._cursor.fetchone()
         return Moment(database, snapshot, int(lsn))
+
+    def refusal(self, destination: Any, slot: str, range_: OpenRange) -> str | None:
+        """Return why the worker could not take a range; None if it could."""
+        with destination.cursor() as cursor:
+            cursor.execute(_REFUSED, [slot, range_.low, range_.xid])
+            found = cursor.fetchone()
+        return None if found is None else str(found[0])
 
     def recorded(self, destination: Any, slot: str, database: str, range_: OpenRange) -> int | None:
         """Return how many rows of a range are in the log; None if the range has to be read again."""

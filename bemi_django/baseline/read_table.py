@@ -19,9 +19,18 @@ SELECT a.attname, a.atttypid::bigint FROM pg_attribute a
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated IN ('', 's')
 ORDER BY a.attnum
 """
-# The operators are those of the index, whatever the search_path has.
+# The operators are those of the index, whatever the search_path has. A domain is read as what it is made of:
+# its constraints, as a cast to json, are code of the table's owner.
 _KEY = """
-SELECT a.attname, format_type(a.atttypid, -1), ARRAY(
+WITH RECURSIVE made (type, base) AS (
+    SELECT a.atttypid, a.atttypid FROM pg_attribute a WHERE a.attrelid = %(table)s AND a.attnum > 0
+    UNION
+    SELECT m.type, t.typbasetype FROM made m JOIN pg_type t ON t.oid = m.base WHERE t.typtype = 'd'
+)
+SELECT a.attname, format_type(t.oid, -1), t.oid >= 16384,
+       t.oid < 16384 OR t.typtype IN ('b', 'e') AND t.typcategory <> 'A' AND NOT EXISTS (
+           SELECT FROM pg_cast s WHERE s.castsource = t.oid AND s.casttarget = 'json'::regtype),
+       ARRAY(
     SELECT format('OPERATOR(%%I.%%s)', s.nspname, o.oprname)
     FROM pg_amop p JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace s ON s.oid = o.oprnamespace
     WHERE p.amopfamily = x.opcfamily AND p.amopstrategy IN (3, 5)
@@ -31,15 +40,26 @@ FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 JOIN pg_opclass x ON x.oid = k.class
-WHERE i.indrelid = %s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
+JOIN made m ON m.type = a.atttypid
+JOIN pg_type t ON t.oid = m.base AND t.typtype <> 'd'
+WHERE i.indrelid = %(table)s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
 """
 
 
 class SortedColumn(NamedTuple):
-    """A column of the key: its type as SQL, and the operators of its index for equal and greater values."""
+    """A column of the key.
+
+    Attributes:
+        name: Its name.
+        type: Its type as SQL; of a domain, the type that it is made of.
+        is_defined: The type is not one of the server's own.
+        equals: The operator of its index for equal values.
+        exceeds: That for greater values.
+    """
 
     name: str
     type: str
+    is_defined: bool
     equals: str
     exceeds: str
 
@@ -84,7 +104,7 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
     """Return a table as it is now.
 
     Raises:
-        BemiError: The table was dropped, or it has no primary key.
+        BemiError: The table was dropped, or it has no primary key, or one that is not safe to read.
     """
     cursor.execute(_NAMES, [oid])
     found = cursor.fetchone()
@@ -93,8 +113,18 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
     schema, name, root_schema, root_name, estimate = found
     cursor.execute(_COLUMNS, [oid])
     columns = [(column, int(type_)) for column, type_ in cursor.fetchall()]
-    cursor.execute(_KEY, [oid])
-    key = [SortedColumn(column, type_, *operators) for column, type_, operators in cursor.fetchall()]
-    if not key:
+    cursor.execute(_KEY, {"table": oid})
+    found = cursor.fetchall()
+    if not found:
         raise BemiError("it has no primary key, by which its rows could be told from those with changes")
+    for column, type_, _, is_safe, _ in found:
+        if not is_safe:
+            raise BemiError(
+                f"the type {type_} of {column}, a column of its key, may run code of its owner: change the "
+                "column to a type of the server, an enum or a domain of these, without a cast to json"
+            )
+    key = [
+        SortedColumn(column, type_, is_defined, *operators)
+        for column, type_, is_defined, _, operators in found
+    ]
     return ReadTable(oid, schema, name, (root_schema, root_name), estimate, columns, key)

@@ -21,6 +21,8 @@ from bemi_django.ingest.stream.session import Session
 PREFIX = b"_bemi_baseline"
 #: Seconds between two questions whether the server shows a transaction.
 _SHOWN = 0.01
+#: Keys that the log is asked for at once, so that the server hears of the worker meanwhile.
+_KEYS = 500
 
 # Anybody may write such a message, but only the owner of the schema can leave a range with the same
 # transaction id.
@@ -112,17 +114,24 @@ class BaselineRanges:
         return BaselineRange(relation, context.encode(), fresh)
 
     def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
-        parameters = [self._session.slot, low, snapshot, self._session.database, *root, keys]
+        of_range = [self._session.slot, low, snapshot, self._session.database, *root]
+        recorded: set[str] = set()
         # Not committed: the transaction that this begins is the one of the rows.
         with self._session.destination.cursor() as cursor:
             cursor.execute("SAVEPOINT baseline")
             try:
-                cursor.execute(_RECORDED, parameters)
-                (found,) = cursor.fetchone()
+                # Also without keys: whether the range is certain.
+                for start in range(0, max(len(keys), 1), _KEYS):
+                    cursor.execute(_RECORDED, [*of_range, keys[start : start + _KEYS]])
+                    (found,) = cursor.fetchone()
+                    if found is None:
+                        return None
+                    recorded.update(found)
+                    self._keep_alive()
             except psycopg2.Error:
                 cursor.execute("ROLLBACK TO SAVEPOINT baseline")
                 raise
-        return None if found is None else set(found)
+        return recorded
 
     def _ask(self, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         with self._session.server.cursor() as cursor:

@@ -156,7 +156,9 @@ class Intake:
         try:
             found = self._baselines.read(transaction)
         except ProtocolError as error:
-            self._sink.add_letter(dead_letters.of_message(transaction.begin, data, str(error)))
+            letter = dead_letters.of_message(transaction.begin, data, str(error))
+            # By which the command finds it.
+            self._sink.add_letter(letter._replace(origin={"xid": transaction.xid}))
             return
         if found is None:
             return

@@ -16,7 +16,7 @@ from bemi_django.schema.replication.slots import slot_of
 # What a shell reports for a command that SIGINT has ended.
 _INTERRUPTED = 130
 #: The most rows of a range: the worker holds them in memory.
-_MOST = 100_000
+_MOST = 10_000
 
 
 def add_options(parser: ArgumentParser) -> None:

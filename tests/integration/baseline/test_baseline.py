@@ -22,6 +22,7 @@ from bemi_django import conf, skip_tracking
 from bemi_django.baseline import ranges
 from bemi_django.baseline.baseline import Baselined, BaselineOptions, baseline
 from bemi_django.baseline.progress_record import ProgressRecord
+from bemi_django.ingest.loop import baseline_ranges
 from bemi_django.log.blame import blame_row
 from bemi_django.log.places import Place
 from bemi_django.models import Change
@@ -392,6 +393,61 @@ def test_a_baseline_cannot_be_reverted_and_begins_the_blame(book: Pipeline) -> N
         "word": "UPDATE",
         "price": "BASELINE",
     }
+
+
+_EVIL = """
+CREATE TABLE lab.ran (who text);
+CREATE TYPE lab.mood AS ENUM ('sad', 'glad');
+CREATE FUNCTION lab.of_mood(lab.mood) RETURNS json LANGUAGE sql
+    AS 'INSERT INTO lab.ran VALUES (current_user); SELECT ''{}''::json';
+CREATE FUNCTION lab.of_number(int) RETURNS boolean LANGUAGE sql
+    AS 'INSERT INTO lab.ran VALUES (current_user); SELECT true';
+CREATE CAST (lab.mood AS json) WITH FUNCTION lab.of_mood(lab.mood);
+CREATE DOMAIN lab.number AS int;
+CREATE TYPE lab.numbers AS (n lab.number);
+CREATE TABLE lab.casts (id int, mood lab.mood, PRIMARY KEY (id, mood));
+INSERT INTO lab.casts SELECT i, 'sad' FROM generate_series(1, 5) i;
+CREATE TABLE lab.nested (key lab.numbers PRIMARY KEY);
+INSERT INTO lab.nested SELECT ROW(i)::lab.numbers FROM generate_series(1, 5) i;
+CREATE TABLE lab.checks (id lab.number, n int, PRIMARY KEY (id, n));
+INSERT INTO lab.checks SELECT i, i FROM generate_series(1, 5) i;
+"""
+
+
+def test_the_types_of_a_key_run_no_code_with_the_rights_of_the_command(pipeline: Pipeline) -> None:
+    execute(_EVIL)
+    pipeline.drain()
+    execute("ALTER DOMAIN lab.number ADD CHECK (lab.of_number(VALUE)) NOT VALID")
+    casts, checks, nested = map(str, run(pipeline, "lab.casts", "lab.checks", "lab.nested", rows=2))
+    assert casts.startswith("lab.casts: the type lab.mood of mood, a column of its key, may run code")
+    assert nested.startswith("lab.nested: the type lab.numbers of key, a column of its key, may run code")
+    # Its rows are read; the worker may not run the code either.
+    assert checks.startswith("lab.checks: 5 rows, ")
+    assert execute("SELECT * FROM lab.ran") == []
+
+
+def test_a_range_that_the_worker_cannot_read_is_not_taken_for_done(
+    book: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: ProgressRecord, upto: Any, rows: int, low: str, description: Any, context: Any) -> None:
+        open_range(self, upto, rows, low, {"root": description["root"]}, context)
+
+    open_range = ProgressRecord.open_range
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressRecord, "open_range", broken)
+        (result,) = run(book)
+    assert "the worker could not read a range of its rows (" in result.failure
+    assert entries() == []
+    assert str(run(book)[0]) == f"lab.book: {_OLD} rows, {_OLD} of them recorded"
+
+
+def test_the_log_is_asked_for_a_few_keys_at_once(book: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline_ranges, "_KEYS", 70)
+    execute("UPDATE lab.book SET word = 'newer' WHERE id IN (1, 70, 71, 299, 300)")
+    assert str(run(book)[0]) == f"lab.book: {_OLD} rows, {_OLD - 5} of them recorded"
+    check_log()
+    with pytest.raises(CommandError, match="from 1 to 10000"):
+        call_command("bemi", "baseline", "lab.book", "--range", "10001")
 
 
 @pytest.mark.administrator

@@ -55,7 +55,7 @@ def fill(cursor: Any, table: NewTable, rows: Iterable[tuple[str, str, str]]) -> 
         cursor.execute(_insert(table, images))
         filled.rows += len(batch)
         for key, image, unknown in batch:
-            filled.left_out |= orjson.loads(image).keys() - {*table.columns, *table.computed}
+            filled.left_out |= orjson.loads(image).keys() - table.columns.keys()
             if columns := orjson.loads(unknown):
                 filled.incomplete_rows += 1
                 for column in columns:
@@ -97,9 +97,8 @@ def _compare(table: NewTable, images: list[str]) -> Composable:
         "SELECT unlike.columns FROM unnest({images}::jsonb[]) given (image) "
         "CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, given.image) made "
         "LEFT JOIN {table} found ON {same} "
-        "CROSS JOIN LATERAL (SELECT ARRAY(SELECT name FROM jsonb_object_keys(given.image) name "
-        "WHERE name = ANY ({columns}) "
-        "AND (to_jsonb(found.*) -> name) IS DISTINCT FROM (given.image -> name)) AS columns) unlike "
+        "CROSS JOIN LATERAL (SELECT ARRAY(SELECT name FROM (VALUES {values}) v (name, value) "
+        "WHERE given.image ? name AND value IS DISTINCT FROM (given.image -> name)) AS columns) unlike "
         "WHERE unlike.columns <> '{{}}'"
     ).format(
         table=table.quoted,
@@ -107,5 +106,22 @@ def _compare(table: NewTable, images: list[str]) -> Composable:
         same=SQL(" AND ").join(
             SQL("found.{0} = made.{0}").format(Identifier(column)) for column in table.key
         ),
-        columns=SQL("ARRAY[{}]::text[]").format(SQL(", ").join(map(Literal, table.columns))),
+        values=SQL(", ").join(_value(column, kind) for column, kind in table.columns.items()),
     )
+
+
+# A cast to json, which to_jsonb() would call, is code of the owner of the type.
+_VALUES = {
+    "plain": "coalesce(to_jsonb(found.{column}), 'null')",
+    "printed": "CASE WHEN found.{column} IS NULL THEN 'null' ELSE to_jsonb(format('%s', found.{column})) END",
+    "array": (
+        "CASE WHEN found.{column} IS NULL THEN 'null' ELSE to_jsonb(format('%s', found.{column})::text[]) END"
+    ),
+    "text": "CASE WHEN found.{column} IS NOT DISTINCT FROM (given.image ->> {name}) "
+    "THEN given.image -> {name} END",
+}
+
+
+def _value(column: str, kind: str) -> Composable:
+    value = SQL(_VALUES[kind]).format(column=Identifier(column), name=Literal(column))
+    return SQL("({}, {})").format(Literal(column), value)

@@ -127,7 +127,12 @@ def test_a_truncated_table_comes_back_as_it_was_before_or_at_a_moment(
     execute("INSERT INTO lab.book VALUES (1, 'after', 1)")
     lines = restore("lab.book")
     assert lines[0].startswith("lab.book_restored: 10 rows as they were before it was truncated at ")
-    assert lines[1:3] == ["compared with the log: equal", "look at the new table; to put it in place:"]
+    assert lines[1:4] == [
+        "compared with the log: equal",
+        "add to the new table what was not copied, because it may run code of the table's owner: "
+        "defaults of price; generated columns twice (plain ones now)",
+        "look at the new table; to put it in place:",
+    ]
     assert execute(_ROWS.format("lab.book_restored")) == before
     swap(lines)
     assert execute("SELECT id FROM lab.book_replaced") == [(1,)]
@@ -137,6 +142,44 @@ def test_a_truncated_table_comes_back_as_it_was_before_or_at_a_moment(
     assert execute("SELECT id, word FROM lab.early ORDER BY id") == [
         (i, "newer" if i == 2 else f"old {i}") for i in range(1, 10)
     ]
+
+
+_EVIL = """
+CREATE TABLE lab.ran (what text);
+CREATE FUNCTION lab.evil(what text) RETURNS boolean LANGUAGE sql
+    AS 'INSERT INTO lab.ran VALUES (what); SELECT true';
+CREATE FUNCTION lab.evil_default() RETURNS int LANGUAGE sql AS 'SELECT lab.evil(''default'')::int';
+ALTER TABLE lab.typed ALTER n SET DEFAULT lab.evil_default(), ADD CHECK (lab.evil('check')) NOT VALID;
+ALTER DOMAIN lab.amount ADD CHECK (lab.evil('domain')) NOT VALID;
+CREATE FUNCTION lab.of_mood(lab.mood) RETURNS json LANGUAGE sql AS 'SELECT to_json(lab.evil(''cast''))';
+CREATE CAST (lab.mood AS json) WITH FUNCTION lab.of_mood(lab.mood);
+"""
+
+
+def test_no_code_of_the_owner_of_the_table_is_run(book: Pipeline, restore: Restore) -> None:
+    execute(
+        "CREATE TYPE lab.mood AS ENUM ('sad', 'glad'); CREATE TYPE lab.size AS ENUM ('s', 'l');"
+        "CREATE DOMAIN lab.amount AS numeric(5, 2); CREATE TYPE lab.pair AS (a int, b lab.amount);"
+        "CREATE TABLE lab.typed (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int, mood lab.mood,"
+        "size lab.size, sizes lab.size[], amount lab.amount NOT NULL, pair lab.pair, amounts lab.amount[],"
+        'day date, word text COLLATE "C")'
+    )
+    book.drain()
+    execute(
+        "INSERT INTO lab.typed (n, mood, size, sizes, amount, pair, amounts, day) VALUES "
+        "(1, 'sad', 's', '{s,NULL,l}', 1.5, ROW(1, 2), '{3,4}', '2020-02-29'), "
+        "(NULL, NULL, NULL, NULL, 2, NULL, NULL, NULL)"
+    )
+    book.advance()
+    rows = "SELECT id, n, mood::text, size::text, sizes::text, amount, day, word FROM {} ORDER BY id"
+    before = execute(rows.format("lab.typed"))
+    execute(_EVIL)
+    lines = restore("lab.typed")
+    assert execute("SELECT * FROM lab.ran") == []
+    assert lines[1] == "compared with the log: equal"
+    assert lines[2].endswith("owner: defaults of n; constraints typed_check")
+    assert lines[3].endswith("their owners: mood, pair, amounts")
+    assert execute(rows.format("lab.typed_restored")) == before
 
 
 @pytest.mark.parametrize(

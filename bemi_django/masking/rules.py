@@ -12,6 +12,7 @@ from bemi_django.masking.actions import (
     DROP,
     HASH,
     KEEP,
+    PARTIAL,
     Action,
     Failed,
     Masker,
@@ -37,9 +38,13 @@ class Rule(NamedTuple):
 
 
 class ColumnMask(NamedTuple):
-    """What is kept of the values of a column: ``mask`` of them, or nothing if it is None."""
+    """What is kept of the values of a column: ``mask`` of them, or nothing if it is None.
+
+    ``is_repeatable`` tells whether equal values always have equal masks.
+    """
 
     mask: Masker | None
+    is_repeatable: bool = False
 
 
 class Rules:
@@ -136,10 +141,10 @@ class Rules:
         if action.name == DROP:
             return ColumnMask(None)
         if action.name == KEEP:
-            return ColumnMask(_as_it_is)
+            return ColumnMask(_as_it_is, is_repeatable=True)
         if action.name == HASH and self._key is None:
             self._key = secrets.token_bytes(32)
-        return ColumnMask(masker(action, self._key, failed))
+        return ColumnMask(masker(action, self._key, failed), is_repeatable=action.name in (HASH, PARTIAL))
 
     def _of_column(self, names: Collection[Name], column: str) -> Action | None:
         for rule in self._columns:

@@ -11,7 +11,7 @@ _TOKEN = re.compile(
   | (?P<name> "(?:[^"]|"")*(?:"|\Z) )
   | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z) )
   | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*(?:'|\Z) )
-  | (?P<dollar> \$(?P<tag>(?:[^\W\d]\w*)?)\$ .*? (?:\$(?P=tag)\$|\Z) )
+  | (?P<dollar> (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$ .*? (?:\$(?-i:(?P=tag))\$|\Z) )
   | (?P<placeholder> %\(\w+\)s | %s | \$\d+ | (?<!:):\w+ )
   | (?P<number> (?<![\w$"])\.?\d[\w.]* )
   | (?P<flag> \b(?:true|false)\b )
@@ -43,8 +43,8 @@ def _redacted(statement: str, mask: str) -> Iterator[str]:
         yield mask
         if match[0] == "/*":
             position = _end_of_comment(statement, position)
-        elif match["string"] and match[0].endswith("\\'"):
-            # With standard_conforming_strings off, the string goes on.
+        elif match["string"] and "\\'" in match[0]:
+            # Without standard_conforming_strings, or after E'' on the line before, it ends elsewhere.
             return
     yield statement[position:]
 

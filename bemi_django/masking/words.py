@@ -11,7 +11,8 @@ WORDS = (
     "access_key", "api_key", "apikey", "auth_key", "authorization", "bank_pin", "card_number",
     "cookie", "cookies", "credential", "credentials", "csrfmiddlewaretoken", "cvc", "cvv", "cvv2",
     "encryption_key", "jwt", "mfa_code", "otp", "otp_code", "passcode", "passphrase", "passwd",
-    "password", "password1", "password2", "pin_code", "private_key", "pwd", "recovery_codes",
+    "password", "password1", "password2", "password_confirm", "password_confirmation",
+    "pin_code", "private_key", "pwd", "recovery_codes",
     "secret", "secret_key", "session_data", "session_key", "sessionid", "signing_key",
     "social_security_number", "ssh_key", "ssn", "token", "totp",
 )  # fmt: skip
@@ -33,5 +34,10 @@ def is_secret(name: str) -> bool:
     Args:
         name: In any usual form: ``api_key``, ``apiKey``, ``API-Key``.
     """
-    words = _NO_WORD.sub("_", _CAMEL.sub("_", name)).strip("_").lower()
+    # "apiKey" is two words, and "passWord" is one.
+    return any(_is_secret(words) for words in (_CAMEL.sub("_", name), name))
+
+
+def _is_secret(name: str) -> bool:
+    words = _NO_WORD.sub("_", name).strip("_").lower()
     return len(words) <= 200 and _SECRET.fullmatch(words) is not None

@@ -110,6 +110,7 @@ class Intake:
 
     def _follow(self, data: bytes) -> bool:
         """Give the rows that follow a context; return False for another logical message."""
+        is_unread = False
         try:
             if not self._fast_path.follow(data):
                 return False
@@ -119,11 +120,11 @@ class Intake:
             reason = error_advice.reason_of_message(error)
             # The rows that follow must not get the context of the statement before.
             self._stitcher.follow(b"")
+            is_unread = self._context_masks.has_rules
         if reason and self._is_recording:
             letter = dead_letters.of_message(self._stitcher.begin, data, reason)
-            may_hold = self._stitcher.is_touching or self._context_masks.mentions(
-                data.decode("utf-8", "replace")
-            )
+            is_touching = is_unread or self._stitcher.is_touching
+            may_hold = is_touching or self._context_masks.mentions(data.decode("utf-8", "replace"))
             self._sink.add_letter(letter.withheld() if may_hold else letter)
         return True
 
@@ -167,9 +168,8 @@ class Intake:
         relation = known if known == found.relation else found.relation
         for row in found.rows:
             header = self._stitcher.claim(relation, 0, frozenset())._replace(context=found.context)
-            self._add(
-                [stitch(header, Insert(relation, row.values))._replace(operation=BASELINE)], row.message
-            )
+            change = stitch(header, Insert(relation, row.values))._replace(operation=BASELINE)
+            self._add([change], row.message)
 
     def _begin(self, begin: Begin) -> None:
         if self._stitcher.begin is begin:

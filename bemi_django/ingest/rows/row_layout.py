@@ -59,6 +59,12 @@ class RowLayout(NamedTuple):
     hides_key: bool = False
     root: tuple[str, str] = ("", "")
 
+    @property
+    def keeps_of_masked(self) -> bool:
+        """Whether something is kept of masked columns, such as a hash."""
+        columns = zip(self.names, self.encoders, strict=True)
+        return any(name in self.masked and encode is not None for name, encode in columns)
+
     def differs_in_masked(self, old: Row | None, new: Row | None) -> bool:
         """Return whether two rows differ in columns whose values are masked."""
         pairs = zip(self.names, old or (), new or (), strict=False)

@@ -33,8 +33,8 @@ def kept(found: Rules, column: str, value: str, keys: tuple[str, ...] = ()) -> s
 
 @pytest.mark.parametrize(
     "name",
-    [*WORDS, "user_password", "reset_token", "apiKey", "X-API-Key", "accessToken", "API_KEY", "client secret",
-     "password_hash", "refreshToken", "django_session_data"],
+    [*WORDS, "user_password", "reset_token", "apiKey", "X-API-Key", "accessToken", "passWord", "PassWord",
+     "API_KEY", "client secret", "password_hash", "refreshToken", "django_session_data"],
 )  # fmt: skip
 def test_names_of_secrets_are_recognised(name: str) -> None:
     assert is_secret(name)

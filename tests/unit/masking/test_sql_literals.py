@@ -25,6 +25,9 @@ MASK = "*"
         ("SET a = $q$ cut off", "SET a = *"),
         ("SELECT /* cut off", "SELECT *"),
         ("SET a = 'x\\' secret', b = 'y'", "SET a = *"),
+        ("SET a = 'x\\'', ' secret '", "SET a = *"),
+        ("VALUES ($A$one $a$ secret $A$, 1)", "VALUES (*, *)"),
+        ("SELECT a$b$c, $b$ secret $b$", "SELECT a$b$c, *"),
     ],
 )
 def test_literals_and_comments_are_replaced(statement: str, shown: str) -> None:

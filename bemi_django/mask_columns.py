@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bemi_django.mask_rules import configured_masks
+from bemi_django.masking.references import REFERENCES, referring
 
 # Most columns are told by their names, of which there are few.
 _NAMES = """
@@ -54,4 +55,6 @@ def _columns(cursor: Any) -> list[tuple[str, str, str]]:
     cursor.execute(_NAMES)
     names = [name for (name,) in cursor.fetchall() if rules.may_mask(name)]
     cursor.execute(_COLUMNS, [names])
-    return [row for row in cursor.fetchall() if rules.is_masked([row[:2]], row[2])]
+    found = {row for row in cursor.fetchall() if rules.is_masked([row[:2]], row[2])}
+    cursor.execute(REFERENCES, [None])
+    return sorted(found | referring(rules, cursor.fetchall()))

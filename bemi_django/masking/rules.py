@@ -91,6 +91,7 @@ class Rules:
         columns: Iterable[str],
         keys: Collection[str],
         failed: Failed = ignore_failure,
+        referring: Collection[str] = (),
     ) -> dict[str, ColumnMask]:
         """Return the masks of a table's columns, of those that have one.
 
@@ -100,12 +101,13 @@ class Rules:
             keys: Columns of its key and of foreign keys: without their values, rows could not be told apart,
                 so they are hashed, whatever the rule says.
             failed: Called for a function that fails.
+            referring: Columns that refer to masked ones: they are hashed as those are.
         """
         found: dict[str, ColumnMask] = {}
         for column in columns:
             action = self._of_column(names, column)
             paths = [] if action else self._paths(names, column)
-            if column in keys and (action or paths):
+            if column in referring or (column in keys and (action or paths)):
                 action = _HASH
             if action is not None:
                 found[column] = self._mask(action, failed)

@@ -12,11 +12,12 @@ import psycopg2
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_tables
+from bemi_django.masking.references import REFERENCES, referring
 from bemi_django.masking.rules import Rules
 from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
-from bemi_django.verification.masked_columns import masks_of
+from bemi_django.verification.masked_columns import Masks, masks_of
 from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.omissions import read_omissions
 from bemi_django.verification.records.acceptance import Acceptance
@@ -209,8 +210,15 @@ class _Comparison(NamedTuple):
             sample.part(self.run.round, estimate) if sample else Slice(),
             Acceptance(self.destination, self.slot, self.options.accept),
             read_omissions(self.destination, self.slot, names),
-            masks_of(self.masking, called, table.columns),
+            {**masks_of(self.masking, called, table.columns), **self._referring(table)},
         )
+
+    def _referring(self, table: ComparedTable) -> Masks:
+        with self.source.cursor() as cursor:
+            cursor.execute(REFERENCES, [table.oid])
+            columns = {column for *_, column in referring(self.masking, cursor.fetchall())}
+        hashed = self.masking.of_table((), columns, (), referring=columns)
+        return {column: (mask,) for column, mask in hashed.items()}
 
 
 def _role(server: Any) -> str:

@@ -11,6 +11,7 @@ import psycopg2
 
 from bemi_django.ingest.rows.description import Description
 from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.references import REFERENCES, referring
 from bemi_django.masking.rules import ColumnMask, Name, Rules
 
 logger = logging.getLogger(__name__)
@@ -87,10 +88,11 @@ class MaskCatalog:
             columns: Its columns.
             key: The columns of its primary key.
         """
-        if not any(self._rules.is_masked(names, column) for column in columns):
+        referring = self._referring(oid)
+        if not referring and not any(self._rules.is_masked(names, column) for column in columns):
             return {}
         keys = {*key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
-        return self._rules.of_table(names, columns, keys, self.note_failure)
+        return self._rules.of_table(names, columns, keys, self.note_failure, referring)
 
     def has_masks(self, oid: int) -> bool:
         """Return whether a table has columns that are masked, or had; True if nothing is known of it."""
@@ -111,9 +113,16 @@ class MaskCatalog:
         known = [({one.name, one.root}, list(one.columns)) for one in self._describe(oid)]
         for schema, table, root_schema, root, columns in self._rows(_LIVE, [oid]):
             known.append(({(schema, table), (root_schema, root)}, columns))
-        return not known or any(
-            self._rules.is_masked(names, column) for names, columns in known for column in columns
+        return (
+            not known
+            or any(self._rules.is_masked(names, column) for names, columns in known for column in columns)
+            or bool(self._referring(oid))
         )
+
+    def _referring(self, oid: int) -> set[str]:
+        if not self._rules:
+            return set()
+        return {column for *_, column in referring(self._rules, self._rows(REFERENCES, [oid]))}
 
     def of_contexts(self) -> ContextMasks:
         """Return what masks contexts."""
@@ -122,11 +131,13 @@ class MaskCatalog:
     def tables(self) -> frozenset[str]:
         """Return the names, in lower case, of all tables that have masked columns."""
         if self._tables is None:
-            self._tables = frozenset(
-                table.lower()
+            found = {
+                table
                 for schema, table, columns in self._rows(_COLUMNS, [])
                 if any(self._rules.is_masked([(schema, table)], column) for column in columns)
-            )
+            }
+            found.update(table for _, table, _ in referring(self._rules, self._rows(REFERENCES, [None])))
+            self._tables = frozenset(table.lower() for table in found)
         return self._tables
 
     def note_failure(self, what: str, reason: str) -> None:

@@ -203,6 +203,29 @@ def test_a_key_is_hashed_wherever_it_stands(masked: LoadPipeline) -> None:
     ]
 
 
+def test_what_refers_to_a_masked_key_is_hashed(masked: LoadPipeline) -> None:
+    cluster = masked.source
+    cluster.run("CREATE TABLE device (owner text PRIMARY KEY REFERENCES api_session)")
+    cluster.run("CREATE TABLE visit (id int PRIMARY KEY, device_id text REFERENCES device)")
+    try:
+        cluster.run("ALTER PUBLICATION bemi ADD TABLE device, visit")
+        cluster.run("INSERT INTO api_session VALUES ('the-token')")
+        cluster.run("INSERT INTO device VALUES ('the-token')")
+        cluster.run("INSERT INTO visit VALUES (1, 'the-token')")
+        masked.run()
+        kept = json.loads(hashed(json.dumps("the-token").encode(), KEY.encode()))
+        rows = masked.log.run(
+            'SELECT "table", primary_key, after FROM changes WHERE "table" IN (%s, %s) ORDER BY id',
+            ["device", "visit"],
+        )
+        assert rows == [
+            ("device", kept, {"owner": kept}),
+            ("visit", "1", {"id": 1, "device_id": kept}),
+        ]
+    finally:
+        cluster.run("DROP TABLE visit, device")
+
+
 def explode(value: str) -> str:
     raise ValueError(f"not {value}")
 

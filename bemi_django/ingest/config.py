@@ -38,9 +38,3 @@ class WorkerConfig(NamedTuple):
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""
         return self.ask() if self.ask else (self.source, self.destination)
-
-    @property
-    def has_own_log(self) -> bool:
-        """Whether the log is in the database that it is of, as far as the addresses tell."""
-        parts = ("service", "host", "hostaddr", "port", "dbname")
-        return all(self.source.get(part) == self.destination.get(part) for part in parts)

@@ -29,6 +29,7 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
+from bemi_django.ingest.stream.connections import is_database
 from bemi_django.ingest.stream.session import Session
 from bemi_django.ingest.timeouts import Timeouts
 
@@ -116,7 +117,7 @@ class Worker:
         selection, masks = self._config.selection, self._config.masking
         catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
         writer = self._writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
-        writer.notes_masks = self._config.has_own_log
+        writer.notes_masks = is_database(session.destination, session.system_identifier, database)
         start = session.start(writer.source)
         writer.histories = session.histories
         self.has_streamed = True

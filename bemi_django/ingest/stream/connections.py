@@ -152,6 +152,21 @@ def system_identifier(connection: Any) -> str:
         return str(cursor.fetchone()[0])
 
 
+def is_database(connection: Any, identifier: str, name: str) -> bool:
+    """Return whether a connection, which is in no transaction, is to this database, by whatever address.
+
+    Args:
+        connection: The connection.
+        identifier: The identifier of the database's server.
+        name: The name of the database.
+    """
+    if system_identifier(connection) != identifier:
+        return False
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        return bool(cursor.fetchone()[0] == name)
+
+
 def _source_parameters(config: WorkerConfig, encoding: str) -> dict[str, Any]:
     source, _ = config.addresses()
     options = f"{source.get('options', '')} {_SESSION}".strip()

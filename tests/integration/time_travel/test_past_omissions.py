@@ -168,3 +168,15 @@ def test_a_masked_column_is_null_in_the_past_and_no_row_is_chosen_by_it(drain: D
             with pytest.raises(HistoryError, match="auth_user.password"):
                 list(query)
     assert User.objects.get(password="x", username="bob").email == "old"
+
+
+def test_masked_columns_are_noted_whatever_the_address_of_the_log(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.person (id int PRIMARY KEY, password text)")
+    pipeline.drain()
+    pipeline.stop()
+    destination = pipeline.config.destination
+    other = {**destination, "host": ",".join([str(destination["host"])] * 2)}
+    execute("INSERT INTO lab.person VALUES (1, 'x')")
+    pipeline.run(pipeline.config._replace(destination=other))
+    query = 'SELECT "column" FROM _bemi.omitted_columns WHERE slot = %s AND "table" = %s'
+    assert execute(query, [pipeline.slot, "person"]) == [("password",)]

@@ -16,6 +16,7 @@ from bemi_django.baseline.read_table import read_table
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.masking.references import masked_key
 from bemi_django.verification.moment import wait_for_log
 from bemi_django.verification.table.compared_table import tracked_tables
 
@@ -118,6 +119,11 @@ class _Recording(NamedTuple):
             with self.source.cursor() as cursor:
                 table = read_table(cursor, oid)
                 name = str(table)
+                if masked := masked_key(cursor, oid, table.root, self.config.masking):
+                    raise BemiError(
+                        f"its key ({', '.join(masked)}) is masked in the log, so its rows cannot be told "
+                        "from those with changes: it is left out"
+                    )
                 lock = f"_bemi.baseline/{oid}/{self.options.condition}"
                 cursor.execute(_LOCK, [lock])
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bemi_django.masking.rules import Rules
@@ -35,6 +35,34 @@ JOIN pg_catalog.pg_class root
 JOIN pg_catalog.pg_namespace rn ON rn.oid = root.relnamespace
 JOIN pg_catalog.pg_attribute ta ON ta.attrelid = r.target AND ta.attnum = r.target_number
 """
+
+_KEY = """
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = %s AND i.indisprimary ORDER BY a.attnum
+"""
+
+
+def masked_key(cursor: Any, oid: int, root: Sequence[str], rules: Rules) -> list[str]:
+    """Return the columns of a table's primary key that are masked.
+
+    Args:
+        cursor: A cursor of the source.
+        oid: The table.
+        root: The schema and the name under which its rows are recorded.
+        rules: The rules.
+    """
+    cursor.execute(REFERENCES, [oid])
+    refer = {column for *_, column in referring(rules, cursor.fetchall())}
+    cursor.execute(_KEY, [oid])
+    return [
+        column
+        for schema, table, column in cursor.fetchall()
+        if column in refer or rules.is_masked([(schema, table), (root[0], root[1])], column)
+    ]
 
 
 def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, str, str]]:

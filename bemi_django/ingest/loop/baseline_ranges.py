@@ -16,6 +16,8 @@ from bemi_django.ingest.loop.transaction import OpenTransaction
 from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NEW_ROW, NULL_VALUE, TEXT_VALUE
 from bemi_django.ingest.protocol.messages import Column, Relation, Row
 from bemi_django.ingest.stream.session import Session
+from bemi_django.masking.references import masked_key
+from bemi_django.masking.rules import Rules
 
 #: The prefix of the messages of the command.
 PREFIX = b"_bemi_baseline"
@@ -62,6 +64,7 @@ class BaselineRanges:
         shows: Tells whether the source shows a transaction.
         flush: Makes all complete transactions durable.
         keep_alive: Called while the worker waits for the server; returns False if the worker is to stop.
+        masking: The rules: keys that are masked must not reach the server of the log.
     """
 
     def __init__(
@@ -70,11 +73,13 @@ class BaselineRanges:
         shows: Callable[[int], bool],
         flush: Callable[[], None],
         keep_alive: Callable[[], bool],
+        masking: Rules,
     ) -> None:
         self._session = session
         self._shows = shows
         self._flush = flush
         self._keep_alive = keep_alive
+        self._masking = masking
         self._seen: OpenTransaction | None = None
 
     def read(self, transaction: OpenTransaction) -> BaselineRange | None:
@@ -105,6 +110,9 @@ class BaselineRanges:
     def _range(
         self, xid: int, description: dict[str, Any], context: str, low: str, snapshot: str
     ) -> BaselineRange | None:
+        with self._session.server.cursor() as cursor:
+            if masked_key(cursor, description["relation"], description["root"], self._masking):
+                raise ProtocolError("the key of the table is masked")
         rows = self._ask(_ROWS, [str(xid)])
         recorded = self._recorded(low, snapshot, description["root"], [key for key, _ in rows])
         if recorded is None:

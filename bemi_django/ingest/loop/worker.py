@@ -156,7 +156,7 @@ class Worker:
             counts,
             session.destination.get_parameter_status("server_encoding"),
             self._shortages,
-            BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive),
+            BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive, masks),
             catalog.masks,
         )
 

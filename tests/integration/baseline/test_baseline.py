@@ -365,6 +365,18 @@ def test_a_table_without_a_key_is_refused_and_one_without_changes_is_not(pipelin
     ]
 
 
+def test_a_table_with_a_masked_key_is_left_out(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute("CREATE TABLE public.ticket (token text PRIMARY KEY); INSERT INTO public.ticket VALUES ('plain')")
+    execute("ALTER TABLE public.ticket SET SCHEMA lab")
+    pipeline.drain()
+    assert "its key (token) is masked" in run(pipeline, "lab.ticket")[0].failure
+    assert execute("SELECT count(*) FROM _bemi.baseline_rows") == [(0,)]
+    # Nor does a worker take a range that a command with other rules has left.
+    monkeypatch.setattr("bemi_django.baseline.baseline.masked_key", lambda *_: [])
+    assert "the key of the table is masked" in run(pipeline, "lab.ticket")[0].failure
+    assert execute("SELECT count(*) FROM changes WHERE \"table\" = 'ticket'") == [(0,)]
+
+
 def test_the_past_knows_rows_that_were_recorded_later(book: Pipeline) -> None:
     execute("UPDATE lab.book SET word = 'newer' WHERE id = 2")
     book.advance()

@@ -33,6 +33,10 @@ SELECT p.id FROM {} p WHERE p.id IN (SELECT u.change_id FROM _bemi.undelivered u
     WHERE p.id > w.last AND p.database = coalesce(w.database, p.database))
 ORDER BY p.id LIMIT 1
 """
+# Dead letters go with their changes, and the archive has not got them.
+_INCOMPLETE = """
+SELECT EXISTS (SELECT FROM _bemi.dead_letters l JOIN {} p ON p.id = l.change_id)
+"""
 
 
 class Remover:
@@ -111,6 +115,12 @@ class Remover:
             if _has_changes_of(cursor, partition, rule):
                 named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"
                 return f"BEMI_LEGAL_HOLD holds {named}"
+        cursor.execute(_INCOMPLETE.format(partition))
+        if cursor.fetchone() == (True,):
+            return (
+                "_bemi.dead_letters has what is missing of some of its changes; run 'manage.py bemi "
+                "retry-dead-letters' first"
+            )
         handlers = waiting.waiting_handlers(self._alias)
         cursor.execute(_WAITING.format(partition), [waiting.as_json(handlers)])
         found = cursor.fetchone()

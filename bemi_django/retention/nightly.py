@@ -78,12 +78,17 @@ def prune_once(who: Mapping[str, Any], stopping: threading.Event) -> bool:
             cursor.execute(_IS_DONE)
             if cursor.fetchone() == (True,):
                 return False
-        found = prune(alias, who, stopping.is_set)
+        found = prune(alias, who, stopping.is_set, may_change_rules=False)
     except (BemiError, DatabaseError) as error:
         logger.warning("the log was not pruned: %s", first_line(error))
         return False
+    except Exception as error:
+        # Only the class: the message may contain values of rows. The next night tries again.
+        logger.error("the log was not pruned (%s)", type(error).__name__)
+        return False
     finally:
-        connections[alias].close()
+        # Those of the thread, also to the sources.
+        connections.close_all()
     logger.info("pruned the log: %d changes removed, %d months dropped", found.changes, len(found.months))
     for reason in found.stopped:
         logger.warning("the log was not pruned completely: %s", reason)

@@ -95,7 +95,12 @@ def due(alias: str) -> Iterator[Due]:
             yield Due(month, schema, table, changes)
 
 
-def prune(alias: str, who: Mapping[str, Any], is_stopping: Callable[[], bool] = lambda: False) -> Pruned:
+def prune(
+    alias: str,
+    who: Mapping[str, Any],
+    is_stopping: Callable[[], bool] = lambda: False,
+    may_change_rules: bool = True,
+) -> Pruned:
     """Remove what the settings do not keep: whole months at once, the rest in small batches.
 
     It can be interrupted at any point. Each step notes what it removes in the same transaction.
@@ -104,12 +109,13 @@ def prune(alias: str, who: Mapping[str, Any], is_stopping: Callable[[], bool] = 
         alias: Alias of the database that holds the log.
         who: Who removes it.
         is_stopping: Tells whether to end soon.
+        may_change_rules: Whether the rules of the settings replace those that the owner has allowed.
 
     Raises:
         BemiError: A setting is wrong, the owner of the log has not allowed this, or there is no log.
     """
     wanted = table_rules.of_settings()
-    table_rules.allow(alias, wanted)
+    table_rules.allow(alias, wanted, may_change_rules)
     run = _Run(alias, wanted, begin(alias, who), is_stopping)
     run.drop_months()
     run.walk_months()

@@ -68,22 +68,25 @@ def as_json(rules: Sequence[TableRule]) -> str:
     return json.dumps([rule._asdict() for rule in rules])
 
 
-def allow(alias: str, rules: Sequence[TableRule]) -> None:
+def allow(alias: str, rules: Sequence[TableRule], may_change: bool = True) -> None:
     """Make sure that the owner of the log allows what the rules remove: as the owner, allow it.
 
     Args:
         alias: Alias of the database that holds the log.
         rules: The rules of the settings.
+        may_change: Whether rules that are there may be changed. A process that has run for long may have
+            older settings, without a legal hold.
 
     Raises:
-        BemiError: Another role has allowed something else.
+        BemiError: The owner of the log has allowed something else.
     """
     with closed_cursor(alias) as cursor:
         installed.require(cursor, "prune_rows_v1")
-        if allowed(cursor) == list(rules):
+        present = allowed(cursor)
+        if present == list(rules):
             return
         cursor.execute(_IS_OWNER)
-        if cursor.fetchone() != (True,):
+        if cursor.fetchone() != (True,) or (present and not may_change):
             raise BemiError(
                 "the owner of the log has not allowed what BEMI_RETENTION says now: run 'manage.py bemi "
                 "prune' once as its owner, or what 'manage.py bemi grants' prints"

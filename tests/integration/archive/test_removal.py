@@ -118,6 +118,22 @@ def test_a_legal_hold_keeps_a_month(bemi: Bemi, settings: Any, hold: Any, reason
     assert len(rows()) == 1
 
 
+def test_a_month_with_dead_letters_is_kept_until_they_are_read_again(bemi: Bemi) -> None:
+    change = write(1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO _bemi.dead_letters (slot, position, change_id, message, origin, reason) "
+            "VALUES ('archive', 1, %s, '', '{}', 'x')",
+            [str(change)],
+        )
+    with pytest.raises(CommandError, match="stays in the log: .* run 'manage.py bemi retry-dead-letters'"):
+        bemi("archive", "--before", SECOND)
+    assert len(rows()) == 1
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM _bemi.dead_letters WHERE slot = 'archive'")
+    assert "dropped" in bemi("archive", "--before", SECOND)
+
+
 def test_a_handler_that_has_not_got_a_change_keeps_its_month(bemi: Bemi) -> None:
     change = write(1)
     with connection.cursor() as cursor:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import InterfaceError, connection
 
 from bemi_django.exceptions import BemiError
 from bemi_django.models import Change, DeadLetter, Undelivered
@@ -237,6 +237,33 @@ def test_the_worker_prunes_once_a_night(log: None, settings: Any) -> None:
     settings.BEMI_PRUNE_AT = "3:30"
     with pytest.raises(BemiError, match="BEMI_PRUNE_AT is '3:30': use a time"), nightly.pruning_nightly({}):
         pass
+
+
+def test_a_worker_with_older_settings_takes_no_legal_hold_back(
+    log: None, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = add(500)
+    settings.BEMI_LEGAL_HOLD = True
+    pruning.prune("default", WHO)
+    execute("DELETE FROM _bemi.prunings")
+    settings.BEMI_LEGAL_HOLD = False
+    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert left() == set(kept)
+    (line,) = [record.getMessage() for record in caplog.records if "not pruned" in record.getMessage()]
+    assert "run 'manage.py bemi prune' once as its owner" in line
+    run()
+    assert left() == set()
+
+
+def test_an_unexpected_error_of_a_night_is_not_the_last_one(
+    log: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise InterfaceError("a value")
+
+    monkeypatch.setattr(nightly, "prune", fail)
+    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert [record.getMessage() for record in caplog.records] == ["the log was not pruned (InterfaceError)"]
 
 
 class Killed(BaseException):

@@ -35,7 +35,7 @@ ORDER BY p.id LIMIT 1
 """
 # Dead letters go with their changes, and the archive has not got them.
 _INCOMPLETE = """
-SELECT EXISTS (SELECT FROM _bemi.dead_letters l JOIN {} p ON p.id = l.change_id)
+SELECT l.id FROM _bemi.dead_letters l JOIN {} p ON p.id = l.change_id LIMIT %s
 """
 
 
@@ -115,8 +115,8 @@ class Remover:
             if _has_changes_of(cursor, partition, rule):
                 named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"
                 return f"BEMI_LEGAL_HOLD holds {named}"
-        cursor.execute(_INCOMPLETE.format(partition))
-        if cursor.fetchone() == (True,):
+        cursor.execute(_INCOMPLETE.format(partition), [1])
+        if cursor.fetchone() is not None:
             return (
                 "_bemi.dead_letters has what is missing of some of its changes; run 'manage.py bemi "
                 "retry-dead-letters' first"

@@ -83,10 +83,10 @@ def allow(alias: str, rules: Sequence[TableRule], may_change: bool = True) -> No
     with closed_cursor(alias) as cursor:
         installed.require(cursor, "prune_rows_v1")
         present = allowed(cursor)
-        if present == list(rules):
+        if present == list(rules) or (present is None and not rules):
             return
         cursor.execute(_IS_OWNER)
-        if cursor.fetchone() != (True,) or (present and not may_change):
+        if cursor.fetchone() != (True,) or (present is not None and not may_change):
             raise BemiError(
                 "the owner of the log has not allowed what BEMI_RETENTION says now: run 'manage.py bemi "
                 "prune' once as its owner, or what 'manage.py bemi grants' prints"
@@ -94,11 +94,11 @@ def allow(alias: str, rules: Sequence[TableRule], may_change: bool = True) -> No
         cursor.execute(_ALLOW.format(rules="%s"), [as_json(rules)])
 
 
-def allowed(cursor: Any) -> list[TableRule]:
-    """Return the rules that the owner of the log has allowed."""
+def allowed(cursor: Any) -> list[TableRule] | None:
+    """Return the rules that the owner of the log has allowed; None if there are none yet."""
     cursor.execute(_READ)
     found = cursor.fetchone()
-    return [] if found is None else [TableRule(**rule) for rule in json.loads(found[0])]
+    return None if found is None else [TableRule(**rule) for rule in json.loads(found[0])]
 
 
 def grants(worker: str) -> Iterator[str]:

@@ -255,6 +255,14 @@ def test_a_worker_with_older_settings_takes_no_legal_hold_back(
     assert left() == set()
 
 
+def test_a_worker_with_older_settings_does_not_bring_rules_back(log: None) -> None:
+    kept = add(500)
+    # The owner keeps everything now.
+    execute("INSERT INTO _bemi.retention (rules) VALUES ('[]')")
+    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert left() == set(kept)
+
+
 def test_an_unexpected_error_of_a_night_is_not_the_last_one(
     log: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,12 +19,13 @@ from bemi_django.wire import INVALID_KEY, MAX_SQL_CHARACTERS, SQL_KEY
 MASK = "***"
 
 _WORD = re.compile(r"\w+")
-# A single statement of these kinds writes to the table that it names; comments may stand before it.
-_PLAIN = re.compile(
-    r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:(?!/\*).)*?\*/)*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b",
+# A single statement of these kinds writes to the table that it names.
+_PLAIN = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGNORECASE)
+# What these write to is in the functions that they call.
+_CALL = re.compile(
+    r"\s*(?:SELECT\b.*\w\s{0,9}\(|CALL\b|DO\b.*\b(?:PERFORM|SELECT|CALL|EXECUTE)\b)",
     re.IGNORECASE | re.DOTALL,
 )
-_BLOCK = re.compile(r"\s*DO\b", re.IGNORECASE)
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
@@ -96,17 +97,14 @@ class ContextMasks:
             return False
         if self._touches(sql):
             return True
-        if _is_plain(sql):
+        if _PLAIN.match(sql) and not _ANOTHER.search(sql):
             return False
         # Rows of the first table have the text of what is written to the second one.
         return not {word.lower() for word in _WORD.findall(sql)}.isdisjoint(self._tables())
 
     def _judge(self, sql: str) -> bool:
         # A statement that was cut may go on with anything.
-        if len(sql) >= MAX_SQL_CHARACTERS or _ENCODED_NAME.search(sql):
-            return True
-        # What other statements write to is in the functions that they call.
-        if not _is_plain(sql) and ("(" in sql or _BLOCK.match(sql)):
+        if len(sql) >= MAX_SQL_CHARACTERS or _CALL.match(sql) or _ENCODED_NAME.search(sql):
             return True
         return any(map(self._is_mentioned, _WORD.findall(sql)))
 
@@ -126,12 +124,6 @@ class ContextMasks:
         if rule is None or rule.action.name == KEEP:
             return False, None
         return True, self._rules.mask_of_context(rule, self._failed) or _starred
-
-
-def _is_plain(sql: str) -> bool:
-    if not _PLAIN.match(sql):
-        return False
-    return ";" not in sql or not _ANOTHER.search(redact_literals(sql, ""))
 
 
 def _starred(value: bytes) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from bemi_django import conf
 from bemi_django.retention.months import months
+from bemi_django.schema import tracking
 from tests.support.project_database import execute
 
 NOW = datetime.now(timezone.utc)
@@ -31,6 +32,8 @@ def log(transactional_db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) 
     }
     # The tests may use one database only.
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    # The past needs a view of each table, also of those of other tests.
+    tracking.sync()
     execute("TRUNCATE changes")
     yield
     execute("TRUNCATE changes")

@@ -6,16 +6,14 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psycopg2
 from psycopg2 import sql
 
 from bemi_django import conf
 from bemi_django.archive.month import Month, month_of
-from bemi_django.archive.row_format import is_row, without_header
+from bemi_django.archive.row_streams import FIRST, ReadRows, RowPlace, WrittenRows
 from bemi_django.exceptions import ArchiveError, first_line
-from bemi_django.ingest.rows import copy_format
 from bemi_django.schema import installed
 
 _BEGIN = """
@@ -35,12 +33,12 @@ COPY (SELECT {columns} FROM {log} WHERE committed_at >= {start} AND committed_at
       AND (id, committed_at) > ({id}, timestamptz '2000-01-01 00:00:00+00' + {moment} * interval '1 us')
       ORDER BY id, committed_at LIMIT {limit}) TO STDOUT (FORMAT binary)
 """
-_FIRST = (UUID(int=0), -(2**52))
+_RETURNING = "CREATE TEMPORARY TABLE bemi_returning AS SELECT {columns} FROM {log} WITH NO DATA"
+_ADD_MISSING = """
+INSERT INTO {log} ({columns}) SELECT {columns} FROM pg_temp.bemi_returning ON CONFLICT DO NOTHING
+"""
 #: Any number, as long as it is always the same: one process at a time works on the archive of a log.
 _LOCK = 7_305_515_062_118_304_116
-
-#: The id and the moment (microseconds since 2000-01-01 UTC) of a change: they sort as the files do.
-RowPlace = tuple[UUID, int]
 
 
 class Copied(NamedTuple):
@@ -97,8 +95,8 @@ class LiveLog:
             limit: The greatest number of changes, or None for all.
             receive: Called with each row in the binary format of COPY.
         """
-        reading = _Reading(tuple(columns), receive)
-        id, moment = after or _FIRST
+        reading = ReadRows(tuple(columns), receive)
+        id, moment = after or FIRST
         query = sql.SQL(_ROWS).format(
             columns=_names(columns),
             log=sql.SQL(self.name),
@@ -120,11 +118,27 @@ class LiveLog:
         """
         query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(sql.SQL(self.name), _names(columns))
         with self._connection.cursor() as cursor:
-            cursor.copy_expert(query, _Writing(rows), _Writing.PIECE)
+            cursor.copy_expert(query, WrittenRows(rows), WrittenRows.PIECE)
+
+    def insert_missing(self, columns: Collection[str], rows: Iterator[bytes]) -> int:
+        """Write the rows whose ids the log does not have, in an open transaction; return their number."""
+        names, log = _names(columns), sql.SQL(self.name)
+        copy = sql.SQL("COPY pg_temp.bemi_returning ({}) FROM STDIN (FORMAT binary)").format(names)
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql.SQL(_RETURNING).format(columns=names, log=log))
+            cursor.copy_expert(copy, WrittenRows(rows), WrittenRows.PIECE)
+            cursor.execute(sql.SQL(_ADD_MISSING).format(columns=names, log=log))
+            added = int(cursor.rowcount)
+            cursor.execute("DROP TABLE pg_temp.bemi_returning")
+        return added
 
     def make_partition(self, month: Month) -> None:
         """Create the partition of a month if it is missing."""
         self._one("SELECT _bemi.partition_v1(%s)", month.start)
+
+    def note_returned(self, month: Month) -> None:
+        """Note that changes of a month were brought back: they may be due again, and tables complete."""
+        self._one("SELECT _bemi.note_returned_v1(%s)", month.start)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -178,68 +192,5 @@ def open_log() -> Iterator[LiveLog]:
         connection.close()
 
 
-class _Reading:
-    """A file that takes the rows of a COPY, each of which is one message of the server."""
-
-    def __init__(self, columns: tuple[str, ...], receive: Callable[[bytes], object]) -> None:
-        self._id, self._moment = columns.index("id"), columns.index("committed_at")
-        self._receive = receive
-        self._is_begun = False
-        self._row = b""
-        self.count = 0
-
-    def write(self, message: bytes) -> int:
-        row = message
-        if not self._is_begun:
-            row = without_header(row)
-            self._is_begun = True
-        if row and is_row(row):
-            self._receive(row)
-            self._row = row
-            self.count += 1
-        return len(message)
-
-    @property
-    def last(self) -> RowPlace:
-        if not self.count:
-            return _FIRST
-        return UUID(bytes=_field(self._row, self._id)), int.from_bytes(
-            _field(self._row, self._moment), "big", signed=True
-        )
-
-
-class _Writing:
-    """A file that COPY reads."""
-
-    PIECE = 1 << 20
-
-    def __init__(self, rows: Iterator[bytes]) -> None:
-        self._rows = self._all(rows)
-        self._left = bytearray()
-
-    def read(self, size: int) -> bytes:
-        while len(self._left) < size and (row := next(self._rows, None)) is not None:
-            self._left += row
-        piece = bytes(self._left[:size])
-        del self._left[:size]
-        return piece
-
-    @staticmethod
-    def _all(rows: Iterator[bytes]) -> Iterator[bytes]:
-        yield copy_format.HEADER
-        yield from rows
-        yield copy_format.TRAILER
-
-
 def _names(columns: Collection[str]) -> Any:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
-
-
-def _field(row: bytes, number: int) -> bytes:
-    place = 2
-    while True:
-        length = int.from_bytes(row[place : place + 4], "big", signed=True)
-        if number == 0:
-            return row[place + 4 : place + 4 + length]
-        place += 4 + max(length, 0)
-        number -= 1

@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
-
 from bemi_django import conf
-from bemi_django.archive.live_log import LiveLog
 from bemi_django.archive.location import Location
 from bemi_django.archive.manifest import Manifest
-from bemi_django.archive.storing import require_equal
+from bemi_django.archive.month import Month
+from bemi_django.archive.storing import different
 from bemi_django.exceptions import ArchiveError
 from bemi_django.retention import waiting
-from bemi_django.retention.months import Held, begin, drop, end, patiently
+from bemi_django.retention.months import Held, Written, begin, drop, end, patiently, removing, watch
 from bemi_django.retention.rules import TableRule, of_settings
 from bemi_django.schema.search_path import closed_cursor
 
-# Nobody waits for the command longer than that.
-_BRIEFLY = "SET LOCAL lock_timeout = '100ms'"
+_HELD_BY_OTHERS = "another session uses it; run the command again"
 _IS_OWNER = "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = _bemi.log_v1()"
 _PARTITION = "SELECT _bemi.month_v1(%s)::text"
-# The month is over, so this keeps only those waiting that bring late changes.
-_LOCK = "LOCK TABLE ONLY {} IN SHARE MODE"
 _HELD = """
 SELECT EXISTS (SELECT FROM {} WHERE %s::text IS NULL OR "table" = %s AND (%s::text IS NULL OR schema = %s))
 """
@@ -43,7 +38,6 @@ class Remover:
     """Drops months in one run, which is noted with who runs it.
 
     Args:
-        log: The log.
         location: The archive.
         who: Who drops them, as ``operator_context()`` returns it.
 
@@ -51,13 +45,10 @@ class Remover:
         ArchiveError: The role is not the owner of the log.
     """
 
-    def __init__(self, log: LiveLog, location: Location, who: Mapping[str, Any]) -> None:
-        self._log = log
+    def __init__(self, location: Location, who: Mapping[str, Any]) -> None:
         self._location = location
         self._alias = conf.destination()
         self._rules = [rule for rule in of_settings() if rule.held]
-        #: Why months were not dropped.
-        self.stopped: list[str] = []
         with closed_cursor(self._alias) as cursor:
             cursor.execute(_IS_OWNER)
             if cursor.fetchone() != (True,):
@@ -67,50 +58,59 @@ class Remover:
                 )
         self._run = begin(self._alias, who)
 
-    def remove(self, manifest: Manifest) -> bool:
-        """Drop a month, in one transaction with the proof that the archive has exactly its changes.
+    def reason_to_keep(self, month: Month) -> str:
+        """Return why a month has to stay in the log, or an empty text."""
+        with closed_cursor(self._alias) as cursor:
+            cursor.execute(_PARTITION, [month.start])
+            return self._reason_to_keep(cursor, cursor.fetchone()[0])
+
+    def watch(self, month: Month) -> str:
+        """Note from now on who writes to a month, or return why that is not possible."""
+        try:
+            watch(self._alias, month.start, self._run)
+        except Held:
+            return _HELD_BY_OTHERS
+        return ""
+
+    def remove(self, manifest: Manifest) -> str:
+        """Drop a month that was watched since before the archive was compared with it.
 
         Args:
-            manifest: What the archive has; its files were compared.
+            manifest: What the archive has.
 
         Returns:
-            False if something has to be kept; :attr:`stopped` then says what.
+            Why it was not dropped, or an empty text.
 
         Raises:
             ArchiveError: The log and the archive have different changes.
         """
         try:
-            reason = patiently(lambda: self._removed(manifest))
+            return patiently(lambda: self._removed(manifest))
         except Held:
-            reason = "another session uses it; run the command again"
-        if reason:
-            self.stopped.append(f"{manifest.month} stays in the log: {reason}")
-        return not reason
+            return _HELD_BY_OTHERS
+        except Written:
+            return "changes of it were written while it was archived; run the command again"
 
-    def end(self) -> None:
-        """Note that the run is over."""
-        end(self._alias, self._run, self.stopped)
+    def end(self, stopped: list[str]) -> None:
+        """Note that the run is over, and why months were not dropped."""
+        end(self._alias, self._run, stopped)
 
     def _removed(self, manifest: Manifest) -> str:
         """Drop the month, or return why it stays."""
-        start = manifest.month.start
-        with transaction.atomic(using=self._alias), closed_cursor(self._alias) as cursor:
-            cursor.execute(_BRIEFLY)
-            cursor.execute(_PARTITION, [start])
-            (partition,) = cursor.fetchone()
-            if partition is None:
-                return "it is not a partition of its own"
-            cursor.execute(_LOCK.format(partition))
-            # The driver looks for parameters in the name, too.
-            partition = partition.replace("%", "%%")
-            if reason := self._reason_to_keep(cursor, partition):
+        month = manifest.month
+        with removing(self._alias) as cursor:
+            cursor.execute(_PARTITION, [month.start])
+            if reason := self._reason_to_keep(cursor, cursor.fetchone()[0]):
                 return reason
-            # Read over another connection, which sees what is committed: all that is there now.
-            require_equal(self._log, self._location, manifest)
-            drop(self._alias, start, self._run)
+            if drop(cursor, month.start, self._run) != manifest.changes:
+                raise different(self._location, month)
         return ""
 
-    def _reason_to_keep(self, cursor: Any, partition: str) -> str:
+    def _reason_to_keep(self, cursor: Any, partition: str | None) -> str:
+        if partition is None:
+            return "it is not a partition of its own"
+        # The driver looks for parameters in the name, too.
+        partition = partition.replace("%", "%%")
         for rule in self._rules:
             if _has_changes_of(cursor, partition, rule):
                 named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"

@@ -32,7 +32,9 @@ def require_manifest(location: Location, month: Month) -> Manifest:
     return manifest
 
 
-def restore(log: LiveLog, location: Location, manifest: Manifest, watch: Watch) -> bool:
+def restore(
+    log: LiveLog, location: Location, manifest: Manifest, watch: Watch, only_missing: bool = False
+) -> int:
     """Write the changes of a month to the log, all or none of them.
 
     Args:
@@ -40,34 +42,45 @@ def restore(log: LiveLog, location: Location, manifest: Manifest, watch: Watch) 
         location: The archive.
         manifest: The manifest of the month.
         watch: Called as the work goes on.
+        only_missing: Whether to leave out changes whose ids are in the log.
 
     Returns:
-        False if the log has them already, and no others of the month.
+        The number of changes that were written; 0 if the log has all of them.
 
     Raises:
         ArchiveError: A file is damaged, or a part of the month is in the log.
     """
     check_files(location, manifest)
     if is_equal(log, manifest):
-        return False
+        return 0
     month = manifest.month
     log.make_partition(month)
     with log.transaction():
         is_empty = log.rows(month, manifest.columns, None, 1, lambda row: None).rows == 0
-        try:
-            log.insert(manifest.columns, _all_rows(location, manifest, watch))
-        except UniqueViolation:
-            raise ArchiveError(
-                f"a part of {month} is in the log: nothing was imported. Only changes that the log does not "
-                "have can be brought back"
-            ) from None
+        rows = _all_rows(location, manifest, watch)
+        if is_empty or not only_missing:
+            _insert(log, manifest, rows)
+            written = manifest.changes
+        else:
+            written = log.insert_missing(manifest.columns, rows)
         if is_empty and not is_equal(log, manifest):
             raise ArchiveError(
                 f"the log does not give back the changes of {month} as {location.shown(month)} has them: "
                 "nothing was imported. Look for triggers on the log, and for other columns"
             )
+        log.note_returned(month)
     watch(str(month), 1.0)
-    return True
+    return written
+
+
+def _insert(log: LiveLog, manifest: Manifest, rows: Iterator[bytes]) -> None:
+    try:
+        log.insert(manifest.columns, rows)
+    except UniqueViolation:
+        raise ArchiveError(
+            f"a part of {manifest.month} is in the log: nothing was imported. With --missing, the changes "
+            "that the log does not have are brought back"
+        ) from None
 
 
 def _all_rows(location: Location, manifest: Manifest, watch: Watch) -> Iterator[bytes]:

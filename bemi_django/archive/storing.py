@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from bemi_django.archive.columns import log_columns
-from bemi_django.archive.live_log import LiveLog, RowPlace
+from bemi_django.archive.live_log import LiveLog
 from bemi_django.archive.location import Location
 from bemi_django.archive.manifest import NAME, Manifest, check_files, part_name, read_manifest, write_manifest
 from bemi_django.archive.month import Month
 from bemi_django.archive.part import Digest, Part, read_part, write_part
+from bemi_django.archive.row_streams import RowPlace
 from bemi_django.exceptions import ArchiveError
 
 #: The greatest number of changes in a file: what an interrupted run may have to write again.
@@ -63,12 +64,17 @@ def require_equal(log: LiveLog, location: Location, manifest: Manifest) -> None:
         ArchiveError: They differ; the message says what to do.
     """
     if not is_equal(log, manifest):
-        month = manifest.month
-        raise ArchiveError(
-            f"the log and {location.shown(month)} have different changes of {month}; both are left as they "
-            f"are. To archive the month again: run 'manage.py bemi import {month}' if the log lacks changes "
-            "that the archive has, move the folder of the month away, and run 'manage.py bemi archive'"
-        )
+        raise different(location, manifest.month)
+
+
+def different(location: Location, month: Month) -> ArchiveError:
+    """Return the error for a month of which the log and the archive have different changes."""
+    return ArchiveError(
+        f"the log and {location.shown(month)} have different changes of {month}; both are left as they "
+        f"are. To archive the month again: run 'manage.py bemi import {month} --missing', which adds to "
+        "the log what only the archive has, move the folder of the month away, and run 'manage.py bemi "
+        "archive'"
+    )
 
 
 def is_equal(log: LiveLog, manifest: Manifest) -> bool:

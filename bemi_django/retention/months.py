@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 import orjson
-from django.db import DatabaseError
+from django.db import DatabaseError, connections, transaction
 
 from bemi_django.exceptions import BemiError, sqlstate_of
 from bemi_django.schema.search_path import closed_cursor
@@ -24,14 +25,21 @@ WHERE i.inhparent = _bemi.log_v1() AND bound IS NOT NULL ORDER BY 1
 """
 _BEGIN = "SELECT _bemi.begin_pruning_v1(%s)"
 _END = "SELECT _bemi.end_pruning_v1(%s, %s)"
+_WATCH = "SELECT _bemi.watch_month_v1(%s, %s)"
 _DROP = "SELECT _bemi.drop_month_v1(%s, %s)"
-_LOCK_NOT_AVAILABLE = "55P03"
+# The functions compare what others commit meanwhile.
+_ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+_LOCK_NOT_AVAILABLE, _WRITTEN = "55P03", "40001"
 #: Seconds after which a lock that was not available is asked for again.
 _PAUSES = (0.5, 1.0, 2.0)
 
 
 class Held(BemiError):
     """Another session has read or written the log in a transaction that it has not ended."""
+
+
+class Written(BemiError):
+    """Another session has written to a month since it is watched."""
 
 
 def months(alias: str) -> list[datetime]:
@@ -68,11 +76,8 @@ def end(alias: str, pruning: int, stopped: list[str]) -> None:
         cursor.execute(_END, [pruning, stopped])
 
 
-def drop(alias: str, month: datetime, pruning: int) -> int:
-    """Drop a month of the log with all its changes, and return their number; as the owner of the log.
-
-    It is noted which changes were removed, so that ``as_of()`` and others know from when on the log is
-    complete. All is done in one transaction, so nothing is left behind if it is interrupted.
+def watch(alias: str, month: datetime, pruning: int) -> None:
+    """Note from now on who writes to a month; it is dropped only if nobody has.
 
     Args:
         alias: Alias of the database that holds the log.
@@ -80,15 +85,76 @@ def drop(alias: str, month: datetime, pruning: int) -> int:
         pruning: The run, of :func:`begin`.
 
     Raises:
-        Held: Another session holds the log; try again later.
+        Held: Another session writes to it; try again later.
     """
-    return patiently(lambda: _dropped(alias, month, pruning))
+
+    def begin_to_watch() -> None:
+        with closed_cursor(alias) as cursor:
+            cursor.execute(_WATCH, [month, pruning])
+
+    patiently(begin_to_watch)
 
 
-def _dropped(alias: str, month: datetime, pruning: int) -> int:
-    with closed_cursor(alias) as cursor:
+def drop(cursor: Any, month: datetime, pruning: int) -> int:
+    """Drop a month of the log with all its changes, and return their number; as the owner of the log.
+
+    It is noted which changes were removed, so that ``as_of()`` and others know from when on the log is
+    complete.
+
+    Args:
+        cursor: A cursor of :func:`removing`.
+        month: Any moment of a month that is watched.
+        pruning: The run, of :func:`begin`.
+
+    Raises:
+        Written: Somebody has written to it since.
+    """
+    try:
         cursor.execute(_DROP, [month, pruning])
-        return int(cursor.fetchone()[0])
+    except DatabaseError as error:
+        if sqlstate_of(error) == _WRITTEN:
+            raise Written from error
+        raise
+    return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def removing(alias: str) -> Iterator[Any]:
+    """Yield a cursor in a transaction that may drop a month.
+
+    Args:
+        alias: Alias of the database that holds the log.
+    """
+    with transaction.atomic(using=alias):
+        with connections[alias].cursor() as cursor:
+            cursor.execute(_ISOLATION)
+        with closed_cursor(alias) as cursor:
+            yield cursor
+
+
+def watched(alias: str, month: datetime, pruning: int, work: Callable[[], Result]) -> Result:
+    """Do something that may drop a month, and begin to watch the month when it comes to that.
+
+    Args:
+        alias: Alias of the database that holds the log.
+        month: Any moment of the month.
+        pruning: The run, of :func:`begin`.
+        work: What is done, in a transaction of its own.
+
+    Raises:
+        Held: Another session holds the log, or writes to the month again and again; try again later.
+    """
+
+    def attempt() -> Result:
+        try:
+            return work()
+        except DatabaseError as error:
+            if sqlstate_of(error) != _WRITTEN:
+                raise
+        watch(alias, month, pruning)
+        return work()
+
+    return patiently(attempt)
 
 
 def patiently(work: Callable[[], Result]) -> Result:
@@ -101,7 +167,7 @@ def patiently(work: Callable[[], Result]) -> Result:
         try:
             return work()
         except DatabaseError as error:
-            if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+            if sqlstate_of(error) not in (_LOCK_NOT_AVAILABLE, _WRITTEN):
                 raise
             if pause is None:
                 raise Held from error

@@ -21,10 +21,11 @@ from bemi_django.schema.search_path import closed_cursor
 
 logger = logging.getLogger(__name__)
 
-# The worker of another database, or a standby, may have done it.
+# The worker of another database, or a standby, may have done it. Archiving months is another thing.
 _IS_DONE = """
 SELECT EXISTS (SELECT FROM _bemi.prunings
-               WHERE started_at > now() - interval '12 hours' AND ended_at IS NOT NULL AND stopped = '{}')
+               WHERE started_at > now() - interval '12 hours' AND ended_at IS NOT NULL AND stopped = '{}'
+                   AND who ->> 'command' IS DISTINCT FROM 'bemi archive')
 """
 #: Seconds after which a run that another session has stopped is tried again, and how often.
 _AGAIN, _TIMES = 600.0, 12

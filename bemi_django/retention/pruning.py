@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bemi_django.retention import rules as table_rules
 from bemi_django.retention import waiting
-from bemi_django.retention.months import Held, begin, end, months, patiently
+from bemi_django.retention.months import Held, begin, end, months, removing, watched
 from bemi_django.retention.rules import TableRule
 from bemi_django.retention.waiting import WaitingHandler
 from bemi_django.retention.walk import walk
@@ -18,14 +18,15 @@ from bemi_django.schema.search_path import closed_cursor
 
 _PRUNE_MONTH = "SELECT * FROM _bemi.prune_month_v1(%s, %s, %s)"
 _CUTOFFS = """
-SELECT period, extract(epoch FROM date_trunc('minute', now()) - period::interval)::float8,
-       extract(epoch FROM (
-           SELECT w.until FROM _bemi.walked w WHERE w.period = p.period AND w.rules = %s))::float8
-FROM unnest(%s::text[]) p (period)
+SELECT p.period, extract(epoch FROM date_trunc('minute', now()) - p.period::interval)::float8,
+       CASE WHEN w.rules = %s THEN extract(epoch FROM w.until)::float8 END, w.until::text
+FROM unnest(%s::text[]) p (period) LEFT JOIN _bemi.walked w ON w.period = p.period
 """
+# Unless changes were brought back in the meantime.
 _NOTE_WALKED = """
 INSERT INTO _bemi.walked (period, rules, until) VALUES (%s, %s, %s)
 ON CONFLICT (period) DO UPDATE SET rules = excluded.rules, until = excluded.until
+WHERE walked.until::text = %s
 """
 _DUE = """
 WITH named AS MATERIALIZED (
@@ -70,11 +71,15 @@ class Pruned(NamedTuple):
 
 
 class _Period(NamedTuple):
-    """A period: changes before ``cutoff`` may be removed, and were up to ``until``."""
+    """A period: changes before ``cutoff`` may be removed, and were up to ``until``.
+
+    ``noted`` is what the database has of that, whatever the rules were.
+    """
 
     name: str
     cutoff: datetime
     until: datetime
+    noted: str | None
 
 
 def due(alias: str) -> Iterator[Due]:
@@ -148,7 +153,12 @@ class _Run:
             if self._is_stopping() or all(_next(month) > period.cutoff for period in self._periods):
                 return
             try:
-                removed, stopped_at = patiently(lambda: self._drop(month))  # noqa: B023 - used at once
+                removed, stopped_at = watched(
+                    self._alias,
+                    month,
+                    self.number,
+                    lambda: self._drop(month),  # noqa: B023 - used at once
+                )
             except Held:
                 self.is_held = True
                 self._left.add(month)
@@ -183,7 +193,7 @@ class _Run:
             self._note_walked()
 
     def _drop(self, month: datetime) -> tuple[int | None, Any]:
-        with closed_cursor(self._alias) as cursor:
+        with removing(self._alias) as cursor:
             cursor.execute(_PRUNE_MONTH, [month, self._waiting, self.number])
             removed, stopped_at = cursor.fetchone()
             return removed, stopped_at
@@ -192,14 +202,14 @@ class _Run:
         with closed_cursor(self._alias) as cursor:
             cursor.execute(_CUTOFFS, [self._digest, sorted(names)])
             return [
-                _Period(name, _moment(cutoff), _EPOCH if until is None else _moment(until) - _LATENESS)
-                for name, cutoff, until in cursor.fetchall()
+                _Period(name, _moment(cutoff), _EPOCH if until is None else _moment(until) - _LATENESS, noted)
+                for name, cutoff, until, noted in cursor.fetchall()
             ]
 
     def _note_walked(self) -> None:
         with closed_cursor(self._alias) as cursor:
             for period in self._periods:
-                cursor.execute(_NOTE_WALKED, [period.name, self._digest, period.cutoff])
+                cursor.execute(_NOTE_WALKED, [period.name, self._digest, period.cutoff, period.noted])
 
     def _stop(self, reason: str) -> None:
         if reason not in self.stopped:

@@ -22,6 +22,9 @@ SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
 _IS_LOGGED = """SELECT EXISTS (SELECT FROM {} WHERE "table" = %s AND schema = %s)"""
+_MAY_READ = (
+    "SELECT has_table_privilege(_bemi.log_v1(), 'SELECT'), has_table_privilege('_bemi.retention', 'SELECT')"
+)
 _READ = "SELECT rules::text FROM _bemi.retention"
 _ALLOW = """
 INSERT INTO _bemi.retention (rules) VALUES ({rules})
@@ -36,6 +39,7 @@ _IS_OWNER = (
 _FUNCTIONS = (
     "begin_pruning_v1(jsonb)",
     "end_pruning_v1(bigint, text[])",
+    "watch_month_v1(timestamptz, bigint)",
     "prune_month_v1(timestamptz, jsonb, bigint)",
     "prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint)",
 )
@@ -146,13 +150,27 @@ def _of_table(name: str) -> tuple[str, str]:
             cursor.execute(_EXISTS, [schema, table])
             if cursor.fetchone()[0]:
                 return schema, table
+    if _is_remembered(schema, table):
+        return schema, table
+    raise BemiError(f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, which is neither a model nor a table")
+
+
+def _is_remembered(schema: str, table: str) -> bool:
+    """Tell whether a table that was dropped is in the log, or was in it when the rules were allowed."""
     destination = conf.destination()
     log = installed.log(destination)
     with closed_cursor(destination) as cursor:
+        cursor.execute(_MAY_READ)
+        may_read_log, may_read_rules = cursor.fetchone()
+        if may_read_rules and any(
+            (rule.schema, rule.table) == (schema, table) for rule in allowed(cursor) or ()
+        ):
+            return True
+        # A worker may not read the log. It prunes by no other rules than those that are allowed.
+        if not may_read_log:
+            return True
         cursor.execute(_IS_LOGGED.format(log), [table, schema])
-        if cursor.fetchone()[0]:
-            return schema, table
-    raise BemiError(f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, which is neither a model nor a table")
+        return bool(cursor.fetchone()[0])
 
 
 def _sources() -> Iterator[str]:

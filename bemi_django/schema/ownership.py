@@ -11,7 +11,7 @@ from bemi_django.schema.sql import quote
 # What the application's migrations and event triggers have to write, and what runs with its rights.
 _OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "followed", "past")
 # What was removed from the log, and what may be.
-_REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.walked"
+_REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.touched, _bemi.walked"
 _STAYS = ("follow_ddl_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (

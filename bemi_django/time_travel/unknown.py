@@ -24,8 +24,10 @@ ORDER BY id
 """
 # Changes that were removed from the log, the last ones of each table.
 _REMOVED = """
-SELECT schema, "table", _bemi.sequence_v1(last), committed_at AT TIME ZONE 'UTC'
+SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
+       max(committed_at) AT TIME ZONE 'UTC'
 FROM _bemi.completeness WHERE database = current_database() AND (last > %s::uuid OR committed_at > %s)
+GROUP BY schema, "table"
 """
 
 

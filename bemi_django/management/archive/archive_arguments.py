@@ -38,4 +38,10 @@ def import_month(added: Any) -> ArgumentParser:
     parser = add_subcommand(added, "import", "bring a month of the archive back into the log")
     parser.add_argument("month", metavar="MONTH", help="the month: 2025-12")
     parser.add_argument("--from", dest="place", metavar="PLACE", help=_WHERE)
+    parser.add_argument(
+        "--missing",
+        action="store_true",
+        help="if a part of the month is in the log, bring back the changes that are not; what both have "
+        "stays as the log has it",
+    )
     return parser

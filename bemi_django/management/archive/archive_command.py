@@ -38,16 +38,15 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
         _query(command, options)
         return
     _require("pyarrow")
+    from bemi_django.archive.archiving import archive_months
     from bemi_django.archive.live_log import open_log
     from bemi_django.archive.location import open_location
     from bemi_django.archive.removal import Remover
-    from bemi_django.archive.storing import store
 
     if not options["before"]:
         raise CommandError("say which months: --before 2026-01 archives those before January 2026")
     before = _month(options["before"])
     location = open_location(_place(options["to"], "--to"))
-    stopped: list[str] = []
     try:
         with open_log() as log, watching() as watch:
             if before > log.present_month():
@@ -55,16 +54,17 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
                     f"{before} is not over: give the present month or an earlier one to --before"
                 )
             months = log.months(before)
-            remover = Remover(log, location, _who(options)) if months and not options["keep"] else None
-            for month in months:
-                stored = store(log, location, month, watch)
-                line = _line(stored)
-                if remover is not None and remover.remove(stored.manifest):
-                    line += "; dropped from the log"
-                command.stdout.write(line)
+            remover = Remover(location, _who(options)) if months and not options["keep"] else None
+            stopped = archive_months(
+                log,
+                location,
+                months,
+                watch,
+                remover,
+                lambda stored, is_dropped: command.stdout.write(_line(stored, is_dropped)),
+            )
             if remover is not None:
-                remover.end()
-                stopped = remover.stopped
+                remover.end(stopped)
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
         raise CommandError(message, returncode=_INTERRUPTED) from None
@@ -79,7 +79,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
 
     Args:
         command: The command, for its output.
-        options: ``month`` and ``place`` of the command line.
+        options: ``month``, ``place`` and ``missing`` of the command line.
 
     Raises:
         CommandError: An argument is wrong, or a package is not installed.
@@ -95,11 +95,15 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
     manifest = require_manifest(location, month)
     try:
         with open_log() as log, watching() as watch:
-            is_new = restore(log, location, manifest, watch)
+            written = restore(log, location, manifest, watch, options["missing"])
     except KeyboardInterrupt:
         raise CommandError("interrupted: nothing was imported", returncode=_INTERRUPTED) from None
-    what = "imported" if is_new else "nothing to do, the log has them already"
-    command.stdout.write(f"{month}: {what}: {manifest.changes:,} changes")
+    if written:
+        command.stdout.write(f"{month}: imported: {written:,} changes")
+    else:
+        command.stdout.write(
+            f"{month}: nothing to do, the log has them already: {manifest.changes:,} changes"
+        )
 
 
 def _query(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -119,10 +123,11 @@ def _who(options: dict[str, Any]) -> dict[str, Any]:
     return operator_context("bemi archive", arguments, conf.destination(), options["reason"])
 
 
-def _line(stored: Stored) -> str:
+def _line(stored: Stored, is_dropped: bool) -> str:
     manifest = stored.manifest
     what = "archived" if stored.is_new else "is in the archive"
-    return f"{manifest.month}: {what}, {manifest.changes:,} changes in {as_bytes(manifest.size)}"
+    line = f"{manifest.month}: {what}, {manifest.changes:,} changes in {as_bytes(manifest.size)}"
+    return f"{line}; dropped from the log" if is_dropped else line
 
 
 def _require(*packages: str) -> None:

@@ -33,17 +33,27 @@ CREATE TABLE _bemi.pruned (
     PRIMARY KEY (pruning, database, schema, "table")
 );
 
--- The log of a table is complete after these changes, the last ones that were removed from it. A table that is not here
+-- The log of a table is complete after the last of these changes, which were removed from it. A table that is not here
 -- is complete from the start of the log on. Gaps belong to the table ''.
 CREATE TABLE _bemi.completeness (
     database text NOT NULL,
     schema text NOT NULL,
     "table" text NOT NULL,
+    -- The month (UTC) of the changes, whether they went with the whole of it, and their number: they may be brought back.
+    month date NOT NULL,
+    is_whole boolean NOT NULL,
+    changes bigint NOT NULL,
+    -- The last of them.
     last uuid NOT NULL,
     committed_at timestamptz NOT NULL,
     -- The greatest id of a transaction, which belongs to the source of the last change.
     transaction_id bigint NOT NULL,
-    PRIMARY KEY (database, schema, "table")
+    PRIMARY KEY (database, schema, "table", month, is_whole)
+);
+
+-- Partitions that were written since it was noted that they are watched.
+CREATE TABLE _bemi.touched (
+    relation oid NOT NULL
 );
 
 -- How far the log was searched for changes that a period, as interval, does not keep.
@@ -95,19 +105,21 @@ BEGIN
 END
 $function$;
 
--- Note that changes of a table were removed.
+-- Note that changes of a table were removed, which belong to one month.
 CREATE FUNCTION _bemi.note_removed_v1(
-    pruning bigint, database text, schema text, "table" text, changes bigint, last uuid, committed_at timestamptz,
-    transaction_id bigint) RETURNS void
+    pruning bigint, database text, schema text, "table" text, is_whole boolean, changes bigint, last uuid,
+    committed_at timestamptz, transaction_id bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $function$
 #variable_conflict use_column
 BEGIN
-    INSERT INTO _bemi.pruned AS p VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO _bemi.pruned AS p VALUES ($1, $2, $3, $4, $6)
     ON CONFLICT (pruning, database, schema, "table") DO UPDATE SET changes = p.changes + excluded.changes;
-    INSERT INTO _bemi.completeness AS k VALUES ($2, $3, $4, $6, $7, $8)
-    ON CONFLICT (database, schema, "table") DO UPDATE SET
+    INSERT INTO _bemi.completeness AS k VALUES ($2, $3, $4, date_trunc('month', $8), $5, $6, $7, $8, $9)
+    ON CONFLICT (database, schema, "table", month, is_whole) DO UPDATE SET
+        changes = k.changes + excluded.changes,
         last = greatest(k.last, excluded.last), committed_at = greatest(k.committed_at, excluded.committed_at),
         -- The ids of transactions of two sources have nothing to do with each other. The last bits of an id are its source.
         transaction_id = CASE
@@ -117,8 +129,106 @@ BEGIN
 END
 $function$;
 
+-- Note that changes of a month were brought back. Retention looks at the month again. A table is complete again if the log has
+-- as many changes of it as were removed, the last one among them: with the whole month, or also before that.
+CREATE FUNCTION _bemi.note_returned_v1(month timestamptz) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $function$
+DECLARE
+    first constant timestamptz := date_trunc('month', month);
+BEGIN
+    UPDATE _bemi.walked w SET until = first WHERE w.until > first;
+    EXECUTE format($query$
+        WITH present AS MATERIALIZED (
+            SELECT database, schema, "table", count(*) AS changes FROM %1$s
+            WHERE committed_at >= $1 AND committed_at < $2 GROUP BY database, schema, "table"
+        ),
+        returned AS MATERIALIZED (
+            SELECT k.*, s.changes IS NOT NULL AND p.changes > k.changes AS is_everything
+            FROM _bemi.completeness k
+            JOIN present p USING (database, schema, "table")
+            LEFT JOIN _bemi.completeness s ON (s.database, s.schema, s."table", s.month, s.is_whole)
+                = (k.database, k.schema, k."table", k.month, false)
+            WHERE k.month = $1::date AND k.is_whole
+                AND EXISTS (SELECT FROM %1$s c WHERE c.id = k.last AND c.committed_at >= $1 AND c.committed_at < $2)
+                AND (p.changes = k.changes OR p.changes = k.changes + s.changes AND EXISTS (
+                    SELECT FROM %1$s c WHERE c.id = s.last AND c.committed_at >= $1 AND c.committed_at < $2))
+        )
+        DELETE FROM _bemi.completeness k USING returned r
+        WHERE (k.database, k.schema, k."table", k.month) = (r.database, r.schema, r."table", r.month)
+            AND (k.is_whole OR r.is_everything)$query$, _bemi.log_v1())
+    USING first, first + interval '1 month';
+END
+$function$;
+
+-- Note that a month is written while it is counted or compared with the archive.
+CREATE FUNCTION _bemi.note_touched_v1() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    setting constant text := '_bemi.touched_' || TG_RELID;
+BEGIN
+    -- Once in a transaction is enough. A rollback to a savepoint takes both back.
+    IF current_setting(setting, true) IS DISTINCT FROM 'yes' THEN
+        INSERT INTO _bemi.touched VALUES (TG_RELID);
+        PERFORM set_config(setting, 'yes', true);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- Refuse a run that is over, or that another role has begun.
+CREATE FUNCTION _bemi.require_pruning_v1(pruning bigint) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF NOT EXISTS (SELECT FROM _bemi.prunings p WHERE p.id = pruning AND p.ended_at IS NULL AND p.role = session_user) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format(
+            'The role %I has no open run %s: begin one with _bemi.begin_pruning_v1', session_user, coalesce(pruning::text, 'NULL'));
+    END IF;
+END
+$function$;
+
+-- Watch a month from now on, until it is dropped: _bemi.touched then has it if somebody has written to it. So nobody has to
+-- be kept from writing while it is counted, or compared with the archive.
+CREATE FUNCTION _bemi.watch_month_v1(month timestamptz, pruning bigint) RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $function$
+DECLARE
+    partition constant regclass := _bemi.month_v1(month);
+    following constant text := current_setting('_bemi.is_following', true);
+BEGIN
+    PERFORM _bemi.require_pruning_v1(pruning);
+    -- What others have written, but not committed yet, is still there afterwards.
+    DELETE FROM _bemi.touched t WHERE t.relation = partition;
+    IF partition IS NULL OR EXISTS (
+        SELECT FROM pg_trigger g WHERE g.tgrelid = partition AND g.tgfoid = '_bemi.note_touched_v1()'::regprocedure)
+    THEN
+        RETURN;
+    END IF;
+    -- The statements below fire event triggers, which have nothing to do with the log.
+    PERFORM set_config('_bemi.is_following', 'yes', true);
+    EXECUTE format('CREATE TRIGGER _bemi_touched AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+                   'EXECUTE FUNCTION _bemi.note_touched_v1()', partition);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER _bemi_touched', partition);
+    PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
+END
+$function$;
+
 -- Note the changes of a month as removed, then detach and drop its partition, and return their number. Whoever calls it
 -- must have the rights of the log's owner, and may not have to keep any of them. Everything or nothing is done.
+-- The month must be watched. If it is not, or if it was written since, this fails with serialization_failure: watch it and
+-- call again. The transaction must be READ COMMITTED.
 -- Nobody waits for it longer than its lock_timeout: if a session that has read the log does not end its transaction, it
 -- fails with lock_not_available, and is to be called again later. DETACH CONCURRENTLY would wait for that session without
 -- end, cannot be part of a transaction, and leaves something to be cleaned up if it is interrupted.
@@ -136,17 +246,21 @@ DECLARE
     tries integer := 0;
     gone record;
 BEGIN
+    PERFORM _bemi.require_pruning_v1(pruning);
     IF partition IS NULL THEN
         RETURN 0;
     END IF;
-    -- From here on nobody adds to the month.
-    EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', partition);
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger g WHERE g.tgrelid = partition AND g.tgfoid = '_bemi.note_touched_v1()'::regprocedure)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('%s is not watched', partition);
+    END IF;
     FOR gone IN EXECUTE format(
         'SELECT database, schema, "table", count(*) AS changes, max(id::text COLLATE "C")::uuid AS last, '
         'max(committed_at) AS committed_at, max(transaction_id) AS transaction_id FROM %s '
         'GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last', partition)
     LOOP
-        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", gone.changes, gone.last,
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", true, gone.changes, gone.last,
                                       gone.committed_at, gone.transaction_id);
         removed := removed + gone.changes;
     END LOOP;
@@ -167,6 +281,12 @@ BEGIN
             PERFORM pg_sleep(0.2);
         END;
     END LOOP;
+    -- From here on nobody writes to the month.
+    IF current_setting('transaction_isolation') <> 'read committed'
+        OR EXISTS (SELECT FROM _bemi.touched t WHERE t.relation = partition)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('%s was written while it was counted', partition);
+    END IF;
     EXECUTE format('DROP TABLE %s', partition);
     PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
     RETURN removed;
@@ -188,17 +308,17 @@ LANGUAGE sql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    UPDATE _bemi.prunings p SET ended_at = clock_timestamp(), stopped = end_pruning_v1.stopped
-    WHERE p.id = pruning AND p.ended_at IS NULL
+    SELECT _bemi.require_pruning_v1(pruning);
+    UPDATE _bemi.prunings p SET ended_at = clock_timestamp(), stopped = end_pruning_v1.stopped WHERE p.id = pruning
 $function$;
 
 -- The functions below have the rights of their owner, because nobody else may remove changes. Therefore they take no
--- argument that names an object, and remove nothing but what the owner's rules allow.
+-- argument that names an object, and remove nothing but what the owner's rules allow, in an open run of the same role.
 -- "waiting" is what handlers have to get first: [{"database", "last"}] stands for the changes of a database, or of all,
 -- with greater ids.
 
 -- Drop the partition of a month if the rules keep none of its changes, and return their number: NULL if something has to
--- be kept. "stopped_at" is a change that a handler has to get first.
+-- be kept. "stopped_at" is a change that a handler has to get first. The month must be watched, as above.
 CREATE FUNCTION _bemi.prune_month_v1(
     month timestamptz, waiting jsonb, pruning bigint, OUT removed bigint, OUT stopped_at uuid)
 LANGUAGE plpgsql
@@ -214,10 +334,10 @@ DECLARE
     named text;
     is_kept boolean;
 BEGIN
+    PERFORM _bemi.require_pruning_v1(pruning);
     IF partition IS NULL OR rules IS NULL OR next > now() THEN
         RETURN;
     END IF;
-    EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', partition);
     LOOP
         -- The next name that the index has, rather than all rows.
         EXECUTE format('SELECT min("table") FROM %s WHERE $1 IS NULL OR "table" > $1', partition) USING named INTO named;
@@ -279,6 +399,7 @@ DECLARE
         )$query$, partition);
     gone record;
 BEGIN
+    PERFORM _bemi.require_pruning_v1(pruning);
     removed := 0;
     IF partition IS NULL OR newest IS NULL THEN
         RETURN;
@@ -309,7 +430,7 @@ BEGIN
         FROM gone GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last$query$, partition)
     USING after, reached, newest, rules, stopped_at, since
     LOOP
-        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", gone.changes, gone.last,
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", false, gone.changes, gone.last,
                                       gone.committed_at, gone.transaction_id);
         removed := removed + gone.changes;
     END LOOP;
@@ -322,8 +443,9 @@ DECLARE
     function regprocedure;
 BEGIN
     FOREACH function IN ARRAY ARRAY[
-        '_bemi.note_removed_v1(bigint, text, text, text, bigint, uuid, timestamptz, bigint)',
-        '_bemi.drop_month_v1(timestamptz, bigint)', '_bemi.begin_pruning_v1(jsonb)',
+        '_bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, uuid, timestamptz, bigint)',
+        '_bemi.note_returned_v1(timestamptz)', '_bemi.note_touched_v1()', '_bemi.require_pruning_v1(bigint)',
+        '_bemi.watch_month_v1(timestamptz, bigint)', '_bemi.drop_month_v1(timestamptz, bigint)', '_bemi.begin_pruning_v1(jsonb)',
         '_bemi.end_pruning_v1(bigint, text[])', '_bemi.prune_month_v1(timestamptz, jsonb, bigint)',
         '_bemi.prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint)']::regprocedure[]
     LOOP

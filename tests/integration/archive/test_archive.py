@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bemi_django import conf
 from bemi_django.archive import storing
 from bemi_django.archive.columns import log_columns
 from bemi_django.archive.live_log import LiveLog, open_log
@@ -20,6 +22,7 @@ from bemi_django.archive.month import parse_month
 from bemi_django.archive.part import read_part, write_part
 from bemi_django.archive.restoring import require_manifest, restore
 from bemi_django.exceptions import ArchiveError
+from bemi_django.retention import passing
 from tests.integration.archive.conftest import Bemi
 from tests.support.old_months import FIRST, SECOND, moment_in, remove, rows, write
 
@@ -219,6 +222,90 @@ def test_a_month_of_which_a_part_is_in_the_log_is_not_imported(bemi: Bemi) -> No
     # Neither is it archived a second time, as something else.
     with pytest.raises(CommandError, match=f"have different changes of {FIRST}"):
         bemi("archive", "--before", SECOND, "--keep")
+
+
+def test_the_advice_for_a_month_that_differs_works_where_both_have_changes_of_their_own(
+    bemi: Bemi, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        write(number)
+    bemi("archive", "--before", SECOND, "--keep")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM changes WHERE position = 16")
+        cursor.execute("UPDATE changes SET diverged = true WHERE position = 8")
+    write(4)
+    with pytest.raises(CommandError, match=f"run 'manage.py bemi import {FIRST} --missing', which adds"):
+        bemi("archive", "--before", SECOND, "--keep")
+    with pytest.raises(CommandError, match="With --missing, the changes"):
+        bemi("import", FIRST)
+    assert bemi("import", FIRST, "--missing") == f"{FIRST}: imported: 1 changes\n"
+    assert "nothing to do" in bemi("import", FIRST, "--missing")
+    found = rows()
+    # What both have is as the log has it.
+    assert len(found) == 4 and sum(row.endswith(",t)") for row in found) == 1
+    (tmp_path / "archive" / FIRST).rename(tmp_path / "away")
+    assert "archived, 4 changes" in bemi("archive", "--before", SECOND, "--keep")
+    remove(FIRST)
+    bemi("import", FIRST)
+    assert rows() == found
+
+
+@pytest.mark.parametrize("options", [[], ["--keep"]])
+def test_a_month_that_differs_does_not_keep_later_ones_from_being_archived(
+    bemi: Bemi, options: list[str]
+) -> None:
+    write(1)
+    bemi("archive", "--before", SECOND, "--keep")
+    write(2)
+    write(3, SECOND)
+    with pytest.raises(CommandError, match=f"^{FIRST} (was not archived|stays in the log): the log and .*"):
+        bemi("archive", "--before", "2003-07", *options)
+    assert len(rows(FIRST)) == 2 and len(rows(SECOND)) == (1 if options else 0)
+    remove(SECOND)
+    assert "imported: 1 changes" in bemi("import", SECOND)
+
+
+@pytest.fixture
+def checkpoint() -> Iterator[str]:
+    """The slot of a worker that is behind."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO _bemi.checkpoint (slot, lsn, committed_at, start_xid, start_lsn, system_identifier, "
+            "timeline, publication) VALUES ('archive_late', '0/1', %s, 0, '0/1', '1', 1, 0)",
+            [moment_in(FIRST)],
+        )
+        yield "archive_late"
+        cursor.execute("DELETE FROM _bemi.checkpoint WHERE slot = 'archive_late'")
+
+
+def test_a_month_that_a_worker_has_not_passed_is_not_archived(
+    bemi: Bemi, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    write(1)
+    with pytest.raises(CommandError, match=f"{FIRST} .* the slot {checkpoint} ends at 2003-05-03 12:00 UTC"):
+        bemi("archive", "--before", SECOND, "--keep")
+    assert not (tmp_path / "archive").exists()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE _bemi.checkpoint SET committed_at = %s WHERE slot = %s", [moment_in(SECOND), checkpoint]
+        )
+    assert "archived, 1 changes" in bemi("archive", "--before", SECOND, "--keep")
+
+
+def test_an_idle_worker_is_asked_to_go_on_to_the_present(
+    bemi: Bemi, checkpoint: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_AS_OF_PATIENCE = 0.2
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    monkeypatch.setattr(passing, "slot_of", lambda alias: checkpoint)
+    write(1)
+    # The worker is not running.
+    with pytest.raises(CommandError, match=f"the slot {checkpoint} ends at"):
+        bemi("archive", "--before", SECOND, "--keep")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _bemi.checkpoint SET lsn = 'FFFFFFFF/0' WHERE slot = %s", [checkpoint])
+    assert "archived, 1 changes" in bemi("archive", "--before", SECOND, "--keep")
 
 
 def test_later_changes_of_a_month_are_archived_with_those_that_are_brought_back(

@@ -9,11 +9,10 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from bemi_django.archive import removal, storing
-from bemi_django.archive.live_log import LiveLog
+from bemi_django.archive import archiving, storing
 from tests.integration.archive.conftest import Bemi
 from tests.integration.archive.test_interruptions import kill
-from tests.support.old_months import FIRST, SECOND, rows, write
+from tests.support.old_months import FIRST, SECOND, make, moment_in, rows, write
 from tests.support.project_database import another_session, execute
 
 PARTITIONS = "SELECT count(*) FROM pg_class WHERE relname IN ('changes_2003_05', 'changes_2003_06')"
@@ -28,7 +27,9 @@ def no_run_is_remembered(months: None) -> Any:
     """Forget what was dropped: other tests expect a complete log."""
     yield
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi.completeness; DELETE FROM _bemi.prunings")
+        cursor.execute(
+            "DELETE FROM _bemi.completeness; DELETE FROM _bemi.prunings; DELETE FROM _bemi.touched"
+        )
 
 
 def test_a_month_is_dropped_when_the_archive_has_it(bemi: Bemi) -> None:
@@ -55,30 +56,103 @@ def test_a_month_is_dropped_when_the_archive_has_it(bemi: Bemi) -> None:
     assert rows() == []
 
 
-def test_late_changes_keep_a_month_in_the_log(bemi: Bemi, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_late_changes_wait_for_nobody_and_keep_a_month_in_the_log(
+    bemi: Bemi, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     write(1)
-    real = storing.require_equal
-
-    def late(log: LiveLog, *arguments: Any) -> None:
-        with another_session() as cursor:
-            cursor.execute("SET lock_timeout = '50ms'")
-            # The month is locked while it is compared.
-            with pytest.raises(Exception, match="lock timeout"):
-                cursor.execute("UPDATE changes SET diverged = true WHERE position = 8")
-        real(log, *arguments)
-
-    monkeypatch.setattr(removal, "require_equal", late)
+    if moment == "after":
+        # The month was watched by an earlier run, and written since.
+        (run,) = execute("SELECT _bemi.begin_pruning_v1('{}')")[0]
+        execute("SELECT _bemi.watch_month_v1(%s, %s)", [moment_in(FIRST), run])
+        write(2)
     stored = storing.store
 
     def store(*arguments: Any) -> Any:
-        found = stored(*arguments)
-        write(2)
-        return found
+        if moment == "after":
+            found = stored(*arguments)
+        with another_session() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+            cursor.execute("UPDATE changes SET diverged = true WHERE position = 8")
+            cursor.connection.commit()
+        return found if moment == "after" else stored(*arguments)
 
-    monkeypatch.setattr(storing, "store", store)
-    with pytest.raises(CommandError, match=f"have different changes of {FIRST}"):
-        bemi("archive", "--before", SECOND)
-    assert (partitions(), len(rows())) == (2, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(archiving, "store", store)
+        with pytest.raises(CommandError, match=f"{FIRST} stays in the log: changes of it were written while"):
+            bemi("archive", "--before", SECOND)
+    assert partitions() == 2 and len(rows()) == (2 if moment == "after" else 1)
+    assert execute("SELECT count(*) FROM _bemi.completeness") == [(0,)]
+    if moment == "after":
+        with pytest.raises(CommandError, match=f"have different changes of {FIRST}"):
+            bemi("archive", "--before", SECOND)
+    else:
+        assert "dropped from the log" in bemi("archive", "--before", SECOND)
+
+
+def test_a_month_that_is_brought_back_is_complete_again(bemi: Bemi) -> None:
+    for number in (1, 2):
+        write(number, table=f"table{number}")
+    write(3, SECOND, table="table1")
+    execute("INSERT INTO _bemi.walked VALUES ('1 day', 'x', '2020-01-01'), ('2 days', 'x', '2001-01-01')")
+    complete = """SELECT "table", month::text, is_whole, changes::int FROM _bemi.completeness ORDER BY 1, 2"""
+    try:
+        bemi("archive", "--before", "2003-07")
+        assert execute(complete) == [
+            ("table1", "2003-05-01", True, 1), ("table1", "2003-06-01", True, 1),
+            ("table2", "2003-05-01", True, 1),
+        ]  # fmt: skip
+        bemi("import", FIRST)
+        assert execute(complete) == [("table1", "2003-06-01", True, 1)]
+        # Retention looks at it again.
+        assert execute("SELECT until::text FROM _bemi.walked WHERE period = '1 day'")[0][0][:7] == FIRST
+        bemi("import", SECOND)
+        assert execute(complete) == []
+        assert execute("SELECT until::text FROM _bemi.walked WHERE period = '2 days'")[0][0][:4] == "2001"
+    finally:
+        execute("DELETE FROM _bemi.walked")
+
+
+def test_what_was_removed_before_a_month_was_archived_stays_missing(bemi: Bemi) -> None:
+    for number in (1, 2, 3):
+        write(number)
+    bemi("archive", "--before", SECOND, "--keep")
+    last = write(4)
+    # As if retention had removed it.
+    (run,) = execute("SELECT _bemi.begin_pruning_v1('{}')")[0]
+    execute(
+        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, id, committed_at, 4) "
+        "FROM changes WHERE id = %s", [run, last],
+    )  # fmt: skip
+    execute("DELETE FROM changes WHERE id = %s", [last])
+    bemi("archive", "--before", SECOND)
+    bemi("import", FIRST)
+    left = "SELECT is_whole FROM _bemi.completeness"
+    assert execute(left) == [(False,)]
+    # It is not known either where the log has got another change since.
+    bemi("archive", "--before", SECOND)
+    make(FIRST)
+    write(5)
+    bemi("import", FIRST)
+    assert sorted(execute(left)) == [(False,), (True,)]
+
+
+def test_a_month_is_complete_again_when_what_was_removed_from_it_is_brought_back_too(
+    bemi: Bemi, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        write(number)
+    bemi("archive", "--before", SECOND, "--keep")
+    (run,) = execute("SELECT _bemi.begin_pruning_v1('{}')")[0]
+    execute(
+        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, id, committed_at, 2) "
+        "FROM changes WHERE position = 16", [run],
+    )  # fmt: skip
+    execute("DELETE FROM changes WHERE position = 16")
+    (tmp_path / "archive").rename(tmp_path / "first")
+    bemi("archive", "--before", SECOND)
+    bemi("import", FIRST, "--from", str(tmp_path / "first"))
+    assert execute("SELECT is_whole FROM _bemi.completeness") == []
 
 
 def test_a_killed_process_drops_nothing_that_is_not_archived(bemi: Bemi, tmp_path: Path) -> None:
@@ -116,6 +190,9 @@ def test_a_legal_hold_keeps_a_month(bemi: Bemi, settings: Any, hold: Any, reason
     with pytest.raises(CommandError, match=f"{FIRST} stays in the log: BEMI_LEGAL_HOLD {reason}"):
         bemi("archive", "--before", SECOND)
     assert len(rows()) == 1
+    # It is not archived either, because it may get other changes until it may be dropped.
+    with pytest.raises(CommandError, match="it has no month"):
+        bemi("import", FIRST)
 
 
 def test_a_month_with_dead_letters_is_kept_until_they_are_read_again(bemi: Bemi) -> None:

@@ -105,6 +105,7 @@ def test_without_a_baseline_it_says_which_rows_are_not_known(restore: Restore) -
 def test_it_says_up_to_when_changes_were_removed_from_the_log(restore: Restore) -> None:
     execute(
         "INSERT INTO _bemi.completeness SELECT current_database(), 'lab', 'book', "
+        "'2020-01-01', false, 1, "
         "'00000000-0000-0000-0000-000000000000', '2020-01-02 03:04:05+00', 1"
     )
     try:

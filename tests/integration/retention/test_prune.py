@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import InterfaceError, connection
 
 from bemi_django.exceptions import BemiError
+from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.retention import months as log_months
 from bemi_django.retention import nightly, pruning, walk
@@ -88,6 +89,19 @@ def test_what_is_not_kept_is_removed(log: None, monkeypatch: pytest.MonkeyPatch)
     late = add(33)
     assert set(late) <= left() and "1 changes removed\n" in run()
     assert left() == set(kept)
+
+
+def test_a_rule_for_a_table_that_was_dropped_goes_on_when_its_changes_are_gone(
+    log: None, settings: Any
+) -> None:
+    settings.BEMI_RETENTION = {"public.was_dropped": "30 days"}
+    gone = add(31, "was_dropped")
+    assert "removed" in run() and not left() & set(gone)
+    assert run() == "nothing to do\n"
+    # The name of a table that never was is a mistake.
+    settings.BEMI_RETENTION = {"public.was_droped": "30 days"}
+    with pytest.raises(CommandError, match="'public.was_droped', which is neither a model nor a table"):
+        run()
 
 
 def test_a_month_is_dropped_only_when_nothing_in_it_is_kept(log: None) -> None:
@@ -224,6 +238,9 @@ def test_others_read_and_write_the_log_while_a_month_cannot_be_dropped(
 def test_the_worker_prunes_once_a_night(log: None, settings: Any) -> None:
     add(500)
     kept = [*add(31, "shop_supplier")]
+    # The archive has not done it.
+    archiving = operator_context("bemi archive", {}, "default", None)
+    log_months.end("default", log_months.begin("default", archiving), [])
     assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
     assert left() == set(kept)
     kept += add(500)

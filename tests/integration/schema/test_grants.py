@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
 from bemi_django import conf, on_change
 from bemi_django.exceptions import BemiError, Refused
@@ -204,8 +204,14 @@ def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_el
     roles: dict[str, dict[str, Any]], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
-    settings.BEMI_RETENTION = {"shop.Category": "30 days"}
+    settings.BEMI_RETENTION = {"shop.Category": "30 days", "public.was_dropped": "30 days"}
     settings.BEMI_PRUNE_AT = "03:00"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO changes (id, database, schema, "table", operation, committed_at, queued_at,
+               transaction_id, position)
+               SELECT gen_random_uuid(), 'roles', 'public', 'was_dropped', 'CREATE', now(), now(), 1, 1"""
+        )
     grant()
     with connection.cursor() as cursor:
         cursor.execute("SELECT _bemi.partition_v1(now() - interval '32 days')")
@@ -217,6 +223,8 @@ def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_el
                    FROM (SELECT now() - interval '32 days' AS m) x""",
                 [table],
             )
+        cursor.execute("SELECT _bemi.begin_pruning_v1('{}')")
+        (others,) = cursor.fetchone()
     owner = connection.settings_dict
     connection.close()
     connection.settings_dict = {**owner, "USER": "bemi_worker"}
@@ -227,11 +235,21 @@ def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_el
         prune("default", {"command": "bemi run"})
     with connection.cursor() as cursor:
         for call in (
-            "SELECT _bemi.prune_month_v1(now() - interval '1 month', '[]', 1)",
+            "SELECT _bemi.prune_month_v1(now() - interval '1 month', '[]', %s)",
             "SELECT _bemi.prune_rows_v1(now() - interval '1 month', '-infinity', "
-            "'00000000-0000-0000-0000-000000000000', 1000, '[]', 1)",
+            "'00000000-0000-0000-0000-000000000000', 1000, '[]', %s)",
+            "SELECT _bemi.watch_month_v1(now() - interval '10 years', %s)",
+            "SELECT _bemi.end_pruning_v1(%s, '{no}')",
         ):
-            cursor.execute(call)
+            # Not in a run that is over, of another role or made up.
+            for run in (found.run, others, 2**40, None):
+                with (
+                    transaction.atomic(),
+                    pytest.raises(DatabaseError, match="The role bemi_worker has no open run"),
+                ):
+                    cursor.execute(call, [run])
+            cursor.execute("SELECT _bemi.begin_pruning_v1('{}')")
+            cursor.execute(call, cursor.fetchone())
     connection.close()
     connection.settings_dict = owner
     kept = list(Change.objects.filter(table__startswith="shop_").values_list("table", flat=True))
@@ -242,7 +260,9 @@ def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_el
         "DELETE FROM _bemi.completeness",
         "UPDATE _bemi.prunings SET who = '{}'",
         "SELECT _bemi.drop_month_v1(now(), 1)",
-        "SELECT _bemi.note_removed_v1(1, '', '', '', 1, gen_random_uuid(), now(), 1)",
+        "SELECT _bemi.note_removed_v1(1, '', '', '', true, 1, gen_random_uuid(), now(), 1)",
+        "SELECT _bemi.note_returned_v1(now())",
+        "DELETE FROM _bemi.touched",
     ):
         assert not may(roles["bemi_worker"], forbidden), forbidden
         assert not may(roles["bemi_reader"], forbidden), forbidden

@@ -25,7 +25,7 @@ from bemi_django.admin.pages import (
     revert_plan,
 )
 from bemi_django.admin.pages.health import health_page
-from bemi_django.admin.pages.history import timeline
+from bemi_django.admin.pages.history import field_history, timeline
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
 
@@ -143,7 +143,10 @@ class ChangeAdmin(ChangeAdminBase):
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str
     ) -> HttpResponse:
-        """Show the history of an object."""
+        """Show the history of an object, or of one of its fields."""
+        if request.GET.get("field"):
+            found = field_history.template_context(self._viewer(request), app_label, model_name, object_id)
+            return self._page(request, "field_history", _("History of a field"), found)
         found = timeline.template_context(self._viewer(request), app_label, model_name, object_id)
         return self._page(request, "timeline", _("History"), found)
 

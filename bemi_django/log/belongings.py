@@ -12,10 +12,15 @@ from bemi_django.log.keys import json_of
 
 
 class Belonging(NamedTuple):
-    """Rows of a model's table with these values, ``{column: JSON value}``."""
+    """Rows of a model's table with these values, ``{column: JSON value}``.
+
+    ``is_reference``: they only refer to the object, by a foreign key. They are not its many-to-many rows,
+    its generic relations, or its rows in the tables of child models.
+    """
 
     model: type[models.Model]
     values: dict[str, Any]
+    is_reference: bool = False
 
 
 def belongings(instance: models.Model, names: Collection[str] | None = None) -> list[Belonging]:
@@ -41,7 +46,8 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
     for known, belonging in found:
         known |= between.get(belonging.model, set())
         if names is None or known & set(names):
-            chosen.append(belonging)
+            is_between = belonging.model in between
+            chosen.append(belonging._replace(is_reference=belonging.is_reference and not is_between))
     unknown = set(names or ()) - {name for known, _ in found for name in known}
     if unknown:
         raise BemiError(f"no rows refer to {model.__name__} by a relation {', '.join(sorted(unknown))}")
@@ -94,7 +100,7 @@ def _referring(instance: models.Model, field: Any, model: Any) -> Belonging:
     values = {}
     for own, other in field.related_fields:
         values[own.column] = json_of(other, getattr(instance, other.attname))
-    return Belonging(model, values)
+    return Belonging(model, values, is_reference=not field.remote_field.parent_link)
 
 
 def _generic(instance: models.Model, relation: Any) -> Belonging:

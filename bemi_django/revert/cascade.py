@@ -83,8 +83,8 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
 def _generic_children(parent: Change) -> Iterator[Change]:
     """Yield deletions of rows that referred to the deleted one by a generic relation."""
     deleted = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id).deleted()
-    for model, values in generic_belongings(instance_of(parent.place, parent.before)):
-        yield from deleted.of_table(place_of(model, alias_of(parent.database))).before(values)
+    for found in generic_belongings(instance_of(parent.place, parent.before)):
+        yield from deleted.of_table(place_of(found.model, alias_of(parent.database))).before(found.values)
 
 
 def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:

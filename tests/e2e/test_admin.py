@@ -161,11 +161,19 @@ def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: N
     visit.goto("/admin/todos/todo/1/change/")
     visit.follow(visit.page.get_by_role("link", name="Audit trail").last)
     assert re.search(r"timeline/todos/todo/1/$", visit.page.url)
-    assert "oat milk" in visit.page.locator(".bemi-sides").inner_text()
+    assert "oat milk" in visit.page.locator(".bemi-now").inner_text()
     visit.picture("timeline")
     visit.page.fill("#timeline-at", "2020-01-01T00:00:00")
     visit.submit("Show")
     assert visit.page.get_by_text("The object did not exist at that time.").is_visible()
+
+
+def test_the_name_of_a_field_leads_to_its_history(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}timeline/todos/todo/1/")
+    visit.follow(visit.page.locator(".bemi-change").get_by_role("link", name="task", exact=True).first)
+    cells = visit.page.locator(".bemi-field-history tbody td:first-child").all_inner_texts()
+    assert cells[0] == "Buy oat milk and bread" and cells[-1] == "Buy milk and bread"
+    visit.picture("field-history")
 
 
 def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, story: None) -> None:
@@ -242,6 +250,7 @@ def test_it_is_at_home_in_other_themes(
 
 
 PAGES = ["", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/", "change", "revert"]
+PAGES += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
 
 
 def address(visit: Visitor, page: str) -> str:

@@ -69,6 +69,12 @@ def where(change: Change) -> str:
     return ""
 
 
+def why(change: Change, viewer: Viewer) -> str:
+    """Return the reason that the context gives for a change, as the viewer may see it."""
+    reason = viewer.context(change).get("reason")
+    return reason if isinstance(reason, str) else ""
+
+
 def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
     """Return user names by primary key (as text). Unknown keys, and masked names, are left out."""
     if not viewer.may_see_user_names():

@@ -54,7 +54,7 @@ class ObjectLabels:
             self._add(logged, by_key)
 
     def _add(self, logged: LoggedModel, by_key: dict[str, list[Change]]) -> None:
-        found = live_instances(logged, by_key)
+        found = live_instances(logged, by_key, self._viewer)
         self._live |= {(logged, key): instance for key, instance in found.items()}
         for key, label in zip(found, live_labels(list(found.values()), self._viewer), strict=True):
             self._labels |= {change.pk: label for change in by_key[key]}
@@ -85,20 +85,46 @@ class ObjectLabels:
         return ObjectLabel(label, _name(model), url, timeline, False)
 
 
-def live_instances(logged: LoggedModel, keys: Iterable[str]) -> dict[str, models.Model]:
-    """Return the rows that exist, by their primary keys as the log writes them."""
+def live_instances(
+    logged: LoggedModel, keys: Iterable[str], viewer: Viewer | None = None
+) -> dict[str, models.Model]:
+    """Return the rows that exist, by their primary keys as the log writes them.
+
+    Args:
+        logged: The model of the rows, and the database that has them.
+        keys: The keys.
+        viewer: The user who sees labels of the rows: what these need is read along, as the list of the
+            model's admin does.
+    """
     parsed = {key: parse_key(logged.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]
     try:
         found = logged.model._base_manager.using(logged.alias).filter(pk__in=values)
         if logged.model._meta.auto_created:
             found = found.select_related(*_ends(logged.model))
+        elif viewer is not None:
+            found = with_related(found, viewer)
         with guarded(logged.alias):
             rows = {row.pk: row for row in found}
     except (DataError, ProgrammingError, OverflowError, ValueError, TypeError):
         # The column may have had another type when the key was logged.
         return {}
     return {key: rows[value] for key, value in parsed.items() if value in rows}
+
+
+def with_related(rows: models.QuerySet[Any], viewer: Viewer) -> models.QuerySet[Any]:
+    """Return rows with the relations of ``list_select_related`` of their model's admin."""
+    registered = viewer.site._registry.get(rows.model)
+    if registered is None:
+        return rows
+    try:
+        names = registered.get_list_select_related(viewer.request)
+        found = rows.select_related() if names is True else rows.select_related(*(names or ()))
+        str(found.query)
+    except Exception:
+        # Code of the project, which expects another request; or a name that is no relation.
+        return rows
+    return found
 
 
 def live_labels(instances: list[models.Model], viewer: Viewer) -> list[str]:

@@ -25,14 +25,15 @@ PAGES = [
     "export/",
     "revert/",
     "timeline/todos/todo/1/",
+    "timeline/todos/todo/1/?field=task",
     "timeline/todos/tag/1/",
 ]
 NAMES = [
     *("q", "table", "operation", "user", "endpoint", "since", "until", "outside", "older", "newer"),
-    *("span", "format", "at", "and", "change", "transaction", "request"),
+    *("span", "format", "at", "and", "change", "transaction", "request", "field", "related"),
 ]
 PAGE_OF = {
-    **dict.fromkeys(("at", "and"), "timeline/todos/todo/1/"),
+    **dict.fromkeys(("at", "and", "field", "related"), "timeline/todos/todo/1/"),
     **dict.fromkeys(("change", "transaction", "request"), "revert/"),
     "table": "deleted/",
     "format": "export/",
@@ -199,6 +200,13 @@ def test_no_context_makes_a_page_fail(client: Client, context: Any) -> None:
         context=context if isinstance(context, dict) else {"user_id": context}
     )
     change = Change.objects.get(position=8)
-    for page in ("", f"{change.pk}/change/", "activity/", "timeline/todos/todo/1/", "export/?format=csv"):
+    for page in (
+        "",
+        f"{change.pk}/change/",
+        "activity/",
+        "timeline/todos/todo/1/",
+        "timeline/todos/todo/1/?field=task",
+        "export/?format=csv",
+    ):
         response: Any = client.get(f"{LIST}{page}")
         assert response.status_code < 500, context

@@ -53,6 +53,7 @@ def pages(world: list[Any]) -> Iterator[str]:
         page = f"timeline/{meta.app_label}/{meta.model_name}/{quote(key_of(instance))}/"
         yield page
         yield f"{page}?at={quote_url(f'{now - timedelta(days=9):%Y-%m-%dT%H:%M:%S}')}"
+        yield from (f"{page}?field={field.column}" for field in meta.concrete_fields)
         yield f"{page}?and={quote_url(f'{now - timedelta(days=9):%Y-%m-%dT%H:%M:%S}')}"
 
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import models, router
+from django.db import models
 
 from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
-from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actor, Actors
-from bemi_django.admin.display.foreign_keys import referenced_labels
 from bemi_django.admin.display.value_diff import Sides, are_alike, differences
+from bemi_django.admin.display.values.formatter import Formatter, field_name
+from bemi_django.admin.display.values.shown_value import ShownValue
 from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
+from bemi_django.admin.pages.history.subject import HistorySubject
+from bemi_django.admin.pages.history.timeline_steps import field_url
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet
@@ -32,9 +34,11 @@ class FieldState(NamedTuple):
     """A field of an object.
 
     Attributes:
-        label: The verbose name of the field.
-        sides: The values at the two moments.
+        label: The name of the field.
+        sides: The values at the two moments, with what differs marked.
         is_changed: Whether the two values differ.
+        value: The value at the first moment, or None if there was none.
+        url: The history of the field, or None.
         by: The change that set the present value, and its actor.
         is_pending: Whether the worker has not yet written the change that set the value.
     """
@@ -42,6 +46,8 @@ class FieldState(NamedTuple):
     label: str
     sides: Sides
     is_changed: bool
+    value: ShownValue | None = None
+    url: str | None = None
     by: tuple[Change, Actor] | None = None
     is_pending: bool = False
 
@@ -50,24 +56,23 @@ class ObjectState:
     """The fields of an object at any moment.
 
     Args:
-        viewer: The user who sees them.
-        model: The model of the object.
-        key: The primary key of the object, as the log writes it.
-        instance: The object, or None if it is deleted.
+        subject: The object, and the user who sees it.
     """
 
-    def __init__(
-        self, viewer: Viewer, model: type[models.Model], key: str, instance: models.Model | None
-    ) -> None:
-        self._viewer = viewer
-        self._model = model
-        self._key = key
-        self._instance = instance
-        self._alias = router.db_for_write(model)
-        self._fields: dict[str, Any] = {str(field.column): field for field in model._meta.concrete_fields}
-        self._present = _live_row(instance, self._alias) if instance is not None else None
+    def __init__(self, subject: HistorySubject) -> None:
+        self._subject = subject
+        self._viewer = subject.viewer
+        self._model = subject.model
+        self._key = subject.key
+        self._instance = subject.instance
+        self._alias = subject.logged.alias
+        self._fields: dict[str, Any] = {
+            str(field.column): field for field in self._model._meta.concrete_fields
+        }
+        self._present = _live_row(self._instance, self._alias) if self._instance is not None else None
+        self._formatter = Formatter(self._viewer)
         # The tables of parent models have rows of the same object.
-        self._tables = models_of(instance) if instance is not None else [model]
+        self._tables = models_of(self._instance) if self._instance is not None else [self._model]
 
     def now(self) -> dict[str, Any]:
         """Return the fields as they are, with the change that set each of them, for the template."""
@@ -109,23 +114,33 @@ class ObjectState:
         before, after = first or {}, second or {}
         columns = [column for column in self._fields if column in before or column in after]
         columns += [column for column in {**before, **after} if column not in self._fields]
+        self._formatter.learn(self._subject.logged, before)
+        self._formatter.learn(self._subject.logged, after)
         return [(column, self._line(column, before, after)) for column in columns]
 
     def _line(self, column: str, before: RowValues, after: RowValues) -> FieldState:
-        field = self._fields.get(column)
         old, new = before.get(column), after.get(column)
         is_changed = (column in before) != (column in after) or not are_alike(old, new)
-        if self._is_masked(column):
-            old, new = (MASK if value is not None else None for value in (old, new))
+        if self.is_masked(column):
             # The position of a difference would tell something about the values.
-            sides = Sides(differences(old, old).before, differences(new, new).after)
-        else:
-            names = referenced_labels(self._viewer, field, self._alias, (old, new)) if field else {}
-            sides = differences(*(names.get(value, value) if names else value for value in (old, new)))
+            old, new = (MASK if value is not None else None for value in (old, new))
+        shown = [self._formatter.show(self._subject.logged, column, value) for value in (old, new)]
+        texts = [
+            value if isinstance(value, (dict, list)) else one.text
+            for value, one in zip((old, new), shown, strict=True)
+        ]
+        sides = differences(*texts)
         there = Sides(sides.before if column in before else [], sides.after if column in after else [])
-        return FieldState(str(field.verbose_name) if field else column, there, is_changed)
+        return FieldState(
+            field_name(self._model, column),
+            there,
+            is_changed,
+            shown[0] if column in before else None,
+            field_url(self._subject, column),
+        )
 
-    def _is_masked(self, column: str) -> bool:
+    def is_masked(self, column: str) -> bool:
+        """Tell whether the values of a column are masked."""
         masks = self._viewer.masks
         if column in self._fields:
             return column in masks.hidden_fields(self._model)
@@ -149,8 +164,13 @@ class ObjectState:
             ]
             if None not in sides and any(sides):
                 old, new = (", ".join(side or []) for side in (sides[0], sides[-1]))
-                found.append(FieldState(str(field.verbose_name), differences(old, new), old != new))
+                value = ShownValue("text", old)
+                found.append(FieldState(str(field.verbose_name), differences(old, new), old != new, value))
         return found
+
+    def present(self) -> RowValues | None:
+        """Return the row as it is, by column, masked values included; None if there is none."""
+        return self._present
 
     def _row(self, moment: datetime | None) -> RowValues | None:
         if moment is None:

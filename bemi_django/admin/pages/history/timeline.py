@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, OperationalError, models
+from django.contrib.admin.utils import quote
+from django.db import OperationalError
 from django.db.models import Q
-from django.http import Http404, QueryDict
+from django.http import QueryDict
+from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.change_rows import rows
-from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels
 from bemi_django.admin.pages.history.moment_form import MomentForm
 from bemi_django.admin.pages.history.object_state import ObjectState
+from bemi_django.admin.pages.history.parts import belongings_of
+from bemi_django.admin.pages.history.subject import subject_of
+from bemi_django.admin.pages.history.timeline_form import ALL, OWN, PARTS, TimelineForm
+from bemi_django.admin.pages.history.timeline_steps import timeline_steps
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, nearest_change, read_page
-from bemi_django.exceptions import BemiError
-from bemi_django.log.belongings import belongings
+from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, read_page
+from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.models import Change
 
 #: Changes of children are found by a value in the row, which is too slow for more changes than this.
 _MOST_CHILDREN = 5000
@@ -35,37 +33,52 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
         Http404: If there is no such model, or neither the object nor a change of it.
         PermissionDenied: If the viewer may not view the object, or keys of the model are masked.
     """
-    model, key = _named(app_label, model_name, object_id)
-    if not viewer.may("view", model) or viewer.masks.hide_model_key(model):
-        raise PermissionDenied
-    logged = LoggedModel(model, viewer.logged_models.alias(model))
-    instance = live_instances(logged, [key]).get(key)
-    if instance is not None and not viewer.may("view", model, instance):
-        raise PermissionDenied
-    newest = nearest_change(viewer.changes().for_model(model), [key])
-    if instance is None and newest is None:
-        raise Http404
-    subject = instance or _last_instance(newest)
-    changes, is_whole = _with_children(viewer, model, key, subject)
+    subject = subject_of(viewer, app_label, model_name, object_id)
     parameters = viewer.request.GET
+    form = TimelineForm(parameters, viewer)
+    form.is_valid()
+    parts, others = belongings_of(subject)
+    shown = {OWN: [], PARTS: parts, ALL: [*parts, *others]}[form.whose]
+    own = subject.changes()
+    changes, is_whole = _with_children(viewer, own, shown)
     page = read_page(
-        changes, cursor_of(parameters), is_filtered=True, timeout=query_timeouts.LOOKUP, is_one_server=True
+        form.filtered(changes),
+        cursor_of(parameters),
+        is_filtered=True,
+        timeout=query_timeouts.LOOKUP,
+        is_one_server=True,
     )
-    may_restore = instance is None and viewer.has("revert") and viewer.may("add", model)
-    label = _label(viewer, logged, instance, newest, key)
+    ids = [change.pk for change in page.changes]
+    own_ids = set(own.filter(pk__in=ids).values_list("pk", flat=True))
+    newest, instance = subject.newest, subject.instance
+    may_restore = instance is None and subject.may("add")
     return {
-        "heading": label,
-        "model": model,
-        "object_label": label,
+        "heading": subject.label,
+        "subject": subject,
+        "kind": subject.model._meta.verbose_name,
+        "object_url": instance and viewer.model_url(subject.model, "change", quote(instance.pk)),
         "is_deleted": instance is None,
-        "rows": list(rows(page.changes, viewer)),
+        "steps": timeline_steps(subject, page.changes, own_ids),
         "page": page,
         "older": _address(parameters, older=page.older),
         "newer": _address(parameters, newer=page.newer),
         "is_whole": is_whole,
-        **_state(parameters, ObjectState(viewer, model, key, instance)),
+        "filters": form,
+        "switch": [
+            (label, _address(parameters, related=value), value == form.whose)
+            for label, value in _switch(parts, others)
+        ],
+        **_state(parameters, ObjectState(subject)),
         "restores": newest if may_restore and newest and newest.operation == "DELETE" else None,
     }
+
+
+def _switch(parts: list[Belonging], others: list[Belonging]) -> list[tuple[str, str]]:
+    """Return the labels of the ways to choose whose changes are shown; none if there is no choice."""
+    ways = [(_("Its own"), OWN), (_("With its parts"), PARTS)] if parts else [(_("Its own"), PARTS)]
+    if others:
+        ways.append((_("With all that refers to it"), ALL))
+    return ways if len(ways) > 1 else []
 
 
 def _state(parameters: QueryDict, state: ObjectState) -> dict[str, Any]:
@@ -80,57 +93,27 @@ def _state(parameters: QueryDict, state: ObjectState) -> dict[str, Any]:
     return {**asked, "is_comparison": True, "first": first, "second": second, **state.compare(first, second)}
 
 
-def _address(parameters: QueryDict, **cursor: Any) -> str | None:
+def _address(parameters: QueryDict, **changed: Any) -> str | None:
+    """Return the query of the page with other values; None if a place to go to is not known."""
     query = parameters.copy()
-    for name, value in cursor.items():
+    for name in ("older", "newer"):
+        query.pop(name, None)
+    for name, value in changed.items():
         if value is None:
             return None
-        for other in ("older", "newer"):
-            query.pop(other, None)
-        query[name] = str(value)
+        query.pop(name, None)
+        if value:
+            query[name] = str(value)
     return f"?{query.urlencode()}"
 
 
-def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models.Model], str]:
-    key = unquote(object_id)
-    if "\0" in key:
-        raise Http404
-    try:
-        return apps.get_model(app_label, model_name), key
-    except LookupError:
-        raise Http404 from None
-
-
-def _label(
-    viewer: Viewer, logged: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
-) -> str:
-    if instance is not None:
-        return live_labels([instance], viewer)[0]
-    return deleted_labels([newest], logged, viewer)[0] if newest is not None else key
-
-
-def _last_instance(change: Change | None) -> models.Model | None:
-    """Return the object of the last change, or None if its values do not fit the model any more."""
-    if change is None or not (change.after or change.before):
-        return None
-    try:
-        return change.as_instance("after" if change.after else "before")
-    except (BemiError, DatabaseError):
-        return None
-
-
 def _with_children(
-    viewer: Viewer, model: type[models.Model], key: str, subject: models.Model | None
+    viewer: Viewer, own: ChangeQuerySet, belongings: list[Belonging]
 ) -> tuple[ChangeQuerySet, bool]:
     """Return the changes of the object and its children, and whether all of them were found in time."""
-    seen = viewer.changes()
-    if subject is None:
-        return seen.for_model(model).of_key(key), True
-    own, is_whole = seen.for_object(subject), True
+    seen, is_whole = viewer.changes(), True
     ids: set[Any] = set()
-    for child in belongings(subject):
-        if not viewer.may("view", child.model):
-            continue
+    for child in belongings:
         holds = Q(before__contains=child.values) | Q(after__contains=child.values)
         referring = seen.for_model(child.model).filter(holds).order_by("-id").values_list("id", flat=True)
         try:

@@ -1,0 +1,1 @@
+"""The one place where values of rows become what people read, on every page."""

@@ -1,0 +1,116 @@
+"""Show the values of rows; the names of the rows that they refer to are read for a whole page at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.db import models, router
+
+from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.object_labels import live_instances, live_labels, timeline_url
+from bemi_django.admin.display.values.shown_value import ShownValue, shown
+from bemi_django.models import Change
+
+#: A row's label and page.
+_Named = tuple[str, str | None]
+
+
+class Formatter:
+    """Shows the values of a page.
+
+    Tell it first which rows the page shows (``learn()``, ``learn_changes()``): the names of all rows that
+    these refer to are then read with one query for each model.
+
+    Args:
+        viewer: The user who reads the page.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._wanted: dict[LoggedModel, set[Any]] = {}
+        self._named: dict[LoggedModel, dict[Any, _Named]] = {}
+
+    def learn(self, logged: LoggedModel | None, row: Mapping[str, Any]) -> None:
+        """Take note of the rows that a row refers to.
+
+        Args:
+            logged: The model of the row, or None for a table without one.
+            row: Values by column, as JSON has them; masked values may be left in.
+        """
+        for column, field in _fields(logged.model if logged else None).items():
+            value = row.get(column)
+            target = self._target(logged, field)
+            if target is not None and isinstance(value, (int, str)) and value != MASK:
+                self._wanted.setdefault(target, set()).add(value)
+
+    def learn_changes(self, changes: Iterable[Change]) -> None:
+        """Take note of the rows that the rows of changes refer to."""
+        for change in changes:
+            logged = self._viewer.logged_models.model_of(change)
+            for side in ("before", "after"):
+                self.learn(logged, self._viewer.row(change, side))
+
+    def show(self, logged: LoggedModel | None, column: str, value: Any) -> ShownValue:
+        """Return a value as the page shows it.
+
+        Args:
+            logged: The model of the row, or None for a table without one.
+            column: The column.
+            value: The value as JSON has it, or the mask.
+        """
+        field = _fields(logged.model if logged else None).get(column)
+        target = self._target(logged, field)
+        if target is not None and isinstance(value, (int, str)) and value != MASK:
+            found = self._names(target, value).get(value)
+            if found is not None:
+                return ShownValue("reference", found[0], str(value), found[1])
+        return shown(field, value)
+
+    def name(self, logged: LoggedModel | None, column: str) -> str:
+        """Return the name of a column's field, or the column."""
+        return field_name(logged.model if logged else None, column)
+
+    def _target(self, logged: LoggedModel | None, field: Any) -> LoggedModel | None:
+        """Return the model that a foreign key refers to by its primary key, if its rows may be named."""
+        if logged is None or not isinstance(field, models.ForeignKey):
+            return None
+        target: Any = field.remote_field.model
+        if not field.target_field.primary_key or self._viewer.masks.hide_model_key(target):
+            return None
+        return LoggedModel(target, logged.alias) if self._viewer.may("view", target) else None
+
+    def _names(self, target: LoggedModel, value: Any) -> dict[Any, _Named]:
+        known = self._named.setdefault(target, {})
+        wanted = self._wanted.pop(target, set()) | ({value} - known.keys())
+        if wanted - known.keys():
+            by_text = {str(key): key for key in wanted}
+            found = {
+                key: instance
+                for key, instance in live_instances(target, by_text, self._viewer).items()
+                if self._viewer.may("view", target.model, instance)
+            }
+            labels = live_labels(list(found.values()), self._viewer)
+            for (key, instance), label in zip(found.items(), labels, strict=True):
+                known[by_text[key]] = (label, self._url(target, instance, key))
+            self._named[target] = {**dict.fromkeys(wanted), **known}  # type: ignore[dict-item]
+        return self._named[target]
+
+    def _url(self, target: LoggedModel, instance: models.Model, key: str) -> str | None:
+        if target.alias != router.db_for_write(target.model):
+            return None
+        page = self._viewer.model_url(target.model, "change", quote(instance.pk))
+        return page or timeline_url(self._viewer, target.model, key)
+
+
+def field_name(model: type[models.Model] | None, column: str) -> str:
+    """Return the verbose name of a model's field, or the column."""
+    field = _fields(model).get(column)
+    return str(field.verbose_name) if field is not None else column
+
+
+def _fields(model: type[models.Model] | None) -> Mapping[str, Any]:
+    return {str(field.column): field for field in model._meta.concrete_fields} if model else {}

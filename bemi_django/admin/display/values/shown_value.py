@@ -1,0 +1,102 @@
+"""A value as people know it: choices by their labels, moments in their zone, none and empty told apart."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.display.value_diff import as_text
+from bemi_django.log.lossless_json import dumps
+
+Kind = Literal["none", "empty", "mask", "flag", "number", "moment", "choice", "reference", "json", "text"]
+
+#: The number of characters of a value that fit beside others.
+CHARACTERS = 80
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
+
+
+class ShownValue(NamedTuple):
+    """A value as a page shows it.
+
+    Attributes:
+        kind: What it is.
+        text: The value in words.
+        key: The stored value, where it differs from the words: a foreign key, a choice, an exact moment.
+        url: The page that the words lead to, or None.
+    """
+
+    kind: Kind
+    text: str
+    key: str = ""
+    url: str | None = None
+
+    @property
+    def brief(self) -> str:
+        """The value in a few characters, in one line."""
+        text = self.text[: CHARACTERS + 1].replace("\n", "↵")
+        return f"{text[:CHARACTERS]}…" if len(text) > CHARACTERS else text
+
+
+def shown(field: models.Field[Any, Any] | None, value: Any) -> ShownValue:
+    """Return a value that refers to no other row.
+
+    Args:
+        field: The field of the value, or None for a column that the model does not know.
+        value: The value as JSON has it, or the mask.
+    """
+    if value is None:
+        return ShownValue("none", _("none"))
+    if value == MASK:
+        return ShownValue("mask", MASK)
+    label = _choice(field, value)
+    if label is not None:
+        return ShownValue("choice", label, as_text(value))
+    if isinstance(value, bool):
+        return ShownValue("flag", _("yes") if value else _("no"))
+    if isinstance(value, (int, float)):
+        return ShownValue("number", dumps(value))
+    if isinstance(value, (dict, list)):
+        return ShownValue("json", as_text(value))
+    return _text(field, str(value))
+
+
+def _text(field: models.Field[Any, Any] | None, value: str) -> ShownValue:
+    if not value:
+        return ShownValue("empty", _("empty text"))
+    if field is None or isinstance(field, models.DateTimeField):
+        moment = _moment(value)
+        if moment is not None:
+            return ShownValue("moment", moment, value)
+    return ShownValue("text", value)
+
+
+def _choice(field: models.Field[Any, Any] | None, value: Any) -> str | None:
+    choices: Any = getattr(field, "flatchoices", None)
+    if not choices or isinstance(value, (dict, list)):
+        return None
+    try:
+        return next((str(label) for key, label in choices if key in (value, field.to_python(value))), None)  # type: ignore[union-attr]
+    except (ValidationError, ValueError, TypeError):
+        # A value of another time.
+        return None
+
+
+def _moment(value: str) -> str | None:
+    """Return a moment to the second: one with an offset in the reader's time zone, others as they are."""
+    if not _MOMENT.match(value):
+        return None
+    try:
+        found = parse_datetime(value)
+        if found is not None and timezone.is_aware(found):
+            found = timezone.localtime(found)
+    except (ValueError, OverflowError):
+        return None
+    return f"{found:%Y-%m-%d %H:%M:%S}" if found else None

@@ -1,0 +1,109 @@
+"""The object of a history page, and who may see it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, models
+from django.http import Http404
+
+from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels, timeline_url
+from bemi_django.admin.search.paging import nearest_change
+from bemi_django.exceptions import BemiError
+from bemi_django.log.change import ChangeQuerySet
+from bemi_django.models import Change
+
+
+class HistorySubject(NamedTuple):
+    """An object that has, or had, a row.
+
+    Attributes:
+        viewer: The user who sees its history.
+        logged: Its model, and the database that has its row.
+        key: Its primary key, as the log writes it.
+        instance: The object, or None if it is deleted.
+        newest: Its newest change that the viewer may see, or None.
+        label: Its name.
+    """
+
+    viewer: Viewer
+    logged: LoggedModel
+    key: str
+    instance: models.Model | None
+    newest: Change | None
+    label: str
+
+    @property
+    def model(self) -> type[models.Model]:
+        """The model of the object."""
+        return self.logged.model
+
+    @property
+    def url(self) -> str:
+        """The page of the object's history."""
+        return timeline_url(self.viewer, self.model, self.key)
+
+    def latest(self) -> models.Model | None:
+        """Return the object, or that of its last change; None if its values do not fit the model any more."""
+        change = self.newest
+        if self.instance is not None or change is None or not (change.after or change.before):
+            return self.instance
+        try:
+            return change.as_instance("after" if change.after else "before")
+        except (BemiError, DatabaseError):
+            return None
+
+    def changes(self) -> ChangeQuerySet:
+        """Return the changes of the object, under all keys that it had."""
+        seen, latest = self.viewer.changes(), self.latest()
+        return seen.for_model(self.model).of_key(self.key) if latest is None else seen.for_object(latest)
+
+    def may(self, action: str) -> bool:
+        """Tell whether the viewer may ``add``, ``change`` or ``delete`` the object by a revert."""
+        return self.viewer.has("revert") and self.viewer.may(action, self.model, self.instance)
+
+
+def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> HistorySubject:
+    """Return the object that an address names.
+
+    Raises:
+        Http404: If there is no such model, or neither the object nor a change of it.
+        PermissionDenied: If the viewer may not view the object, or keys of the model are masked.
+    """
+    model, key = _named(app_label, model_name, object_id)
+    if not viewer.may("view", model) or viewer.masks.hide_model_key(model):
+        raise PermissionDenied
+    logged = LoggedModel(model, viewer.logged_models.alias(model))
+    instance = live_instances(logged, [key], viewer).get(key)
+    if instance is not None and not viewer.may("view", model, instance):
+        raise PermissionDenied
+    newest = nearest_change(viewer.changes().for_model(model), [key])
+    if instance is None and newest is None:
+        raise Http404
+    return HistorySubject(
+        viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key)
+    )
+
+
+def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models.Model], str]:
+    key = unquote(object_id)
+    if "\0" in key:
+        raise Http404
+    try:
+        model: Any = apps.get_model(app_label, model_name)
+    except LookupError:
+        raise Http404 from None
+    return model, key
+
+
+def _label(
+    viewer: Viewer, logged: LoggedModel, instance: models.Model | None, newest: Change | None, key: str
+) -> str:
+    if instance is not None:
+        return live_labels([instance], viewer)[0]
+    return deleted_labels([newest], logged, viewer)[0] if newest is not None else key

@@ -1,0 +1,99 @@
+"""The steps of a timeline: what each change did, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from bemi_django.admin.display.actors import why
+from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.display.values.shown_value import ShownValue
+from bemi_django.admin.pages.history.subject import HistorySubject
+from bemi_django.models import Change
+
+#: The number of fields that a step names before the others are folded.
+FIELDS = 8
+
+
+class StepField(NamedTuple):
+    """A field that a change of the object gave a value.
+
+    Attributes:
+        label: The name of the field.
+        before: The old value, or None if there was no row.
+        after: The new value, or None if there is no row any more.
+        url: The history of the field.
+        puts_back: The page that puts the old value back, or None.
+    """
+
+    label: str
+    before: ShownValue | None
+    after: ShownValue | None
+    url: str
+    puts_back: str | None
+
+
+class TimelineStep(NamedTuple):
+    """A change of the object (``is_own``) or of a row that belongs to it.
+
+    ``fields`` are the first fields of an own change, ``more`` the others. ``reason`` says why.
+    """
+
+    row: ListedRow
+    is_own: bool
+    reason: str
+    fields: list[StepField]
+    more: list[StepField]
+
+
+def timeline_steps(
+    subject: HistorySubject, changes: Sequence[Change], own: Collection[Any]
+) -> list[TimelineStep]:
+    """Return the steps for changes.
+
+    Args:
+        subject: The object.
+        changes: Changes of the object and of rows that belong to it.
+        own: The ids of those that are the object's own.
+    """
+    formatter = Formatter(subject.viewer)
+    formatter.learn_changes([change for change in changes if change.pk in own])
+    steps = []
+    for row in rows(changes, subject.viewer):
+        is_own = row.change.pk in own
+        fields = _fields(subject, row.change, formatter) if is_own else []
+        # All values of a row that was inserted or deleted are looked at rarely.
+        shown = FIELDS if row.change.operation == "UPDATE" else 0
+        steps.append(
+            TimelineStep(row, is_own, why(row.change, subject.viewer), fields[:shown], fields[shown:])
+        )
+    return steps
+
+
+def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> list[StepField]:
+    viewer, logged = subject.viewer, subject.viewer.logged_models.model_of(change)
+    may_put_back = change.operation == "UPDATE" and subject.instance is not None and subject.may("change")
+    return [
+        StepField(
+            formatter.name(logged, value.name),
+            formatter.show(logged, value.name, value.before) if value.has_before else None,
+            formatter.show(logged, value.name, value.after) if value.has_after else None,
+            field_url(subject, value.name),
+            put_back_url(subject, change, value.name) if may_put_back and value.has_before else None,
+        )
+        for value in viewer.values(change)
+        if value.is_changed and not value.is_unknown
+    ]
+
+
+def field_url(subject: HistorySubject, column: str) -> str:
+    """Return the page of the history of one field."""
+    return f"{subject.url}?{urlencode({'field': column})}"
+
+
+def put_back_url(subject: HistorySubject, change: Change, column: str) -> str:
+    """Return the page that gives a field the value that it had before a change."""
+    query = urlencode({"change": str(change.pk), "field": column})
+    return f"{subject.viewer.url('revert')}?{query}"

@@ -36,13 +36,13 @@ class BemiConfig(AppConfig):
         from bemi_django import conf
         from bemi_django.capture import context_masks
         from bemi_django.capture.hooks import commands, django_db
-        from bemi_django.schema import inspection
+        from bemi_django.schema.django_commands import inspection
 
         inspection.install()
         if not conf.captures():
             return
         context_masks.use(_rules)
-        setting_changed.connect(_read_rules_again, sender=None, dispatch_uid="bemi_django_masks")
+        setting_changed.connect(_read_settings_again, sender=None, dispatch_uid="bemi_django_settings")
         django_db.install()
         commands.install()
         post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
@@ -61,9 +61,11 @@ def _rules() -> Rules:
         return DEFAULT
 
 
-def _read_rules_again(*, setting: str, **kwargs: Any) -> None:
+def _read_settings_again(*, setting: str, **kwargs: Any) -> None:
     from bemi_django.capture import context_masks
+    from bemi_django.schema.django_commands import catalog_state
 
+    catalog_state.forget()
     if setting in ("BEMI_MASK", "BEMI_MASK_KEY"):
         context_masks.use(_rules)
 
@@ -71,7 +73,7 @@ def _read_rules_again(*, setting: str, **kwargs: Any) -> None:
 def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:
     from bemi_django import checks, conf
     from bemi_django.exceptions import NotInstalled
-    from bemi_django.schema import installed, tenancy, tracking
+    from bemi_django.schema import installed
 
     if not conf.is_source(using):
         return
@@ -79,8 +81,7 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
         # A standby has what its primary has.
         if installed.is_standby(using):
             return
-        # Of a tenant only its own tables: there may be thousands of other tenants.
-        failed = tracking.sync(using, schema=tenancy.tenant_schema(using)).failed
+        failed = _sync(using)
     except NotInstalled:
         return
     except DatabaseError as error:
@@ -90,6 +91,21 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
             stdout.write(_NOT_YET.format("" if using == "default" else f" --database {using}"))
     for line in failed:
         logger.warning("a table is not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
+
+
+def _sync(using: str) -> list[str]:
+    from bemi_django.schema import tenancy, tracking
+    from bemi_django.schema.django_commands import catalog_state
+
+    # Of a tenant only its own tables: there may be thousands of other tenants.
+    schema = tenancy.tenant_schema(using)
+    if catalog_state.is_as_left(using, catalog_state.read(using, schema)):
+        return []
+    catalog_state.forget(using)
+    failed = tracking.sync(using, schema=schema).failed
+    if not failed:
+        catalog_state.leave(using, catalog_state.read(using, schema))
+    return failed
 
 
 def _install_on_aldjemy() -> None:

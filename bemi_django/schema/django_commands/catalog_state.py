@@ -1,0 +1,92 @@
+"""Tell whether the catalogs of a database are as a ``sync`` of this process has left them.
+
+Django sends ``post_migrate`` after each flush of a test, too, and then there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db import connections
+
+from bemi_django import conf
+
+# A row that is written gets a new transaction id; one that is removed is missing from the count. TRUNCATE
+# writes pg_class: there the columns count that matter to sync.
+_WRITTEN = """(
+    SELECT pg_catalog.concat_ws(
+        ' ', pg_catalog.count(*), pg_catalog.sum(x.xmin::pg_catalog.text::pg_catalog.int8),
+        pg_catalog.max(x.xmin::pg_catalog.text::pg_catalog.int8))
+    FROM pg_catalog.{} x WHERE {})"""
+_READ = """
+SELECT pg_catalog.concat_ws(', ', current_user, (
+    SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(
+        ' ', c.oid, c.relnamespace, c.relkind, c.relpersistence, c.relreplident, c.relispartition,
+        c.relname), 0))
+    FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relkind IN ('r', 'p', 'v')), {})
+"""
+_OWN = "x.{} OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"
+_CATALOGS = {
+    "pg_attribute": _OWN.format("attrelid"),
+    "pg_constraint": "true",
+    "pg_database": "x.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+    "pg_db_role_setting": "true",
+    "pg_enum": "true",
+    "pg_event_trigger": "true",
+    "pg_index": _OWN.format("indrelid"),
+    "pg_inherits": "true",
+    "pg_namespace": "true",
+    "pg_proc": _OWN.format("oid"),
+    "pg_publication": "true",
+    "pg_publication_rel": "true",
+    "pg_trigger": "NOT x.tgisinternal",
+    "pg_type": _OWN.format("oid"),
+}
+
+
+class CatalogState(NamedTuple):
+    """What the catalogs say that decides what ``sync`` has to do to a schema, or to all of them."""
+
+    schema: str | None
+    source: str
+    destination: str
+
+
+_left: dict[str, CatalogState] = {}
+
+
+def read(using: str, schema: str | None) -> CatalogState | None:
+    """Return the state of a database and of the log's, or None in a transaction."""
+    destination = conf.destination()
+    if connections[using].in_atomic_block or connections[destination].in_atomic_block:
+        return None
+    source = _read(using)
+    return CatalogState(schema, source, source if destination == using else _read(destination))
+
+
+def is_as_left(using: str, state: CatalogState | None) -> bool:
+    """Return whether the last ``sync`` of this process that had nothing left to do saw this state."""
+    return state is not None and _left.get(using) == state
+
+
+def leave(using: str, state: CatalogState | None) -> None:
+    """Remember the state after a ``sync`` without failures."""
+    if state is None:
+        forget(using)
+    else:
+        _left[using] = state
+
+
+def forget(using: str | None = None) -> None:
+    """Forget the state of a database, or of all: settings have changed."""
+    if using is None:
+        _left.clear()
+    else:
+        _left.pop(using, None)
+
+
+def _read(using: str) -> str:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_READ.format(", ".join(_WRITTEN.format(*catalog) for catalog in _CATALOGS.items())))
+        return str(cursor.fetchone()[0])

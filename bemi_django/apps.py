@@ -45,6 +45,10 @@ class BemiConfig(AppConfig):
         setting_changed.connect(_read_settings_again, sender=None, dispatch_uid="bemi_django_settings")
         django_db.install()
         commands.install()
+        if apps.is_installed("django.contrib.auth"):
+            from bemi_django.events import sign_ins
+
+            sign_ins.install()
         post_migrate.connect(_track_new_tables, sender=self, dispatch_uid="bemi_django")
         if apps.is_installed("aldjemy"):
             _install_on_aldjemy()

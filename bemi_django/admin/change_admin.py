@@ -151,13 +151,20 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "timeline", _("History"), found)
 
     def _viewer(self, request: HttpRequest) -> Viewer:
-        return Viewer(request, self.admin_site)
+        viewer: Viewer = getattr(request, "bemi_viewer", None) or Viewer(request, self.admin_site)
+        return viewer
 
     def _require_view(self, view: View) -> View:
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
-            return view(request, *args, **kwargs)
+            request.bemi_viewer = viewer = Viewer(request, self.admin_site)  # type: ignore[attr-defined]
+            response = view(request, *args, **kwargs)
+            if isinstance(response, TemplateResponse):
+                # Values are looked up until the template has shown them.
+                page = str(response.template_name).rpartition("/")[2].removesuffix(".html")
+                response.add_post_render_callback(lambda rendered: viewer.unmasked.note(page))
+            return response
 
         return checked
 

@@ -39,7 +39,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
     found += _check_async() if not found else []
     found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
-    found += _check_retention() + check_masks()
+    found += _check_retention() + check_masks() + _check_events()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")
@@ -52,6 +52,18 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found + check_rules() + _check_router() + _check_aldjemy()
+
+
+def _check_events() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for setting in ("BEMI_AUTH_EVENTS", "BEMI_ADMIN_EVENTS"):
+        value = getattr(settings, setting, False)
+        if not isinstance(value, bool):
+            found.append(Error(f"{setting} is {value!r}.", hint="Set it to True or False.", id="bemi.E024"))
+        elif value and setting == "BEMI_AUTH_EVENTS" and not apps.is_installed("django.contrib.auth"):
+            hint = "Add 'django.contrib.auth' to INSTALLED_APPS, whose signals it needs."
+            found.append(Error(f"{setting} has no effect.", hint=hint, id="bemi.E024"))
+    return found
 
 
 def _check_function(setting: str, load: Callable[[], Any], arguments: str) -> list[CheckMessage]:

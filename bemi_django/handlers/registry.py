@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MODULE = "changes"
 #: Operations of rows. Others are delivered only if a handler asks for them.
 ROWS = ("CREATE", "UPDATE", "DELETE")
-OPERATIONS = (*ROWS, "BASELINE", "TRUNCATE", "SKIPPED", "GAP")
+OPERATIONS = (*ROWS, "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT")
 
 Function = TypeVar("Function", bound="Callable[[Any], object]")
 

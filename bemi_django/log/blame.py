@@ -139,7 +139,7 @@ def _in_order(
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     """Yield the changes of the row, the newest first, across changes of its key."""
-    changes = Change.objects.of_table(place).filter(diverged=False)
+    changes = Change.objects.of_table(place).filter(diverged=False).exclude(operation="EVENT")
     for span in key_spans(TableLog(changes), primary_key):
         yield from changes.filter(in_span(span)).desc().iterator(chunk_size=200)
 

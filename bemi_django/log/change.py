@@ -161,7 +161,7 @@ class Change(Revertible, models.Model):
     lists the columns whose values are not known: ``{"before": [...], "after": [...]}``. A row with operation
     BASELINE is one that ``bemi baseline`` has found. One with operation SKIPPED stands for changes that were
     excluded with ``skip_tracking()``, one with operation GAP for changes that were lost; the context says how
-    many or which, and why.
+    many or which, and why. One with operation EVENT is what :func:`bemi_django.record` has recorded.
     """
 
     id = models.UUIDField(primary_key=True)

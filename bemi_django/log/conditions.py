@@ -134,7 +134,8 @@ class TableLog(NamedTuple):
 
     def is_used_after(self, key: str, change_id: UUID) -> bool:
         """Return whether a later change is of a row with this key."""
-        return self.changes.filter(primary_key=key, id__gt=change_id).exists()
+        later = self.changes.filter(primary_key=key, id__gt=change_id)
+        return later.exclude(operation="EVENT").exists()
 
 
 def in_span(span: KeySpan) -> Q:

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
     """Return the places of the models' tables in the database of an alias, in order."""
-    names = [_parts(model) for model in tables]
+    names = [table_name(model) for model in tables]
     connection = connections[alias]
     database = database_name(alias)
     # A table that is not named with its schema is found through search_path.
@@ -77,7 +77,7 @@ def model_of(place: Place) -> type[models.Model] | None:
     named = [
         model
         for model in apps.get_models(include_auto_created=True)
-        if not model._meta.proxy and _parts(model)[1] == place.table
+        if not model._meta.proxy and table_name(model)[1] == place.table
     ]
     # Of several models of one table, prefer the one that creates it.
     named.sort(key=lambda model: not model._meta.managed)
@@ -100,7 +100,7 @@ def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[s
 
 def names_schema(model: type[models.Model]) -> bool:
     """Return whether the model's ``db_table`` names a schema, so that ``search_path`` does not matter."""
-    return _parts(model)[0] is not None
+    return table_name(model)[0] is not None
 
 
 def complete_from(place: Place) -> datetime | None:
@@ -120,7 +120,8 @@ def _declared(model: Any) -> Mapping[str, str]:
     return declared
 
 
-def _parts(model: type[models.Model]) -> tuple[str | None, str]:
+def table_name(model: type[models.Model]) -> tuple[str | None, str]:
+    """Return schema and name of a model's table; the schema is None if ``db_table`` does not name it."""
     # The usual way to name a schema in Django: db_table = 'schema"."table', with or without outer quotes.
     schema, separator, table = model._meta.db_table.strip('"').partition('"."')
     return (schema, table) if separator else (None, model._meta.db_table)

@@ -27,7 +27,7 @@ Kind = Literal[
     "constraint",  # another constraint is violated
     "refused",  # the server refuses for another reason, such as a missing privilege
     "read_only",  # the caller may not write a column
-    "not_a_row",  # TRUNCATE, GAP, SKIPPED and BASELINE are not changes of a row
+    "not_a_row",  # TRUNCATE, GAP, SKIPPED, BASELINE and EVENT are not changes of a row
 ]
 
 

@@ -27,6 +27,7 @@ _WHY_NOT = {
     "TRUNCATE": "the log does not have the rows that a TRUNCATE removed",
     "GAP": "changes were lost here",
     "BASELINE": "a BASELINE has changed nothing: the row was there before",
+    "EVENT": "an event has changed nothing",
     "SKIPPED": "these changes were excluded from the log",
 }
 
@@ -75,6 +76,8 @@ class Planner:
         Raises:
             BemiError: None of the rows has all of the fields to put back.
         """
+        # Events of a transaction are no changes, and nothing is in the way of what is.
+        changes = [change for change in changes if change.operation != "EVENT"] or changes
         rows = [change for change in changes if _is_of_a_row(change)]
         others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}

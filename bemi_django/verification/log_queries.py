@@ -34,7 +34,8 @@ _DIGEST = "sha256(convert_to({}, 'UTF8'))"
 #: The keys after the parameter ``after``, up to ``limit``, in the order of the log's index.
 KEYS = """
 SELECT DISTINCT c.primary_key FROM {log} c
-WHERE {of_table} AND c.primary_key IS NOT NULL AND (%(after)s IS NULL OR c.primary_key > %(after)s)
+WHERE {of_table} AND c.primary_key IS NOT NULL AND c.operation <> 'EVENT'
+    AND (%(after)s IS NULL OR c.primary_key > %(after)s)
     AND (%(slices)s = 1
          OR (hashtextextended(c.primary_key COLLATE "C", 0) & 9223372036854775807) %% %(slices)s
             = %(slice)s)

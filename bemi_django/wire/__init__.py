@@ -5,6 +5,15 @@ from __future__ import annotations
 #: Prefix of the logical messages that carry contexts through the write-ahead log.
 MESSAGE_PREFIX = "_bemi"
 
+#: Prefix of the logical messages that are recorded as events.
+EVENT_PREFIX = "_bemi_event"
+
+#: Schema and table of events that belong to no row.
+EVENT_PLACE = ("_bemi", "events")
+
+#: Keys of an event's context; those of the application's context are recorded under ``app_`` and the key.
+EVENT_KEY, DETAILS_KEY = "event", "details"
+
 #: A context stands between these two, at the very start of a statement.
 COMMENT_START = "/*Bemi "
 COMMENT_END = " Bemi*/"

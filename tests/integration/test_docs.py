@@ -103,6 +103,11 @@ import sys
 import tests.shop.models
 sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 """,
+    "events": """
+import sys
+import tests.shop.models
+sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
+""",
     "masking": """
 import os
 os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"

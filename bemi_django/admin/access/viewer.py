@@ -20,6 +20,7 @@ from django.utils import timezone
 from bemi_django import conf
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
+from bemi_django.admin.access.own_events import Unmasked
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
@@ -60,6 +61,8 @@ class Viewer:
     def __init__(self, request: HttpRequest, site: AdminSite) -> None:
         self.request = request
         self.site = site
+        #: What the user has seen although it is masked for others.
+        self.unmasked = Unmasked()
 
     @cached_property
     def logged_models(self) -> LoggedModels:
@@ -70,6 +73,13 @@ class Viewer:
     def masks(self) -> Masks:
         """The masks that apply to the user."""
         return Masks([] if self.has("unmask") else conf.masked_fields(), self.logged_models)
+
+    @cached_property
+    def masks_of_others(self) -> Masks | None:
+        """The masks that the user's permission lifts; None if there are none."""
+        if not conf.masked_fields() or not self.has("unmask"):
+            return None
+        return Masks(conf.masked_fields(), self.logged_models)
 
     @cached_property
     def users(self) -> TenantUsers:
@@ -164,7 +174,13 @@ class Viewer:
 
     def masked_columns(self, change: Change) -> set[str]:
         """Return the masked columns of a change's row."""
-        return self.masks.hidden(change.schema, change.table, {**change.before, **change.after})
+        row = {**change.before, **change.after}
+        if self.masks_of_others is not None:
+            lifted = self.masks_of_others.hidden(change.schema, change.table, row)
+            if shown := {name for name in lifted if row[name] is not None}:
+                key = None if self.masks_of_others.hide_key(change) else change.primary_key
+                self.unmasked.add(change.schema, change.table, shown, key)
+        return self.masks.hidden(change.schema, change.table, row)
 
     def row(self, change: Change, side: str) -> dict[str, Any]:
         """Return ``before`` or ``after`` of a change with masked values hidden."""

@@ -69,7 +69,9 @@ def rows(changes: Iterable[Change], viewer: Viewer) -> Iterator[ListedRow]:
 
 
 def briefs(change: Change, viewer: Viewer) -> list[Brief]:
-    """Return the fields that a change modified, the most telling first."""
+    """Return the fields that a change modified, the most telling first; of an event its name and details."""
+    if change.operation == "EVENT":
+        return _event(viewer.context(change))
     changed = [value for value in viewer.values(change) if value.is_changed]
     if change.operation != "UPDATE":
         changed.sort(key=_rank)
@@ -81,6 +83,12 @@ def briefs(change: Change, viewer: Viewer) -> list[Brief]:
         )
         for value in changed
     ]
+
+
+def _event(context: dict[str, Any]) -> list[Brief]:
+    details = context.get("details")
+    named = {"event": context.get("event"), **(details if isinstance(details, dict) else {})}
+    return [Brief(name, None, brief(value)) for name, value in named.items() if value is not None]
 
 
 def _rank(value: ColumnValue) -> int:

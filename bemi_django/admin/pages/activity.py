@@ -25,7 +25,7 @@ from bemi_django.admin.search.paging import PageCursor, bitmap_scan_only, read_p
 from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.log.change import ChangeQuerySet
 
-KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP")
+KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT")
 _FRESH = 60
 _LATEST = 20
 _TABLES = 12

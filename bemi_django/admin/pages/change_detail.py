@@ -116,7 +116,8 @@ def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
     if request_id is None:
         return None
     same = viewer.changes().context({"request_id": request_id})
-    return same.exclude(transaction_id=change.transaction_id)
+    # Events that belong to no transaction have the same id of one.
+    return same.exclude(transaction_id=change.transaction_id, position=change.position)
 
 
 def around(change: Change, viewer: Viewer) -> tuple[Change | None, Change | None]:
@@ -177,7 +178,9 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     Records that a revert leaves as they are take none; without anything else, there is nothing to undo.
     """
     undone = [
-        change for change in changes if change.operation != "CREATE" or not is_bookkeeping(change.place)
+        change
+        for change in changes
+        if change.operation != "EVENT" and (change.operation != "CREATE" or not is_bookkeeping(change.place))
     ]
     for change in undone:
         logged, action = viewer.logged_models.model_of(change), _UNDOING.get(change.operation)

@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.own_events import Counted, noted_export
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.csv_cells import csv_cell
 from bemi_django.admin.pages.export_rows import COLUMNS, JSON_COLUMNS, ExportRow, export_rows
@@ -54,12 +55,19 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
     if not form.is_valid():
         raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
-    content = write(export_rows(form.changes().changes, viewer, BATCH))
+    rows = Counted(export_rows(form.changes().changes, viewer, BATCH))
+    content = noted_export(write(iter(rows)), rows, _details(viewer, wanted))
     # An ASGI server consumes a plain iterator entirely before it sends anything.
     streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(streamed, content_type=content_type, headers=headers)
+
+
+def _details(viewer: Viewer, wanted: str) -> dict[str, Any]:
+    given = {name: ", ".join(values) for name, values in viewer.request.GET.lists() if name != "format"}
+    filters = {name: value for name, value in given.items() if value}
+    return {"format": wanted, "filters": filters, "is_unmasked": viewer.masks_of_others is not None}
 
 
 def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:
@@ -143,9 +151,12 @@ def _taken(buffer: io.StringIO) -> bytes:
     return text.encode()
 
 
-async def _in_steps(content: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (part := await sync_to_async(lambda: next(content, None))()) is not None:
-        yield part
+async def _in_steps(content: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    try:
+        while (part := await sync_to_async(lambda: next(content, None))()) is not None:
+            yield part
+    finally:
+        await sync_to_async(content.close)()
 
 
 _Writer = Callable[[Iterator[ExportRow]], Iterator[bytes]]

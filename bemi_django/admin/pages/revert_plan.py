@@ -12,6 +12,7 @@ from django.http import Http404, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actors
 from bemi_django.admin.display.object_labels import ObjectLabels
@@ -28,6 +29,7 @@ from bemi_django.revert import OnConflict, Plan, revert
 MOST = 2000
 #: The length of a reason.
 MOST_CHARACTERS = 500
+_NAMES = ("change", "transaction", "request")
 _MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
 
 
@@ -93,7 +95,9 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
         return {**_shown(viewer, selection), "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
         return _failed(viewer, selection, error)
-    _report(viewer, sum(step.is_done for step in done.steps))
+    count = sum(step.is_done for step in done.steps)
+    _note(viewer, selection, count)
+    _report(viewer, count)
     return HttpResponseRedirect(viewer.url("change", selection.change.pk))
 
 
@@ -120,6 +124,12 @@ def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict, fields:
 def _storable(text: str) -> str:
     """Return a text as a context holds it."""
     return text.replace("\0", "").strip()[:MOST_CHARACTERS]
+
+
+def _note(viewer: Viewer, selection: RevertSelection, count: int) -> None:
+    what = next(name for name in _NAMES if viewer.request.GET.get(name))
+    reason = _storable(viewer.request.POST.get("reason", ""))
+    note("reverted", what=what, change=str(selection.change.pk), rows=count, reason=reason or None)
 
 
 def _report(viewer: Viewer, count: int) -> None:
@@ -152,7 +162,7 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
 def _selection(viewer: Viewer) -> RevertSelection:
     if not viewer.has("revert"):
         raise PermissionDenied
-    for name in ("change", "transaction", "request"):
+    for name in _NAMES:
         if viewer.request.GET.get(name):
             change = _change(viewer, viewer.request.GET[name])
             break

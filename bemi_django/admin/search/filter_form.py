@@ -26,6 +26,7 @@ OPERATIONS = [
     ("TRUNCATE", _("Truncate")),
     ("SKIPPED", _("Skipped")),
     ("GAP", _("Gap")),
+    ("EVENT", _("Event")),
 ]
 
 

@@ -10,13 +10,13 @@ from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import copy_rows, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.protocol.cutting import without_values
-from bemi_django.ingest.rows.copy_format import NULL
+from bemi_django.ingest.rows.copy_format import NULL, field_or_null
 from bemi_django.ingest.rows.jsonb_limits import is_jsonb
 from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_field
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import OPERATION_FIELDS, RowWriter
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
+from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, EVENT, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.validation import invalid_context
 from bemi_django.masking.rules import NOTHING, Rules
@@ -65,17 +65,17 @@ class Repairer:
         columns = [column.name for column in change.relation.columns]
         has_old = change.operation in (UPDATE, DELETE)
         has_new = change.operation in (UPDATE, CREATE, BASELINE)
-        row = self._writer.assemble(
-            RowLayout(head(self._database, *change.relation[1:3]), (), template(()), (), ()),
-            change,
-            OPERATION_FIELDS[change.operation],
-            NO_ROW,
-            NO_ROW,
-            NULL,
-            NULL,
-            unavailable_field(columns if has_old else [], columns if has_new else []),
-        )
-        return row, self.letter(change, message, reason)
+        unavailable = unavailable_field(columns if has_old else [], columns if has_new else [])
+        return self._without_values(change, NULL, unavailable), self.letter(change, message, reason)
+
+    def row_of_event(self, event: Stitched, key: str | None) -> bytes:
+        """Return the row of an event.
+
+        Args:
+            event: The event.
+            key: The key of the row that it happened to.
+        """
+        return self._without_values(event, field_or_null(None if key is None else key.encode()))
 
     def write(self, cursor: Any, refused: Pending) -> RejectedMessage:
         """Write what the destination takes of a row that it has refused.
@@ -90,6 +90,8 @@ class Repairer:
         change = refused.change
         if isinstance(change, ChangeHeader):
             change = read_again(change, refused.message)
+        if change.operation == EVENT:
+            return self._write_outline(cursor, change, refused.message)
         attempts: list[_Accepts] = [is_jsonb, lambda json: len(json) <= _SMALL and is_jsonb(json)]
         for accepts in attempts:
             try:
@@ -99,13 +101,25 @@ class Repairer:
                 continue
             if is_taken(cursor, lambda: copy_rows(cursor, [row])):  # noqa: B023 - used at once
                 return letter
+        return self._write_outline(cursor, change, refused.message)
+
+    def _write_outline(self, cursor: Any, change: Stitched, message: bytes) -> RejectedMessage:
         safe = change._replace(context=invalid_context(change.context[:_SMALL]))
-        row, _ = self.outline(safe, refused.message, "not accepted")
+        row, _ = self.outline(safe, message, "not accepted")
         copy_rows(cursor, [row])
-        return self.letter(change, refused.message, "not accepted")
+        return self.letter(change, message, "not accepted")
+
+    def _without_values(self, change: Stitched, key: bytes, unavailable: bytes = NULL) -> bytes:
+        layout = RowLayout(head(self._database, *change.relation[1:3]), (), template(()), (), ())
+        operation = OPERATION_FIELDS[change.operation]
+        return self._writer.assemble(layout, change, operation, NO_ROW, NO_ROW, key, NULL, unavailable)
 
     def letter(self, change: Stitched, message: bytes, reason: str) -> RejectedMessage:
         """Return the letter of a change that is stored in part."""
+        if change.operation == EVENT:
+            # It is not one of a row, and cannot be read again.
+            kept = dead_letters.of_message(change.begin, message, reason)
+            return kept.withheld() if self._masking else kept
         identifier = self._writer.change_id(change)
         letter = dead_letters.of_change(change, identifier, message, reason)
         if not self._masking or change.before is None and change.after is None:

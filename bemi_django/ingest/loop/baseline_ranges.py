@@ -14,7 +14,10 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.loop.transaction import OpenTransaction
 from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NEW_ROW, NULL_VALUE, TEXT_VALUE
-from bemi_django.ingest.protocol.messages import Column, Relation, Row
+from bemi_django.ingest.protocol.messages import Column, Insert, Relation, Row
+from bemi_django.ingest.stitching.operations import BASELINE
+from bemi_django.ingest.stitching.stitched import Stitched, stitch
+from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.ingest.stream.session import Session
 from bemi_django.masking.references import masked_key
 from bemi_django.masking.rules import Rules
@@ -50,6 +53,19 @@ class BaselineRange(NamedTuple):
     relation: Relation
     context: bytes
     rows: Sequence[BaselineRow]
+
+    def changes(self, stitcher: Stitcher, known: Relation | None) -> Iterator[tuple[Stitched, bytes]]:
+        """Yield the change of each row, and its message.
+
+        Args:
+            stitcher: Numbers the changes of the transaction.
+            known: The table as the stream has described it.
+        """
+        # The same object as in the stream spares its rows a look for their layout.
+        relation = known if known is not None and known == self.relation else self.relation
+        for row in self.rows:
+            header = stitcher.claim(relation, 0, frozenset())._replace(context=self.context)
+            yield stitch(header, Insert(relation, row.values))._replace(operation=BASELINE), row.message
 
 
 class BaselineRanges:

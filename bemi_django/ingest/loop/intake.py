@@ -15,18 +15,18 @@ from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import Sink
-from bemi_django.ingest.loop import baseline_ranges
+from bemi_django.ingest.loop import baseline_ranges, events
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Insert, Message
+from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stitching.operations import BASELINE
+from bemi_django.ingest.stitching.event_message import EventReader
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
 from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 
@@ -75,6 +75,8 @@ class Intake:
         self._decoder = Decoder()
         self._stitcher = Stitcher(writer.named_by, log_encoding, self._context_masks, self._has_masks)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
+        reader = EventReader(self._context_masks, log_encoding)
+        self._events = events.Events(self._stitcher, transactions, repairer, sink, self._shortages, reader)
 
     def take(self, data: bytes, lsn: int) -> None:
         """Take one message.
@@ -148,6 +150,8 @@ class Intake:
             self._transactions.take_message(message)
             if message.prefix == baseline_ranges.PREFIX:
                 self._take_baseline(data)
+            elif message.prefix == events.PREFIX:
+                self._events.take(message, data)
 
     def _take_baseline(self, data: bytes) -> None:
         """Take the rows that a transaction has read."""
@@ -161,15 +165,10 @@ class Intake:
             # By which the command finds it.
             self._sink.add_letter(letter._replace(origin={"xid": transaction.xid}))
             return
-        if found is None:
-            return
-        known = self._decoder.relations.get(found.relation.oid)
-        # The same object as in the stream spares its rows a look for their layout.
-        relation = known if known == found.relation else found.relation
-        for row in found.rows:
-            header = self._stitcher.claim(relation, 0, frozenset())._replace(context=found.context)
-            change = stitch(header, Insert(relation, row.values))._replace(operation=BASELINE)
-            self._add([change], row.message)
+        if found is not None:
+            known = self._decoder.relations.get(found.relation.oid)
+            for change, row in found.changes(self._stitcher, known):
+                self._add([change], row)
 
     def _begin(self, begin: Begin) -> None:
         if self._stitcher.begin is begin:

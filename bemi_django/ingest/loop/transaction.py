@@ -77,6 +77,8 @@ class Transactions:
         self._keep_alive = keep_alive
         #: The open transaction; None between transactions.
         self.current: OpenTransaction | None = None
+        #: The commit time of the last transaction; None before the first one.
+        self.latest: int | None = None
         #: Where to stop: before the transaction that commits there, or the first one after it.
         self.stop_at: int | None = None
         #: Marks that were written to the WAL and have not come back by the stream.
@@ -99,6 +101,7 @@ class Transactions:
         """
         if self.stop_at is not None and begin.commit_lsn >= self.stop_at:
             raise TransactionReached(begin)
+        self.latest = begin.committed_at
         # The server may send again what was written before it heard of it.
         is_logged = begin.commit_lsn < self._sink.checkpoint
         self.current = OpenTransaction(begin, self._writer.full_xid(begin.xid), is_logged)

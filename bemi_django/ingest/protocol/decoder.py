@@ -41,7 +41,7 @@ _COMMIT = Struct(">xxQQ8x")
 _COLUMN = Struct(">Ii")
 _INT16 = Struct(">h")
 _UINT32 = Struct(">I")
-_LSN = Struct(">Q")
+_MESSAGE = Struct(">xBQ")
 
 
 class Decoder:
@@ -187,9 +187,9 @@ def _describe(data: bytes) -> Relation:
 
 
 def _message(data: bytes) -> Message:
-    (lsn,) = _LSN.unpack_from(data, 2)
+    flags, lsn = _MESSAGE.unpack_from(data)
     prefix, offset = _text(data, PREFIX_AT)
     content = logical_content(data, data[PREFIX_AT:offset])
     if content is None:
         raise ValueError("the content of a logical message is incomplete")
-    return Message(lsn, prefix, content)
+    return Message(lsn, prefix, content, bool(flags & 1))

@@ -48,11 +48,12 @@ class Commit(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A logical message that begins at ``lsn``."""
+    """A logical message that begins at ``lsn``; if it is not transactional, it belongs to no transaction."""
 
     lsn: int
     prefix: bytes
     content: bytes
+    is_transactional: bool = True
 
 
 class Insert(NamedTuple):

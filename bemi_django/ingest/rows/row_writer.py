@@ -19,7 +19,7 @@ from bemi_django.ingest.rows.rendering import (
 )
 from bemi_django.ingest.rows.row_layout import RowLayout
 from bemi_django.ingest.selection.omissions import Omissions
-from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, SKIPPED, TRUNCATE, UPDATE
+from bemi_django.ingest.stitching.operations import ALL, BASELINE, CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.wire.ids import change_id, source_of
@@ -45,10 +45,7 @@ COLUMNS = (
 )
 
 #: Each operation as a field of COPY.
-OPERATION_FIELDS = {
-    operation: field(operation.encode())
-    for operation in (CREATE, UPDATE, DELETE, TRUNCATE, SKIPPED, BASELINE)
-}
+OPERATION_FIELDS = {operation: field(operation.encode()) for operation in ALL}
 #: Seconds from 1970 to 2000, where PostgreSQL's timestamps start.
 EPOCH_SECONDS = 946_684_800
 _EPOCH = EPOCH_SECONDS * 1_000_000
@@ -244,6 +241,8 @@ class RowWriter:
 
     def full_xid(self, xid: int) -> int:
         """Return the transaction id of 64 bits that is nearest to the last one and has these low 32 bits."""
+        if not xid:  # of no transaction
+            return 0
         distance = (xid - self._xid) & 0xFFFFFFFF
         full = self._xid + (distance if distance < 1 << 31 else distance - (1 << 32))
         self._xid = max(self._xid, full)

@@ -90,7 +90,8 @@ AS $function$
 DECLARE
     commits constant text := format(
         'SELECT _bemi.sequence_v1(id) AS sequence, committed_at FROM %s WHERE database = current_database() '
-        'AND NOT diverged', _bemi.log_v1());
+        -- The time of an event is what its writer says.
+        'AND NOT diverged AND operation <> ''EVENT''', _bemi.log_v1());
     low bigint;
     high bigint;
     middle bigint;

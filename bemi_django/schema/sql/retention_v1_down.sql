@@ -18,7 +18,7 @@ END
 $block$;
 DROP FUNCTION _bemi.note_touched_v1();
 DROP FUNCTION _bemi.note_returned_v1(timestamptz);
-DROP FUNCTION _bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, uuid, timestamptz, bigint);
+DROP FUNCTION _bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, bigint, uuid, timestamptz, bigint);
 DROP FUNCTION _bemi.kept_since_v1(text, text, jsonb);
 DROP FUNCTION _bemi.month_v1(timestamptz);
 DROP TABLE _bemi.walked;

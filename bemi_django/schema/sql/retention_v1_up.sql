@@ -39,7 +39,8 @@ CREATE TABLE _bemi.completeness (
     database text NOT NULL,
     schema text NOT NULL,
     "table" text NOT NULL,
-    -- The month (UTC) of the changes, whether they went with the whole of it, and their number: they may be brought back.
+    -- The month (UTC) of the changes, whether they went with the whole of it, and their number, without events: they may be
+    -- brought back.
     month date NOT NULL,
     is_whole boolean NOT NULL,
     changes bigint NOT NULL,
@@ -105,10 +106,11 @@ BEGIN
 END
 $function$;
 
--- Note that changes of a table were removed, which belong to one month.
+-- Note that changes of a table were removed, which belong to one month: "rows" of them are no events. Without events, the
+-- past is as well known as with them: "last" and "committed_at" are those of the others, or NULL.
 CREATE FUNCTION _bemi.note_removed_v1(
-    pruning bigint, database text, schema text, "table" text, is_whole boolean, changes bigint, last uuid,
-    committed_at timestamptz, transaction_id bigint) RETURNS void
+    pruning bigint, database text, schema text, "table" text, is_whole boolean, changes bigint, rows bigint,
+    last uuid, committed_at timestamptz, transaction_id bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
@@ -117,7 +119,10 @@ AS $function$
 BEGIN
     INSERT INTO _bemi.pruned AS p VALUES ($1, $2, $3, $4, $6)
     ON CONFLICT (pruning, database, schema, "table") DO UPDATE SET changes = p.changes + excluded.changes;
-    INSERT INTO _bemi.completeness AS k VALUES ($2, $3, $4, date_trunc('month', $8), $5, $6, $7, $8, $9)
+    IF $8 IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO _bemi.completeness AS k VALUES ($2, $3, $4, date_trunc('month', $9), $5, $7, $8, $9, $10)
     ON CONFLICT (database, schema, "table", month, is_whole) DO UPDATE SET
         changes = k.changes + excluded.changes,
         last = greatest(k.last, excluded.last), committed_at = greatest(k.committed_at, excluded.committed_at),
@@ -144,7 +149,7 @@ BEGIN
     EXECUTE format($query$
         WITH present AS MATERIALIZED (
             SELECT database, schema, "table", count(*) AS changes FROM %1$s
-            WHERE committed_at >= $1 AND committed_at < $2 GROUP BY database, schema, "table"
+            WHERE committed_at >= $1 AND committed_at < $2 AND operation <> 'EVENT' GROUP BY database, schema, "table"
         ),
         returned AS MATERIALIZED (
             SELECT k.*, s.changes IS NOT NULL AND p.changes > k.changes AS is_everything
@@ -256,12 +261,14 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('%s is not watched', partition);
     END IF;
     FOR gone IN EXECUTE format(
-        'SELECT database, schema, "table", count(*) AS changes, max(id::text COLLATE "C")::uuid AS last, '
-        'max(committed_at) AS committed_at, max(transaction_id) AS transaction_id FROM %s '
+        'SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation <> ''EVENT'') AS rows, '
+        'max(id::text COLLATE "C") FILTER (WHERE operation <> ''EVENT'')::uuid AS last, '
+        'max(committed_at) FILTER (WHERE operation <> ''EVENT'') AS committed_at, '
+        'max(transaction_id) AS transaction_id FROM %s '
         'GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last', partition)
     LOOP
-        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", true, gone.changes, gone.last,
-                                      gone.committed_at, gone.transaction_id);
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", true, gone.changes, gone.rows,
+                                      gone.last, gone.committed_at, gone.transaction_id);
         removed := removed + gone.changes;
     END LOOP;
     EXECUTE format('DELETE FROM _bemi.dead_letters l WHERE l.change_id IN (SELECT id FROM %s)', partition);
@@ -422,16 +429,18 @@ BEGIN
         gone AS (
             DELETE FROM %s p USING doomed d
             WHERE p.id = d.id AND p.committed_at = d.committed_at AND ($5 IS NULL OR d.id < $5)
-            RETURNING p.id, p.committed_at, p.database, p.schema, p."table", p.transaction_id
+            RETURNING p.id, p.committed_at, p.database, p.schema, p."table", p.transaction_id, p.operation
         ),
         letters AS (DELETE FROM _bemi.dead_letters l USING gone g WHERE l.change_id = g.id)
-        SELECT database, schema, "table", count(*) AS changes, max(id::text COLLATE "C")::uuid AS last,
-               max(committed_at) AS committed_at, max(transaction_id) AS transaction_id
+        SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation <> 'EVENT') AS rows,
+               max(id::text COLLATE "C") FILTER (WHERE operation <> 'EVENT')::uuid AS last,
+               max(committed_at) FILTER (WHERE operation <> 'EVENT') AS committed_at,
+               max(transaction_id) AS transaction_id
         FROM gone GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last$query$, partition)
     USING after, reached, newest, rules, stopped_at, since
     LOOP
-        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", false, gone.changes, gone.last,
-                                      gone.committed_at, gone.transaction_id);
+        PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", false, gone.changes, gone.rows,
+                                      gone.last, gone.committed_at, gone.transaction_id);
         removed := removed + gone.changes;
     END LOOP;
 END
@@ -443,7 +452,7 @@ DECLARE
     function regprocedure;
 BEGIN
     FOREACH function IN ARRAY ARRAY[
-        '_bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, uuid, timestamptz, bigint)',
+        '_bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, bigint, uuid, timestamptz, bigint)',
         '_bemi.note_returned_v1(timestamptz)', '_bemi.note_touched_v1()', '_bemi.require_pruning_v1(bigint)',
         '_bemi.watch_month_v1(timestamptz, bigint)', '_bemi.drop_month_v1(timestamptz, bigint)', '_bemi.begin_pruning_v1(jsonb)',
         '_bemi.end_pruning_v1(bigint, text[])', '_bemi.prune_month_v1(timestamptz, jsonb, bigint)',

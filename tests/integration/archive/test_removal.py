@@ -121,7 +121,7 @@ def test_what_was_removed_before_a_month_was_archived_stays_missing(bemi: Bemi) 
     # As if retention had removed it.
     (run,) = execute("SELECT _bemi.begin_pruning_v1('{}')")[0]
     execute(
-        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, id, committed_at, 4) "
+        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, 1, id, committed_at, 4) "
         "FROM changes WHERE id = %s", [run, last],
     )  # fmt: skip
     execute("DELETE FROM changes WHERE id = %s", [last])

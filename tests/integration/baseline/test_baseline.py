@@ -173,6 +173,14 @@ def test_a_row_with_a_change_is_left_to_it(book: Pipeline) -> None:
     check_log()
 
 
+def test_events_of_a_row_are_no_changes_of_it(book: Pipeline) -> None:
+    viewed = '{"event": "viewed", "schema": "lab", "table": "book", "key": "2"}'
+    execute("SELECT pg_logical_emit_message(false, '_bemi_event', %s::text)", [viewed])
+    (result,) = run(book)
+    assert str(result) == f"lab.book: {_OLD} rows, {_OLD} of them recorded"
+    assert Change.objects.filter(table="book", primary_key="2", operation="EVENT").exists()
+
+
 def test_the_log_is_exact_while_rows_are_written_and_processes_are_killed(book: Pipeline) -> None:
     book.stop()
     place = {"source": database_url(), "log": database_url(), "slot": book.slot}

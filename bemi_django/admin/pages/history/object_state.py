@@ -141,7 +141,10 @@ class ObjectState:
 
     def is_masked(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
-        masks = self._viewer.masks
+        masks, lifted = self._viewer.masks, self._viewer.masks_of_others
+        if lifted is not None and column in lifted.hidden_fields(self._model):
+            place = place_of(self._model, self._alias)
+            self._viewer.unmasked.add(place.schema, place.table, {column}, self._key)
         if column in self._fields:
             return column in masks.hidden_fields(self._model)
         # The table has columns that the model does not know.
@@ -184,6 +187,7 @@ class ObjectState:
         return found
 
     def _part(self, own: ChangeQuerySet, moment: datetime) -> RowValues | None:
+        own = own.exclude(operation="EVENT")
         last = nearest_change(own.filter(committed_at__lte=moment), [self._key])
         if last is not None:
             return dict(last.after) if last.operation != "DELETE" else None

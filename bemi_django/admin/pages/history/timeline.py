@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db import OperationalError
+from django.db import OperationalError, models
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.moment_form import MomentForm
 from bemi_django.admin.pages.history.object_state import ObjectState
@@ -68,7 +69,7 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
             (label, _address(parameters, related=value), value == form.whose)
             for label, value in _switch(parts, others)
         ],
-        **_state(parameters, ObjectState(subject)),
+        **_state(parameters, ObjectState(subject), instance),
         "restores": newest if may_restore and newest and newest.operation == "DELETE" else None,
     }
 
@@ -81,11 +82,13 @@ def _switch(parts: list[Belonging], others: list[Belonging]) -> list[tuple[str, 
     return ways if len(ways) > 1 else []
 
 
-def _state(parameters: QueryDict, state: ObjectState) -> dict[str, Any]:
+def _state(parameters: QueryDict, state: ObjectState, instance: models.Model | None) -> dict[str, Any]:
     """Return what the form asks for: the present, a moment, or what differs between two moments."""
     form = MomentForm(parameters)
     at, other = form.moments()
     asked = {"form": form, "at": at, "other": other, "is_future": form.is_future()}
+    if moments := [moment.isoformat() for moment in (at, other) if moment is not None]:
+        note("time_travel", instance, moments=moments)
     if other is None:
         return {**asked, **(state.at(at) if at else state.now())}
     # Without a first moment, the second one is compared with the present.

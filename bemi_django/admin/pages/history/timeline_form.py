@@ -26,6 +26,7 @@ class TimelineForm(forms.Form):
             ("CREATE", _("Create")),
             ("UPDATE", _("Update")),
             ("DELETE", _("Delete")),
+            ("EVENT", _("Event")),
         ],
     )
     user = forms.CharField(label=_("User"), required=False, max_length=200)

@@ -1,0 +1,75 @@
+"""Record what is done with the audit view itself (``BEMI_ADMIN_EVENTS``)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any, Generic, TypeVar
+
+from django.db import models
+
+from bemi_django.events.configured import admin_events
+from bemi_django.events.recording import try_to_emit
+
+Part = TypeVar("Part")
+#: Keys of a table that are recorded of one page.
+_MOST_KEYS = 100
+
+
+def note(event: str, instance: models.Model | None = None, **details: Any) -> None:
+    """Record an event of the audit view, unless the setting says not to. This never fails."""
+    if admin_events():
+        try_to_emit(event, instance, details)
+
+
+class Unmasked:
+    """Masked values that were shown to a user who may see them, by table."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, set[str]] = {}
+        self._keys: dict[str, set[str]] = {}
+
+    def add(self, schema: str, table: str, columns: set[str], key: str | None) -> None:
+        """Note that values of columns were shown, of the row with a key."""
+        name = f"{schema}.{table}"
+        self._columns.setdefault(name, set()).update(columns)
+        if key is not None:
+            self._keys.setdefault(name, set()).add(key)
+
+    def note(self, page: str) -> None:
+        """Record what was shown on a page, once."""
+        if self._columns:
+            columns = {name: sorted(found) for name, found in self._columns.items()}
+            keys = {name: sorted(found)[:_MOST_KEYS] for name, found in self._keys.items()}
+            note("unmasked", page=page, columns=columns, keys=keys)
+        self._columns, self._keys = {}, {}
+
+
+class Counted(Generic[Part]):
+    """Counts what an iterator yields; ``number`` is how much that is."""
+
+    def __init__(self, items: Iterator[Part]) -> None:
+        self._items = items
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Part]:
+        for item in self._items:
+            self.number += 1
+            yield item
+
+
+def noted_export(
+    content: Iterator[bytes], counted: Counted[Any], details: dict[str, Any]
+) -> Generator[bytes, None, None]:
+    """Yield the parts of a file, and record when it ends, or is broken off, how much it has.
+
+    Args:
+        content: The parts.
+        counted: The rows that are written to them.
+        details: What else is known of the export.
+    """
+    is_complete = False
+    try:
+        yield from content
+        is_complete = True
+    finally:
+        note("exported", rows=counted.number, is_complete=is_complete, **details)

@@ -1,0 +1,1 @@
+"""Record what happens without a row being written: who has viewed, exported, logged in."""

@@ -1,0 +1,134 @@
+"""Log-ins and views of objects are recorded; whatever goes wrong, the request does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.db import connections, transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from django.views.generic import DetailView
+
+from bemi_django.events.views import RecordsViews, records_views
+from bemi_django.models import Change
+from tests.shop.models import Category
+from tests.support.pipeline import Drain
+
+
+def brief(changes: list[Change]) -> list[tuple[str | None, str, str | None, dict[str, Any]]]:
+    return [
+        (one.context.get("event"), one.table, one.primary_key, one.context.get("details", {}))
+        for one in changes
+        if one.operation == "EVENT"
+    ]
+
+
+@pytest.fixture
+def person(drain: Drain) -> Any:
+    person = get_user_model().objects.create_user("ann", password="row-value")
+    drain()
+    return person
+
+
+def test_log_ins_and_log_outs_are_recorded(drain: Drain, person: Any, settings: Any) -> None:
+    settings.BEMI_AUTH_EVENTS = True
+    client = Client()
+    assert client.login(username="ann", password="row-value")
+    assert not client.login(username="x" * 200, password="row-value")
+    client.logout()
+    assert brief(drain()) == [
+        ("logged_in", "auth_user", str(person.pk), {}),
+        ("login_failed", "events", None, {"username": "x" * 150}),
+        ("logged_out", "auth_user", str(person.pk), {}),
+    ]
+
+
+def test_a_failed_log_in_outlives_the_rollback_of_its_request(
+    drain: Drain, person: Any, settings: Any
+) -> None:
+    settings.BEMI_AUTH_EVENTS = True
+    with transaction.atomic():
+        Category.objects.create(name="gone")
+        Client().login(username="ann", password="wrong")
+        transaction.set_rollback(True)
+    assert brief(drain()) == [("login_failed", "events", None, {"username": "ann"})]
+
+
+def test_by_default_nobody_is_watched(drain: Drain, person: Any) -> None:
+    client = Client()
+    client.login(username="ann", password="row-value")
+    client.logout()
+    assert brief(drain()) == []
+
+
+@records_views(Category)
+def shown(request: HttpRequest, pk: Any) -> HttpResponse:
+    return HttpResponse("shown", status=200 if str(pk) != "404" else 404)
+
+
+@records_views(Category, "category")
+async def shown_async(request: HttpRequest, category: Any) -> HttpResponse:
+    return HttpResponse("shown")
+
+
+class CategoryView(RecordsViews, DetailView):  # type: ignore[type-arg]
+    model = Category
+
+    def render_to_response(self, context: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse("shown")
+
+
+@pytest.fixture
+def category(drain: Drain) -> Category:
+    category = Category.objects.create(name="Lamps")
+    drain()
+    return category
+
+
+@pytest.mark.parametrize("as_text", [int, str])
+def test_the_decorator_records_what_was_shown(
+    drain: Drain, category: Category, as_text: Callable[[int], Any]
+) -> None:
+    factory = RequestFactory()
+    assert shown(factory.get("/"), pk=as_text(category.pk)).content == b"shown"
+    shown(factory.post("/"), pk=category.pk)
+    shown(factory.get("/"), pk="404")
+    shown(factory.get("/"), pk="no key")
+    shown(factory.get("/"), pk=None)
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_the_decorator_takes_coroutines(drain: Drain, category: Category) -> None:
+    async def show() -> None:
+        await shown_async(RequestFactory().get("/"), category=category.pk)
+        await sync_to_async(connections.close_all)()
+
+    async_to_sync(show)()
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_the_mixin_records_what_is_shown(drain: Drain, category: Category) -> None:
+    view = CategoryView.as_view()
+    view(RequestFactory().get("/"), pk=category.pk)
+    view(RequestFactory().head("/"), pk=category.pk)
+    with pytest.raises(Http404):
+        view(RequestFactory().get("/"), pk=10_000_000)
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})] * 2
+
+
+def test_who_is_refused_has_seen_nothing(drain: Drain, category: Category) -> None:
+    class Closed:
+        def get_object(self) -> Category:
+            raise PermissionDenied
+
+    class View(RecordsViews, Closed):
+        request = RequestFactory().get("/")
+
+    with pytest.raises(PermissionDenied):
+        View().get_object()
+    assert drain() == []

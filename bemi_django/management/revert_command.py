@@ -92,6 +92,8 @@ def _print(command: BaseCommand, plan: Plan) -> None:
     for step in plan.steps:
         if step.conflict is None:
             command.stdout.write(str(step))
+    for pruned in plan.pruned:
+        command.stdout.write(command.style.WARNING(str(pruned)))
 
 
 def _refusal(plan: Plan) -> str:

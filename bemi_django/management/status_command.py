@@ -53,6 +53,7 @@ def as_json(found: Recording) -> dict[str, Any]:
             "untracked": {table.name: table.reason for table in found.tables if not table.is_tracked},
         },
         "left_out": [one._asdict() for one in found.left_out],
+        "baselines": [one._asdict() for one in found.baselines],
         "handlers": [
             {
                 "handler": standing.handler.name,
@@ -87,6 +88,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield "tables", summary(found.tables)
     for one in found.left_out:
         yield "left out", f"{one.table}: {one}"
+    for baseline in found.baselines:
+        yield "baseline", str(baseline)
     yield "verified", "never" if found.verification is None else str(found.verification)
     for standing in found.handlers:
         yield "handler", str(standing)

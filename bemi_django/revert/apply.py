@@ -15,6 +15,7 @@ from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.plan import Kind, OnConflict, Plan, ReadOnly
 from bemi_django.revert.planner import Planner
+from bemi_django.revert.pruned import pruned_tables
 from bemi_django.revert.write import Write, defer, move_sequences, run, settle
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def revert(
     try:
         with row_session(alias) as cursor:
             concerned = with_cascades(cursor, selected) if cascade else selected
+            pruned = pruned_tables(selected)
 
             def planned(only: Collection[str] | None) -> Planner:
                 made = Planner(
@@ -108,6 +110,7 @@ def revert(
                     lock=not dry_run,
                 )
                 made.prepare(concerned)
+                made.plan.pruned = pruned
                 return made
 
             planner = planned(fields)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bemi_django.log.lossless_json import dumps
+from bemi_django.revert.pruned import PrunedTable
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change
@@ -136,12 +137,14 @@ ReadOnly = Callable[[Step, str], bool]
 class Plan:
     """The steps of a revert in the order in which they are taken, one for each row.
 
-    ``str(plan)`` lists the conflicts first.
+    ``str(plan)`` lists the conflicts first. ``pruned`` are the tables whose changes of the time were removed
+    from the log, so that the revert lacks those that belong to it.
     """
 
     database: str | None
     steps: tuple[Step, ...]
     is_applied: bool = False
+    pruned: tuple[PrunedTable, ...] = ()
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -165,7 +168,7 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"conflict: {conflict}" for conflict in self.conflicts]
         lines += [str(step) for step in self.steps if step.conflict is None or step.is_done]
-        return "\n".join(lines) or "nothing to revert"
+        return "\n".join([*(lines or ["nothing to revert"]), *map(str, self.pruned)])
 
 
 def _described(step: Step) -> list[Any]:

@@ -9,6 +9,7 @@ from bemi_django import conf
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.last_verification import LastVerification, read_last_verification
 from bemi_django.status.log_growth import LogGrowth, read_growth
 from bemi_django.status.log_status import LogStatus, read_log
@@ -28,6 +29,7 @@ class Recording(NamedTuple):
         verification: The last time that the log was compared with the tables; None if never.
         growth: How the log grows.
         left_out: What the settings have left out of the log, by table.
+        baselines: Baselines that have not ended.
     """
 
     database: str
@@ -38,6 +40,7 @@ class Recording(NamedTuple):
     verification: LastVerification | None
     growth: LogGrowth
     left_out: Sequence[LeftOut] = ()
+    baselines: Sequence[UnfinishedBaseline] = ()
 
 
 def read_recording(database: str) -> Recording:
@@ -54,7 +57,8 @@ def read_recording(database: str) -> Recording:
     log, verification = read_log(conf.destination()), read_last_verification(database)
     growth, left_out = read_growth(conf.destination()), read_omissions(database)
     worker = read_worker(database)
-    return Recording(database, worker, log, tables, standings, verification, growth, left_out)
+    baselines = read_baselines(database)
+    return Recording(database, worker, log, tables, standings, verification, growth, left_out, baselines)
 
 
 def problems_of(found: Recording) -> Iterator[str]:

@@ -15,17 +15,20 @@ from django.utils import timezone
 
 from bemi_django import conf
 from bemi_django.admin.pages.health import health_page, health_tables
+from bemi_django.admin.pages.health.health_sources import baseline_facts
 from bemi_django.checks import databases
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
 from bemi_django.status import log_growth
+from bemi_django.status.baselines import read_baselines
 from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING, WorkerStatus
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
+from tests.support.project_database import another_session
 
 
 @pytest.fixture
@@ -194,3 +197,53 @@ def test_what_was_left_out_is_counted_by_table(pipeline: Pipeline, settings: Any
             cursor.execute("DELETE FROM _bemi.omitted_columns")
             cursor.execute("DELETE FROM _bemi.omitted_changes")
         tracking.sync()
+
+
+@pytest.fixture
+def baselines(pipeline: Pipeline) -> Iterator[None]:
+    """A baseline that has come as far as row 30, and one that has ended."""
+    for _ in range(60):
+        Todo.objects.create(task="x")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE todo")
+        cursor.execute(
+            "INSERT INTO _bemi.baselines (relation, root, history, rows, recorded, ended_at) VALUES "
+            "('todo'::regclass, '{public,todo}', 'x', 30, 20, NULL), "
+            "('tag'::regclass, '{public,tag}', 'x', 1, 1, now())"
+        )
+        yield
+        cursor.execute("DELETE FROM _bemi.baselines")
+
+
+def test_a_baseline_that_has_not_ended_is_shown_with_its_progress(
+    baselines: None, pipeline: Pipeline, admin_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    pipeline.run()
+    (line,) = [line for line in status()[0].splitlines() if line.startswith("baseline")]
+    assert "public.todo: 50 %, 30 rows read, 20 recorded, since " in line
+    assert line.endswith("UTC, interrupted, the same command continues")
+    health = reverse("admin:bemi_django_change_health")
+    page = admin_client.get(health).content.decode()
+    assert "python manage.py bemi baseline public.todo" in page and "50 %, 30 rows read" in page
+    with another_session() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"_bemi.baseline/{oid('todo')}/"])
+        assert status()[0].count("UTC, running\n") == 1
+        assert "bemi baseline public.todo" not in admin_client.get(health).content.decode()
+        (found,) = as_json()["baselines"]
+        assert (found["rows"], found["estimate"], found["is_running"]) == (30, 60, True)
+
+
+def oid(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::regclass::oid::int", [table])
+        return int(cursor.fetchone()[0])
+
+
+def test_a_part_of_a_table_has_no_share(baselines: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _bemi.baselines SET condition = 'id > 1' WHERE ended_at IS NULL")
+    (found,) = read_baselines("default")
+    assert found.percent is None and str(found).startswith("public.todo where id > 1: 30 rows read")
+    (fact,) = baseline_facts("default")
+    assert fact.command == "" and fact.state == "warning"

@@ -14,7 +14,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.pages.health import throughput
-from bemi_django.admin.pages.health.health_sources import HealthFact, source_facts
+from bemi_django.admin.pages.health.health_sources import HealthFact, baseline_facts, source_facts
 from bemi_django.admin.pages.health.health_tables import TableHealth, table_health
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.admin.search.change_reader import read_changes
@@ -77,6 +77,7 @@ def _source(alias: str, hour: LastHour | None, *, has_tables: bool = True) -> So
         with transaction.atomic(using=alias):
             facts, chart = source_facts(alias, hour)
             tables = list(table_health(alias)) if has_tables else []
+            facts += baseline_facts(alias) if has_tables else []
     except DatabaseError as error:
         hint = str(error).strip().partition("\n")[0]
         return SourceHealth(

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name
+from bemi_django.status.baselines import read_baselines
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, TOO_LATE, read_worker
 from bemi_django.wire.ids import source_of
@@ -70,6 +71,19 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
         return facts, None
     source = source_of(log_end.system_identifier, assumed_name(alias))
     return facts, svg_charts.line(hour.labels, hour.behind(source, worker.lag_bytes), "B")
+
+
+def baseline_facts(alias: str) -> Iterator[HealthFact]:
+    """Yield how far baselines have come that have not ended."""
+    for one in read_baselines(alias):
+        label = _("Baseline of %s") % one.table
+        if one.is_running:
+            yield HealthFact(label, one.progress)
+        else:
+            option = "" if alias == "default" else f" --database {alias}"
+            hint = _("It was interrupted. The same command continues it:")
+            command = f"python manage.py bemi baseline{option} {one.table}"
+            yield HealthFact(label, one.progress, "warning", hint, "" if one.condition else command)
 
 
 def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:

@@ -22,6 +22,7 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, read_page
 from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.places import complete_from, place_of
 
 #: Changes of children are found by a value in the row, which is too slow for more changes than this.
 _MOST_CHILDREN = 5000
@@ -64,6 +65,7 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
         "older": _address(parameters, older=page.older),
         "newer": _address(parameters, newer=page.newer),
         "is_whole": is_whole,
+        "complete_from": complete_from(place_of(subject.model, subject.logged.alias)),
         "filters": form,
         "switch": [
             (label, _address(parameters, related=value), value == form.whose)

@@ -1,0 +1,76 @@
+"""Baselines that have begun and not ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bemi_django.schema.search_path import closed_cursor
+
+_MAY_READ = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = '_bemi' AND c.relname = 'baselines' AND has_table_privilege(c.oid, 'SELECT')
+"""
+# The command holds an advisory lock for each table that it reads.
+_UNFINISHED = """
+SELECT concat(n.nspname, '.', c.relname), b.condition, b.rows, b.recorded,
+       CASE WHEN b.condition = '' THEN greatest(c.reltuples, 0)::bigint ELSE 0 END,
+       to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS (
+           SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+           WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND d.datname = current_database()
+               AND (l.classid::bigint << 32) | l.objid::bigint
+                   = hashtextextended(format('_bemi.baseline/%s/%s', b.relation, b.condition), 0))
+FROM _bemi.baselines b JOIN pg_class c ON c.oid = b.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE b.ended_at IS NULL ORDER BY 1, 2
+"""
+
+
+class UnfinishedBaseline(NamedTuple):
+    """A baseline of a table or partition that has not been read to its end.
+
+    Attributes:
+        table: ``schema.table``.
+        condition: The condition on its rows; empty for all of them.
+        rows: The number of rows that were read.
+        recorded: The number of those that were recorded.
+        estimate: The number of rows of the table, as the planner estimates it; 0 if that says nothing.
+        started_at: When it began, in UTC.
+        is_running: Whether a command is at work on it.
+    """
+
+    table: str
+    condition: str
+    rows: int
+    recorded: int
+    estimate: int
+    started_at: str
+    is_running: bool
+
+    @property
+    def percent(self) -> int | None:
+        """How much was read, at most 99; None if that cannot be estimated."""
+        return min(99, self.rows * 100 // self.estimate) if self.estimate else None
+
+    @property
+    def progress(self) -> str:
+        """How much was read, for people."""
+        done = "" if self.percent is None else f"{self.percent} %, "
+        return f"{done}{self.rows:,} rows read, {self.recorded:,} recorded"
+
+    def __str__(self) -> str:
+        where = f" where {self.condition}" if self.condition else ""
+        what = "running" if self.is_running else "interrupted, the same command continues"
+        return f"{self.table}{where}: {self.progress}, since {self.started_at} UTC, {what}"
+
+
+def read_baselines(alias: str) -> list[UnfinishedBaseline]:
+    """Return the baselines that have begun and not ended; none to a role that may not read them.
+
+    Args:
+        alias: Alias of the source.
+    """
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_MAY_READ)
+        if cursor.fetchone() == (0,):
+            return []
+        cursor.execute(_UNFINISHED)
+        return [UnfinishedBaseline(*row) for row in cursor.fetchall()]

@@ -32,7 +32,7 @@ from bemi_django.metrics.server import serving
 from bemi_django.retention import configured as retention
 from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
-from bemi_django.schema.replication.slots import find_name
+from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
@@ -197,6 +197,14 @@ def _name_slot(database: str, source: Any, log: Any) -> str:
     name, wanted = find_name(source, log, database), conf.slot(database)
     if wanted is not None and name != wanted:
         logger.info("the log goes on with the slot %s: BEMI_SLOT only names a new one", name)
+    if lost := lost_names(source, log, name):
+        logger.warning(
+            "the log of the slot %s begins; it also has a log of %s, whose server had another identifier. If "
+            "that was this server before pg_upgrade, stop, set BEMI_SLOT to that name, and run with "
+            "--accept-gap",
+            name,
+            " and of ".join(lost),
+        )
     return name
 
 

@@ -22,6 +22,10 @@ WHERE n.nspname = '_bemi' AND c.relname = 'checkpoint' AND has_schema_privilege(
 _CHECKPOINTS = """
 SELECT slot, system_identifier, database::bigint, is_local FROM _bemi.checkpoint ORDER BY updated_at DESC
 """
+_PRESENT = """
+SELECT slot_name::text FROM pg_replication_slots
+WHERE database = current_database() AND plugin = 'pgoutput' AND slot_name::text = ANY (%s)
+"""
 _OF_ANOTHER = """
 SELECT count(*) FROM pg_replication_slots
 WHERE slot_name = %s AND database IS DISTINCT FROM current_database()
@@ -86,7 +90,29 @@ def find_name(source: Any, log: Any, alias: str) -> str:
         # The slot of the database of which this one is a copy.
         if source.fetchone() == (0,):
             return moved
-    return wanted
+    return _present_name(source, known, wanted) or wanted
+
+
+def lost_names(source: Any, log: Any, name: str) -> list[str]:
+    """Return the slots of a log that may be of this database before an upgrade of its server.
+
+    pg_upgrade gives the server another identifier. It keeps the oids of databases, and from PostgreSQL 17 on
+    the slots; without its slot a database cannot be told from one of another server.
+
+    Args:
+        source: A cursor of the source, whose search path is closed.
+        log: A cursor of the database of the log, as well.
+        name: The slot of the database. None is returned if the log knows it.
+    """
+    here = _identity(source)
+    log.execute(_MAY_READ)
+    if log.fetchone() == (0,):
+        return []
+    log.execute(_CHECKPOINTS)
+    known = [KnownSlot(*row) for row in log.fetchall()]
+    if any(slot.name == name for slot in known):
+        return []
+    return [slot.name for slot in known if slot.database == here.oid and slot.system_identifier != here[1]]
 
 
 def kept_name(known: Sequence[KnownSlot], here: DatabaseIdentity, wanted: str) -> str | None:
@@ -107,6 +133,14 @@ def kept_name(known: Sequence[KnownSlot], here: DatabaseIdentity, wanted: str) -
 def moved_name(known: Iterable[KnownSlot], here: DatabaseIdentity, log: DatabaseIdentity) -> str | None:
     """Return the slot of a database that was restored under another name, together with its log."""
     return next((slot.name for slot in known if slot.is_local), None) if here == log else None
+
+
+def _present_name(source: Any, known: Iterable[KnownSlot], wanted: str) -> str | None:
+    """Return the slot of the log that is in a database of another server: pg_upgrade has kept it."""
+    names = [slot.name for slot in known]
+    source.execute(_PRESENT, [[*names, wanted]])
+    present = {name for (name,) in source.fetchall()}
+    return None if wanted in present else next((name for name in names if name in present), None)
 
 
 def _identity(cursor: Any) -> DatabaseIdentity:

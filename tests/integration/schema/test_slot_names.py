@@ -219,6 +219,38 @@ def test_a_copy_has_a_slot_of_its_own_and_a_moved_database_the_old_one(server: S
     assert server.slots(two) == ["bemi_old"]
 
 
+def test_after_an_upgrade_of_the_server_the_slot_that_was_kept_is_found(
+    server: Server, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = NAMES[0]
+    server.create(one)
+    with project(one):
+        install()
+        run()
+        # As if the log were elsewhere.
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE _bemi.checkpoint SET system_identifier = '1', is_local = false")
+        settings.BEMI_SLOT = "bemi_renamed"
+        assert slot_of("default") == slot_name(one)
+        with pytest.raises((CommandError, LostHistory), match="the server is another one"):
+            run()
+        run("--accept-gap")
+        assert server.slots(one) == [slot_name(one)]
+        # Before PostgreSQL 17, pg_upgrade keeps none.
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE _bemi.checkpoint SET system_identifier = '1', is_local = false")
+        server.drop_slot(slot_name(one))
+        caplog.clear()
+        run()
+        assert server.slots(one) == ["bemi_renamed"]
+        (line,) = [text for text in caplog.messages if "pg_upgrade" in text]
+        assert f"a log of {slot_name(one)}, whose server" in line and "set BEMI_SLOT to that name" in line
+        # It is said when the log of a slot begins, and not again.
+        caplog.clear()
+        run()
+        assert not any("pg_upgrade" in text for text in caplog.messages)
+
+
 def test_a_slot_that_is_made_at_once_leaves_no_gap(server: Server) -> None:
     one, two = NAMES
     server.create(one)

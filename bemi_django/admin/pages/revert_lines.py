@@ -14,6 +14,7 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import brief
 from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
 
@@ -147,6 +148,17 @@ class StepRules:
         if (logged, key) not in self._instances:
             self._instances[logged, key] = live_instances(logged, [key]).get(key)
         return self._instances[logged, key]
+
+
+def pruned_tables(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:
+    """Return the tables, of those that the viewer may see, whose changes were removed, and up to when."""
+    places = {Place(plan.database or "", each.schema, each.table): each.last for each in plan.pruned}
+    found = ((place, model_of(place), last) for place, last in places.items())
+    return [
+        (f"{place.schema}.{place.table}", last)
+        for place, model, last in found
+        if viewer.request.user.is_superuser or model is not None and viewer.may("view", model)
+    ]
 
 
 def _values(step: Step, values: Any, hidden: set[str]) -> list[tuple[str, str, str]]:

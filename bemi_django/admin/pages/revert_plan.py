@@ -18,11 +18,10 @@ from bemi_django.admin.display.actors import Actors
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.pages.change_detail import in_request, in_transaction
 from bemi_django.admin.pages.revert_fields import chosen_fields, field_lines
-from bemi_django.admin.pages.revert_lines import StepLine, StepRules
+from bemi_django.admin.pages.revert_lines import StepLine, StepRules, pruned_tables
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
 from bemi_django.revert import OnConflict, Plan, revert
 
@@ -212,17 +211,6 @@ def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
     return found
 
 
-def _pruned(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:
-    """Return the tables, of those that the viewer may see, whose changes were removed, and up to when."""
-    places = {Place(plan.database or "", each.schema, each.table): each.last for each in plan.pruned}
-    found = ((place, model_of(place), last) for place, last in places.items())
-    return [
-        (f"{place.schema}.{place.table}", last)
-        for place, model, last in found
-        if viewer.request.user.is_superuser or model is not None and viewer.may("view", model)
-    ]
-
-
 def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
     choices = _choices(viewer, selection)
     stop = choices["stop"]
@@ -247,7 +235,7 @@ def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         "actions": stop.actions,
         "deletes": any(line.step.action == "delete" for line in stop.actions),
         "modes": modes,
-        "pruned": [] if selection.is_single else _pruned(viewer, stop.plan),
+        "pruned": [] if selection.is_single else pruned_tables(viewer, stop.plan),
         "is_forbidden": bool(stop.lines) and not any(choice.is_allowed for choice in choices.values()),
         "digest": ",".join(f"{mode}={choice.plan.digest}" for mode, choice in choices.items()),
     }

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from bemi_django import conf
 from bemi_django.log import conditions
 from bemi_django.log.fields import RowField
-from bemi_django.log.instances import instance_of, live_instance
+from bemi_django.log.instances import instance_of, instance_with_key, live_instance
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.undo import Revertible
 
@@ -213,6 +213,8 @@ class Change(Revertible, models.Model):
         Raises:
             NoModel: No model has the table.
         """
+        if self.operation == "EVENT":
+            return instance_with_key(self.place, self.primary_key)
         return live_instance(self.place, self.after or self.before)
 
     def as_instance(self, side: Literal["before", "after"] = "after") -> models.Model:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db import connections, models
+from django.core.exceptions import ValidationError
+from django.db import DataError, connections, models, transaction
 from django.db.models.sql import Query
 
 from bemi_django.exceptions import NoModel
-from bemi_django.log.lossless_json import dumps, hstore
+from bemi_django.log.lossless_json import dumps, hstore, loads
 from bemi_django.log.places import Place, alias_of, model_of, renamed_columns
 from bemi_django.schema import tenancy
 from bemi_django.schema.sql import quote
@@ -21,6 +22,25 @@ def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
     found: models.Model | None = (
         type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk).first()
     )
+    return found
+
+
+def instance_with_key(place: Place, primary_key: str | None) -> models.Model | None:
+    """Return the live object of an event, or None if there is none with its key, which may be anything.
+
+    Raises:
+        NoModel: No model has the table.
+    """
+    model = model_of(place)
+    if model is None:
+        raise NoModel(f"no model has the table {place.schema}.{place.table}, to which the event belongs")
+    alias = alias_of(place.database)
+    try:
+        key = loads(primary_key or "") if hasattr(model._meta.pk, "fields") else primary_key
+        with transaction.atomic(using=alias):
+            found: models.Model | None = model._base_manager.using(alias).filter(pk=key).first()
+    except (DataError, TypeError, ValidationError, ValueError):
+        return None
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from bemi_django import arecord, bound_context, record, skip_tracking
+from bemi_django.exceptions import NoModel
 from bemi_django.models import Change
 from tests.shop.models import Category, Product
 from tests.support.pipeline import Drain
@@ -40,6 +42,7 @@ def test_an_event_is_a_change_with_the_context_and_the_details(drain: Drain, cat
     (event,) = drain()
     assert brief([event]) == [("EVENT", "shop_category", str(category.pk), "sent")]
     assert event.schema == "public" and event.before == event.after == {}
+    assert event.object == category and event.diff() == {}
     assert event.context == {
         "event": "sent",
         "details": {"to": "a@example.com", "copies": 2, "transactional": "yes"},
@@ -51,10 +54,20 @@ def test_an_event_is_a_change_with_the_context_and_the_details(drain: Drain, cat
     assert list(Change.objects.context({"event": "sent"}).by(7)) == [event]
 
 
+@pytest.mark.parametrize("key", ["no number", "9" * 40, "-1", "[1, 2]", "\u00e9"])
+def test_an_event_with_a_key_that_no_row_has_has_no_object(drain: Drain, key: str) -> None:
+    content = json.dumps({"event": "e", "schema": "public", "table": "shop_category", "key": key})
+    execute("SELECT pg_logical_emit_message(false, '_bemi_event', %s::text)", [content])
+    (event,) = drain()
+    assert event.primary_key == key and event.object is None
+
+
 def test_an_event_of_no_object_has_a_table_of_its_own(drain: Drain) -> None:
     record("deployed", version="1.2")
     (event,) = drain()
     assert (event.schema, event.table, event.primary_key) == ("_bemi", "events", None)
+    with pytest.raises(NoModel, match=r"no model has the table _bemi\.events"):
+        _ = event.object
     assert event.context == {"event": "deployed", "details": {"version": "1.2"}}
 
 

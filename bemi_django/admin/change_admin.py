@@ -22,6 +22,7 @@ from bemi_django.admin.pages import (
     change_list,
     deleted_objects,
     export,
+    request_page,
     revert_plan,
 )
 from bemi_django.admin.pages.health import health_page
@@ -69,6 +70,8 @@ class ChangeAdmin(ChangeAdminBase):
             ("deleted/", self.deleted_view, "deleted"),
             ("revert/", self.revert_view, "revert"),
             (f"timeline/{key}/<path:object_id>/", self.timeline_view, "timeline"),
+            ("request/", self.request_view, "request"),
+            ("transaction/<uuid:object_id>/", self.transaction_view, "transaction"),
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
         return [
@@ -94,6 +97,15 @@ class ChangeAdmin(ChangeAdminBase):
             raise Http404
         context = change_detail.template_context(found[0], viewer)
         return self._page(request, "change", _("Change"), context)
+
+    def request_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what a request did."""
+        return self._page(request, "request", _("Request"), request_page.of_request(self._viewer(request)))
+
+    def transaction_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+        """Show what a transaction did."""
+        found = request_page.of_transaction(object_id, self._viewer(request))
+        return self._page(request, "request", _("Transaction"), found)
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
         """Show changes over time."""

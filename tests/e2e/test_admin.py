@@ -118,8 +118,8 @@ def story(site: Site, browser: Any, session: Any) -> None:
 
 
 def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:
-    visit.goto(LIST)
-    visit.picture("changes")
+    visit.goto(f"{LIST}?view=rows")
+    visit.picture("rows")
     visit.page.select_option("#filter-table", "todo")
     visit.page.check("#filter-outside")
     visit.submit("Search")
@@ -132,8 +132,30 @@ def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> 
     visit.picture("change")
 
 
+def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}?table=todo")
+    action = visit.page.locator(".bemi-action", has_text="created todo Buy oat milk and bread").last
+    assert action.locator(".bemi-rows").is_hidden()
+    action.locator("summary").click()
+    assert "Buy milk and bread" in action.locator(".bemi-rows").inner_text()
+    visit.follow(visit.page.get_by_role("link", name="Model todos × , remove"))
+    visit.picture("changes")
+    visit.page.keyboard.press("j")
+    assert visit.page.locator(".bemi-action .bemi-when a:focus").count() == 1
+    action = visit.page.locator(".bemi-action", has_text="created todo Buy oat milk and bread").last
+    action.locator("summary").click()
+    visit.follow(action.get_by_role("link", name="Whole request"))
+    visit.picture("request")
+    visit.page.get_by_role("button", name="Copy all as SQL").click()
+    visit.page.get_by_text("Copied").wait_for()
+    copied = visit.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("BEGIN;") and 'INSERT INTO "public"."todo"' in copied
+    visit.follow(visit.page.locator(".bemi-known a", has_text="POST"))
+    assert "method" in visit.page.locator(".bemi-chip").inner_text()
+
+
 def test_a_stored_script_stays_text(visit: Visitor, story: None) -> None:
-    for path in (LIST, f"{LIST}?q=pk:3", f"{LIST}timeline/todos/todo/3/", f"{LIST}activity/"):
+    for path in (LIST, f"{LIST}?view=rows&q=pk:3", f"{LIST}timeline/todos/todo/3/", f"{LIST}activity/"):
         visit.goto(path)
         assert visit.page.title() != "run"
     visit.goto(f"{LIST}timeline/todos/todo/3/")
@@ -144,7 +166,7 @@ def test_a_stored_script_stays_text(visit: Visitor, story: None) -> None:
 
 
 def test_a_change_is_copied(visit: Visitor, story: None) -> None:
-    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")
     visit.follow(visit.page.locator(".bemi-when a").first)
     visit.page.get_by_role("button", name="Copy as JSON").click()
     visit.page.get_by_text("Copied").wait_for()
@@ -184,7 +206,7 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     visit.submit("Restore the object")
     assert visit.page.get_by_text("1 row reverted.").is_visible()
     assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
-    visit.goto(f"{LIST}?table=todo&q=is_completed:true&operation=UPDATE")
+    visit.goto(f"{LIST}?view=rows&table=todo&q=is_completed:true&operation=UPDATE")
     visit.follow(visit.page.locator(".bemi-when a").first)
     visit.follow(visit.page.get_by_role("link", name="Put back is completed"))
     visit.page.fill("#revert-reason", "The bank does not answer")
@@ -200,7 +222,7 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
 
 @pytest.mark.parametrize(("label", "start"), [("CSV", b"id,database"), ("JSON Lines", b'{"id"')])
 def test_the_list_is_exported(visit: Visitor, story: None, label: str, start: bytes) -> None:
-    visit.goto(f"{LIST}?table=todo")
+    visit.goto(f"{LIST}?view=rows&table=todo")
     with visit.page.expect_download() as download:
         visit.page.get_by_role("link", name=label, exact=True).click()
     content = Path(download.value.path()).read_bytes()
@@ -220,7 +242,7 @@ def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visi
 
 
 def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
-    visit.goto(LIST)
+    visit.goto(f"{LIST}?view=rows")
     visit.follow(visit.page.locator("td.bemi-who a", has_text=LOGIN).first)
     assert "todos" in visit.page.locator(".bemi-shares").inner_text()
     assert visit.page.locator("svg .bemi-bar").count() > 0
@@ -249,14 +271,19 @@ def test_it_is_at_home_in_other_themes(
         context.close()
 
 
-PAGES = ["", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/", "change", "revert"]
-PAGES += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
+OWN = ["", "?view=rows", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/"]
+OWN += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
+PAGES = [*OWN, "request", "change", "revert"]
 
 
 def address(visit: Visitor, page: str) -> str:
-    if page not in ("change", "revert"):
+    if page in OWN:
         return f"{LIST}{page}"
-    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    if page == "request":
+        visit.goto(f"{LIST}?table=todo")
+        link: str = visit.page.locator(".bemi-when a[href*='/request/']").first.get_attribute("href")
+        return link
+    visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")
     link = visit.page.locator(".bemi-when a").last.get_attribute("href")
     return link if page == "change" else f"{LIST}revert/?change={link.split('/')[-3]}"
 
@@ -293,7 +320,7 @@ def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, 
 
 @pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True, ids=["dark"])
 def test_dark_mode_follows_the_admin(visit: Visitor, story: None) -> None:
-    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")
     visit.follow(visit.page.locator(".bemi-when a").last)
     ink = visit.page.locator(".bemi-head h2").evaluate("(e) => getComputedStyle(e).color")
     assert [int(part) > 200 for part in re.findall(r"\d+", ink)[:3]] == [True] * 3
@@ -301,7 +328,7 @@ def test_dark_mode_follows_the_admin(visit: Visitor, story: None) -> None:
 
 
 def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
-    visit.goto(LIST)
+    visit.goto(f"{LIST}?view=rows")
     visit.page.keyboard.press("/")
     visit.page.keyboard.type("pk:1")
     visit.page.keyboard.press("Enter")
@@ -321,7 +348,7 @@ def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
 
 @pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no-script"])
 def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
-    visit.goto(f"{LIST}?table=todo&operation=UPDATE")
+    visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")
     assert visit.page.locator("tbody tr").count() >= 2
     visit.follow(visit.page.locator(".bemi-when a").first)
     assert visit.page.get_by_role("button", name="Copy as JSON").count() == 0

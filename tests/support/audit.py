@@ -91,8 +91,13 @@ def visitor(*permissions: str, name: str = "ann") -> Client:
     return client
 
 
+def as_rows(query: str = "") -> str:
+    """Return the query string of the list of rows."""
+    return f"{query}&view=rows" if query else "?view=rows"
+
+
 def listed(client: Client, query: str = "") -> list[int]:
-    """Return the numbers of the changes on a page of the list."""
-    response = client.get(f"{LIST}{query}")
+    """Return the numbers of the changes on a page of the list of rows."""
+    response = client.get(f"{LIST}{as_rows(query)}")
     assert response.status_code == 200
     return [row.change.position // 8 for row in response.context["rows"]]

@@ -21,11 +21,13 @@ class Actor(NamedTuple):
         label: A user name, a database role, a task or a command; empty if nothing is known.
         url: The page of the user's activity, or None if the context names no user.
         is_outside: Whether the change was made outside the application.
+        is_person: Whether it is a user.
     """
 
     label: str
     url: str | None
     is_outside: bool = False
+    is_person: bool = False
 
 
 class Actors:
@@ -47,9 +49,9 @@ class Actors:
             user_id = str(context["user_id"])
             if not self._viewer.users.has_user_of(context.get("tenant")):
                 named = {"user": user_id, "tenant": context["tenant"]}
-                return Actor(_("user %(user)s of %(tenant)s") % named, None)
+                return Actor(_("user %(user)s of %(tenant)s") % named, None, is_person=True)
             name = self._names.get(user_id, _("user %s") % user_id)
-            return Actor(name, user_url(self._viewer, user_id))
+            return Actor(name, user_url(self._viewer, user_id), is_person=True)
         if "db_user" in context or not context:
             return Actor(str(context.get("db_user", "")), None, is_outside=True)
         for key in ("process", "task", "command"):

@@ -50,10 +50,23 @@ class ListedRow(NamedTuple):
     ago: str
 
 
-def rows(changes: Iterable[Change], viewer: Viewer) -> Iterator[ListedRow]:
-    """Yield the rows of a table of changes."""
+def rows(
+    changes: Iterable[Change],
+    viewer: Viewer,
+    actors: Actors | None = None,
+    objects: ObjectLabels | None = None,
+) -> Iterator[ListedRow]:
+    """Yield the rows of a table of changes.
+
+    Args:
+        changes: The changes.
+        viewer: Who sees them.
+        actors: Their actors, if they are known.
+        objects: The labels of their objects, if they are known.
+    """
     changes = list(changes)
-    actors, objects = Actors(changes, viewer), ObjectLabels(changes, viewer)
+    actors = actors or Actors(changes, viewer)
+    objects = objects or ObjectLabels(changes, viewer)
     for change in changes:
         found = briefs(change, viewer)
         yield ListedRow(

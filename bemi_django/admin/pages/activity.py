@@ -20,9 +20,9 @@ from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.site_time import local, now
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.filter_form import by_user, user_ids
 from bemi_django.admin.search.paging import PageCursor, bitmap_scan_only, read_page
 from bemi_django.admin.search.suggestions import suggestions
+from bemi_django.admin.search.users import by_user, user_ids
 from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT")

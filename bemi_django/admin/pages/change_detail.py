@@ -10,12 +10,16 @@ from uuid import UUID
 from django.db import OperationalError
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display import sql_text
+from bemi_django.admin.display.actions.action_lines import request_id_of, request_url
+from bemi_django.admin.display.actions.steps import change_as_sql
 from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.context_lines import context_lines
 from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
-from bemi_django.admin.display.value_diff import Sides, as_text, differences, pretty_json
+from bemi_django.admin.display.value_diff import Sides, differences, pretty_json
 from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
@@ -55,8 +59,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         else {field.column: str(field.verbose_name) for field in logged.model._meta.concrete_fields}
     )
     fields = [_field(value, labels) for value in viewer.values(change)]
-    context = viewer.context(change)
-    sql = context.pop("SQL", None)
+    sql = viewer.context(change).get("SQL")
     same_transaction = in_transaction(change, viewer)
     same_request = in_request(change, viewer)
     own = viewer.changes().filter(pk=change.pk)
@@ -82,13 +85,14 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "about": about,
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
-        "context": [(name, as_text(value)) for name, value in sorted(context.items())],
+        "context": context_lines(change, viewer),
         "sql": sql_text.format_sql(str(sql)) if sql else None,
         "transaction": [row for row in transaction.rows if row.change.pk != change.pk],
         "transaction_sequence": transaction,
         "request_rows": [row for row in request.rows if row.change.transaction_id != change.transaction_id],
         "request_sequence": request,
-        "request_id": change.context.get("request_id"),
+        "request_id": (request_id := request_id_of(change, viewer)),
+        "request_url": request_id and request_url(request_id, viewer),
         "transaction_query": f"transaction:{change.transaction_id}",
         "request_query": f'request:"{change.context.get("request_id")}"',
         "previous": previous,
@@ -97,7 +101,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "reverted": reverts_of(change, viewer),
         "puts_back": reverts[0][1] if reverts and change.operation == "UPDATE" else None,
         "as_json": as_json(change, viewer),
-        "as_sql": as_sql(change, viewer),
+        "as_sql": change_as_sql(change, viewer),
     }
 
 
@@ -141,13 +145,6 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def as_sql(change: Change, viewer: Viewer) -> str | None:
-    """Return SQL that repeats a change, or None if a value is masked or unknown."""
-    if viewer.masked_columns(change) or change.unavailable:
-        return None
-    return sql_text.replay_sql(change.operation, change.schema, change.table, change.before, change.after)
-
-
 def _reverts(
     change: Change,
     viewer: Viewer,
@@ -182,8 +179,14 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
         for change in changes
         if change.operation != "EVENT" and (change.operation != "CREATE" or not is_bookkeeping(change.place))
     ]
+    models = {change.pk: viewer.logged_models.model_of(change) for change in undone}
+    keys: dict[LoggedModel, set[str]] = {}
     for change in undone:
-        logged, action = viewer.logged_models.model_of(change), _UNDOING.get(change.operation)
+        if (logged := models[change.pk]) is not None and change.primary_key is not None:
+            keys.setdefault(logged, set()).add(change.primary_key)
+    instances = {logged: live_instances(logged, wanted) for logged, wanted in keys.items()}
+    for change in undone:
+        logged, action = models[change.pk], _UNDOING.get(change.operation)
         if action is None:
             return False
         if logged is None:
@@ -191,7 +194,7 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
             is_allowed = bool(viewer.request.user.is_superuser)
         else:
             key = change.primary_key
-            instance = live_instances(logged, [key]).get(key) if key is not None else None
+            instance = instances[logged].get(key) if key is not None else None
             is_allowed = viewer.may(action, logged.model, instance)
         if not is_allowed:
             return False

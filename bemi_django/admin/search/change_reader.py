@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -17,14 +18,32 @@ _JSON = ("before", "after", "context")
 def read_changes(changes: ChangeQuerySet) -> list[Change]:
     """Return the changes of a query with their JSON cut below ``DEEPEST`` levels.
 
-    A single value that Python cannot parse must not hide the other changes of a page.
+    A single value that Python cannot parse must not hide the other changes of a page. Columns that the query
+    defers are not read.
+    """
+    # A part of what was read before is a list.
+    query = getattr(changes, "query", None)
+    deferred, is_deferred = query.deferred_loading if query else (frozenset(), True)
+    names = [name for name in _JSON if (name in deferred) != is_deferred]
+    return read_with(lambda given: list(given), changes, names)
+
+
+def read_with(
+    read: Callable[[ChangeQuerySet], list[Change]], changes: ChangeQuerySet, names: Sequence[str] = _JSON
+) -> list[Change]:
+    """Return the changes that a function reads by a query, with their JSON cut below ``DEEPEST`` levels.
+
+    Args:
+        read: Reads the changes; called again without the JSON if some of it is nested too deeply.
+        changes: The query.
+        names: The columns of JSON that the query reads.
     """
     try:
-        found = list(changes)
+        found = read(changes)
     except RecursionError:
-        found = list(changes.defer(*_JSON))
+        found = read(changes.defer(*_JSON))
     for change in found:
-        for name in _JSON:
+        for name in names:
             setattr(change, name, _json_field(change, name))
     return found
 

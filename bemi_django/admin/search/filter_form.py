@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +14,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
+from bemi_django.admin.search.users import by_user, is_user, user_ids
 from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
 
@@ -37,11 +37,15 @@ class FilteredChanges(NamedTuple):
         changes: The changes that match.
         is_filtered: Whether the query leaves out part of the log.
         timeout: Time limit (ms) for the index that finds the changes; see ``query_timeouts``.
+        whole: All changes of which a list without these filters would show some.
+        is_narrowed: Whether a field of the form is set.
     """
 
     changes: ChangeQuerySet
     is_filtered: bool
     timeout: int
+    whole: ChangeQuerySet
+    is_narrowed: bool
 
 
 class DayField(forms.DateField):
@@ -114,13 +118,18 @@ class FilterForm(forms.Form):
     def clean_user(self) -> list[Any]:
         """Return the ids that the text may mean."""
         text = self.cleaned_data["user"]
-        return user_ids(text, self._viewer) if text else []
+        found = user_ids(text, self._viewer) if text else []
+        if text and not is_user(text, found, self._viewer):
+            raise ValidationError(
+                _("No user has the name, e-mail address or key “%(value)s”."), params={"value": text}
+            )
+        return found
 
     def changes(self) -> FilteredChanges:
         """Return the changes that match all fields; a form with errors selects none."""
         changes = self._viewer.changes()
         if not self.is_valid():
-            return FilteredChanges(changes.none(), True, query_timeouts.FILTER)
+            return FilteredChanges(changes.none(), True, query_timeouts.FILTER, changes.none(), True)
         asked = self.cleaned_data
         given: list[tuple[Q, int]] = []
         if asked["q"]:
@@ -139,44 +148,11 @@ class FilterForm(forms.Form):
             given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
         if asked["outside"]:
             given.append((conditions.outside(), query_timeouts.FILTER))
-        for condition, _timeout in given:
-            changes = changes.filter(condition)
         if not (asked["records"] or asked["table"]):
             changes = changes.exclude(conditions.bookkeeping())
+        whole = changes
+        for condition, _timeout in given:
+            changes = changes.filter(condition)
         is_filtered = bool(given or conf.bookkeeping_tables()) or conf.admin_scope() is not None
-        return FilteredChanges(
-            changes, is_filtered, max((timeout for _q, timeout in given), default=query_timeouts.NO_INDEX)
-        )
-
-
-def user_ids(text: str, viewer: Viewer) -> list[Any]:
-    """Return the values that ``user_id`` of a context may have for a user.
-
-    Args:
-        text: The primary key or the name of the user.
-        viewer: The user who searches, who may not see user names.
-    """
-    model = get_user_model()
-    if "\0" in text:
-        return []
-    found = search_terms.literals(text)
-    if not viewer.may_see_user_names():
-        return found
-    named: Any = model._default_manager.filter(**{model.USERNAME_FIELD: text}).values_list("pk", flat=True)
-    for key in named:
-        found += [key, str(key)] if isinstance(key, int) else [str(key)]
-    return found
-
-
-def by_user(ids: list[Any], viewer: Viewer) -> Q:
-    """Return the condition of changes whose context has one of these values as ``user_id``.
-
-    Args:
-        ids: What ``user_ids()`` has returned.
-        viewer: The user who searches, among the users of the same tenant.
-    """
-    # Without any value, no change matches.
-    condition = Q(pk__in=[])
-    for value in ids:
-        condition |= Q(context__contains={"user_id": value})
-    return condition & viewer.users.condition()
+        timeout = max((timeout for _q, timeout in given), default=query_timeouts.NO_INDEX)
+        return FilteredChanges(changes, is_filtered, timeout, whole, bool(given))

@@ -15,6 +15,11 @@ from django.db.models import BooleanField, DateTimeField, F, Func, UUIDField, Va
 
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from bemi_django.wire.ids import change_id as id_of
+from bemi_django.wire.ids import sequence_in
+
+#: The greatest numbers that an id has room for.
+_LAST_ORDINAL, _LAST_SOURCE = 2**32 - 1, 2**30 - 1
 
 _SERVERS = "SELECT pg_catalog.count(DISTINCT system_identifier) FROM _bemi.checkpoint"
 
@@ -49,10 +54,13 @@ class ListOrder(NamedTuple):
         return self._compared(changes, "<=" if is_newer else ">=", place)
 
     def place(self, change_id: UUID) -> ListPlace | None:
-        """Return the place of a change, or None if it is needed and the log no longer has the change."""
+        """Return the place of an id, or None if it is needed and the log has no change of its transaction."""
         if not self.by_time:
             return ListPlace(datetime.min, change_id)
-        found = Change.objects.filter(id=change_id).values_list("committed_at", flat=True).first()
+        # The changes of a transaction have one time, and ids that begin alike.
+        first, last = ids_of_transaction(sequence_in(change_id.bytes))
+        same = Change.objects.filter(id__gte=first, id__lte=last).order_by("id")
+        found = same.values_list("committed_at", flat=True).first()
         return None if found is None else ListPlace(found, change_id)
 
     def _compared(self, changes: ChangeQuerySet, operator: str, place: ListPlace) -> ChangeQuerySet:
@@ -70,6 +78,16 @@ class ListOrder(NamedTuple):
             output_field=BooleanField(),
         )
         return changes.filter(compared)
+
+
+def ids_of_transaction(sequence: int) -> tuple[UUID, UUID]:
+    """Return the lowest and the highest id that a change of a transaction can have.
+
+    Args:
+        sequence: The sequence number of the transaction.
+    """
+    ends = (id_of(sequence, 0, 0), id_of(sequence, _LAST_ORDINAL, _LAST_SOURCE))
+    return UUID(bytes=ends[0]), UUID(bytes=ends[1])
 
 
 def order_of_list(*, is_one_server: bool = False) -> ListOrder:

@@ -22,6 +22,8 @@ from bemi_django.models import Change
 SIZE = 50
 #: Changes looked through at a time for those that match, which takes a few milliseconds.
 WINDOW = 20_000
+#: Changes looked through first: most filters match enough of these.
+FIRST_WINDOW = 1000
 #: Time spent looking through windows before a page is shown.
 BUDGET_SECONDS = 0.1
 
@@ -123,19 +125,20 @@ def _search(
     """Return a page of changes and one more, and the place that the search reached, or None at the end."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found: list[Change] = []
-    begin, is_begun = first, False
+    begin, is_begun, length = first, False, min(FIRST_WINDOW, WINDOW)
     while True:
-        limit = _limit(order, begin, is_newer)
+        limit = _limit(order, begin, is_newer, length)
         found += _window(order, _beyond(order, beyond, begin, is_newer), limit, is_newer, size - len(found))
         if limit is None or len(found) > size:
             return found, limit
-        if not is_begun and timeout != query_timeouts.NO_INDEX:
+        if length == WINDOW and not is_begun and timeout != query_timeouts.NO_INDEX:
+            is_begun = True
             whole = _by_index(beyond, size, timeout)
             if whole is not None:
                 return whole, None
         if time.monotonic() > deadline:
             return found, limit
-        begin, is_begun = limit, True
+        begin, length = limit, WINDOW
 
 
 def _place(order: ListOrder, cursor: PageCursor) -> ListPlace | None:
@@ -152,11 +155,11 @@ def _beyond(
     return changes if begin is None else order.beyond(changes, begin, is_newer=is_newer)
 
 
-def _limit(order: ListOrder, begin: ListPlace | None, is_newer: bool) -> ListPlace | None:
-    """Return the last place of the window, or None if the window reaches the end of the log."""
+def _limit(order: ListOrder, begin: ListPlace | None, is_newer: bool, length: int) -> ListPlace | None:
+    """Return the last place of a window of this length, or None if it reaches the end of the log."""
     with no_seqscan():
         places = _beyond(order, Change.objects.all(), begin, is_newer).values_list("committed_at", "id")
-        return next((ListPlace(*place) for place in places[WINDOW - 1 : WINDOW]), None)
+        return next((ListPlace(*place) for place in places[length - 1 : length]), None)
 
 
 def _window(
@@ -242,9 +245,4 @@ def no_seqscan(*settings: str) -> Iterator[None]:
         cursor.execute("; ".join(settings))
         yield
         # An enclosing transaction continues with its own settings.
-        cursor.execute("; ".join(_reset(setting) for setting in settings))
-
-
-def _reset(setting: str) -> str:
-    name = setting.removeprefix("SET LOCAL ").partition(" ")[0]
-    return f"SET LOCAL {name} TO DEFAULT"
+        cursor.execute("; ".join(f"{setting.partition(' =')[0]} TO DEFAULT" for setting in settings))

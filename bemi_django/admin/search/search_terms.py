@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from functools import reduce
@@ -13,11 +14,16 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from bemi_django import conf
 from bemi_django.admin.search import query_timeouts
 
 _BIGGEST = 2**63 - 1
+_CONTEXT = re.compile(r"[^\W\d]\w*=")
+# A word as it is typed, with its quotation marks; the last alternative is one that is missing.
+_RAW = re.compile(r"""(?:[^ \t\r\n"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*'|["'\\].*)+""", re.DOTALL)
+_NAMED = re.compile(r"[^\W\d]\w*[=:].")
 
 
 class SearchTerms(NamedTuple):
@@ -28,12 +34,14 @@ class SearchTerms(NamedTuple):
         timeout: Time limit (ms) for the index that answers it; see ``query_timeouts``.
         columns: The columns whose values the search compares.
         context_keys: The keys whose values the search compares in the context.
+        readings: What each word was taken for, for people.
     """
 
     condition: Q
     timeout: int
     columns: tuple[str, ...] = ()
     context_keys: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
 
 
 def parse(text: str, tables: Iterable[str]) -> SearchTerms:
@@ -52,12 +60,11 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
     text = text.strip()
     if text.startswith("{"):
         wanted = _json_object(text)
-        return SearchTerms(Q(context__contains=wanted), query_timeouts.FILTER, context_keys=tuple(wanted))
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise ValidationError(_("A quotation mark is missing.")) from error
-    found = [_word(word, tables) for word in words]
+        reading = _("%(value)s is a part of the context") % {"value": text}
+        return SearchTerms(
+            Q(context__contains=wanted), query_timeouts.FILTER, (), tuple(wanted), readings=(reading,)
+        )
+    found = [_word(word, tables) for word in _words(text)]
     if not found:
         return SearchTerms(Q(), query_timeouts.NO_INDEX)
     return SearchTerms(
@@ -65,7 +72,27 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
         max(search.timeout for search in found),
         tuple(column for search in found for column in search.columns),
         tuple(name for search in found for name in search.context_keys),
+        tuple(reading for search in found for reading in search.readings),
     )
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a search; a value of the context goes on up to the next ``name=`` or ``name:``."""
+    try:
+        words = [(raw, *shlex.split(raw)) for raw in _RAW.findall(text)]
+    except ValueError as error:
+        raise ValidationError(_("A quotation mark is missing.")) from error
+    found: list[str] = []
+    is_open = False
+    for raw, word in words:
+        if is_open and not _NAMED.match(raw):
+            found[-1] += f" {word}"
+            continue
+        found.append(word)
+        # A value in quotation marks ends with them.
+        named = _CONTEXT.match(raw)
+        is_open = named is not None and raw[named.end() : named.end() + 1] not in {"'", '"'}
+    return found
 
 
 def _word(word: str, tables: Iterable[str]) -> SearchTerms:
@@ -76,24 +103,38 @@ def _word(word: str, tables: Iterable[str]) -> SearchTerms:
             _any(Q(context__contains={key: literal}) for literal in literals(wanted)),
             query_timeouts.FILTER,
             context_keys=(key,),
+            readings=(_("%(name)s in the context is “%(value)s”") % {"name": key, "value": wanted},),
         )
     if not colon or not name or not value:
-        return SearchTerms(_any(_anywhere(word, tables)), query_timeouts.LOOKUP)
-    if name == "pk":
-        return SearchTerms(Q(table__in=list(tables), primary_key=value), query_timeouts.LOOKUP)
-    if name == "request":
-        return SearchTerms(Q(context__contains={"request_id": value}), query_timeouts.LOOKUP)
-    if name == "transaction":
-        return SearchTerms(Q(transaction_id=_number(value)), query_timeouts.LOOKUP)
+        reading = _("“%(value)s” is a primary key, a request id, a transaction id or the id of a change")
+        return SearchTerms(
+            _any(_anywhere(word, tables)), query_timeouts.LOOKUP, readings=(reading % {"value": word},)
+        )
+    if name in _IDS:
+        condition = {
+            "pk": lambda: Q(table__in=list(tables), primary_key=value),
+            "request": lambda: Q(context__contains={"request_id": value}),
+            "transaction": lambda: Q(transaction_id=_number(value)),
+        }[name]()
+        reading = _("the %(name)s is “%(value)s”") % {"name": _(_IDS[name]), "value": value}
+        return SearchTerms(condition, query_timeouts.LOOKUP, readings=(reading,))
     condition = _any(
         Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
     )
     return SearchTerms(
-        condition, query_timeouts.FILTER if conf.index_values() else query_timeouts.NO_INDEX, (name,)
+        condition,
+        query_timeouts.FILTER if conf.index_values() else query_timeouts.NO_INDEX,
+        (name,),
+        readings=(_("the field %(name)s was or became “%(value)s”") % {"name": name, "value": value},),
     )
 
 
 SIDES = ("before", "after")
+_IDS = {
+    "pk": gettext_noop("primary key"),
+    "request": gettext_noop("request id"),
+    "transaction": gettext_noop("transaction id"),
+}
 
 
 def _anywhere(word: str, tables: Iterable[str]) -> Iterator[Q]:

@@ -40,7 +40,7 @@ def test_changed_fields_come_first_and_are_marked_inside_the_value(admin_client:
 def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> None:
     sql = "update todo set task = %s where id = %s and done"
     response = shown(admin_client, record(1, context={"user_id": 7, "SQL": sql, "nested": {"a": [1]}}))
-    assert response.context["context"] == [
+    assert [line[:2] for line in response.context["context"]] == [
         ("nested", '{\n  "a": [\n    1\n  ]\n}'),
         ("user_id", "7"),
     ]
@@ -135,11 +135,11 @@ def test_a_value_nested_without_end_hides_nothing_else(admin_client: Client, lev
     deep = f'{{"task": {"[" * levels}1{"]" * levels}}}'
     with connection.cursor() as cursor:
         cursor.execute("UPDATE changes SET after = %s, before = %s WHERE id = %s", [deep, deep, change.pk])
-    (above, below) = admin_client.get(LIST).context["rows"]
+    (above, below) = admin_client.get(f"{LIST}?view=rows").context["rows"]
     assert (above.change, below.change) == (other, change)
     shown(admin_client, change)
     shown(admin_client, other)
-    for path in ("timeline/todos/todo/1/", "activity/", "deleted/"):
+    for path in ("", f"transaction/{change.pk}/", "timeline/todos/todo/1/", "activity/", "deleted/"):
         assert admin_client.get(f"{LIST}{path}").status_code in (200, 404)
     exported: Any = admin_client.get(f"{LIST}export/?format=jsonl")
     assert len(b"".join(exported.streaming_content).splitlines()) == 2

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from bemi_django.admin.search import paging, query_timeouts
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.support.audit import LIST, listed, record, record_many, visitor
+from tests.support.audit import LIST, as_rows, listed, record, record_many, visitor
 from tests.support.masked_models import made
 
+ROWS = f"{LIST}{as_rows()}"
 CHECKPOINT = """
 INSERT INTO _bemi.checkpoint
     (slot, lsn, start_lsn, committed_at, start_xid, system_identifier, timeline, publication)
@@ -46,7 +47,7 @@ def admin(admin_client: Client) -> Client:
 
 
 def page(client: Client, query: str = "") -> str:
-    response = client.get(f"{LIST}{query}")
+    response = client.get(f"{LIST}{query}" if "/" in query.partition("?")[0] else f"{LIST}{as_rows(query)}")
     assert response.status_code == 200
     return response.content.decode()
 
@@ -76,7 +77,7 @@ def test_the_list_says_when_who_where_what_and_the_difference(admin: Client, dja
         primary_key=str(todo.pk),
         context={"user_id": user.pk, "endpoint": "/todos/1/rename/", "method": "POST"},
     )
-    response = admin.get(LIST)
+    response = admin.get(ROWS)
     (row,) = response.context["rows"]
     assert row.actor.label == "bob"
     assert row.where == "POST /todos/1/rename/"
@@ -89,7 +90,7 @@ def test_the_list_says_when_who_where_what_and_the_difference(admin: Client, dja
 
 def test_an_object_that_is_gone_is_struck_through_under_its_last_name(admin: Client) -> None:
     record(1, primary_key="99", operation="DELETE", before={"id": 99, "task": "Gone"}, after={})
-    (row,) = admin.get(LIST).context["rows"]
+    (row,) = admin.get(ROWS).context["rows"]
     assert row.object.is_deleted
     assert re.search(r"<s><a [^>]*>Gone</a></s>", page(admin))
 
@@ -99,20 +100,20 @@ def test_a_row_of_a_many_to_many_table_is_named_by_its_two_ends(admin: Client) -
     tag = todo.tags.create(name="night")
     through = Todo.tags.through.objects.get(todo=todo, tag=tag)
     record(1, table="todo_tags", primary_key=str(through.pk), operation="CREATE", before={}, after={"id": 1})
-    assert admin.get(LIST).context["rows"][0].object.label == "Sleep – night"
+    assert admin.get(ROWS).context["rows"][0].object.label == "Sleep – night"
 
 
 def test_a_change_by_psql_is_marked_as_outside(admin: Client) -> None:
     record(1, context={"db_user": "postgres", "application_name": "psql", "SQL": "UPDATE todo"})
     record(2, context={"application_name": "cron", "SQL": "UPDATE todo"})
     record(3, context={})
-    rows = [row.actor for row in admin.get(LIST).context["rows"]]
+    rows = [row.actor for row in admin.get(ROWS).context["rows"]]
     assert [(actor.label, actor.is_outside) for actor in rows] == [
         ("", True),
         ("", False),
         ("postgres", True),
     ]
-    assert [row.where for row in admin.get(LIST).context["rows"]] == ["", "cron", "psql"]
+    assert [row.where for row in admin.get(ROWS).context["rows"]] == ["", "cron", "psql"]
     assert listed(admin, "?outside=on") == [3, 1]
 
 
@@ -201,7 +202,7 @@ def test_an_id_of_a_change_finds_it(admin: Client) -> None:
 )
 def test_what_cannot_be_searched_is_said_and_finds_nothing(admin: Client, words: str) -> None:
     record(1)
-    response = admin.get(LIST, {"q": words})
+    response = admin.get(LIST, {"q": words, "view": "rows"})
     assert response.status_code == 200
     if response.context["form"].errors:
         assert response.context["rows"] == []
@@ -223,7 +224,7 @@ def test_a_page_of_no_id_is_not_found(admin: Client, query: str) -> None:
 def walk(client: Client, query: str, direction: str) -> list[list[int]]:
     pages = []
     while True:
-        response = client.get(f"{LIST}{query}")
+        response = client.get(f"{LIST}{as_rows(query) if 'view=' not in query else query}")
         pages.append([row.change.position // 8 for row in response.context["rows"]])
         query = response.context[direction]
         if query is None:
@@ -233,7 +234,7 @@ def walk(client: Client, query: str, direction: str) -> list[list[int]]:
 def test_pages_follow_each_other_whatever_is_written_meanwhile(admin: Client) -> None:
     for number in range(1, 121):
         record(number)
-    first = admin.get(LIST)
+    first = admin.get(ROWS)
     assert first.context["newer"] is None
     record(121)
     second = admin.get(f"{LIST}{first.context['older']}")
@@ -258,7 +259,7 @@ def test_a_filter_that_no_index_answers_is_looked_for_piece_by_piece(
     assert [number for numbers in pages for number in numbers] == [28, 2]
     assert len(pages) > 2
     assert "Continue searching" in page(admin, "?operation=DELETE")
-    response = admin.get(f"{LIST}?operation=DELETE&older={record(99).pk}")
+    response = admin.get(f"{ROWS}&operation=DELETE&older={record(99).pk}")
     back = walk(admin, f"?operation=DELETE&newer={record(0).pk}", "newer")
     assert response.context["newer"] is not None
     assert sorted(number for numbers in back for number in numbers) == [2, 28]
@@ -270,7 +271,7 @@ def test_few_among_many_are_found_by_their_index_at_once(
     monkeypatch.setattr(paging, "WINDOW", 10)
     for number in range(1, 31):
         record(number, context={"request_id": "wanted" if number == 1 else "other"})
-    response = admin.get(f"{LIST}?q=request:wanted")
+    response = admin.get(f"{ROWS}&q=request:wanted")
     assert [row.change.position // 8 for row in response.context["rows"]] == [1]
     assert response.context["older"] is None
 
@@ -282,7 +283,7 @@ def test_what_an_index_finds_too_many_of_is_looked_for_piece_by_piece(
     monkeypatch.setattr(query_timeouts, "FILTER", 1)
     monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
     record_many(20_000)
-    response = admin.get(f"{LIST}?q={quote('{}')}&table=tag&operation=UPDATE")
+    response = admin.get(f"{ROWS}&q={quote('{}')}&table=tag&operation=UPDATE")
     assert response.context["page"].is_partial
 
 
@@ -292,7 +293,7 @@ def test_an_index_finds_values_of_fields_where_the_settings_want_it(
     monkeypatch.setattr(paging, "WINDOW", 10)
     monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
     record_many(20_000)
-    query = LIST + "?q=task:%22new%2077%22"
+    query = ROWS + "&q=task:%22new%2077%22"
     response = admin.get(query)
     assert response.context["page"].is_partial and not response.context["page"].changes
     settings.BEMI_INDEX_VALUES = True
@@ -335,7 +336,7 @@ def test_no_page_reads_the_log_from_one_end_to_the_other_nor_counts_it(
     record_many(30_000)
     for query in QUERIES:
         with plans() as found:
-            response = admin.get(f"{LIST}{query}")
+            response = admin.get(f"{LIST}{as_rows(query)}")
         assert response.status_code == 200
         assert found
         for plan in found:
@@ -358,10 +359,10 @@ def test_a_list_that_fits_on_a_page_is_counted_as_it_is(admin: Client) -> None:
 def test_the_date_hierarchy_leads_from_months_to_days(admin: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT _bemi.partition_v1('2025-03-05')")
-    assert "?since=2025-03-01&amp;until=2025-03-31" in page(admin)
+    assert "&amp;since=2025-03-01&amp;until=2025-03-31" in page(admin)
     month = page(admin, "?table=tag&since=2025-03-01&until=2025-03-31")
-    assert "?table=tag&amp;since=2025-03-07&amp;until=2025-03-07" in month
-    assert '<a href="?table=tag">All dates</a>' in month
+    assert "?table=tag&amp;view=rows&amp;since=2025-03-07&amp;until=2025-03-07" in month
+    assert '<a href="?table=tag&amp;view=rows">All dates</a>' in month
 
 
 def test_users_and_endpoints_of_the_newest_changes_are_suggested(
@@ -414,7 +415,7 @@ def test_a_page_that_ends_at_a_date_has_nothing_newer(admin: Client) -> None:
     for number in range(1, 61):
         record(number, committed_at="2026-03-01T10:00:00Z")
     record(99)
-    response = admin.get(f"{LIST}?until=2026-03-01")
+    response = admin.get(f"{ROWS}&until=2026-03-01")
     assert [row.change.position // 8 for row in response.context["rows"]] == list(range(60, 10, -1))
     assert response.context["newer"] is None
     pages = walk(admin, "?until=2026-03-01", "older")
@@ -429,7 +430,7 @@ def test_rows_of_another_database_are_named_from_there(admin: Client) -> None:
     )
     record(1, primary_key="1")
     record(2, primary_key="1", database=connections["other"].settings_dict["NAME"])
-    second, first = (row.object for row in admin.get(LIST).context["rows"])
+    second, first = (row.object for row in admin.get(ROWS).context["rows"])
     assert (first.label, first.url) == (here.task, "/admin/todos/todo/1/change/")
     assert (second.label, second.url, second.is_deleted) == (there.task, None, False)
 
@@ -438,7 +439,8 @@ def test_numbers_are_addresses_whatever_the_format(admin: Client, settings: Any)
     settings.USE_THOUSAND_SEPARATOR = True
     change = record(1, transaction_id=1234567, context={"user_id": 1234567})
     text = admin.get(f"{LIST}{change.pk}/change/").content.decode()
-    assert "?q=transaction:1234567" in text
+    assert f'<a href="{LIST}transaction/{change.pk}/">1234567</a>' in text
+    assert f'<a href="{LIST}?user=1234567">1234567</a>' in text
     assert "1,234,567" not in text
 
 
@@ -465,7 +467,7 @@ def test_suggestions_are_the_most_frequent_whatever_a_large_statement_wrote(admi
     with connection.cursor() as cursor:
         # One transaction, the newest, that has more rows than are read at a time.
         cursor.execute(LARGE_TRANSACTION, [5000])
-    found = admin.get(LIST).context["suggestions"]
+    found = admin.get(ROWS).context["suggestions"]
     assert found["endpoints"][0] == "/page/077/"
     assert len(found["endpoints"]) == 100
 
@@ -500,15 +502,15 @@ def test_labels_that_name_other_rows_take_few_queries(
             )
         names = ["view_change", *(["unmask_change"] if may_unmask else [])]
         client = visitor(*(f"bemi_django.{name}" for name in names), "shop.view_badge", "shop.view_person")
-        client.get(LIST)
+        client.get(ROWS)
         with django_assert_max_num_queries(60):
-            labels = {row.object.label for row in client.get(f"{LIST}?table=badge").context["rows"]}
+            labels = {row.object.label for row in client.get(f"{ROWS}&table=badge").context["rows"]}
         assert {"B30 of P30, under 0", "X of P30, under 0"} <= labels
 
 
 def test_models_that_are_not_tracked_are_not_offered(admin: Client, settings: Any) -> None:
     settings.BEMI_EXCLUDE = ["public.tag"]
-    offered = dict(admin.get(LIST).context["form"].fields["table"].choices)
+    offered = dict(admin.get(ROWS).context["form"].fields["table"].choices)
     assert "todo" in offered and "tag" not in offered
     # What was recorded before is found all the same.
     record(1, table="tag")

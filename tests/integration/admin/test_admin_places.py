@@ -26,13 +26,13 @@ def admin(admin_client: Client) -> Client:
 def test_a_change_knows_its_neighbours_in_the_list_that_led_to_it(admin: Client) -> None:
     for number in range(1, 7):
         record(number, table="tag" if number % 2 else "todo")
-    first = admin.get(f"{LIST}?table=tag&older={change_of(6).pk}")
+    first = admin.get(f"{LIST}?view=rows&table=tag&older={change_of(6).pk}")
     (link,) = re.findall(rf'href="([^"]*{change_of(3).pk}/change/[^"]*)"><time', first.content.decode())
     response = admin.get(link.replace("&amp;", "&"))
     neighbours = response.context["in_list"]
     assert str(change_of(5).pk) in neighbours.newer and str(change_of(1).pk) in neighbours.older
-    assert neighbours.url == f"{LIST}?table=tag"
-    assert f'<a href="{LIST}?table=tag">' in response.content.decode()
+    assert neighbours.url == f"{LIST}?view=rows&table=tag"
+    assert f'<a href="{LIST}?view=rows&amp;table=tag">' in response.content.decode()
     oldest = admin.get(neighbours.older).context["in_list"]
     assert oldest.older is None and str(change_of(3).pk) in oldest.newer
     # Without a list, or with one that selects nothing, there are none.
@@ -51,9 +51,10 @@ def test_rows_say_how_long_ago_and_exactly_when(admin: Client, settings: Any, us
     settings.USE_TZ, settings.TIME_ZONE = use_tz, "Europe/Berlin"
     record(1, committed_at=timezone.now() - timedelta(hours=5, minutes=3))
     record(2, committed_at=timezone.now() + timedelta(minutes=3))
-    assert [row.ago for row in admin.get(LIST).context["rows"]] == ["just now", "5\xa0hours ago"]
+    response = admin.get(f"{LIST}?view=rows")
+    assert [row.ago for row in response.context["rows"]] == ["just now", "5\xa0hours ago"]
     exact = date_format(local(change_of(1).committed_at), "Y-m-d H:i:s.u")
-    assert f'title="{exact} Europe/Berlin"' in admin.get(LIST).content.decode()
+    assert f'title="{exact} Europe/Berlin"' in response.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from bemi_django.admin.search import paging
 from bemi_django.admin.search.list_order import order_of_list
 from bemi_django.models import Change
 from bemi_django.schema import log_indexes
-from tests.support.audit import LIST, listed, record
+from tests.support.audit import LIST, as_rows, listed, record
 from tests.support.project_database import execute
 
 CHECKPOINT = """
@@ -52,7 +52,7 @@ def walk(client: Client, query: str, direction: str) -> list[list[int]]:
     """Return the pages from a query on, in one direction."""
     pages = []
     while True:
-        response = client.get(f"{LIST}{query}")
+        response = client.get(f"{LIST}{query if 'view=' in query else as_rows(query)}")
         pages.append([row.change.position // 8 for row in response.context["rows"]])
         if response.context[direction] is None:
             return pages

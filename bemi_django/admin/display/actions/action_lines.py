@@ -1,0 +1,132 @@
+"""Lines of the list of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.action import AuditAction
+from bemi_django.admin.display.actions.sentence import learn, sentence
+from bemi_django.admin.display.actors import Actor, Actors, where
+from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.site_time import ago, local
+from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.models import Change
+
+#: The length of a reason.
+_LONGEST = 80
+
+
+class ListedAction(NamedTuple):
+    """An action as the list shows it.
+
+    Attributes:
+        action: The action.
+        last: The last of its changes.
+        url: The page of its request or transaction.
+        day: The day of its last commit.
+        ago: How long ago that was.
+        actor: Who did it.
+        face: What stands for the actor: ``person``, ``machine`` or ``outside``.
+        initials: The first letters of a person's name.
+        where: The endpoint, task, command or program.
+        same_endpoint: The query string of the list of all changes by its endpoint, or nothing.
+        is_of_request: Whether it belongs to a request.
+        sentence: What it did.
+        reason: The reason in the context, or nothing.
+        rows: The changes that are shown.
+        hidden: The number of changes that are counted but not shown.
+    """
+
+    action: AuditAction
+    last: Change
+    url: str
+    day: date
+    ago: str
+    actor: Actor
+    face: str
+    initials: str
+    where: str
+    same_endpoint: str
+    is_of_request: bool
+    sentence: SafeString
+    reason: str
+    rows: list[ListedRow]
+    hidden: int
+
+
+def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[ListedAction]:
+    """Yield the lines of a list of actions. Names are looked up for all of them at once."""
+    changes = [change for action in actions for change in action.changes]
+    actors, objects = Actors(changes, viewer), ObjectLabels(changes, viewer)
+    listed = {row.change.pk: row for row in rows(changes, viewer, actors, objects)}
+    formatter = Formatter(viewer)
+    learn(actions, formatter)
+    for action in actions:
+        last = action.changes[-1]
+        actor = actors.actor_of(last)
+        yield ListedAction(
+            action,
+            last,
+            action_url(last, viewer),
+            local(last.committed_at).date(),
+            ago(last.committed_at),
+            actor,
+            _face(actor),
+            initials(actor.label),
+            where(last),
+            _same_endpoint(last, viewer),
+            request_id_of(last, viewer) is not None,
+            sentence(action, viewer, objects, formatter),
+            reason_of(last, viewer),
+            [listed[change.pk] for change in action.changes],
+            action.total - len(action.changes),
+        )
+
+
+def action_url(change: Change, viewer: Viewer) -> str:
+    """Return the page of a change's request, or of its transaction if it has none."""
+    request_id = request_id_of(change, viewer)
+    return viewer.url("transaction", change.pk) if request_id is None else request_url(request_id, viewer)
+
+
+def request_id_of(change: Change, viewer: Viewer) -> str | None:
+    """Return the id of a change's request, or None if it has none or if it is masked."""
+    found = change.context.get("request_id")
+    is_shown = isinstance(found, str) and found and viewer.context(change).get("request_id") == found
+    return str(found) if is_shown else None
+
+
+def request_url(request_id: str, viewer: Viewer) -> str:
+    """Return the page of a request."""
+    return f"{viewer.url('request')}?{urlencode({'id': request_id})}"
+
+
+def reason_of(change: Change, viewer: Viewer) -> str:
+    """Return the reason that the context of a change gives, or nothing."""
+    found = viewer.context(change).get("reason")
+    return found[:_LONGEST] if isinstance(found, str) else ""
+
+
+def _same_endpoint(change: Change, viewer: Viewer) -> str:
+    found = change.context.get("endpoint")
+    is_shown = isinstance(found, str) and found and viewer.context(change).get("endpoint") == found
+    return f"?{urlencode({'endpoint': found})}" if is_shown else ""
+
+
+def initials(name: str) -> str:
+    """Return two letters that stand for a name."""
+    words = [word for word in name.replace(".", " ").replace("_", " ").replace("@", " ").split() if word]
+    return "".join(word[0] for word in words[:2]).upper()
+
+
+def _face(actor: Actor) -> str:
+    if actor.is_outside:
+        return "outside"
+    return "person" if actor.is_person else "machine"

@@ -1,0 +1,39 @@
+"""Say which events happened: they have names of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions import nouns
+from bemi_django.admin.display.actions.action import ChangeKind
+from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.models import Change
+
+
+def event_clause(
+    kind: ChangeKind, number: str, shown: Sequence[Change], viewer: Viewer, objects: ObjectLabels
+) -> SafeString:
+    """Return what happened: the name of the event and its object, or how many objects it happened to.
+
+    Args:
+        kind: The kind of the events.
+        number: How many there are, for people.
+        shown: Those that are known, all of them or none.
+        viewer: Who reads it.
+        objects: The labels of their objects.
+    """
+    names = {str(viewer.context(change).get("event", "")) for change in shown}
+    if len(names) != 1 or "" in names:
+        text = ngettext("recorded {number} event", "recorded {number} events", 1 if number == "1" else 2)
+        return format_html(text, number=number)
+    (name,) = names
+    if all(change.primary_key is None for change in shown):
+        return format_html("{}" if len(shown) == 1 else "{} ×{}", name, number)
+    if len(shown) == 1:
+        return format_html("{} {}", name, nouns.object_link(objects.of(shown[0])))
+    return format_html("{} {} {}", name, number, nouns.noun(kind, viewer, is_plural=True))

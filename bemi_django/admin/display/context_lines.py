@@ -1,0 +1,66 @@
+"""Show the values of a context, each with a link to the changes that have it, too."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from django.utils.http import urlencode
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.action_lines import request_url
+from bemi_django.admin.display.value_diff import are_alike, as_text
+from bemi_django.log.lossless_json import dumps
+from bemi_django.models import Change
+
+#: Longer values are not searched for.
+_LONGEST = 500
+_NAME = re.compile(r"[^\W\d]\w*")
+_PLAIN = re.compile(r"[^\s\"'\\]+(?: [^\s\"'\\]+)*")
+
+
+class ContextLine(NamedTuple):
+    """A value of a context, and where the changes are that have it; None if it cannot be searched for."""
+
+    name: str
+    text: str
+    url: str | None
+
+
+def context_lines(change: Change, viewer: Viewer) -> list[ContextLine]:
+    """Return the values of a change's context in alphabetical order, but not its SQL."""
+    return [
+        ContextLine(name, as_text(value), value_url(change, name, value, viewer))
+        for name, value in sorted(viewer.context(change).items())
+        if name != "SQL"
+    ]
+
+
+def value_url(change: Change, name: str, value: Any, viewer: Viewer) -> str | None:
+    """Return where the changes are whose context has a value, or None if it is masked or too long.
+
+    Args:
+        change: The change that has it.
+        name: Its name.
+        value: The value, as the viewer sees it.
+        viewer: The viewer.
+    """
+    if not are_alike(value, change.context.get(name)) or len(dumps(value)) > _LONGEST:
+        return None
+    if name == "SQL" and viewer.masks:
+        return None
+    if name in ("request_id", "parent_request_id") and isinstance(value, str) and value:
+        return request_url(value, viewer)
+    address = viewer.url("changelist")
+    field = {"user_id": "user", "endpoint": "endpoint"}.get(name)
+    if field and type(value) in (str, int) and str(value).strip() == str(value) != "":
+        return f"{address}?{urlencode({field: value})}"
+    return f"{address}?{urlencode({'q': search_for(name, value)})}"
+
+
+def search_for(name: str, value: Any) -> str:
+    """Return the search for a value of a context: with the name if that is clear, else as JSON."""
+    text = value if isinstance(value, str) else dumps(value)
+    if _NAME.fullmatch(name) and not isinstance(value, (dict, list)) and _PLAIN.fullmatch(text):
+        return f'{name}="{text}"' if " " in text else f"{name}={text}"
+    return dumps({name: value})

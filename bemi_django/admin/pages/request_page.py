@@ -1,0 +1,188 @@
+"""The pages of a request and of a transaction: what it did, step by step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import OperationalError
+from django.db.models import Q
+from django.http import Http404
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.action import action_of
+from bemi_django.admin.display.actions.action_lines import request_id_of
+from bemi_django.admin.display.actions.sentence import sentence
+from bemi_django.admin.display.actions.steps import milliseconds, transactions
+from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.display.context_lines import ContextLine, search_for, value_url
+from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.site_time import ago
+from bemi_django.admin.display.value_diff import are_alike, as_text
+from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.pages.change_detail import NEIGHBOURS, may_undo
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.list_order import ids_of_transaction
+from bemi_django.admin.search.paging import bitmap_scan_only, no_seqscan
+from bemi_django.log.change import ChangeQuerySet
+from bemi_django.models import Change
+from bemi_django.wire.ids import sequence_in
+
+#: The number of changes that a page shows.
+MOST = 500
+
+
+class FoundChanges(NamedTuple):
+    """The changes of a page in commit order, and whether there are more."""
+
+    changes: list[Change]
+    is_cut: bool
+
+
+def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
+    """Return the context of the template for a transaction.
+
+    Args:
+        change_id: The id of any change of it.
+        viewer: Who sees it.
+
+    Raises:
+        Http404: If the viewer may see no change of it.
+    """
+    first, last = ids_of_transaction(sequence_in(change_id.bytes))
+    same = viewer.changes().filter(id__gte=first, id__lte=last).order_by("id")
+    with no_seqscan():
+        named = read_changes(viewer.changes().filter(pk=change_id)) or read_changes(same[:1])
+        if not named:
+            raise Http404
+        (about,) = named
+        same = same.filter(database=about.database, transaction_id=about.transaction_id)
+        found = read_changes(same[: MOST + 1])
+    query = f"transaction:{about.transaction_id}"
+    context = _context(FoundChanges(found[:MOST], len(found) > MOST), query, viewer)
+    number = str(about.transaction_id)
+    return context | {
+        "transaction_id": number,
+        "crumbs": [(_("Transaction %(id)s") % {"id": number}, None)],
+        "revert": _revert("transaction", context, viewer),
+    }
+
+
+def of_request(viewer: Viewer) -> dict[str, Any]:
+    """Return the context of the template for the request ``?id=``.
+
+    Raises:
+        Http404: If the viewer may see no change of it.
+    """
+    request_id = viewer.request.GET.get("id", "")
+    if not request_id or "\0" in request_id:
+        raise Http404
+    same = viewer.changes().filter(context__contains={"request_id": request_id})
+    found = _read(same)
+    if found is None:
+        return {"is_too_slow": True, "request_id": request_id, "heading": request_id, "transactions": []}
+    if not found.changes or request_id_of(found.changes[0], viewer) is None:
+        raise Http404
+    context = _context(found, f'request:"{request_id}"', viewer)
+    return context | {
+        "request_id": request_id,
+        "crumbs": [(_("Request %(id)s") % {"id": request_id}, None)],
+        "revert": _revert("request", context, viewer),
+        "children": _children(request_id, viewer),
+    }
+
+
+def _read(changes: ChangeQuerySet) -> FoundChanges | None:
+    """Return the changes of a request, or None if that takes too long."""
+    try:
+        # Without an order, a request of any size stops at the limit.
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            found = read_changes(changes.order_by()[: MOST + 1])
+    except OperationalError:
+        return None
+    found.sort(key=lambda change: (change.committed_at, change.pk))
+    return FoundChanges(found[:MOST], len(found) > MOST)
+
+
+def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
+    changes = found.changes
+    steps = transactions(changes, viewer)
+    first, last = changes[0], changes[-1]
+    action = action_of(changes)._replace(is_cut=found.is_cut)
+    lines = _facts(changes, viewer)
+    sql = "\n\n".join(transaction.sql for transaction in steps)
+    if found.is_cut:
+        sql += f"\n\n-- These are the first {len(changes)} changes. There are more."
+    return {
+        "entry": first,
+        "actor": Actors([first], viewer).actor_of(first),
+        "sentence": sentence(action, viewer, ObjectLabels(changes, viewer), Formatter(viewer)),
+        "ago": ago(last.committed_at),
+        "facts": lines,
+        "transactions": steps,
+        "steps_count": sum(len(transaction.steps) for transaction in steps),
+        "count": len(changes),
+        "is_cut": found.is_cut,
+        "duration": milliseconds(last.committed_at - first.committed_at) if len(steps) > 1 else None,
+        "all_rows": f"{viewer.url('changelist')}?{urlencode({'q': query, 'records': 'on', 'view': 'rows'})}",
+        "sql": sql,
+    }
+
+
+def _facts(changes: list[Change], viewer: Viewer) -> list[ContextLine]:
+    """Return what the contexts of all changes have in common, in the order that tells most."""
+    contexts = [viewer.context(change) for change in changes]
+    first = {name: value for name, value in contexts[0].items() if name != "SQL"}
+    same = {
+        name: value
+        for name, value in first.items()
+        if all(name in context and are_alike(context[name], value) for context in contexts[1:])
+    }
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+    names = sorted(same, key=lambda name: (ranks.get(name, len(ranks)), name))
+    return [
+        ContextLine(name, as_text(same[name]), value_url(changes[0], name, same[name], viewer))
+        for name in names
+    ]
+
+
+#: Who, where, why, and what it is a part of.
+_FIRST = (
+    "user_id",
+    "method",
+    "endpoint",
+    "reason",
+    "task",
+    "command",
+    "request_id",
+    "parent_request_id",
+    "task_id",
+    "parent_task_id",
+    "trace_id",
+    "span_id",
+    "ip",
+)
+
+
+def _children(request_id: str, viewer: Viewer) -> str | None:
+    """Return where the changes are of requests that this one has made, or None if there are none."""
+    condition = Q(context__contains={"parent_request_id": request_id})
+    try:
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            has_some = bool(viewer.changes().filter(condition).order_by()[:1])
+    except OperationalError:
+        has_some = True
+    query = urlencode({"q": search_for("parent_request_id", request_id)})
+    return f"{viewer.url('changelist')}?{query}" if has_some else None
+
+
+def _revert(what: str, context: dict[str, Any], viewer: Viewer) -> str | None:
+    """Return the page that reverts all of it, if the viewer may."""
+    changes = [row.change for part in context["transactions"] for step in part.steps for row in step.rows]
+    # The plan examines all of them.
+    if not viewer.has("revert") or not may_undo(changes[:NEIGHBOURS], viewer):
+        return None
+    return f"{viewer.url('revert')}?{what}={changes[0].pk}"

@@ -1,0 +1,186 @@
+"""Pages of actions: the list of changes, grouped by what one transaction or request did.
+
+The cost is bounded by the page: of a transaction only the first changes are read, and its end is jumped to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
+from uuid import UUID
+
+from bemi_django.admin.display.actions.action import (
+    SHOWN,
+    AuditAction,
+    ChangeKind,
+    TransactionName,
+    kind_of,
+    transaction_of,
+)
+from bemi_django.admin.search import transaction_spans
+from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.filter_form import FilteredChanges
+from bemi_django.admin.search.list_order import ids_of_transaction, order_of_list
+from bemi_django.admin.search.paging import Page, PageCursor, read_page
+from bemi_django.admin.search.transaction_spans import Span, counts_of, rows_of
+from bemi_django.models import Change
+from bemi_django.wire.ids import sequence_in
+
+#: The number of actions on a page.
+SIZE = 25
+#: Changes looked at between two jumps over the rest of a transaction.
+WINDOW = 100
+#: Transactions of a page. One request may have any number.
+MOST_TRANSACTIONS = 100
+#: Time spent on finding actions (seconds), beside that of one search.
+BUDGET_SECONDS = 0.5
+#: Changes that match, of an action that is too long to be shown.
+_MATCHES = 5
+
+
+class ActionPage(NamedTuple):
+    """Actions, newest first; otherwise like ``Page``."""
+
+    actions: list[AuditAction]
+    older: UUID | None
+    newer: UUID | None
+    is_partial: bool
+
+
+class _FoundSpans:
+    """The transactions of a page, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.spans: dict[int, Span] = {}
+        self.matches: dict[int, list[UUID]] = {}
+        self._names: set[str | int] = set()
+
+    def add(self, change: Change) -> bool:
+        """Add a change, and return whether there was room for it."""
+        sequence = sequence_in(change.pk.bytes)
+        span = self.spans.get(sequence)
+        if span is None:
+            name = request_of(change) or sequence
+            if name not in self._names and len(self._names) == SIZE or len(self.spans) == MOST_TRANSACTIONS:
+                return False
+            self._names.add(name)
+            span = Span(sequence, change.committed_at, change.committed_at)
+        self.spans[sequence] = Span(
+            sequence, min(span.earliest, change.committed_at), max(span.latest, change.committed_at)
+        )
+        matches = self.matches.setdefault(sequence, [])
+        if len(matches) < SHOWN:
+            matches.append(change.pk)
+        return True
+
+
+def read_actions(filtered: FilteredChanges, cursor: PageCursor) -> ActionPage:
+    """Read one page of actions.
+
+    Args:
+        filtered: The changes of the list. An action has all changes of the transaction of one of these.
+        cursor: Where the page begins.
+
+    Returns:
+        The page; partial if the search ran out of time. A request that has more transactions than there is
+        room for goes on on the next page.
+    """
+    if cursor.id is not None and cursor.committed_at is None and order_of_list().place(cursor.id) is None:
+        cursor = PageCursor()
+    found, first, last, is_full = _find(filtered, cursor)
+    spans = list(found.spans.values())
+    following = last.newer if cursor.is_newer else last.older
+    end: UUID | None = None
+    if is_full or following is not None:
+        is_inside = following is not None and sequence_in(following.bytes) in found.spans
+        end = following if not is_full and not is_inside else _bound(spans[-1], is_newer=cursor.is_newer)
+    start = first.older if cursor.is_newer else first.newer
+    if start is not None and spans:
+        start = _bound(spans[0], is_newer=not cursor.is_newer)
+    if cursor.is_newer:
+        spans.reverse()
+    actions = _actions(spans, filtered, found.matches)
+    older, newer = (start, end) if cursor.is_newer else (end, start)
+    return ActionPage(actions, older, newer, last.is_partial and not is_full)
+
+
+def _find(filtered: FilteredChanges, cursor: PageCursor) -> tuple[_FoundSpans, Page, Page, bool]:
+    """Return what was found, the first and the last page of changes read for it, and whether it is full."""
+    deadline = time.monotonic() + BUDGET_SECONDS
+    found = _FoundSpans()
+    light = filtered.changes.defer("before", "after", "unavailable")
+    first = None
+    place = cursor
+    while True:
+        page = read_page(
+            light, place, is_filtered=filtered.is_filtered, timeout=filtered.timeout, size=WINDOW
+        )
+        first = first or page
+        changes = page.changes[::-1] if cursor.is_newer else page.changes
+        is_full = not all(found.add(change) for change in changes)
+        is_end = (page.newer if cursor.is_newer else page.older) is None or page.is_partial
+        if is_full or is_end or time.monotonic() > deadline:
+            return found, first, page, is_full
+        *_others, span = found.spans.values()
+        place = PageCursor(
+            _bound(span, is_newer=cursor.is_newer), cursor.is_newer, committed_at=changes[-1].committed_at
+        )
+
+
+def _bound(span: Span, *, is_newer: bool) -> UUID:
+    """Return the id beyond which a page has nothing more of a transaction."""
+    return ids_of_transaction(span.sequence)[is_newer]
+
+
+def _actions(
+    spans: Sequence[Span], filtered: FilteredChanges, matches: dict[int, list[UUID]]
+) -> list[AuditAction]:
+    by_name: dict[TransactionName, list[Change]] = {}
+    for change in rows_of(spans, filtered.whole, SHOWN + 1):
+        by_name.setdefault(transaction_of(change), []).append(change)
+    long = {name.sequence for name, changes in by_name.items() if len(changes) > SHOWN}
+    counts = counts_of([span for span in spans if span.sequence in long], filtered.whole)
+    if filtered.is_narrowed:
+        wanted = {found for sequence in long for found in matches[sequence][:_MATCHES]}
+        wanted -= {change.pk for changes in by_name.values() for change in changes}
+        for change in read_changes(filtered.whole.filter(pk__in=wanted)) if wanted else ():
+            by_name[transaction_of(change)].append(change)
+    place = {span.sequence: number for number, span in enumerate(spans)}
+    groups: dict[str | TransactionName, list[TransactionName]] = {}
+    for name in sorted(by_name, key=lambda name: place[name.sequence]):
+        request = next(filter(None, map(request_of, by_name[name])), None)
+        groups.setdefault(request or name, []).append(name)
+    known = {found for some in matches.values() for found in some} if filtered.is_narrowed else set()
+    return [_action(names, by_name, counts, known) for names in groups.values()]
+
+
+def _action(
+    names: list[TransactionName],
+    by_name: dict[TransactionName, list[Change]],
+    counts: dict[TransactionName, Counter[ChangeKind]],
+    known: set[UUID],
+) -> AuditAction:
+    total: Counter[ChangeKind] = Counter()
+    is_cut = False
+    for name in reversed(names):
+        found = counts.get(name) or Counter(map(kind_of, by_name[name]))
+        is_cut = is_cut or sum(found.values()) > transaction_spans.MOST_COUNTED
+        total += found
+    changes = [change for name in reversed(names) for change in sorted(by_name[name], key=attrgetter("pk"))]
+    matches = {change.pk for change in changes if change.pk in known}
+    # What was searched for is shown first, the rest as far as there is room.
+    chosen = sorted(changes, key=lambda change: change.pk not in matches)[:SHOWN]
+    kept = {change.pk for change in chosen}
+    shown = [change for change in changes if change.pk in kept]
+    # Where all of them match, there is nothing to mark.
+    marked = frozenset(matches) if len(matches) < sum(total.values()) else frozenset()
+    return AuditAction(shown, total, is_cut, len(names), marked)
+
+
+def request_of(change: Change) -> str | None:
+    """Return the id of a change's request, or None; a context can hold anything."""
+    found = change.context.get("request_id")
+    return found if isinstance(found, str) and found else None

@@ -1,0 +1,59 @@
+"""The chosen filters of a list, each with a link that removes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django import forms
+from django.http import QueryDict
+
+from bemi_django.admin.search.filter_form import FilterForm
+
+#: The length of a value.
+_LONGEST = 60
+
+
+class Chip(NamedTuple):
+    """A chosen filter.
+
+    Attributes:
+        label: The name of the filter.
+        value: What it is set to; empty for a check box.
+        query: The query string of the list without it.
+    """
+
+    label: str
+    value: str
+    query: str
+
+
+def chips(form: FilterForm, parameters: QueryDict) -> list[Chip]:
+    """Return the chosen filters of a list.
+
+    Args:
+        form: The form of the filters.
+        parameters: The query string of the request.
+    """
+    found = []
+    for name, field in form.fields.items():
+        text = parameters.get(name, "").strip()
+        if text:
+            found.append(Chip(str(field.label), _value(field, text), without(parameters, name)))
+    return found
+
+
+def without(parameters: QueryDict, *names: str) -> str:
+    """Return the query string of the first page of a list without some of its parameters."""
+    query = parameters.copy()
+    for name in ("older", "newer", *names):
+        query.pop(name, None)
+    return f"?{query.urlencode()}"
+
+
+def _value(field: forms.Field, text: str) -> str:
+    if isinstance(field, forms.BooleanField):
+        return ""
+    if isinstance(field, forms.ChoiceField):
+        labels = {str(key): str(label) for key, label in field.choices}  # type: ignore[union-attr,misc]
+        text = labels.get(text, text)
+    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text

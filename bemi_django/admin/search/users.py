@@ -1,0 +1,90 @@
+"""Find the users that a text may mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from django.db.models import Q
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search import query_timeouts, search_terms
+from bemi_django.admin.search.paging import bitmap_scan_only
+
+
+def user_ids(text: str, viewer: Viewer) -> list[Any]:
+    """Return the values that ``user_id`` of a context may have for a user.
+
+    Args:
+        text: The primary key, the name or the e-mail address of the user. A name that no user has exactly may
+            be in any case.
+        viewer: The user who searches, who may not see user names.
+    """
+    if "\0" in text:
+        return []
+    found = search_terms.literals(text)
+    for key in _named(text, viewer):
+        found += [key, str(key)] if isinstance(key, int) else [str(key)]
+    return found
+
+
+def is_user(text: str, ids: list[Any], viewer: Viewer) -> bool:
+    """Tell whether a text means a user, who may be deleted.
+
+    Args:
+        text: The text.
+        ids: What ``user_ids()`` has returned for it.
+        viewer: The user who searches.
+    """
+    if len(ids) > len(search_terms.literals(text)) or _is_key(text):
+        return True
+    # A context function can name anything as its user.
+    try:
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            return bool(viewer.changes().filter(by_user(ids, viewer)).order_by()[:1])
+    except OperationalError:
+        return True
+
+
+def by_user(ids: list[Any], viewer: Viewer) -> Q:
+    """Return the condition of changes whose context has one of these values as ``user_id``.
+
+    Args:
+        ids: What ``user_ids()`` has returned.
+        viewer: The user who searches, among the users of the same tenant.
+    """
+    # Without any value, no change matches.
+    condition = Q(pk__in=[])
+    for value in ids:
+        condition |= Q(context__contains={"user_id": value})
+    return condition & viewer.users.condition()
+
+
+def _named(text: str, viewer: Viewer) -> list[Any]:
+    model: Any = get_user_model()
+    if not viewer.may_see_user_names():
+        return []
+    users = model._default_manager.values_list("pk", flat=True)
+    exact = list(users.filter(**{model.USERNAME_FIELD: text}))
+    if exact:
+        return exact
+    condition = Q(**{f"{model.USERNAME_FIELD}__iexact": text})
+    email = _email_field(model)
+    if email is not None and email.column not in viewer.masks.hidden_fields(model):
+        condition |= Q(**{f"{email.name}__iexact": text})
+    return list(users.filter(condition))
+
+
+def _email_field(model: Any) -> Any:
+    name = getattr(model, "EMAIL_FIELD", "")
+    return next((field for field in model._meta.concrete_fields if field.name == name), None)
+
+
+def _is_key(text: str) -> bool:
+    try:
+        get_user_model()._meta.pk.to_python(text)
+    except (ValidationError, ValueError):
+        return False
+    return "\0" not in text

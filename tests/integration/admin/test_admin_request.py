@@ -1,0 +1,185 @@
+"""The pages of a request and of a transaction."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.test import Client
+
+from bemi_django.admin.pages import request_page
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+from tests.support.audit import LIST, record, visitor
+from tests.support.project_database import execute
+
+CONTEXT = {
+    "user_id": 7,
+    "endpoint": "/cart/",
+    "request_id": "r",
+    "parent_request_id": "p",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+}
+
+
+def step(number: int, ordinal: int = 0, **fields: Any) -> Change:
+    sql = fields.pop("sql", "UPDATE todo SET task = 'a' WHERE id = 1")
+    more = fields.pop("more", {})
+    return record(number, ordinal=ordinal, context={**CONTEXT, "SQL": sql, **more}, **fields)
+
+
+def of_request(client: Client, request_id: str = "r") -> Any:
+    return client.get(f"{LIST}request/", {"id": request_id})
+
+
+def shown(response: Any) -> list[list[tuple[int, int, str, int]]]:
+    """The steps by transaction: numbers, words and how many statements."""
+    return [
+        [
+            (step.first, step.last, unescape(re.sub("<[^>]*>", "", step.sentence)), step.statements)
+            for step in part.steps
+        ]
+        for part in response.context["transactions"]
+    ]
+
+
+def test_a_request_is_told_step_by_step(admin_client: Client) -> None:
+    moment = "2026-03-01T10:00:00Z"
+    step(1, 0, operation="CREATE", before={}, primary_key="3", committed_at=moment)
+    for ordinal in range(1, 6):
+        sql = "UPDATE todo SET task = 'x' WHERE id = %d"
+        step(1, ordinal, primary_key=str(ordinal + 3), sql=sql % ordinal, committed_at=moment)
+    later = "2026-03-01T10:00:00.089Z"
+    for ordinal in range(2):
+        step(2, ordinal, table="tag", sql="UPDATE tag", committed_at=later, more={"task": "rank"})
+    record(3)
+    response = of_request(admin_client)
+    assert shown(response) == [
+        [(1, 1, "created todo Wake up", 1), (2, 6, "changed task of 5 todos", 5)],
+        [(7, 8, "changed task of 2 tags", 1)],
+    ]
+    text = re.sub(r"\s+", " ", unescape(response.content.decode()))
+    for part in ("8 changes in 3 steps", "89 ms later", "×5, equal but for the values", "of 2 changes"):
+        assert part in text, part
+    assert "89 ms from the first commit to the last" in text
+    assert f'href="{LIST}request/?id=p"' in text
+    assert [line.name for line in response.context["facts"]][:2] == ["user_id", "endpoint"]
+    assert "SQL" not in {line.name for line in response.context["facts"]}
+    assert f'<a class="bemi-button" href="{LIST}?q=request%3A%22r%22&records=on&view=rows">' in text
+
+
+def test_all_of_it_is_copied_as_sql(admin_client: Client) -> None:
+    first = step(1, operation="CREATE", before={}, after={"id": 1})
+    step(1, 1, operation="SKIPPED", table="a\nDROP TABLE todo; --", before={}, after={})
+    step(2, operation="DELETE", before={"id": 1}, after={})
+    sql = of_request(admin_client).context["sql"]
+    assert re.findall(r"^(?!SELECT|FROM|WHERE)(\S+)", sql, re.MULTILINE) == [
+        "BEGIN;", "INSERT", "--", "COMMIT;", "BEGIN;", "DELETE", "COMMIT;"
+    ]  # fmt: skip
+    assert sql.startswith(f"BEGIN; -- 1, {first.committed_at.isoformat()}")
+    assert "\nDROP" not in sql
+
+
+def test_a_transaction_has_a_page_by_any_of_its_changes(admin_client: Client) -> None:
+    first = record(1)
+    last = record(1, ordinal=1, primary_key="2")
+    record(2)
+    other = record(1, ordinal=2, database="elsewhere", transaction_id=9)
+    for change in (first, last):
+        response = admin_client.get(f"{LIST}transaction/{change.pk}/")
+        assert [(one[0], one[1]) for one in shown(response)[0]] == [(1, 2)]
+        assert response.context["transaction_id"] == "1"
+    assert len(admin_client.get(f"{LIST}transaction/{other.pk}/").context["transactions"]) == 1
+    removed = UUID(int=first.pk.int + 5)
+    assert admin_client.get(f"{LIST}transaction/{removed}/").status_code == 200
+    assert admin_client.get(f"{LIST}transaction/{UUID(int=0)}/").status_code == 404
+
+
+@pytest.mark.parametrize("request_id", ["", "nosuch", "\0", "x" * 5000, "'\"<"])
+def test_a_request_that_is_not_there_is_not_found(admin_client: Client, request_id: str) -> None:
+    record(1)
+    assert of_request(admin_client, request_id).status_code == 404
+
+
+def test_what_does_not_fit_is_said(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_page, "MOST", 3)
+    for ordinal in range(4):
+        change = step(1, ordinal, primary_key=str(ordinal))
+    for response in (of_request(admin_client), admin_client.get(f"{LIST}transaction/{change.pk}/")):
+        assert response.context["count"] == 3
+        assert "There are more changes than this page shows." in response.content.decode()
+        assert response.context["sql"].endswith("-- These are the first 3 changes. There are more.")
+        assert "more than 2 todos" in response.context["sentence"]
+
+
+def test_a_request_too_slow_to_be_found_says_so(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        from django.db import OperationalError
+
+        raise OperationalError("canceling statement due to statement timeout")
+
+    step(1)
+    monkeypatch.setattr(request_page, "read_changes", refuse)
+    assert "takes too long" in of_request(admin_client).content.decode()
+
+
+def test_requests_made_by_a_request_are_linked(admin_client: Client) -> None:
+    step(1)
+    assert of_request(admin_client).context["children"] is None
+    record(2, context={"request_id": "s", "parent_request_id": "r"})
+    assert of_request(admin_client).context["children"] == f"{LIST}?q=parent_request_id%3Dr"
+
+
+def test_it_is_reverted_from_there_by_those_who_may(admin_client: Client) -> None:
+    todo = Todo.objects.create(pk=1, task="Wake up")
+    change = step(1, primary_key=str(todo.pk))
+    assert of_request(admin_client).context["revert"] == f"{LIST}revert/?request={change.pk}"
+    url = f"{LIST}transaction/{change.pk}/"
+    assert admin_client.get(url).context["revert"] == f"{LIST}revert/?transaction={change.pk}"
+    curious = visitor("bemi_django.view_change", "todos.view_todo")
+    assert curious.get(url).context["revert"] is None
+    assert visitor(name="nobody").get(url).status_code == 403
+
+
+def only_todos(request: Any, changes: Any) -> Any:
+    return changes.filter(table="todo")
+
+
+def test_masks_and_scopes_hold(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.task"]
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.only_todos"
+    change = step(1, sql="UPDATE todo SET task = 'Wake up'")
+    step(1, 1, table="tag", after={"id": 1, "name": "hidden-tag"})
+    hidden = step(2, table="tag", more={"request_id": "t"})
+    client = visitor("bemi_django.view_change", "todos.view_todo")
+    for response in (of_request(client), client.get(f"{LIST}transaction/{change.pk}/")):
+        text = response.content.decode()
+        assert "Wake up" not in text and "hidden-tag" not in text
+        assert "is not repeated here" in text
+    assert client.get(f"{LIST}transaction/{hidden.pk}/").status_code == 404
+    assert of_request(client, "t").status_code == 404
+
+
+def test_a_masked_request_id_leads_nowhere(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["context->request_id"]
+    change = step(1)
+    client = visitor("bemi_django.view_change", "todos.view_todo")
+    assert of_request(client).status_code == 404
+    (line,) = client.get(LIST).context["actions"]
+    assert line.url == f"{LIST}transaction/{change.pk}/"
+    page = client.get(f"{LIST}{change.pk}/change/")
+    assert page.context["request_id"] is None
+
+
+def test_many_steps_take_few_queries(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+    for ordinal in range(40):
+        step(1, ordinal, table="tag" if ordinal % 2 else "todo", primary_key=str(ordinal))
+    execute("ANALYZE changes")
+    of_request(admin_client)
+    with django_assert_max_num_queries(70):
+        assert len(shown(of_request(admin_client))[0]) == 40

@@ -6,7 +6,7 @@ they come from the server or from a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from struct import Struct, unpack_from
 from typing import Any
@@ -56,14 +56,17 @@ def rows_of(batch: Any, columns: Mapping[str, str]) -> Iterator[bytes]:
         batch: A batch with these columns.
         columns: The kinds of the columns by name.
     """
-    count = _COUNT.pack(len(columns))
-    encoders = [_ENCODERS[kind] for kind in columns.values()]
     for values in zip(*(_plain(batch.column(name)) for name in columns), strict=True):
-        fields = (
-            copy_format.NULL if value is None else encode(value)
-            for encode, value in zip(encoders, values, strict=True)
-        )
-        yield count + b"".join(fields)
+        yield row_of(values, columns)
+
+
+def row_of(values: Sequence[Any], columns: Mapping[str, str]) -> bytes:
+    """Return the row that :func:`values_of` has read."""
+    fields = (
+        copy_format.NULL if value is None else _ENCODERS[kind](value)
+        for kind, value in zip(columns.values(), values, strict=True)
+    )
+    return _COUNT.pack(len(columns)) + b"".join(fields)
 
 
 def decoders_of(columns: Mapping[str, str]) -> list[Decode]:

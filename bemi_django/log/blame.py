@@ -36,6 +36,7 @@ class Blame:
     removed from the log, ``complete_from`` is when the last of them was committed: the change may be one of
     them.
     ``is_ignored``: the log does not have the column's values, because settings leave them out or did.
+    ``is_erased``: the change has set the value, which was erased from the log.
     """
 
     column: str
@@ -45,6 +46,7 @@ class Blame:
     is_pending: bool = False
     complete_from: datetime | None = None
     is_ignored: bool = False
+    is_erased: bool = False
 
     @property
     def committed_at(self) -> datetime | None:
@@ -100,9 +102,14 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 return _in_order(live, fresh, model)
         # Since then, these may have got other values without a trace.
         lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
-        given.update(_ignored(now, (lost | _not_recorded(change, names)) - given.keys()))
+        given.update(_ignored(now, (lost | _named(change, "ignored", names)) - given.keys()))
+        erased, set_here = _named(change, "erased", names), _named(change, "changed", names)
         for column, value in after.items():
             if column in given or column not in now:
+                continue
+            if column in erased:
+                if change.operation in _FIRST or column in set_here:
+                    given[column] = Blame(column, now[column], change, is_erased=True)
                 continue
             if dumps(value) != dumps(now[column]):
                 # Possible at the newest change only: the worker has not written the next one yet.
@@ -120,8 +127,8 @@ def _ignored(now: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Blame]
     return {column: Blame(column, now[column], is_ignored=True) for column in columns if column in now}
 
 
-def _not_recorded(change: Change, names: Mapping[str, str]) -> set[str]:
-    return {names.get(column, column) for column in (change.unavailable or {}).get("ignored", ())}
+def _named(change: Change, why: str, names: Mapping[str, str]) -> set[str]:
+    return {names.get(column, column) for column in (change.unavailable or {}).get(why, ())}
 
 
 def _in_order(
@@ -139,7 +146,7 @@ def _in_order(
 
 def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     """Yield the changes of the row, the newest first, across changes of its key."""
-    changes = Change.objects.of_table(place).filter(diverged=False).exclude(operation="EVENT")
+    changes = Change.objects.of_table(place).filter(diverged=False).exclude(operation__in=("EVENT", "ERASED"))
     for span in key_spans(TableLog(changes), primary_key):
         yield from changes.filter(in_span(span)).desc().iterator(chunk_size=200)
 

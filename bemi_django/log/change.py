@@ -158,10 +158,12 @@ class Change(Revertible, models.Model):
     ``id`` is a UUIDv8 made of the commit LSN, the number of the change in its transaction and a hash of the
     source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id. ``before`` is
     ``{}`` for CREATE and BASELINE, ``after`` is ``{}`` for DELETE, both are for TRUNCATE. ``unavailable``
-    lists the columns whose values are not known: ``{"before": [...], "after": [...]}``. A row with operation
-    BASELINE is one that ``bemi baseline`` has found. One with operation SKIPPED stands for changes that were
-    excluded with ``skip_tracking()``, one with operation GAP for changes that were lost; the context says how
-    many or which, and why. One with operation EVENT is what :func:`bemi_django.record` has recorded.
+    lists the columns whose values are not known: ``{"before": [...], "after": [...]}``; those of ``erased``
+    columns are null. A row with operation BASELINE is one that ``bemi baseline`` has found. One with
+    operation SKIPPED stands for changes that were excluded with ``skip_tracking()``, one with operation GAP
+    for changes that were lost, one with operation ERASED for values that ``bemi erase`` has taken out of
+    changes of the row; the context says how many or which, and why. One with operation EVENT is what
+    :func:`bemi_django.record` has recorded.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -213,7 +215,7 @@ class Change(Revertible, models.Model):
         Raises:
             NoModel: No model has the table.
         """
-        if self.operation == "EVENT":
+        if self.operation in ("EVENT", "ERASED"):
             return instance_with_key(self.place, self.primary_key)
         return live_instance(self.place, self.after or self.before)
 
@@ -233,7 +235,8 @@ class Change(Revertible, models.Model):
         if not row:
             raise ValueError(f"a {self.operation} has no row {side}")
         unknown = self.unavailable or {}
-        return instance_of(self.place, row, [*unknown.get(side, ()), *unknown.get("ignored", ())])
+        lost = [*unknown.get(side, ()), *unknown.get("ignored", ())]
+        return instance_of(self.place, row, lost, unknown.get("erased", ()))
 
     @property
     def place(self) -> Place:

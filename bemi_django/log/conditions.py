@@ -11,10 +11,11 @@ from uuid import UUID
 
 from django.db import models, router
 from django.db.models import Func, Q, Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
 
 from bemi_django import conf
 from bemi_django.log.belongings import belongings
+from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan, key_spans
 from bemi_django.log.json_values import contained
 from bemi_django.log.keys import key_of, models_of
@@ -43,13 +44,12 @@ class Differs(Func):
     output_field = models.BooleanField()
 
     def __init__(self, column: str) -> None:
-        super().__init__(_part("before", column), _part("after", column))
+        super().__init__(value_of("before", column), value_of("after", column))
 
 
-def _part(side: str, column: str) -> Func:
-    return Func(
-        side, _text(column), function="pg_catalog.jsonb_object_field", output_field=models.JSONField()
-    )
+def value_of(side: str, column: str) -> Func:
+    """Return an expression for the value that a column has in ``before`` or ``after``."""
+    return Func(side, _text(column), function="pg_catalog.jsonb_object_field", output_field=RowField())
 
 
 def _text(value: str) -> Cast:
@@ -88,6 +88,11 @@ def as_jsonb(values: Mapping[str, Any]) -> Cast:
 def in_table(place: Place) -> Q:
     """Return the condition for changes of a table."""
     return Q(database=place.database, schema=place.schema, table=place.table)
+
+
+def is_erased() -> Q:
+    """Return the condition for changes whose values were erased."""
+    return Q(Coalesce(HasKey("unavailable", "erased"), False))
 
 
 def with_key(primary_key: str) -> Q:
@@ -135,7 +140,7 @@ class TableLog(NamedTuple):
     def is_used_after(self, key: str, change_id: UUID) -> bool:
         """Return whether a later change is of a row with this key."""
         later = self.changes.filter(primary_key=key, id__gt=change_id)
-        return later.exclude(operation="EVENT").exists()
+        return later.exclude(operation__in=("EVENT", "ERASED")).exists()
 
 
 def in_span(span: KeySpan) -> Q:

@@ -44,13 +44,15 @@ def instance_with_key(place: Place, primary_key: str | None) -> models.Model | N
     return found
 
 
-def instance_of(place: Place, row: Mapping[str, Any], unknown: Collection[str] = ()) -> models.Model:
+def instance_of(
+    place: Place, row: Mapping[str, Any], unknown: Collection[str] = (), erased: Collection[str] = ()
+) -> models.Model:
     """Return a row as an unsaved instance whose values have the types that the fields give out.
 
     PostgreSQL converts the values (``jsonb_populate_record``), so every type works that the driver and the
     field support. Columns missing from the row get their field's default; columns that the table no longer
     has become plain attributes. ``unknown_fields`` has the names of the fields whose columns are
-    ``unknown``.
+    ``unknown`` and not in the row, or ``erased``.
 
     Raises:
         NoModel: No model has the table.
@@ -75,6 +77,7 @@ def instance_of(place: Place, row: Mapping[str, Any], unknown: Collection[str] =
         if column not in fields and not hasattr(instance, column):
             setattr(instance, column, value)
     lost = {names.get(column, column) for column in unknown} - values.keys()
+    lost |= {names.get(column, column) for column in erased}
     instance.__dict__["unknown_fields"] = frozenset(
         field.attname for column, field in fields.items() if column in lost
     )

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.apps import apps
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import connections, models
 
 from bemi_django.log.blame import Blame, blame, blame_row
 from bemi_django.log.lossless_json import dumps
-from bemi_django.log.places import Place
-from bemi_django.models import Change
+from bemi_django.management.erasure.named_object import instance_named, row_named
 
 _MAX_CHARACTERS = 40
 
@@ -33,33 +29,8 @@ def blame_table(name: str, database: str) -> Iterator[str]:
         CommandError: If there is no such model or table, if the key is not valid for it, or if the log has no
             change of the row.
     """
-    label, separator, key = name.partition(":")
-    if not separator:
-        raise CommandError(f"{name}: the key is missing; use app.Model:key, such as auth.User:1")
-    try:
-        model = apps.get_model(label)
-    except (LookupError, ValueError) as error:
-        yield from _table(_blame_of_table(label, key, database, error))
-        return
-    try:
-        instance: models.Model = model(pk=_key(model, key))
-    except (ValueError, TypeError, ValidationError) as error:
-        raise CommandError(f"{name} does not name an object ({error}): use app.Model:key") from error
-    instance._state.db = database
-    yield from _table(blame(instance))
-
-
-def _blame_of_table(label: str, key: str, database: str, no_model: Exception) -> dict[str, Blame]:
-    schema, separator, table = label.partition(".")
-    if not separator:
-        schema, table = "public", label
-    place = Place(str(connections[database].settings_dict["NAME"]), schema, table)
-    if not Change.objects.of_table(place).exists():
-        raise CommandError(
-            f"{label} is neither a model nor a table in the log ({no_model}): use app.Model:key or "
-            "schema.table:key, such as auth.User:1 or public.auth_user:1"
-        ) from no_model
-    return blame_row(place, key)
+    instance = instance_named(name, database)
+    yield from _table(blame_row(*row_named(name, database)) if instance is None else blame(instance))
 
 
 def _table(found: Mapping[str, Blame]) -> Iterator[str]:
@@ -70,6 +41,7 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
             lines.append((line.column, _short(line.value), "", "", "", "", _origin(line)))
             continue
         before = "" if change.operation == "CREATE" else _short(line.previous)
+        before = "erased" if line.is_erased else before
         when = change.committed_at.isoformat(" ", "seconds")
         who = line.user_id if line.user_id is not None else change.context.get("db_user", "")
         request = str(line.request_id or "")
@@ -90,16 +62,6 @@ def _origin(line: Blame) -> str:
         return "older than the log"
     when = line.complete_from.isoformat(" ", "seconds")
     return f"older than what is kept: complete from {when} on"
-
-
-def _key(model: Any, text: str) -> Any:
-    fields = getattr(model._meta, "pk_fields", [model._meta.pk])
-    if len(fields) == 1:
-        return fields[0].to_python(text)
-    parts = text.split(",")
-    if len(parts) != len(fields):
-        raise ValueError(f"the key has {len(fields)} parts, not {len(parts)}")
-    return tuple(field.to_python(part) for field, part in zip(fields, parts, strict=True))
 
 
 def _short(value: Any) -> str:

@@ -67,6 +67,11 @@ class Rules:
     def __bool__(self) -> bool:
         return bool(self._columns or self._contexts or self._has_defaults)
 
+    @property
+    def key(self) -> bytes | None:
+        """The key of hashes, or None."""
+        return self._key
+
     def is_masked(self, names: Collection[Name], column: str) -> bool:
         """Return whether a column, or something in it, is masked.
 

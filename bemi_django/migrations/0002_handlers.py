@@ -28,5 +28,6 @@ class Migration(migrations.Migration):
         ),
         RunSQLFile("verifications_v1", "log"),
         RunSQLFile("retention_v1", "log"),
+        RunSQLFile("erasure_v1", "log"),
         RequireUninstall(),
     ]

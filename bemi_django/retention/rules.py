@@ -53,6 +53,25 @@ class TableRule(NamedTuple):
     period: str | None
     held: bool
 
+    def is_for(self, schema: str, table: str) -> bool:
+        """Return whether it is a rule for a table."""
+        return self.table in (None, table) and self.schema in (None, schema)
+
+
+def holds(alias: str) -> list[TableRule]:
+    """Return what is held by ``BEMI_LEGAL_HOLD``, now or when the owner of the log last allowed the rules.
+
+    Args:
+        alias: Alias of the database that holds the log.
+
+    Raises:
+        BemiError: A setting is wrong, or the database has no log.
+    """
+    with closed_cursor(alias) as cursor:
+        installed.require(cursor, "prune_rows_v1")
+        stored = allowed(cursor) or []
+    return [rule for rule in {*of_settings(), *stored} if rule.held]
+
 
 def of_settings() -> list[TableRule]:
     """Return the rules of ``BEMI_RETENTION`` and ``BEMI_LEGAL_HOLD``, in an order of their own.

@@ -192,11 +192,12 @@ def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
 def _know(draft: Draft, unknown: set[str]) -> None:
     masked = tuple(column for column in draft.table.columns if column in unknown & draft.net.masked)
     needed = tuple(column for column in masked if column in draft.table.required)
+    how = "erased" if draft.net.is_erased else "masked"
     if needed and draft.step.action == "insert":
-        text = f"{listed_and(needed)} must have a value, but is masked in the log: give one, values={{...}}"
+        text = f"{listed_and(needed)} must have a value, but is {how} in the log: give one, values={{...}}"
         draft.stop("unavailable", text, needed)
     elif masked:
-        text = f"{listed_and(masked)} cannot be put back, because it is masked in the log"
+        text = f"{listed_and(masked)} cannot be put back, because it is {how} in the log"
         draft.stop("unavailable", text, masked, is_forcible=True)
     columns = tuple(
         column for column in draft.table.columns if column in unknown and draft.rules.puts_back(column)

@@ -20,8 +20,9 @@ class Net:
 
     ``old`` and ``new`` have the columns that the selection changed, with the value before the first change
     and after the last one. ``torn`` are columns that others changed in between. ``masked`` are columns of
-    which the log has no value to write, only what a mask has left of it; they are in no row here. ``ignored``
-    are columns that settings kept out of one of the changes.
+    which the log has no value to write, only what a mask or an erasure has left of it; they are in no row
+    here. ``ignored`` are columns that settings kept out of one of the changes. ``is_erased`` tells whether
+    values of one of the changes were erased.
     """
 
     schema: str
@@ -38,6 +39,7 @@ class Net:
     torn: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     is_torn: bool = False
+    is_erased: bool = False
 
     @property
     def primary_key(self) -> str | None:
@@ -104,6 +106,7 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
         after = None if change.operation == "DELETE" else _renamed(change.after, names)
         masked = {names.get(column, column) for column in (change.unavailable or {}).get("masked", ())}
         before, after, changed = _without(before, after, masked)
+        changed |= {names.get(column, column) for column in (change.unavailable or {}).get("changed", ())}
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
         if same:
             net = same.pop()
@@ -115,6 +118,7 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
         lost = {names.get(column, column) for column in (change.unavailable or {}).get("before", ())}
         net.add(change, before, after, lost | masked)
         net.masked |= masked
+        net.is_erased |= "erased" in (change.unavailable or {})
         net.unknown |= changed
         unknown = change.unavailable or {}
         net.ignored |= {names.get(column, column) for column in unknown.get("ignored", ())}

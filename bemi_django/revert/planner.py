@@ -29,6 +29,7 @@ _WHY_NOT = {
     "BASELINE": "a BASELINE has changed nothing: the row was there before",
     "EVENT": "an event has changed nothing",
     "SKIPPED": "these changes were excluded from the log",
+    "ERASED": "values were erased here, and are not in the log any more",
 }
 
 
@@ -77,7 +78,7 @@ class Planner:
             BemiError: None of the rows has all of the fields to put back.
         """
         # Events of a transaction are no changes, and nothing is in the way of what is.
-        changes = [change for change in changes if change.operation != "EVENT"] or changes
+        changes = [change for change in changes if change.operation not in ("EVENT", "ERASED")] or changes
         rows = [change for change in changes if _is_of_a_row(change)]
         others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}

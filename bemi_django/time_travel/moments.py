@@ -27,7 +27,8 @@ _OF_LSN = "SELECT _bemi.sequence_v1(%s::text, %s::pg_lsn)"
 # The second column tells whether the log has nothing later.
 _OF_TIME = """
 SELECT _bemi.sequence_at_v1(%s), coalesce((
-    SELECT committed_at <= %s FROM {log} WHERE database = current_database() AND operation <> 'EVENT'
+    SELECT committed_at <= %s FROM {log}
+    WHERE database = current_database() AND operation NOT IN ('EVENT', 'ERASED')
     ORDER BY id DESC LIMIT 1
 ), true)
 """

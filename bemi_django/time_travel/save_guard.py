@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.db.models.signals import post_init, pre_save
 
 from bemi_django.exceptions import PastIsReadOnly
+from bemi_django.log.keys import key_of, models_of
 
 _MARK = "bemi_past"
 _lock = threading.Lock()
@@ -66,10 +67,27 @@ def _unknown_fields(instance: Model, aliases: list[str]) -> frozenset[str]:
         for place, columns in connections[alias].bemi_past.hidden.items()  # type: ignore[attr-defined]
         for column in columns
     }
+    hidden |= {(table, column) for alias in aliases for table, column in _erased(instance, alias)}
     if not hidden:
         return frozenset()
     fields: Any = instance._meta.concrete_fields
     return frozenset(field.attname for field in fields if (_table_name(field.model), field.column) in hidden)
+
+
+def _erased(instance: Model, alias: str) -> Iterator[tuple[str, str]]:
+    """Yield the columns, with their table, whose values of then were erased: those that are None."""
+    erased = connections[alias].bemi_past.erased  # type: ignore[attr-defined]
+    if not erased or instance.pk is None:
+        return
+    values = instance.__dict__
+    for model in models_of(instance):
+        table = _table_name(model)
+        for column in erased.get((table, key_of(instance, model)), ()):
+            if any(
+                field.column == column and values.get(field.attname) is None
+                for field in model._meta.concrete_fields
+            ):
+                yield table, column
 
 
 def _table_name(model: type[Model]) -> str:

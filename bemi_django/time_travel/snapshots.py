@@ -47,7 +47,7 @@ SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, 
        pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 FROM {log}
 WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database() AND NOT diverged
-    AND operation <> 'EVENT'
+    AND operation NOT IN ('EVENT', 'ERASED')
 ORDER BY id LIMIT %s
 """
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"

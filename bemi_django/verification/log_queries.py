@@ -29,12 +29,18 @@ _IS_THERE = """(c.partition IS NULL OR EXISTS (
         SELECT FROM unnest(%(partitions)s::text[], %(bounds)s::uuid[]) leaf (name, bound)
         WHERE leaf.name = c.partition
             AND (leaf.bound IS NULL OR c.id > leaf.bound OR c.id <= %(earlier)s::uuid)))"""
+# What was erased is not compared.
+_AFTER, _BEFORE = (
+    f"CASE WHEN c.unavailable ? 'erased' THEN c.{side} - ARRAY("
+    f"SELECT jsonb_array_elements_text(c.unavailable -> 'erased')) ELSE c.{side} END"
+    for side in ("after", "before")
+)
 _DIGEST = "sha256(convert_to({}, 'UTF8'))"
 
 #: The keys after the parameter ``after``, up to ``limit``, in the order of the log's index.
 KEYS = """
 SELECT DISTINCT c.primary_key FROM {log} c
-WHERE {of_table} AND c.primary_key IS NOT NULL AND c.operation <> 'EVENT'
+WHERE {of_table} AND c.primary_key IS NOT NULL AND c.operation NOT IN ('EVENT', 'ERASED')
     AND (%(after)s IS NULL OR c.primary_key > %(after)s)
     AND (%(slices)s = 1
          OR (hashtextextended(c.primary_key COLLATE "C", 0) & 9223372036854775807) %% %(slices)s
@@ -50,23 +56,23 @@ SELECT key, id::text, transaction_id, schema, "table", partition,
 FROM (
     SELECT DISTINCT ON (key COLLATE "C") * FROM (
         SELECT c.primary_key AS key, c.id, c.transaction_id, c.schema, c."table", c.partition,
-               CASE WHEN c.operation <> 'DELETE' THEN c.after END AS image
+               CASE WHEN c.operation <> 'DELETE' THEN {after} END AS image
         {alive} AND c.primary_key = ANY (%(keys)s)
         UNION ALL
         SELECT c.previous_primary_key, c.id, c.transaction_id, c.schema, c."table", c.partition, NULL
         {alive} AND c.previous_primary_key = ANY (%(keys)s)
     ) entries ORDER BY key COLLATE "C", id DESC
 ) last
-""".replace("{digest}", _DIGEST.format("image::text"))
+""".replace("{digest}", _DIGEST.format("image::text")).replace("{after}", _AFTER)
 
 #: (row before, row after) of each change of the parameter ``key``, in commit order.
 HISTORY_OF_KEY = """{truncated}
 SELECT CASE WHEN c.operation NOT IN ('CREATE', 'BASELINE')
                 AND coalesce(c.previous_primary_key, c.primary_key) = %(key)s
-            THEN c.before::text END,
-       CASE WHEN c.operation <> 'DELETE' AND c.primary_key = %(key)s THEN c.after::text END
+            THEN ({before})::text END,
+       CASE WHEN c.operation <> 'DELETE' AND c.primary_key = %(key)s THEN ({after})::text END
 {alive} AND %(key)s IN (c.primary_key, c.previous_primary_key) ORDER BY c.id
-"""
+""".replace("{after}", _AFTER).replace("{before}", _BEFORE)
 
 #: (digest of a row, how many of it are left, how many there ever were), sorted. ``ignored`` are columns that
 #: are left out; rows of partitions that are gone are not counted.

@@ -157,6 +157,7 @@ class Viewer:
         """Yield the columns of a change in alphabetical order, with masked values hidden."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
+        erased, replaced = set(unknown.get("erased", ())), set(unknown.get("changed", ()))
         hidden = self.masked_columns(change)
         for name in sorted({*change.before, *change.after, *lost}):
             before, after = change.before.get(name), change.after.get(name)
@@ -165,11 +166,14 @@ class Viewer:
                 name,
                 MASK if masked and before is not None else before,
                 MASK if masked and after is not None else after,
-                name in change.before,
-                name in change.after,
-                name not in change.before or name not in change.after or dumps(before) != dumps(after),
+                name in change.before and name not in erased,
+                name in change.after and name not in erased,
+                name in replaced
+                or name not in change.before
+                or name not in change.after
+                or dumps(before) != dumps(after),
                 masked,
-                name in lost,
+                name in lost or name in erased,
             )
 
     def masked_columns(self, change: Change) -> set[str]:

@@ -25,7 +25,7 @@ from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.admin.search.users import by_user, user_ids
 from bemi_django.log.change import ChangeQuerySet
 
-KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT")
+KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
 _FRESH = 60
 _LATEST = 20
 _TABLES = 12

@@ -177,7 +177,8 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     undone = [
         change
         for change in changes
-        if change.operation != "EVENT" and (change.operation != "CREATE" or not is_bookkeeping(change.place))
+        if change.operation not in ("EVENT", "ERASED")
+        and (change.operation != "CREATE" or not is_bookkeeping(change.place))
     ]
     models = {change.pk: viewer.logged_models.model_of(change) for change in undone}
     keys: dict[LoggedModel, set[str]] = {}

@@ -27,6 +27,7 @@ OPERATIONS = [
     ("SKIPPED", _("Skipped")),
     ("GAP", _("Gap")),
     ("EVENT", _("Event")),
+    ("ERASED", _("Erased")),
 ]
 
 

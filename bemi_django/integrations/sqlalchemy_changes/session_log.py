@@ -31,7 +31,7 @@ class SessionLog(NamedTuple):
     def is_used_after(self, key: str, change_id: UUID) -> bool:
         """Return whether a later change is of a row with this key."""
         later = and_(self.of_table, Change.primary_key == key, Change.id > change_id)
-        later = and_(later, Change.operation != "EVENT")
+        later = and_(later, Change.operation.not_in(("EVENT", "ERASED")))
         return self._asked(select(Change.id).where(later).limit(1)).first() is not None
 
     def _asked(self, statement: Any) -> Any:

@@ -37,7 +37,7 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["action"] == "query":
         _query(command, options)
         return
-    _require("pyarrow")
+    require("pyarrow")
     from bemi_django.archive.archiving import archive_months
     from bemi_django.archive.live_log import open_log
     from bemi_django.archive.location import open_location
@@ -85,7 +85,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
         CommandError: An argument is wrong, or a package is not installed.
         BemiError: The month cannot be brought back.
     """
-    _require("pyarrow")
+    require("pyarrow")
     from bemi_django.archive.live_log import open_log
     from bemi_django.archive.location import open_location
     from bemi_django.archive.restoring import require_manifest, restore
@@ -107,7 +107,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _query(command: BaseCommand, options: dict[str, Any]) -> None:
-    _require("pyarrow", "duckdb")
+    require("pyarrow", "duckdb")
     from bemi_django.archive.asking import asking
     from bemi_django.archive.location import open_location
 
@@ -130,7 +130,8 @@ def _line(stored: Stored, is_dropped: bool) -> str:
     return f"{line}; dropped from the log" if is_dropped else line
 
 
-def _require(*packages: str) -> None:
+def require(*packages: str) -> None:
+    """Raise CommandError unless packages that the archive needs are installed."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise CommandError(

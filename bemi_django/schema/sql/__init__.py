@@ -22,6 +22,7 @@ LOG = (
     "handlers_v1",
     "verifications_v1",
     "retention_v1",
+    "erasure_v1",
 )
 #: The parts of a database that is both.
 PAST = ("past_v1", "past_queries_v1", "past_views_v1")

@@ -174,7 +174,7 @@ DECLARE
     -- The same in the log, which has changes of several databases and of histories that were left.
     here constant text := ' AND %1$s.database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND NOT %1$s.diverged '
         -- These have changed nothing.
-        'AND %1$s.operation OPERATOR(pg_catalog.<>) ALL (''{BASELINE,EVENT}''::pg_catalog.text[])';
+        'AND %1$s.operation OPERATOR(pg_catalog.<>) ALL (''{BASELINE,EVENT,ERASED}''::pg_catalog.text[])';
     shown text;
     live text;
     live_key constant text := _bemi.past_key_v1(target, key);

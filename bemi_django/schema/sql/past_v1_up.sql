@@ -55,9 +55,9 @@ BEGIN
             (name || '_' || type)::name, log, key);
         EXECUTE format('CREATE STATISTICS _bemi.changes_%s_keys ON (%s) FROM %s', type, key, log);
     END LOOP;
-    -- Events across which the past cannot be derived.
+    -- Events across which the past cannot be derived, and erasures.
     EXECUTE format(
-        'CREATE INDEX %I ON %s (id) WHERE operation IN (''GAP'', ''SKIPPED'', ''TRUNCATE'')',
+        'CREATE INDEX %I ON %s (id) WHERE operation IN (''GAP'', ''SKIPPED'', ''TRUNCATE'', ''ERASED'')',
         (name || '_breaks')::name, log);
 END
 $block$;
@@ -90,8 +90,9 @@ AS $function$
 DECLARE
     commits constant text := format(
         'SELECT _bemi.sequence_v1(id) AS sequence, committed_at FROM %s WHERE database = current_database() '
-        -- The time of an event is what its writer says.
-        'AND NOT diverged AND operation <> ''EVENT''', _bemi.log_v1());
+        -- The time of an event is what its writer says. The record of an erasure is later than the commit before it,
+        -- whose number it has.
+        'AND NOT diverged AND operation NOT IN (''EVENT'', ''ERASED'')', _bemi.log_v1());
     low bigint;
     high bigint;
     middle bigint;

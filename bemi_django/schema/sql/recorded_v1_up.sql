@@ -38,7 +38,7 @@ BEGIN
     first := coalesce(emptied, first);
     EXECUTE format(
         'SELECT coalesce(array_agg(k.key), ''{}'') FROM unnest($5) k (key) WHERE '
-        'EXISTS (SELECT FROM %1$s c WHERE %2$s AND c.primary_key = k.key AND c.operation <> ''EVENT'') '
+        'EXISTS (SELECT FROM %1$s c WHERE %2$s AND c.primary_key = k.key AND c.operation NOT IN (''EVENT'', ''ERASED'')) '
         'OR EXISTS (SELECT FROM %1$s c WHERE %2$s AND c.previous_primary_key = k.key)', log, of_table)
     INTO found USING name, schema, database, first, keys;
     RETURN found;

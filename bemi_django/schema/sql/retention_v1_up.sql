@@ -149,7 +149,7 @@ BEGIN
     EXECUTE format($query$
         WITH present AS MATERIALIZED (
             SELECT database, schema, "table", count(*) AS changes FROM %1$s
-            WHERE committed_at >= $1 AND committed_at < $2 AND operation <> 'EVENT' GROUP BY database, schema, "table"
+            WHERE committed_at >= $1 AND committed_at < $2 AND operation NOT IN ('EVENT', 'ERASED') GROUP BY database, schema, "table"
         ),
         returned AS MATERIALIZED (
             SELECT k.*, s.changes IS NOT NULL AND p.changes > k.changes AS is_everything
@@ -261,9 +261,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('%s is not watched', partition);
     END IF;
     FOR gone IN EXECUTE format(
-        'SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation <> ''EVENT'') AS rows, '
-        'max(id::text COLLATE "C") FILTER (WHERE operation <> ''EVENT'')::uuid AS last, '
-        'max(committed_at) FILTER (WHERE operation <> ''EVENT'') AS committed_at, '
+        'SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation NOT IN (''EVENT'', ''ERASED'')) AS rows, '
+        'max(id::text COLLATE "C") FILTER (WHERE operation NOT IN (''EVENT'', ''ERASED''))::uuid AS last, '
+        'max(committed_at) FILTER (WHERE operation NOT IN (''EVENT'', ''ERASED'')) AS committed_at, '
         'max(transaction_id) AS transaction_id FROM %s '
         'GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last', partition)
     LOOP
@@ -432,9 +432,9 @@ BEGIN
             RETURNING p.id, p.committed_at, p.database, p.schema, p."table", p.transaction_id, p.operation
         ),
         letters AS (DELETE FROM _bemi.dead_letters l USING gone g WHERE l.change_id = g.id)
-        SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation <> 'EVENT') AS rows,
-               max(id::text COLLATE "C") FILTER (WHERE operation <> 'EVENT')::uuid AS last,
-               max(committed_at) FILTER (WHERE operation <> 'EVENT') AS committed_at,
+        SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation NOT IN ('EVENT', 'ERASED')) AS rows,
+               max(id::text COLLATE "C") FILTER (WHERE operation NOT IN ('EVENT', 'ERASED'))::uuid AS last,
+               max(committed_at) FILTER (WHERE operation NOT IN ('EVENT', 'ERASED')) AS committed_at,
                max(transaction_id) AS transaction_id
         FROM gone GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last$query$, partition)
     USING after, reached, newest, rules, stopped_at, since

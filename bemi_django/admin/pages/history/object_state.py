@@ -187,7 +187,7 @@ class ObjectState:
         return found
 
     def _part(self, own: ChangeQuerySet, moment: datetime) -> RowValues | None:
-        own = own.exclude(operation="EVENT")
+        own = own.exclude(operation__in=("EVENT", "ERASED"))
         last = nearest_change(own.filter(committed_at__lte=moment), [self._key])
         if last is not None:
             return dict(last.after) if last.operation != "DELETE" else None

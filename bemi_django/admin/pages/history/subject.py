@@ -82,7 +82,9 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     instance = live_instances(logged, [key], viewer).get(key)
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
-    newest = nearest_change(viewer.changes().for_model(model).exclude(operation="EVENT"), [key])
+    newest = nearest_change(
+        viewer.changes().for_model(model).exclude(operation__in=("EVENT", "ERASED")), [key]
+    )
     if instance is None and newest is None:
         raise Http404
     return HistorySubject(

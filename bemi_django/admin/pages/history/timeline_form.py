@@ -27,6 +27,7 @@ class TimelineForm(forms.Form):
             ("UPDATE", _("Update")),
             ("DELETE", _("Delete")),
             ("EVENT", _("Event")),
+            ("ERASED", _("Erased")),
         ],
     )
     user = forms.CharField(label=_("User"), required=False, max_length=200)

@@ -1,0 +1,1 @@
+"""Give a person what the log has of them."""

@@ -1,0 +1,137 @@
+"""The changes that are about a person: of their row, of rows that belong to it, and those that they made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Case, Q, TextField, Value, When
+
+from bemi_django import conf
+from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
+from bemi_django.log.conditions import as_jsonb, in_table
+from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.places import Place
+from bemi_django.masking.actions import DROP, Action
+from bemi_django.masking.contexts import MASK, ContextMasks
+from bemi_django.masking.patterns import parse
+from bemi_django.masking.rules import Rule, Rules
+from bemi_django.masking.sql_literals import redact_literals
+from bemi_django.models import Change
+from bemi_django.wire import SQL_KEY
+
+#: Changes that are read at once.
+_CHUNK = 200
+OWN, RELATED, MADE = "own", "related", "made"
+
+
+class DisclosedChange(NamedTuple):
+    """A change as the person gets it.
+
+    Attributes:
+        relation: Whether it is of their ``own`` row, of a ``related`` one, or ``made`` by them.
+        change: The change.
+        before: The row before it, without what is masked.
+        after: The row after it, in the same way.
+        context: The context, without what is masked and without literals of SQL.
+    """
+
+    relation: str
+    change: Change
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it by name, for JSON."""
+        change = self.change
+        return {
+            "relation": self.relation,
+            "id": str(change.pk),
+            "committed_at": _in_utc(change.committed_at),
+            "operation": change.operation,
+            "database": change.database,
+            "table": f"{change.schema}.{change.table}",
+            "primary_key": change.primary_key,
+            "before": self.before,
+            "after": self.after,
+            "context": self.context,
+            "unavailable": change.unavailable,
+        }
+
+
+class Disclosure:
+    """What the log has of a person.
+
+    Args:
+        subject: Their object, or the table and the key of their row.
+        alias: Alias of its database.
+        related: Tables whose rows belong to it, beside those that are deleted with it.
+
+    Raises:
+        BemiError: No row of such a table refers to it.
+    """
+
+    def __init__(
+        self, subject: models.Model | tuple[Place, str], alias: str, related: Collection[str] = ()
+    ) -> None:
+        if isinstance(subject, tuple):
+            instance, own = None, [target_of_key(*subject, alias)]
+        else:
+            instance, own = subject, targets_of_instance(subject, alias)
+        everything = Dependents(alias, related).with_related(own, instance)
+        records = [in_table(one.place) & Q(operation="ERASED", primary_key=one.spans[0].key) for one in own]
+        self._own = reduce(or_, [*(one.condition for one in own), *records])
+        self._related = reduce(or_, [one.condition for one in everything])
+        user = user_key(instance)
+        self._made = Q(pk__in=[])
+        if user is not None:
+            self._made = Q(database=own[0].place.database, context__contains=as_jsonb({"user_id": user}))
+        self._rules, self._contexts = _masks()
+
+    def changes(self) -> Iterator[DisclosedChange]:
+        """Yield the changes in commit order, a few of them in memory."""
+        relation = Case(
+            When(self._own, then=Value(OWN)),
+            When(self._related, then=Value(RELATED)),
+            default=Value(MADE),
+            output_field=TextField(),
+        )
+        log = Change.objects.using(conf.destination()).filter(self._own | self._related | self._made)
+        # A cursor of the server lives in a transaction.
+        with transaction.atomic(using=conf.destination()):
+            for change in log.annotate(relation=relation).order_by("id").iterator(chunk_size=_CHUNK):
+                yield self._disclosed(change)
+
+    def _disclosed(self, change: Any) -> DisclosedChange:
+        before, after = (self._row(change, row) for row in (change.before, change.after))
+        context = loads(self._contexts.masked(dumps(change.context).encode()).decode())
+        if isinstance(context.get(SQL_KEY), str):
+            # A statement may have values of others in it.
+            context[SQL_KEY] = redact_literals(context[SQL_KEY], MASK)
+        return DisclosedChange(change.relation, change, before, after, context)
+
+    def _row(self, change: Change, row: Mapping[str, Any]) -> dict[str, Any]:
+        names = [(change.schema, change.table)]
+        return {
+            column: MASK if value is not None and self._rules.is_masked(names, column) else value
+            for column, value in row.items()
+        }
+
+
+def _masks() -> tuple[Rules, ContextMasks]:
+    """Return the rules of ``BEMI_MASKED_FIELDS``, and what applies them to contexts."""
+    rules: Sequence[Rule] = [Rule(parse(pattern), Action(DROP)) for pattern in conf.masked_fields()]
+    masks = Rules(rules, has_defaults=False)
+    return masks, ContextMasks(masks)
+
+
+def _in_utc(moment: datetime) -> str:
+    aware = moment if settings.USE_TZ else moment.astimezone()
+    return aware.astimezone(timezone.utc).isoformat()

@@ -1,0 +1,110 @@
+"""The values of a person in the files of an archive, and the changes of keys there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from bemi_django.archive.location import Location
+from bemi_django.erasure.archived import manifests_of
+from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
+from bemi_django.erasure.target import Target
+from bemi_django.erasure.values import LONGEST, MOST, SHORTEST, SHORTEST_NUMBER
+from bemi_django.log.identity import RowLog
+from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.places import Place
+
+
+class ArchivedMove(NamedTuple):
+    """A change of a key."""
+
+    id: UUID
+    primary_key: str
+    previous_primary_key: str
+    position: int
+    before: Any
+    after: Any
+
+
+class WholeLog:
+    """All changes of a table, of the log and of its archive.
+
+    Args:
+        live: Those of the log.
+        location: The archive.
+        place: The table.
+    """
+
+    def __init__(self, live: RowLog, location: Location, place: Place) -> None:
+        self._live = live
+        self._location = location
+        self._place = place
+        self._moves: list[ArchivedMove] | None = None
+
+    def moves(self, key: str) -> Sequence[Any]:
+        """Return the changes by which a row came to a key or left it, the newest first, unless diverged."""
+        if self._moves is None:
+            rows = (
+                row for row in self._rows() if row["previous_primary_key"] is not None and not row["diverged"]
+            )
+            self._moves = [_move(row) for row in rows]
+        own = [move for move in self._moves if key in (move.primary_key, move.previous_primary_key)]
+        found = {move.id: move for move in [*own, *self._live.moves(key)]}
+        return sorted(found.values(), key=lambda move: move.id, reverse=True)
+
+    def is_used_after(self, key: str, change_id: UUID) -> bool:
+        """Return whether a later change is of a row with this key."""
+        return self._live.is_used_after(key, change_id) or any(
+            row.text("primary_key") == key and UUID(row["id"].decode()) > change_id for row in self._rows()
+        )
+
+    def _rows(self) -> Iterator[ArchivedChange]:
+        for row in _all_rows(self._location):
+            if tuple(row.text(name) for name in ("database", "schema", "table")) == self._place:
+                yield row
+
+
+def archived_values_of(location: Location, targets: Iterable[Target]) -> set[str]:
+    """Return the values in the archived changes of targets, as text, without their keys."""
+    found: set[str] = set()
+    wanted = list(targets)
+    for row in _all_rows(location):
+        for target in wanted:
+            if len(found) < MOST and row.is_of(target):
+                for side in ("before", "after"):
+                    values = loads(row[side].decode())
+                    left = {name: value for name, value in values.items() if name not in target.kept}
+                    found.update(_texts(left))
+    return found
+
+
+def _all_rows(location: Location) -> Iterator[ArchivedChange]:
+    for manifest in manifests_of(location):
+        for part in manifest.parts:
+            yield from rows_of_part(location, manifest, part)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        if SHORTEST <= len(value) <= LONGEST:
+            yield value
+    elif not isinstance(value, (bool, type(None))) and SHORTEST_NUMBER <= len(dumps(value)) <= LONGEST:
+        yield dumps(value)
+
+
+def _move(row: ArchivedChange) -> ArchivedMove:
+    return ArchivedMove(
+        UUID(row["id"].decode()),
+        str(row.text("primary_key")),
+        str(row.text("previous_primary_key")),
+        row["position"],
+        loads(row["before"].decode()),
+        loads(row["after"].decode()),
+    )

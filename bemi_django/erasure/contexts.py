@@ -1,0 +1,71 @@
+"""Take a person's values out of contexts; who did something, and how, stays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.masking.contexts import MASK
+from bemi_django.masking.sql_literals import redact_literals
+from bemi_django.wire import INVALID_KEY, RESERVED_KEYS, SQL_KEY
+
+#: What says who did it and how. It is no value of the row.
+_WHO = (RESERVED_KEYS - {SQL_KEY}) | {
+    "user_id", "request_id", "method", "command", "os_user", "sudo_user", "database_role", "handler",
+}  # fmt: skip
+#: Keys under which contexts say where somebody is.
+_WHERE = ("ip",)
+
+
+class ContextEraser:
+    """Takes values out of contexts.
+
+    Args:
+        values: The values, as text.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        # A longer one may have a shorter one in it.
+        self._values = sorted(set(values), key=lambda text: (-len(text), text))
+
+    def erased(self, context: str, statements: Collection[str] = (), *, is_theirs: bool = False) -> str:
+        """Return a context without the values: the same text if it has none.
+
+        Args:
+            context: A JSON object as text.
+            statements: Statements that wrote the values, in whatever form: no literal of them stays.
+            is_theirs: Whether the person made the change.
+        """
+        try:
+            found = loads(context)
+        except (ValueError, RecursionError):
+            return context if not self.mentions(context) else dumps({INVALID_KEY: MASK})
+        left = {key: self._of_item(key, value, statements, is_theirs) for key, value in found.items()}
+        return context if left == found else dumps(left)
+
+    def mentions(self, text: str) -> bool:
+        """Return whether a text has one of the values in it."""
+        return any(value in text for value in self._values)
+
+    def _of_item(self, key: str, value: Any, statements: Collection[str], is_theirs: bool) -> Any:
+        if key in _WHO:
+            return value
+        if key == SQL_KEY and isinstance(value, str):
+            return redact_literals(value, MASK) if value in statements or self.mentions(value) else value
+        if key == INVALID_KEY and isinstance(value, str):
+            return MASK if self.mentions(value) else value
+        if is_theirs and key in _WHERE:
+            return MASK
+        return self._without(value)
+
+    def _without(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for each in self._values:
+                value = value.replace(each, MASK)
+            return value
+        if isinstance(value, dict):
+            return {key: self._without(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._without(item) for item in value]
+        return value if value is None or isinstance(value, bool) or dumps(value) not in self._values else MASK

@@ -1,0 +1,67 @@
+"""Copies of values outside of the log: dead letters, and what handlers have set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from bemi_django.erasure.contexts import ContextEraser
+
+_BY_CHANGE = "DELETE FROM _bemi.dead_letters WHERE change_id = ANY (%s::text[]::uuid[])"
+# Letters of no change can be of any row: of the transaction, or with a value in them.
+_BY_VALUE = """
+DELETE FROM _bemi.dead_letters l WHERE l.change_id IS NULL AND EXISTS (
+    SELECT FROM unnest(%s::text[]) v (value)
+    WHERE position(convert_to(v.value, 'UTF8') IN l.message) > 0 OR position(v.value IN l.origin::text) > 0
+        OR position(v.value IN l.reason) > 0)
+"""
+_BY_POSITION = "DELETE FROM _bemi.dead_letters WHERE change_id IS NULL AND position = ANY (%s)"
+_NEIGHBOURS = """
+SELECT id, origin ->> 'context' FROM _bemi.dead_letters
+WHERE change_id IS NOT NULL AND position = ANY (%s) AND origin ? 'context' FOR UPDATE
+"""
+_CONTEXT = (
+    "UPDATE _bemi.dead_letters SET origin = jsonb_set(origin, '{context}', to_jsonb(%s::text)) WHERE id = %s"
+)
+# The reasons hold messages of exceptions.
+_UNDELIVERED = """
+UPDATE _bemi.undelivered SET reason = 'erased'
+WHERE change_id = ANY (%s::text[]::uuid[]) AND reason <> 'erased'
+"""
+#: A shorter text is in letters of others, too.
+_TELLING = 8
+
+
+def erase_copies_of(cursor: Any, ids: Sequence[str]) -> None:
+    """Remove what dead letters and failed handlers have of changes.
+
+    Args:
+        cursor: A cursor of the log, with a closed search path.
+        ids: The ids of the changes.
+    """
+    cursor.execute(_BY_CHANGE, [list(ids)])
+    cursor.execute(_UNDELIVERED, [list(ids)])
+
+
+def erase_letters_at(
+    cursor: Any, positions: Sequence[int], contexts: ContextEraser, statements: Collection[str]
+) -> None:
+    """Remove letters of transactions that belong to no change, and values from the contexts of the others.
+
+    Args:
+        cursor: A cursor of the log, with a closed search path.
+        positions: The positions of the transactions.
+        contexts: Takes values out of contexts.
+        statements: The statements that wrote them.
+    """
+    cursor.execute(_BY_POSITION, [list(positions)])
+    cursor.execute(_NEIGHBOURS, [list(positions)])
+    for letter, context in cursor.fetchall():
+        left = contexts.erased(context, statements)
+        if left != context:
+            cursor.execute(_CONTEXT, [left, letter])
+
+
+def erase_letters_with(cursor: Any, values: Collection[str]) -> None:
+    """Remove the letters of no change that have one of these values in them."""
+    cursor.execute(_BY_VALUE, [sorted(value for value in values if len(value) >= _TELLING)])

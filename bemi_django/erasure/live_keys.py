@@ -1,0 +1,53 @@
+"""Rows that are still there, and whose keys could not be found any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from bemi_django import conf
+from bemi_django.erasure.remains import Remains
+from bemi_django.erasure.target import Target
+from bemi_django.exceptions import BemiError
+from bemi_django.log.live.live_rows import find_rows
+from bemi_django.log.live.live_tables import read_catalog
+from bemi_django.log.live.row_session import row_session
+from bemi_django.log.lossless_json import loads
+from bemi_django.models import Change
+
+
+def require_gone(targets: Iterable[Target], remains: Remains, alias: str) -> None:
+    """Make sure that rows whose keys are to be hashed are no longer in their tables.
+
+    The past and the present of a row are one row by its key.
+
+    Args:
+        targets: The changes.
+        remains: What is left of keys.
+        alias: Alias of the database of the tables.
+
+    Raises:
+        BemiError: One is there; the message says what to do.
+    """
+    for target in targets:
+        log = Change.objects.using(conf.destination()).filter(target.left).order_by()
+        keys = log.filter(primary_key__isnull=False).values_list("primary_key", flat=True).distinct()
+        meant = [key for key in keys.iterator() if key is not None and remains.of_key(key) != key]
+        if meant and _is_there(target, meant, alias):
+            raise BemiError(
+                f"a row of {target.name} is still there, and its key has to be hashed, because it is neither "
+                "a number nor a UUID: delete the row, or give it another key, and wait until the log has that"
+            )
+
+
+def _is_there(target: Target, keys: list[str], alias: str) -> bool:
+    name = target.place.schema, target.place.table
+    with row_session(alias) as cursor:
+        table = read_catalog(cursor, json.dumps([name])).tables.get(name)
+        if table is None or table.primary is None:
+            return False
+        columns = table.primary.columns
+        wanted = [
+            dict(zip(columns, [key] if len(columns) == 1 else loads(key), strict=False)) for key in keys
+        ]
+        return bool(find_rows(cursor, table, wanted, lock=False))

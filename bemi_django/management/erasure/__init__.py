@@ -1,0 +1,1 @@
+"""The subcommands about what the log has of a person."""

@@ -1,0 +1,125 @@
+"""``bemi erase``: print the plan, ask, and erase what the log has of an object."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bemi_django import conf
+from bemi_django.erasure.erase import erase
+from bemi_django.erasure.plan import ErasurePlan, plan_erasure
+from bemi_django.management.archive.archive_command import require
+from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.operator_context import operator_context
+from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.verify_command import watching
+
+# What a shell reports for a command that SIGINT has ended.
+_INTERRUPTED = 130
+
+
+def add_erase(added: Any) -> ArgumentParser:
+    """Add ``bemi erase``."""
+    parser = add_subcommand(
+        added, "erase", "erase the values of an object from the log, but not what happened to it"
+    )
+    parser.add_argument(
+        "object",
+        metavar="OBJECT",
+        help="app.Model:key, such as shop.Customer:42 (composite keys as 7,2); or schema.table:key",
+    )
+    parser.add_argument("--reason", metavar="TEXT", help="why, for the record; required")
+    parser.add_argument(
+        "--related",
+        nargs="*",
+        metavar="TABLE",
+        help="also erase the rows that are deleted with it, and those of these tables that refer to it",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, but erase nothing")
+    parser.add_argument(
+        "--noinput",
+        "--no-input",
+        action="store_false",
+        dest="interactive",
+        help="erase without asking for confirmation",
+    )
+    return parser
+
+
+def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Print the plan, ask for confirmation, and erase.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the database of the object.
+        options: ``object``, ``reason``, ``related``, ``dry_run`` and ``interactive`` of the command line.
+
+    Raises:
+        CommandError: An argument is missing or wrong, or there is no terminal to ask for confirmation.
+        BemiError: The plan cannot be carried out.
+    """
+    if not options["reason"] and not options["dry_run"]:
+        raise CommandError("say why, for the record: --reason 'request of 2026-11-28'")
+    subject = instance_named(options["object"], database) or row_named(options["object"], database)
+    plan = plan_erasure(subject, database, related=options["related"], archive=_archive())
+    is_empty = not _print(command, plan)
+    if is_empty and plan.interrupted is None and plan.archive is None:
+        raise CommandError(
+            "nothing to erase: the log has no values of it; check the key, and that 'bemi run' is running"
+        )
+    if options["dry_run"]:
+        return
+    if options["interactive"] and not _agreed(database):
+        command.stdout.write("nothing was erased")
+        return
+    arguments = {} if options["related"] is None else {"related": options["related"] or True}
+    who = operator_context("bemi erase", arguments, conf.destination(), options["reason"])
+    try:
+        with watching() as watch:
+            found = erase(plan, who, watch)
+    except KeyboardInterrupt:
+        message = "interrupted: the same command goes on with it"
+        raise CommandError(message, returncode=_INTERRUPTED) from None
+    changes = sum(row.changes for row in found)
+    command.stdout.write(f"{changes} changes of {len(found)} rows erased")
+
+
+def _archive() -> Any:
+    """Return the archive that ``BEMI_ARCHIVE`` names, or None."""
+    if not conf.archive():
+        return None
+    require("pyarrow")
+    from bemi_django.archive.location import open_location
+
+    return open_location(conf.archive())
+
+
+def _print(command: BaseCommand, plan: ErasurePlan) -> int:
+    """Print the plan, and return the number of changes."""
+    if plan.interrupted is not None:
+        command.stdout.write("goes on with a run that was interrupted")
+    number = 0
+    for table in plan.tables():
+        command.stdout.write(str(table))
+        number += table.changes
+    for name, columns in sorted(plan.left.items()):
+        command.stdout.write(
+            f"{name} refers to it by {', '.join(columns)} and stays; name it after --related to erase it"
+        )
+    for rule in plan.held:
+        named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"
+        command.stdout.write(f"contexts of {named} stay as they are: BEMI_LEGAL_HOLD")
+    if plan.archive is not None:
+        command.stdout.write(f"and what the archive {plan.archive.name} has of it")
+    return number
+
+
+def _agreed(database: str) -> bool:
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "nothing was erased: confirmation needs a terminal; add --noinput to erase without it"
+        )
+    return input(f"Erase this from the log of {database!r} for ever? Type 'yes' to continue: ") == "yes"

@@ -1,0 +1,71 @@
+"""An object as it is named on a command line: ``app.Model:key`` or ``schema.table:key``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+from django.db import connections, models
+
+from bemi_django.log.places import Place
+from bemi_django.models import Change
+
+
+def instance_named(name: str, database: str) -> models.Model | None:
+    """Return the object with a name, with nothing but its key; None if a table is named.
+
+    Args:
+        name: ``app.Model:key``, with commas between the parts of a composite key. The row need not exist.
+        database: Alias of the database of the row.
+
+    Raises:
+        CommandError: The key is missing, or not one of the model.
+    """
+    label, separator, key = name.partition(":")
+    if not separator:
+        raise CommandError(f"{name}: the key is missing; use app.Model:key, such as auth.User:1")
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+    try:
+        instance: models.Model = model(pk=_key(model, key))
+    except (ValueError, TypeError, ValidationError) as error:
+        raise CommandError(f"{name} does not name an object ({error}): use app.Model:key") from error
+    instance._state.db = database
+    return instance
+
+
+def row_named(name: str, database: str) -> tuple[Place, str]:
+    """Return the table and the key in ``schema.table:key``, with the key as the log has it.
+
+    Args:
+        name: The name; ``public`` is the default schema.
+        database: Alias of the database of the table.
+
+    Raises:
+        CommandError: The log has no such table.
+    """
+    label, _, key = name.partition(":")
+    schema, separator, table = label.partition(".")
+    if not separator:
+        schema, table = "public", label
+    place = Place(str(connections[database].settings_dict["NAME"]), schema, table)
+    if not Change.objects.of_table(place).exists():
+        raise CommandError(
+            f"{label} is neither a model nor a table in the log: use app.Model:key or schema.table:key, such "
+            "as auth.User:1 or public.auth_user:1"
+        )
+    return place, key
+
+
+def _key(model: Any, text: str) -> Any:
+    fields = getattr(model._meta, "pk_fields", [model._meta.pk])
+    if len(fields) == 1:
+        return fields[0].to_python(text)
+    parts = text.split(",")
+    if len(parts) != len(fields):
+        raise ValueError(f"the key has {len(fields)} parts, not {len(parts)}")
+    return tuple(field.to_python(part) for field, part in zip(fields, parts, strict=True))

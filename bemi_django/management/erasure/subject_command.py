@@ -1,0 +1,55 @@
+"""``bemi subject``: write what the log has of a person to files."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from bemi_django.disclosure.disclosed import Disclosure
+from bemi_django.disclosure.export import export
+from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.subcommand import add_subcommand
+
+
+def add_subject(added: Any) -> ArgumentParser:
+    """Add ``bemi subject``."""
+    parser = add_subcommand(added, "subject", "write all that the log has of a person to files")
+    parser.add_argument(
+        "object", metavar="OBJECT", help="app.Model:key, such as shop.Customer:42; or schema.table:key"
+    )
+    parser.add_argument(
+        "--export",
+        metavar="DIR|FILE",
+        required=True,
+        type=Path,
+        help="where to write subject.json and subject.html; or a file with one of these suffixes",
+    )
+    parser.add_argument(
+        "--related",
+        nargs="*",
+        metavar="TABLE",
+        default=(),
+        help="also rows of these tables that refer to it; those that are deleted with it always are",
+    )
+    return parser
+
+
+def export_subject(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Write what the log has of an object.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of the database of the object.
+        options: ``object``, ``export`` and ``related`` of the command line.
+
+    Raises:
+        CommandError: There is no such object in the log.
+        BemiError: A file cannot be written.
+    """
+    subject = instance_named(options["object"], database) or row_named(options["object"], database)
+    disclosure = Disclosure(subject, database, options["related"])
+    paths, number = export(disclosure, options["object"], options["export"])
+    command.stdout.write(f"{number} changes written to {' and '.join(map(str, paths))}")

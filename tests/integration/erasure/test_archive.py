@@ -1,0 +1,159 @@
+"""``bemi erase`` reaches the months of the archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from bemi_django.archive import storing
+from bemi_django.archive.asking import asking
+from bemi_django.archive.location import open_location
+from bemi_django.archive.manifest import check_files, read_manifest
+from bemi_django.archive.month import parse_month
+from bemi_django.models import Change
+from tests.integration.erasure.conftest import Bemi, url_of_database
+from tests.support.old_months import FIRST, SECOND, old_months, remove, rows, write
+from tests.support.paths import ROOT
+from tests.support.project_database import execute
+
+REASON = ("--reason", "request 7", "--noinput")
+NAME = "public.visitor:42"
+
+
+@pytest.fixture
+def archive(bemi: Bemi, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An archive of a month with changes of two visitors, two in a file; the log has the month, too."""
+    monkeypatch.setattr(storing, "PART_ROWS", 2)
+    settings.BEMI_ARCHIVE = str(tmp_path / "archive")
+    database = connection.settings_dict["NAME"]
+    execute("CREATE TABLE visitor (id int PRIMARY KEY, name text, visits numeric, note text)")
+    with old_months():
+        for number, (key, name) in enumerate(
+            [
+                ("41", "Ann Miller"),
+                ("7", "Bob Baker"),
+                ("41", "Ann Carter"),
+                ("7", "Bob Cook"),
+                ("42", "Ann Carter"),
+            ]
+        ):
+            image = {"id": int(key), "name": name, "visits": 4711.50}
+            write(
+                number + 1,
+                database=database,
+                table="visitor",
+                primary_key=key,
+                previous_primary_key="41" if key == "42" else None,
+                before=json.dumps({**image, "id": 41} if key == "42" else image),
+                after=json.dumps({**image, "note": "é\n\u0001"}),
+                context=json.dumps(
+                    {"user_id": 7, "request_id": f"r{number}", "path": f"/{name}/", "a": 1.50}
+                ),
+            )
+        write(
+            9,
+            database=database,
+            table="other",
+            context=json.dumps({"request_id": "r0", "path": "/Ann Miller/"}),
+        )
+        bemi("archive", "--before", SECOND, "--keep")
+        yield tmp_path / "archive"
+    execute("DROP TABLE visitor")
+
+
+def text_of(archive: Path) -> str:
+    """All that DuckDB finds in the archive."""
+    with asking(open_location(str(archive)), "changes", "SELECT * FROM changes") as answer:
+        return "\n".join(str(row) for row in answer.rows)
+
+
+def test_values_are_erased_from_the_log_and_the_archive_alike(archive: Path, bemi: Bemi) -> None:
+    location, month = open_location(str(archive)), parse_month(FIRST)
+    before = read_manifest(location, month)
+    assert before is not None and [part.rows for part in before.parts] == [2, 2, 2]
+    assert f"and what the archive {archive} has of it" in bemi("erase", NAME, "--dry-run")
+    # The key of the visitor has changed.
+    assert "3 changes of 2 rows erased" in bemi("erase", NAME, *REASON)
+    left = text_of(archive)
+    assert "Ann" not in left and "Bob Baker" in left and "Bob Cook" in left
+    assert "/***/" in left and '"id": 41' in left
+    after = read_manifest(location, month)
+    assert after is not None and after.changes == before.changes
+    check_files(location, after)
+    assert {path.name for path in (archive / FIRST).iterdir()} == {
+        "manifest.json", *(part.name for part in after.parts),
+    }  # fmt: skip
+    # They still have the same changes, and one can be made from the other.
+    assert "is in the archive, 6 changes" in bemi("archive", "--before", SECOND, "--keep")
+    logged = rows(FIRST)
+    assert not any("Ann" in row for row in logged)
+    remove(FIRST)
+    bemi("import", FIRST)
+    assert rows(FIRST) == logged
+    assert bemi("erase", NAME, *REASON).endswith("0 changes of 0 rows erased\n")
+
+
+def test_what_only_the_archive_has_is_found_and_counted(archive: Path, bemi: Bemi) -> None:
+    write(20, SECOND, database=connection.settings_dict["NAME"], table="visitor", primary_key="7")
+    remove(FIRST)
+    printed = bemi("erase", NAME, *REASON)
+    assert "3 changes of 2 rows erased" in printed
+    assert "Ann" not in text_of(archive)
+    found = Change.objects.filter(operation="ERASED")
+    assert {change.primary_key: change.context["changes"] for change in found} == {"41": 2, "42": 1}
+
+
+def test_files_without_the_person_stay(archive: Path, bemi: Bemi) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in (archive / FIRST).iterdir()}
+    bemi("erase", "public.visitor:99", *REASON)
+    assert {path.name: path.stat().st_mtime_ns for path in (archive / FIRST).iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        ("part-00003.parquet", "begun"),
+        ("part-00004.parquet", "over"),
+        ("manifest.json", "full"),
+        ("manifest.json", "over"),
+    ],
+)
+def test_a_killed_erasure_leaves_a_whole_archive_and_is_continued(
+    archive: Path, bemi: Bemi, victim: str, moment: str
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.support.killed_archive_erasure", NAME, victim, moment],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "DATABASE_URL": url_of_database(),
+            "BEMI_TEST_ARCHIVE": str(archive),
+        },
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    location, month = open_location(str(archive)), parse_month(FIRST)
+    manifest = read_manifest(location, month)
+    assert manifest is not None
+    check_files(location, manifest)
+    assert "3 changes of 2 rows erased" in bemi("erase", NAME, *REASON)
+    assert "Ann" not in text_of(archive) and not any("Ann" in row for row in rows(FIRST))
+    for path in (archive / FIRST).iterdir():
+        assert path.name == "manifest.json" or path.name in {part.name for part in read_parts(archive)}
+
+
+def read_parts(archive: Path) -> tuple[Any, ...]:
+    manifest = read_manifest(open_location(str(archive)), parse_month(FIRST))
+    assert manifest is not None
+    return manifest.parts

@@ -1,0 +1,427 @@
+"""``bemi erase``: the values of somebody go, and what happened, when, and who did it stays."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError
+from django.db import connection
+
+from bemi_django import bound_context
+from bemi_django.erasure.objects import target_of_key
+from bemi_django.erasure.plan import plan_erasure
+from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.log.blame import blame
+from bemi_django.models import Change, DeadLetter, Undelivered
+from bemi_django.schema import tracking
+from bemi_django.time_travel import as_of
+from bemi_django.verification.verify import Options, verify
+from tests.integration.erasure.conftest import Bemi, url_of_database
+from tests.shop.models import Category, Note, Order, Product, Review
+from tests.support import roles
+from tests.support.paths import ROOT
+from tests.support.pipeline import Drain, Pipeline, worker_config
+from tests.support.project_database import execute
+from tests.support.travel import settled
+
+REASON = ("--reason", "request 7", "--noinput")
+
+
+def everything() -> str:
+    """All that the log and what belongs to it have, as text."""
+    tables = ("changes", "_bemi.dead_letters", "_bemi.undelivered", "_bemi.erasures", "_bemi.erased")
+    return "\n".join(
+        text
+        for table in tables
+        for (text,) in execute(f"SELECT to_jsonb(t)::text FROM {table} t")  # noqa: S608 - names of our own
+    )
+
+
+@pytest.fixture
+def ann(drain: Drain) -> User:
+    """A user whose address has changed, and who is deleted."""
+    with bound_context(user_id=1, request_id="r1", path="/users/ann@example.org/"):
+        ann = User.objects.create(username="ann-miller", email="ann@example.org", first_name="Ann")
+        User.objects.create(username="bob-miller", email="bob@example.org")
+        User.objects.filter(pk=ann.pk).update(email="ann@example.net")
+        execute(f"UPDATE auth_user SET last_name = 'O''Hara' WHERE id = {ann.pk}")  # noqa: S608
+    pk = ann.pk
+    ann.delete()
+    ann.pk = pk
+    drain()
+    return ann
+
+
+def test_the_values_of_an_object_are_erased(ann: User, bemi: Bemi) -> None:
+    before = {change.pk: change for change in Change.objects.all()}
+    plan = bemi("erase", f"auth.User:{ann.pk}", "--dry-run")
+    assert plan.startswith("public.auth_user: 4 changes of 1 rows: date_joined, email, first_name,")
+    assert {change.pk: change.before for change in Change.objects.all()} == {
+        pk: change.before for pk, change in before.items()
+    }
+    assert "4 changes of 1 rows erased\n" in bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    for value in ("ann@", "ann-miller", "O'Hara", "O''Hara", '"Ann"'):
+        assert value not in everything()
+    assert "bob-miller" in everything() and "bob@example.org" in everything()
+    after = {change.pk: change for change in Change.objects.exclude(operation="ERASED")}
+    same = ("operation", "committed_at", "position", "transaction_id", "primary_key", "created_at", "table")
+    for pk, change in after.items():
+        assert [getattr(change, name) for name in same] == [getattr(before[pk], name) for name in same]
+        assert change.before.keys() == before[pk].before.keys()
+        assert change.context.get("user_id") == before[pk].context.get("user_id")
+    erased = [change for change in after.values() if change.primary_key == str(ann.pk)]
+    assert {change.after.get("id", ann.pk) for change in erased} == {ann.pk}
+    assert erased[0].after["email"] is None and erased[0].context["path"] == "/users/***/"
+    # What a statement changed is still known.
+    assert erased[1].unavailable and erased[1].unavailable["changed"] == ["email"]
+
+
+def test_a_record_says_what_was_erased(ann: User, bemi: Bemi, drain: Drain) -> None:
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    record = Change.objects.get(operation="ERASED")
+    assert (record.schema, record.table, record.primary_key) == ("public", "auth_user", str(ann.pk))
+    assert (record.before, record.after, record.transaction_id) == ({}, {}, 0)
+    assert record.context["reason"] == "request 7" and record.context["changes"] == 4
+    assert record.context["command"] == "bemi erase" and record.context["os_user"]
+    assert "email" in record.context["columns"] and "id" not in record.context["columns"]
+    assert list(Change.objects.for_object(ann))[-1] == record
+    assert execute("SELECT asked, plan, ended_at IS NULL FROM _bemi.erasures") == [(None, None, False)]
+    # The worker goes on after it.
+    Category.objects.create(name="Books")
+    assert drain()[-1].pk > record.pk
+    with pytest.raises(CommandError, match="nothing to erase"):
+        bemi("erase", f"auth.User:{ann.pk}", *REASON)
+
+
+def unknown(instance: Any) -> set[str]:
+    return set(instance.unknown_fields)
+
+
+@settled
+def test_the_past_names_what_was_erased(ann: User, bemi: Bemi) -> None:
+    created, updated = Change.objects.for_object(ann).asc()[:2]
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    with as_of(created):
+        assert unknown(User.objects.get()) >= {"email", "username"}
+    for moment in (updated, updated.committed_at):
+        with as_of(moment):
+            users = {user.pk: user for user in User.objects.all()}
+            assert len(users) == 2 and User.objects.filter(pk=ann.pk).exists()
+        assert users[ann.pk].email is None
+        assert {"email", "username", "first_name"} <= unknown(users[ann.pk])
+        del users[ann.pk]
+        (bob,) = users.values()
+        assert bob.email == "bob@example.org" and unknown(bob) == {"password"}
+    with as_of(Change.objects.get(operation="ERASED")):
+        assert [user.username for user in User.objects.all()] == ["bob-miller"]
+    instance = Change.objects.get(pk=created.pk).as_instance()
+    assert instance.pk == ann.pk and "email" in unknown(instance)
+
+
+@settled
+def test_the_past_shows_rows_that_are_still_there(bemi: Bemi, drain: Drain) -> None:
+    ann = User.objects.create(username="ann", email="ann@example.org")
+    carl = User.objects.create(username="carl", email="carl@example.org")
+    drain()
+    moment = Change.objects.latest("id")
+    User.objects.filter(pk=ann.pk).update(email="ann@example.net")
+    drain()
+    for user in (ann, carl):
+        bemi("erase", f"auth.User:{user.pk}", *REASON)
+    with as_of(moment):
+        users: dict[int, Any] = {user.pk: user for user in User.objects.all()}
+    # The row of one is the present one, and that of the other is what the log has left of it.
+    assert users[carl.pk].email == "carl@example.org" and "email" not in unknown(users[carl.pk])
+    assert users[ann.pk].email is None and "email" in unknown(users[ann.pk])
+
+
+@settled
+def test_a_moment_after_an_erasure_is_the_one_that_it_was(ann: User, bemi: Bemi, drain: Drain) -> None:
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    last = Change.objects.exclude(operation="ERASED").latest("id")
+    with as_of(last.committed_at):
+        assert not User.objects.filter(pk=ann.pk).exists()
+
+
+def test_a_revert_asks_for_what_was_erased(ann: User, bemi: Bemi) -> None:
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    deletion = Change.objects.for_object(ann).deleted().get()
+    with pytest.raises(RevertConflict, match="username.* must have a value, but is erased in the log"):
+        deletion.revert()
+    given = {
+        "last_login": None, "username": "somebody", "password": "!", "email": "", "first_name": "",
+        "last_name": "", "is_staff": False, "is_active": True, "is_superuser": False,
+        "date_joined": "2020-01-01T00:00:00Z",
+    }  # fmt: skip
+    deletion.revert(values=given)
+    assert User.objects.get(pk=ann.pk).username == "somebody"
+    with pytest.raises(RevertConflict, match="values were erased here"):
+        Change.objects.get(operation="ERASED").revert()
+
+
+def test_an_update_of_an_erased_value_is_a_conflict(bemi: Bemi, drain: Drain) -> None:
+    ann = User.objects.create(username="ann", email="ann@example.org")
+    User.objects.update(email="ann@example.net")
+    drain()
+    change = Change.objects.updated().get(table="auth_user")
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    change.refresh_from_db()
+    with pytest.raises(RevertConflict, match="email cannot be put back, because it is erased in the log"):
+        change.revert()
+    assert User.objects.get().email == "ann@example.net"
+
+
+def test_blame_knows_who_set_an_erased_value(bemi: Bemi, drain: Drain) -> None:
+    ann = User.objects.create(username="ann", email="ann@example.org")
+    with bound_context(user_id=9):
+        User.objects.update(email="ann@example.net")
+    drain()
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    found = blame(ann)
+    assert found["email"].user_id == 9 and found["email"].is_erased
+    assert found["email"].value == "ann@example.net"
+    assert found["username"].change is not None and found["username"].change.operation == "CREATE"
+    assert "erased" in bemi("blame", f"auth.User:{ann.pk}")
+
+
+def test_verify_takes_erased_values_for_no_differences(ann: User, bemi: Bemi, drain: Drain) -> None:
+    carl = User.objects.create(username="carl", email="carl@example.org")
+    drain()
+    for user in (ann, carl):
+        bemi("erase", f"auth.User:{user.pk}", *REASON)
+    with Pipeline.of_project("bemi_test").worker():
+        config = worker_config("bemi_test", role=roles.OWNER)
+        (result,) = verify(config, Options(only=("public.auth_user",)))
+    assert (result.rows, result.differences) == (2, 0), str(result)
+    # What else is different is still found.
+    execute("ALTER TABLE auth_user DISABLE TRIGGER USER")
+    Change.objects.created().filter(primary_key=str(carl.pk)).update(primary_key="0")
+    with Pipeline.of_project("bemi_test").worker():
+        (result,) = verify(config, Options(only=("public.auth_user",)))
+    execute("ALTER TABLE auth_user ENABLE TRIGGER USER")
+    assert result.differences
+
+
+@pytest.fixture
+def letters(drain: Drain) -> Iterator[None]:
+    """A table whose rows refer to categories and are not deleted with them."""
+    execute(
+        "CREATE TABLE letter (id int PRIMARY KEY, category_id bigint REFERENCES shop_category, text text)"
+    )
+    tracking.sync()
+    yield
+    execute("DROP TABLE letter")
+
+
+def test_rows_that_belong_to_the_object_are_erased_with_it(bemi: Bemi, drain: Drain, letters: None) -> None:
+    books, games = (Category.objects.create(name=f"{name} of Ann") for name in ("Books", "Games"))
+    product = Product.objects.create(sku="novel-of-ann", category=books, stock=4711)
+    other = Product.objects.create(sku="chess-of-bob", category=games)
+    Review.objects.create(product=product, text="Ann says it is good")
+    order = Order.objects.create(number="order-of-carl")
+    order.products.add(product, other)
+    Note.objects.create(about=order, text="note-of-carl")
+    execute("INSERT INTO letter VALUES (1, %s, 'Dear Ann')", [books.pk])
+    drain()
+    name = f"shop.Category:{books.pk}"
+    plan = bemi("erase", name, "--related", "--dry-run")
+    assert "public.shop_category: 1 changes of 1 rows: name" in plan
+    assert "public.shop_product (refers by category_id): 1 changes of 1 rows: price, sku, stock" in plan
+    assert "public.shop_order_products (refers by product_id): 1 changes of 1 rows: order_id" in plan
+    # Deleted by the database, which the model does not say.
+    assert "public.shop_review (refers by product_id): 1 changes of 1 rows: text" in plan
+    assert "public.letter refers to it by category_id and stays" in plan
+    assert "4 changes of 4 rows erased" in bemi("erase", name, "--related", *REASON)
+    left = everything()
+    for value in ("Books of Ann", "novel-of-ann", "4711", "Ann says"):
+        assert value not in left
+    for value in ("Games of Ann", "chess-of-bob", "order-of-carl", "note-of-carl", "Dear Ann"):
+        assert value in left
+    found = Change.objects.get(table="shop_product", primary_key=str(product.pk), operation="CREATE")
+    assert found.after == {
+        "id": product.pk, "category_id": books.pk, "sku": None, "price": None, "stock": None,
+    }  # fmt: skip
+    assert Change.objects.filter(operation="ERASED").count() == 4
+    assert "1 changes of 1 rows erased" in bemi("erase", name, "--related", "letter", *REASON)
+    assert "Dear Ann" not in everything()
+    with pytest.raises(BemiError, match="no rows of nonsense refer to it"):
+        plan_erasure(games, "default", related=["nonsense"])
+
+
+def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings: Any) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute("CREATE TABLE person (mail text PRIMARY KEY, name text)")
+    execute(
+        "CREATE TABLE visit (id int PRIMARY KEY, mail text REFERENCES person ON DELETE CASCADE, place text)"
+    )
+    try:
+        tracking.sync()
+        execute("INSERT INTO person VALUES ('ann@example.org', 'Ann Miller'), ('bob@example.org', 'Bob')")
+        execute("INSERT INTO visit VALUES (1, 'ann@example.org', 'Paris'), (2, 'bob@example.org', 'Rome')")
+        execute("DELETE FROM visit WHERE id = 1")
+        execute("UPDATE person SET mail = 'ann@example.net' WHERE mail = 'ann@example.org'")
+        drain()
+        asked = ("erase", "person:ann@example.net", "--related")
+        with pytest.raises(CommandError, match="a row of public.person is still there, and its key has"):
+            bemi(*asked, *REASON)
+        execute("DELETE FROM person WHERE mail = 'ann@example.net'")
+        drain()
+        assert "5 changes of 3 rows erased" in bemi(*asked, *REASON)
+        left = everything()
+        assert "ann@example" not in left and "Ann Miller" not in left and "Paris" not in left
+        assert "bob@example.org" in left and "Rome" in left
+        created, moved, deleted = (
+            Change.objects.filter(table="person")
+            .exclude(operation="ERASED")
+            .exclude(primary_key="bob@example.org")
+        )
+        assert (
+            str(created.primary_key).startswith("hmac:") and created.primary_key == moved.previous_primary_key
+        )
+        assert moved.primary_key == deleted.primary_key == deleted.before["mail"]
+        visit = Change.objects.created().get(table="visit", primary_key="1")
+        assert visit.after == {"id": 1, "mail": created.primary_key, "place": None}
+        # The history of the row is still one.
+        place = created.place
+        target = target_of_key(place, str(deleted.primary_key), "default")
+        assert Change.objects.filter(target.condition).count() == 3
+    finally:
+        execute("DROP TABLE visit, person")
+
+
+def test_copies_are_erased_as_well(ann: User, bemi: Bemi) -> None:
+    own = Change.objects.for_object(ann).created().get()
+    other = Change.objects.created().get(after__username="bob-miller")
+    letters = {
+        "own": DeadLetter(change_id=own.pk, position=own.position, message=b"x", origin={}),
+        "with a value": DeadLetter(change_id=None, position=1, message=b"..ann-miller..", origin={}),
+        "other": DeadLetter(
+            change_id=other.pk, position=own.position, message=b"y", origin={"context": '{"a": "ann-miller"}'}
+        ),
+        "unrelated": DeadLetter(change_id=None, position=2, message=b"nothing", origin={}),
+    }
+    for name, letter in letters.items():
+        letter.slot, letter.reason, letter.created_at = "bemi_test", name, own.created_at
+        letter.save()
+    for change in (own, other):
+        Undelivered.objects.create(
+            handler="h", change_id=change.pk, attempts=1, reason="ann?", created_at=own.created_at
+        )
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    assert {letter.reason: letter.origin for letter in DeadLetter.objects.all()} == {
+        "other": {"context": '{"a": "***"}'},
+        "unrelated": {},
+    }
+    assert {one.change_id: one.reason for one in Undelivered.objects.all()} == {
+        own.pk: "erased",
+        other.pk: "ann?",
+    }
+
+
+def test_what_a_user_did_stays_without_where_they_were(bemi: Bemi, drain: Drain) -> None:
+    ann = User.objects.create(username="ann-miller")
+    with bound_context(user_id=ann.pk, ip="192.0.2.7", note="by ann-miller", method="POST"):
+        Category.objects.create(name="Books")
+    drain()
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    change = Change.objects.get(table="shop_category")
+    assert change.context | {"SQL": ""} == {
+        "user_id": ann.pk, "ip": "***", "note": "by ***", "method": "POST", "SQL": "",
+    }  # fmt: skip
+    assert change.after["name"] == "Books"
+
+
+@pytest.mark.parametrize("hold", [True, ["auth.User"], ["public.auth_user"]])
+def test_a_legal_hold_stops_it(ann: User, bemi: Bemi, settings: Any, hold: Any) -> None:
+    settings.BEMI_LEGAL_HOLD = hold
+    with pytest.raises(CommandError, match=r"BEMI_LEGAL_HOLD holds public\.auth_user: nothing was erased"):
+        bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    assert "ann@example.org" in everything()
+    settings.BEMI_LEGAL_HOLD = ["shop.Category"]
+    assert "contexts of public.shop_category stay as they are" in bemi(
+        "erase", f"auth.User:{ann.pk}", *REASON
+    )
+
+
+def test_a_hold_that_the_owner_has_allowed_counts_also_without_the_setting(ann: User, bemi: Bemi) -> None:
+    rule = [{"schema": None, "table": "auth_user", "period": None, "held": True}]
+    execute("INSERT INTO _bemi.retention (rules) VALUES (%s)", [json.dumps(rule)])
+    try:
+        with pytest.raises(CommandError, match="BEMI_LEGAL_HOLD holds"):
+            bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    finally:
+        execute("DELETE FROM _bemi.retention")
+
+
+def test_it_asks_for_a_reason_and_a_confirmation(
+    ann: User, bemi: Bemi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"auth.User:{ann.pk}"
+    with pytest.raises(CommandError, match="say why, for the record"):
+        bemi("erase", name)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match="confirmation needs a terminal"):
+        bemi("erase", name, "--reason", "x")
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr("builtins.input", lambda prompt: "no")
+    assert "nothing was erased\n" in bemi("erase", name, "--reason", "x")
+    assert "ann@example.org" in everything()
+    monkeypatch.setattr("builtins.input", lambda prompt: "yes")
+    assert "4 changes of 1 rows erased" in bemi("erase", name, "--reason", "x")
+
+
+def test_only_the_owner_of_the_log_may_erase(ann: User, bemi: Bemi) -> None:
+    ((owner,),) = execute("SELECT quote_ident(current_user)")
+    database = str(connection.settings_dict["NAME"])
+    with roles.administrator(database) as cursor:
+        cursor.execute("CREATE ROLE bemi_intern")
+        cursor.execute("GRANT USAGE ON SCHEMA _bemi, public TO bemi_intern")
+        cursor.execute("GRANT SELECT ON changes TO bemi_intern")
+        cursor.execute(f"GRANT bemi_intern TO {owner}")
+    try:
+        execute("SET ROLE bemi_intern")
+        with pytest.raises(CommandError, match="only the owner of the log may erase"):
+            bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    finally:
+        execute("RESET ROLE")
+        with roles.administrator(database) as cursor:
+            cursor.execute("DROP OWNED BY bemi_intern")
+            cursor.execute("DROP ROLE bemi_intern")
+    assert "ann@example.org" in everything()
+
+
+def test_a_table_is_named_without_a_model(ann: User, bemi: Bemi) -> None:
+    assert "4 changes of 1 rows erased" in bemi("erase", f"public.auth_user:{ann.pk}", *REASON)
+    assert "ann@example.org" not in everything()
+
+
+def test_a_killed_erasure_is_continued(ann: User, bemi: Bemi) -> None:
+    for number in range(1, 4):
+        kill(f"auth.User:{ann.pk}", number)
+        assert not Change.objects.filter(operation="ERASED").exists()
+    assert "goes on with a run that was interrupted" in bemi("erase", f"auth.User:{ann.pk}", "--dry-run")
+    assert "4 changes of 1 rows erased" in bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    assert "ann@example.org" not in everything() and "ann-miller" not in everything()
+    assert Change.objects.get(operation="ERASED").context["changes"] == 4
+    assert execute("SELECT count(*) FROM _bemi.erasures WHERE ended_at IS NOT NULL") == [(1,)]
+
+
+def kill(name: str, rewritten: int) -> None:
+    """Erase in a process that kills itself when it has rewritten so many batches of one change."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.support.killed_erasure", name, str(rewritten)],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": url_of_database()},
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()

@@ -145,7 +145,7 @@ def test_a_month_is_complete_again_when_what_was_removed_from_it_is_brought_back
     bemi("archive", "--before", SECOND, "--keep")
     (run,) = execute("SELECT _bemi.begin_pruning_v1('{}')")[0]
     execute(
-        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, id, committed_at, 2) "
+        "SELECT _bemi.note_removed_v1(%s, 'shop', 'public', 'todo', false, 1, 1, id, committed_at, 2) "
         "FROM changes WHERE position = 16", [run],
     )  # fmt: skip
     execute("DELETE FROM changes WHERE position = 16")

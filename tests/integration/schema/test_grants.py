@@ -260,7 +260,7 @@ def test_the_worker_removes_what_the_owner_of_the_log_has_allowed_and_nothing_el
         "DELETE FROM _bemi.completeness",
         "UPDATE _bemi.prunings SET who = '{}'",
         "SELECT _bemi.drop_month_v1(now(), 1)",
-        "SELECT _bemi.note_removed_v1(1, '', '', '', true, 1, gen_random_uuid(), now(), 1)",
+        "SELECT _bemi.note_removed_v1(1, '', '', '', true, 1, 1, gen_random_uuid(), now(), 1)",
         "SELECT _bemi.note_returned_v1(now())",
         "DELETE FROM _bemi.touched",
     ):

@@ -16,7 +16,7 @@ from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, subject_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
-from bemi_django.management.retention import prune_command
+from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.wire.lsn import parse_lsn
 
@@ -235,8 +235,8 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _baseline, _restore_table, _verify, _prune, _retry_dead_letters, _skip, _grants,
-    revert, blame, erase_command.add_erase, subject_command.add_subject, _doctor, _uninstall,
-    archive_arguments.archive, archive_arguments.import_month,
+    _run, _status, _sync, _baseline, _restore_table, _verify, _prune, convert_command.add_convert,
+    _retry_dead_letters, _skip, _grants, revert, blame, erase_command.add_erase, subject_command.add_subject,
+    _doctor, _uninstall, archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

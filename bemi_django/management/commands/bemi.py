@@ -28,7 +28,7 @@ from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
-from bemi_django.management.retention import prune_command
+from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.worker import worker_command
 from bemi_django.retention import rules
@@ -133,6 +133,9 @@ class Command(BaseCommand):
 
     def _prune(self, database: str, options: dict[str, Any]) -> None:
         prune_command.remove(self, options)
+
+    def _convert(self, database: str, options: dict[str, Any]) -> None:
+        convert_command.convert(self, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])

@@ -37,7 +37,7 @@ class Lab:
         self._rendered = directory / "rendered.copy"
         servers.create_database(log, "log")
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1"))
+            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "seals_v1"))
 
     def connect_log(self) -> Any:
         return connect(self.log, "log")

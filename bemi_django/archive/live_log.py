@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -131,6 +132,11 @@ class LiveLog:
             added = int(cursor.rowcount)
             cursor.execute("DROP TABLE pg_temp.bemi_returning")
         return added
+
+    def note_imported(self, month: Month, changes: int, who: Mapping[str, Any]) -> None:
+        """Note in the chain of the log, if it has one, that a month was brought back."""
+        details = json.dumps({"month": str(month), "changes": changes, "who": dict(who)})
+        self._one("SELECT _bemi.note_v1('imported', %s::jsonb)", details)
 
     def make_partition(self, month: Month) -> None:
         """Create the partition of a month if it is missing."""

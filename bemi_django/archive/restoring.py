@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from psycopg2.errors import UniqueViolation
 
@@ -33,7 +35,12 @@ def require_manifest(location: Location, month: Month) -> Manifest:
 
 
 def restore(
-    log: LiveLog, location: Location, manifest: Manifest, watch: Watch, only_missing: bool = False
+    log: LiveLog,
+    location: Location,
+    manifest: Manifest,
+    watch: Watch,
+    only_missing: bool = False,
+    who: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Write the changes of a month to the log, all or none of them.
 
@@ -43,6 +50,7 @@ def restore(
         manifest: The manifest of the month.
         watch: Called as the work goes on.
         only_missing: Whether to leave out changes whose ids are in the log.
+        who: Who brings it back, as ``operator_context()`` returns it.
 
     Returns:
         The number of changes that were written; 0 if the log has all of them.
@@ -69,6 +77,7 @@ def restore(
                 "nothing was imported. Look for triggers on the log, and for other columns"
             )
         log.note_returned(month)
+        log.note_imported(month, written, who)
     watch(str(month), 1.0)
     return written
 

@@ -18,6 +18,8 @@ from bemi_django.wire import table_name
 #: The settings that a project without Django may need, beside the two databases, with their types.
 SETTINGS: dict[str, type] = {
     "accept_gap": bool,
+    "anchor_every": int,
+    "anchors": list,
     "archive": str,
     "bookkeeping_tables": list,
     "conditions": dict,
@@ -37,6 +39,7 @@ SETTINGS: dict[str, type] = {
     "slot": str,
     "slot_failover": bool,
     "table": str,
+    "tamper_evidence": bool,
 }
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")

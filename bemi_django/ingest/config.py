@@ -20,6 +20,7 @@ class WorkerConfig(NamedTuple):
     in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
     slot, in place of ``slot``, with a cursor of the source and one of the destination.
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
+    ``is_sealed`` tells whether changes are sealed against tampering.
     """
 
     source: dict[str, Any]
@@ -34,6 +35,7 @@ class WorkerConfig(NamedTuple):
     name_slot: Callable[[Any, Any], str] | None = None
     selection: Selection = EVERYTHING
     masking: Rules = DEFAULT
+    is_sealed: bool = False
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

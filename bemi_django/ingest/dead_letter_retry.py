@@ -13,6 +13,13 @@ import psycopg2
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
+from bemi_django.ingest.destination.sealing import (
+    SEALED_COLUMNS,
+    SealedRows,
+    is_sealing,
+    note_replaced,
+    seal_rows,
+)
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.rendering import NOTHING
@@ -43,6 +50,7 @@ WHERE d.slot = %s AND d.change_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM {log} c WHERE c.id = d.change_id AND c.committed_at
         = timestamptz '2000-01-01 00:00:00+00' + (d.origin -> 'begin' ->> 1)::bigint * interval '1 us')
 """
+_WHO = {"command": "bemi retry-dead-letters"}
 _DISMISS = "DELETE FROM _bemi.dead_letters WHERE slot = %s AND change_id IS NULL"
 
 
@@ -92,7 +100,11 @@ def _writer(server: Any, calculator: Calculator, config: WorkerConfig) -> RowWri
         )
         system_identifier, database, xid = cursor.fetchone()
     catalog = LayoutCatalog(server, database, calculator, config.selection, config.masking)
-    return RowWriter(system_identifier, database, xid, catalog.layouts)
+    # Whether the rows are sealed or not: there are few of them.
+    catalog.is_canonical = True
+    writer = RowWriter(system_identifier, database, xid, catalog.layouts)
+    writer.render_context = catalog.render_context
+    return writer
 
 
 def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> Iterator[int]:
@@ -104,11 +116,31 @@ def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> 
             letters = cursor.fetchall()
             if not letters:
                 return
-            yield sum(_mend(cursor, writer, *letter) for letter in letters)
+            copier = _Copier(is_sealing(cursor, config.slot))
+            yield sum(_mend(cursor, writer, copier, *letter) for letter in letters)
+            note_replaced(cursor, copier.sealed, _WHO)
             last = letters[-1][0]
 
 
-def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: Any, origin: Any) -> bool:
+class _Copier:
+    """Writes the rows of a batch of letters, and keeps the digests of those that are to be sealed."""
+
+    def __init__(self, is_sealing: bool) -> None:
+        self._is_sealing = is_sealing
+        self.sealed: list[SealedRows] = []
+
+    def copy(self, cursor: Any, row: bytes) -> SealedRows | None:
+        if not self._is_sealing:
+            copy_rows(cursor, [row])
+            return None
+        sealed = seal_rows([row])
+        copy_rows(cursor, sealed.rows, SEALED_COLUMNS)
+        return sealed
+
+
+def _mend(
+    cursor: Any, writer: RowWriter, copier: _Copier, letter: int, change_id: str, message: Any, origin: Any
+) -> bool:
     cursor.execute("SAVEPOINT letter")
     try:
         change = _change(bytes(message), origin)
@@ -125,7 +157,7 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
             _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
             [change_id, change.begin.committed_at],
         )
-        copy_rows(cursor, [row])
+        sealed = copier.copy(cursor, row)
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except psycopg2.InterfaceError:
         raise
@@ -139,6 +171,8 @@ def _mend(cursor: Any, writer: RowWriter, letter: int, change_id: str, message: 
         cursor.execute("ROLLBACK TO SAVEPOINT letter")
         return False
     cursor.execute("RELEASE SAVEPOINT letter")
+    if sealed is not None:
+        copier.sealed.append(sealed)
     return True
 
 

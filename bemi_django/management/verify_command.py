@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.worker_command import worker_config
 from bemi_django.schema.replication.slots import slot_of
+from bemi_django.seals.anchors import read
+from bemi_django.seals.verify import verify_chains
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
 
@@ -42,6 +44,18 @@ def add_options(parser: ArgumentParser) -> None:
         help="accept the differences that are found: they are no failure until they change",
     )
     parser.add_argument("--reason", metavar="TEXT", help="why they are accepted")
+    parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="compare the log with its chains instead: find changes that were edited, removed or inserted",
+    )
+    parser.add_argument(
+        "--anchor",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="with --chain: compare the chains with the anchors of a file; may be given more than once",
+    )
 
 
 def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -56,6 +70,11 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         CommandError: Tables differ, or could not be compared; the exit status is 1.
         BemiError: The log stands still, or a table is not tracked.
     """
+    if options["chain"]:
+        _compare_chains(command, options)
+        return
+    if options["anchor"]:
+        raise CommandError("--anchor belongs to --chain: add it")
     if options["reason"] and not options["accept"]:
         raise CommandError("--reason says why differences are accepted: add --accept")
     accept = None
@@ -81,6 +100,28 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     wrong = [result for result in results if not result.is_true]
     if wrong:
         raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+
+def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:
+    if options["tables"] or options["sample"] or options["resume"] or options["accept"]:
+        raise CommandError("--chain compares the whole log: give no tables, and none of the other options")
+    anchors = [anchor for path in options["anchor"] for anchor in read(path)]
+    try:
+        with watching() as watch:
+            report = verify_chains(anchors, watch)
+    except KeyboardInterrupt:
+        raise CommandError("interrupted", returncode=_INTERRUPTED) from None
+    lines = [f"sealed changes: {report.changes:,}, in {report.links:,} links"]
+    if report.unsealed:
+        lines.append(f"changes that were written while nothing was sealed: {report.unsealed:,}")
+    if anchors:
+        lines.append(f"anchors: {report.anchors:,}")
+    for line in (*lines, *report.operations, *map(str, report.findings)):
+        command.stdout.write(line)
+    if report.wrong > len(report.findings):
+        command.stdout.write(f"and {report.wrong - len(report.findings):,} others")
+    if report.wrong:
+        raise CommandError(f"the log and its chains differ in {report.wrong:,} places")
 
 
 def _sample(text: str) -> RowSample:

@@ -15,6 +15,7 @@ _OWNER = """
 SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 WHERE n.nspname = '_bemi'::pg_catalog.name
 """
+_SEAL = "_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)"
 _RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[])"
 
 
@@ -81,10 +82,12 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT ON _bemi.completeness TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION {_RECORDED} TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text), {_SEAL} TO {role};"
+    yield f"GRANT SELECT ON _bemi.chains TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
-    readable = f"{log}, _bemi.omitted_columns, _bemi.omitted_changes, _bemi.completeness"
+    readable = f"{log}, _bemi.omitted_columns, _bemi.omitted_changes, _bemi.completeness, _bemi.chains"
     yield f"GRANT SELECT ON {readable} TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.

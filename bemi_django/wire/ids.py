@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from struct import Struct
 
+_SOURCE = (1 << 30) - 1
 _ID = Struct(">QQ").pack
 
 
@@ -29,6 +30,11 @@ def sequence_in(identifier: bytes) -> int:
     """Return the sequence number that the id of a change, 16 bytes, is made of."""
     high = int.from_bytes(identifier[:8], "big")
     return ((high >> 16) << 12 | (high & 0xFFF)) << 3
+
+
+def source_in(identifier: bytes) -> int:
+    """Return the number of the source that the id of a change, 16 bytes, holds."""
+    return int.from_bytes(identifier[8:], "big") & _SOURCE
 
 
 def source_of(system_identifier: str, database: str) -> int:

@@ -113,6 +113,7 @@ import os
 os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"
 """,
     "retention": "",
+    "tamper-evidence": "",
     "selection": """
 from django.db import models
 __name__ = "tests.shop.documented"

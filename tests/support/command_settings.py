@@ -19,3 +19,4 @@ USE_TZ = True
 BEMI_DESTINATION = "log"
 BEMI_SLOT = os.environ["SLOT"]
 BEMI_ACCEPT_GAP = "ACCEPT_GAP" in os.environ
+BEMI_TAMPER_EVIDENCE = "TAMPER_EVIDENCE" in os.environ

@@ -34,6 +34,8 @@ GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
 GRANT SELECT, INSERT ON _bemi.histories TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
     TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text),
+    _bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea) TO {WORKER};
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.
 _TABLES = """
@@ -51,7 +53,7 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    for script in (sql.up(*sql.SOURCE, "histories_v1", "changes_v1"), _TABLES, _GRANTS):
+    for script in (sql.up(*sql.SOURCE, "histories_v1", "changes_v1", "seals_v1"), _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
     return cluster

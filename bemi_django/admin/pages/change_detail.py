@@ -28,7 +28,8 @@ from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.places import is_bookkeeping
 from bemi_django.models import Change
-from bemi_django.wire.ids import change_id, sequence_in
+from bemi_django.status.sealing import sealed_until
+from bemi_django.wire.ids import change_id, sequence_in, source_in
 
 #: The number of neighbouring changes shown; the list has all of them.
 NEIGHBOURS = 20
@@ -82,6 +83,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         else None,
         "actor": Actors([change], viewer).actor_of(change),
         "where": where(change),
+        "sealed_until": sealed_until(source_in(change.pk.bytes)),
         "about": about,
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],

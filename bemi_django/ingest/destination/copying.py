@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg2
 
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.rows import copy_format, row_writer
 
-_COPY = "COPY {{}} ({}) FROM STDIN (FORMAT binary)".format(
-    ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
-)
+_COPY = "COPY {} ({}) FROM STDIN (FORMAT binary)"
 #: Bytes that are handed to libpq, which copies them, at a time.
 _PIECE = 8 * 1024 * 1024
 # Data exceptions and program limits: the row is at fault, and would be refused again.
 _OF_THE_ROW = ("22", "54")
 
 
-def copy_rows(cursor: Any, rows: list[bytes]) -> None:
+class RowCopier:
+    """Writes rows to the log."""
+
+    def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
+        """Write rows.
+
+        Args:
+            cursor: A cursor of the destination.
+            rows: The rows, with the changes that they are made from.
+
+        Raises:
+            psycopg2.Error: The destination refuses a row, or cannot be reached.
+        """
+        copy_rows(cursor, [pending.row for pending in rows])
+
+    def seal(self, cursor: Any) -> None:
+        """Complete what was copied since the last call, at the end of the transaction."""
+
+
+def copy_rows(cursor: Any, rows: list[bytes], columns: Iterable[str] = row_writer.COLUMNS) -> None:
     """Write rows to ``changes``.
 
     Args:
         cursor: A cursor of the destination.
         rows: Rows in the binary format of COPY, without its header and trailer.
+        columns: The names of their columns.
 
     Raises:
         psycopg2.Error: The destination refuses a row, or cannot be reached.
     """
     data = b"".join((copy_format.HEADER, *rows, copy_format.TRAILER))
     # Usually in one piece: between two pieces the driver would wait for its turn to run Python.
-    copy = _COPY.format(cursor.connection.log)
+    copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
     cursor.copy_expert(copy, io.BytesIO(data), min(len(data), _PIECE))
 
 

@@ -63,6 +63,11 @@ def moment_of(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+def microseconds_of(moment: datetime) -> int:
+    """Return the number of microseconds from 2000-01-01 UTC to a moment."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 def make_partition(cursor: Any, moment: datetime) -> bool:
     """Create the partition of a moment's month (UTC), and return whether it was missing."""
     cursor.execute("SELECT _bemi.partition_v1(%s)", [moment])

@@ -7,7 +7,7 @@ from typing import Any
 
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
-from bemi_django.ingest.destination.copying import copy_rows, is_taken
+from bemi_django.ingest.destination.copying import RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.protocol.cutting import without_values
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
@@ -35,6 +35,7 @@ class Repairer:
         database: The name of the source.
         shortages: Counts the failures of all sessions.
         masking: Says which values must not be kept in a letter.
+        copier: Writes the rows.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Repairer:
         database: str,
         shortages: Shortages | None = None,
         masking: Rules = NOTHING,
+        copier: RowCopier | None = None,
     ) -> None:
+        self._copier = copier or RowCopier()
         self._writer = writer
         self._masking = masking
         self._shortages = shortages or Shortages()
@@ -91,7 +94,7 @@ class Repairer:
         if isinstance(change, ChangeHeader):
             change = read_again(change, refused.message)
         if change.operation == EVENT:
-            return self._write_outline(cursor, change, refused.message)
+            return self._write_outline(cursor, change, refused)
         attempts: list[_Accepts] = [is_jsonb, lambda json: len(json) <= _SMALL and is_jsonb(json)]
         for accepts in attempts:
             try:
@@ -99,15 +102,16 @@ class Repairer:
             except Exception as error:
                 self._shortages.raise_unless_of_message(error, refused.message)
                 continue
-            if is_taken(cursor, lambda: copy_rows(cursor, [row])):  # noqa: B023 - used at once
+            mended = refused._replace(row=row)
+            if is_taken(cursor, lambda: self._copier.copy(cursor, [mended])):  # noqa: B023 - used at once
                 return letter
-        return self._write_outline(cursor, change, refused.message)
+        return self._write_outline(cursor, change, refused)
 
-    def _write_outline(self, cursor: Any, change: Stitched, message: bytes) -> RejectedMessage:
+    def _write_outline(self, cursor: Any, change: Stitched, refused: Pending) -> RejectedMessage:
         safe = change._replace(context=invalid_context(change.context[:_SMALL]))
-        row, _ = self.outline(safe, message, "not accepted")
-        copy_rows(cursor, [row])
-        return self.letter(change, message, "not accepted")
+        row, _ = self.outline(safe, refused.message, "not accepted")
+        self._copier.copy(cursor, [refused._replace(row=row)])
+        return self.letter(change, refused.message, "not accepted")
 
     def _without_values(self, change: Stitched, key: bytes, unavailable: bytes = NULL) -> bytes:
         layout = RowLayout(head(self._database, *change.relation[1:3]), (), template(()), (), ())

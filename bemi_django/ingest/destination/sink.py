@@ -11,7 +11,7 @@ from bemi_django.ingest.destination import dead_letters, omissions_table
 from bemi_django.ingest.destination.background import Background
 from bemi_django.ingest.destination.batch import Batch, Gathered, Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints
-from bemi_django.ingest.destination.copying import copy_rows, is_taken
+from bemi_django.ingest.destination.copying import RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
@@ -41,6 +41,7 @@ class Sink:
         counts: What is kept with the checkpoint.
         while_waiting: Called again and again while the destination is waited for; it must not fail.
         omissions: What was left out of the open transaction; it is emptied when the transaction ends.
+        copier: Writes the rows.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Sink:
         counts: Mapping[str, int] | None = None,
         while_waiting: Callable[[], object] = lambda: None,
         omissions: Omissions | None = None,
+        copier: RowCopier | None = None,
     ) -> None:
+        self._copier = copier or RowCopier()
         self._connection = connection
         self._slot = slot
         self._checkpoints = Checkpoints(connection, slot, counts)
@@ -220,7 +223,7 @@ class Sink:
             return False
         self._is_held = True
         with self._connection.cursor() as cursor:
-            is_written = not batch.rows or is_taken(cursor, lambda: _copy(cursor, batch.rows))
+            is_written = not batch.rows or is_taken(cursor, lambda: self._copier.copy(cursor, batch.rows))
             if is_written:
                 self._complete(cursor, batch)
         self._is_held = not is_written
@@ -228,6 +231,7 @@ class Sink:
 
     def _complete(self, cursor: Any, batch: Batch) -> None:
         dead_letters.insert(cursor, self._slot, batch.letters)
+        self._copier.seal(cursor)
         if batch.end is not None:
             if batch.omissions:
                 omissions_table.add(cursor, self._slot, batch.omissions)
@@ -236,7 +240,7 @@ class Sink:
 
     def _copy_or_repair(self, cursor: Any, rows: list[Pending], letters: list[RejectedMessage]) -> None:
         """Copy rows; halve them while they are refused, until one is left, which is repaired."""
-        if is_taken(cursor, lambda: _copy(cursor, rows)):
+        if is_taken(cursor, lambda: self._copier.copy(cursor, rows)):
             return
         if len(rows) == 1:
             letters.append(self._repair(cursor, rows[0]).limited(self._largest_letter))
@@ -244,7 +248,3 @@ class Sink:
         middle = len(rows) // 2
         self._copy_or_repair(cursor, rows[:middle], letters)
         self._copy_or_repair(cursor, rows[middle:], letters)
-
-
-def _copy(cursor: Any, rows: list[Pending]) -> None:
-    copy_rows(cursor, [pending.row for pending in rows])

@@ -82,7 +82,8 @@ class _Skipper(Worker):
         xid = None if begin is None else self._writer.full_xid(begin.xid)
         skipped = SkippedTransactions(first, lsn, begin, xid)
         with session.destination, session.destination.cursor() as cursor:
-            record_skipped(cursor, skipped, session.database, self._writer.source, session.histories)
+            place = session.database, self._writer.source, session.histories
+            record_skipped(cursor, session.copier, skipped, *place)
             # The next transaction commits after it, wherever its commit record ends.
             committed_at = None if begin is None else begin.committed_at
             checkpoints = Checkpoints(session.destination, session.slot)

@@ -116,13 +116,15 @@ class Worker:
         (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
         selection, masks = self._config.selection, self._config.masking
         catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
+        catalog.is_canonical = self._config.is_sealed
         writer = self._writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
         writer.notes_masks = is_database(session.destination, session.system_identifier, database)
         start = session.start(writer.source)
         writer.histories = session.histories
+        writer.render_context = catalog.render_context
         self.has_streamed = True
         catalog.stream_from(start)
-        repairer = Repairer(writer, session.database, self._shortages, masks)
+        repairer = Repairer(writer, session.database, self._shortages, masks, session.copier)
         counts = catalog.masks.counts = self._progress.counts
         for _, condition in selection.conditions:
             condition.counts = counts
@@ -136,17 +138,14 @@ class Worker:
                 counts=counts,
                 while_waiting=self._hold_stream,
                 omissions=writer.omissions,
+                copier=session.copier,
             )
         )
         self._committer = Committer(session, self._sink, self._progress)
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
+        partitions = Partitions(session.destination)
         self._transactions = Transactions(
-            catalog,
-            writer,
-            self._sink,
-            Partitions(session.destination),
-            self._committer,
-            self._keep_alive,
+            catalog, writer, self._sink, partitions, self._committer, self._keep_alive
         )
         self._intake = Intake(
             writer,

@@ -1,4 +1,6 @@
-"""Print JSON as PostgreSQL prints jsonb, for keys that must be found by their text.
+"""Print JSON as PostgreSQL prints jsonb: keys that must be found by their text, and rows that are sealed.
+
+Most values of rows are printed so in any case; the encoders here are for the others.
 
 Numbers keep all their digits, and values may be nested as deeply as in PostgreSQL: neither Python's limit for
 integers nor its recursion limit applies.
@@ -7,14 +9,20 @@ integers nor its recursion limit applies.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import orjson
+
+from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.values import Encoder
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL)
 #: Digits: more than numeric can hold.
 _LONGEST_NUMBER = 200_000
 _OPEN = {b"]": b"[", b"}": b"{"}
+_CANONICAL = frozenset((values.text, values.boolean, values.number, values.timestamp, values.timestamptz))
 
 
 def canonical(rendered: bytes) -> bytes:
@@ -41,6 +49,41 @@ def canonical(rendered: bytes) -> bytes:
     if len(containers) != 1 or len(containers[0][1]) != 1:
         raise ValueError("not one JSON value")
     return containers[0][1][0]
+
+
+def canonical_encoder(encode: Encoder | None, *, is_unicode: bool) -> Encoder | None:
+    """Return an encoder that renders the values of another one as jsonb prints them.
+
+    Args:
+        encode: The encoder; None stays None.
+        is_unicode: Whether the source prints jsonb as a log in UTF-8 does: keys are sorted by their bytes.
+    """
+    if encode is None or encode in _CANONICAL or (encode is values.raw and is_unicode):
+        return encode
+    if encode is values.fraction:
+        return _fraction
+    return lambda value: canonical(encode(value))
+
+
+def _fraction(value: bytes) -> bytes:
+    if b"e" in value or value[:2] == b"-0":
+        return canonical(value)
+    return values.fraction(value)
+
+
+def canonical_context(context: bytes) -> bytes:
+    """Return a context in a form that depends neither on the order of its keys nor on spaces.
+
+    Applied to what jsonb makes of the context, it returns the same. What jsonb refuses is returned as it is.
+    """
+    if (found := _without_fractions(context)) is not None:
+        return found
+    try:
+        # The digits of fractions and of large integers have to stay as jsonb has them.
+        printed = canonical(context)
+    except ValueError:
+        return context
+    return _without_fractions(printed) or printed
 
 
 def _array(parts: list[bytes]) -> bytes:
@@ -80,3 +123,23 @@ def _number(token: bytes) -> Decimal:
     if not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
         raise ValueError("not a number that jsonb can hold")
     return number
+
+
+def _without_fractions(context: bytes) -> bytes | None:
+    try:
+        value = orjson.loads(context)
+    except ValueError:
+        return None
+    if _has_fraction(value.values() if isinstance(value, dict) else (value,)):
+        return None
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _has_fraction(held: Iterable[Any]) -> bool:
+    for value in held:
+        kind = value.__class__
+        if kind is float:
+            return True
+        if (kind is dict and _has_fraction(value.values())) or (kind is list and _has_fraction(value)):
+            return True
+    return False

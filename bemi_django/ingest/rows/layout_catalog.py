@@ -9,6 +9,7 @@ from typing import Any
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.rows.canonical_json import canonical_context, canonical_encoder
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.rendering import unavailable_field
@@ -48,6 +49,9 @@ class LayoutCatalog:
         selection: Selection = EVERYTHING,
         masking: Rules = NOTHING,
     ) -> None:
+        #: Whether values and contexts have to be as jsonb prints them.
+        self.is_canonical = False
+        self._is_unicode = connection.get_parameter_status("server_encoding") == "UTF8"
         #: Knows which columns are masked.
         self.masks = MaskCatalog(self._rows, self._descriptions, masking)
         self._connection = connection
@@ -60,6 +64,10 @@ class LayoutCatalog:
         self._names = lru_cache(maxsize=64)(self._ask_names)
         self._start = END
         self._commits: dict[int, int] = {}
+
+    def render_context(self, context: bytes) -> bytes:
+        """Return a context as the log is to have it."""
+        return canonical_context(context) if self.is_canonical else context
 
     def stream_from(self, lsn: int) -> None:
         """Expect all transactions that commit after ``lsn``: those with DDL will be noted."""
@@ -119,10 +127,12 @@ class LayoutCatalog:
             None if name in ignored else masked(values.encoder(oid, types, self._cast), masks.get(name))
             for name, oid in columns.items()
         )
+        if self.is_canonical:
+            encoders = tuple(canonical_encoder(one, is_unicode=self._is_unicode) for one in encoders)
         layout = RowLayout(
             head(self._database, *root),
             names,
-            template(name for name, encode in zip(names, encoders, strict=True) if encode is not None),
+            template(None if encode is None else name for name, encode in zip(names, encoders, strict=True)),
             encoders,
             tuple(names.index(name) for name in key),
             copy_format.NULL if partition is None else copy_format.field(partition.encode()),

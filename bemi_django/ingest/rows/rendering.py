@@ -52,26 +52,26 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
     """
     if row is None:
         return NO_ROW, []
+    if len(row) != len(layout.encoders):
+        raise ValueError("a row with another number of columns")
     if not lost and UNAVAILABLE not in row:
+        encoders = layout.encoders
         values = [
-            b"null" if value is None else encode(value)
-            for encode, value in zip(layout.encoders, row, strict=True)
-            if encode is not None
+            b"null" if (value := row[number]) is None else encoders[number](value)  # type: ignore[misc]
+            for number in layout.template.order
         ]
-        return layout.template % tuple(values), []
+        return layout.template.text % tuple(values), []
     pairs: list[bytes] = []
-    missing: list[str] = []
-    columns = zip(layout.names, layout.encoders, row, strict=True)
-    for number, (name, encode, value) in enumerate(columns):
-        if encode is None:
-            continue
-        if value is None:
+    missing: list[int] = []
+    for number in layout.template.order:
+        name, encode, value = layout.names[number], layout.encoders[number], row[number]
+        if value is None or encode is None:
             pairs.append(label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
-            missing.append(name)
+            missing.append(number)
         else:
             pairs.append(label(name) + encode(value))
-    return b"{" + b",".join(pairs) + b"}", missing
+    return b"{" + b", ".join(pairs) + b"}", [layout.names[number] for number in sorted(missing)]
 
 
 def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes:
@@ -115,10 +115,12 @@ def unavailable_field(
         ignored: Those that are ignored.
         masked: Those whose values are masked, whatever is kept of them.
     """
-    named = {"before": before, "after": after, "ignored": ignored, "masked": masked}
-    if not any(named.values()):
-        return NULL
-    return jsonb(orjson.dumps({why: names for why, names in named.items() if names}))
+    # In the order of jsonb.
+    named = {b"after": after, b"before": before, b"masked": masked, b"ignored": ignored}
+    lists = [
+        b'"%b": [%b]' % (why, b", ".join(map(orjson.dumps, names))) for why, names in named.items() if names
+    ]
+    return jsonb(b"{" + b", ".join(lists) + b"}") if lists else NULL
 
 
 def failing_columns(

@@ -52,18 +52,25 @@ _ABSENT = """
 _INLINE: dict[Encoder, str] = {
     values.text: "dumps(value.decode())",
     values.number: """value if value[-1:].isdigit() else b'"%b"' % value""",
+    values.fraction: """value if value[-1:].isdigit() else b'"%b"' % value""",
     values.boolean: 'b"true" if value == b"t" else b"false"',
     values.raw: "value",
 }
 
 
 def make_reader(
-    template: bytes, encoders: tuple[Encoder | None, ...], key: int | None, *, hides_key: bool = False
+    template: bytes,
+    order: tuple[int, ...],
+    encoders: tuple[Encoder | None, ...],
+    key: int | None,
+    *,
+    hides_key: bool = False,
 ) -> RowReader:
     """Generate the reader of a table's rows.
 
     Args:
-        template: The JSON object of a row, with a placeholder for each column that has an encoder.
+        template: The JSON object of a row, with a placeholder for each value.
+        order: The columns of these values, as indexes.
         encoders: The encoder of each column; None for one whose values are passed over.
         key: The index of the column that is the primary key, or None.
         hides_key: Whether the key is the string that the column is rendered as, because it is masked.
@@ -80,7 +87,7 @@ def make_reader(
         )
         for number, encode in enumerate(encoders)
     ]
-    present = "".join(f"v{number}, " for number, encode in enumerate(encoders) if encode is not None)
+    present = "".join(f"v{number}, " for number in order)
     source = _FUNCTION.format(columns="".join(columns), values=present)
     names: dict[str, Any] = {
         "count": len(columns).to_bytes(2, "big"),

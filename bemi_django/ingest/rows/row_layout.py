@@ -20,13 +20,25 @@ class Computed(NamedTuple):
     compute: Callable[[Row], Row]
 
 
+class RowTemplate(NamedTuple):
+    """The JSON object of a row as jsonb prints it, which sorts keys by their length first.
+
+    Attributes:
+        text: The object, with a placeholder for each value, for the operator ``%``.
+        order: The columns of the values, as indexes.
+    """
+
+    text: bytes
+    order: tuple[int, ...]
+
+
 class RowLayout(NamedTuple):
     """How the rows of one relation are written.
 
     Attributes:
         head: The fields that all rows of the table share, as :func:`head` makes them.
         names: The columns in their order.
-        template: The JSON object of a row, as :func:`template` makes it of the columns with an encoder.
+        template: The JSON object of a row.
         encoders: The encoder of each column; None for one whose values are not recorded.
         key: The columns of the primary key, as indexes into ``names``.
         partition: A field that holds the partition's name, or NULL.
@@ -44,7 +56,7 @@ class RowLayout(NamedTuple):
 
     head: bytes
     names: tuple[str, ...]
-    template: bytes
+    template: RowTemplate
     encoders: tuple[Encoder | None, ...]
     key: tuple[int, ...]
     partition: bytes = NULL
@@ -86,7 +98,7 @@ def with_reader(layout: RowLayout) -> RowLayout:
         return layout
     key = layout.key[0] if layout.key else None
     return layout._replace(
-        reader=make_reader(layout.template, layout.encoders, key, hides_key=layout.hides_key)
+        reader=make_reader(*layout.template, layout.encoders, key, hides_key=layout.hides_key)
     )
 
 
@@ -95,9 +107,12 @@ def head(database: str, schema: str, table: str) -> bytes:
     return b"".join(field(name.encode()) for name in (database, schema, table))
 
 
-def template(columns: Iterable[str]) -> bytes:
-    """Return a JSON object with a placeholder for each column's value, for the operator ``%``."""
-    return b"{" + b",".join(label(column).replace(b"%", b"%%") + b"%b" for column in columns) + b"}"
+def template(columns: Iterable[str | None]) -> RowTemplate:
+    """Return the JSON object of columns, given by name; None stands for one that is not in it."""
+    named = [(column.encode(), number) for number, column in enumerate(columns) if column is not None]
+    ordered = sorted(named, key=lambda each: (len(each[0]), each[0]))
+    pairs = (label(name.decode()).replace(b"%", b"%%") + b"%b" for name, _ in ordered)
+    return RowTemplate(b"{" + b", ".join(pairs) + b"}", tuple(number for _, number in ordered))
 
 
 def label(column: str) -> bytes:

@@ -85,6 +85,7 @@ class RowWriter:
         self._sequence = 0
         self._committed_at = self._transaction = b""
         self._context, self._context_field = NO_CONTEXT, jsonb(NO_CONTEXT)
+        self.render_context: Callable[[bytes], bytes] = bytes  #: Renders a context for the log.
 
     def row(self, change: Stitched, lost: Lost | None = None) -> bytes:
         """Return the change as a row of COPY, or :data:`OMITTED` if it is not recorded.
@@ -169,7 +170,7 @@ class RowWriter:
         if begin is not self._begin:
             self.sequence_of(begin)
         if context is not self._context:
-            self._context, self._context_field = context, jsonb(context)
+            self._context, self._context_field = context, jsonb(self.render_context(context))
         if layout.masked and self.notes_masks:
             self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
         return b"".join(
@@ -228,8 +229,7 @@ class RowWriter:
 
     def layout(self, change: ChangeHeader | Stitched) -> RowLayout:
         """Return the layout by which the change is most likely written."""
-        relation = change.relation
-        lsn = change.lsn or change.begin.commit_lsn
+        relation, lsn = change.relation, change.lsn or change.begin.commit_lsn
         known = self.known.get(relation.oid)
         if known is None or known[0] is not relation or not known[1].since <= lsn < known[1].until:
             known = self.known[relation.oid] = relation, next(self._layouts_of(change))

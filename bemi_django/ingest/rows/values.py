@@ -73,6 +73,11 @@ def number(value: bytes) -> bytes:
     return value if value[-1:].isdigit() else b'"' + value + b'"'
 
 
+def fraction(value: bytes) -> bytes:
+    """Return a JSON number of a type with a binary exponent; see :func:`number`."""
+    return number(value)
+
+
 def raw(value: bytes) -> bytes:
     """Return a value that is JSON already."""
     return value
@@ -96,7 +101,8 @@ def timestamptz(value: bytes) -> bytes:
 #: By the type's oid, which is fixed for built-in types (pg_type.dat). All others are strings.
 _ENCODERS: dict[int, Encoder] = {
     16: boolean,
-    **dict.fromkeys((20, 21, 23, 700, 701, 1700), number),  # int8, int2, int4, float4, float8, numeric
+    **dict.fromkeys((20, 21, 23, 1700), number),  # int8, int2, int4, numeric
+    **dict.fromkeys((700, 701), fraction),  # float4, float8
     114: require_jsonb,  # json
     3802: raw,  # jsonb
     1114: timestamp,

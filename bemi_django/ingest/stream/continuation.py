@@ -8,6 +8,7 @@ from typing import Any
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, Origin
 from bemi_django.ingest.destination.histories import Histories
+from bemi_django.ingest.destination.sealing import copier_of, follow_setting
 from bemi_django.ingest.stream import gaps
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.gaps import Gap
@@ -42,6 +43,8 @@ class Continuation:
         self._source = source
         self._checkpoints = Checkpoints(destination, config.slot)
         self._histories = Histories(config.slot)
+        #: Writes rows to the log.
+        self.copier = copier_of(config)
 
     def read_checkpoint(self) -> Checkpoint | None:
         """Return where the log ends, or None if the slot has no log yet."""
@@ -100,15 +103,17 @@ class Continuation:
             else:
                 self._follow(cursor, gap.checkpoint, branch, origin)
             histories = self._histories.read(cursor)
-            gaps.record_gap(cursor, gap, self._database, self._source, slot.confirmed, histories)
+            gaps.record_gap(cursor, self.copier, gap, self._database, self._source, slot.confirmed, histories)
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
             self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
         return slot.confirmed
 
-    def histories(self) -> list[HistoryStart]:
-        """Return the histories of the log, the oldest first."""
+    def histories(self, start: int) -> list[HistoryStart]:
+        """Return the histories of the log, the oldest first, when it goes on at a position."""
         with self._destination, self._destination.cursor() as cursor:
-            return self._histories.read(cursor)
+            histories = self._histories.read(cursor)
+            follow_setting(cursor, self._config, self._database, self._source, histories, start)
+            return histories
 
     def _follow(self, cursor: Any, checkpoint: Checkpoint, branch: Branch, origin: Origin) -> None:
         """Begin the histories of the timelines that came since, and mark what the server does not have."""

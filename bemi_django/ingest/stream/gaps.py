@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import orjson
 
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
-from bemi_django.ingest.destination.partitions import make_partition, moment_of
-from bemi_django.ingest.protocol.messages import Begin
+from bemi_django.ingest.destination.copying import RowCopier
+from bemi_django.ingest.destination.partitions import make_partition, microseconds_of, moment_of
+from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.rows.canonical_json import canonical_context
+from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
+from bemi_django.ingest.rows.rendering import NO_ROW
+from bemi_django.ingest.rows.row_layout import head
+from bemi_django.ingest.rows.row_writer import COLUMNS
+from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.ingest.stream.slot import Slot
 from bemi_django.ingest.stream.timelines import Branch
 from bemi_django.wire.ids import change_id
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, sequence_at
 
-_GAP = """
-INSERT INTO {} (id, database, schema, "table", operation, context, committed_at, queued_at,
-                transaction_id, position)
-VALUES (%s, %s, '', '', 'GAP', %s, %s, clock_timestamp(), %s, %s)
-"""
+_COUNT = len(COLUMNS).to_bytes(2, "big")
+_NO_TABLE = Relation(0, "", "", ())
 
 
 class SkippedTransactions(NamedTuple):
@@ -82,12 +88,19 @@ def _reason(checkpoint: Checkpoint, branch: Branch, slot: Slot | None, origin: O
 
 
 def record_gap(
-    cursor: Any, gap: Gap, database: str, source: int, lsn: int, histories: Sequence[HistoryStart]
+    cursor: Any,
+    copier: RowCopier,
+    gap: Gap,
+    database: str,
+    source: int,
+    lsn: int,
+    histories: Sequence[HistoryStart],
 ) -> None:
     """Write the gap as a row of ``changes``.
 
     Args:
         cursor: A cursor of the destination.
+        copier: Writes the row.
         gap: What was lost.
         database: The name of the source's database.
         source: The number of the source in the ids of its changes.
@@ -106,16 +119,22 @@ def record_gap(
     }
     # It sorts just before the first change that can follow.
     identifier = change_id(max(sequence_at(histories, lsn) - 8, 0), 0xFFFFFFFF, source)
-    _insert(cursor, identifier, database, context, now, 0, lsn)
+    _copy(cursor, copier, identifier, database, context, now, 0, lsn)
 
 
 def record_skipped(
-    cursor: Any, skipped: SkippedTransactions, database: str, source: int, histories: Sequence[HistoryStart]
+    cursor: Any,
+    copier: RowCopier,
+    skipped: SkippedTransactions,
+    database: str,
+    source: int,
+    histories: Sequence[HistoryStart],
 ) -> None:
     """Write a gap for transactions that an operator has left out, in the place of the last one.
 
     Args:
         cursor: A cursor of the destination.
+        copier: Writes the row.
         skipped: The transactions.
         database: The name of the source's database.
         source: The number of the source in the ids of its changes.
@@ -138,11 +157,13 @@ def record_skipped(
     else:
         committed_at = moment_of(begin.committed_at)
     make_partition(cursor, committed_at)
-    _insert(cursor, identifier, database, context, committed_at, skipped.xid or 0, skipped.last)
+    xid = skipped.xid or 0
+    _copy(cursor, copier, identifier, database, context, committed_at, xid, skipped.last)
 
 
-def _insert(
+def _copy(
     cursor: Any,
+    copier: RowCopier,
     identifier: bytes,
     database: str,
     context: dict[str, Any],
@@ -150,5 +171,20 @@ def _insert(
     xid: int,
     lsn: int,
 ) -> None:
-    row = [identifier.hex(), database, orjson.dumps(context).decode(), committed_at, xid, lsn]
-    cursor.execute(_GAP.format(cursor.connection.log.replace("%", "%%")), row)
+    moment = microseconds_of(committed_at)
+    fields = (
+        field(identifier),
+        head(database, "", ""),
+        NULL,
+        field(b"GAP"),
+        jsonb(NO_ROW) * 2,
+        jsonb(canonical_context(orjson.dumps(context))),
+        int64(moment),
+        int64(microseconds_of(datetime.now(timezone.utc))),
+        int64(xid) + int64(lsn),
+        NULL * 3,
+    )
+    row = _COUNT + b"".join(fields)
+    header = ChangeHeader(Begin(lsn, moment, xid & 0xFFFFFFFF), 0, _NO_TABLE, NO_CONTEXT, lsn)
+    copier.copy(cursor, [Pending(row, header, b"")])
+    copier.seal(cursor)

@@ -226,8 +226,8 @@ class Session:
                 start = continuation.accept(gap, branch, self._origin, slot)
             else:
                 raise LostHistory(f"{gap}. {LostHistory.__doc__}")
-        #: The histories of the log, the oldest first.
-        self.histories = continuation.histories()
+        #: The histories of the log, the oldest first, and what writes to it.
+        self.histories, self.copier = continuation.histories(start), continuation.copier
         return start
 
     def _read_switches(self, known: Origin) -> list[Switch]:

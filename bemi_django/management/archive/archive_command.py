@@ -93,9 +93,10 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
     month = _month(options["month"])
     location = open_location(_place(options["place"], "--from"))
     manifest = require_manifest(location, month)
+    who = operator_context("bemi import", {"month": str(month)}, conf.destination(), None)
     try:
         with open_log() as log, watching() as watch:
-            written = restore(log, location, manifest, watch, options["missing"])
+            written = restore(log, location, manifest, watch, options["missing"], who)
     except KeyboardInterrupt:
         raise CommandError("interrupted: nothing was imported", returncode=_INTERRUPTED) from None
     if written:

@@ -33,6 +33,8 @@ from bemi_django.retention import configured as retention
 from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
 from bemi_django.schema.replication.slots import find_name, lost_names
+from bemi_django.seals.anchoring import anchoring
+from bemi_django.seals.configured import is_sealed
 from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         with (
             stopped_by_signals(*(work.stop for work in works)),
             _pruned(options),
+            anchoring(is_to_end=options["until_current"], is_writing=not options["handlers"]),
             ThreadPoolExecutor(len(works)) as threads,
         ):
             running = {threads.submit(work.run): work for work in works}
@@ -190,6 +193,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         name_slot=None if slot else partial(_name_slot, database),
         selection=configured_selection(),
         masking=configured_masks(),
+        is_sealed=is_sealed(),
     )
 
 

@@ -20,6 +20,7 @@ LOG = (
     "changes_v1",
     "recorded_v1",
     "handlers_v1",
+    "seals_v1",
     "verifications_v1",
     "retention_v1",
     "erasure_v1",

@@ -51,6 +51,10 @@ BEGIN
         'AND (''x'' || right(id::text, 8))::bit(32)::bigint & 1073741823 = $3', _bemi.log_v1())
     USING _bemi.bound_v1(first - 8), _bemi.bound_v1(last - 8), source;
     GET DIAGNOSTICS marked = ROW_COUNT;
+    IF marked > 0 THEN
+        PERFORM _bemi.note_v1('diverged', jsonb_build_object(
+            'source', source, 'after', _bemi.bound_v1(first - 8), 'last', _bemi.bound_v1(last - 8), 'changes', marked));
+    END IF;
     RETURN marked;
 END
 $function$;

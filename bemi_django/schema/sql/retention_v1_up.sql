@@ -296,6 +296,9 @@ BEGIN
     END IF;
     EXECUTE format('DROP TABLE %s', partition);
     PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
+    PERFORM _bemi.note_v1('month', jsonb_build_object(
+        'month', to_char(month, 'YYYY-MM'), 'changes', removed, 'pruning', pruning,
+        'who', (SELECT p.who FROM _bemi.prunings p WHERE p.id = pruning)));
     RETURN removed;
 END
 $function$;
@@ -405,6 +408,7 @@ DECLARE
             WHERE s.committed_at < n.since
         )$query$, partition);
     gone record;
+    ids uuid[] := '{}';
 BEGIN
     PERFORM _bemi.require_pruning_v1(pruning);
     removed := 0;
@@ -435,14 +439,22 @@ BEGIN
         SELECT database, schema, "table", count(*) AS changes, count(*) FILTER (WHERE operation NOT IN ('EVENT', 'ERASED')) AS rows,
                max(id::text COLLATE "C") FILTER (WHERE operation NOT IN ('EVENT', 'ERASED'))::uuid AS last,
                max(committed_at) FILTER (WHERE operation NOT IN ('EVENT', 'ERASED')) AS committed_at,
-               max(transaction_id) AS transaction_id
+               max(transaction_id) AS transaction_id, array_agg(id) AS ids
         FROM gone GROUP BY database, schema, "table", right(id::text, 8) ORDER BY last$query$, partition)
     USING after, reached, newest, rules, stopped_at, since
     LOOP
         PERFORM _bemi.note_removed_v1(pruning, gone.database, gone.schema, gone."table", false, gone.changes, gone.rows,
                                       gone.last, gone.committed_at, gone.transaction_id);
         removed := removed + gone.changes;
+        ids := ids || gone.ids;
     END LOOP;
+    IF removed > 0 THEN
+        PERFORM _bemi.note_v1(
+            'removed', jsonb_build_object(
+                'changes', removed, 'pruning', pruning,
+                'who', (SELECT p.who FROM _bemi.prunings p WHERE p.id = pruning)),
+            (SELECT string_agg(uuid_send(i), '' ORDER BY i) FROM unnest(ids) i));
+    END IF;
 END
 $function$;
 

@@ -38,7 +38,7 @@ def layout(selection: Selection, *key: int) -> RowLayout:
     made = RowLayout(
         head("db", "public", "t"),
         NAMES,
-        template(name for name in NAMES if name not in ignored),
+        template(None if name in ignored else name for name in NAMES),
         tuple(chosen.encoder(name, values.text) if chosen else values.text for name in NAMES),
         key,
         named_by=frozenset({OID}),

@@ -9,9 +9,11 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display import svg_charts
+from bemi_django.admin.display.site_time import local
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name
 from bemi_django.status.baselines import read_baselines
+from bemi_django.status.sealing import read_sealings
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, TOO_LATE, read_worker
 from bemi_django.wire.ids import source_of
@@ -67,6 +69,7 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     if log_end is not None:
         facts.append(HealthFact(_("Last change"), _("%s ago") % _duration(log_end.change_age)))
         facts += _counters(log_end.counters)
+    facts += _sealing(worker.slot)
     if log_end is None or hour is None:
         return facts, None
     source = source_of(log_end.system_identifier, assumed_name(alias))
@@ -93,6 +96,14 @@ def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:
         number = sum(count for _what, count in counted)
         words = ", ".join(f"{count} {what}" for what, count in counted)
         yield HealthFact(_("Exceptions since the worker started"), str(number), "good", words)
+
+
+def _sealing(slot: str) -> Iterator[HealthFact]:
+    """Yield until when the log is sealed, if it ever was."""
+    for sealing in read_sealings():
+        if sealing.slot == slot:
+            hint = "" if sealing.is_open else _("Changes that came later are not sealed.")
+            yield HealthFact(_("Sealed until"), f"{local(sealing.until):%Y-%m-%d %H:%M:%S}", "good", hint)
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:

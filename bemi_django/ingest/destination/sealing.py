@@ -1,0 +1,169 @@
+"""Seal what is written: a digest of each row, and a link of a chain with each checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+import orjson
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.copying import RowCopier, copy_rows
+from bemi_django.ingest.protocol.messages import Begin
+from bemi_django.ingest.rows.copy_format import int64
+from bemi_django.ingest.rows.row_writer import COLUMNS, EPOCH_SECONDS
+from bemi_django.wire.ids import change_id
+from bemi_django.wire.sequence import HistoryStart, sequence_at
+
+#: The columns that a digest is of: those of any row, and when it was written.
+SEALED_COLUMNS = (*COLUMNS, "created_at")
+#: Bytes of an id, of a salt and of a digest.
+ID, SALT, DIGEST = 16, 16, 32
+#: A transaction of a link: its commit LSN, its commit time and the number of its changes.
+TRANSACTION = Struct(">QqQ")
+
+_COUNT = len(SEALED_COLUMNS).to_bytes(2, "big")
+#: Where the id of a row is: after the number of fields and its own length.
+_ID_AT = slice(6, 6 + ID)
+_CHAIN = "SELECT is_open, source FROM _bemi.chain_v1(%s)"
+_SEAL = "SELECT _bemi.seal_v1(%s, %s, %s, %s, %s, '', %s, %s)"
+_NOTE_REPLACED = "SELECT _bemi.note_replaced_v1(%s::jsonb, %s, %s, %s, %s)"
+
+
+class SealedRows(NamedTuple):
+    """Rows of :data:`SEALED_COLUMNS`, and what is kept of them: their ids, digests and salts, joined."""
+
+    rows: list[bytes]
+    ids: bytes
+    digests: bytes
+    salts: bytes
+
+
+def seal_rows(rows: Sequence[bytes]) -> SealedRows:
+    """Return rows of COPY with the time of now as ``created_at``, and their digests."""
+    now = int64(time.time_ns() // 1000 - EPOCH_SECONDS * 1_000_000)
+    drawn = os.urandom(SALT * len(rows))
+    salts = [drawn[place : place + SALT] for place in range(0, len(drawn), SALT)]
+    sealed = [_COUNT + row[2:] + now for row in rows]
+    digests = [hashlib.sha256(salt + row).digest() for salt, row in zip(salts, sealed, strict=True)]
+    return SealedRows(sealed, b"".join([row[_ID_AT] for row in sealed]), b"".join(digests), drawn)
+
+
+def is_sealing(cursor: Any, slot: str) -> bool:
+    """Return whether the changes of a slot are sealed, or once were."""
+    cursor.execute(_CHAIN, [slot])
+    return cursor.fetchone() is not None
+
+
+def note_replaced(
+    cursor: Any, rows: Sequence[SealedRows], who: Mapping[str, Any], *, is_erased: bool = False
+) -> None:
+    """Note that rows of the log were replaced, last in the transaction and with the rights of the owner.
+
+    Args:
+        cursor: A cursor of the database of the log, of any driver.
+        rows: The rows as they are now.
+        who: Who replaced them, and why.
+        is_erased: Whether nobody is to find out what the old digests are of: their salts are deleted.
+    """
+    sealed = sorted(
+        (
+            each.ids[ID * number :][:ID],
+            each.digests[DIGEST * number :][:DIGEST],
+            each.salts[SALT * number :][:SALT],
+        )
+        for each in rows
+        for number in range(len(each.ids) // ID)
+    )
+    if sealed:
+        details = orjson.dumps({"who": dict(who), "changes": len(sealed)}).decode()
+        packed = (b"".join(column) for column in zip(*sealed, strict=True))
+        cursor.execute(_NOTE_REPLACED, [details, *packed, is_erased])
+
+
+class SealingCopier(RowCopier):
+    """Writes rows to the log and their digests to the chain of a slot."""
+
+    def __init__(self, slot: str) -> None:
+        self._slot = slot
+        self._forget()
+
+    def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
+        """Write rows; see :meth:`RowCopier.copy`."""
+        sealed = seal_rows([pending.row for pending in rows])
+        copy_rows(cursor, sealed.rows, SEALED_COLUMNS)
+        # The destination has taken them. What it refuses is not sealed.
+        self._ids.append(sealed.ids)
+        self._digests.append(sealed.digests)
+        self._salts.append(sealed.salts)
+        self._count(rows)
+
+    def seal(self, cursor: Any) -> None:
+        """Add a link for what was copied since the last one."""
+        if not self._ids:
+            return
+        packed = [
+            TRANSACTION.pack(begin.commit_lsn, begin.committed_at, count) for begin, count in self._counts
+        ]
+        columns = (packed, self._ids, self._digests, self._salts)
+        cursor.execute(_SEAL, [self._slot, "changes", "{}", *(b"".join(column) for column in columns)])
+        self._forget()
+
+    def _count(self, rows: Sequence[Pending]) -> None:
+        counts = self._counts
+        for pending in rows:
+            begin: Begin = pending.change.begin
+            if counts and counts[-1][0] is begin:
+                counts[-1][1] += 1
+            else:
+                counts.append([begin, 1])
+
+    def _forget(self) -> None:
+        self._ids: list[bytes] = []
+        self._digests: list[bytes] = []
+        self._salts: list[bytes] = []
+        self._counts: list[Any] = []
+
+
+def copier_of(config: WorkerConfig) -> RowCopier:
+    """Return what writes the rows of a worker."""
+    return SealingCopier(config.slot) if config.is_sealed else RowCopier()
+
+
+def follow_setting(
+    cursor: Any,
+    config: WorkerConfig,
+    database: str,
+    source: int,
+    histories: Sequence[HistoryStart],
+    start: int,
+) -> None:
+    """Note in the chain that sealing begins or ends where a worker goes on, if it does.
+
+    Args:
+        cursor: A cursor of the destination.
+        config: The configuration of the worker.
+        database: The name of the source's database.
+        source: The number of the source in the ids of its changes.
+        histories: The histories of the log.
+        start: Where the worker goes on, in bytes.
+    """
+    cursor.execute(_CHAIN, [config.slot])
+    is_open, sealed_source = cursor.fetchone() or (False, None)
+    if config.is_sealed == is_open and (not is_open or source == sealed_source):
+        return
+    # The greatest id that a change before can have: the next one commits at the start or after it.
+    before = max(sequence_at(histories, -(-start // 8) * 8) - 8, 0)
+    details = {
+        "database": database,
+        "source": source,
+        "last": change_id(before, 0xFFFFFFFF, (1 << 30) - 1).hex(),
+        "position": start,
+    }
+    kind = "begin" if config.is_sealed else "end"
+    cursor.execute(_SEAL, [config.slot, kind, orjson.dumps(details).decode(), b"", b"", b"", b""])

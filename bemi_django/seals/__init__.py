@@ -1,0 +1,1 @@
+"""Tamper evidence: the chains of the log, verified and anchored outside of the database."""

@@ -1,0 +1,150 @@
+"""Verify the chains of the log: what was edited, removed, inserted or moved is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+from bemi_django import conf
+from bemi_django.exceptions import BemiError
+from bemi_django.schema import installed
+from bemi_django.seals.anchors import Anchor
+from bemi_django.seals.chain_walk import ChainLinks, ChainWalk
+from bemi_django.seals.findings import ChainReport, of_change, of_link
+from bemi_django.seals.links import OPERATIONS
+from bemi_django.seals.operations import Operations
+
+_SET = "SET search_path = pg_catalog, pg_temp; SET timezone = 'UTC'; SET statement_timeout = 0"
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_CHAINS = "SELECT name, number FROM _bemi.chains ORDER BY name"
+_BEGAN = "SELECT min(sealed_at) FROM _bemi.links WHERE kind = 'begin'"
+_OTHERS = """
+SELECT uuid_send(id), position, timestamptz_send(committed_at)
+FROM {} WHERE committed_at > %s AND ('x' || right(id::text, 8))::bit(32)::bigint & 1073741823 <> ALL (%s)
+    AND database = ANY (%s)
+ORDER BY id LIMIT 1000
+"""
+_NUMBER = "SELECT number FROM _bemi.chains WHERE name = %s"
+_HASH = "SELECT hash FROM _bemi.links WHERE chain = %s AND number = %s"
+
+#: Called with what is verified and the part of it that is done, from 0 to 1.
+Watch = Callable[[str, float], None]
+#: Takes a snapshot for a block, given a cursor.
+Snapshot = Callable[[Any], AbstractContextManager[None]]
+
+
+def verify_chains(anchors: Sequence[Anchor] = (), watch: Watch = lambda what, part: None) -> ChainReport:
+    """Compare the log with its chains, and the chains with anchors.
+
+    Some thousand changes are read at a time, each time in a snapshot of its own.
+
+    Args:
+        anchors: Anchors that were kept outside of the database.
+        watch: Called as the work goes on.
+
+    Raises:
+        BemiError: Nothing was ever sealed, or the database cannot be read.
+        psycopg2.Error: The same, for another reason.
+    """
+    with closing(psycopg2.connect(**conf.connection_parameters(conf.destination()))) as connection:
+        connection.autocommit = True
+        return verify_over(connection, anchors, watch, snapshot)
+
+
+def verify_over(connection: Any, anchors: Sequence[Anchor], watch: Watch, take: Snapshot) -> ChainReport:
+    """Do the same over a connection of psycopg2; ``take`` takes its snapshots."""
+    report = ChainReport()
+    connection.set_client_encoding("UTF8")
+    with connection.cursor() as cursor:
+        cursor.execute(_SET)
+        installed.require(cursor, "seal_v1")
+        log = installed.log_of(cursor)
+        cursor.execute(_CHAINS)
+        chains = dict(cursor.fetchall())
+        if not chains and not anchors:
+            raise BemiError(
+                "nothing was ever sealed: set BEMI_TAMPER_EVIDENCE to True and restart 'manage.py bemi run'"
+            )
+        operations = _Operations(cursor, report, is_used=OPERATIONS in chains)
+        sources: set[int] = set()
+        databases: set[str] = set()
+        for chain, length in chains.items():
+            if chain == OPERATIONS:
+                continue
+            report.chains += 1
+            walk = ChainWalk(log, chain, operations.found, report)
+            is_over = False
+            while not is_over:
+                with take(cursor):
+                    operations.read()
+                    is_over = not walk.step(cursor)
+                watch(chain, min(walk.number / max(length, 1), 0.999))
+            sources |= walk.sources
+            databases |= walk.databases
+            watch(chain, 1.0)
+        with take(cursor):
+            operations.read()
+        _find_others(cursor, log, sources, databases, report)
+        report.operations.extend(operations.found.lines())
+        _compare_anchors(cursor, anchors, report)
+    return report
+
+
+class _Operations:
+    """Reads the chain of operations as far as it goes in each snapshot."""
+
+    def __init__(self, cursor: Any, report: ChainReport, *, is_used: bool) -> None:
+        self._cursor = cursor
+        self._links = ChainLinks(OPERATIONS, report)
+        self._is_used = is_used
+        self.found = Operations()
+
+    def read(self) -> None:
+        self._cursor.execute(_NUMBER, [OPERATIONS])
+        number = self._cursor.fetchone()
+        if self._links.number == 0 or number is None or number[0] != self._links.number:
+            self._is_used = self._is_used or number is not None
+            while self._is_used and (links := self._links.read(self._cursor)):
+                for link in links:
+                    self.found.take(link)
+
+
+def _find_others(cursor: Any, log: str, sources: set[int], databases: set[str], report: ChainReport) -> None:
+    """Find changes of a sealed database that seem to come from another server."""
+    cursor.execute(_BEGAN)
+    (began,) = cursor.fetchone()
+    if began is None:
+        return
+    cursor.execute(_OTHERS.format(log.replace("%", "%%")), [began, sorted(sources), sorted(databases)])
+    for identifier, position, sent in cursor.fetchall():
+        committed_at = int.from_bytes(sent, "big", signed=True)
+        report.add(of_change("inserted", bytes(identifier), position, committed_at))
+
+
+def _compare_anchors(cursor: Any, anchors: Sequence[Anchor], report: ChainReport) -> None:
+    for anchor in anchors:
+        cursor.execute(_HASH, [anchor.chain, anchor.number])
+        found = cursor.fetchone()
+        if found is None or bytes(found[0]).hex() != anchor.hash:
+            report.add(
+                of_link(
+                    anchor.chain,
+                    f"the link {anchor.number} is not the one of the anchor of {anchor.sealed_at}: the chain "
+                    "was made again",
+                )
+            )
+        report.anchors += 1
+
+
+@contextmanager
+def snapshot(cursor: Any) -> Iterator[None]:
+    """Give a block a snapshot of its own, over a connection in autocommit."""
+    cursor.execute(_BEGIN)
+    try:
+        yield
+    finally:
+        if not cursor.connection.closed:
+            cursor.execute("ROLLBACK")

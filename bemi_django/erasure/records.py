@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bemi_django.erasure.target import Target, as_json, from_json
+from bemi_django.seals.records import note_changed_rows
 from bemi_django.wire.ids import change_id, sequence_in
 
 _FIND = """
@@ -105,7 +106,8 @@ def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
     Yields:
         What was erased of each row.
     """
-    log = log.replace("%", "%%")
+    name, log = log, log.replace("%", "%%")
+    written: list[UUID] = []
     cursor.execute(_PARTITION)
     cursor.execute(_WHO, [erasure])
     who = json.loads(cursor.fetchone()[0])
@@ -126,5 +128,7 @@ def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
             _RECORD.format(log=log),
             [str(made), database, schema, table, erased.key, json.dumps(context), position],
         )
+        written.append(made)
         yield erased
+    note_changed_rows(cursor, name, written, who)
     cursor.execute(_END, [erasure])

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
+
+from bemi_django.seals.records import note_changed_rows
+
+_WHO = {"command": "bemi erase"}
 
 _ROWS = """
 SELECT id::text, before::text, after::text, context::text, unavailable::text, primary_key,
@@ -57,6 +62,7 @@ def rewrite(cursor: Any, log: str, old: Sequence[StoredChange], new: Sequence[St
     if pairs:
         columns = zip(*(other for _, other in pairs), strict=True)
         cursor.execute(_REWRITE.format(log=_escaped(log)), [list(column) for column in columns])
+        note_changed_rows(cursor, log, [UUID(one.id) for one, _ in pairs], _WHO, is_erased=True)
 
 
 def _escaped(log: str) -> str:

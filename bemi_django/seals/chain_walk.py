@@ -10,6 +10,8 @@ from bemi_django.seals.operations import Expected, Operations
 from bemi_django.seals.rows import LoggedRow, read_rows
 
 _HEAD = "SELECT number, hash FROM _bemi.chains WHERE name = %s"
+#: Rows that nobody has sealed, of which it is asked where they come from.
+_MOST = 10_000
 _FIRST, _LAST = bytes(16), b"\xff" * 16
 
 
@@ -69,6 +71,7 @@ class ChainWalk:
         self._open: dict[int, bytes] = {}
         self._closed: list[tuple[int, bytes, bytes]] = []
         self._expected: dict[bytes, Expected] = {}
+        self._strange: list[LoggedRow] = []
         #: The databases whose changes are sealed.
         self.databases: set[str] = set()
 
@@ -103,6 +106,7 @@ class ChainWalk:
             after = min(after, _before(min(self._expected)))
         if after < last:
             read_rows(cursor, self._log, after, last, self._compare)
+            self._judge_strange(cursor)
         self._reached = max(self._reached, last)
         self._report_missing()
         return bool(links)
@@ -149,9 +153,24 @@ class ChainWalk:
     def _judge_unsealed(self, row: LoggedRow) -> None:
         spans = [*self._closed, *((source, since, _LAST) for source, since in self._open.items())]
         if any(source == row.source and after < row.id <= last for source, after, last in spans):
-            self._report.add(of_change("inserted", row.id, row.position, row.committed_at))
+            if len(self._strange) < _MOST:
+                self._strange.append(row)
+            else:
+                self._report.add(of_change("inserted", row.id, row.position, row.committed_at))
         else:
             self._report.unsealed += 1
+
+    def _judge_strange(self, cursor: Any) -> None:
+        """Report rows that were inserted, unless the package has done that itself."""
+        rows, self._strange = self._strange, []
+        added = self._operations.added(cursor, [row.id for row in rows])
+        for row in rows:
+            sealed = added.get(row.id)
+            if sealed is None or not row.has_digest(sealed.digest, sealed.salt):
+                kind = "inserted" if sealed is None else "edited"
+                self._report.add(of_change(kind, row.id, row.position, row.committed_at))
+            else:
+                self._report.changes += 1
 
     def _report_missing(self) -> None:
         for one in self._expected.values():

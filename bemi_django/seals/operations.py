@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,26 @@ class Operations:
                 one.is_dropped = kind == "month"
                 if kind == "imported" and one.is_removed:
                     one.is_removed, one.is_returned = False, True
+
+    def added(self, cursor: Any, ids: Sequence[bytes]) -> dict[bytes, SealedChange]:
+        """Return those of some changes that the package itself has added, such as records of erasures.
+
+        Args:
+            cursor: A cursor of psycopg2.
+            ids: The ids of changes that no worker has sealed.
+        """
+        found: dict[bytes, SealedChange] = {}
+        if ids:
+            wanted = set(ids)
+            cursor.execute(_OF_CHANGES, [OPERATIONS, self.number, max(ids).hex(), min(ids).hex()])
+            for _number, kind, identifiers, digests, salts in cursor.fetchall():
+                packed = bytes(identifiers), b"", bytes(digests), bytes(salts), b""
+                link = Link(0, kind, "{}", 0, b"", *packed)
+                for number in range(len(link.ids) // ID):
+                    change, digest, salt = link.sealed(number)
+                    if change in wanted and kind == "replaced":
+                        found[change] = SealedChange(change, digest, salt, 0, 0)
+        return found
 
     def lines(self) -> Iterator[str]:
         """Yield what was done, one line for each kind and whoever did it."""

@@ -146,3 +146,21 @@ def test_the_command_says_what_was_found(sealed: None, capsys: pytest.CaptureFix
     with connection.cursor() as cursor:
         cursor.execute("SELECT details FROM _bemi.links WHERE kind = 'month'")
         assert json.loads(cursor.fetchone()[0])["who"] == WHO
+
+
+def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO changes (id, database, schema, "table", operation, context, committed_at, queued_at,
+                                 transaction_id, position)
+            SELECT overlay(id::text PLACING '9' FROM 20 FOR 1)::uuid, database, schema, "table",
+                   'ERASED', '{}',
+                   committed_at, queued_at, 0, position FROM changes WHERE position = 64 RETURNING id::text
+            """
+        )
+        added = UUID(cursor.fetchone()[0])
+        note_changed_rows(cursor, installed.log("default"), [added], WHO)
+    assert whole().changes == 21
+    execute("UPDATE changes SET context = '[]' WHERE operation = 'ERASED'")
+    assert [found.kind for found in verify_chains().findings] == ["edited"]

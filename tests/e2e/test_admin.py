@@ -138,7 +138,7 @@ def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, sto
     assert action.locator(".bemi-rows").is_hidden()
     action.locator("summary").click()
     assert "Buy milk and bread" in action.locator(".bemi-rows").inner_text()
-    visit.follow(visit.page.get_by_role("link", name="Model todos × , remove"))
+    visit.follow(visit.page.locator(".bemi-chip", has_text="todos"))
     visit.picture("changes")
     visit.page.keyboard.press("j")
     assert visit.page.locator(".bemi-action .bemi-when a:focus").count() == 1

@@ -136,7 +136,8 @@ def _search(
             whole = _by_index(beyond, size, timeout)
             if whole is not None:
                 return whole, None
-        if time.monotonic() > deadline:
+        # An index is asked whatever the first window took.
+        if time.monotonic() > deadline and length == WINDOW:
             return found, limit
         begin, length = limit, WINDOW
 

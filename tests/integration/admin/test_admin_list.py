@@ -276,6 +276,17 @@ def test_few_among_many_are_found_by_their_index_at_once(
     assert response.context["older"] is None
 
 
+def test_an_index_is_asked_however_long_the_first_changes_take(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "FIRST_WINDOW", 5)
+    monkeypatch.setattr(paging, "WINDOW", 10)
+    monkeypatch.setattr(paging, "BUDGET_SECONDS", 0)
+    for number in range(1, 31):
+        record(number, context={"request_id": "wanted" if number == 1 else "other"})
+    assert listed(admin, "?q=request:wanted") == [1]
+
+
 def test_what_an_index_finds_too_many_of_is_looked_for_piece_by_piece(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,8 +204,22 @@ class ChangeAdmin(ChangeAdminBase):
             # Django 6.1 made the breadcrumbs of the admin a list.
             "has_crumb_list": django.VERSION >= (6, 1),
             "time_zone": timezone.get_current_timezone_name(),
+            **_raw_switch(request, name),
             "tabs": [(label, viewer.url(page), key == name) for key, label, page in tabs],
             **found,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/bemi_django/{name}.html", context)
+
+
+#: Pages with values of rows.
+_WITH_VALUES = {"change_list", "change", "deleted", "field_history", "revert", "timeline"}
+
+
+def _raw_switch(request: HttpRequest, page: str) -> dict[str, Any]:
+    """Return the link between values as people know them and as the log has them."""
+    query = request.GET.copy()
+    is_raw = bool(query.pop("raw", None))
+    if not is_raw:
+        query["raw"] = "1"
+    return {"raw_query": f"?{query.urlencode()}", "is_raw": is_raw} if page in _WITH_VALUES else {}

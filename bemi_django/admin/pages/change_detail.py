@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,7 +19,8 @@ from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.context_lines import context_lines
 from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
-from bemi_django.admin.display.value_diff import Sides, differences, pretty_json
+from bemi_django.admin.display.value_diff import pretty_json
+from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
@@ -36,11 +37,11 @@ NEIGHBOURS = 20
 
 
 class FieldDiff(NamedTuple):
-    """A column with the texts of its values before and after the change."""
+    """A column with its values before and after the change."""
 
     label: str
     value: ColumnValue
-    sides: Sides
+    pair: ShownPair
 
 
 class ChangeSequence(NamedTuple):
@@ -54,12 +55,9 @@ class ChangeSequence(NamedTuple):
 def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template."""
     logged = viewer.logged_models.model_of(change)
-    labels = (
-        {}
-        if logged is None
-        else {field.column: str(field.verbose_name) for field in logged.model._meta.concrete_fields}
-    )
-    fields = [_field(value, labels) for value in viewer.values(change)]
+    formatter = Formatter(viewer)
+    formatter.learn_changes([change])
+    fields = [_field(value, formatter, logged) for value in viewer.values(change)]
     sql = viewer.context(change).get("SQL")
     same_transaction = in_transaction(change, viewer)
     same_request = in_request(change, viewer)
@@ -204,19 +202,14 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     return bool(undone)
 
 
-def _field(value: ColumnValue, labels: Mapping[str | None, str]) -> FieldDiff:
-    if value.is_masked:
-        # The position of a difference would tell something about the values.
-        sides = differences(value.before, value.before)._replace(
-            after=differences(value.after, value.after).after
-        )
-    elif value.has_before and value.has_after:
-        sides = differences(value.before, value.after)
-    else:
-        sides = Sides(
-            differences(value.before, value.before).before, differences(value.after, value.after).after
-        )
-    return FieldDiff(labels.get(value.name, _("column")), value, sides)
+def _field(value: ColumnValue, formatter: Formatter, logged: LoggedModel | None) -> FieldDiff:
+    pair = formatter.pair(
+        logged,
+        value.name,
+        value.before if value.has_before else MISSING,
+        value.after if value.has_after else MISSING,
+    )
+    return FieldDiff(formatter.name(logged, value.name), value, pair)
 
 
 def _sequence(change: Change, changes: ChangeQuerySet | None, viewer: Viewer) -> ChangeSequence:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.http import QueryDict
 
-from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.change_rows import brief
-from bemi_django.admin.display.foreign_keys import referenced_labels
-from bemi_django.admin.display.value_diff import Sides, differences
+from bemi_django.admin.display.values.formatter import ShownPair
 from bemi_django.admin.pages.revert_lines import StepRules
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
@@ -27,7 +24,7 @@ class FieldLine(NamedTuple):
     Attributes:
         column: The column.
         label: The name of the field.
-        sides: The present value and the one that it gets.
+        pair: The present value and the one that it gets.
         becomes: The one that it gets, in a few characters.
         conflict: Why the field is in conflict, or an empty string.
         is_possible: Whether it can be put back, if need be by overwriting.
@@ -36,7 +33,7 @@ class FieldLine(NamedTuple):
 
     column: str
     label: str
-    sides: Sides
+    pair: ShownPair
     becomes: str
     conflict: str
     is_possible: bool
@@ -90,34 +87,14 @@ def _line(
     plan = revert(changes, dry_run=True, fields=[column], is_read_only=rules.is_read_only)
     conflict = next(iter(plan.conflicts), None)
     reasons = [line.conflict for line in rules.lines(plan) if line.conflict]
-    now, then = _values(viewer, change, column, (step.current or {}).get(column), step.values[column])
+    pair = rules.pair(step, column, step.values[column])
     is_possible = conflict is None or conflict.is_forcible
     return FieldLine(
         column,
-        _label(viewer, change, column),
-        differences(now, then),
-        brief(then),
+        rules.label(step, column),
+        pair,
+        pair.after.brief if pair.after else "",
         reasons[0] if reasons else "",
         is_possible,
         is_possible and (column in asked if asked else conflict is None),
     )
-
-
-def _field(viewer: Viewer, change: Change, column: str) -> Any:
-    logged = viewer.logged_models.model_of(change)
-    own = logged.model._meta.concrete_fields if logged else ()
-    return next((field for field in own if field.column == column), None)
-
-
-def _label(viewer: Viewer, change: Change, column: str) -> str:
-    field = _field(viewer, change, column)
-    return str(field.verbose_name) if field is not None else column
-
-
-def _values(viewer: Viewer, change: Change, column: str, now: Any, then: Any) -> tuple[Any, Any]:
-    if viewer.masks.hide_column(change.schema, change.table, column):
-        return MASK, MASK
-    logged, field = viewer.logged_models.model_of(change), _field(viewer, change, column)
-    names = referenced_labels(viewer, field, logged.alias, (now, then)) if logged and field else {}
-    # Only keys of rows are named, and only these are sure to be hashable.
-    return (names.get(now, now), names.get(then, then)) if names else (now, then)

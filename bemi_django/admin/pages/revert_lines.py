@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import models
@@ -12,8 +12,9 @@ from bemi_django.admin.access.editable_fields import EditableFields
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.change_rows import brief
 from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
+from bemi_django.admin.search.change_reader import prune
 from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
@@ -55,11 +56,15 @@ class StepRules:
         self._viewer = viewer
         self._database = database
         self._editable = EditableFields(viewer)
+        self._formatter = Formatter(viewer)
         self._instances: dict[tuple[LoggedModel, str], models.Model | None] = {}
 
     def lines(self, plan: Plan) -> list[StepLine]:
         """Return the steps of a plan in order."""
         seen = self._within_scope(plan)
+        for step in plan.steps:
+            for row in (step.current or {}, step.values, step.forced.values if step.forced else {}):
+                self._formatter.learn(self._model_at(step.schema, step.table), self._masked(step, row))
         return [self._line(step, {change.pk for change in step.changes} <= seen) for step in plan.steps]
 
     def is_read_only(self, step: Step, column: str) -> bool:
@@ -69,6 +74,17 @@ class StepRules:
             return False
         instance = self._instance(logged, step.primary_key)
         return self._editable.is_readonly(logged.model, step.action, column, step.values, instance)
+
+    def label(self, step: Step, column: str) -> str:
+        """Return the name of a column's field."""
+        return self._formatter.name(self._model_at(step.schema, step.table), column)
+
+    def pair(self, step: Step, column: str, value: Any) -> ShownPair:
+        """Return the present value of a column, and the one that it gets."""
+        logged = self._model_at(step.schema, step.table)
+        now = self._masked(step, prune(step.current or {})).get(column, MISSING)
+        then = self._masked(step, prune({column: value}))[column]
+        return self._formatter.pair(logged, column, now, then)
 
     def are_allowed(self, plan: Plan) -> bool:
         """Tell whether the user has the permissions for everything that a plan does."""
@@ -96,12 +112,24 @@ class StepRules:
         return StepLine(
             step,
             f"{name} {key}".strip(),
-            _values(step, step.values, hidden),
-            _values(step, step.forced.values, hidden) if step.forced else [],
+            self._values(step, step.values),
+            self._values(step, step.forced.values) if step.forced else [],
             self._conflict(step, is_hidden=bool(hidden) or is_hidden_key),
             self._consequences(step),
             is_allowed=self._is_allowed(step, logged),
         )
+
+    def _masked(self, step: Step, row: Mapping[str, Any]) -> dict[str, Any]:
+        hidden = self._viewer.masks.hidden(step.schema, step.table, row)
+        return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
+
+    def _values(self, step: Step, values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        found = []
+        for column, value in values.items():
+            pair = self.pair(step, column, value)
+            now, then = (side.brief if side else "" for side in (pair.before, pair.after))
+            found.append((self.label(step, column), now, then))
+        return found
 
     def _is_allowed(self, step: Step, logged: LoggedModel | None) -> bool:
         permissions = [(logged, _PERMISSIONS.get(step.action, "change"), step.primary_key)]
@@ -158,18 +186,6 @@ def pruned_tables(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:
         (f"{place.schema}.{place.table}", last)
         for place, model, last in found
         if viewer.request.user.is_superuser or model is not None and viewer.may("view", model)
-    ]
-
-
-def _values(step: Step, values: Any, hidden: set[str]) -> list[tuple[str, str, str]]:
-    current = step.current or {}
-    return [
-        (
-            column,
-            MASK if column in hidden else brief(current.get(column)),
-            MASK if column in hidden else brief(value),
-        )
-        for column, value in values.items()
     ]
 
 

@@ -31,9 +31,9 @@ def test_changed_fields_come_first_and_are_marked_inside_the_value(admin_client:
     assert [field.value.name for field in response.context["changed"]] == ["data", "task"]
     assert [field.value.name for field in response.context["unchanged"]] == ["done", "id"]
     text = response.content.decode()
-    assert "<pre>Buy <mark>milk</mark> today</pre>" in text
-    assert "<pre>Buy <mark>bread</mark> today</pre>" in text
-    assert "<mark>  &quot;a&quot;: 2,\n</mark>" in text
+    assert ">Buy <mark>milk</mark> today</div>" in text
+    assert ">Buy <mark>bread</mark> today</div>" in text
+    assert "&quot;a&quot;: <mark>2</mark>,\n" in text
     assert "2 unchanged fields" in text
 
 

@@ -158,7 +158,7 @@ def test_a_field_that_never_was_is_not_found(admin_client: Client, product: Prod
 def test_the_timeline_leads_to_its_fields_and_puts_one_back(admin_client: Client, product: Product) -> None:
     response = page(admin_client, product, "")
     (field,) = response.context["steps"][0].fields
-    assert (field.label, field.before.text, field.after.text) == ("price", "119", "10.71")
+    assert (field.label, field.pair.before.text, field.pair.after.text) == ("price", "119", "10.71")
     assert (
         page(admin_client, product, field.url.partition("/product/")[2].partition("/")[2]).context["label"]
         == "price"

@@ -30,7 +30,7 @@ PAGES = [
 ]
 NAMES = [
     *("q", "table", "operation", "user", "endpoint", "since", "until", "outside", "older", "newer"),
-    *("span", "format", "at", "and", "change", "transaction", "request", "field", "related"),
+    *("span", "format", "at", "and", "change", "transaction", "request", "field", "related", "raw"),
 ]
 PAGE_OF = {
     **dict.fromkeys(("at", "and", "field", "related"), "timeline/todos/todo/1/"),

@@ -141,7 +141,7 @@ def test_the_values_that_overwriting_would_write_are_shown(
     (line,) = response.context["conflicts"]
     assert line.forced == [("task", "third", "first")]
     (field,) = response.context["fields"]
-    assert [[piece.text for piece in side] for side in field.sides] == [["third"], ["first"]]
+    assert (field.pair.before.text, field.pair.after.text) == ("third", "first")
     # Skipping the only row would do nothing.
     assert response.context["modes"] == ["force"]
 

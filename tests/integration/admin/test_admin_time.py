@@ -99,8 +99,8 @@ def test_a_moment_is_one_of_the_site(todo: Todo, admin_client: Client) -> None:
 
     def task(moment: Any) -> str:
         page = f"{LIST}timeline/todos/todo/{todo.pk}/?at={as_input(moment)}"
-        lines = {line.label: line.sides.before for line in admin_client.get(page).context["lines"]}
-        return str(lines["task"][0].text)
+        lines = {line.label: line.pair.before for line in admin_client.get(page).context["lines"]}
+        return str(lines["task"].text)
 
     assert task(local - timedelta(seconds=1)) == "a"
     assert task(local + timedelta(seconds=1)) == "Sleep"
@@ -140,9 +140,6 @@ def test_one_moment_is_compared_with_the_present(admin_client: Client) -> None:
         after={"id": todo.pk, "task": "Sleep"},
     )
     context = admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/?and=2020-01-01T00:00:00").context
-    compared = {
-        line.label: ("".join(p.text for p in line.sides.before), "".join(p.text for p in line.sides.after))
-        for line in context["lines"]
-    }
+    compared = {line.label: (line.pair.before.text, line.pair.after.text) for line in context["lines"]}
     assert compared["task"] == ("a", "Sleep")
     assert "ID" not in compared

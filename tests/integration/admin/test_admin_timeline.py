@@ -100,7 +100,7 @@ def test_the_whole_row_is_shown_as_it_was(
     admin_client: Client, history: Todo, minutes: int, task: str
 ) -> None:
     context = timeline(admin_client, history, f"?at={ago(minutes)}").context
-    lines = {line.label: line.sides.before[0].text for line in context["lines"]}
+    lines = {line.label: line.pair.before.text for line in context["lines"]}
     assert lines == {"ID": str(history.pk), "task": task}
 
 
@@ -113,23 +113,23 @@ def test_a_moment_without_the_row_says_so(admin_client: Client, history: Todo, m
 
 def test_two_moments_are_compared(admin_client: Client, history: Todo) -> None:
     response = timeline(admin_client, history, f"?at={ago(45)}&and={ago(10)}")
-    changed = {line.label: line.sides for line in response.context["lines"] if line.is_changed}
+    changed = {line.label: line.pair for line in response.context["lines"] if line.is_changed}
     assert list(changed) == ["task"]
-    assert (changed["task"].before[0].text, changed["task"].after[0].text) == ("a", "c")
+    assert (changed["task"].before.text, changed["task"].after.text) == ("a", "c")
 
 
 def test_before_its_first_change_a_row_is_what_that_change_found(admin_client: Client) -> None:
     todo = Todo.objects.create(task="b")
     record(1, primary_key=str(todo.pk), before={"task": "a"}, after={"task": "b"})
     (line,) = timeline(admin_client, todo, f"?at={ago(60)}").context["lines"]
-    assert line.sides.before[0].text == "a"
+    assert line.pair.before.text == "a"
 
 
 def test_a_row_without_any_change_is_shown_as_it_is(admin_client: Client) -> None:
     todo = Todo.objects.create(task="Sleep")
     response = timeline(admin_client, todo)
     assert "The log has no changes of this object." in response.content.decode()
-    lines = {line.label: line.sides.before[0].text for line in response.context["lines"]}
+    lines = {line.label: line.pair.before.text for line in response.context["lines"]}
     assert lines["task"] == "Sleep"
 
 
@@ -163,7 +163,7 @@ def test_the_form_names_what_it_refers_to_and_what_it_held_then(admin_client: Cl
 
     def texts(query: str) -> dict[str, list[str]]:
         lines = timeline(admin_client, todo, query).context["lines"]
-        return {line.label: ["".join(p.text for p in side) for side in line.sides] for line in lines}
+        return {line.label: [side.text for side in line.pair[:2] if side] for line in lines}
 
     assert texts("")["tags"] == ["night", "night"]
     assert texts(f"?at={then}")["tags"][0] == f"#{gone_key}, day"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.admin.display.value_diff import MOST_WORDS, Piece, as_text, differences
+from bemi_django.admin.display.text_diff import Piece, folded, text_differences, whole
+from bemi_django.admin.display.value_diff import as_text, differences
 from bemi_django.log.lossless_json import dumps, loads
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -34,8 +37,8 @@ def test_words_that_differ_are_marked() -> None:
 
 def test_keys_of_json_that_differ_are_marked() -> None:
     sides = differences({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 3, 4]}, "d": None})
-    assert marked(sides.before) == ["      2\n"]
-    assert marked(sides.after) == ["      3,\n      4\n", '  "d": null\n']
+    assert marked(sides.before) == ["2"]
+    assert marked(sides.after) == ["3,\n      4", '  "d": null\n']
 
 
 def test_a_value_of_another_kind_is_changed_in_whole() -> None:
@@ -47,12 +50,64 @@ def test_a_value_of_another_kind_is_changed_in_whole() -> None:
 
 def test_one_is_not_true_inside_of_json_either() -> None:
     sides = differences({"a": 1}, {"a": True})
-    assert (marked(sides.before), marked(sides.after)) == (['  "a": 1\n'], ['  "a": true\n'])
+    assert (marked(sides.before), marked(sides.after)) == (["1"], ["true"])
 
 
-def test_a_long_text_is_changed_in_whole() -> None:
-    text = "word " * MOST_WORDS
-    assert differences(text, text + "x").before == [Piece(text, True)]
+def test_an_item_inserted_into_a_list_is_all_that_differs() -> None:
+    sides = differences([{"id": n} for n in range(9)], [{"id": n} for n in (8, *range(9))])
+    assert marked(sides.before) == []
+    assert sorted("".join(marked(sides.after)).split()) == ['"id":', "8", "{", "},"]
+
+
+def test_one_word_is_found_in_a_long_text() -> None:
+    lines = [f"line {number} of a long text\n" for number in range(3000)]
+    other = [*lines[:1500], lines[1500].replace("long", "short"), *lines[1501:]]
+    sides = differences("".join(lines), "".join(other))
+    assert (marked(sides.before), marked(sides.after)) == (["long"], ["short"])
+    before, after = folded(sides)
+    assert [piece.lines for piece in before if piece.is_folded] == [1498, 1497]
+    assert len(joined([piece for piece in after if not piece.is_folded])) < 300
+
+
+def test_one_word_is_found_in_a_long_line() -> None:
+    text = "word " * 90_000
+    sides = differences(text, f"{text[:50_000]}new {text[50_000:]}")
+    assert (marked(sides.before), [word.strip() for word in marked(sides.after)]) == ([], ["new"])
+    before, after = folded(sides)
+    assert sum(piece.omitted for piece in after) > 300_000
+    assert len(joined(after)) < 50_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\n" * 400_000, "b\n" * 400_000),
+        ("a " * 400_000, "b a " * 300_000),
+        ("a\nb\n" * 2000, "b\na\na\n" * 2000),
+        ("".join(f"{n % 97}\n" for n in range(2000)), "".join(f"{n % 89}\n" for n in range(1999))),
+        ("".join(f"{n % 47} " for n in range(990)), "".join(f"{n % 43} " for n in range(990))),
+        ([[]] * 100_000, [[1]] * 100_000),
+    ],
+    ids=["lines", "words", "few lines", "repeated lines", "repeated words", "items"],
+)
+def test_hostile_values_take_little_time_and_room(before: Any, after: Any) -> None:
+    begin = time.process_time()
+    sides = folded(differences(before, after))
+    assert time.process_time() - begin < 3
+    assert all(len(joined(side)) < 150_000 for side in sides)
+    assert all(marked(side) for side in sides)
+
+
+def test_white_space_that_differs_is_seen() -> None:
+    sides = differences("a b\n", "a  b\t\u200b\n")
+    assert [piece.visible for piece in sides.after if piece.is_changed] == ["··", "⇥⟨zwsp⟩"]
+    assert [piece.visible for piece in sides.after if not piece.is_changed] == ["a", "b", "\n"]
+
+
+def test_what_is_equal_is_folded_unless_it_is_short() -> None:
+    assert whole("short") == [Piece("short", is_changed=False)]
+    shown, rest = whole("".join(f"{number}\n" for number in range(100)))
+    assert (shown.text, rest.is_folded, rest.lines) == ("0\n1\n2\n", True, 97)
 
 
 def test_numbers_have_every_digit() -> None:
@@ -66,6 +121,15 @@ def test_the_pieces_of_a_text_are_the_text(before: str, after: str) -> None:
     assert (joined(sides.before), joined(sides.after)) == (before, after)
     unmarked = ["".join(piece.text for piece in side if not piece.is_changed) for side in sides]
     assert unmarked[0] == unmarked[1]
+
+
+LINES = st.lists(st.sampled_from(["a\n", "b c\n", "b d\n", "\n", "e"]), max_size=30).map("".join)
+
+
+@given(LINES, LINES)
+def test_folded_pieces_are_still_the_text(before: str, after: str) -> None:
+    sides = folded(text_differences(before, after))
+    assert (joined(sides.before), joined(sides.after)) == (before, after)
 
 
 @given(JSON, JSON)

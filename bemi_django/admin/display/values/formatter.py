@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
 from django.db import models, router
@@ -12,11 +12,36 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances, live_labels, timeline_url
-from bemi_django.admin.display.values.shown_value import ShownValue, shown
+from bemi_django.admin.display.text_diff import Sides, folded, whole
+from bemi_django.admin.display.value_diff import differences
+from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored
 from bemi_django.models import Change
 
 #: A row's label and page.
 _Named = tuple[str, str | None]
+
+#: Stands for the value of a row that does not exist, or does not have the column.
+MISSING: Any = object()
+
+
+class ShownPair(NamedTuple):
+    """Two values of a column.
+
+    Attributes:
+        before: The one value, or None if there is none.
+        after: The other value, or None if there is none.
+        sides: The parts of two texts or of JSON with what differs marked; None for values that differ as a
+            whole.
+    """
+
+    before: ShownValue | None
+    after: ShownValue | None
+    sides: Sides | None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether one of the values is too long for a line."""
+        return any(side is not None and side.is_long for side in (self.before, self.after))
 
 
 class Formatter:
@@ -26,11 +51,13 @@ class Formatter:
     these refer to are then read with one query for each model.
 
     Args:
-        viewer: The user who reads the page.
+        viewer: The user who reads the page. Whoever asks for ``?raw`` gets columns and values as the log has
+            them.
     """
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
+        self._is_raw = is_raw(viewer)
         self._wanted: dict[LoggedModel, set[Any]] = {}
         self._named: dict[LoggedModel, dict[Any, _Named]] = {}
 
@@ -62,6 +89,8 @@ class Formatter:
             column: The column.
             value: The value as JSON has it, or the mask.
         """
+        if self._is_raw:
+            return stored(value)
         field = _fields(logged.model if logged else None).get(column)
         target = self._target(logged, field)
         if target is not None and isinstance(value, (int, str)) and value != MASK:
@@ -70,9 +99,33 @@ class Formatter:
                 return ShownValue("reference", found[0], str(value), found[1])
         return shown(field, value)
 
+    def pair(self, logged: LoggedModel | None, column: str, before: Any, after: Any) -> ShownPair:
+        """Return two values, compared.
+
+        Args:
+            logged: The model of the row, or None for a table without one.
+            column: The column.
+            before: The one value as JSON has it, the mask, or ``MISSING``.
+            after: The other value, likewise.
+        """
+        one, other = (
+            None if value is MISSING else self.show(logged, column, value) for value in (before, after)
+        )
+        if one is None or other is None:
+            only = one or other
+            # A whole value has no differences, but may be long.
+            parts = whole(only.text) if only is not None and only.is_long else None
+            sides = parts and (Sides(parts, []) if one is not None else Sides([], parts))
+            return ShownPair(one, other, sides or None)
+        if not (_is_compared(one) and _is_compared(other)):
+            return ShownPair(one, other, None)
+        is_json = isinstance(before, (dict, list)) and isinstance(after, (dict, list))
+        sides = differences(before, after) if is_json else differences(one.text, other.text)
+        return ShownPair(one, other, folded(sides))
+
     def name(self, logged: LoggedModel | None, column: str) -> str:
         """Return the name of a column's field, or the column."""
-        return field_name(logged.model if logged else None, column)
+        return column if self._is_raw else field_name(logged.model if logged else None, column)
 
     def _target(self, logged: LoggedModel | None, field: Any) -> LoggedModel | None:
         """Return the model that a foreign key refers to by its primary key, if its rows may be named."""
@@ -104,6 +157,15 @@ class Formatter:
             return None
         page = self._viewer.model_url(target.model, "change", quote(instance.pk))
         return page or timeline_url(self._viewer, target.model, key)
+
+
+def is_raw(viewer: Viewer) -> bool:
+    """Tell whether a user asks for columns and values as the log has them."""
+    return "raw" in viewer.request.GET
+
+
+def _is_compared(value: ShownValue) -> bool:
+    return value.kind in ("text", "json")
 
 
 def field_name(model: type[models.Model] | None, column: str) -> str:

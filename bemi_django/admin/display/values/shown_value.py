@@ -13,14 +13,17 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.value_diff import as_text
+from bemi_django.admin.display.values.stored_files import file_url, is_picture
 from bemi_django.log.lossless_json import dumps
 
-Kind = Literal["none", "empty", "mask", "flag", "number", "moment", "choice", "reference", "json", "text"]
+Kind = Literal[
+    "none", "empty", "mask", "flag", "number", "moment", "choice", "reference", "file", "json", "text"
+]
 
 #: The number of characters of a value that fit beside others.
 CHARACTERS = 80
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
 
 
 class ShownValue(NamedTuple):
@@ -30,19 +33,30 @@ class ShownValue(NamedTuple):
         kind: What it is.
         text: The value in words.
         key: The stored value, where it differs from the words: a foreign key, a choice, an exact moment.
-        url: The page that the words lead to, or None.
+        url: The page or the file that the words lead to, or None.
+        is_picture: Whether the file is a picture.
     """
 
     kind: Kind
     text: str
     key: str = ""
     url: str | None = None
+    is_picture: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the value is a text or JSON that is compared by its parts."""
+        return self.kind in ("text", "json") and (len(self.text) > CHARACTERS or "\n" in self.text)
 
     @property
     def brief(self) -> str:
         """The value in a few characters, in one line."""
-        text = self.text[: CHARACTERS + 1].replace("\n", "↵")
-        return f"{text[:CHARACTERS]}…" if len(text) > CHARACTERS else text
+        return self.within(CHARACTERS)
+
+    def within(self, characters: int) -> str:
+        """Return the value in one line of at most so many characters."""
+        text = self.text[: characters + 1].replace("\n", "↵")
+        return f"{text[:characters]}…" if len(text) > characters else text
 
 
 def shown(field: models.Field[Any, Any] | None, value: Any) -> ShownValue:
@@ -75,7 +89,22 @@ def _text(field: models.Field[Any, Any] | None, value: str) -> ShownValue:
         moment = _moment(value)
         if moment is not None:
             return ShownValue("moment", moment, value)
+    if isinstance(field, models.FileField):
+        url = file_url(field, value)
+        return ShownValue("file", value, url=url, is_picture=url is not None and is_picture(field, value))
     return ShownValue("text", value)
+
+
+def stored(value: Any) -> ShownValue:
+    """Return a value as the log has it, for developers: no labels, no names, no zone of the reader."""
+    if isinstance(value, (dict, list)):
+        return ShownValue("json", as_text(value))
+    if value is None:
+        return ShownValue("none", "null")
+    if value == MASK:
+        return ShownValue("mask", MASK)
+    kind: Kind = "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else "text"
+    return ShownValue(kind, dumps(value))
 
 
 def _choice(field: models.Field[Any, Any] | None, value: Any) -> str | None:
@@ -91,7 +120,7 @@ def _choice(field: models.Field[Any, Any] | None, value: Any) -> str | None:
 
 def _moment(value: str) -> str | None:
     """Return a moment to the second: one with an offset in the reader's time zone, others as they are."""
-    if not _MOMENT.match(value):
+    if not MOMENT.match(value):
         return None
     try:
         found = parse_datetime(value)

@@ -11,12 +11,12 @@ from django.db import models
 from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.actors import Actor, Actors
-from bemi_django.admin.display.value_diff import Sides, are_alike, differences
-from bemi_django.admin.display.values.formatter import Formatter, field_name
-from bemi_django.admin.display.values.shown_value import ShownValue
+from bemi_django.admin.display.value_diff import are_alike
+from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline_steps import field_url
+from bemi_django.admin.search.change_reader import prune
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet
@@ -35,18 +35,16 @@ class FieldState(NamedTuple):
 
     Attributes:
         label: The name of the field.
-        sides: The values at the two moments, with what differs marked.
+        pair: The values at the two moments.
         is_changed: Whether the two values differ.
-        value: The value at the first moment, or None if there was none.
         url: The history of the field, or None.
         by: The change that set the present value, and its actor.
         is_pending: Whether the worker has not yet written the change that set the value.
     """
 
     label: str
-    sides: Sides
+    pair: ShownPair
     is_changed: bool
-    value: ShownValue | None = None
     url: str | None = None
     by: tuple[Change, Actor] | None = None
     is_pending: bool = False
@@ -124,20 +122,12 @@ class ObjectState:
         if self.is_masked(column):
             # The position of a difference would tell something about the values.
             old, new = (MASK if value is not None else None for value in (old, new))
-        shown = [self._formatter.show(self._subject.logged, column, value) for value in (old, new)]
-        texts = [
-            value if isinstance(value, (dict, list)) else one.text
-            for value, one in zip((old, new), shown, strict=True)
-        ]
-        sides = differences(*texts)
-        there = Sides(sides.before if column in before else [], sides.after if column in after else [])
-        return FieldState(
-            field_name(self._model, column),
-            there,
-            is_changed,
-            shown[0] if column in before else None,
-            field_url(self._subject, column),
+        logged = self._subject.logged
+        pair = self._formatter.pair(
+            logged, column, old if column in before else MISSING, new if column in after else MISSING
         )
+        url = field_url(self._subject, column)
+        return FieldState(self._formatter.name(logged, column), pair, is_changed, url)
 
     def is_masked(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
@@ -166,9 +156,9 @@ class ObjectState:
                 for moment in moments
             ]
             if None not in sides and any(sides):
-                old, new = (", ".join(side or []) for side in (sides[0], sides[-1]))
-                value = ShownValue("text", old)
-                found.append(FieldState(str(field.verbose_name), differences(old, new), old != new, value))
+                old, new = (", ".join(side or []) or None for side in (sides[0], sides[-1]))
+                pair = self._formatter.pair(None, field.name, old, new)
+                found.append(FieldState(str(field.verbose_name), pair, old != new))
         return found
 
     def present(self) -> RowValues | None:
@@ -200,8 +190,18 @@ class ObjectState:
         return self._present
 
 
-def _live_row(instance: models.Model, alias: str) -> RowValues:
-    """Return the row as the log would have it, including the tables of parent models."""
+def _live_row(instance: models.Model, alias: str) -> RowValues | None:
+    """Return the row as the log would have it, including the tables of parent models.
+
+    None if a value is nested too deeply to be read.
+    """
+    try:
+        return _read_row(instance, alias)
+    except RecursionError:
+        return None
+
+
+def _read_row(instance: models.Model, alias: str) -> RowValues:
     row: RowValues = {}
     with row_session(alias) as cursor:
         for table in reversed(models_of(instance)):
@@ -209,5 +209,5 @@ def _live_row(instance: models.Model, alias: str) -> RowValues:
             key = {
                 field.column: json_of(field, getattr(instance, field.attname)) for field in key_fields(table)
             }
-            row |= find_row(cursor, (place.schema, place.table), key) or {}
+            row |= prune(find_row(cursor, (place.schema, place.table), key) or {})
     return row

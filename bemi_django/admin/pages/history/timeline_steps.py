@@ -8,8 +8,7 @@ from urllib.parse import urlencode
 
 from bemi_django.admin.display.actors import why
 from bemi_django.admin.display.change_rows import ListedRow, rows
-from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.display.values.shown_value import ShownValue
+from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.models import Change
 
@@ -22,15 +21,13 @@ class StepField(NamedTuple):
 
     Attributes:
         label: The name of the field.
-        before: The old value, or None if there was no row.
-        after: The new value, or None if there is no row any more.
+        pair: The old and the new value.
         url: The history of the field.
         puts_back: The page that puts the old value back, or None.
     """
 
     label: str
-    before: ShownValue | None
-    after: ShownValue | None
+    pair: ShownPair
     url: str
     puts_back: str | None
 
@@ -78,8 +75,12 @@ def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> li
     return [
         StepField(
             formatter.name(logged, value.name),
-            formatter.show(logged, value.name, value.before) if value.has_before else None,
-            formatter.show(logged, value.name, value.after) if value.has_after else None,
+            formatter.pair(
+                logged,
+                value.name,
+                value.before if value.has_before else MISSING,
+                value.after if value.has_after else MISSING,
+            ),
             field_url(subject, value.name),
             put_back_url(subject, change, value.name) if may_put_back and value.has_before else None,
         )

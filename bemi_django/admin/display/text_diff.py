@@ -1,0 +1,203 @@
+"""Compare two texts by lines, and then by words inside the lines that differ, in bounded time."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+#: A longer text is compared only where it begins to differ, and up to this number of characters.
+MOST_CHARACTERS = 200_000
+#: More words of one place are shown as changed as a whole.
+MOST_WORDS = 2000
+_MOST_LINES = 4000
+#: Pairs of equal words or lines: matching takes time in proportion to them.
+_MOST_PAIRS = 40_000
+#: Equal lines shown before and after lines that differ; and characters of one line.
+_LINES_AROUND = 3
+_CHARACTERS_AROUND = 160
+#: Characters of a part that are on a page at most.
+_SHOWN = 20_000
+
+#: Whether two parts are equal, and where they begin and end in either sequence.
+_Block = tuple[bool, int, int, int, int]
+
+_WORD = re.compile(r"\w+|\s+|[^\w\s]")
+_INVISIBLE = {
+    "\t": "⇥", "\n": "↵\n", "\r": "␍", "\xa0": "⍽", "\u200b": "⟨zwsp⟩", "\u200c": "⟨zwnj⟩",
+    "\u200d": "⟨zwj⟩", "\u200e": "⟨lrm⟩", "\u200f": "⟨rlm⟩", "\u2060": "⟨wj⟩", "\ufeff": "⟨bom⟩",
+}  # fmt: skip
+_CONTROLS = re.compile(f"[{''.join(_INVISIBLE)}]")
+
+
+class Piece(NamedTuple):
+    """A part of a value's text, and whether it differs from the other side.
+
+    ``is_folded``: the part is equal and far from what differs; it has so many ``lines``. ``omitted`` is the
+    number of characters that are left out of it.
+    """
+
+    text: str
+    is_changed: bool
+    is_folded: bool = False
+    lines: int = 0
+    omitted: int = 0
+
+    @property
+    def visible(self) -> str:
+        """The text, in which white space that differs is seen."""
+        if not self.is_changed:
+            return self.text
+        text = self.text.replace(" ", "·") if self.text.isspace() else self.text
+        return _CONTROLS.sub(lambda found: _INVISIBLE[found[0]], text)
+
+
+class Sides(NamedTuple):
+    """The texts of a value before and after a change."""
+
+    before: list[Piece]
+    after: list[Piece]
+
+
+def text_differences(before: str, after: str, same: Callable[[str], str] = str) -> Sides:
+    """Return two texts with the parts marked that differ.
+
+    Args:
+        before: The one text.
+        after: The other text.
+        same: A function of a line; lines for which it returns the same are equal.
+    """
+    head = _common(before, after)
+    tail = _common(before[head:][::-1], after[head:][::-1])
+    ends = [len(text) - tail for text in (before, after)]
+    if max(ends) - head <= MOST_CHARACTERS and max(map(len, (before, after))) <= MOST_CHARACTERS:
+        # Whole lines: a line that differs is compared by its words.
+        head = before.rfind("\n", 0, head) + 1
+        found = before.find("\n", ends[0]) if tail else -1
+        tail = len(before) - found - 1 if found >= 0 else 0
+    sides = Sides([], [])
+    middles = [text[head : len(text) - tail] for text in (before, after)]
+    _add(sides, before[:head], after[:head], is_changed=False)
+    if max(map(len, middles)) > MOST_CHARACTERS:
+        _add(sides, *middles, is_changed=True)
+    else:
+        _add_lines(sides, middles[0], middles[1], same)
+    _add(sides, before[len(before) - tail :], after[len(after) - tail :], is_changed=False)
+    return Sides(_merged(sides.before), _merged(sides.after))
+
+
+def folded(sides: Sides) -> Sides:
+    """Return sides whose equal parts are folded, but for what is near to a difference; long ones are cut."""
+    return Sides(*(list(_folded(side)) for side in sides))
+
+
+def whole(text: str) -> list[Piece]:
+    """Return a text without marks, folded if it is long."""
+    return list(_folded([Piece(text, is_changed=False)]))
+
+
+def _common(one: str, other: str) -> int:
+    """Return the length of the common beginning of two texts."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _add(sides: Sides, before: str, after: str, *, is_changed: bool) -> None:
+    for side, text in zip(sides, (before, after), strict=True):
+        if text:
+            side.append(Piece(text, is_changed))
+
+
+def _add_lines(sides: Sides, before: str, after: str, same: Callable[[str], str]) -> None:
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    keys = [same(line) for line in old], [same(line) for line in new]
+    blocks = _blocks(*keys, most=_MOST_LINES)
+    if blocks is None:
+        _add(sides, before, after, is_changed=True)
+        return
+    for is_equal, i, j, k, m in blocks:
+        texts = "".join(old[i:j]), "".join(new[k:m])
+        if is_equal:
+            _add(sides, *texts, is_changed=False)
+        else:
+            _add_words(sides, *texts)
+
+
+def _add_words(sides: Sides, before: str, after: str) -> None:
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    blocks = _blocks(old, new, most=MOST_WORDS, is_junk=str.isspace) if old and new else None
+    for is_equal, i, j, k, m in blocks or [(False, 0, len(old), 0, len(new))]:
+        _add(sides, "".join(old[i:j]), "".join(new[k:m]), is_changed=not is_equal)
+
+
+def _blocks(
+    old: Sequence[str], new: Sequence[str], *, most: int, is_junk: Callable[[str], bool] | None = None
+) -> list[_Block] | None:
+    """Return which parts of two sequences are equal, or None if that would take too long to find out."""
+    shorter = min(len(old), len(new))
+    head = next((n for n in range(shorter) if old[n] != new[n]), shorter)
+    tail = next((n for n in range(shorter - head) if old[-1 - n] != new[-1 - n]), shorter - head)
+    ends = len(old) - tail, len(new) - tail
+    one, other = old[head : ends[0]], new[head : ends[1]]
+    counts = Counter(other)
+    pairs = sum(counts[word] for word in one if not (is_junk and is_junk(word)))
+    if len(one) + len(other) > most or pairs > _MOST_PAIRS:
+        return None
+    matcher = SequenceMatcher(is_junk, one, other, autojunk=False)
+    between = [
+        (tag == "equal", head + i, head + j, head + k, head + m) for tag, i, j, k, m in matcher.get_opcodes()
+    ]
+    return [(True, 0, head, 0, head), *between, (True, ends[0], len(old), ends[1], len(new))]
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Join adjacent pieces of one kind."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if found and found[-1].is_changed == piece.is_changed:
+            found[-1] = Piece(found[-1].text + piece.text, piece.is_changed)
+        else:
+            found.append(piece)
+    return found
+
+
+def _folded(pieces: list[Piece]) -> Iterator[Piece]:
+    for number, piece in enumerate(pieces):
+        if piece.is_changed:
+            yield _cut(piece)
+            continue
+        is_first, is_last = number == 0, number == len(pieces) - 1
+        if is_first and is_last:
+            # Nothing differs: the beginning says what it is.
+            is_first = False
+        head, middle, tail = _parts(piece.text, is_first=is_first, is_last=is_last)
+        for text, is_folded in ((head, False), (middle, True), (tail, False)):
+            if text:
+                lines = text.count("\n") + (not text.endswith("\n")) if is_folded else 0
+                yield _cut(Piece(text, is_changed=False, is_folded=is_folded, lines=lines))
+
+
+def _parts(text: str, *, is_first: bool, is_last: bool) -> tuple[str, str, str]:
+    """Return what is shown of an equal text after a difference, what is folded, and what comes before one."""
+    lines = text.splitlines(keepends=True)
+    before, after = (0 if is_first else _LINES_AROUND), (0 if is_last else _LINES_AROUND)
+    if len(lines) > 2 * _LINES_AROUND + 2:
+        end = len(lines) - after
+        return "".join(lines[:before]), "".join(lines[before:end]), "".join(lines[end:])
+    if len(text) > 4 * _CHARACTERS_AROUND:
+        begin = 0 if is_first else _CHARACTERS_AROUND
+        end = len(text) - (0 if is_last else _CHARACTERS_AROUND)
+        return text[:begin], text[begin:end], text[end:]
+    return text, "", ""
+
+
+def _cut(piece: Piece) -> Piece:
+    return piece._replace(text=piece.text[:_SHOWN], omitted=max(len(piece.text) - _SHOWN, 0))

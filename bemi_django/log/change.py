@@ -14,12 +14,12 @@ from bemi_django.log import conditions
 from bemi_django.log.fields import RowField
 from bemi_django.log.instances import instance_of, instance_with_key, live_instance
 from bemi_django.log.places import Place, place_of
-from bemi_django.log.undo import Revertible
+from bemi_django.log.undo import Restorable, Revertible
 
 _ANY = object()
 
 
-class ChangeQuerySet(Revertible, models.QuerySet["Change"]):
+class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
     """Query the log; all methods can be chained, also with Django's own.
 
     Results are in commit order. Example: ``Change.objects.for_object(todo).updated().by(user)``.

@@ -7,10 +7,18 @@ A revert reads changes, so ``bemi_django.revert`` imports the model and its quer
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import models
+
+from bemi_django.exceptions import BemiError
+from bemi_django.log.places import Place, complete_from
 
 if TYPE_CHECKING:
     from bemi_django.revert import OnConflict, Plan
+
+_Rows = TypeVar("_Rows", bound="models.QuerySet[Any]")
 
 
 class Revertible:
@@ -39,3 +47,64 @@ class Revertible:
             values=values,
             reason=reason,
         )
+
+
+class Restorable(Revertible):
+    """Changes of rows that can be put back to how they were."""
+
+    def restore(
+        self,
+        moment: datetime | models.Model,
+        *,
+        dry_run: bool = False,
+        on_conflict: OnConflict = "stop",
+        fields: Collection[str] | None = None,
+        reason: str | None = None,
+    ) -> Plan:
+        """Put the rows of these changes back to how they were at a moment.
+
+        All of these changes that came later are undone in one transaction. Rows that were created since are
+        deleted, and rows that were deleted since are inserted again.
+        Example: ``todo.history.restore(yesterday, fields=["task"])``.
+
+        Args:
+            moment: A time, or the change after which the rows were as they are to be.
+            dry_run: See :func:`bemi_django.revert.revert`, also for the other arguments.
+            on_conflict: What to do about what others write in the meantime.
+            fields: Names of the fields (or columns) to put back; by default all.
+            reason: Why, for the context of the changes.
+
+        Returns:
+            The plan, applied or not.
+
+        Raises:
+            BemiError: Later changes were removed from the log, or it never had them.
+            RevertConflict: Conflicts prevent it; nothing was written.
+        """
+        changes: Any = self
+        later: Revertible = later_rows(changes, moment)
+        return later.revert(dry_run=dry_run, on_conflict=on_conflict, fields=fields, reason=reason)
+
+
+def later_rows(changes: _Rows, moment: datetime | models.Model) -> _Rows:
+    """Return the changes of rows that came after a moment.
+
+    Args:
+        changes: Changes, for example of one object.
+        moment: A time, or a change.
+
+    Raises:
+        BemiError: Later changes were removed from the log, or it never had them.
+    """
+    change: Any = moment
+    is_time = isinstance(moment, datetime)
+    time: datetime = moment if isinstance(moment, datetime) else change.committed_at
+    condition = {"committed_at__gt": time} if is_time else {"pk__gt": change.pk}
+    later = changes.filter(**condition, diverged=False)
+    places = later.order_by().values_list("database", "schema", "table").distinct()
+    for place in (Place(*names) for names in places):
+        complete = complete_from(place)
+        if complete is not None and time < complete:
+            name = f"{place.schema}.{place.table}"
+            raise BemiError(f"the log of {name} is complete only from {complete} on; {time} is earlier")
+    return later.filter(operation__in=("CREATE", "UPDATE", "DELETE"))

@@ -205,6 +205,8 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     visit.picture("revert")
     visit.submit("Restore the object")
     assert visit.page.get_by_text("1 row reverted.").is_visible()
+    assert visit.page.get_by_role("link", name="Undo", exact=True).is_visible()
+    assert "/deleted/" in visit.page.url
     assert visit.site.execute("SELECT count(*) FROM todo WHERE task = 'Water the plants'") == [(1,)]
     visit.goto(f"{LIST}?view=rows&table=todo&q=is_completed:true&operation=UPDATE")
     visit.follow(visit.page.locator(".bemi-when a").first)
@@ -214,7 +216,7 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     visit.page.uncheck("#field-1")
     assert visit.page.get_by_role("button", name="Put back the chosen fields", exact=True).is_visible()
     visit.page.check("#field-1")
-    visit.submit("Set is completed to false")
+    visit.submit("Set is completed to no")
     assert visit.site.execute("SELECT is_completed FROM todo WHERE id = 2") == [(False,)]
     visit.site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
     visit.site.execute("DELETE FROM todo WHERE task = 'Water the plants'")

@@ -13,10 +13,14 @@ from bemi_django.admin.display.object_labels import live_instances, live_labels
 
 
 def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable[Any]) -> dict[Any, str]:
-    """Return labels of rows by their keys (as JSON has them), if the viewer may view the model."""
+    """Return labels of rows by their keys (as JSON has them), if the viewer may view them."""
     by_text = {str(key): key for key in keys}
     if not by_text or not viewer.may("view", model):
         return {}
-    found = live_instances(LoggedModel(model, alias), by_text)
+    found = {
+        key: instance
+        for key, instance in live_instances(LoggedModel(model, alias), by_text, viewer).items()
+        if viewer.may("view", model, instance)
+    }
     texts = live_labels(list(found.values()), viewer)
     return {by_text[key]: text for key, text in zip(found, texts, strict=True)}

@@ -65,7 +65,7 @@ def field_lines(
         plan: The plan of all fields.
         rules: What the user may see and do.
     """
-    if change.operation != "UPDATE" or len(plan.steps) != 1:
+    if len(plan.steps) != 1:
         return []
     (step,) = plan.steps
     is_update = step.action == "update" and step.current is not None and 0 < len(step.values) <= MOST_FIELDS

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-from uuid import UUID
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import Http404, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
-from bemi_django.admin.pages.change_detail import in_request, in_transaction
 from bemi_django.admin.pages.revert_fields import chosen_fields, field_lines
 from bemi_django.admin.pages.revert_lines import StepLine, StepRules, pruned_tables
+from bemi_django.admin.pages.revert_selection import NotLoggedYet, RevertSelection, came_from, selected
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
-from bemi_django.log.change import ChangeQuerySet
-from bemi_django.models import Change
 from bemi_django.revert import OnConflict, Plan, revert
 
 #: The plan is held in memory, so more changes than this are reverted with the command.
 MOST = 2000
 #: The length of a reason.
 MOST_CHARACTERS = 500
-_NAMES = ("change", "transaction", "request")
 _MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
-
-
-class RevertSelection(NamedTuple):
-    """The changes to revert, the change whose page links here, and a label for both.
-
-    ``is_single`` tells whether that change is the only one.
-    """
-
-    changes: ChangeQuerySet
-    change: Change
-    label: str
-    is_single: bool = False
 
 
 class Choice(NamedTuple):
@@ -62,9 +48,15 @@ class Choice(NamedTuple):
         return all(line.is_allowed for line in self.lines)
 
 
-def template_context(viewer: Viewer) -> dict[str, Any]:
-    """Return the context of the template that shows the plan."""
-    selection = _selection(viewer)
+def template_context(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
+    """Return the context of the template that shows the plan.
+
+    If the revert that is to be undone is not in the log yet, a message says so where one came from.
+    """
+    try:
+        selection = selected(viewer)
+    except NotLoggedYet:
+        return _not_yet(viewer)
     try:
         return _shown(viewer, selection)
     except (BemiError, DatabaseError, RecursionError) as error:
@@ -75,9 +67,12 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     """Apply the plan that the user confirmed, or nothing.
 
     Returns:
-        A redirect to the change, or the context of the template if the plan is different now or fails.
+        A redirect to where one came from; or the context of the template, if the plan is different or fails.
     """
-    selection = _selection(viewer)
+    try:
+        selection = selected(viewer)
+    except NotLoggedYet:
+        return _not_yet(viewer)
     posted = viewer.request.POST
     mode, fields = posted.get("on_conflict", "stop"), None
     if "by_field" in posted:
@@ -95,10 +90,14 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
         return {**_shown(viewer, selection), "error": _("Nothing was reverted.")}
     except (BemiError, DatabaseError, RecursionError) as error:
         return _failed(viewer, selection, error)
-    count = sum(step.is_done for step in done.steps)
-    _note(viewer, selection, count)
-    _report(viewer, count)
-    return HttpResponseRedirect(viewer.url("change", selection.change.pk))
+    _note(viewer, selection, sum(step.is_done for step in done.steps))
+    _report(viewer, selection, done)
+    return HttpResponseRedirect(selection.back)
+
+
+def _not_yet(viewer: Viewer) -> HttpResponseRedirect:
+    messages.warning(viewer.request, _("The revert is not in the log yet. Try again in a moment."))
+    return HttpResponseRedirect(came_from(viewer) or viewer.url("changelist"))
 
 
 def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict, fields: list[str] | None) -> Plan:
@@ -127,17 +126,30 @@ def _storable(text: str) -> str:
 
 
 def _note(viewer: Viewer, selection: RevertSelection, count: int) -> None:
-    what = next(name for name in _NAMES if viewer.request.GET.get(name))
     reason = _storable(viewer.request.POST.get("reason", ""))
-    note("reverted", what=what, change=str(selection.change.pk), rows=count, reason=reason or None)
+    note("reverted", what=selection.way, change=str(selection.change.pk), rows=count, reason=reason or None)
 
 
-def _report(viewer: Viewer, count: int) -> None:
-    if count:
-        text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
-        messages.success(viewer.request, f"{text} {_('The log will show the changes shortly.')}")
-    else:
+def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
+    count = sum(step.is_done for step in done.steps)
+    if not count:
         messages.warning(viewer.request, _("Nothing was reverted."))
+        return
+    text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
+    # The revert is found by what it reverted: it is not in the log yet.
+    (first, *_others) = next(step.changes for step in done.steps if step.is_done)
+    query = urlencode({"undo": str(first.pk), "next": selection.back})
+    messages.success(
+        viewer.request,
+        format_html(
+            '{} {} <a href="{}?{}">{}</a>',
+            text,
+            _("The log will show the changes shortly."),
+            viewer.url("revert"),
+            query,
+            _("Undo"),
+        ),
+    )
 
 
 def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
@@ -154,43 +166,10 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         "about": about,
         "heading": " ".join(filter(None, (about.model, about.label))),
         "actor": Actors([selection.change], viewer).actor_of(selection.change),
+        "reason": why(selection.change, viewer),
         "query": viewer.request.GET.urlencode(),
         "crumbs": [(_("Change"), viewer.url("change", selection.change.pk)), (selection.label, None)],
     }
-
-
-def _selection(viewer: Viewer) -> RevertSelection:
-    if not viewer.has("revert"):
-        raise PermissionDenied
-    for name in _NAMES:
-        if viewer.request.GET.get(name):
-            change = _change(viewer, viewer.request.GET[name])
-            break
-    else:
-        raise Http404
-    own = viewer.changes().filter(pk=change.pk)
-    if name == "change":
-        labels = {"DELETE": _("Restore the object"), "CREATE": _("Undo the creation")}
-        label = labels.get(change.operation, _("Revert the change"))
-        return RevertSelection(own, change, label, is_single=True)
-    others = in_transaction(change, viewer)
-    if name == "request":
-        same = in_request(change, viewer)
-        if same is None:
-            raise Http404
-        others = others.context({"request_id": change.context["request_id"]}) | same
-        return RevertSelection(own | others, change, _("Revert the request"))
-    return RevertSelection(own | others, change, _("Revert the transaction"))
-
-
-def _change(viewer: Viewer, text: str) -> Change:
-    try:
-        found = read_changes(viewer.changes().filter(pk=UUID(text)))
-    except ValueError:
-        found = []
-    if not found:
-        raise Http404
-    return found[0]
 
 
 def _refuse_too_many(selection: RevertSelection) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError
+from django.db.models import Q
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search import query_timeouts
@@ -14,6 +16,7 @@ from bemi_django.admin.search.paging import bitmap_scan_only
 from bemi_django.models import Change
 
 _MOST = 20
+_MOST_AMONG = 200
 
 
 class Reverts(NamedTuple):
@@ -28,6 +31,19 @@ def reverts_of(change: Change, viewer: Viewer) -> Reverts:
     return Reverts(_reverting(change, viewer), _reverted(change, viewer))
 
 
+def reverted_among(changes: Sequence[Change], viewer: Viewer) -> dict[UUID, Change]:
+    """Return, by the ids of changes, what reverted them last."""
+    condition = Q(pk__in=[])
+    for change in changes:
+        condition |= Q(context__contains={"reverts": [str(change.pk)]})
+    try:
+        with bitmap_scan_only(query_timeouts.LOOKUP):
+            reverting = read_changes(viewer.changes().filter(condition).order_by("id")[:_MOST_AMONG])
+    except OperationalError:
+        return {}
+    return {found: change for change in reverting for found in _named(change)}
+
+
 def _reverting(change: Change, viewer: Viewer) -> Change | None:
     reverting = viewer.changes().context({"reverts": [str(change.pk)]}).order_by("-id")
     try:
@@ -38,9 +54,14 @@ def _reverting(change: Change, viewer: Viewer) -> Change | None:
 
 
 def _reverted(change: Change, viewer: Viewer) -> list[Change]:
-    named = change.context.get("reverts")
-    ids = [found for text in (named if isinstance(named, list) else ())[:_MOST] if (found := _id(text))]
+    ids = _named(change)[:_MOST]
     return read_changes(viewer.changes().filter(pk__in=ids).order_by("id")) if ids else []
+
+
+def _named(change: Change) -> list[UUID]:
+    """Return the ids of the changes that a change reverted, as its context has them."""
+    named = change.context.get("reverts")
+    return [found for text in (named if isinstance(named, list) else ()) if (found := _id(text))]
 
 
 def _id(text: object) -> UUID | None:

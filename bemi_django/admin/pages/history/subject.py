@@ -12,6 +12,7 @@ from django.http import Http404
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.instance_labels import guarded
 from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels, timeline_url
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.exceptions import BemiError
@@ -54,7 +55,8 @@ class HistorySubject(NamedTuple):
         if self.instance is not None or change is None or not (change.after or change.before):
             return self.instance
         try:
-            return change.as_instance("after" if change.after else "before")
+            with guarded(self.logged.alias):
+                return change.as_instance("after" if change.after else "before")
         except (BemiError, DatabaseError):
             return None
 

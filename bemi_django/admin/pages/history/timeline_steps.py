@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext as _
+
 from bemi_django.admin.display.actors import why
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.history.subject import HistorySubject
+from bemi_django.admin.pages.reverted import reverted_among
 from bemi_django.models import Change
 
 #: The number of fields that a step names before the others are folded.
@@ -35,7 +38,8 @@ class StepField(NamedTuple):
 class TimelineStep(NamedTuple):
     """A change of the object (``is_own``) or of a row that belongs to it.
 
-    ``fields`` are the first fields of an own change, ``more`` the others. ``reason`` says why.
+    ``fields`` are the first fields of an own change, ``more`` the others. ``reason`` says why. ``links`` are
+    labels and addresses of what can be done. ``reverted`` is the change that reverted it last, or None.
     """
 
     row: ListedRow
@@ -43,6 +47,9 @@ class TimelineStep(NamedTuple):
     reason: str
     fields: list[StepField]
     more: list[StepField]
+    links: list[tuple[str, str]]
+    reverted: Change | None
+    is_revert: bool
 
 
 def timeline_steps(
@@ -56,17 +63,32 @@ def timeline_steps(
         own: The ids of those that are the object's own.
     """
     formatter = Formatter(subject.viewer)
-    formatter.learn_changes([change for change in changes if change.pk in own])
+    reverted = reverted_among(changes, subject.viewer) if changes else {}
     steps = []
-    for row in rows(changes, subject.viewer):
+    for row in rows(changes, subject.viewer, formatter=formatter):
         is_own = row.change.pk in own
         fields = _fields(subject, row.change, formatter) if is_own else []
         # All values of a row that was inserted or deleted are looked at rarely.
         shown = FIELDS if row.change.operation == "UPDATE" else 0
-        steps.append(
-            TimelineStep(row, is_own, why(row.change, subject.viewer), fields[:shown], fields[shown:])
-        )
+        links = _links(subject, row.change) if is_own else []
+        is_revert = "reverts" in row.change.context
+        by = reverted.get(row.change.pk)
+        reason = why(row.change, subject.viewer)
+        steps.append(TimelineStep(row, is_own, reason, fields[:shown], fields[shown:], links, by, is_revert))
     return steps
+
+
+def _links(subject: HistorySubject, change: Change) -> list[tuple[str, str]]:
+    """Return what can be done about a change of the object."""
+    found = []
+    is_there = subject.instance is not None
+    is_newest = subject.newest is not None and subject.newest.pk == change.pk
+    may_restore = subject.may("change" if is_there else "add")
+    if change.after and may_restore and not is_newest:
+        found.append((_("Restore this version"), revert_url(subject, since=change.pk)))
+    if change.operation == "CREATE" and is_there and subject.may("delete"):
+        found.append((_("Undo the creation"), revert_url(subject, change=change.pk)))
+    return found
 
 
 def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> list[StepField]:
@@ -96,5 +118,10 @@ def field_url(subject: HistorySubject, column: str) -> str:
 
 def put_back_url(subject: HistorySubject, change: Change, column: str) -> str:
     """Return the page that gives a field the value that it had before a change."""
-    query = urlencode({"change": str(change.pk), "field": column})
-    return f"{subject.viewer.url('revert')}?{query}"
+    return revert_url(subject, change=change.pk, field=column)
+
+
+def revert_url(subject: HistorySubject, **query: object) -> str:
+    """Return a page that reverts, and then leads back to this one."""
+    given = {**query, "next": subject.viewer.request.get_full_path()}
+    return f"{subject.viewer.url('revert')}?{urlencode(given)}"

@@ -1,0 +1,91 @@
+"""``restore()`` puts rows back to how they were at a moment or after a change."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.models import Change
+from sample_project.todos.models import Todo
+from tests.support.pipeline import Drain
+
+
+@pytest.fixture
+def versions(drain: Drain) -> list[Change]:
+    """A todo that was “a” an hour ago, “b” 40 minutes ago, and is a completed “c” since 20 minutes ago."""
+    todo = Todo.objects.create(task="a")
+    Todo.objects.update(task="b")
+    todo.task, todo.is_completed = "c", True
+    todo.save()
+    changes = [change for change in drain() if change.table == "todo"]
+    for change, minutes in zip(changes, (60, 40, 20), strict=True):
+        change.committed_at = timezone.now() - timedelta(minutes=minutes)
+        Change.objects.filter(pk=change.pk).update(committed_at=change.committed_at)
+    return changes
+
+
+def state() -> list[tuple[str, bool]]:
+    return list(Todo.objects.values_list("task", "is_completed"))
+
+
+@pytest.mark.parametrize(("minutes", "task"), [(50, "a"), (30, "b"), (10, "c")])
+def test_an_object_is_as_it_was_at_a_moment(versions: list[Change], minutes: int, task: str) -> None:
+    todo = Todo.objects.get()
+    plan = todo.history.restore(timezone.now() - timedelta(minutes=minutes), reason="agreed")
+    assert plan.is_applied
+    assert state() == [(task, task == "c")]
+
+
+def test_an_object_is_as_it_was_after_a_change(versions: list[Change], drain: Drain) -> None:
+    Todo.objects.get().history.restore(versions[0], reason="agreed")
+    assert state() == [("a", False)]
+    (done,) = drain()
+    assert done.context["reason"] == "agreed"
+    assert set(done.context["reverts"]) == {str(change.pk) for change in versions[1:]}
+
+
+def test_only_some_fields_are_put_back(versions: list[Change]) -> None:
+    Todo.objects.get().history.restore(versions[0], fields=["task"])
+    assert state() == [("a", True)]
+
+
+def test_a_plan_writes_nothing(versions: list[Change]) -> None:
+    plan = Todo.objects.get().history.restore(versions[0], dry_run=True)
+    assert dict(plan.steps[0].values) == {"task": "a", "is_completed": False}
+    assert state() == [("c", True)]
+
+
+def test_what_the_log_does_not_have_yet_is_a_conflict(versions: list[Change]) -> None:
+    todo = Todo.objects.get()
+    Todo.objects.update(task="d")
+    with pytest.raises(RevertConflict):
+        todo.history.restore(versions[0])
+    assert state() == [("d", True)]
+    todo.history.restore(versions[0], on_conflict="force")
+    assert state() == [("a", False)]
+
+
+def test_a_deleted_object_comes_back_and_a_later_one_goes(versions: list[Change], drain: Drain) -> None:
+    todo = Todo.objects.get()
+    key = todo.pk
+    todo.delete()
+    Todo.objects.create(task="new")
+    drain()
+    Todo.history.restore(versions[1])
+    assert list(Todo.objects.values_list("pk", "task")) == [(key, "b")]
+
+
+def test_a_moment_before_the_log_is_complete_is_refused(
+    versions: list[Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = timezone.now() - timedelta(minutes=30)
+    monkeypatch.setattr("bemi_django.log.undo.complete_from", lambda place: moment)
+    todo: Any = Todo.objects.get()
+    with pytest.raises(BemiError, match=r"the log of public\.todo is complete only from"):
+        todo.history.restore(versions[0])
+    todo.history.restore(moment + timedelta(minutes=1))
+    assert state() == [("b", False)]

@@ -184,6 +184,10 @@ def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: N
     visit.follow(visit.page.get_by_role("link", name="Audit trail").last)
     assert re.search(r"timeline/todos/todo/1/$", visit.page.url)
     assert "oat milk" in visit.page.locator(".bemi-now").inner_text()
+    # What was done stands beside its time.
+    parts = (visit.page.locator(f".bemi-step .bemi-{name}").first.bounding_box() for name in ("when", "body"))
+    when, body = ((box["x"], box["y"]) for box in parts)
+    assert abs(when[1] - body[1]) < 8 and body[0] > when[0] + 100
     visit.picture("timeline")
     visit.page.fill("#timeline-at", "2020-01-01T00:00:00")
     visit.submit("Show")

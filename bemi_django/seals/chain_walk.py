@@ -97,9 +97,8 @@ class ChainWalk:
             self._take(link)
         self._operations.apply(cursor, self._expected)
         if self._reached is None:
-            self._reached = min(
-                [*self._open.values(), *(_before(one) for one in self._expected)], default=_FIRST
-            )
+            begun = [*self._open.values(), *(after for _, after, _ in self._closed)]
+            self._reached = min([*begun, *(_before(one) for one in self._expected)], default=_FIRST)
         after, last = self._reached, max(self._expected, default=self._reached) if links else _LAST
         if self._expected:
             # Ids grow along a chain; rows of links that were moved are read again.
@@ -131,7 +130,7 @@ class ChainWalk:
         for sealed in link.changes():
             if sealed.id in self._expected:
                 self._report.add(of_link(self._links.name, f"the link {link.number} repeats a change"))
-            self._expected[sealed.id] = Expected(sealed, sealed.digest, sealed.salt)
+            self._expected[sealed.id] = Expected(sealed, link.sealed_at, sealed.digest, sealed.salt)
 
     def _compare(self, row: LoggedRow) -> None:
         one = self._expected.get(row.id)

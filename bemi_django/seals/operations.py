@@ -22,9 +22,10 @@ _WORDS = {"removed": "removed", "replaced": "replaced", "month": "dropped", "imp
 
 @dataclass(slots=True)
 class Expected:
-    """What the log must have of a sealed change."""
+    """What the log must have of a change that was sealed at a moment."""
 
     sealed: SealedChange
+    sealed_at: int
     digest: bytes
     salt: bytes
     is_removed: bool = False
@@ -47,7 +48,7 @@ class Operations:
     """Collects the operations of a chain that was verified up to a link."""
 
     def __init__(self) -> None:
-        self._months: list[tuple[int, str, str]] = []
+        self._months: list[tuple[int, str, str, int]] = []
         self._diverged: list[tuple[int, bytes, bytes]] = []
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
         self._last: dict[tuple[str, str], int] = {}
@@ -65,7 +66,7 @@ class Operations:
 
     def _note(self, link: Link, says: Mapping[str, Any]) -> None:
         if link.kind in ("month", "imported"):
-            self._months.append((link.number, link.kind, str(says.get("month"))))
+            self._months.append((link.number, link.kind, str(says.get("month")), link.sealed_at))
         elif link.kind == "diverged":
             bounds = (_bytes(says.get(name)) for name in ("after", "last"))
             self._diverged.append((int(says.get("source", -1)), *bounds))  # type: ignore[arg-type]
@@ -92,13 +93,14 @@ class Operations:
         done = list(self._months)
         cursor.execute(_OF_CHANGES, [OPERATIONS, self.number, max(expected).hex(), min(expected).hex()])
         single = {number: found for number, *found in cursor.fetchall()}
-        done += [(number, kind, "") for number, (kind, *_) in single.items()]
-        for number, kind, month in sorted(done):
+        done += [(number, kind, "", 0) for number, (kind, *_) in single.items()]
+        for number, kind, month, done_at in sorted(done):
             if number in single:
                 _apply_single(kind, *(bytes(packed) for packed in single[number][1:]), expected=expected)
                 continue
             for one in months.get(month, ()):
-                one.is_dropped = kind == "month"
+                # A worker that is behind writes to a month that was dropped before.
+                one.is_dropped = kind == "month" and one.sealed_at < done_at
                 if kind == "imported" and one.is_removed:
                     one.is_removed, one.is_returned = False, True
 

@@ -36,8 +36,7 @@ def write_sealed(month: str, count: int, first: int = 1, begin: bool = False) ->
         first: The number of the first one.
         begin: Whether the chain begins before them.
     """
-    config = WorkerConfig({}, conf.connection_parameters("default"), SLOT, "", is_sealed=True)
-    database = database_name("default")
+    config, database = _config(), database_name("default")
     layout = RowLayout(
         head(database, "public", "sealed"), NAMES, template(NAMES), (values.number, values.text), (0,)
     )
@@ -54,6 +53,17 @@ def write_sealed(month: str, count: int, first: int = 1, begin: bool = False) ->
             with connection, connection.cursor() as cursor:
                 copier.copy(cursor, rows[start : start + 2])
                 copier.seal(cursor)
+
+
+def set_sealing(is_on: bool, start: int, source: int) -> None:
+    """Have sealing begin or end at a position of a source."""
+    config = _config()._replace(is_sealed=is_on)
+    with closing(connect_destination(config)) as connection, connection, connection.cursor() as cursor:
+        follow_setting(cursor, config, database_name("default"), source, [FIRST_HISTORY], start)
+
+
+def _config() -> WorkerConfig:
+    return WorkerConfig({}, conf.connection_parameters("default"), SLOT, "", is_sealed=True)
 
 
 def _pending(writer: RowWriter, month: str, number: int) -> Pending:

@@ -135,6 +135,18 @@ def copier_of(config: WorkerConfig) -> RowCopier:
     return SealingCopier(config.slot) if config.is_sealed else RowCopier()
 
 
+def copier_of_gap(cursor: Any, config: WorkerConfig) -> RowCopier:
+    """Return what writes the row of a gap, before :func:`follow_setting`: an open chain ends after it.
+
+    Args:
+        cursor: A cursor of the destination.
+        config: The configuration of the worker.
+    """
+    cursor.execute(_CHAIN, [config.slot])
+    is_open, _ = cursor.fetchone() or (False, None)
+    return SealingCopier(config.slot) if is_open else copier_of(config)
+
+
 def follow_setting(
     cursor: Any,
     config: WorkerConfig,

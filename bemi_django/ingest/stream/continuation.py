@@ -8,7 +8,7 @@ from typing import Any
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, Origin
 from bemi_django.ingest.destination.histories import Histories
-from bemi_django.ingest.destination.sealing import copier_of, follow_setting
+from bemi_django.ingest.destination.sealing import copier_of, copier_of_gap, follow_setting
 from bemi_django.ingest.stream import gaps
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.gaps import Gap
@@ -103,7 +103,8 @@ class Continuation:
             else:
                 self._follow(cursor, gap.checkpoint, branch, origin)
             histories = self._histories.read(cursor)
-            gaps.record_gap(cursor, self.copier, gap, self._database, self._source, slot.confirmed, histories)
+            copier = copier_of_gap(cursor, self._config)
+            gaps.record_gap(cursor, copier, gap, self._database, self._source, slot.confirmed, histories)
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
             self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
         return slot.confirmed

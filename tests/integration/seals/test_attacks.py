@@ -14,13 +14,16 @@ from django.db import connection
 
 from bemi_django import conf
 from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
+from bemi_django.models import Change
 from bemi_django.seals.anchors import newest
 from bemi_django.seals.links import read_links
 from bemi_django.seals.verify import verify_chains, verify_over
+from bemi_django.wire.ids import change_id, source_in
 from tests.integration.seals.conftest import whole
 from tests.support.forger import forge
 from tests.support.old_months import FIRST, SECOND
-from tests.support.sealed_log import SLOT, write_sealed
+from tests.support.project_database import execute
+from tests.support.sealed_log import SLOT, set_sealing, write_sealed
 
 #: How often the log is attacked, and its changes.
 ATTACKS, CHANGES = 1000, 30
@@ -126,6 +129,19 @@ def test_a_thousand_attacks_are_found(attacked: None) -> None:
                 assert found(attacker), f"{number}: {statement}"
             attacker.rollback()
     whole()
+
+
+@pytest.mark.parametrize("how", ["off", "another source"])
+def test_a_change_before_the_first_sealed_one_is_found_when_sealing_has_ended(
+    old_log: None, how: str
+) -> None:
+    write_sealed(FIRST, 4, begin=True)
+    source = source_in(Change.objects.order_by("pk")[0].pk.bytes)
+    set_sealing(how != "off", 320, source if how == "off" else source + 1)
+    assert whole().changes == 4
+    copied = _NAMES.replace('"id"', f"'{change_id(32, 0, source).hex()}'::uuid")
+    execute(f"INSERT INTO changes ({_NAMES}) SELECT {copied} {_FROM.format(0)}")
+    assert [finding.kind for finding in verify_chains().findings] == ["inserted"]
 
 
 def test_whoever_makes_the_chain_again_is_found_by_an_anchor(attacked: None) -> None:

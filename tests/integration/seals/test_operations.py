@@ -72,6 +72,16 @@ def test_a_month_that_was_dropped_by_hand_is_missed(sealed: None) -> None:
     assert {found.month for found in report.findings} == {FIRST}
 
 
+def test_what_a_worker_writes_to_a_month_after_it_was_dropped_holds(sealed: None) -> None:
+    drop_month(FIRST)
+    write_sealed(FIRST, 2, first=21)
+    assert whole().changes == 12
+    execute("DELETE FROM changes WHERE position = 64 * 21")
+    assert [found.kind for found in verify_chains().findings] == ["removed"]
+    drop_month(FIRST)
+    assert whole().changes == 10
+
+
 def test_an_archived_month_comes_back_whole_or_is_found_out(sealed: None, tmp_path: Path) -> None:
     place = open_location(str(tmp_path))
     month = Month(2003, 5)

@@ -52,7 +52,7 @@ def test_what_was_written_before_and_after_is_not_sealed(sealing: Pipeline) -> N
     sealing.run()
     report = whole()
     assert report.changes == sealed + 1 and report.unsealed == 1
-    kinds = sealing.log.read("SELECT kind FROM _bemi.links WHERE chain = %s ORDER BY number", [SLOT])
+    kinds = sealing.log.run("SELECT kind FROM _bemi.links WHERE chain = %s ORDER BY number", [SLOT])
     assert [kind for (kind,) in kinds if kind != "changes"] == ["begin", "end", "begin"]
 
 

@@ -71,6 +71,20 @@ def test_a_gap_is_sealed_like_any_change(sealed: LoadPipeline) -> None:
     assert [finding.kind for finding in found.findings] == ["removed"]
 
 
+def test_a_gap_with_which_sealing_ends_is_none_of_the_inserted_changes(sealed: LoadPipeline) -> None:
+    sealed.write(2)
+    sealed.run()
+    sealed.source.run(f"SELECT pg_drop_replication_slot('{sealed.slot}')")
+    sealed.write(2)
+    off = sealed.config._replace(is_sealed=False)
+    sealed.run(off._replace(accept_gap=True))
+    sealed.write(2)
+    sealed.run(off)
+    assert len(sealed.gaps()) == 1
+    report = verified(sealed)
+    assert (report.changes, report.unsealed) == (changes(sealed) - 2, 2)
+
+
 def test_a_transaction_of_many_batches_is_sealed(sealed: LoadPipeline) -> None:
     sealed.source.run(
         "INSERT INTO load SELECT i + 100000, i, repeat('x', 500) FROM generate_series(1, 12000) i"

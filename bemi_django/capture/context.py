@@ -74,6 +74,11 @@ def provided_context(provider: Provider, **defaults: Any) -> AbstractContextMana
     return _Entered(Layer({}, layer_in_force.get(), provider, defaults))
 
 
+def kept_context() -> AbstractContextManager[None]:
+    """Return a block that has the present context, whenever and wherever it is entered."""
+    return _Entered(layer_in_force.get())
+
+
 @contextmanager
 def process_context(provider: Provider) -> Iterator[None]:
     """Provide the context of the block, and of all threads of the process that have none of their own.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError, connections, models, router
+from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.capture import context
@@ -97,7 +97,8 @@ def try_to_emit(event: str, instance: models.Model | None = None, details: Any =
     """Write an event that outlives a rollback, for code that must not fail because of it."""
     try:
         emit(event, instance, details, outlives_rollback=True)
-    except (BemiError, DatabaseError, InterfaceError, ValueError) as error:
+    except Exception as error:
+        # A router, a model or a value may be anything. The text of an error may hold values.
         logger.error("the event %r was not recorded: %s", event, type(error).__name__)
 
 
@@ -119,14 +120,14 @@ def _aliases(instance: models.Model | None) -> Iterator[str]:
     found = []
     if instance is not None:
         # With the instance as a hint, a router would lead back to the standby that it was read from.
-        found = [instance._state.db, router.db_for_write(type(instance))]
+        found = [instance._state.db, router.db_for_write(instance.__class__)]
     for alias in dict.fromkeys([*found, "default"]):
         if alias is not None and conf.is_source(alias):
             yield alias
 
 
 def _concrete(instance: models.Model) -> type[models.Model]:
-    return instance._meta.concrete_model or type(instance)
+    return instance._meta.concrete_model or instance.__class__
 
 
 def _key(instance: models.Model, schema: str, table: str) -> str | None:

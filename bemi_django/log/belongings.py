@@ -34,7 +34,7 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
     Raises:
         BemiError: The model has no relation of that name.
     """
-    model = type(instance)
+    model = instance.__class__
     found = [
         ({relation.name}, _generic(instance, relation))
         if _is_generic(relation)
@@ -67,7 +67,9 @@ def has_generic_relations(model: type[models.Model]) -> bool:
 
 def generic_belongings(instance: models.Model) -> list[Belonging]:
     """Return the rows that refer to an object by a generic relation."""
-    return [_generic(instance, relation) for relation in _relations(type(instance)) if _is_generic(relation)]
+    return [
+        _generic(instance, relation) for relation in _relations(instance.__class__) if _is_generic(relation)
+    ]
 
 
 def _relations(model: Any) -> Iterator[Any]:

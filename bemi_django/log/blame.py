@@ -70,7 +70,7 @@ def blame(instance: models.Model) -> dict[str, Blame]:
     If the row no longer exists, its last values in the log are used. With multi-table inheritance, columns
     of the parents' tables come first.
     """
-    alias = instance._state.db or router.db_for_write(type(instance))
+    alias = instance._state.db or router.db_for_write(instance.__class__)
     found: dict[str, Blame] = {}
     for model in reversed(models_of(instance)):
         place = place_of(model, alias)

@@ -110,7 +110,7 @@ def of_object(
         instance: A saved or deleted instance.
         related: True to include the rows that refer to the object, or the names of the relations to include.
     """
-    alias = instance._state.db or router.db_for_write(type(instance))
+    alias = instance._state.db or router.db_for_write(instance.__class__)
     own = models_of(instance)
     names = None if related is True else related or ()
     others = belongings(instance, names) if related else []

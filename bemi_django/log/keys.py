@@ -18,15 +18,16 @@ def key_of(instance: models.Model, model: type[models.Model] | None = None) -> s
         instance: A saved or deleted instance.
         model: The parent model whose row is meant, with multi-table inheritance; by default its own.
     """
+    # request.user is a proxy, which has another type than the object in it.
     link: Any = instance._meta.get_ancestor_link(model) if model else None
-    meta = (model or type(instance))._meta
+    meta = (model or instance.__class__)._meta
     fields = [link] if link else getattr(meta, "pk_fields", [meta.pk])
     return key_text([_stored(field, getattr(instance, field.attname)) for field in fields])
 
 
 def models_of(instance: models.Model) -> list[type[models.Model]]:
     """Return the models whose tables hold an object: its own concrete model, then its parents."""
-    return [instance._meta.concrete_model or type(instance), *instance._meta.get_parent_list()]
+    return [instance._meta.concrete_model or instance.__class__, *instance._meta.get_parent_list()]
 
 
 def json_of(field: models.Field[Any, Any], value: Any) -> Any:

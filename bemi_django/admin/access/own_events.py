@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from django.db import models
 
+from bemi_django.capture.context import kept_context
 from bemi_django.events.configured import admin_events
 from bemi_django.events.recording import try_to_emit
 
@@ -60,16 +62,29 @@ class Counted(Generic[Part]):
 def noted_export(
     content: Iterator[bytes], counted: Counted[Any], details: dict[str, Any]
 ) -> Generator[bytes, None, None]:
-    """Yield the parts of a file, and record when it ends, or is broken off, how much it has.
+    """Return the parts of a file; when it ends, or is broken off, it is recorded how much it has.
+
+    The event has the context in which this is called.
 
     Args:
         content: The parts.
         counted: The rows that are written to them.
         details: What else is known of the export.
     """
+    # A server closes what is broken off when the request has ended, and with it its context.
+    return _noted(content, counted, details, kept_context())
+
+
+def _noted(
+    content: Iterator[bytes],
+    counted: Counted[Any],
+    details: dict[str, Any],
+    context: AbstractContextManager[None],
+) -> Generator[bytes, None, None]:
     is_complete = False
     try:
         yield from content
         is_complete = True
     finally:
-        note("exported", rows=counted.number, is_complete=is_complete, **details)
+        with context:
+            note("exported", rows=counted.number, is_complete=is_complete, **details)

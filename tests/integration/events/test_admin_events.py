@@ -61,6 +61,9 @@ def test_an_export_that_is_broken_off_is_recorded_as_far_as_it_went(admin: Clien
     response.close()
     ((_, details),) = events(drain)
     assert details["rows"] == 1000 and not details["is_complete"] and details["is_unmasked"]
+    (event,) = Change.objects.filter(operation="EVENT")
+    assert event.context["endpoint"] == f"{LIST}export/"
+    assert str(event.context["user_id"]) == admin.session["_auth_user_id"]
 
 
 def test_an_export_by_an_async_server_is_recorded(drain: Drain, admin_user: Any) -> None:

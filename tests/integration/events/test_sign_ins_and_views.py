@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from django.utils.functional import SimpleLazyObject
 from django.views.generic import DetailView
 
+from bemi_django import record as record_event
 from bemi_django.events.views import RecordsViews, records_views
+from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
@@ -46,6 +50,44 @@ def test_log_ins_and_log_outs_are_recorded(drain: Drain, person: Any, settings: 
         ("login_failed", "events", None, {"username": "x" * 150}),
         ("logged_out", "auth_user", str(person.pk), {}),
     ]
+
+
+def test_the_page_of_a_log_out_records_it(drain: Drain, person: Any, settings: Any) -> None:
+    settings.BEMI_AUTH_EVENTS = True
+    client = Client()
+    client.force_login(person)
+    drain()
+    # request.user is a proxy of the user here.
+    assert client.post("/accounts/logout/").status_code == 302
+    assert "_auth_user_id" not in client.session
+    assert brief(drain()) == [("logged_out", "auth_user", str(person.pk), {})]
+
+
+def test_a_receiver_of_signals_fails_for_no_reason(
+    person: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Lost:
+        def db_for_write(self, model: Any, **hints: Any) -> str:
+            raise KeyError("row-value")
+
+    settings.BEMI_AUTH_EVENTS = True
+    settings.DATABASE_ROUTERS = [Lost()]
+    person._state.db = None
+    user_logged_out.send(type(person), user=person)
+    assert "'logged_out' was not recorded: KeyError" in caplog.text and "row-value" not in caplog.text
+
+
+def test_a_proxy_is_taken_for_its_object(drain: Drain, person: Any) -> None:
+    proxy: Any = SimpleLazyObject(lambda: person)
+    person._state.db = None
+    person.email = "ann@example.com"
+    person.save()
+    record_event("sent", proxy)
+    assert brief(drain()) == [("sent", "auth_user", str(person.pk), {})]
+    for related in (False, True):
+        found = Change.objects.for_object(proxy, related=related)
+        assert [one.operation for one in found] == ["CREATE", "UPDATE", "EVENT"]
+    assert blame(proxy)["email"].value == "ann@example.com"
 
 
 def test_a_failed_log_in_outlives_the_rollback_of_its_request(

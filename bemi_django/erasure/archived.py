@@ -24,7 +24,8 @@ from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
 from bemi_django.exceptions import ArchiveError
-from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.json_values import contained
+from bemi_django.log.lossless_json import loads
 from bemi_django.retention.rules import TableRule
 from bemi_django.schema.search_path import closed_cursor
 
@@ -112,10 +113,7 @@ def _look(job: ArchivePart, manifest: Manifest) -> _Month:
 
 
 def _of_context(row: ArchivedChange, key: str) -> str:
-    try:
-        found = loads(row["context"].decode()).get(key)
-    except (ValueError, RecursionError):
-        return ""
+    found = row.context.get(key)
     return found if isinstance(found, str) else ""
 
 
@@ -150,7 +148,9 @@ def _may_change(job: ArchivePart, row: ArchivedChange, found: _Month) -> bool:
 def _is_theirs(job: ArchivePart, row: ArchivedChange) -> bool:
     if job.user is None or row.text("database") != job.targets[0].place.database:
         return False
-    return f'"user_id": {dumps(job.user)}'.encode() in row["context"]
+    wanted, found = loads(contained({"user_id": job.user}))["user_id"], row.context.get("user_id")
+    # Python takes true for one.
+    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
 
 
 def _written(job: ArchivePart, manifest: Manifest, part: Part, name: str, found: _Month) -> Part:

@@ -48,6 +48,15 @@ class ArchivedChange:
         return StoredChange(*(self.text(name) for name in _STORED))  # type: ignore[arg-type]
 
     @property
+    def context(self) -> dict[str, Any]:
+        """Its context; nothing if it cannot be read."""
+        try:
+            found = loads(self["context"].decode())
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
     def transaction(self) -> tuple[bytes, int, int]:
         """The database, the id and the time of its transaction."""
         return self["database"], self["transaction_id"], self["committed_at"]

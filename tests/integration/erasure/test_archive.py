@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -19,6 +20,9 @@ from bemi_django.archive.asking import asking
 from bemi_django.archive.location import open_location
 from bemi_django.archive.manifest import check_files, read_manifest
 from bemi_django.archive.month import parse_month
+from bemi_django.erasure.erase import erase
+from bemi_django.erasure.plan import plan_erasure
+from bemi_django.log.places import Place
 from bemi_django.models import Change
 from tests.integration.erasure.conftest import Bemi, url_of_database
 from tests.support.old_months import FIRST, SECOND, old_months, remove, rows, write
@@ -27,6 +31,7 @@ from tests.support.project_database import execute
 
 REASON = ("--reason", "request 7", "--noinput")
 NAME = "public.visitor:42"
+KEY = UUID("5e0a1ab3-6b8f-4c9d-8a7e-0f1e2d3c4b5a")
 
 
 @pytest.fixture
@@ -151,6 +156,41 @@ def test_a_killed_erasure_leaves_a_whole_archive_and_is_continued(
     assert "Ann" not in text_of(archive) and not any("Ann" in row for row in rows(FIRST))
     for path in (archive / FIRST).iterdir():
         assert path.name == "manifest.json" or path.name in {part.name for part in read_parts(archive)}
+
+
+@pytest.mark.parametrize(
+    ("user", "context", "is_theirs"),
+    [
+        (7, {"user_id": 7}, True),
+        (7, {"user_id": 71}, False),
+        (7, {"user_id": "7"}, False),
+        (1, {"user_id": True}, False),
+        (7, {"form": {"user_id": 7}}, False),
+        (7, {"note": '"user_id": 7'}, False),
+        (KEY, {"user_id": str(KEY)}, True),
+        (KEY, {"user_id": f"{KEY}1"}, False),
+        ('ann"\u00e9', {"user_id": 'ann"\u00e9'}, True),
+    ],
+)
+def test_only_what_the_user_did_loses_the_address(
+    bemi: Bemi, tmp_path: Path, settings: Any, user: Any, context: dict[str, Any], is_theirs: bool
+) -> None:
+    settings.BEMI_ARCHIVE = str(tmp_path / "archive")
+    execute("CREATE TABLE visitor (id int PRIMARY KEY, name text)")
+    try:
+        with old_months():
+            place = Place(str(connection.settings_dict["NAME"]), "public", "visitor")
+            own = json.dumps({**context, "ip": "192.0.2.7"})
+            write(1, database=place.database, table="other", context=own)
+            write(2, table="other", context=own)
+            bemi("archive", "--before", SECOND, "--keep")
+            plan = plan_erasure((place, "99"), "default", archive=open_location(str(tmp_path / "archive")))
+            erase(plan._replace(user=user), {"reason": "request 7"}, lambda name, part: None)
+            # The log and the archive agree; another database has users of its own.
+            assert text_of(tmp_path / "archive").count("192.0.2.7") == (1 if is_theirs else 2)
+            assert "is in the archive, 2 changes" in bemi("archive", "--before", SECOND, "--keep")
+    finally:
+        execute("DROP TABLE visitor")
 
 
 def read_parts(archive: Path) -> tuple[Any, ...]:

@@ -156,6 +156,9 @@ def test_every_function_names_its_objects_with_their_schema_or_has_a_closed_path
             if name.startswith("_bemi.recorded_v1("):
                 # It only compares names and keys with those in the log.
                 allowed = {"text", "text[]", "pg_lsn", "pg_snapshot"}
+            if re.match(r"_bemi\.(chain|seal|note|note_replaced)_v1\(", name):
+                # These only hash and store what they are given; a chain is found by its name in a table.
+                allowed = {"text", "jsonb", "bytea", "boolean"}
             assert is_closed and set(arguments) <= allowed, name
 
 

@@ -130,5 +130,5 @@ def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
         )
         written.append(made)
         yield erased
-    note_changed_rows(cursor, name, written, who)
+    note_changed_rows(cursor, name, written, who, is_added=True)
     cursor.execute(_END, [erasure])

@@ -52,6 +52,8 @@ class Operations:
         self._diverged: list[tuple[int, bytes, bytes]] = []
         self._counts: dict[tuple[str, str], int] = defaultdict(int)
         self._last: dict[tuple[str, str], int] = {}
+        #: The links that note rows which the package has added.
+        self.additions: list[int] = []
         self.number = 0
 
     def take(self, link: Link) -> None:
@@ -70,6 +72,8 @@ class Operations:
         elif link.kind == "diverged":
             bounds = (_bytes(says.get(name)) for name in ("after", "last"))
             self._diverged.append((int(says.get("source", -1)), *bounds))  # type: ignore[arg-type]
+        elif link.kind == "replaced" and "added" in says:
+            self.additions.append(link.number)
         key = link.kind, _by(link.kind, says)
         self._counts[key] += int(says.get("changes", len(link.ids) // ID))
         self._last[key] = link.sealed_at

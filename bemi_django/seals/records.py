@@ -20,6 +20,7 @@ _SENT = {
 }
 _ROWS = "SELECT {} FROM {} WHERE id = ANY (%s::uuid[]) ORDER BY id"
 _IS_USED = "SELECT EXISTS (SELECT FROM _bemi.chains)"
+_COMMITTED_AT = SEALED_COLUMNS.index("committed_at")
 #: Rows that are in memory at once.
 _AT_ONCE = 500
 
@@ -28,7 +29,13 @@ BinaryRow = Sequence[bytes | None]
 
 
 def note_changed_rows(
-    cursor: Any, log: str, ids: Sequence[UUID], who: Mapping[str, Any], *, is_erased: bool = False
+    cursor: Any,
+    log: str,
+    ids: Sequence[UUID],
+    who: Mapping[str, Any],
+    *,
+    is_erased: bool = False,
+    is_added: bool = False,
 ) -> None:
     """Note that rows of the log were changed: they are read as they are now, and sealed again.
 
@@ -41,17 +48,19 @@ def note_changed_rows(
         ids: The changes.
         who: Who has changed them, and why, as ``operator_context()`` returns it.
         is_erased: Whether nobody is to find out what the rows were: the salts of the old digests are deleted.
+        is_added: Whether the rows are new ones, which are missed if somebody removes them.
     """
     cursor.execute(_IS_USED)
     if cursor.fetchone() != (True,):
         return
     query = _ROWS.format(sent_columns(), log.replace("%", "%%"))
-    sealed = []
+    sealed, added, ids = [], [], sorted(ids)
     for start in range(0, len(ids), _AT_ONCE):
         cursor.execute(query, [[str(one) for one in ids[start : start + _AT_ONCE]]])
-        rows = ([None if value is None else bytes(value) for value in row] for row in cursor.fetchall())
+        rows = [[None if value is None else bytes(value) for value in row] for row in cursor.fetchall()]
         sealed.append(seal_again(rows))
-    note_replaced(cursor, sealed, who, is_erased=is_erased)
+        added += [int.from_bytes(row[_COMMITTED_AT] or b"", "big", signed=True) for row in rows]
+    note_replaced(cursor, sealed, who, is_erased=is_erased, added=added if is_added else ())
 
 
 def sent_columns() -> str:

@@ -11,6 +11,7 @@ import psycopg2
 from bemi_django import conf
 from bemi_django.exceptions import BemiError
 from bemi_django.schema import installed
+from bemi_django.seals.additions import find_removed
 from bemi_django.seals.anchors import Anchor
 from bemi_django.seals.chain_walk import ChainLinks, ChainWalk
 from bemi_django.seals.findings import ChainReport, of_change, of_link
@@ -87,6 +88,7 @@ def verify_over(connection: Any, anchors: Sequence[Anchor], watch: Watch, take: 
             watch(chain, 1.0)
         with take(cursor):
             operations.read()
+            find_removed(cursor, log, operations.found, report)
         _find_others(cursor, log, sources, databases, report)
         report.operations.extend(operations.found.lines())
         _compare_anchors(cursor, anchors, report)

@@ -61,7 +61,12 @@ def is_sealing(cursor: Any, slot: str) -> bool:
 
 
 def note_replaced(
-    cursor: Any, rows: Sequence[SealedRows], who: Mapping[str, Any], *, is_erased: bool = False
+    cursor: Any,
+    rows: Sequence[SealedRows],
+    who: Mapping[str, Any],
+    *,
+    is_erased: bool = False,
+    added: Sequence[int] = (),
 ) -> None:
     """Note that rows of the log were replaced, last in the transaction and with the rights of the owner.
 
@@ -70,6 +75,8 @@ def note_replaced(
         rows: The rows as they are now.
         who: Who replaced them, and why.
         is_erased: Whether nobody is to find out what the old digests are of: their salts are deleted.
+        added: If the rows are new ones, their commit times in the order of their ids, in microseconds since
+            2000-01-01 UTC.
     """
     sealed = sorted(
         (
@@ -81,9 +88,9 @@ def note_replaced(
         for number in range(len(each.ids) // ID)
     )
     if sealed:
-        details = orjson.dumps({"who": dict(who), "changes": len(sealed)}).decode()
+        details = {"who": dict(who), "changes": len(sealed), **({"added": list(added)} if added else {})}
         packed = (b"".join(column) for column in zip(*sealed, strict=True))
-        cursor.execute(_NOTE_REPLACED, [details, *packed, is_erased])
+        cursor.execute(_NOTE_REPLACED, [orjson.dumps(details).decode(), *packed, is_erased])
 
 
 class SealingCopier(RowCopier):

@@ -158,7 +158,8 @@ def test_the_command_says_what_was_found(sealed: None, capsys: pytest.CaptureFix
         assert json.loads(cursor.fetchone()[0])["who"] == WHO
 
 
-def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None) -> None:
+def add_record() -> None:
+    """Add a record of an erasure, as the package does."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """
@@ -170,7 +171,28 @@ def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None
             """
         )
         added = UUID(cursor.fetchone()[0])
-        note_changed_rows(cursor, installed.log("default"), [added], WHO)
+        note_changed_rows(cursor, installed.log("default"), [added], WHO, is_added=True)
+
+
+def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None) -> None:
+    add_record()
     assert whole().changes == 21
     execute("UPDATE changes SET context = '[]' WHERE operation = 'ERASED'")
     assert [found.kind for found in verify_chains().findings] == ["edited"]
+
+
+def test_a_row_that_the_package_has_added_is_missed_unless_it_was_removed_by_it(
+    sealed: None,
+) -> None:
+    add_record()
+    execute("DELETE FROM changes WHERE operation = 'ERASED'")
+    assert [(found.kind, found.month) for found in verify_chains().findings] == [("removed", FIRST)]
+    drop_month(FIRST)
+    assert whole().changes == 10
+
+
+def test_a_pruned_record_is_not_missed(sealed: None, settings: Any) -> None:
+    add_record()
+    settings.BEMI_RETENTION = {"default": "1 year"}
+    prune("default", WHO)
+    whole()

@@ -84,6 +84,7 @@ class StepRules:
         logged = self._model_at(step.schema, step.table)
         now = self._masked(step, prune(step.current or {})).get(column, MISSING)
         then = self._masked(step, prune({column: value}))[column]
+        self._note_unmasked(step, column)
         return self._formatter.pair(logged, column, now, then)
 
     def are_allowed(self, plan: Plan) -> bool:
@@ -122,6 +123,12 @@ class StepRules:
     def _masked(self, step: Step, row: Mapping[str, Any]) -> dict[str, Any]:
         hidden = self._viewer.masks.hidden(step.schema, step.table, row)
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
+
+    def _note_unmasked(self, step: Step, column: str) -> None:
+        lifted = self._viewer.masks_of_others
+        if lifted is not None and lifted.hide_column(step.schema, step.table, column):
+            key = None if any(map(lifted.hide_key, step.changes)) else step.primary_key
+            self._viewer.unmasked.add(step.schema, step.table, {column}, key)
 
     def _values(self, step: Step, values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         found = []

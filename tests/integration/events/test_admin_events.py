@@ -119,6 +119,22 @@ def test_the_present_values_of_an_object_count_as_shown(admin: Client, drain: Dr
     ((name, details),) = events(drain)
     assert (name, details["page"]) == ("unmasked", "timeline")
     assert details["columns"] == {"public.auth_user": ["email"]}
+    assert details["keys"] == {"public.auth_user": [str(user.pk)]}
+    settings.BEMI_MASKED_FIELDS = ["auth_user.email", "auth_user.id"]
+    assert admin.get(f"{LIST}timeline/auth/user/{user.pk}/").status_code == 200
+    assert [details["keys"] for _, details in events(drain)] == [{}]
+
+
+def test_the_values_of_a_plan_count_as_shown(admin: Client, drain: Drain, settings: Any) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    Todo.objects.update(task="Wake up")
+    _, change = drain()
+    for masked, keys in ((["todo.task"], {"public.todo": [str(todo.pk)]}), (["todo.*"], {})):
+        settings.BEMI_MASKED_FIELDS = masked
+        admin.get(f"{REVERT}?change={change.pk}")
+        ((name, details),) = events(drain)
+        assert (name, details["keys"]) == ("unmasked", keys)
+        assert details["columns"] == {"public.todo": ["task"]}
 
 
 def test_a_revert_is_recorded_with_its_reason(admin: Client, drain: Drain) -> None:

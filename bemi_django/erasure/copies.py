@@ -6,16 +6,27 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bemi_django.erasure.contexts import ContextEraser
+from bemi_django.log.places import Place
 
 _BY_CHANGE = "DELETE FROM _bemi.dead_letters WHERE change_id = ANY (%s::text[]::uuid[])"
-# Letters of no change can be of any row: of the transaction, or with a value in them.
+# Letters of no change, or of one whose row is not known, can be of any row: of the transaction, or with a
+# value in them.
+_OF_ANY_ROW = """
+NOT EXISTS (
+    SELECT FROM {log} c WHERE c.id = l.change_id AND c.primary_key IS NOT NULL
+        AND (c.before <> jsonb_build_object() OR c.after <> jsonb_build_object()))
+"""
 _BY_VALUE = """
-DELETE FROM _bemi.dead_letters l WHERE l.change_id IS NULL AND EXISTS (
+DELETE FROM _bemi.dead_letters l WHERE {of_any_row} AND EXISTS (
     SELECT FROM unnest(%s::text[]) v (value)
     WHERE position(convert_to(v.value, 'UTF8') IN l.message) > 0 OR position(v.value IN l.origin::text) > 0
         OR position(v.value IN l.reason) > 0)
 """
-_BY_POSITION = "DELETE FROM _bemi.dead_letters WHERE change_id IS NULL AND position = ANY (%s)"
+# A change that is in the log has a table.
+_BY_POSITION = """
+DELETE FROM _bemi.dead_letters l WHERE l.position = ANY (%s) AND {of_any_row} AND NOT EXISTS (
+    SELECT FROM {log} o WHERE o.id = l.change_id AND (o.database, o.schema, o."table") <> (%s, %s, %s))
+"""
 _NEIGHBOURS = """
 SELECT id, origin ->> 'context' FROM _bemi.dead_letters
 WHERE change_id IS NOT NULL AND position = ANY (%s) AND origin ? 'context' FOR UPDATE
@@ -44,17 +55,24 @@ def erase_copies_of(cursor: Any, ids: Sequence[str]) -> None:
 
 
 def erase_letters_at(
-    cursor: Any, positions: Sequence[int], contexts: ContextEraser, statements: Collection[str]
+    cursor: Any,
+    log: str,
+    place: Place,
+    positions: Sequence[int],
+    contexts: ContextEraser,
+    statements: Collection[str],
 ) -> None:
-    """Remove letters of transactions that belong to no change, and values from the contexts of the others.
+    """Remove letters of transactions that can be of any row, and values from the contexts of the others.
 
     Args:
         cursor: A cursor of the log, with a closed search path.
+        log: The name of the log, quoted.
+        place: The table.
         positions: The positions of the transactions.
         contexts: Takes values out of contexts.
         statements: The statements that wrote them.
     """
-    cursor.execute(_BY_POSITION, [list(positions)])
+    cursor.execute(_of_log(_BY_POSITION, log), [list(positions), *place])
     cursor.execute(_NEIGHBOURS, [list(positions)])
     for letter, context in cursor.fetchall():
         left = contexts.erased(context, statements)
@@ -62,6 +80,13 @@ def erase_letters_at(
             cursor.execute(_CONTEXT, [left, letter])
 
 
-def erase_letters_with(cursor: Any, values: Collection[str]) -> None:
-    """Remove the letters of no change that have one of these values in them."""
-    cursor.execute(_BY_VALUE, [sorted(value for value in values if len(value) >= _TELLING)])
+def erase_letters_with(cursor: Any, log: str, values: Collection[str]) -> None:
+    """Remove the letters that can be of any row and have one of these values in them."""
+    telling = sorted(value for value in values if len(value) >= _TELLING)
+    cursor.execute(_of_log(_BY_VALUE, log), [telling])
+
+
+def _of_log(statement: str, log: str) -> str:
+    # The driver looks for parameters in the name, too.
+    name = log.replace("%", "%%")
+    return statement.format(log=name, of_any_row=_OF_ANY_ROW.format(log=name))

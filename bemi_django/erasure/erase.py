@@ -93,7 +93,7 @@ class _Eraser:
             for ids in _pages(changes, BATCH):
                 self._rewrite_contexts(ids, (), is_theirs=True)
         with closed_cursor(self._alias) as cursor:
-            copies.erase_letters_with(cursor, self._erasure.values)
+            copies.erase_letters_with(cursor, self._log, self._erasure.values)
 
     def erase_archive(self) -> None:
         """Take the values out of the months of the archive."""
@@ -151,7 +151,7 @@ class _Eraser:
         changes = self._changes(Q(database=target.place.database) & here)
         contexts = changes.values_list(Cast("context", TextField()), flat=True).distinct()
         with closed_cursor(self._alias) as cursor:
-            copies.erase_letters_at(cursor, positions, self._contexts, statements)
+            copies.erase_letters_at(cursor, self._log, target.place, positions, self._contexts, statements)
         if any(self._contexts.erased(context, statements) != context for context in contexts.iterator()):
             for ids in _pages(changes, BATCH):
                 self._rewrite_contexts(ids, statements, is_theirs=False)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -325,6 +326,33 @@ def test_copies_are_erased_as_well(ann: User, bemi: Bemi) -> None:
         own.pk: "erased",
         other.pk: "ann?",
     }
+
+
+def test_letters_of_rows_that_are_not_known_are_erased_as_well(ann: User, bemi: Bemi) -> None:
+    own = Change.objects.for_object(ann).created().get()
+    bob = Change.objects.created().get(after__username="bob-miller")
+    outlines = {"table": "auth_user", "elsewhere": "shop_category", "value": "shop_category"}
+    outlines |= {"known": "auth_user", "empty": "shop_category"}
+    for number, (name, table) in enumerate(outlines.items()):
+        is_near = name in ("table", "elsewhere", "known")
+        change = Change.objects.get(pk=bob.pk)
+        change.pk = UUID(int=bob.pk.int + ((number + 1) << 64))
+        change.table, change.position = table, own.position if is_near else number
+        change.primary_key = "5" if name in ("known", "empty") else None
+        if name != "known":
+            change.before = change.after = {}
+        change.save(force_insert=True)
+        DeadLetter.objects.create(
+            change_id=change.pk,
+            position=change.position,
+            message=b"other" if is_near else b"..ann-miller..",
+            origin={},
+            slot="bemi_test",
+            reason=name,
+            created_at=own.created_at,
+        )
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    assert {letter.reason for letter in DeadLetter.objects.all()} == {"elsewhere", "known"}
 
 
 def test_what_a_user_did_stays_without_where_they_were(bemi: Bemi, drain: Drain) -> None:

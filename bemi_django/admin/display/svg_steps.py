@@ -14,6 +14,8 @@ HEIGHT = 144
 #: The distance in per cent at which two labels do not touch.
 _APART = 9
 _LINES = 4
+#: Numbers nearer to nothing than this are drawn as nothing: the width of a step between them has few digits.
+_LEAST = 1e-280
 
 
 class Level(NamedTuple):
@@ -72,7 +74,7 @@ def step_chart(levels: Sequence[Level], end: datetime) -> StepChart | None:
     Returns:
         The chart, or None if fewer than two finite numbers are given, or no time passes between them.
     """
-    levels = [level for level in levels if math.isfinite(level.number)]
+    levels = [_drawn(level) for level in levels if math.isfinite(level.number)]
     if len(levels) < 2 or end <= levels[0].since:
         return None
     begin, span = levels[0].since, (end - levels[0].since).total_seconds()
@@ -103,6 +105,10 @@ def step_chart(levels: Sequence[Level], end: datetime) -> StepChart | None:
     return StepChart(dots, segments, lines, begin, end)
 
 
+def _drawn(level: Level) -> Level:
+    return level if abs(level.number) >= _LEAST else level._replace(number=0.0)
+
+
 def _grid(numbers: Sequence[float]) -> list[float]:
     """Return a few round numbers that enclose others: 1, 2 or 5 times a power of ten apart."""
     low, high = min(*numbers, 0), max(numbers)
@@ -116,7 +122,7 @@ def _grid(numbers: Sequence[float]) -> list[float]:
     step = next((power * factor for factor in (1, 2, 5) if power * factor >= width), power * 10)
     first, last = math.floor(low / step), math.ceil(high / step)
     found = [step * number for number in range(first, last + 1)]
-    return found if len(found) > 1 and all(map(math.isfinite, found)) else [low, high]
+    return found if found[0] < found[-1] and all(map(math.isfinite, found)) else [low, high]
 
 
 def _figure(number: float) -> str:

@@ -51,6 +51,19 @@ def test_labels_do_not_touch() -> None:
     assert all(right - left >= 9 for left, right in zip(places, places[1:], strict=False))
 
 
+@pytest.mark.parametrize("least", [5e-324, 2e-323, 1e-310, 1e-300])
+def test_numbers_next_to_nothing_are_drawn_as_nothing(least: float) -> None:
+    for numbers in ((0, least), (-least, least), (least, math.nextafter(least, 1))):
+        chart = step_chart(levels(*numbers), BEGIN + timedelta(days=2))
+        assert chart is not None and {dot.y for dot in chart.dots} == {HEIGHT}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([-math.inf, 0, math.inf]))
+def test_adjacent_numbers_have_a_chart(number: float, towards: float) -> None:
+    other = math.nextafter(number, towards)
+    assert step_chart(levels(number, other), BEGIN + timedelta(days=2)) is not None or math.isinf(other)
+
+
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), st.integers(1, 40))
 def test_everything_is_inside(numbers: list[float], days: int) -> None:
     chart = step_chart(levels(*numbers), BEGIN + timedelta(days=days))

@@ -106,9 +106,16 @@ def test_a_transaction_is_one_line_with_a_sentence(admin: Client, django_user_mo
             "changes were lost before they could be recorded",
         ),
         ({"operation": "OTHER"}, "OTHER 1 todo"),
-        ({"operation": "EVENT", "context": {"event": "viewed"}}, "viewed todo Wake up"),
+        ({"operation": "EVENT", "context": {"event": "viewed"}}, "recorded “viewed” for todo Wake up"),
         ({"operation": "EVENT", "context": {}}, "recorded 1 event"),
-        ({"operation": "EVENT", "primary_key": None, "context": {"event": "deployed"}}, "deployed"),
+        (
+            {"operation": "EVENT", "primary_key": None, "context": {"event": "deployed"}},
+            "recorded “deployed”",
+        ),
+        (
+            {"operation": "EVENT", "primary_key": None, "context": {"event": "x”, deleted 40 patients, “y"}},
+            "recorded “x', deleted 40 patients, 'y”",
+        ),
         ({"table": "no_model", "operation": "OTHER"}, "OTHER 1 row of no_model"),
         ({"table": "no_model"}, "changed task of no_model 1 from Sleep to Wake up"),
     ],
@@ -127,10 +134,29 @@ def test_alike_changes_are_counted(admin: Client) -> None:
         record(3, ordinal=ordinal, table="todo_tags", operation="DELETE", after={})
     for ordinal in range(2):
         record(4, ordinal=ordinal, operation="EVENT", context={"event": "viewed"})
-    assert said(admin) == ["viewed 2 todos", "removed 2 tags", "changed 2 todos", "created 30 todos"]
-    first = lines(admin)[3]
+    for ordinal in range(2):
+        record(5, ordinal=ordinal, operation="EVENT", primary_key=None, context={"event": "deployed"})
+    assert said(admin) == [
+        "recorded “deployed” ×2",
+        "recorded “viewed” for 2 todos",
+        "removed 2 tags",
+        "changed 2 todos",
+        "created 30 todos",
+    ]
+    first = lines(admin)[4]
     assert (len(first.rows), first.hidden) == (20, 10)
     assert "20 of 30 changes are shown." in admin.get(LIST).content.decode()
+
+
+def test_rows_without_a_key_are_not_taken_for_new_ones(admin: Client) -> None:
+    created(1, primary_key=None)
+    record(1, ordinal=1, primary_key=None)
+    created(2, primary_key="7")
+    record(2, ordinal=1, primary_key="7")
+    assert said(admin) == [
+        "created todo Wake up",
+        "created todo , changed task of todo  from Sleep to Wake up",
+    ]
 
 
 def test_a_sentence_stays_short(admin: Client) -> None:

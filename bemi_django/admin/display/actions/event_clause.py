@@ -1,4 +1,4 @@
-"""Say which events happened: they have names of their own."""
+"""Say which events happened. Their names are in quotes, because a name may read like an operation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bemi_django.admin.access.viewer import Viewer
@@ -33,7 +34,16 @@ def event_clause(
         return format_html(text, number=number)
     (name,) = names
     if all(change.primary_key is None for change in shown):
-        return format_html("{}" if len(shown) == 1 else "{} ×{}", name, number)
+        text = _("recorded {event}") if len(shown) == 1 else _("recorded {event} ×{number}")
+        return format_html(text, event=_quoted(name), number=number)
     if len(shown) == 1:
-        return format_html("{} {}", name, nouns.object_link(objects.of(shown[0])))
-    return format_html("{} {} {}", name, number, nouns.noun(kind, viewer, is_plural=True))
+        about = nouns.object_link(objects.of(shown[0]))
+        return format_html(_("recorded {event} for {object}"), event=_quoted(name), object=about)
+    text = _("recorded {event} for {number} {name}")
+    plural = nouns.noun(kind, viewer, is_plural=True)
+    return format_html(text, event=_quoted(name), number=number, name=plural)
+
+
+def _quoted(name: str) -> SafeString:
+    # A name does not end its own quotation.
+    return format_html("“<b>{}</b>”", name.translate({ord("“"): "'", ord("”"): "'"}))

@@ -77,7 +77,7 @@ class _Clauses:
         born = {
             (change.place, change.primary_key)
             for change in self._action.changes
-            if change.operation == "CREATE"
+            if change.operation == "CREATE" and change.primary_key is not None
         }
         for kind, changes in list(self._by_kind.items()):
             kept = [change for change in changes if (change.place, change.primary_key) not in born]

@@ -21,6 +21,23 @@ def format_sql(statement: str) -> str:
     return str(sqlparse.format(statement, reindent=True, keyword_case="upper")).strip()
 
 
+class Statements:
+    """Formats the statements of a page: equal ones once, and no more than so many characters of all."""
+
+    def __init__(self) -> None:
+        self._left = LONGEST
+        self._formatted: dict[str, str] = {}
+
+    def format(self, statement: str) -> str:
+        """Return a statement on several lines, or as it is if the page has had its share."""
+        if statement not in self._formatted:
+            if len(statement) > self._left:
+                return statement
+            self._left -= len(statement)
+            self._formatted[statement] = format_sql(statement)
+        return self._formatted[statement]
+
+
 def replay_sql(
     operation: str, schema: str, table: str, before: dict[str, Any], after: dict[str, Any]
 ) -> str | None:

@@ -12,12 +12,12 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.action import action_of, kind_of, transaction_of
 from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.sql_text import Statements, replay_sql
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.log.lossless_json import dumps
 from bemi_django.masking.sql_literals import redact_literals
@@ -87,11 +87,12 @@ def transactions(changes: Sequence[Change], viewer: Viewer) -> list[TransactionS
         groups.setdefault(transaction_of(change), []).append(change)
     formatter = Formatter(viewer)
     formatter.learn_changes(changes)
+    statements = Statements()
     found: list[TransactionSteps] = []
     number = 1
     for group in groups.values():
         first = group[0]
-        steps = _steps(group, number, viewer, objects, formatter, listed)
+        steps = _steps(group, number, viewer, objects, formatter, listed, statements)
         number += len(group)
         later = milliseconds(first.committed_at - found[0].committed_at) if found else ""
         actor, place = actors.actor_of(first), where(first)
@@ -115,6 +116,7 @@ def _steps(
     objects: ObjectLabels,
     formatter: Formatter,
     listed: Mapping[Any, ListedRow],
+    statements: Statements,
 ) -> list[ActionStep]:
     runs: list[tuple[object, list[Change]]] = []
     for change in changes:
@@ -126,7 +128,7 @@ def _steps(
     found = []
     for _name, run in runs:
         shown = [listed[change.pk] for change in run]
-        statements = {str(change.context.get("SQL")) for change in run}
+        different = {str(change.context.get("SQL")) for change in run}
         sql = viewer.context(run[0]).get("SQL")
         found.append(
             ActionStep(
@@ -135,8 +137,8 @@ def _steps(
                 sentence(action_of(run), viewer, objects, formatter),
                 shown[:FIRST],
                 shown[FIRST:],
-                sql_text.format_sql(str(sql)) if sql else None,
-                len(statements),
+                statements.format(str(sql)) if sql else None,
+                len(different),
             )
         )
         number += len(run)
@@ -160,7 +162,7 @@ def change_as_sql(change: Change, viewer: Viewer) -> str | None:
     """Return SQL that repeats a change, or None if a value is masked or unknown."""
     if viewer.masked_columns(change) or change.unavailable:
         return None
-    return sql_text.replay_sql(change.operation, change.schema, change.table, change.before, change.after)
+    return replay_sql(change.operation, change.schema, change.table, change.before, change.after)
 
 
 def _not_repeated(change: Change) -> str:

@@ -19,7 +19,7 @@ from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.pages.revert_fields import chosen_fields, field_lines
 from bemi_django.admin.pages.revert_lines import StepLine, StepRules, pruned_tables
-from bemi_django.admin.pages.revert_selection import NotLoggedYet, RevertSelection, came_from, selected
+from bemi_django.admin.pages.revert_selection import RevertSelection, came_from, selected
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
 from bemi_django.revert import OnConflict, Plan, revert
@@ -51,12 +51,12 @@ class Choice(NamedTuple):
 def template_context(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     """Return the context of the template that shows the plan.
 
-    If the revert that is to be undone is not in the log yet, a message says so where one came from.
+    If the log does not have what is to be reverted, a message says so where one came from.
     """
     try:
         selection = selected(viewer)
-    except NotLoggedYet:
-        return _not_yet(viewer)
+    except BemiError as error:
+        return _turned_back(viewer, error)
     try:
         return _shown(viewer, selection)
     except (BemiError, DatabaseError, RecursionError) as error:
@@ -71,8 +71,8 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     """
     try:
         selection = selected(viewer)
-    except NotLoggedYet:
-        return _not_yet(viewer)
+    except BemiError as error:
+        return _turned_back(viewer, error)
     posted = viewer.request.POST
     mode, fields = posted.get("on_conflict", "stop"), None
     if "by_field" in posted:
@@ -95,8 +95,8 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     return HttpResponseRedirect(selection.back)
 
 
-def _not_yet(viewer: Viewer) -> HttpResponseRedirect:
-    messages.warning(viewer.request, _("The revert is not in the log yet. Try again in a moment."))
+def _turned_back(viewer: Viewer, error: BemiError) -> HttpResponseRedirect:
+    messages.warning(viewer.request, first_line(error))
     return HttpResponseRedirect(came_from(viewer) or viewer.url("changelist"))
 
 

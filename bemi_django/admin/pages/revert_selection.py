@@ -57,6 +57,7 @@ def selected(viewer: Viewer) -> RevertSelection:
         PermissionDenied: If the viewer may not revert.
         Http404: If there is no such change.
         NotLoggedYet: If the log does not have the revert that is to be undone.
+        BemiError: If the log does not have all changes since; the text says which, and holds no values.
     """
     if not viewer.has("revert"):
         raise PermissionDenied
@@ -100,7 +101,7 @@ def _undoing(viewer: Viewer, change: Change, back: str) -> RevertSelection:
     """Return the newest revert of a change: all that was reverted in its transaction."""
     by = reverts_of(change, viewer).by
     if by is None:
-        raise NotLoggedYet
+        raise NotLoggedYet(_("The revert is not in the log yet. Try again in a moment."))
     own = viewer.changes().filter(pk=by.pk)
     others = in_transaction(by, viewer).filter(HasKey("context", "reverts"))
     return RevertSelection(

@@ -103,3 +103,20 @@ def test_a_timeline_says_from_when_on_the_log_of_its_model_is_complete(
     page = admin_client.get(address)
     assert page.context["complete_from"] == moment
     assert "The log of this model is complete from" in page.content.decode()
+
+
+def test_a_version_of_which_later_changes_were_removed_is_not_restored(
+    sold: list[Change], drain: Drain, admin_client: Client
+) -> None:
+    category = Category.objects.get()
+    Category.objects.update(name="b")
+    drain()
+    first, last = Change.objects.filter(table="shop_category").order_by("pk")
+    note("shop_category", last.committed_at)
+    timeline = f"{LIST}timeline/shop/category/{category.pk}/"
+    address = f"{LIST}revert/?since={first.pk}&next={timeline}"
+    for send in (admin_client.get, admin_client.post):
+        page = send(address, follow=True)
+        assert page.redirect_chain == [(timeline, 302)]
+        assert "The log of public.shop_category is complete only from" in page.content.decode()
+    assert Category.objects.get().name == "b"

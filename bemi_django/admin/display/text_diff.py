@@ -13,8 +13,8 @@ MOST_CHARACTERS = 200_000
 #: More words of one place are shown as changed as a whole.
 MOST_WORDS = 2000
 _MOST_LINES = 4000
-#: Pairs of equal words or lines: matching takes time in proportion to them.
-_MOST_PAIRS = 40_000
+#: Pairs of equal words or lines in all of a comparison: matching takes time in proportion to them.
+MOST_PAIRS = 40_000
 #: Equal lines shown before and after lines that differ; and characters of one line.
 _LINES_AROUND = 3
 _CHARACTERS_AROUND = 160
@@ -30,6 +30,26 @@ _INVISIBLE = {
     "\u200d": "⟨zwj⟩", "\u200e": "⟨lrm⟩", "\u200f": "⟨rlm⟩", "\u2060": "⟨wj⟩", "\ufeff": "⟨bom⟩",
 }  # fmt: skip
 _CONTROLS = re.compile(f"[{''.join(_INVISIBLE)}]")
+
+
+class Effort:
+    """The pairs of equal words or lines that may still be looked at.
+
+    Args:
+        pairs: How many.
+        of: What it is a part of, as that of a comparison is of its page's.
+    """
+
+    def __init__(self, pairs: int, of: Effort | None = None) -> None:
+        self._left = pairs
+        self._of = of
+
+    def spend(self, pairs: int) -> bool:
+        """Tell whether there is enough left, and take it."""
+        if pairs > self._left or (self._of is not None and not self._of.spend(pairs)):
+            return False
+        self._left -= pairs
+        return True
 
 
 class Piece(NamedTuple):
@@ -61,13 +81,16 @@ class Sides(NamedTuple):
     after: list[Piece]
 
 
-def text_differences(before: str, after: str, same: Callable[[str], str] = str) -> Sides:
+def text_differences(
+    before: str, after: str, same: Callable[[str], str] = str, *, page: Effort | None = None
+) -> Sides:
     """Return two texts with the parts marked that differ.
 
     Args:
         before: The one text.
         after: The other text.
         same: A function of a line; lines for which it returns the same are equal.
+        page: What may be spent on all comparisons of a page; what it is not enough for differs as a whole.
     """
     head = _common(before, after)
     tail = _common(before[head:][::-1], after[head:][::-1])
@@ -83,7 +106,7 @@ def text_differences(before: str, after: str, same: Callable[[str], str] = str) 
     if max(map(len, middles)) > MOST_CHARACTERS:
         _add(sides, *middles, is_changed=True)
     else:
-        _add_lines(sides, middles[0], middles[1], same)
+        _add_lines(sides, middles[0], middles[1], same, Effort(MOST_PAIRS, page))
     _add(sides, before[len(before) - tail :], after[len(after) - tail :], is_changed=False)
     return Sides(_merged(sides.before), _merged(sides.after))
 
@@ -116,10 +139,10 @@ def _add(sides: Sides, before: str, after: str, *, is_changed: bool) -> None:
             side.append(Piece(text, is_changed))
 
 
-def _add_lines(sides: Sides, before: str, after: str, same: Callable[[str], str]) -> None:
+def _add_lines(sides: Sides, before: str, after: str, same: Callable[[str], str], effort: Effort) -> None:
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     keys = [same(line) for line in old], [same(line) for line in new]
-    blocks = _blocks(*keys, most=_MOST_LINES)
+    blocks = _blocks(*keys, effort, most=_MOST_LINES)
     if blocks is None:
         _add(sides, before, after, is_changed=True)
         return
@@ -128,18 +151,23 @@ def _add_lines(sides: Sides, before: str, after: str, same: Callable[[str], str]
         if is_equal:
             _add(sides, *texts, is_changed=False)
         else:
-            _add_words(sides, *texts)
+            _add_words(sides, *texts, effort)
 
 
-def _add_words(sides: Sides, before: str, after: str) -> None:
+def _add_words(sides: Sides, before: str, after: str, effort: Effort) -> None:
     old, new = _WORD.findall(before), _WORD.findall(after)
-    blocks = _blocks(old, new, most=MOST_WORDS, is_junk=str.isspace) if old and new else None
+    blocks = _blocks(old, new, effort, most=MOST_WORDS, is_junk=str.isspace) if old and new else None
     for is_equal, i, j, k, m in blocks or [(False, 0, len(old), 0, len(new))]:
         _add(sides, "".join(old[i:j]), "".join(new[k:m]), is_changed=not is_equal)
 
 
 def _blocks(
-    old: Sequence[str], new: Sequence[str], *, most: int, is_junk: Callable[[str], bool] | None = None
+    old: Sequence[str],
+    new: Sequence[str],
+    effort: Effort,
+    *,
+    most: int,
+    is_junk: Callable[[str], bool] | None = None,
 ) -> list[_Block] | None:
     """Return which parts of two sequences are equal, or None if that would take too long to find out."""
     shorter = min(len(old), len(new))
@@ -149,7 +177,7 @@ def _blocks(
     one, other = old[head : ends[0]], new[head : ends[1]]
     counts = Counter(other)
     pairs = sum(counts[word] for word in one if not (is_junk and is_junk(word)))
-    if len(one) + len(other) > most or pairs > _MOST_PAIRS:
+    if len(one) + len(other) > most or not effort.spend(pairs):
         return None
     matcher = SequenceMatcher(is_junk, one, other, autojunk=False)
     between = [

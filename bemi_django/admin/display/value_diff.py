@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from bemi_django.admin.display.text_diff import Piece, Sides, text_differences
+from bemi_django.admin.display.text_diff import Effort, Piece, Sides, text_differences
 from bemi_django.log.lossless_json import dumps
 
 
-def differences(before: Any, after: Any) -> Sides:
+def differences(before: Any, after: Any, *, page: Effort | None = None) -> Sides:
     """Return the texts of two values with their differing parts marked.
 
     Two texts, and two JSON documents of one kind, are compared by lines and words; so an item that was
     inserted into a list is all that differs. Other values differ as a whole.
+
+    Args:
+        before: The one value.
+        after: The other value.
+        page: What may be spent on all comparisons of a page; beyond it, texts are marked as a whole.
     """
     if are_alike(before, after):
         return Sides([Piece(as_text(before), False)], [Piece(as_text(after), False)])
     if isinstance(before, str) and isinstance(after, str):
-        return text_differences(before, after)
+        return text_differences(before, after, page=page)
     if isinstance(before, (dict, list)) and type(before) is type(after) and before and after:
         # The comma tells only whether something follows.
-        return text_differences(pretty_json(before), pretty_json(after), lambda line: line.rstrip(",\n"))
+        texts = pretty_json(before), pretty_json(after)
+        return text_differences(*texts, lambda line: line.rstrip(",\n"), page=page)
     return Sides([Piece(as_text(before), True)], [Piece(as_text(after), True)])
 
 

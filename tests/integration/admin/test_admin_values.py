@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, models
+from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
@@ -85,12 +86,15 @@ class HostileStorage(FileSystemStorage):
         ("data:text/html,x", False),
         ("a.png", False),
         ("http://[", False),
+        ("//evil.example.com/a.png", False),
+        ("/\\evil.example.com/a.png", False),
+        ("/\t/evil.example.com/a.png", False),
         (ValueError("no address"), False),
     ],
 )
 def test_a_file_is_linked_only_by_a_safe_address_of_its_storage(address: Any, is_safe: bool) -> None:
     field = models.ImageField(storage=HostileStorage(address))
-    found = shown(field, "a.png")
+    found = shown(field, "a.png", may_open=True)
     assert (found.url is not None, found.is_picture) == (is_safe, is_safe)
 
 
@@ -122,7 +126,8 @@ def test_a_file_and_a_choice_are_shown_on_a_page(rf: RequestFactory, admin_user:
     logged = LoggedModel(Article, "default")
     formatter = Formatter(Viewer(request, admin.site))
     picture = formatter.show(logged, "picture", "a b.png")
-    assert picture == ShownValue("file", "a b.png", url="/media/a%20b.png", is_picture=True)
+    assert (picture.kind, picture.text) == ("file", "a b.png")
+    assert (picture.url, picture.is_picture) == ("/media/a%20b.png", True)
     assert formatter.show(logged, "size", 1) == ShownValue("choice", "Small", "1")
     request = rf.get("/?raw=1")
     request.user = admin_user
@@ -132,6 +137,48 @@ def test_a_file_and_a_choice_are_shown_on_a_page(rf: RequestFactory, admin_user:
     assert raw.show(logged, "picture", None) == ShownValue("none", "null")
     assert raw.show(logged, "picture", MASK).kind == "mask"
     assert raw.show(logged, "picture", {}).kind == "json"
+
+
+class AskedStorage(FileSystemStorage):
+    """Counts how often it is asked for an address."""
+
+    asked = 0
+
+    def url(self, name: str | None) -> str:
+        self.asked += 1
+        return f"https://example.com/{name}?signature=1"
+
+
+@isolate_apps("tests.shop")
+def test_only_who_may_view_the_model_gets_a_file_and_only_where_it_is_shown(
+    rf: RequestFactory, db: None, django_user_model: Any
+) -> None:
+    storage = AskedStorage()
+
+    class Article(models.Model):
+        picture = models.ImageField(storage=storage)
+
+        class Meta:
+            app_label = "shop"
+
+        def __str__(self) -> str:
+            return "article"
+
+    visitor("bemi_django.view_change", name="auditor")
+    visitor("bemi_django.view_change", "shop.view_article", name="editor")
+    shown_to = {}
+    for name in ("auditor", "editor"):
+        request = rf.get("/")
+        request.user = django_user_model.objects.get(username=name)
+        formatter = Formatter(Viewer(request, admin.site))
+        pair = formatter.pair(LoggedModel(Article, "default"), "picture", "a.png", "b.png")
+        assert pair.before is not None and pair.before.brief == "a.png"
+        assert storage.asked == 0
+        shown_to[name] = pair.before
+    assert (shown_to["auditor"].url, shown_to["auditor"].is_picture) == (None, False)
+    html = [render_to_string("admin/bemi_django/value.html", {"value": value}) for value in shown_to.values()]
+    assert ["signature" in text for text in html] == [False, True]
+    assert storage.asked == 1
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from difflib import SequenceMatcher
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.admin.display.text_diff import Piece, folded, text_differences, whole
+from bemi_django.admin.display import text_diff
+from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Piece, folded, text_differences, whole
 from bemi_django.admin.display.value_diff import as_text, differences
 from bemi_django.log.lossless_json import dumps, loads
 
@@ -96,6 +98,52 @@ def test_hostile_values_take_little_time_and_room(before: Any, after: Any) -> No
     assert time.process_time() - begin < 3
     assert all(len(joined(side)) < 150_000 for side in sides)
     assert all(marked(side) for side in sides)
+
+
+def hunks(number: int) -> tuple[str, str]:
+    """Return texts of many paragraphs that each have many equal words in another order."""
+    words = [f"{n % 7}" for n in range(480)]
+    pairs = [(" ".join([f"a{n}", *words]), " ".join([f"b{n}", *reversed(words)])) for n in range(number)]
+    one, other = (
+        "".join(f"{side}\nsame {n}\n" for n, side in enumerate(sides)) for sides in zip(*pairs, strict=True)
+    )
+    return one, other
+
+
+class Counter:
+    """Counts the pairs of equal items that are matched."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pairs = 0
+        matcher = SequenceMatcher
+
+        def counted(is_junk: Any, one: Any, other: Any, **options: Any) -> Any:
+            self.pairs += sum(other.count(word) for word in one if not (is_junk and is_junk(word)))
+            return matcher(is_junk, one, other, **options)
+
+        monkeypatch.setattr(text_diff, "SequenceMatcher", counted)
+
+
+def test_a_comparison_has_an_end_however_many_paragraphs_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = Counter(monkeypatch)
+    before, after = hunks(40)
+    sides = text_differences(before, after)
+    assert 0 < counter.pairs <= MOST_PAIRS
+    assert (joined(sides.before), joined(sides.after)) == (before, after)
+    # Lines are still told apart, and what is left is marked as a whole.
+    assert "same 38\n" in "".join(piece.text for piece in sides.before if not piece.is_changed)
+    assert any(text.startswith("a39 0 1 2 3") and len(text) > 900 for text in marked(sides.before))
+
+
+def test_the_comparisons_of_a_page_have_an_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = Counter(monkeypatch)
+    before, after = hunks(1)
+    page = Effort(2 * MOST_PAIRS)
+    for number in range(10):
+        sides = differences({"a": before, "b": number}, {"a": after, "b": number}, page=page)
+        assert marked(sides.before) and marked(sides.after)
+        differences(before, after, page=page)
+    assert MOST_PAIRS < counter.pairs <= 2 * MOST_PAIRS
 
 
 def test_white_space_that_differs_is_seen() -> None:

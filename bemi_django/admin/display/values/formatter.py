@@ -12,13 +12,16 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances, live_labels, timeline_url
-from bemi_django.admin.display.text_diff import Sides, folded, whole
+from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides, folded, whole
 from bemi_django.admin.display.value_diff import differences
 from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored
 from bemi_django.models import Change
 
 #: A row's label and page.
 _Named = tuple[str, str | None]
+
+#: The effort for all comparisons of a page: ten of the longest that there are.
+_PAGE_PAIRS = 10 * MOST_PAIRS
 
 #: Stands for the value of a row that does not exist, or does not have the column.
 MISSING: Any = object()
@@ -60,6 +63,7 @@ class Formatter:
         self._is_raw = is_raw(viewer)
         self._wanted: dict[LoggedModel, set[Any]] = {}
         self._named: dict[LoggedModel, dict[Any, _Named]] = {}
+        self._effort = Effort(_PAGE_PAIRS)
 
     def learn(self, logged: LoggedModel | None, row: Mapping[str, Any]) -> None:
         """Take note of the rows that a row refers to.
@@ -97,7 +101,10 @@ class Formatter:
             found = self._names(target, value).get(value)
             if found is not None:
                 return ShownValue("reference", found[0], str(value), found[1])
-        return shown(field, value)
+        if logged is None or not isinstance(field, models.FileField):
+            return shown(field, value)
+        # Who may read the log has the files only of models that they may view.
+        return shown(field, value, may_open=self._viewer.may("view", logged.model))
 
     def pair(self, logged: LoggedModel | None, column: str, before: Any, after: Any) -> ShownPair:
         """Return two values, compared.
@@ -120,7 +127,8 @@ class Formatter:
         if not (_is_compared(one) and _is_compared(other)):
             return ShownPair(one, other, None)
         is_json = isinstance(before, (dict, list)) and isinstance(after, (dict, list))
-        sides = differences(before, after) if is_json else differences(one.text, other.text)
+        texts = (before, after) if is_json else (one.text, other.text)
+        sides = differences(*texts, page=self._effort)
         return ShownPair(one, other, folded(sides))
 
     def name(self, logged: LoggedModel | None, column: str) -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.value_diff import as_text
-from bemi_django.admin.display.values.stored_files import file_url, is_picture
+from bemi_django.admin.display.values.stored_files import StoredFile
 from bemi_django.log.lossless_json import dumps
 
 Kind = Literal[
@@ -33,15 +33,25 @@ class ShownValue(NamedTuple):
         kind: What it is.
         text: The value in words.
         key: The stored value, where it differs from the words: a foreign key, a choice, an exact moment.
-        url: The page or the file that the words lead to, or None.
-        is_picture: Whether the file is a picture.
+        page: The page that the words lead to, or None.
+        file: The file that the value names, if the reader may have it.
     """
 
     kind: Kind
     text: str
     key: str = ""
-    url: str | None = None
-    is_picture: bool = False
+    page: str | None = None
+    file: StoredFile | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The page or the file that the words lead to, or None."""
+        return self.file.url if self.file is not None else self.page
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the value is a file that browsers show as a picture."""
+        return self.file is not None and self.file.is_picture
 
     @property
     def is_long(self) -> bool:
@@ -59,12 +69,13 @@ class ShownValue(NamedTuple):
         return f"{text[:characters]}…" if len(text) > characters else text
 
 
-def shown(field: models.Field[Any, Any] | None, value: Any) -> ShownValue:
+def shown(field: models.Field[Any, Any] | None, value: Any, *, may_open: bool = False) -> ShownValue:
     """Return a value that refers to no other row.
 
     Args:
         field: The field of the value, or None for a column that the model does not know.
         value: The value as JSON has it, or the mask.
+        may_open: Whether the reader may have the file that a value names.
     """
     if value is None:
         return ShownValue("none", _("none"))
@@ -79,10 +90,10 @@ def shown(field: models.Field[Any, Any] | None, value: Any) -> ShownValue:
         return ShownValue("number", dumps(value))
     if isinstance(value, (dict, list)):
         return ShownValue("json", as_text(value))
-    return _text(field, str(value))
+    return _text(field, str(value), may_open=may_open)
 
 
-def _text(field: models.Field[Any, Any] | None, value: str) -> ShownValue:
+def _text(field: models.Field[Any, Any] | None, value: str, *, may_open: bool) -> ShownValue:
     if not value:
         return ShownValue("empty", _("empty text"))
     if field is None or isinstance(field, models.DateTimeField):
@@ -90,8 +101,7 @@ def _text(field: models.Field[Any, Any] | None, value: str) -> ShownValue:
         if moment is not None:
             return ShownValue("moment", moment, value)
     if isinstance(field, models.FileField):
-        url = file_url(field, value)
-        return ShownValue("file", value, url=url, is_picture=url is not None and is_picture(field, value))
+        return ShownValue("file", value, file=StoredFile(field, value) if may_open else None)
     return ShownValue("text", value)
 
 

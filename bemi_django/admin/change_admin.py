@@ -131,7 +131,7 @@ class ChangeAdmin(ChangeAdminBase):
             return export.response(viewer)
         except export.ExportRefused as refusal:
             found = change_list.template_context(request, viewer)
-            found |= {"refusal": str(refusal), "here": viewer.url("changelist")}
+            found |= {"refusal": str(refusal), "here": viewer.url("changelist"), "raw_query": None}
         page = self._page(request, "change_list", _("Changes"), found)
         page.status_code = 400
         return page

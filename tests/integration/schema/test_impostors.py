@@ -116,7 +116,7 @@ def query(statement: str, parameters: Any = None) -> list[Any]:
 
 # Words in front of a parenthesis that are no functions, and names of ours for rows.
 KEYWORDS = (
-    r"\b(?:and|any|as|case|coalesce|else|exists|from|if|in|not|operator|or|then|values|when|[ceu])\s*\("
+    r"\b(?:all|and|any|as|case|coalesce|else|exists|from|if|in|not|operator|or|then|values|when|[ceu])\s*\("
 )
 
 

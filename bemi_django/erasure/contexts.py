@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.masking.contexts import MASK
+from bemi_django.masking.spelling import folded
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.wire import INVALID_KEY, RESERVED_KEYS, SQL_KEY
 
@@ -16,6 +18,8 @@ _WHO = (RESERVED_KEYS - {SQL_KEY}) | {
 }  # fmt: skip
 #: Keys under which contexts say where somebody is.
 _WHERE = ("ip",)
+#: Literals with an escape character of their own: what they say is not looked for, they go.
+_UNICODE = re.compile(r"\b[uU]&['\"]")
 
 
 class ContextEraser:
@@ -28,6 +32,7 @@ class ContextEraser:
     def __init__(self, values: Iterable[str]) -> None:
         # A longer one may have a shorter one in it.
         self._values = sorted(set(values), key=lambda text: (-len(text), text))
+        self._folded = set(filter(None, map(folded, self._values)))
 
     def erased(self, context: str, statements: Collection[str] = (), *, is_theirs: bool = False) -> str:
         """Return a context without the values: the same text if it has none.
@@ -45,8 +50,11 @@ class ContextEraser:
         return context if left == found else dumps(left)
 
     def mentions(self, text: str) -> bool:
-        """Return whether a text has one of the values in it."""
-        return any(value in text for value in self._values)
+        """Return whether SQL or JSON has one of the values in it, also with escapes."""
+        if _UNICODE.search(text) or any(value in text for value in self._values):
+            return True
+        left = folded(text)
+        return any(value in left for value in self._folded)
 
     def _of_item(self, key: str, value: Any, statements: Collection[str], is_theirs: bool) -> Any:
         if key in _WHO:

@@ -76,3 +76,38 @@ def test_a_context_that_cannot_be_read_is_kept_only_without_values() -> None:
     deep = '{"a": ' + "[" * 100_000 + '"annie"' + "]" * 100_000 + "}"
     assert ContextEraser(["annie"]).erased(deep) == '{"_bemi_invalid": "***"}'
     assert ContextEraser(["bobby"]).erased(deep) == deep
+
+
+@pytest.mark.parametrize(
+    ("value", "statement"),
+    [
+        ("Liam O'Brien", "INSERT INTO mail VALUES ('Liam O''Brien')"),
+        ("Liam O'Brien", r"INSERT INTO mail VALUES (E'Liam O\'Brien')"),
+        ("Liam O'Brien", r"INSERT INTO mail VALUES (E'Liam O\x27Brien')"),
+        ("Zoë Miller", r"INSERT INTO mail VALUES (E'Zo\xc3\xab Miller')"),
+        ("Zoë Miller", r"INSERT INTO mail VALUES (E'Zo\303\253 Miller')"),
+        ("Zoë Miller", r"""INSERT INTO mail VALUES ('{"name": "Zo\u00eb Miller"}')"""),
+        ("Zoë Miller", r"INSERT INTO mail VALUES (U&'Zo!00eb Miller' UESCAPE '!')"),
+        ("Ann 😀", r"""INSERT INTO mail VALUES ('{"name": "Ann \ud83d\ude00"}')"""),
+        ("Ann 😀", r"INSERT INTO mail VALUES (E'Ann \U0001F600')"),
+        ('Ann "Nan" Lee', r"""INSERT INTO mail VALUES ('{"name": "Ann \"Nan\" Lee"}')"""),
+        ('Ann "Nan" Lee', r"""INSERT INTO mail VALUES (E'{"name": "Ann \\"Nan\\" Lee"}')"""),
+        (r"CORP\ann", r"INSERT INTO mail VALUES (E'CORP\\ann')"),
+        ("1 Road\nTown", r"INSERT INTO mail VALUES (E'1 Road\nTown')"),
+        ("100% Ann", "INSERT INTO mail VALUES ('100%% Ann')"),
+    ],
+)
+def test_a_value_is_found_in_sql_however_it_is_escaped(value: str, statement: str) -> None:
+    left = json.loads(ContextEraser([value]).erased(json.dumps({"SQL": statement})))
+    assert left["SQL"].startswith("INSERT INTO mail VALUES (***")
+    assert json.loads(ContextEraser(["Bob O'Hara"]).erased(json.dumps({"SQL": "SELECT 'it''s'"}))) == {
+        "SQL": "SELECT 'it''s'"
+    }
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=4, max_size=9))
+def test_no_quoted_value_stays_in_sql(value: str) -> None:
+    doubled, plain = value.replace("'", "''"), json.dumps(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    for literal in (f"'{doubled}'", f"E'{escaped}'", "'" + plain.replace("'", "''") + "'"):
+        assert ContextEraser([value]).mentions(f"SELECT {literal}")

@@ -22,12 +22,15 @@ from bemi_django.erasure import records
 from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.remains import Remains
+from bemi_django.erasure.rewriting import WHO
 from bemi_django.erasure.target import Target
 from bemi_django.exceptions import ArchiveError
+from bemi_django.ingest.destination.sealing import note_replaced
 from bemi_django.log.json_values import contained
 from bemi_django.log.lossless_json import loads
 from bemi_django.retention.rules import TableRule
 from bemi_django.schema.search_path import closed_cursor
+from bemi_django.seals.records import seal_again
 
 _PRINTED = """
 SELECT n.context::text FROM unnest(%s::text[]::jsonb[]) WITH ORDINALITY n (context, place) ORDER BY n.place
@@ -192,14 +195,26 @@ def _erased(job: ArchivePart, rows: list[ArchivedChange], found: _Month) -> list
             _count(job, cursor, target, changes)
             for place, (change, _) in zip(own, changes, strict=True):
                 left[place] = left[place].replaced(change)
+        # Before the file counts: an erasure that is interrupted is repeated, and says it again.
+        _seal(job, cursor, [left[place] for place in chosen])
     return left
+
+
+def _seal(job: ArchivePart, cursor: Any, rows: Sequence[ArchivedChange]) -> None:
+    """Seal changes again that are only in the archive."""
+    present = _in_the_log(job, cursor, [str(row.text("id")) for row in rows])
+    sealed = seal_again(row.sealed for row in rows if row.text("id") not in present)
+    note_replaced(cursor, [sealed], WHO, is_erased=True)
+
+
+def _in_the_log(job: ArchivePart, cursor: Any, ids: Sequence[str]) -> set[str]:
+    cursor.execute(_IN_THE_LOG.format(log=job.log.replace("%", "%%")), [list(ids)])
+    return {found for (found,) in cursor.fetchall()}
 
 
 def _count(job: ArchivePart, cursor: Any, target: Target, changes: Sequence[Any]) -> None:
     """Note the changes that are only in the archive: the others are counted in the log."""
-    ids = [change.id for change, _ in changes]
-    cursor.execute(_IN_THE_LOG.format(log=job.log.replace("%", "%%")), [ids])
-    present = {found for (found,) in cursor.fetchall()}
+    present = _in_the_log(job, cursor, [change.id for change, _ in changes])
     rows: dict[str, tuple[int, set[str]]] = defaultdict(lambda: (0, set()))
     for change, columns in changes:
         if change.id not in present:

@@ -12,8 +12,10 @@ from bemi_django.archive.part import Part, read_rows
 from bemi_django.archive.row_format import decoders_of, row_of, values_of
 from bemi_django.erasure.rewriting import StoredChange
 from bemi_django.erasure.target import Target
+from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.lossless_json import loads
+from bemi_django.seals.records import BinaryRow
 
 _STORED = StoredChange._fields
 #: What has values of a row.
@@ -69,6 +71,17 @@ class ArchivedChange:
     def as_copy(self) -> bytes:
         """Return it in the binary format of COPY."""
         return row_of(list(self._values.values()), self._columns)
+
+    @property
+    def sealed(self) -> BinaryRow:
+        """What is sealed of it."""
+        return [
+            None
+            if self._values[name] is None
+            # After the number of fields and the length of the only one.
+            else row_of([self._values[name]], {name: self._columns[name]})[6:]
+            for name in SEALED_COLUMNS
+        ]
 
     def is_of(self, target: Target) -> bool:
         """Return whether its values are to be erased, and are not yet."""

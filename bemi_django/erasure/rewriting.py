@@ -8,7 +8,8 @@ from uuid import UUID
 
 from bemi_django.seals.records import note_changed_rows
 
-_WHO = {"command": "bemi erase"}
+#: Who has replaced changes, as the chain says it.
+WHO = {"command": "bemi erase"}
 
 _ROWS = """
 SELECT id::text, before::text, after::text, context::text, unavailable::text, primary_key,
@@ -62,7 +63,7 @@ def rewrite(cursor: Any, log: str, old: Sequence[StoredChange], new: Sequence[St
     if pairs:
         columns = zip(*(other for _, other in pairs), strict=True)
         cursor.execute(_REWRITE.format(log=_escaped(log)), [list(column) for column in columns])
-        note_changed_rows(cursor, log, [UUID(one.id) for one, _ in pairs], _WHO, is_erased=True)
+        note_changed_rows(cursor, log, [UUID(one.id) for one, _ in pairs], WHO, is_erased=True)
 
 
 def _escaped(log: str) -> str:

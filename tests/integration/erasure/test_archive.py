@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from bemi_django.archive import storing
 from bemi_django.archive.asking import asking
@@ -24,10 +24,16 @@ from bemi_django.erasure.erase import erase
 from bemi_django.erasure.plan import plan_erasure
 from bemi_django.log.places import Place
 from bemi_django.models import Change
+from bemi_django.schema import installed
+from bemi_django.seals.records import note_changed_rows
+from bemi_django.seals.verify import verify_chains
 from tests.integration.erasure.conftest import Bemi, url_of_database
+from tests.integration.retention.conftest import RECORDS
+from tests.integration.seals.test_operations import drop_month
 from tests.support.old_months import FIRST, SECOND, old_months, remove, rows, write
 from tests.support.paths import ROOT
 from tests.support.project_database import execute
+from tests.support.sealed_log import set_sealing
 
 REASON = ("--reason", "request 7", "--noinput")
 NAME = "public.visitor:42"
@@ -115,6 +121,27 @@ def test_what_only_the_archive_has_is_found_and_counted(archive: Path, bemi: Bem
     assert "Ann" not in text_of(archive)
     found = Change.objects.filter(operation="ERASED")
     assert {change.primary_key: change.context["changes"] for change in found} == {"41": 2, "42": 1}
+
+
+def test_what_only_the_archive_has_is_sealed_again(archive: Path, bemi: Bemi) -> None:
+    write(20, SECOND, database=connection.settings_dict["NAME"], table="visitor", primary_key="7")
+    set_sealing(True, 8, 1)
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            ids = list(Change.objects.filter(committed_at__year=2003).values_list("pk", flat=True))
+            note_changed_rows(cursor, installed.log("default"), ids, {}, is_added=True)
+        bemi("archive", "--before", SECOND, "--keep")
+        drop_month(FIRST)
+        bemi("erase", NAME, *REASON)
+        bemi("import", FIRST)
+        assert not any("Ann" in row for row in rows(FIRST))
+        assert list(map(str, verify_chains().findings)) == []
+        salts = execute("SELECT salts FROM _bemi.links WHERE kind = 'replaced' ORDER BY number LIMIT 1")
+        # Those of three changes of the person, and of one in the same request.
+        assert bytes(salts[0][0]).count(bytes(16)) >= 4
+    finally:
+        for table in (*RECORDS, "links", "chains"):
+            execute(f"DELETE FROM _bemi.{table}")  # noqa: S608 - names of our own
 
 
 def test_files_without_the_person_stay(archive: Path, bemi: Bemi) -> None:

@@ -10,16 +10,14 @@ from typing import Any
 
 from django.db import DatabaseError, connections, models
 
+from bemi_django.admin.access.context_keys import ContextKeys
 from bemi_django.admin.access.keys_in_rows import holds_value
 from bemi_django.admin.access.logged_models import LoggedModels, key_fields
 from bemi_django.exceptions import UnknownDatabase
-from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of
-from bemi_django.masking.actions import DROP, Action
-from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.patterns import Pattern, parse
-from bemi_django.masking.rules import Rule, Rules
 from bemi_django.models import Change
+from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 MASK = "••••••"
 
@@ -50,26 +48,31 @@ class Masks:
         # A pattern of keys inside a column hides the whole column.
         parsed = [_parsed(pattern) for pattern in patterns]
         self._patterns = [pattern.name for pattern in parsed if not pattern.is_of_context]
-        hidden = [Rule(pattern, Action(DROP)) for pattern in parsed if pattern.is_of_context]
-        self._context = ContextMasks(Rules(hidden, has_defaults=False)) if hidden else None
+        self._context = ContextKeys([pattern for pattern in parsed if pattern.is_of_context])
         self._logged_models = logged_models
         self._known: dict[_Column, bool] = {}
         self._keys: dict[Place, bool | None] = {}
         self._fields: dict[type[models.Model], frozenset[str]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._patterns) or self._context is not None
+        return bool(self._patterns or self._context)
 
     def hide_keys_of_contexts(self) -> bool:
         """Tell whether values under some keys of contexts are masked."""
-        return self._context is not None
+        return bool(self._context)
 
     def of_context(self, context: dict[str, Any]) -> dict[str, Any]:
         """Return a context without the values under masked keys."""
-        if self._context is None:
-            return dict(context)
-        values: dict[str, Any] = loads(self._context.masked(dumps(context).encode()).decode())
-        return values
+        return self._context.visible(context)
+
+    def hidden_in_context(self, part: dict[str, Any]) -> list[str]:
+        """Return the outermost keys of a part of a context that contexts must not be searched for."""
+        texts = [name for name in (SQL_KEY, INVALID_KEY) if self and name in part]
+        return texts + self._context.hidden_in(part)
+
+    def hide_context_key(self, name: str) -> bool:
+        """Tell whether the values of contexts under a key, or values in them, are masked."""
+        return bool(self.hidden_in_context({name: None}))
 
     def hide_column(self, schema: str, table: str, column: str) -> bool:
         """Tell whether the values of a column are masked."""

@@ -13,6 +13,19 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.models import Change
 
+#: Keys that tell who and where.
+_NAMES = (
+    "user_id",
+    "tenant",
+    "method",
+    "endpoint",
+    "task",
+    "command",
+    "process",
+    "db_user",
+    "application_name",
+)
+
 
 class Actor(NamedTuple):
     """Who made a change.
@@ -35,24 +48,29 @@ class Actors:
 
     def __init__(self, changes: Iterable[Change], viewer: Viewer) -> None:
         self._viewer = viewer
+        self._is_hidden = viewer.masks.hide_context_key("user_id")
         ids = {
             str(change.context["user_id"])
             for change in changes
             if _has_user(change) and viewer.users.has_user_of(change.context.get("tenant"))
         }
+        if self._is_hidden:
+            ids = set()
         self._names = user_names(ids, viewer)
 
     def actor_of(self, change: Change) -> Actor:
         """Return who made a change."""
-        context = change.context
+        context = _visible(change, self._viewer)
         if _has_user(change):
             user_id = str(context["user_id"])
-            if not self._viewer.users.has_user_of(context.get("tenant")):
+            if not self._viewer.users.has_user_of(change.context.get("tenant")):
                 named = {"user": user_id, "tenant": context["tenant"]}
                 return Actor(_("user %(user)s of %(tenant)s") % named, None, is_person=True)
+            if self._is_hidden:
+                return Actor(_("user %s") % user_id, None, is_person=True)
             name = self._names.get(user_id, _("user %s") % user_id)
             return Actor(name, user_url(self._viewer, user_id), is_person=True)
-        if "db_user" in context or not context:
+        if "db_user" in context or not change.context:
             return Actor(str(context.get("db_user", "")), None, is_outside=True)
         for key in ("process", "task", "command"):
             if context.get(key):
@@ -60,9 +78,9 @@ class Actors:
         return Actor("", None)
 
 
-def where(change: Change) -> str:
-    """Return the endpoint, task, command or program that made a change, or an empty string."""
-    context = change.context
+def where(change: Change, viewer: Viewer) -> str:
+    """Return the endpoint, task, command or program that made a change, as the viewer may see it."""
+    context = _visible(change, viewer)
     if context.get("endpoint"):
         return f"{context.get('method', '')} {context['endpoint']}".strip()
     for key in ("task", "command", "process", "application_name"):
@@ -97,6 +115,12 @@ def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
 def user_url(viewer: Viewer, user_id: Any) -> str:
     """Return the URL of a user's activity."""
     return f"{viewer.url('activity')}?{urlencode({'user': str(user_id)})}"
+
+
+def _visible(change: Change, viewer: Viewer) -> dict[str, Any]:
+    # The rest of a context may be long.
+    found = {name: change.context[name] for name in _NAMES if name in change.context}
+    return viewer.visible_context(found)
 
 
 def _has_user(change: Change) -> bool:

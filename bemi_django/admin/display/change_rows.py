@@ -74,7 +74,7 @@ def rows(
             change,
             viewer.url("change", change.pk),
             actors.actor_of(change),
-            where(change),
+            where(change, viewer),
             objects.of(change),
             found[:FIELDS],
             max(len(found) - FIELDS, 0),

@@ -47,9 +47,10 @@ def value_url(change: Change, name: str, value: Any, viewer: Viewer) -> str | No
     """
     if not are_alike(value, change.context.get(name)) or len(dumps(value)) > _LONGEST:
         return None
-    if name == "SQL" and viewer.masks:
+    if viewer.masks.hidden_in_context({name: value}):
         return None
-    if name in ("request_id", "parent_request_id") and isinstance(value, str) and value:
+    is_of_request = name in ("request_id", "parent_request_id") and isinstance(value, str) and value
+    if is_of_request and not viewer.masks.hide_context_key("request_id"):
         return request_url(value, viewer)
     address = viewer.url("changelist")
     field = {"user_id": "user", "endpoint": "endpoint"}.get(name)

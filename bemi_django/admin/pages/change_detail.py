@@ -80,7 +80,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         if change.previous_primary_key != change.primary_key
         else None,
         "actor": Actors([change], viewer).actor_of(change),
-        "where": where(change),
+        "where": where(change, viewer),
         "sealed_until": sealed_until(source_in(change.pk.bytes)),
         "about": about,
         "changed": [field for field in fields if field.value.is_changed],
@@ -94,7 +94,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "request_id": (request_id := request_id_of(change, viewer)),
         "request_url": request_id and request_url(request_id, viewer),
         "transaction_query": f"transaction:{change.transaction_id}",
-        "request_query": f'request:"{change.context.get("request_id")}"',
+        "request_query": request_id and f'request:"{request_id}"',
         "previous": previous,
         "following": following,
         "reverts": reverts,

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import action_of
-from bemi_django.admin.display.actions.action_lines import request_id_of
 from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actions.steps import milliseconds, transactions
 from bemi_django.admin.display.actors import Actors
@@ -78,13 +77,13 @@ def of_request(viewer: Viewer) -> dict[str, Any]:
         Http404: If the viewer may see no change of it.
     """
     request_id = viewer.request.GET.get("id", "")
-    if not request_id or "\0" in request_id:
+    if not request_id or "\0" in request_id or viewer.masks.hide_context_key("request_id"):
         raise Http404
     same = viewer.changes().filter(context__contains={"request_id": request_id})
     found = _read(same)
     if found is None:
         return {"is_too_slow": True, "request_id": request_id, "heading": request_id, "transactions": []}
-    if not found.changes or request_id_of(found.changes[0], viewer) is None:
+    if not found.changes:
         raise Http404
     context = _context(found, f'request:"{request_id}"', viewer)
     return context | {
@@ -169,7 +168,10 @@ _FIRST = (
 
 def _children(request_id: str, viewer: Viewer) -> str | None:
     """Return where the changes are of requests that this one has made, or None if there are none."""
-    condition = Q(context__contains={"parent_request_id": request_id})
+    part = {"parent_request_id": request_id}
+    if viewer.masks.hidden_in_context(part):
+        return None
+    condition = Q(context__contains=part)
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
             has_some = bool(viewer.changes().filter(condition).order_by()[:1])

@@ -14,7 +14,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
-from bemi_django.admin.search.users import by_user, is_user, user_ids
+from bemi_django.admin.search.users import by_user, is_user, refuse, searchable_ids
 from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
 
@@ -106,25 +106,30 @@ class FilterForm(forms.Form):
         text = self.cleaned_data["q"]
         if not text:
             return None
-        found = search_terms.parse(text, self._viewer.masks.searchable_keys())
-        hidden = [column for column in found.columns if self._viewer.masks.hide_search(column)]
-        if self._viewer.masks and "SQL" in found.context_keys:
-            hidden.append("SQL")
-        if hidden:
-            raise ValidationError(
-                _("You may not search the values of %(column)s."), params={"column": hidden[0]}
-            )
+        masks = self._viewer.masks
+        has_ids = not masks.hide_context_key("request_id")
+        found = search_terms.parse(text, masks.searchable_keys(), has_request_ids=has_ids)
+        refuse([column for column in found.columns if masks.hide_search(column)])
+        for part in found.context_parts:
+            refuse(masks.hidden_in_context(part))
         return found
 
     def clean_user(self) -> list[Any]:
         """Return the ids that the text may mean."""
         text = self.cleaned_data["user"]
-        found = user_ids(text, self._viewer) if text else []
+        found = searchable_ids(text, self._viewer) if text else []
         if text and not is_user(text, found, self._viewer):
             raise ValidationError(
                 _("No user has the name, e-mail address or key “%(value)s”."), params={"value": text}
             )
         return found
+
+    def clean_endpoint(self) -> str:
+        """Return the endpoint, if it may be searched for."""
+        text: str = self.cleaned_data["endpoint"]
+        if text:
+            refuse(self._viewer.masks.hidden_in_context({"endpoint": text}))
+        return text
 
     def changes(self) -> FilteredChanges:
         """Return the changes that match all fields; a form with errors selects none."""

@@ -33,23 +33,24 @@ class SearchTerms(NamedTuple):
         condition: The condition on changes.
         timeout: Time limit (ms) for the index that answers it; see ``query_timeouts``.
         columns: The columns whose values the search compares.
-        context_keys: The keys whose values the search compares in the context.
+        context_parts: What the search compares with the context.
         readings: What each word was taken for, for people.
     """
 
     condition: Q
     timeout: int
     columns: tuple[str, ...] = ()
-    context_keys: tuple[str, ...] = ()
+    context_parts: tuple[dict[str, Any], ...] = ()
     readings: tuple[str, ...] = ()
 
 
-def parse(text: str, tables: Iterable[str]) -> SearchTerms:
+def parse(text: str, tables: Iterable[str], *, has_request_ids: bool = True) -> SearchTerms:
     """Parse a search; all of its words must match.
 
     Args:
         text: The text of the search box.
         tables: The tables whose primary keys are compared with words.
+        has_request_ids: Whether the ids of requests are compared with words, too.
 
     Returns:
         The parsed search.
@@ -62,16 +63,16 @@ def parse(text: str, tables: Iterable[str]) -> SearchTerms:
         wanted = _json_object(text)
         reading = _("%(value)s is a part of the context") % {"value": text}
         return SearchTerms(
-            Q(context__contains=wanted), query_timeouts.FILTER, (), tuple(wanted), readings=(reading,)
+            Q(context__contains=wanted), query_timeouts.FILTER, (), (wanted,), readings=(reading,)
         )
-    found = [_word(word, tables) for word in _words(text)]
+    found = [_word(word, tables, has_request_ids) for word in _words(text)]
     if not found:
         return SearchTerms(Q(), query_timeouts.NO_INDEX)
     return SearchTerms(
         reduce(and_, (search.condition for search in found)),
         max(search.timeout for search in found),
         tuple(column for search in found for column in search.columns),
-        tuple(name for search in found for name in search.context_keys),
+        tuple(part for search in found for part in search.context_parts),
         tuple(reading for search in found for reading in search.readings),
     )
 
@@ -95,20 +96,23 @@ def _words(text: str) -> list[str]:
     return found
 
 
-def _word(word: str, tables: Iterable[str]) -> SearchTerms:
+def _word(word: str, tables: Iterable[str], has_request_ids: bool) -> SearchTerms:
     name, colon, value = word.partition(":")
     key, equals, wanted = word.partition("=")
     if equals and key.isidentifier():
+        parts = tuple({key: literal} for literal in literals(wanted))
         return SearchTerms(
-            _any(Q(context__contains={key: literal}) for literal in literals(wanted)),
+            _any(Q(context__contains=part) for part in parts),
             query_timeouts.FILTER,
-            context_keys=(key,),
+            context_parts=parts,
             readings=(_("%(name)s in the context is “%(value)s”") % {"name": key, "value": wanted},),
         )
     if not colon or not name or not value:
         reading = _("“%(value)s” is a primary key, a request id, a transaction id or the id of a change")
         return SearchTerms(
-            _any(_anywhere(word, tables)), query_timeouts.LOOKUP, readings=(reading % {"value": word},)
+            _any(_anywhere(word, tables, has_request_ids)),
+            query_timeouts.LOOKUP,
+            readings=(reading % {"value": word},),
         )
     if name in _IDS:
         condition = {
@@ -117,7 +121,8 @@ def _word(word: str, tables: Iterable[str]) -> SearchTerms:
             "transaction": lambda: Q(transaction_id=_number(value)),
         }[name]()
         reading = _("the %(name)s is “%(value)s”") % {"name": _(_IDS[name]), "value": value}
-        return SearchTerms(condition, query_timeouts.LOOKUP, readings=(reading,))
+        compared: tuple[dict[str, Any], ...] = ({"request_id": value},) if name == "request" else ()
+        return SearchTerms(condition, query_timeouts.LOOKUP, context_parts=compared, readings=(reading,))
     condition = _any(
         Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
     )
@@ -137,9 +142,10 @@ _IDS = {
 }
 
 
-def _anywhere(word: str, tables: Iterable[str]) -> Iterator[Q]:
+def _anywhere(word: str, tables: Iterable[str], has_request_ids: bool) -> Iterator[Q]:
     yield Q(table__in=list(tables), primary_key=word)
-    yield Q(context__contains={"request_id": word})
+    if has_request_ids:
+        yield Q(context__contains={"request_id": word})
     if word.isdecimal() and int(word) <= _BIGGEST:
         yield Q(transaction_id=int(word))
     try:

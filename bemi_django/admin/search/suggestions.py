@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.core.cache import cache
 
+from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search.paging import no_seqscan
@@ -35,7 +36,7 @@ class Suggestions(NamedTuple):
 def suggestions(viewer: Viewer) -> Suggestions:
     """Return the users and endpoints of the latest transactions that the viewer may see."""
     changes = viewer.changes().order_by("-id")
-    key = viewer.cache_key("suggestions", changes)
+    key = viewer.cache_key("suggestions", changes, conf.masked_fields())
     found: Suggestions | None = cache.get(key)
     if found is None:
         found = _counted(changes, viewer)
@@ -57,8 +58,10 @@ def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
             sighting = (sequence_in(identifier.bytes), str(user), str(endpoint))
             if sighting not in seen:
                 seen.add(sighting)
-                users[str(user)] += user is not None and viewer.users.has_user_of(tenant)
-                endpoints[str(endpoint)] += bool(endpoint)
+                hidden = viewer.masks.hidden_in_context({"user_id": user, "endpoint": endpoint})
+                is_known = user is not None and viewer.users.has_user_of(tenant)
+                users[str(user)] += is_known and "user_id" not in hidden
+                endpoints[str(endpoint)] += bool(endpoint) and "endpoint" not in hidden
         if len(found) < _WINDOW:
             break
         # The rest of a large transaction would hide all others.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search import query_timeouts, search_terms
@@ -28,6 +30,28 @@ def user_ids(text: str, viewer: Viewer) -> list[Any]:
     for key in _named(text, viewer):
         found += [key, str(key)] if isinstance(key, int) else [str(key)]
     return found
+
+
+def searchable_ids(text: str, viewer: Viewer) -> list[Any]:
+    """Return ``user_ids()`` for a filter.
+
+    Raises:
+        ValidationError: If the viewer may not search for users.
+    """
+    found = user_ids(text, viewer)
+    for value in found:
+        refuse(viewer.masks.hidden_in_context({"user_id": value}))
+    return found
+
+
+def refuse(hidden: Sequence[str]) -> None:
+    """Refuse a search that compares masked values.
+
+    Raises:
+        ValidationError: If there are any; it names the first.
+    """
+    if hidden:
+        raise ValidationError(_("You may not search the values of %(column)s."), params={"column": hidden[0]})
 
 
 def is_user(text: str, ids: list[Any], viewer: Viewer) -> bool:
@@ -57,8 +81,10 @@ def by_user(ids: list[Any], viewer: Viewer) -> Q:
     """
     # Without any value, no change matches.
     condition = Q(pk__in=[])
-    for value in ids:
-        condition |= Q(context__contains={"user_id": value})
+    for part in ({"user_id": value} for value in ids):
+        # A masked value must not be found by trying.
+        if not viewer.masks.hidden_in_context(part):
+            condition |= Q(context__contains=part)
     return condition & viewer.users.condition()
 
 

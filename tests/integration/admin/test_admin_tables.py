@@ -96,7 +96,7 @@ def test_who_and_where_are_what_the_context_has(
     change = record(1, context=context)
     viewer = Viewer(request, admin.site)
     assert actors.Actors([change], viewer).actor_of(change).label == who
-    assert actors.where(change) == where
+    assert actors.where(change, viewer) == where
 
 
 def test_a_database_that_does_not_answer_is_said(

@@ -80,7 +80,7 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
             actor,
             _face(actor),
             initials(actor.label),
-            where(last),
+            where(last, viewer),
             _same_endpoint(last, viewer),
             request_id_of(last, viewer) is not None,
             sentence(action, viewer, objects, formatter),
@@ -99,7 +99,7 @@ def action_url(change: Change, viewer: Viewer) -> str:
 def request_id_of(change: Change, viewer: Viewer) -> str | None:
     """Return the id of a change's request, or None if it has none or if it is masked."""
     found = change.context.get("request_id")
-    is_shown = isinstance(found, str) and found and viewer.context(change).get("request_id") == found
+    is_shown = isinstance(found, str) and found and not viewer.masks.hide_context_key("request_id")
     return str(found) if is_shown else None
 
 
@@ -116,7 +116,7 @@ def reason_of(change: Change, viewer: Viewer) -> str:
 
 def _same_endpoint(change: Change, viewer: Viewer) -> str:
     found = change.context.get("endpoint")
-    is_shown = isinstance(found, str) and found and viewer.context(change).get("endpoint") == found
+    is_shown = isinstance(found, str) and found and not viewer.masks.hide_context_key("endpoint")
     return f"?{urlencode({'endpoint': found})}" if is_shown else ""
 
 

@@ -95,7 +95,7 @@ def transactions(changes: Sequence[Change], viewer: Viewer) -> list[TransactionS
         steps = _steps(group, number, viewer, objects, formatter, listed, statements)
         number += len(group)
         later = milliseconds(first.committed_at - found[0].committed_at) if found else ""
-        actor, place = actors.actor_of(first), where(first)
+        actor, place = actors.actor_of(first), where(first, viewer)
         found.append(
             TransactionSteps(
                 first, first.committed_at, later, actor, place, steps, len(group), as_sql(group, viewer)

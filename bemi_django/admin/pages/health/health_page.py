@@ -49,7 +49,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     hour = throughput.read_last_hour()
     sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
-    gaps = list(_gaps())
+    gaps = list(_gaps(viewer))
     letters = list(
         DeadLetter.objects.order_by("-id").values("id", "slot", "change_id", "reason", "created_at")[:_LATEST]
     )
@@ -100,7 +100,7 @@ def _growth() -> dict[str, Any] | None:
     }
 
 
-def _gaps() -> Iterator[dict[str, Any]]:
+def _gaps(viewer: Viewer) -> Iterator[dict[str, Any]]:
     """Yield the latest gaps."""
     # A GAP of lost history has no table, so the index of tables and keys finds it.
     with no_seqscan():
@@ -108,7 +108,7 @@ def _gaps() -> Iterator[dict[str, Any]]:
     for change in found:
         yield {
             "change": change,
-            "context": [(name, as_text(value)) for name, value in sorted(change.context.items())],
+            "context": [(name, as_text(value)) for name, value in sorted(viewer.context(change).items())],
         }
 
 

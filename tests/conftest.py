@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from bemi_django import get_context, set_context
 # No test fails because the machine is busy.
 settings.register_profile("bemi", deadline=None)
 settings.load_profile("bemi")
+# asyncio warns of each callback that took longer than 0.1 s. What went wrong in one is an error.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 @pytest.fixture(autouse=True)

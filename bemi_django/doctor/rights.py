@@ -12,6 +12,8 @@ from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 _GRANT = re.compile(r"GRANT (.+) ON (?:(SCHEMA|DATABASE|FUNCTION) )?(.+) TO (.+);")
+# A name of a list, which may be quoted or have arguments with commas in it.
+_NAME = re.compile(r'(?:"(?:[^"]|"")+"|\([^)]*\)|[^",( ])+')
 _PLACE = re.compile(r"-- (.+): database ")
 # Who may write the log without owning it is a worker. What others may read is not for this package to say.
 _WORKERS = """
@@ -54,7 +56,7 @@ def _lacking(source: str, worker: str) -> Iterator[str]:
         if found is None or found[4] != quote(worker):
             continue
         privileges, kind, objects = found[1].split(", "), found[2] or "TABLE", found[3]
-        for name in [objects] if kind == "FUNCTION" else objects.split(", "):
+        for name in _NAME.findall(objects):
             for privilege in privileges:
                 if not _has(alias, worker, kind, name, privilege):
                     yield f"{privilege} ON {kind} {name}"

@@ -45,12 +45,17 @@ _ADVICE = {
 _RIGHTS = {
     "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
     "table dead_letters": "INSERT ON _bemi.dead_letters",
-    "function partition_v1": "EXECUTE ON FUNCTION _bemi.partition_v1",
     "table histories": "SELECT, INSERT ON _bemi.histories",
     "table relations": "SELECT ON _bemi.relations",
-    "function describe_v1": "EXECUTE ON FUNCTION _bemi.describe_v1",
-    "function compute_v1": "EXECUTE ON FUNCTION _bemi.compute_v1",
-    "function types_v1": "EXECUTE ON FUNCTION _bemi.types_v1",
+    "table baselines": "SELECT ON _bemi.baselines",
+    "table baseline_rows": "SELECT ON _bemi.baseline_rows",
+    "table accepted": "SELECT, INSERT ON _bemi.accepted",
+    "table chains": "SELECT ON _bemi.chains",
+    "table completeness": "SELECT ON _bemi.completeness",
+    "table verifications": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications",
+    "table verified": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verified",
+    "table omitted_columns": "SELECT, INSERT, UPDATE ON _bemi.omitted_columns",
+    "table omitted_changes": "SELECT, INSERT, UPDATE ON _bemi.omitted_changes",
 }
 
 
@@ -144,4 +149,6 @@ def _right(error: psycopg2.Error, what: str) -> str | None:
     log: str = getattr(error.cursor and error.cursor.connection, "log", "")
     if log and what == f"table {(name := installed.parts(log)).name}":
         return f"INSERT ON {quoted(name.name) if name.schema == 'public' else log}"
+    if ours := re.fullmatch(r"function (\w+_v\d+)", what):
+        return f"EXECUTE ON FUNCTION _bemi.{ours[1]}"
     return _RIGHTS.get(what)

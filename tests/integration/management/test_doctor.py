@@ -232,6 +232,8 @@ def test_a_pooler_is_found(source: None) -> None:
         ("UPDATE ON _bemi.checkpoint", "UPDATE ON TABLE _bemi.checkpoint"),
         ("USAGE ON SCHEMA _bemi", "USAGE ON SCHEMA _bemi"),
         ("EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz)", "EXECUTE ON FUNCTION _bemi.partition_v1"),
+        ("EXECUTE ON FUNCTION _bemi.chain_v1(text)", "EXECUTE ON FUNCTION _bemi.chain_v1(text)"),
+        ("SELECT ON _bemi.baseline_rows", "SELECT ON TABLE _bemi.baseline_rows"),
     ],
 )
 def test_a_worker_that_lost_a_right_is_found(source: None, taken: str, named: str) -> None:

@@ -20,6 +20,7 @@ from bemi_django import conf, on_change
 from bemi_django.exceptions import BemiError, Refused
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
@@ -84,6 +85,35 @@ def grant() -> None:
     call_command("bemi", "grants", "--handlers", "bemi_handlers", stdout=script)
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute(script.getvalue())
+
+
+def test_what_the_worker_lacks_is_granted_by_the_line_that_the_refusal_prints(
+    roles: dict[str, dict[str, Any]],
+) -> None:
+    """Whatever right of ours was taken from the worker."""
+    parameters = roles["bemi_worker"]
+    owned = """
+SELECT 'TABLE', o.oid::regclass::text, a.privilege_type FROM pg_class o, aclexplode(o.relacl) a
+WHERE o.relnamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regrole
+UNION ALL
+SELECT 'FUNCTION', o.oid::regprocedure::text, a.privilege_type FROM pg_proc o, aclexplode(o.proacl) a
+WHERE o.pronamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regrole
+"""
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute(owned)
+        rights = cursor.fetchall()
+        assert {kind for kind, _name, _privilege in rights} == {"TABLE", "FUNCTION"}
+        for kind, name, privilege in rights:
+            name = name.partition("(")[0]
+            refusal = f"permission denied for {kind.lower()} {name.removeprefix('_bemi.')}"
+            refuse = f"DO $$ BEGIN RAISE insufficient_privilege USING message = '{refusal}'; END $$"
+            with closing(psycopg2.connect(**parameters)) as worker, worker.cursor() as asking:
+                with pytest.raises(psycopg2.Error) as raised:
+                    asking.execute(refuse)
+                advice = str(error_advice.of_statement(raised.value))
+            granted, _, place = advice.rpartition("GRANT ")[2].partition(" ON ")
+            assert place == f"{'FUNCTION ' * (kind == 'FUNCTION')}{name} TO bemi_worker", advice
+            assert privilege in granted.split(", ")
 
 
 def may(parameters: dict[str, Any], statement: str) -> bool:

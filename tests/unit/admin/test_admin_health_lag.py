@@ -28,6 +28,7 @@ def test_the_lag_has_the_colour_of_what_is_known(
 ) -> None:
     status = WorkerStatus("bemi", state, None, "reserved", lag_bytes, seconds)
     monkeypatch.setattr(health_sources, "read_worker", lambda alias: status)
+    monkeypatch.setattr(health_sources, "read_sealings", list)
     facts, _ = health_sources.source_facts("default", None)
     lag, worker = (next(fact for fact in facts if fact.label == label) for label in ("Lag", "Worker"))
     assert lag.state == grade and "nan" not in lag.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -44,6 +45,7 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN false ELSE pg_catalog.pg_lo
             ORDER BY path.place LIMIT 1)))::pg_catalog.text, '"public"'), ', ', %s::pg_catalog.text)
     {flush}) IS NOT NULL END
 """
+_SAVEPOINT = "_bemi_event"
 _IN_WRITING = "pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
 
 
@@ -105,7 +107,11 @@ def try_to_emit(event: str, instance: models.Model | None = None, details: Any =
 def _write(alias: str, parameters: list[Any], *, is_alone: bool) -> bool:
     """Write to the WAL of a database; return False if it is a standby."""
     connection: Any = connections[alias]
-    with connection.cursor() as cursor, connection.wrap_database_errors:
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        _savepoint(connection, cursor.cursor),
+    ):
         can_flush = connection.pg_version >= _CAN_FLUSH
         query = _EMIT.format(
             transactional="false" if is_alone else _IN_WRITING, flush=", true" if can_flush else ""
@@ -113,6 +119,24 @@ def _write(alias: str, parameters: list[Any], *, is_alone: bool) -> bool:
         # Past the wrappers of Django's cursor: it is no statement of the application.
         cursor.cursor.execute(query, parameters)
         return bool(cursor.cursor.fetchone()[0])
+
+
+@contextmanager
+def _savepoint(connection: Any, cursor: Any) -> Iterator[None]:
+    """Keep what fails in a block out of the transaction that is open, if there is one."""
+    if connection.get_autocommit():
+        yield
+        return
+    cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+    try:
+        yield
+    except Exception:
+        # Without a connection there is no transaction to save, and the first error is the one to tell.
+        with suppress(Exception):
+            cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            cursor.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        raise
+    cursor.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
 
 def _aliases(instance: models.Model | None) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
+from inspect import isawaitable
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -16,13 +17,16 @@ from bemi_django.events.recording import VIEWED, try_to_emit
 View = TypeVar("View", bound=Callable[..., Any])
 
 _SAFE = ("GET", "HEAD")
-_FIRST_ERROR = 400
+_FIRST_REDIRECT = 300
+_NOT_MODIFIED = 304
+#: The attribute of a view with the objects that it has found.
+_FOUND = "_bemi_found"
 
 
 def records_views(model: type[models.Model], argument: str = "pk") -> Callable[[View], View]:
     """Record who views an object, for a view that is a function.
 
-    Requests that the view answers with an error are not recorded, nor those that may write.
+    Requests that the view answers with an error or a redirect are not recorded, nor those that may write.
     Example: ``@records_views(Patient)`` above ``def patient(request, pk): ...``.
 
     Args:
@@ -55,23 +59,56 @@ def records_views(model: type[models.Model], argument: str = "pk") -> Callable[[
 class RecordsViews:
     """Record who views the object of a view that has ``get_object()``: Django's, and those of REST framework.
 
+    An object is recorded once, when ``dispatch()`` has answered and shows it: not if the view refuses the
+    request after it has found the object.
     Put it before the other bases: ``class PatientView(RecordsViews, DetailView)``.
     """
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer the request, and record which objects were viewed by it."""
+        response = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        if isawaitable(response):
+            return self._dispatched(request, response)
+        self._record_found(request, response)
+        return response
+
     def get_object(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the object of the view, and record that it is viewed."""
+        """Return the object of the view."""
         found = super().get_object(*args, **kwargs)  # type: ignore[misc]
-        request: Any = self.request  # type: ignore[attr-defined]
-        if request.method in _SAFE and isinstance(found, models.Model):
-            try_to_emit(VIEWED, found)
+        return self._awaited(found) if isawaitable(found) else self._remember(found)
+
+    async def _dispatched(self, request: Any, response: Awaitable[Any]) -> Any:
+        answer = await response
+        await sync_to_async(self._record_found)(request, answer)
+        return answer
+
+    async def _awaited(self, found: Awaitable[Any]) -> Any:
+        return self._remember(await found)
+
+    def _remember(self, found: Any) -> Any:
+        if isinstance(found, models.Model):
+            # A view may ask for its object several times, and before it is dispatched.
+            self.__dict__.setdefault(_FOUND, {})[found._meta.concrete_model, found.pk] = found
         return found
+
+    def _record_found(self, request: Any, response: Any) -> None:
+        objects = self.__dict__.pop(_FOUND, {})
+        if _is_shown(request, response):
+            for found in objects.values():
+                try_to_emit(VIEWED, found)
 
 
 def _record(request: HttpRequest, response: Any, model: type[models.Model], key: Any) -> None:
-    if request.method not in _SAFE or response.status_code >= _FIRST_ERROR or key is None:
+    if not _is_shown(request, response) or key is None:
         return
     try:
         viewed = model(pk=model._meta.pk.to_python(key))
     except ValidationError:
         return
     try_to_emit(VIEWED, viewed)
+
+
+def _is_shown(request: Any, response: Any) -> bool:
+    """Return whether a request has read what it asked for; a redirect leads elsewhere."""
+    status = response.status_code
+    return request.method in _SAFE and (status < _FIRST_REDIRECT or status == _NOT_MODIFIED)

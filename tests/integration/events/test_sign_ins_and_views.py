@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.auth.mixins import UserPassesTestMixin
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils.functional import SimpleLazyObject
-from django.views.generic import DetailView
+from django.views.generic import DetailView, View
 
 from bemi_django import record as record_event
+from bemi_django.events import recording
 from bemi_django.events.views import RecordsViews, records_views
 from bemi_django.log.blame import blame
 from bemi_django.models import Change
@@ -125,6 +128,11 @@ class CategoryView(RecordsViews, DetailView):  # type: ignore[type-arg]
         return HttpResponse("shown")
 
 
+class CategoryLookup:
+    def get_object(self) -> Category:
+        return Category.objects.get()
+
+
 @pytest.fixture
 def category(drain: Drain) -> Category:
     category = Category.objects.create(name="Lamps")
@@ -164,13 +172,93 @@ def test_the_mixin_records_what_is_shown(drain: Drain, category: Category) -> No
 
 
 def test_who_is_refused_has_seen_nothing(drain: Drain, category: Category) -> None:
-    class Closed:
-        def get_object(self) -> Category:
-            raise PermissionDenied
+    class Refused(RecordsViews, UserPassesTestMixin, DetailView):  # type: ignore[type-arg]
+        model = Category
+        raise_exception = True
 
-    class View(RecordsViews, Closed):
-        request = RequestFactory().get("/")
+        def test_func(self) -> bool:
+            return self.get_object() is None
 
+    class Redirected(CategoryView):
+        def render_to_response(self, context: Any, **kwargs: Any) -> HttpResponse:
+            return HttpResponse(status=self.request.GET.get("status"))
+
+    request = RequestFactory().get("/")
+    request.user = AnonymousUser()
     with pytest.raises(PermissionDenied):
-        View().get_object()
+        Refused.as_view()(request, pk=category.pk)
+    for status in (302, 403, 404, 500):
+        Redirected.as_view()(RequestFactory().get("/", {"status": status}), pk=category.pk)
     assert drain() == []
+    Redirected.as_view()(RequestFactory().get("/", {"status": 304}), pk=category.pk)
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_an_object_that_is_found_twice_is_viewed_once(drain: Drain, category: Category) -> None:
+    class Twice(CategoryView):
+        def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+            super().setup(request, *args, **kwargs)
+            self.get_object()
+
+    Twice.as_view()(RequestFactory().get("/"), pk=category.pk)
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_the_mixin_takes_coroutines(drain: Drain, category: Category) -> None:
+    class Found:
+        async def get_object(self) -> Category:
+            return await Category.objects.aget(pk=category.pk)
+
+    class AsyncView(RecordsViews, Found, View):
+        async def get(self, request: HttpRequest, status: int) -> HttpResponse:
+            await self.get_object()
+            return HttpResponse(status=status)
+
+    async def show() -> None:
+        view: Any = AsyncView.as_view()
+        for status in (403, 200):
+            assert (await view(RequestFactory().get("/"), status=status)).status_code == status
+        await sync_to_async(connections.close_all)()
+
+    async_to_sync(show)()
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_views_of_rest_framework_record_what_they_show(drain: Drain, category: Category) -> None:
+    from rest_framework.permissions import BasePermission
+    from rest_framework.response import Response
+    from rest_framework.views import APIView
+
+    class Asked(BasePermission):  # type: ignore[misc]
+        def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+            return "allowed" in request.query_params
+
+    class Api(RecordsViews, CategoryLookup, APIView):  # type: ignore[misc]
+        permission_classes = (Asked,)
+        authentication_classes = ()
+
+        def get(self, request: Any) -> Response:
+            self.check_object_permissions(request, self.get_object())
+            return Response({})
+
+    for address, status in (("/", 403), ("/?allowed", 200)):
+        assert Api.as_view()(RequestFactory().get(address)).status_code == status
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+
+
+def test_a_refused_event_does_not_break_the_transaction(
+    drain: Drain, category: Category, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The server cancels the statement of the event.
+    slow = recording._EMIT.replace("SELECT CASE", "SELECT pg_catalog.pg_sleep(5) IS NULL, CASE")
+    monkeypatch.setattr(recording, "_EMIT", slow)
+    with transaction.atomic():
+        Category.objects.create(name="Before")
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 50")
+        CategoryView.as_view()(RequestFactory().get("/"), pk=category.pk)
+        with pytest.raises(OperationalError):
+            record_event("sent", category)
+        Category.objects.create(name="After")
+    assert "the event 'viewed' was not recorded: OperationalError" in caplog.text
+    assert [one.after["name"] for one in drain()] == ["Before", "After"]

@@ -12,7 +12,7 @@ from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.capture import context
-from bemi_django.capture.context_encoding import context_json, json_string
+from bemi_django.events.emission import VIEWED, key_with_masks, message, require_name, statement
 from bemi_django.exceptions import BemiError
 from bemi_django.log.keys import json_of, key_of
 from bemi_django.log.lossless_json import dumps
@@ -23,30 +23,7 @@ from bemi_django.wire import EVENT_PREFIX, SKIP_KEY
 
 logger = logging.getLogger(__name__)
 
-#: What the event of a view is called. It is never a part of a transaction.
-VIEWED = "viewed"
-#: Bytes of the name of an event.
-_MAX_NAME = 100
-#: PostgreSQL 17 can make sure that such a message is on disk; before, that takes some seconds.
-_CAN_FLUSH = 17_00_00
-# Each name has its schema, because the search path is the user's. Views of the past are named as tables.
-_EMIT = """
-SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN false ELSE pg_catalog.pg_logical_emit_message(
-    {transactional}, %s::pg_catalog.text, pg_catalog.concat(
-        pg_catalog.trunc(EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)
-            ::pg_catalog.int8 OPERATOR(pg_catalog.-) 946684800000000,
-        '{{"schema": ', coalesce(pg_catalog.to_json(coalesce(%s::pg_catalog.text, (
-            SELECT n.nspname::pg_catalog.text
-            FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY path (name, place)
-            JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) path.name
-            JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
-            WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name
-                AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, '_bemi_past_')
-            ORDER BY path.place LIMIT 1)))::pg_catalog.text, '"public"'), ', ', %s::pg_catalog.text)
-    {flush}) IS NOT NULL END
-"""
 _SAVEPOINT = "_bemi_event"
-_IN_WRITING = "pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
 
 
 def emit(
@@ -69,25 +46,20 @@ def emit(
         BemiError: No primary of the database is known.
         django.db.Error: The event could not be written.
     """
-    if not event or len(event.encode("utf-8", "replace")) > _MAX_NAME:
-        raise ValueError(f"the name of an event has 1 to {_MAX_NAME} bytes: put the rest into its details")
+    require_name(event)
     if instance is not None and instance.pk is None:
         raise ValueError("the object has no primary key: save it before you record what happened to it")
     present = context.current()
     if not conf.captures() or SKIP_KEY in present:
         return
     schema, table = (None, None) if instance is None else table_name(_concrete(instance))
-    pairs = [f'"event": {json_string(event)}', f'"context": {context_json(present)}']
-    if instance is not None and table is not None:
-        key = _key(instance, schema or "public", table)
-        pairs += [f'"table": {json_string(table)}', f'"key": {"null" if key is None else json_string(key)}']
-    if details:
-        pairs.append(f'"details": {context_json(details)}')
+    key = None if instance is None or table is None else _key(instance, schema or "public", table)
+    rest = message(event, present, details, table, key)
     is_alone = outlives_rollback or event == VIEWED
     known = False
     for alias in _aliases(instance):
         known = True
-        if _write(alias, [EVENT_PREFIX, schema, table, f"{', '.join(pairs)}}}"], is_alone=is_alone):
+        if _write(alias, [EVENT_PREFIX, schema, table, rest], is_alone=is_alone):
             return
     if known:
         raise BemiError(
@@ -112,10 +84,8 @@ def _write(alias: str, parameters: list[Any], *, is_alone: bool) -> bool:
         connection.wrap_database_errors,
         _savepoint(connection, cursor.cursor),
     ):
-        can_flush = connection.pg_version >= _CAN_FLUSH
-        query = _EMIT.format(
-            transactional="false" if is_alone else _IN_WRITING, flush=", true" if can_flush else ""
-        )
+        version = connection.pg_version // 10_000
+        query = statement(lambda name: "%s", is_alone=is_alone, version=version)
         # Past the wrappers of Django's cursor: it is no statement of the application.
         cursor.cursor.execute(query, parameters)
         return bool(cursor.cursor.fetchone()[0])
@@ -163,12 +133,7 @@ def _key(instance: models.Model, schema: str, table: str) -> str | None:
         return key_of(instance)
     fields = getattr(instance._meta, "pk_fields", [instance._meta.pk])
     masks = [_mask(rules, schema, table, field) for field in fields]
-    if masks == [None]:
-        return key_of(instance)
-    if masks[1:] or masks[0] is None or masks[0].mask is None:
-        return None if any(masks) else key_of(instance)
-    # The worker keeps the same of it: a hash.
-    return masks[0].mask(dumps(json_of(fields[0], instance.pk)).encode()).decode().strip('"')
+    return key_with_masks(masks, key_of(instance), lambda: dumps(json_of(fields[0], instance.pk)))
 
 
 def _mask(rules: Rules, schema: str, table: str, field: Any) -> ColumnMask | None:

@@ -12,7 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 
-from bemi_django.events.recording import VIEWED, try_to_emit
+from bemi_django.events.emission import VIEWED
+from bemi_django.events.recording import try_to_emit
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -22,7 +22,7 @@ def configured() -> TableName:
         ImproperlyConfigured: The setting of the Django project is not valid.
         ValueError: The file cannot be read, or the name is not valid.
     """
-    if _is_django_project():
+    if is_django_project():
         from bemi_django import conf
 
         return conf.table()
@@ -35,7 +35,8 @@ def configured() -> TableName:
         raise ValueError(f"BEMI_TABLE is {value!r}: {error}") from None
 
 
-def _is_django_project() -> bool:
+def is_django_project() -> bool:
+    """Return whether there are Django settings, or an environment that names some."""
     loaded = sys.modules.get("django.conf")
     if loaded is not None and loaded.settings.configured:
         return True

@@ -53,6 +53,18 @@ def uninstall(engine: Any) -> None:
         sqlalchemy_savepoints.uninstall(engine)
 
 
+def context_on(connection: Any) -> Context:
+    """Return the present context, whose functions may wait for awaitables on an asynchronous engine."""
+    if not connection.dialect.is_async:
+        return context.current()
+    # Statements of an asynchronous engine run where SQLAlchemy itself waits for the driver.
+    token = waiter.set(await_only)
+    try:
+        return context.current()
+    finally:
+        waiter.reset(token)
+
+
 def _annotate(
     connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
 ) -> tuple[str, Any]:
@@ -65,22 +77,11 @@ def _annotate(
                     # The same text each time, so the driver prepares it once.
                     statement = comment.NO_CONTEXT + statement
             else:
-                statement = comment.context_comment(statement, _context(connection)) + statement
+                statement = comment.context_comment(statement, context_on(connection)) + statement
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return statement, parameters
-
-
-def _context(connection: Any) -> Context:
-    if not connection.dialect.is_async:
-        return context.current()
-    # Statements of an asynchronous engine run where SQLAlchemy itself waits for the driver.
-    token = waiter.set(await_only)
-    try:
-        return context.current()
-    finally:
-        waiter.reset(token)
 
 
 def _prepares_statements(connection: Any) -> bool:
@@ -96,7 +97,7 @@ def _prepares_statements(connection: Any) -> bool:
 
 def _send(connection: Any) -> str:
     """Make the context that of the transaction, unless it is already, and return its JSON."""
-    value = context_encoding.context_json(_context(connection))
+    value = context_encoding.context_json(context_on(connection))
     # Rolling back a savepoint undoes a setting made inside it.
     where = connection.get_transaction(), connection.get_nested_transaction()
     sent_where, sent = connection.info.get(SENT, (None, None))

@@ -70,7 +70,7 @@ def for_object(
     mapper = inspect(instance).mapper
     criteria = []
     for table in mapper.tables:
-        key = key_text([_value(mapper, instance, column) for column in table.primary_key.columns])
+        key = key_text([value_of(mapper, instance, column) for column in table.primary_key.columns])
         criteria.append(changes_of_row(SessionLog(session, _of(table, database)), key))
     for relationship in mapper.relationships:
         if related is True or relationship.key in (related or ()):
@@ -196,7 +196,7 @@ def _of(table: Any, database: str | None) -> Any:
     return for_table(table.name, table.schema or "public", database)
 
 
-def _value(mapper: Any, instance: Any, column: Any) -> Any:
+def value_of(mapper: Any, instance: Any, column: Any) -> Any:
     """Return the value of a column of an object as the server prints it."""
     value = getattr(instance, mapper.get_property_by_column(column).key)
     if isinstance(value, Decimal) and isinstance(column.type, Numeric) and column.type.scale is not None:
@@ -209,6 +209,6 @@ def _referring(mapper: Any, instance: Any, relationship: Any, database: str | No
         return []
     values: dict[Any, dict[str, Any]] = {}
     for own, other in relationship.synchronize_pairs:
-        value = _value(mapper, instance, own)
+        value = value_of(mapper, instance, own)
         values.setdefault(other.table, {})[other.name] = loads(json_text(value))
     return [and_(_of(table, database), or_(before(held), after(held))) for table, held in values.items()]

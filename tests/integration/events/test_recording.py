@@ -89,6 +89,17 @@ def test_in_a_transaction_that_writes_it_has_its_place_among_the_rows(drain: Dra
     assert "SQL" in changes[2].context and "SQL" not in changes[1].context
 
 
+def test_it_has_its_place_after_the_savepoint_in_which_it_is_recorded(drain: Drain) -> None:
+    with transaction.atomic():
+        first = Category.objects.create(name="A")
+        for number in range(3):
+            with transaction.atomic():
+                record("approved", first, number=number)
+            Category.objects.create(name=f"{number}")
+    found = [one.after.get("name", one.context.get("details", {}).get("number")) for one in drain()]
+    assert found == ["A", 0, "0", 1, "1", 2, "2"]
+
+
 def test_a_rollback_takes_back_what_belongs_to_the_transaction_and_nothing_else(
     drain: Drain, category: Category
 ) -> None:

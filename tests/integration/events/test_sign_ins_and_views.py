@@ -19,7 +19,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.generic import DetailView, View
 
 from bemi_django import record as record_event
-from bemi_django.events import recording
+from bemi_django.events import emission
 from bemi_django.events.views import RecordsViews, records_views
 from bemi_django.log.blame import blame
 from bemi_django.models import Change
@@ -250,8 +250,8 @@ def test_a_refused_event_does_not_break_the_transaction(
     drain: Drain, category: Category, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The server cancels the statement of the event.
-    slow = recording._EMIT.replace("SELECT CASE", "SELECT pg_catalog.pg_sleep(5) IS NULL, CASE")
-    monkeypatch.setattr(recording, "_EMIT", slow)
+    slow = emission._EMIT.replace("SELECT CASE", "SELECT pg_catalog.pg_sleep(5) IS NULL, CASE")
+    monkeypatch.setattr(emission, "_EMIT", slow)
     with transaction.atomic():
         Category.objects.create(name="Before")
         with connections["default"].cursor() as cursor:

@@ -13,13 +13,14 @@ NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 # Two environments at once, each with a server of its own, unless a server is named: there is only one of it.
 RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 2)
 
-.PHONY: help demo demo-check test torture foreign bench screenshots lint clean
+.PHONY: help demo demo-check test coverage torture foreign bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        run PostgreSQL, the worker and the sample site until Ctrl-C"
 	@echo "make demo-check  run the same, check the recorded changes and stop"
-	@echo "make test        run the tests with the oldest and the newest libraries; TOXARGS='-- -k name' is passed to tox"
+	@echo "make test        run the tests, half with the oldest and half with the newest libraries; TOXARGS='-- -k name' is passed to tox"
+	@echo "make coverage    run all tests with the newest libraries and measure which lines they reach (half an hour)"
 	@echo "make torture     kill workers and crash servers 100 times; ingest 5 million rows in one transaction (minutes)"
 	@echo "make foreign     run the tests of Django, SQLAlchemy and others without the package and with it (an hour)"
 	@echo "make bench       measure cost and speed beside other packages, in bench/RESULTS.md (15 minutes)"
@@ -34,7 +35,10 @@ demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check
 
 test: $(VENV)/.tox
-	$(TOX) $(RUN) -e py-dj52-sa14,py-$(NEWEST)-pg3-part $(TOXARGS)
+	$(TOX) $(RUN) -e py-dj52-sa14-first,py-$(NEWEST)-pg3-second $(TOXARGS)
+
+coverage: $(VENV)/.tox
+	$(TOX) -e py-$(NEWEST)-pg3-cov $(TOXARGS)
 
 torture: $(VENV)/.tox
 	$(TOX) -e torture $(TOXARGS)

@@ -78,6 +78,7 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
     from bemi_django import checks, conf
     from bemi_django.exceptions import NotInstalled
     from bemi_django.schema import installed
+    from bemi_django.schema.django_commands import catalog_state
 
     if not conf.is_source(using):
         return
@@ -85,7 +86,7 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
         # A standby has what its primary has.
         if installed.is_standby(using):
             return
-        failed = _sync(using)
+        failed = catalog_state.sync_if_changed(using)
     except NotInstalled:
         return
     except DatabaseError as error:
@@ -95,21 +96,6 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
             stdout.write(_NOT_YET.format("" if using == "default" else f" --database {using}"))
     for line in failed:
         logger.warning("a table is not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
-
-
-def _sync(using: str) -> list[str]:
-    from bemi_django.schema import tenancy, tracking
-    from bemi_django.schema.django_commands import catalog_state
-
-    # Of a tenant only its own tables: there may be thousands of other tenants.
-    schema = tenancy.tenant_schema(using)
-    if catalog_state.is_as_left(using, catalog_state.read(using, schema)):
-        return []
-    catalog_state.forget(using)
-    failed = tracking.sync(using, schema=schema).failed
-    if not failed:
-        catalog_state.leave(using, catalog_state.read(using, schema))
-    return failed
 
 
 def _install_on_aldjemy() -> None:

@@ -16,8 +16,8 @@ from pytest_django import DjangoDbBlocker
 
 from bemi_django import conf
 from bemi_django.models import Change, DeadLetter, Undelivered
-from bemi_django.schema import tracking
 from bemi_django.schema.database_names import database_name
+from bemi_django.schema.django_commands import catalog_state
 from tests.support import laboratory as laboratories
 from tests.support import roles
 from tests.support.cluster import Cluster
@@ -39,7 +39,7 @@ def transactional_db(transactional_db: None) -> Iterator[None]:
 @pytest.fixture
 def drain(transactional_db: None) -> Iterator[Drain]:
     """Run the worker up to the present and return the changes since the last call."""
-    tracking.sync()
+    catalog_state.sync_if_changed("default")
     pipeline = Pipeline.of_project("bemi_test")
     seen: set[object] = set()
 

@@ -1,4 +1,4 @@
-"""Tell whether the catalogs of a database are as a ``sync`` of this process has left them.
+"""Sync only if the catalogs of a database are not as the last ``sync`` of this process has left them.
 
 Django sends ``post_migrate`` after each flush of a test, too, and then there is nothing to do.
 """
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.db import connections
 
 from bemi_django import conf
+from bemi_django.schema import tenancy, tracking
 
 # A row that is written gets a new transaction id; one that is removed is missing from the count. TRUNCATE
 # writes pg_class: there the columns count that matter to sync.
@@ -56,26 +57,25 @@ class CatalogState(NamedTuple):
 _left: dict[str, CatalogState] = {}
 
 
-def read(using: str, schema: str | None) -> CatalogState | None:
-    """Return the state of a database and of the log's, or None in a transaction."""
-    destination = conf.destination()
-    if connections[using].in_atomic_block or connections[destination].in_atomic_block:
-        return None
-    source = _read(using)
-    return CatalogState(schema, source, source if destination == using else _read(destination))
+def sync_if_changed(using: str) -> list[str]:
+    """Bring tracking in line with the settings, unless nothing has changed since that was done last.
 
+    Args:
+        using: The alias of the database.
 
-def is_as_left(using: str, state: CatalogState | None) -> bool:
-    """Return whether the last ``sync`` of this process that had nothing left to do saw this state."""
-    return state is not None and _left.get(using) == state
-
-
-def leave(using: str, state: CatalogState | None) -> None:
-    """Remember the state after a ``sync`` without failures."""
-    if state is None:
-        forget(using)
-    else:
+    Returns:
+        Lines that say what could not be done, and why.
+    """
+    # Of a tenant only its own tables: there may be thousands of other tenants.
+    schema = tenancy.tenant_schema(using)
+    state = _state(using, schema)
+    if state is not None and _left.get(using) == state:
+        return []
+    forget(using)
+    failed = tracking.sync(using, schema=schema).failed
+    if not failed and (state := _state(using, schema)):
         _left[using] = state
+    return failed
 
 
 def forget(using: str | None = None) -> None:
@@ -84,6 +84,15 @@ def forget(using: str | None = None) -> None:
         _left.clear()
     else:
         _left.pop(using, None)
+
+
+def _state(using: str, schema: str | None) -> CatalogState | None:
+    """Return the state of a database and of the log's, or None in a transaction."""
+    destination = conf.destination()
+    if connections[using].in_atomic_block or connections[destination].in_atomic_block:
+        return None
+    source = _read(using)
+    return CatalogState(schema, source, source if destination == using else _read(destination))
 
 
 def _read(using: str) -> str:

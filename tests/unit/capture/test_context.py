@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
-from bemi_django.capture.context import current, inheritable, process_context, provided_context
+from bemi_django.capture.context import current, inheritable, kept_context, process_context, provided_context
 from bemi_django.capture.context_encoding import context_json
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 from tests.support.polling import DEADLINE
@@ -35,6 +35,15 @@ def test_set_context_replaces_until_the_block_ends() -> None:
         set_context({"b": 2})
         assert get_context() == {"b": 2}
     assert get_context() == {}
+
+
+def test_a_kept_context_is_the_one_of_its_making() -> None:
+    with bound_context(a=1):
+        kept = kept_context()
+    with bound_context(b=2):
+        with kept:
+            assert get_context() == {"a": 1}
+        assert get_context() == {"b": 2}
 
 
 def in_a_thread(function: Callable[[], Any]) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import orjson
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
@@ -69,13 +70,8 @@ def test_contexts_have_one_form(context: bytes, printed: bytes) -> None:
 
 @given(JSON)
 def test_the_form_does_not_depend_on_how_the_context_is_written(value: object) -> None:
-    written = orjson.dumps(value)
-    if isinstance(value, float):
-        written = b"[" + written + b"]"
-    try:
-        printed = canonical(written)
-    except ValueError:
-        # Integers that orjson refuses.
-        return
+    # Beyond 64 bits, too, which orjson does not write.
+    written = json.dumps([value], ensure_ascii=False).encode()
+    printed = canonical(written)
     assert canonical_context(written) == canonical_context(printed)
     assert canonical_context(canonical_context(written)) == canonical_context(written)

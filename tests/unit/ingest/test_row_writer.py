@@ -19,7 +19,7 @@ from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
-from bemi_django.wire.ids import change_id
+from bemi_django.wire.ids import change_id, sequence_in, source_in
 from tests.support.copied import read
 
 TABLE = Relation(1, "public", "t", ())
@@ -289,6 +289,7 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
     assert (first < second, first == second) == (one < two, one == two)
     made = UUID(bytes=first)
     assert (made.version, made.variant) == (8, "specified in RFC 4122")
+    assert (sequence_in(first), source_in(first)) == (one[0], one[2])
 
 
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
@@ -306,3 +307,12 @@ def test_the_names_of_the_table_are_utf_8() -> None:
     fields = read(rows.row(stitched()))
     assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())
     assert json.loads((fields["after"] or b"")[1:]) == {}
+
+
+@pytest.mark.parametrize("notes", [True, False])
+def test_masked_columns_are_noted_where_the_log_is_in_the_source(notes: bool) -> None:
+    table = layout(0)._replace(masked=("b",), root=("public", "t"))
+    rows = RowWriter("1", "db", 0, lambda change: iter([table]))
+    rows.notes_masks = notes
+    rows.row(stitched(after=[b"1", b"2", b"3"]))
+    assert list(rows.omissions.columns) == [("public", "t", ("b",))] * notes

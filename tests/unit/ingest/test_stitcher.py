@@ -23,6 +23,8 @@ from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.ingest.stitching.validation import storable_json
+from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.rules import DEFAULT
 from tests.support import pgoutput
 from tests.support.stitching import feed
 from tests.support.stitching import stitcher as new_stitcher
@@ -120,6 +122,23 @@ def test_a_message_that_names_no_table_applies_to_all_until_the_next_one() -> No
 def test_rows_of_a_table_that_was_not_named_are_not_skipped() -> None:
     skip = b'1{"_bemi_skip": true}'
     assert contexts_of(skip, TABLE, OTHER, CHILD) == [b"{}"]
+
+
+def test_literals_go_as_soon_as_the_statement_is_known_to_touch_what_is_masked() -> None:
+    """The trigger of a second table may be the first that tells."""
+    masks = ContextMasks(DEFAULT)
+    stitcher = Stitcher(lambda header: {header.relation.oid}, masks=masks, is_masked={2}.__contains__)
+    feed(stitcher, Begin(8, 0, 1))
+    found = []
+    for step in (
+        context(b'1{"SQL": "UPDATE v SET a = 5"}'),
+        Insert(TABLE, []),
+        context(b"2"),
+        Insert(OTHER, []),
+    ):
+        found += [json.loads(change.context)["SQL"] for change in feed(stitcher, step)]
+    assert found == ["UPDATE v SET a = 5", "UPDATE v SET a = ***"]
+    assert stitcher.is_touching
 
 
 def test_only_a_context_is_reported_as_invalid_and_once() -> None:

@@ -1,0 +1,37 @@
+"""What the layout of a table knows of its masks."""
+
+from __future__ import annotations
+
+import pytest
+
+from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.row_layout import RowLayout, head, masked, template
+from bemi_django.masking.rules import ColumnMask
+
+NAMES = ("id", "card", "note")
+DROPPED = ColumnMask(None)
+LAST = ColumnMask(lambda value: b'"*' + value[-2:])
+
+
+def layout(mask: ColumnMask) -> RowLayout:
+    encoders = (values.text, masked(values.text, mask), values.text)
+    return RowLayout(head("db", "public", "t"), NAMES, template(NAMES), encoders, (0,), masked=("card",))
+
+
+def test_a_mask_takes_the_rendered_value_and_a_column_without_a_mask_keeps_it() -> None:
+    assert masked(values.text, None) is values.text
+    assert masked(values.text, DROPPED) is None
+    keep = masked(values.text, LAST)
+    assert keep is not None and keep(b"4111") == b'"*1"'
+
+
+@pytest.mark.parametrize(("mask", "keeps"), [(DROPPED, False), (LAST, True)])
+def test_it_tells_whether_something_is_kept_of_masked_columns(mask: ColumnMask, keeps: bool) -> None:
+    assert layout(mask).keeps_of_masked is keeps
+
+
+def test_only_masked_columns_differ_in_what_is_masked() -> None:
+    table = layout(DROPPED)
+    assert table.differs_in_masked([b"1", b"4111", b"a"], [b"1", b"4112", b"a"])
+    assert not table.differs_in_masked([b"1", b"4111", b"a"], [b"2", b"4111", b"b"])
+    assert not table.differs_in_masked(None, [b"1", b"4111", b"a"])

@@ -12,20 +12,10 @@ import pytest
 from sample_project.postgres_programs import ServerError
 from sample_project.postgres_server import Server, postgres_server
 from tests.support import roles
-from tests.support.paths import TESTS
 
 _SERVER = pytest.StashKey[Server]()
 _VERSION = pytest.StashKey[int]()
 _server = ExitStack()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--roles",
-        choices=["with", "without"],
-        help="with: run the integration tests not marked administrator as an owner of the tables, a worker "
-        "and a reader, none of them a superuser; without: run all other tests",
-    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,29 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "administrator: Django's role must be a superuser")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if chosen := config.option.roles:
-        others = [item for item in items if _needs_no_superuser(item) != (chosen == "with")]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if _needs_no_superuser(item) == (chosen == "with")]
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if session.config.option.roles and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-        # All selected tests may be of the other kind.
-        session.exitstatus = pytest.ExitCode.OK
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if marker := item.get_closest_marker("postgres"):
         (needed,), version = marker.args, item.config.stash[_VERSION]
         if version < needed:
             pytest.skip(f"the server is PostgreSQL {version}; this needs {needed}")
-
-
-def _needs_no_superuser(item: pytest.Item) -> bool:
-    is_integration = item.path.is_relative_to(TESTS / "integration")
-    return is_integration and item.get_closest_marker("administrator") is None
 
 
 @pytest.fixture(scope="session")

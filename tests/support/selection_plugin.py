@@ -1,0 +1,64 @@
+"""Which tests a run takes: those of some roles, and those of a half."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from tests.support.paths import TESTS
+
+_LIBRARIES = re.compile(r"sqlalchemy|aldjemy|asyncpg", re.IGNORECASE)
+_IN_BOTH = (TESTS / "integration/capture", TESTS / "integration/integrations")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--roles",
+        choices=["with", "without"],
+        help="with: run the integration tests not marked administrator as an owner of the tables, a worker "
+        "and a reader, none of them a superuser; without: run all other tests",
+    )
+    parser.addoption(
+        "--half",
+        choices=["first", "second"],
+        help="first: run about half of the integration tests, and those of the site and the servers; second: "
+        "run the others and the unit tests; in both, those that depend on SQLAlchemy or on the driver",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    roles, half = config.option.roles, config.option.half
+    others = [item for item in items if not (_is_of_roles(item, roles) and _is_of_half(item.path, half))]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        dropped = set(others)
+        items[:] = [item for item in items if item not in dropped]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    chosen = session.config.option.roles or session.config.option.half
+    if chosen and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        # All selected tests may be of the other kind.
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def _is_of_roles(item: pytest.Item, roles: str | None) -> bool:
+    is_integration = item.path.is_relative_to(TESTS / "integration")
+    needs_no_superuser = is_integration and item.get_closest_marker("administrator") is None
+    return roles is None or needs_no_superuser == (roles == "with")
+
+
+@cache
+def _is_of_half(file: Path, half: str | None) -> bool:
+    if half is None or any(map(file.is_relative_to, _IN_BOTH)) or _LIBRARIES.search(file.read_text()):
+        return True
+    if file.is_relative_to(TESTS / "unit"):
+        return half == "second"
+    if not file.is_relative_to(TESTS / "integration") or file.stem == "test_postgres_server":
+        return half == "first"
+    number = crc32(file.relative_to(TESTS).as_posix().encode())
+    return half == ("first" if number % 2 else "second")

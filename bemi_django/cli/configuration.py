@@ -20,6 +20,7 @@ SETTINGS: dict[str, type] = {
     "accept_gap": bool,
     "anchor_every": int,
     "anchors": list,
+    "append_only": bool,
     "archive": str,
     "bookkeeping_tables": list,
     "conditions": dict,

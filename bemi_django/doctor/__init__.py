@@ -18,4 +18,5 @@ bemi.D013  columns hold secrets and are not masked
 bemi.D014  standbys are not set up to take over the slot
 bemi.D015  roles lack rights
 bemi.D016  the server does not accept the wal_sender_timeout of the worker
+bemi.D017  the log can be changed, although it is to be append-only
 """

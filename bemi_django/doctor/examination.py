@@ -10,7 +10,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.checks import check_databases, check_settings
-from bemi_django.doctor import connection, known_tables, rights, server, standbys, tables
+from bemi_django.doctor import append_only_log, connection, known_tables, rights, server, standbys, tables
 from bemi_django.doctor.cost import TableCost, estimate
 from bemi_django.doctor.finding import Finding, of_check
 from bemi_django.doctor.trial import creatable_event_triggers, installed_for_now
@@ -79,6 +79,7 @@ def _of_installation(source: str, is_installed: bool) -> Iterator[Finding]:
             yield of_check(message)
     if is_installed:
         yield from rights.findings(source)
+        yield from append_only_log.findings()
         return
     if creatable_event_triggers(source) < 2:
         yield Finding(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from bemi_django.schema import append_only
 from bemi_django.seals.records import note_changed_rows
 
 #: Who has replaced changes, as the chain says it.
@@ -62,7 +63,8 @@ def rewrite(cursor: Any, log: str, old: Sequence[StoredChange], new: Sequence[St
     pairs = [(one, other) for one, other in zip(old, new, strict=True) if one != other]
     if pairs:
         columns = zip(*(other for _, other in pairs), strict=True)
-        cursor.execute(_REWRITE.format(log=_escaped(log)), [list(column) for column in columns])
+        with append_only.permitted(cursor, "bemi erase"):
+            cursor.execute(_REWRITE.format(log=_escaped(log)), [list(column) for column in columns])
         note_changed_rows(cursor, log, [UUID(one.id) for one, _ in pairs], WHO, is_erased=True)
 
 

@@ -28,6 +28,7 @@ from bemi_django.ingest.stitching.operations import BASELINE
 from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_calculator, connect_destination, connect_source
+from bemi_django.schema import append_only
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.sequence import HistoryStart, history_of
 
@@ -153,10 +154,11 @@ def _mend(
         history = history_of(sequence_in(UUID(change_id).bytes))
         writer.histories = (HistoryStart(history, 0),)
         row = writer.row(change, NOTHING)
-        cursor.execute(
-            _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
-            [change_id, change.begin.committed_at],
-        )
+        with append_only.permitted(cursor, _WHO["command"]):
+            cursor.execute(
+                _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
+                [change_id, change.begin.committed_at],
+            )
         sealed = copier.copy(cursor, row)
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except psycopg2.InterfaceError:

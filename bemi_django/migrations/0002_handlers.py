@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
         ),
         RunSQLFile("seals_v1", "log"),
         RunSQLFile("verifications_v1", "log"),
+        RunSQLFile("append_only_v1", "log"),
         RunSQLFile("retention_v1", "log"),
         RunSQLFile("erasure_v1", "log"),
         RequireUninstall(),

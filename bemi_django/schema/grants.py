@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.db import connections
 
 from bemi_django import conf
-from bemi_django.schema import computation, installed, ownership
+from bemi_django.schema import append_only, computation, installed, ownership
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.sql import quote
 
@@ -85,6 +85,8 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text), {_SEAL} TO {role};"
     yield f"GRANT SELECT ON _bemi.chains TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
+    if append_only.is_wanted():
+        yield append_only.PROTECT
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
     readable = f"{log}, _bemi.omitted_columns, _bemi.omitted_changes, _bemi.completeness, _bemi.chains"

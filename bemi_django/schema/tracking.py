@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.mask_columns import remember_masked
-from bemi_django.schema import ignored, installed, log_indexes, tenancy
+from bemi_django.schema import append_only, ignored, installed, log_indexes, tenancy
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.replication import publication
 from bemi_django.wire.name_pattern import as_like
@@ -134,12 +134,17 @@ def sync(
         done(line)
     if not dry_run and (failure := _refresh_past(using, schema)):
         outcome.failed.append(failure)
-    try:
-        for line in log_indexes.sync(conf.destination(), dry_run):
-            done(line)
-    except DatabaseError as error:
-        outcome.failed.append(f"indexes of the log: {str(error).strip().splitlines()[0]}")
+    _sync_log(dry_run, done, outcome.failed)
     return outcome
+
+
+def _sync_log(dry_run: bool, done: Callable[[str], object], failed: list[str]) -> None:
+    for what, steps in (("indexes of the log", log_indexes.sync), ("BEMI_APPEND_ONLY", append_only.sync)):
+        try:
+            for line in steps(conf.destination(), dry_run):
+                done(line)
+        except DatabaseError as error:
+            failed.append(f"{what}: {str(error).strip().splitlines()[0]}")
 
 
 def _refresh_past(using: str, schema: str | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, connections, transaction
 
 from bemi_django.exceptions import sqlstate_of
-from bemi_django.schema import installed, sql
+from bemi_django.schema import append_only, installed, sql
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.sql import Installer, quote
 
@@ -177,6 +177,8 @@ def remove(
     def work(cursor: Any) -> None:
         if installation.log is not None and not installation.kept:
             # A log with rows would stay.
+            if "append_only_v1" in installation.parts:
+                cursor.execute(append_only.UNPROTECT)
             cursor.execute(f"TRUNCATE {installation.log}, _bemi.dead_letters, _bemi.checkpoint")
         for installer in installers:
             if installation.kept:

@@ -22,6 +22,7 @@ LOG = (
     "handlers_v1",
     "seals_v1",
     "verifications_v1",
+    "append_only_v1",
     "retention_v1",
     "erasure_v1",
 )
@@ -50,6 +51,7 @@ _BLOCK = """
 DO $bemi$
 DECLARE
     path pg_catalog.text := pg_catalog.current_setting('search_path');
+    role pg_catalog.text := pg_catalog.current_setting('role');
     owner pg_catalog.text;
     is_missing pg_catalog.bool;
 BEGIN
@@ -65,8 +67,8 @@ BEGIN
     INTO owner;
     IF owner IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = format(
-            'The schema _bemi belongs to the role %s, not to %I. Run this as its owner, or drop the schema '
-            'if it is not of this package.', owner, current_user);
+            'The schema _bemi belongs to the role %s, not to %I. Run this as its owner, or after '
+            'GRANT %1$s TO %2$I; drop the schema if it is not of this package.', owner, current_user);
     END IF;
     {scripts}
     PERFORM set_config('search_path', path, true);
@@ -79,11 +81,23 @@ _INSTALL = """
         is_missing := NOT EXISTS (SELECT FROM _bemi.parts p WHERE p.name = '{part}');
     END IF;
     IF is_missing THEN
+        {role}
         EXECUTE $file${script}$file$;
+        PERFORM set_config('role', role, true);
         INSERT INTO _bemi.parts (name, installers) VALUES ('{part}', '{{}}');
     END IF;
     UPDATE _bemi.parts SET installers = array_append(array_remove(installers, '{installer}'), '{installer}')
     WHERE name = '{part}';
+"""
+# What is made for a log of another role belongs to that role. A superuser would not lose its rights by this.
+_AS_OWNER = """
+        SELECT o.rolname FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
+        WHERE n.nspname = '_bemi' AND o.rolname <> current_user
+            AND NOT (SELECT me.rolsuper FROM pg_roles me WHERE me.rolname = current_user)
+        INTO owner;
+        IF owner IS NOT NULL THEN
+            PERFORM set_config('role', owner, true);
+        END IF;
 """
 _REMOVE = """
     IF to_regclass('_bemi.parts') IS NOT NULL THEN
@@ -123,7 +137,15 @@ def install(installer: Installer, *parts: str, log: TableName) -> str:
         parts: Names of parts, in order.
         log: The name of the log, if this creates it.
     """
-    blocks = [_INSTALL.format(part=part, installer=installer, script=read(f"{part}_up")) for part in parts]
+    blocks = [
+        _INSTALL.format(
+            part=part,
+            installer=installer,
+            script=read(f"{part}_up"),
+            role=_AS_OWNER if part in LOG else "",
+        )
+        for part in parts
+    ]
     return _BLOCK.format(scripts="".join(blocks), **_place(log))
 
 

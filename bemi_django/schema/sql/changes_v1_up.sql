@@ -213,6 +213,9 @@ BEGIN
     END LOOP;
     made := format('%I.%I', place.schema, month);
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
+    IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = log AND g.tgname = '_bemi_append_only') THEN
+        PERFORM _bemi.protect_v1(made::regclass);
+    END IF;
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s %s', log, made, bounds);
     RETURN true;
 END

@@ -46,11 +46,13 @@ AS $function$
 DECLARE
     marked bigint;
 BEGIN
+    PERFORM _bemi.permit_v1('diverged');
     EXECUTE format(
         'UPDATE %s SET diverged = true WHERE NOT diverged AND id > $1 AND id <= $2 '
         'AND (''x'' || right(id::text, 8))::bit(32)::bigint & 1073741823 = $3', _bemi.log_v1())
     USING _bemi.bound_v1(first - 8), _bemi.bound_v1(last - 8), source;
     GET DIAGNOSTICS marked = ROW_COUNT;
+    PERFORM _bemi.end_permit_v1();
     IF marked > 0 THEN
         PERFORM _bemi.note_v1('diverged', jsonb_build_object(
             'source', source, 'after', _bemi.bound_v1(first - 8), 'last', _bemi.bound_v1(last - 8), 'changes', marked));

@@ -429,6 +429,7 @@ BEGIN
             WHERE d.id > w.last AND d.database = coalesce(w.database, d.database))
         ORDER BY d.id LIMIT 1$query$
     USING after, reached, newest, rules, waiting, since INTO stopped_at;
+    PERFORM _bemi.permit_v1('prune');
     FOR gone IN EXECUTE doomed || format($query$,
         gone AS (
             DELETE FROM %s p USING doomed d
@@ -448,6 +449,7 @@ BEGIN
         removed := removed + gone.changes;
         ids := ids || gone.ids;
     END LOOP;
+    PERFORM _bemi.end_permit_v1();
     IF removed > 0 THEN
         PERFORM _bemi.note_v1(
             'removed', jsonb_build_object(

@@ -17,6 +17,7 @@ from django.db import connections
 from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.schema import tracking
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.removal import installation
 from tests.support import roles
@@ -178,7 +179,11 @@ def test_install_uninstall_and_install_again(
 ) -> None:
     if place == "elsewhere":
         project.put_log_elsewhere(settings)
+    settings.BEMI_APPEND_ONLY = state == "rows"
     project.migrate()
+    tracking.sync()
+    protected = "SELECT count(*) FROM pg_trigger WHERE tgname = '_bemi_append_only'"
+    assert project.query(protected, conf.destination()) == [(3 if state == "rows" else 0,)]
     # The owner may not create event triggers; an administrator has done so.
     project.administer("SELECT _bemi.event_triggers_v1()")
     if state == "slot":
@@ -200,7 +205,8 @@ def test_install_uninstall_and_install_again(
     assert project.identities() == IDENTITIES
     for alias, left in project.everywhere().items():
         if keep and alias == conf.destination():
-            assert {name.split()[0] for name in left} == {"schema", "table", "type"}
+            protection = {"trigger"} if state == "rows" else set()
+            assert {name.split()[0] for name in left} == {"schema", "table", "type"} | protection
         else:
             assert left == []
     if keep:

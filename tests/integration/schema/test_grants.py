@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,64 +25,10 @@ from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Change
 from bemi_django.retention.pruning import prune
 from bemi_django.schema import tracking
-from tests.support.pipeline import Pipeline
+from tests.support.separate_roles import SLOT, django_as, grant, may, superuser
 
 # It makes roles of its own.
 pytestmark = pytest.mark.administrator
-
-SLOT = "bemi_roles"
-
-
-def superuser(dbname: str = "postgres") -> Any:
-    opened = psycopg2.connect(os.environ["DATABASE_URL"], dbname=dbname)
-    opened.autocommit = True
-    return closing(opened)
-
-
-@pytest.fixture
-def roles(transactional_db: None, settings: Any) -> Iterator[dict[str, dict[str, Any]]]:
-    """Connection parameters of the three roles, in a database of the first one, as Django's role is now."""
-    settings.BEMI_SLOT = SLOT
-    original = connection.settings_dict
-    parameters = conf.connection_parameters("default")
-    made = {
-        name: {**parameters, "user": name, "password": "secret", "dbname": "roles"}
-        for name in ("app", "bemi_worker", "bemi_reader", "bemi_handlers")
-    }
-    with superuser() as opened, opened.cursor() as cursor:
-        cursor.execute("CREATE ROLE app LOGIN PASSWORD 'secret'")
-        cursor.execute("CREATE DATABASE roles OWNER app")
-    with superuser("roles") as opened, opened.cursor() as cursor:
-        cursor.execute("REVOKE ALL ON DATABASE roles FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        cursor.execute("GRANT ALL ON SCHEMA public TO app")
-    connection.close()
-    connection.settings_dict = {**original, "USER": "app", "PASSWORD": "secret", "NAME": "roles"}
-    try:
-        call_command("migrate", verbosity=0)
-        grant()
-        with superuser("roles") as opened, opened.cursor() as cursor:
-            for role in ("bemi_worker", "bemi_reader", "bemi_handlers"):
-                cursor.execute(f"ALTER ROLE {role} PASSWORD 'secret'")
-        yield made
-    finally:
-        connection.close()
-        connection.settings_dict = original
-        Pipeline.of_project(SLOT).release()
-        with superuser("roles") as opened, opened.cursor() as cursor:
-            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = 'roles'")
-            for slot in cursor.fetchall():
-                cursor.execute("SELECT pg_drop_replication_slot(%s)", slot)
-        with superuser() as opened, opened.cursor() as cursor:
-            cursor.execute("DROP DATABASE roles WITH (FORCE)")
-            for role in made:
-                cursor.execute(f"DROP ROLE IF EXISTS {role}")
-
-
-def grant() -> None:
-    script = io.StringIO()
-    call_command("bemi", "grants", "--handlers", "bemi_handlers", stdout=script)
-    with superuser("roles") as opened, opened.cursor() as cursor:
-        cursor.execute(script.getvalue())
 
 
 def test_what_the_worker_lacks_is_granted_by_the_line_that_the_refusal_prints(
@@ -114,15 +58,6 @@ WHERE o.pronamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regr
             granted, _, place = advice.rpartition("GRANT ")[2].partition(" ON ")
             assert place == f"{'FUNCTION ' * (kind == 'FUNCTION')}{name} TO bemi_worker", advice
             assert privilege in granted.split(", ")
-
-
-def may(parameters: dict[str, Any], statement: str) -> bool:
-    with closing(psycopg2.connect(**parameters)) as opened, opened.cursor() as cursor:
-        try:
-            cursor.execute(statement)
-        except psycopg2.errors.InsufficientPrivilege:
-            return False
-        return True
 
 
 def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, dict[str, Any]]) -> None:
@@ -373,18 +308,6 @@ def test_the_script_may_be_run_again(roles: dict[str, dict[str, Any]]) -> None:
     assert 'ALTER ROLE "bemi_worker" LOGIN REPLICATION;' in script.getvalue()
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute(script.getvalue())
-
-
-@contextmanager
-def django_as(parameters: dict[str, Any]) -> Iterator[None]:
-    connection.close()
-    owner = connection.settings_dict
-    connection.settings_dict = {**owner, "USER": parameters["user"], "PASSWORD": parameters["password"]}
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict = owner
 
 
 def test_handlers_need_what_grants_prints_and_nothing_more(

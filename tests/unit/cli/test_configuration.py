@@ -149,7 +149,14 @@ def test_a_wrong_connection_string_ends_with_a_line_without_the_password(text: s
 
 
 def test_every_setting_is_here_or_of_no_use_without_django() -> None:
-    modules = ("conf", "mask_rules", "selection", "retention/configured", "seals/configured")
+    modules = (
+        "conf",
+        "mask_rules",
+        "selection",
+        "retention/configured",
+        "seals/configured",
+        "schema/append_only",
+    )
     conf = "".join((ROOT / f"bemi_django/{module}.py").read_text() for module in modules)
     named = {name.lower() for name in re.findall(r'"BEMI_(\w+)"', conf)}
     unknown = named - set(SETTINGS) - NOT_HERE

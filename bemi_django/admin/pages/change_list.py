@@ -19,6 +19,7 @@ from bemi_django.admin.search.action_search import read_actions
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
+from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.paging import PageCursor, cursor_before, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
 
@@ -57,6 +58,9 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "is_unfinished": page.is_partial and not count,
         "is_future": any(day and day > today() for day in (asked.get("since"), asked.get("until"))),
         "readings": terms.readings if terms else (),
+        "found_objects": found_objects(" ".join(terms.free_words), viewer)
+        if terms and cursor_of(request.GET).id is None
+        else [],
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
         "suggestions": suggestions(viewer)._asdict(),
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],

@@ -35,6 +35,7 @@ class SearchTerms(NamedTuple):
         columns: The columns whose values the search compares.
         context_parts: What the search compares with the context.
         readings: What each word was taken for, for people.
+        free_words: The words that name no field, key or context.
     """
 
     condition: Q
@@ -42,6 +43,7 @@ class SearchTerms(NamedTuple):
     columns: tuple[str, ...] = ()
     context_parts: tuple[dict[str, Any], ...] = ()
     readings: tuple[str, ...] = ()
+    free_words: tuple[str, ...] = ()
 
 
 def parse(text: str, tables: Iterable[str], *, has_request_ids: bool = True) -> SearchTerms:
@@ -74,6 +76,7 @@ def parse(text: str, tables: Iterable[str], *, has_request_ids: bool = True) -> 
         tuple(column for search in found for column in search.columns),
         tuple(part for search in found for part in search.context_parts),
         tuple(reading for search in found for reading in search.readings),
+        tuple(word for search in found for word in search.free_words),
     )
 
 
@@ -113,6 +116,7 @@ def _word(word: str, tables: Iterable[str], has_request_ids: bool) -> SearchTerm
             _any(_anywhere(word, tables, has_request_ids)),
             query_timeouts.LOOKUP,
             readings=(reading % {"value": word},),
+            free_words=(word,),
         )
     if name in _IDS:
         condition = {

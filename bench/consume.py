@@ -21,6 +21,7 @@ from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
 from bemi_django.ingest.stream.source import Source
+from bemi_django.masking.settings import rules_of
 from bench.stream import END
 
 
@@ -31,6 +32,16 @@ def work(config: WorkerConfig) -> None:
         worker.run(until_current=True)
     finally:
         worker.close()
+
+
+def seal(config: WorkerConfig) -> None:
+    """Write the whole stream, sealed."""
+    work(config._replace(is_sealed=True))
+
+
+def mask(config: WorkerConfig) -> None:
+    """Write the whole stream, with hashes of one of its columns."""
+    work(config._replace(masking=rules_of({"item.title": "hash"}, "0123456789abcdef")))
 
 
 def serve(config: WorkerConfig) -> None:
@@ -95,7 +106,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     config = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
     began = time.perf_counter()
-    {"work": work, "serve": serve, "decode": decode, "render": render}[how](config)
+    {one.__name__: one for one in (work, seal, mask, serve, decode, render)}[how](config)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
     answer = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss / 1024}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 import re
+from binascii import hexlify
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,8 +28,11 @@ _DIGITS = 32
 #: Characters that ``partial`` keeps, and how many a value needs to have for that.
 _KEPT, _LONG_ENOUGH = 4, 8
 _HIDDEN = "…"
+_BEGINNING = b'"' + HASH_PREFIX.encode()
 _HASHED = re.compile(rb'"hmac:[0-9a-f]{32}"')
 _LONGEST_RESULT = 1024 * 1024
+#: Hashes that are remembered, and the bytes of the longest value of which they are.
+_REMEMBERED, _SHORT = 2048, 128
 
 
 class Action(NamedTuple):
@@ -51,8 +56,7 @@ def masker(action: Action, key: bytes | None, failed: Failed = ignore_failure) -
         failed: Called for a function that fails; nothing is kept of the value then.
     """
     if action.name == HASH:
-        secret = key or b""
-        return lambda value: hashed(value, secret)
+        return _hasher(key or b"")
     if action.name == PARTIAL:
         return partly
     function = action.function
@@ -62,11 +66,24 @@ def masker(action: Action, key: bytes | None, failed: Failed = ignore_failure) -
 
 def hashed(value: bytes, key: bytes) -> bytes:
     """Return the hash of a value: the same for equal values of a type, whatever the column."""
-    if _HASHED.fullmatch(value):
-        # The application has hashed this value of its context already.
-        return value
-    digest = hmac.digest(key, _text(value), "sha256").hex()[:_DIGITS]
-    return b'"' + f"{HASH_PREFIX}{digest}".encode() + b'"'
+    return _hasher(key)(value)
+
+
+@lru_cache(maxsize=8)
+def _hasher(key: bytes) -> Masker:
+    keyed = hmac.new(key, digestmod="sha256").copy
+
+    def keep(value: bytes) -> bytes:
+        if value.startswith(_BEGINNING) and _HASHED.fullmatch(value):
+            # The application has hashed this value of its context already.
+            return value
+        code = keyed()
+        code.update(_text(value))
+        return _BEGINNING + hexlify(code.digest()[: _DIGITS // 2]) + b'"'
+
+    # The same values come again: before and after a change, and in rows that refer to each other.
+    known = lru_cache(maxsize=_REMEMBERED)(keep)
+    return lambda value: known(value) if len(value) <= _SHORT else keep(value)
 
 
 def partly(value: bytes) -> bytes:

@@ -89,7 +89,7 @@ class ContextMasks:
 
     def statement(self, sql: str, *, is_touching: bool = False) -> str:
         """Return a statement, without its literals if it may touch what is masked."""
-        return redact_literals(sql, MASK) if is_touching or self.touches(sql) else sql
+        return _redacted(sql) if is_touching or self.touches(sql) else sql
 
     def touches(self, sql: str) -> bool:
         """Return whether a statement may touch what is masked, as far as its text says."""
@@ -124,6 +124,12 @@ class ContextMasks:
         if rule is None or rule.action.name == KEEP:
             return False, None
         return True, self._rules.mask_of_context(rule, self._failed) or _starred
+
+
+@lru_cache(maxsize=256)
+def _redacted(sql: str) -> str:
+    # An application's statements have parameters in place of literals, so they come again.
+    return redact_literals(sql, MASK)
 
 
 def _starred(value: bytes) -> bytes:

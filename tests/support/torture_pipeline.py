@@ -67,6 +67,11 @@ class TorturePipeline(Pipeline):
         self._process.send(number)
         return self._process.ends(SECONDS)
 
+    def ended_worker(self) -> int:
+        """Wait for the end of the worker, and return its exit status."""
+        assert self._process is not None
+        return self._process.ends(SECONDS)
+
     def said(self) -> str:
         """Return the end of what the worker has printed."""
         return (self._process.out + self._process.errors)[-5000:] if self._process else ""

@@ -13,6 +13,7 @@ import pytest
 
 from bemi_django.exceptions import LostHistory
 from bemi_django.schema.replication.slots import find_name
+from bemi_django.wire.lsn import format_lsn, parse_lsn
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import QUICK
@@ -164,18 +165,61 @@ def test_a_promoted_server_without_the_slot_is_a_gap(servers: ExitStack) -> None
     trail = pipeline(servers, is_log_in_source=False)
     trail.config = trail.config._replace(failover=False)
     trail.run()
-    standby = servers.enter_context(closing(follow(trail.source, is_waited_for=False)))
+    for _ in range(PROMOTIONS):
+        standby = servers.enter_context(closing(follow(trail.source, is_waited_for=False)))
+        loses_exactly_what_it_says(trail, standby)
+
+
+def test_a_cascading_standby_has_no_slot(servers: ExitStack) -> None:
+    """Neither PostgreSQL 17 nor 18 synchronises slots from a standby."""
+    trail = pipeline(servers, is_log_in_source=False)
+    standby = servers.enter_context(closing(follow(trail.source)))
+    cascading = servers.enter_context(closing(follow(standby, is_waited_for=False)))
+    trail.write(2)
+    trail.run()
+    until(lambda: standby.has_synchronised(SLOT))
+    loses_exactly_what_it_says(trail, cascading, standby)
+
+
+@pytest.mark.skipif(PROMOTIONS < 2, reason="a standby looks for slots every ten seconds: make torture")
+def test_a_cascading_standby_gets_the_slot_of_a_promoted_one(servers: ExitStack) -> None:
+    trail = pipeline(servers, is_log_in_source=False)
+    standby = servers.enter_context(closing(follow(trail.source)))
+    cascading = servers.enter_context(closing(follow(standby)))
+    point(trail, trail.source, standby, cascading)
+    with trail.worker():
+        for server in (standby, cascading):
+            with trail.load():
+                until(lambda: server.has_synchronised(SLOT))  # noqa: B023 - called at once
+                trail.source.stop(is_crash=True)
+            server.promote()
+            move(trail, server)
+            trail.write(3)
+            trail.catch_up()
+    assert trail.gaps() == []
+
+
+def loses_exactly_what_it_says(trail: LoadPipeline, promoted: Standby, *others: Standby) -> None:
+    """Lose the primary, promote a server without the slot, and compare the gap with what is missing."""
     trail.write(5)
     trail.run()
-    until(lambda: standby.one("SELECT max(n) FROM load") == 5)
-    trail.source.stop(is_crash=True)
-    standby.promote()
-    point(trail, standby)
-    move(trail, standby)
-    with pytest.raises(LostHistory, match="was promoted to timeline 2 and has no replication slot"):
+    logged, ended = trail.logged(), trail.checkpoint()
+    trail.write(3)
+    lost = trail.source.one("SELECT max(n) FROM load")
+    until(lambda: promoted.one("SELECT max(n) FROM load") == lost)
+    last = trail.source.one("SELECT pg_current_wal_lsn() - '0/0'")
+    assert not promoted.has_synchronised(SLOT)
+    for server in (trail.source, *others):
+        server.stop(is_crash=True)
+    promoted.promote()
+    point(trail, promoted)
+    move(trail, promoted)
+    said = rf"was promoted to timeline \d+ and has no replication slot.*the log ends at {format_lsn(ended)} "
+    with pytest.raises(LostHistory, match=said):
         trail.run()
     trail.run(trail.config._replace(accept_gap=True))
     trail.write(2)
     trail.run()
-    trail.check()
-    assert len(trail.gaps()) == 1
+    assert trail.logged() == [*logged, lost + 1, lost + 2]
+    (end,) = [parse_lsn(gap["to_lsn"]) for gap in trail.gaps() if parse_lsn(gap["from_lsn"]) == ended]
+    assert end >= last

@@ -19,6 +19,7 @@ from bemi_django.admin.search.action_search import read_actions
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
+from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.paging import PageCursor, cursor_before, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
@@ -62,6 +63,9 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         if terms and cursor_of(request.GET).id is None
         else [],
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
+        "facets": facets(form, filtered, cursor, viewer)
+        if form.is_valid() and cursor_of(request.GET).id is None
+        else None,
         "suggestions": suggestions(viewer)._asdict(),
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],
         "is_empty_log": not count and not is_filtered and cursor.id is None and not viewer.changes()[:1],

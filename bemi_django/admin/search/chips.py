@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django import forms
 from django.http import QueryDict
 
-from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.filter_form import ExcludedField, FilterForm
 
 #: The length of a value.
 _LONGEST = 60
@@ -36,9 +36,23 @@ def chips(form: FilterForm, parameters: QueryDict) -> list[Chip]:
     """
     found = []
     for name, field in form.fields.items():
+        if isinstance(field, ExcludedField):
+            found += _excluded(name, form, parameters)
+            continue
         text = parameters.get(name, "").strip()
         if text:
             found.append(Chip(str(field.label), _value(field, text), without(parameters, name)))
+    return found
+
+
+def _excluded(name: str, form: FilterForm, parameters: QueryDict) -> list[Chip]:
+    texts = [text for text in parameters.getlist(name) if text.strip()]
+    shown = form.fields[name.removeprefix("not_")]
+    found = []
+    for number, text in enumerate(texts):
+        others = parameters.copy()
+        others.setlist(name, texts[:number] + texts[number + 1 :])
+        found.append(Chip(str(form.fields[name].label), _value(shown, text.strip()), without(others)))
     return found
 
 

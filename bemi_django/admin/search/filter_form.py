@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -29,6 +30,12 @@ OPERATIONS = [
     ("EVENT", _("Event")),
     ("ERASED", _("Erased")),
 ]
+
+
+#: Filters of which values can be left out, by a parameter ``not_...``.
+EXCLUDED = ("user", "table", "operation", "endpoint")
+#: Values that can be left out of one filter.
+_MOST_EXCLUDED = 20
 
 
 class FilteredChanges(NamedTuple):
@@ -60,6 +67,19 @@ class DayField(forms.DateField):
             raise ValidationError(_("“%(value)s” is not a valid date."), params={"value": value}) from None
 
 
+class ExcludedField(forms.Field):
+    """Values of a filter that are left out."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[str]:
+        """Return the values."""
+        found = [str(text).strip() for text in value or ()]
+        if len(found) > _MOST_EXCLUDED or any("\0" in text for text in found):
+            raise ValidationError(_("These values cannot be left out."))
+        return [text for text in found if text]
+
+
 class FilterForm(forms.Form):
     """Filters of the list of changes. All fields are optional; an empty form selects the whole log."""
 
@@ -74,6 +94,10 @@ class FilterForm(forms.Form):
     until = DayField(label=_("To"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
     records = forms.BooleanField(label=_("Also Django's own records"), required=False)
+    not_user = ExcludedField(label=_("User other than"), required=False)
+    not_table = ExcludedField(label=_("Model other than"), required=False)
+    not_operation = ExcludedField(label=_("Operation other than"), required=False)
+    not_endpoint = ExcludedField(label=_("Endpoint other than"), required=False)
 
     def __init__(self, data: Any, viewer: Viewer) -> None:
         super().__init__(data, auto_id="filter-%s")
@@ -131,6 +155,25 @@ class FilterForm(forms.Form):
             refuse(self._viewer.masks.hidden_in_context({"endpoint": text}))
         return text
 
+    def clean_not_user(self) -> list[list[Any]]:
+        """Return the ids that each of the users may have."""
+        return [searchable_ids(text, self._viewer) for text in self.cleaned_data["not_user"]]
+
+    def clean_not_endpoint(self) -> list[str]:
+        """Return the endpoints, if they may be searched for."""
+        texts: list[str] = self.cleaned_data["not_endpoint"]
+        if texts:
+            refuse(self._viewer.masks.hidden_in_context({"endpoint": texts[0]}))
+        return texts
+
+    def _excluded(self) -> Iterator[Q]:
+        """Yield the conditions of what is left out."""
+        asked = self.cleaned_data
+        yield from (by_user(ids, self._viewer) for ids in asked["not_user"])
+        yield from (Q(table=table) for table in asked["not_table"])
+        yield from (Q(operation=operation) for operation in asked["not_operation"])
+        yield from (Q(context__contains={"endpoint": endpoint}) for endpoint in asked["not_endpoint"])
+
     def changes(self) -> FilteredChanges:
         """Return the changes that match all fields; a form with errors selects none."""
         changes = self._viewer.changes()
@@ -154,6 +197,7 @@ class FilterForm(forms.Form):
             given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
         if asked["outside"]:
             given.append((conditions.outside(), query_timeouts.FILTER))
+        given += [(~condition, query_timeouts.NO_INDEX) for condition in self._excluded()]
         if not (asked["records"] or asked["table"]):
             changes = changes.exclude(conditions.bookkeeping())
         whole = changes

@@ -7,6 +7,7 @@ from typing import Any
 
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.log.places import Place
+from bemi_django.retention.rules import TableRule, as_json
 
 _BY_CHANGE = "DELETE FROM _bemi.dead_letters WHERE change_id = ANY (%s::text[]::uuid[])"
 # Letters of no change, or of one whose row is not known, can be of any row: of the transaction, or with a
@@ -16,20 +17,28 @@ NOT EXISTS (
     SELECT FROM {log} c WHERE c.id = l.change_id AND c.primary_key IS NOT NULL
         AND (c.before <> jsonb_build_object() OR c.after <> jsonb_build_object()))
 """
+# A letter whose table is not known may be of any table.
+_NOT_HELD = """
+NOT EXISTS (
+    SELECT FROM jsonb_to_recordset(%s::jsonb) h (schema text, "table" text)
+    LEFT JOIN {log} c ON c.id = l.change_id
+    WHERE coalesce(h."table" = coalesce(c."table", l.origin -> 'relation' ->> 2), true)
+        AND coalesce(h.schema = coalesce(c.schema, l.origin -> 'relation' ->> 1), true))
+"""
 _BY_VALUE = """
-DELETE FROM _bemi.dead_letters l WHERE {of_any_row} AND EXISTS (
+DELETE FROM _bemi.dead_letters l WHERE {not_held} AND {of_any_row} AND EXISTS (
     SELECT FROM unnest(%s::text[]) v (value)
     WHERE position(convert_to(v.value, 'UTF8') IN l.message) > 0 OR position(v.value IN l.origin::text) > 0
         OR position(v.value IN l.reason) > 0)
 """
 # A change that is in the log has a table.
 _BY_POSITION = """
-DELETE FROM _bemi.dead_letters l WHERE l.position = ANY (%s) AND {of_any_row} AND NOT EXISTS (
+DELETE FROM _bemi.dead_letters l WHERE l.position = ANY (%s) AND {not_held} AND {of_any_row} AND NOT EXISTS (
     SELECT FROM {log} o WHERE o.id = l.change_id AND (o.database, o.schema, o."table") <> (%s, %s, %s))
 """
 _NEIGHBOURS = """
-SELECT id, origin ->> 'context' FROM _bemi.dead_letters
-WHERE change_id IS NOT NULL AND position = ANY (%s) AND origin ? 'context' FOR UPDATE
+SELECT l.id, l.origin ->> 'context' FROM _bemi.dead_letters l
+WHERE l.change_id IS NOT NULL AND l.position = ANY (%s) AND l.origin ? 'context' AND {not_held} FOR UPDATE
 """
 _CONTEXT = (
     "UPDATE _bemi.dead_letters SET origin = jsonb_set(origin, '{context}', to_jsonb(%s::text)) WHERE id = %s"
@@ -61,6 +70,7 @@ def erase_letters_at(
     positions: Sequence[int],
     contexts: ContextEraser,
     statements: Collection[str],
+    held: Sequence[TableRule],
 ) -> None:
     """Remove letters of transactions that can be of any row, and values from the contexts of the others.
 
@@ -71,22 +81,26 @@ def erase_letters_at(
         positions: The positions of the transactions.
         contexts: Takes values out of contexts.
         statements: The statements that wrote them.
+        held: Tables whose letters stay as they are.
     """
-    cursor.execute(_of_log(_BY_POSITION, log), [list(positions), *place])
-    cursor.execute(_NEIGHBOURS, [list(positions)])
+    rules = as_json(held)
+    cursor.execute(_of_log(_BY_POSITION, log), [list(positions), rules, *place])
+    cursor.execute(_of_log(_NEIGHBOURS, log), [list(positions), rules])
     for letter, context in cursor.fetchall():
         left = contexts.erased(context, statements)
         if left != context:
             cursor.execute(_CONTEXT, [left, letter])
 
 
-def erase_letters_with(cursor: Any, log: str, values: Collection[str]) -> None:
-    """Remove the letters that can be of any row and have one of these values in them."""
+def erase_letters_with(cursor: Any, log: str, values: Collection[str], held: Sequence[TableRule]) -> None:
+    """Remove the letters that can be of any row, but of no held one, and have one of these values in them."""
     telling = sorted(value for value in values if len(value) >= _TELLING)
-    cursor.execute(_of_log(_BY_VALUE, log), [telling])
+    cursor.execute(_of_log(_BY_VALUE, log), [as_json(held), telling])
 
 
 def _of_log(statement: str, log: str) -> str:
     # The driver looks for parameters in the name, too.
     name = log.replace("%", "%%")
-    return statement.format(log=name, of_any_row=_OF_ANY_ROW.format(log=name))
+    return statement.format(
+        log=name, of_any_row=_OF_ANY_ROW.format(log=name), not_held=_NOT_HELD.format(log=name)
+    )

@@ -17,6 +17,7 @@ from bemi_django.erasure.plan import ErasurePlan
 from bemi_django.erasure.records import ErasedRow, Erasure
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
+from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.conditions import as_jsonb, value_of
 from bemi_django.models import Change
 from bemi_django.schema import installed
@@ -54,7 +55,7 @@ def erase(plan: ErasurePlan, who: Mapping[str, Any], watch: Watch) -> list[Erase
         run.erase_archive()
         run.erase_rows()
     with closed_cursor(alias) as cursor:
-        return list(records.end(cursor, log, erasure.number))
+        return list(records.end(cursor, log, erasure.number, SourceLog(plan.source).history()))
 
 
 @contextmanager
@@ -93,7 +94,7 @@ class _Eraser:
             for ids in _pages(changes, BATCH):
                 self._rewrite_contexts(ids, (), is_theirs=True)
         with closed_cursor(self._alias) as cursor:
-            copies.erase_letters_with(cursor, self._log, self._erasure.values)
+            copies.erase_letters_with(cursor, self._log, self._erasure.values, self._plan.held)
 
     def erase_archive(self) -> None:
         """Take the values out of the months of the archive."""
@@ -151,7 +152,9 @@ class _Eraser:
         changes = self._changes(Q(database=target.place.database) & here)
         contexts = changes.values_list(Cast("context", TextField()), flat=True).distinct()
         with closed_cursor(self._alias) as cursor:
-            copies.erase_letters_at(cursor, self._log, target.place, positions, self._contexts, statements)
+            copies.erase_letters_at(
+                cursor, self._log, target.place, positions, self._contexts, statements, self._plan.held
+            )
         if any(self._contexts.erased(context, statements) != context for context in contexts.iterator()):
             for ids in _pages(changes, BATCH):
                 self._rewrite_contexts(ids, statements, is_theirs=False)

@@ -55,6 +55,7 @@ class ErasurePlan(NamedTuple):
     """What is to be erased.
 
     Attributes:
+        source: The alias of the database of the rows.
         asked: What the command was asked for, by which an interrupted run is found.
         targets: The changes.
         values: The values that are looked for in contexts.
@@ -66,6 +67,7 @@ class ErasurePlan(NamedTuple):
         archive: The archive, if there is one.
     """
 
+    source: str
     asked: dict[str, Any]
     targets: list[Target]
     values: set[str]
@@ -127,6 +129,7 @@ def plan_erasure(
     asked = {"row": [*targets[0].place, newest], "related": None if related is None else sorted(related)}
     with closed_cursor(destination) as cursor:
         interrupted = records.find(cursor, asked)
+    interrupted = interrupted or _find_by_key(targets[0], asked["related"])
     left: Mapping[str, tuple[str, ...]] = {}
     if interrupted is not None:
         targets = interrupted.targets
@@ -143,7 +146,25 @@ def plan_erasure(
         from bemi_django.erasure.archived_values import archived_values_of
 
         values |= archived_values_of(archive, targets)
-    return ErasurePlan(asked, targets, values, key, held, user_key(instance), interrupted, left, archive)
+    return ErasurePlan(
+        alias, asked, targets, values, key, held, user_key(instance), interrupted, left, archive
+    )
+
+
+def _find_by_key(target: Target, related: list[str] | None) -> Erasure | None:
+    """Return an interrupted run that has hashed a former key of the row, and with it how the key changed.
+
+    Another row may have the key now: then the log has changes of it that are not among those of the run.
+    """
+    keys = dict.fromkeys(span.key for span in target.spans)
+    with closed_cursor(conf.destination()) as cursor:
+        runs = [run for key in keys for run in records.find_by_key(cursor, target.place, key, related)]
+    log = Change.objects.using(conf.destination())
+    for run in runs:
+        known = log.filter(run.targets[0].condition).values("pk")
+        if not log.filter(target.condition).exclude(pk__in=known).exists():
+            return run
+    return None
 
 
 def _refuse_held(targets: list[Target], held: list[TableRule]) -> None:

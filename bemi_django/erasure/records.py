@@ -8,11 +8,21 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bemi_django.erasure.target import Target, as_json, from_json
+from bemi_django.handlers.log_history import LogHistory
+from bemi_django.log.places import Place
 from bemi_django.seals.records import note_changed_rows
-from bemi_django.wire.ids import change_id, sequence_in
+from bemi_django.wire.ids import change_id, sequence_in, source_in, source_of
+from bemi_django.wire.sequence import lsn_of
 
 _FIND = """
 SELECT id, plan::text FROM _bemi.erasures WHERE ended_at IS NULL AND asked = %s::jsonb ORDER BY id LIMIT 1
+"""
+# The log no longer says that a row had this key when the changes of the key are hashed.
+_FIND_BY_KEY = """
+SELECT id, plan::text FROM _bemi.erasures
+WHERE ended_at IS NULL AND asked -> 'related' = %s::jsonb AND plan #> '{targets,0,place}' = %s::jsonb
+    AND EXISTS (SELECT FROM jsonb_array_elements(plan #> '{targets,0,spans}') s WHERE s ->> 'key' = %s)
+ORDER BY id
 """
 _BEGIN = "INSERT INTO _bemi.erasures (asked, plan, who) VALUES (%s, %s, %s) RETURNING id"
 _END = "UPDATE _bemi.erasures SET asked = NULL, plan = NULL, ended_at = clock_timestamp() WHERE id = %s"
@@ -37,7 +47,6 @@ VALUES (%s, %s, %s, %s, %s, 'ERASED', %s, clock_timestamp(), clock_timestamp(), 
 """
 #: No transaction has so many changes, so records come after all of a commit.
 _ORDINALS = 1 << 31
-_SOURCE = (1 << 30) - 1
 
 
 class Erasure(NamedTuple):
@@ -61,10 +70,26 @@ def find(cursor: Any, asked: Mapping[str, Any]) -> Erasure | None:
     """Return the erasure of the same object that was interrupted, or None."""
     cursor.execute(_FIND, [json.dumps(asked)])
     found = cursor.fetchone()
-    if found is None:
-        return None
-    plan = json.loads(found[1])
-    return Erasure(found[0], from_json(plan["targets"]), set(plan["values"]))
+    return None if found is None else _erasure(*found)
+
+
+def find_by_key(cursor: Any, place: Place, key: str, related: Sequence[str] | None) -> Iterator[Erasure]:
+    """Yield the erasures that were interrupted, of rows of a table that have had a key.
+
+    Args:
+        cursor: A cursor of the log, with a closed search path.
+        place: The table.
+        key: The key.
+        related: What the command was given for related rows.
+    """
+    cursor.execute(_FIND_BY_KEY, [json.dumps(related), json.dumps(place), key])
+    for number, plan in cursor.fetchall():
+        yield _erasure(number, plan)
+
+
+def _erasure(number: int, text: str) -> Erasure:
+    plan = json.loads(text)
+    return Erasure(number, from_json(plan["targets"]), set(plan["values"]))
 
 
 def begin(
@@ -95,13 +120,14 @@ def count(cursor: Any, erasure: int, target: Target, rows: Mapping[str, tuple[in
         cursor.execute(_COUNT, [erasure, *target.place, *counts])
 
 
-def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
+def end(cursor: Any, log: str, erasure: int, history: LogHistory | None = None) -> Iterator[ErasedRow]:
     """Write to the log what was erased, a change with the operation ERASED for each row, and forget the plan.
 
     Args:
         cursor: A cursor of the log, with a closed search path.
         log: The name of the log, quoted.
         erasure: The number of the erasure.
+        history: The log of the source, if its worker has ever run: all changes may be in the archive.
 
     Yields:
         What was erased of each row.
@@ -115,14 +141,8 @@ def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
     for number, database, schema, table, key, changes, columns in cursor.fetchall():
         erased = ErasedRow(f"{schema}.{table}", key or None, changes, json.loads(columns))
         cursor.execute(_LAST.format(log=log), [database])
-        # All of its changes may be in the archive.
-        last, position = cursor.fetchone() or (str(UUID(int=0)), 0)
-        identifier = UUID(last)
-        made = UUID(
-            bytes=change_id(
-                sequence_in(identifier.bytes), _ORDINALS | number % _ORDINALS, identifier.int & _SOURCE
-            )
-        )
+        sequence, source, position = _place(cursor.fetchone(), database, history)
+        made = UUID(bytes=change_id(sequence, _ORDINALS | number % _ORDINALS, source))
         context = {**who, "erasure": erasure, "changes": changes, "columns": erased.columns}
         cursor.execute(
             _RECORD.format(log=log),
@@ -132,3 +152,13 @@ def end(cursor: Any, log: str, erasure: int) -> Iterator[ErasedRow]:
         yield erased
     note_changed_rows(cursor, name, written, who, is_added=True)
     cursor.execute(_END, [erasure])
+
+
+def _place(last: tuple[str, int] | None, database: str, history: LogHistory | None) -> tuple[int, int, int]:
+    """Return the sequence number, the source and the position of a record: after the last change."""
+    if last is not None:
+        identifier = UUID(last[0]).bytes
+        return sequence_in(identifier), source_in(identifier), last[1]
+    if history is not None:
+        return history.end, source_of(history.system_identifier, database), lsn_of(history.end)
+    return 0, 0, 0

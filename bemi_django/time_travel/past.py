@@ -12,10 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.schema import search_path
 from bemi_django.time_travel import cursor_paths, late, snapshots
+from bemi_django.time_travel.erased_rows import ErasedRows
 from bemi_django.time_travel.moments import LogPosition, Moment, locate
 from bemi_django.time_travel.redirection import Redirection
 from bemi_django.time_travel.snapshots import Snapshot
-from bemi_django.time_travel.unknown import broken, complete_from, erased, removed
+from bemi_django.time_travel.unknown import broken, complete_from, removed
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
 _TABLES = """
@@ -83,7 +84,7 @@ class PastTable(NamedTuple):
 class Past(NamedTuple):
     """The past that a connection sees, stored on it as ``bemi_past``; ``hidden`` columns are not known.
 
-    ``erased`` has the columns of rows, by table and key, whose values were erased since the moment.
+    ``erased`` has the rows of which values were erased since the moment.
     """
 
     position: LogPosition
@@ -92,7 +93,7 @@ class Past(NamedTuple):
     redirection: Redirection
     ignores_policies: bool
     hidden: dict[str, list[str]] = {}
-    erased: dict[tuple[str, str], set[str]] = {}
+    erased: ErasedRows | None = None
 
     def prepared(self, sql: str) -> str:
         """Return the statement to run in the past. Raises PastIsReadOnly or HistoryError if it cannot be."""
@@ -176,7 +177,8 @@ def go(cursor: Any, past: Past) -> Past:
     unknown = {**omitted.unknown(position, past.position.said), **_protected(past), **_tracked_later(past)}
     unknown.update(broken(cursor, past.snapshot, past.position, bound))
     unknown.update(removed(cursor, past.position, bound))
-    past = past._replace(hidden=omitted.hidden(position), erased=erased(cursor, past.snapshot, bound))
+    erased = ErasedRows(cursor, past.snapshot, bound)
+    past = past._replace(hidden=omitted.hidden(position), erased=erased)
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
     cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
     return past

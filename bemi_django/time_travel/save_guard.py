@@ -13,6 +13,7 @@ from django.db.models.signals import post_init, pre_save
 
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.log.keys import key_of, models_of
+from bemi_django.time_travel.erased_rows import ErasedRows
 
 _MARK = "bemi_past"
 _lock = threading.Lock()
@@ -76,18 +77,17 @@ def _unknown_fields(instance: Model, aliases: list[str]) -> frozenset[str]:
 
 def _erased(instance: Model, alias: str) -> Iterator[tuple[str, str]]:
     """Yield the columns, with their table, whose values of then were erased: those that are None."""
-    erased = connections[alias].bemi_past.erased  # type: ignore[attr-defined]
-    if not erased or instance.pk is None:
+    erased: ErasedRows | None = connections[alias].bemi_past.erased  # type: ignore[attr-defined]
+    if erased is None or instance.pk is None:
         return
     values = instance.__dict__
     for model in models_of(instance):
         table = _table_name(model)
-        for column in erased.get((table, key_of(instance, model)), ()):
-            if any(
-                field.column == column and values.get(field.attname) is None
-                for field in model._meta.concrete_fields
-            ):
-                yield table, column
+        fields = model._meta.concrete_fields
+        empty = {str(field.column) for field in fields if values.get(field.attname) is None}
+        if empty := empty & erased.columns_of(table):
+            found = erased.of_row(alias, table, key_of(instance, model))
+            yield from ((table, column) for column in empty & found)
 
 
 def _table_name(model: type[Model]) -> str:

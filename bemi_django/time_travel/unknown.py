@@ -22,11 +22,6 @@ WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
 """
-_ERASED = """
-SELECT schema, "table", primary_key, ARRAY(SELECT jsonb_array_elements_text(context -> 'columns'))
-FROM {log}
-WHERE operation = 'ERASED' AND id > %s::uuid AND database = current_database() AND primary_key IS NOT NULL
-"""
 # Changes that were removed from the log, the last ones of each table.
 _REMOVED = """
 SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
@@ -80,21 +75,6 @@ def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> 
             raise HistoryError(f"changes since {moment.said} were lost ({reason or ''}): {complete}")
         what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
         found[f"{schema}.{table}"] = f"since {moment.said} {schema}.{table} {what}: {complete}"
-    return found
-
-
-def erased(cursor: Any, snapshot: Snapshot, bound: str) -> dict[tuple[str, str], set[str]]:
-    """Return the columns whose values before a moment may have been erased, by table and key of the row.
-
-    Args:
-        cursor: A cursor of the transaction that goes back.
-        snapshot: The snapshot.
-        bound: The greatest id of a change up to the moment.
-    """
-    cursor.execute(_ERASED.format(log=snapshot.log), [bound])
-    found: dict[tuple[str, str], set[str]] = {}
-    for _, table, key, columns in cursor.fetchall():
-        found.setdefault((table, key), set()).update(columns)
     return found
 
 

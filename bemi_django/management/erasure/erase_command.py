@@ -111,7 +111,9 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
         )
     for rule in plan.held:
         named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"
-        command.stdout.write(f"contexts of {named} stay as they are: BEMI_LEGAL_HOLD")
+        command.stdout.write(f"contexts and dead letters of {named} stay as they are: BEMI_LEGAL_HOLD")
+    if plan.held:
+        command.stdout.write("so do dead letters whose table is not known: they may be of a held one")
     if plan.archive is not None:
         command.stdout.write(f"and what the archive {plan.archive.name} has of it")
     return number

@@ -15,17 +15,22 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError
-from django.db import connection
+from django.db import connection, transaction
 
 from bemi_django import bound_context
+from bemi_django.erasure import records, rewriting
 from bemi_django.erasure.objects import target_of_key
 from bemi_django.erasure.plan import plan_erasure
+from bemi_django.erasure.target import Target
 from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.blame import blame
 from bemi_django.models import Change, DeadLetter, Undelivered
-from bemi_django.schema import tracking
-from bemi_django.time_travel import as_of
+from bemi_django.schema import installed, tracking
+from bemi_django.time_travel import as_of, erased_rows
 from bemi_django.verification.verify import Options, verify
+from bemi_django.wire.ids import sequence_in, source_in
+from bemi_django.wire.sequence import lsn_of
 from tests.integration.erasure.conftest import Bemi, url_of_database
 from tests.shop.models import Category, Note, Order, Product, Review
 from tests.support import roles
@@ -108,7 +113,11 @@ def unknown(instance: Any) -> set[str]:
 
 
 @settled
-def test_the_past_names_what_was_erased(ann: User, bemi: Bemi) -> None:
+@pytest.mark.parametrize("most", [0, 1, 10_000], ids=["too many", "enough", "default"])
+def test_the_past_names_what_was_erased(
+    ann: User, bemi: Bemi, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(erased_rows, "MOST", most)
     created, updated = Change.objects.for_object(ann).asc()[:2]
     bemi("erase", f"auth.User:{ann.pk}", *REASON)
     with as_of(created):
@@ -355,6 +364,35 @@ def test_letters_of_rows_that_are_not_known_are_erased_as_well(ann: User, bemi: 
     assert {letter.reason for letter in DeadLetter.objects.all()} == {"elsewhere", "known"}
 
 
+def test_letters_that_may_be_of_held_tables_stay(ann: User, bemi: Bemi, settings: Any) -> None:
+    settings.BEMI_LEGAL_HOLD = ["shop.Category"]
+    own = Change.objects.for_object(ann).created().get()
+    origins: dict[str, Any] = {
+        name: {"relation": [1, "public", name, []]} for name in ("shop_category", "shop_product")
+    }
+    origins |= {"unknown": {}, "in the log": {}}
+    for number, (name, origin) in enumerate(origins.items()):
+        change = Change.objects.get(pk=own.pk)
+        change.pk = UUID(int=own.pk.int + ((number + 1) << 64))
+        change.table, change.primary_key, change.after = "shop_category", None, {}
+        if name == "in the log":
+            change.save(force_insert=True)
+        for position, message in ((own.position, b"other"), (1, b"..ann-miller..")):
+            DeadLetter.objects.create(
+                change_id=None if name == "unknown" else change.pk,
+                position=position,
+                message=message,
+                origin={**origin, "context": '{"path": "/ann-miller/"}'},
+                slot="bemi_test",
+                reason=name,
+                created_at=own.created_at,
+            )
+    bemi("erase", f"auth.User:{ann.pk}", *REASON)
+    left = [letter.reason for letter in DeadLetter.objects.order_by("id")]
+    assert left == ["shop_category"] * 2 + ["unknown"] * 2 + ["in the log"] * 2
+    assert {letter.origin["context"] for letter in DeadLetter.objects.all()} == {'{"path": "/ann-miller/"}'}
+
+
 def test_what_a_user_did_stays_without_where_they_were(bemi: Bemi, drain: Drain) -> None:
     ann = User.objects.create(username="ann-miller")
     with bound_context(user_id=ann.pk, ip="192.0.2.7", note="by ann-miller", method="POST"):
@@ -375,7 +413,7 @@ def test_a_legal_hold_stops_it(ann: User, bemi: Bemi, settings: Any, hold: Any) 
         bemi("erase", f"auth.User:{ann.pk}", *REASON)
     assert "ann@example.org" in everything()
     settings.BEMI_LEGAL_HOLD = ["shop.Category"]
-    assert "contexts of public.shop_category stay as they are" in bemi(
+    assert "contexts and dead letters of public.shop_category stay as they are" in bemi(
         "erase", f"auth.User:{ann.pk}", *REASON
     )
 
@@ -441,6 +479,88 @@ def test_a_killed_erasure_is_continued(ann: User, bemi: Bemi) -> None:
     assert "ann@example.org" not in everything() and "ann-miller" not in everything()
     assert Change.objects.get(operation="ERASED").context["changes"] == 4
     assert execute("SELECT count(*) FROM _bemi.erasures WHERE ended_at IS NOT NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("key", ["ann@example.org", "ann@example.net"])
+def test_an_interrupted_erasure_is_found_by_each_key_that_the_row_had(
+    bemi: Bemi, drain: Drain, settings: Any, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute("CREATE TABLE person (mail text PRIMARY KEY, name text)")
+    try:
+        tracking.sync()
+        execute("INSERT INTO person VALUES ('ann@example.org', 'Ann Miller')")
+        execute("UPDATE person SET mail = 'ann@example.net'")
+        execute("DELETE FROM person")
+        drain()
+        interrupt(bemi, monkeypatch, "person:ann@example.org", rewritten=2)
+        assert execute("SELECT count(*) FROM changes WHERE primary_key LIKE 'hmac:%%'") == [(2,)]
+        # Of other rows, or with other related ones.
+        with pytest.raises(CommandError, match="nothing to erase"):
+            bemi("erase", "person:bob@example.org", *REASON)
+        place = Change.objects.filter(table="person").earliest("id").place
+        assert plan_erasure((place, key), "default", related=()).interrupted is None
+        assert "goes on with a run that was interrupted" in bemi("erase", f"person:{key}", "--dry-run")
+        assert "3 changes of 2 rows erased" in bemi("erase", f"person:{key}", *REASON)
+        assert "ann@example" not in everything() and "Ann Miller" not in everything()
+        assert execute("SELECT count(*) FROM _bemi.erasures WHERE ended_at IS NULL") == [(0,)]
+    finally:
+        execute("DROP TABLE person")
+
+
+def test_another_row_with_a_key_of_an_interrupted_erasure_is_another_one(
+    bemi: Bemi, drain: Drain, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute("CREATE TABLE person (mail text PRIMARY KEY, name text)")
+    try:
+        tracking.sync()
+        execute("INSERT INTO person VALUES ('ann@example.org', 'Ann Miller')")
+        execute("UPDATE person SET mail = 'ann@example.net'")
+        execute("INSERT INTO person VALUES ('ann@example.org', 'Another Ann')")
+        execute("DELETE FROM person")
+        drain()
+        interrupt(bemi, monkeypatch, "person:ann@example.net", rewritten=2)
+        assert "goes on" not in bemi("erase", "person:ann@example.org", "--dry-run")
+        assert "Another Ann" in everything()
+    finally:
+        execute("DROP TABLE person")
+
+
+def interrupt(bemi: Bemi, monkeypatch: pytest.MonkeyPatch, name: str, rewritten: int) -> None:
+    """Erase one change in a transaction, and stop when so many are rewritten."""
+    real = rewriting.rewrite
+    done: list[Any] = []
+
+    def rewrite(*arguments: Any) -> None:
+        if len(done) == rewritten:
+            raise KeyboardInterrupt
+        real(*arguments)
+        if arguments[2] != arguments[3] and arguments[2][0].primary_key != arguments[3][0].primary_key:
+            done.append(arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bemi_django.erasure.erase.BATCH", 1)
+        patched.setattr(rewriting, "rewrite", rewrite)
+        with pytest.raises(CommandError, match="interrupted"):
+            bemi("erase", name, *REASON)
+
+
+def test_a_record_is_of_its_source_also_if_the_log_has_no_change_of_it(ann: User, bemi: Bemi) -> None:
+    source = source_in(Change.objects.latest("id").pk.bytes)
+    ((end,),) = execute("SELECT max(_bemi.sequence_v1(slot, lsn)) FROM _bemi.checkpoint")
+    log = installed.log("default")
+    place = Change.objects.latest("id").place
+    history = SourceLog("default").history()
+    assert history is not None
+    execute("TRUNCATE changes")
+    with transaction.atomic(), connection.cursor() as cursor:
+        erasure = records.begin(cursor, {}, {}, [Target(place, ("id",))], set())
+        records.count(cursor, erasure.number, erasure.targets[0], {"1": (2, {"email"})})
+        list(records.end(cursor, log, erasure.number, history))
+    record = Change.objects.get()
+    assert source_in(record.pk.bytes) == source != 0
+    assert sequence_in(record.pk.bytes) == end and record.position == lsn_of(end)
 
 
 def kill(name: str, rewritten: int) -> None:

@@ -29,10 +29,14 @@ BEGIN
                     statement := pg_catalog.substr(pg_catalog.current_query(), CASE WHEN content IS NULL THEN 1
                         ELSE pg_catalog.length('/*Bemi {"SQL": ""} Bemi*/ ') OPERATOR(pg_catalog.+) 1 END);
                     -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
-                    -- send no statement. Their rows get its last context.
+                    -- send no statement. Their rows get its last context. What else stands behind SET CONSTRAINTS in the
+                    -- same text is a statement of its own.
                     IF last OPERATOR(pg_catalog.<>) '' THEN
-                        IF content IS NULL AND (statement IS NULL OR pg_catalog.left(statement, 64)
-                            OPERATOR(pg_catalog.~*) E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M') THEN
+                        IF content IS NULL AND (statement IS NULL
+                            OR pg_catalog.left(statement, 64) OPERATOR(pg_catalog.~*)
+                                E'^\\s*(commit|end|prepare\\s+transaction|set\\s+constraints)\\M'
+                            AND pg_catalog.left(statement, 8192) OPERATOR(pg_catalog.~*)
+                                E'^\\s*(set\\s+constraints\\M[^;]*(;\\s*|$))*((commit|end|prepare\\s+transaction)\\M|$)') THEN
                             IF pg_catalog.split_part(last, '{', 1)
                                 OPERATOR(pg_catalog.!~) pg_catalog.concat('(^| )', TG_RELID, '( |$)') THEN
                                 is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', TG_RELID::pg_catalog.text) IS NULL

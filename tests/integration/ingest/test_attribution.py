@@ -248,6 +248,34 @@ def test_deferred_triggers_write_under_the_last_context(
     assert attributed(pipeline) == [("a", 1), ("w", 1), ("p", 2), ("d", 2)]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_last"),
+    [
+        ("SET CONSTRAINTS ALL IMMEDIATE; UPDATE lab.p SET n = 3", False),
+        ("set constraints all deferred;\nSET CONSTRAINTS ALL IMMEDIATE; DELETE FROM lab.p", False),
+        ("SET CONSTRAINTS ALL DEFERRED; SET CONSTRAINTS ALL IMMEDIATE;\n", True),
+        ("SET CONSTRAINTS lab.later IMMEDIATE; COMMIT", True),
+    ],
+)
+def test_what_stands_behind_set_constraints_is_a_statement_of_its_own(
+    pipeline: Pipeline, session: Any, text: str, is_last: bool
+) -> None:
+    session.execute("INSERT INTO lab.p VALUES (1, 1)")
+    pipeline.drain()
+    session.execute("BEGIN")
+    write(session, 1, "INSERT INTO lab.a VALUES (1, 1)")
+    session.execute(text)
+    session.execute("COMMIT")
+    changes = pipeline.drain()
+    found = {change.table: context for change, context in zip(changes, pipeline.contexts, strict=True)}
+    assert found["a"]["step"] == 1
+    for table in ("d",) if is_last else ("d", "p"):
+        if is_last:
+            assert found[table]["step"] == 1
+        else:
+            assert found[table]["SQL"] == text and "step" not in found[table]
+
+
 def test_check_constraints_keeps_the_context(pipeline: Pipeline, session: Any) -> None:
     pipeline.drain()
     with transaction.atomic():

@@ -194,6 +194,7 @@ def _skip(added: Any) -> ArgumentParser:
     skip.add_argument(
         "lsn", metavar="LSN", type=_lsn, help="where the transaction commits, as 'bemi run' has printed it"
     )
+    skip.add_argument("--reason", metavar="TEXT", help="why, for the context of the gap")
     return skip
 
 

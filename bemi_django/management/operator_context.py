@@ -26,7 +26,7 @@ def operator_context(
         as they are known.
     """
     with connections[database].cursor() as cursor:
-        cursor.execute("SELECT session_user::text")
+        cursor.execute("SELECT session_user::pg_catalog.text")
         (role,) = cursor.fetchone()
     found = {
         "command": command,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bemi_django.exceptions import ReplicationError, Unsendable
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -14,13 +17,16 @@ from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lsn import format_lsn
 
 
-def skip(config: WorkerConfig, lsn: int, timeouts: Timeouts | None = None) -> SkippedTransactions:
+def skip(
+    config: WorkerConfig, lsn: int, timeouts: Timeouts | None = None, who: Mapping[str, Any] | None = None
+) -> SkippedTransactions:
     """Write what committed before a transaction, record a gap for it, and let the stream begin at its end.
 
     Args:
         config: The configuration of the worker, which must not be running.
         lsn: Where the transaction commits: its commit LSN, in bytes.
         timeouts: Timeouts of the worker.
+        who: Who leaves it out, and why, for the context of the gap.
 
     Returns:
         What was left out: exactly that transaction or, if the server fails before it tells which one it is
@@ -32,6 +38,7 @@ def skip(config: WorkerConfig, lsn: int, timeouts: Timeouts | None = None) -> Sk
         psycopg2.Error: One of the databases failed.
     """
     skipper = _Skipper(config, Progress(), timeouts)
+    skipper.who = who or {}
     try:
         with advised():
             return skipper.skip(lsn)
@@ -40,6 +47,8 @@ def skip(config: WorkerConfig, lsn: int, timeouts: Timeouts | None = None) -> Sk
 
 
 class _Skipper(Worker):
+    who: Mapping[str, Any]
+
     def skip(self, lsn: int) -> SkippedTransactions:
         self._open(self._patience)
         start = self._sink.checkpoint
@@ -83,7 +92,7 @@ class _Skipper(Worker):
         skipped = SkippedTransactions(first, lsn, begin, xid)
         with session.destination, session.destination.cursor() as cursor:
             place = session.database, self._writer.source, session.histories
-            record_skipped(cursor, session.copier, skipped, *place)
+            record_skipped(cursor, session.copier, skipped, *place, self.who)
             # The next transaction commits after it, wherever its commit record ends.
             committed_at = None if begin is None else begin.committed_at
             checkpoints = Checkpoints(session.destination, session.slot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -129,6 +129,7 @@ def record_skipped(
     database: str,
     source: int,
     histories: Sequence[HistoryStart],
+    who: Mapping[str, Any],
 ) -> None:
     """Write a gap for transactions that an operator has left out, in the place of the last one.
 
@@ -139,9 +140,11 @@ def record_skipped(
         database: The name of the source's database.
         source: The number of the source in the ids of its changes.
         histories: The histories of the log.
+        who: Who left them out, and why.
     """
     begin = skipped.begin
     context: dict[str, Any] = {
+        **who,
         "reason": "the transaction was left out with 'bemi skip'",
         "from_lsn": format_lsn(skipped.first),
         "to_lsn": format_lsn(skipped.last),
@@ -150,6 +153,8 @@ def record_skipped(
         context["reason"] = "the transactions were left out with 'bemi skip': the server could not tell which"
     else:
         context["transaction_id"] = skipped.xid
+    if "reason" in who:
+        context["reason"] += f" ({who['reason']})"
     identifier = change_id(sequence_at(histories, skipped.last), 0, source)
     if begin is None:
         cursor.execute("SELECT clock_timestamp()")

@@ -114,7 +114,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
 
     def _skip(self, database: str, options: dict[str, Any]) -> None:
-        worker_command.skip_transaction(self, database, options["lsn"])
+        worker_command.skip_transaction(self, database, options["lsn"], options["reason"])
 
     def _verify(self, database: str, options: dict[str, Any]) -> None:
         verify_command.compare(self, database, options)

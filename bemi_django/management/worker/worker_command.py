@@ -146,19 +146,21 @@ class _DatabaseWork:
             yield f"{dispatcher.handled} changes handled"
 
 
-def skip_transaction(command: BaseCommand, database: str, lsn: int) -> None:
+def skip_transaction(command: BaseCommand, database: str, lsn: int, reason: str | None) -> None:
     """Leave a transaction out of the log that the server cannot send.
 
     Args:
         command: The command, for its output.
         database: Alias of the source.
         lsn: Where the transaction commits, in bytes.
+        reason: Why, for the context of the gap.
 
     Raises:
         BemiError: If it cannot be skipped.
     """
+    who = operator_context("bemi skip", {"lsn": format_lsn(lsn)}, database, reason)
     with log_to(command.stdout):
-        skipped = skip(worker_config(database), lsn)
+        skipped = skip(worker_config(database), lsn, who=who)
     place = format_lsn(skipped.last)
     if skipped.begin is None:
         command.stdout.write(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -179,10 +181,14 @@ def test_the_command_says_what_it_has_left_out(locked: LoadPipeline) -> None:
     lock(locked)
     locked.source.run("DELETE FROM load WHERE id = -1")
     lsn = format_lsn(fail(locked).lsn or 0)
-    with manage(locked, "skip", lsn) as command:
+    with manage(locked, "skip", lsn, "--reason", "ticket 7") as command:
         assert (command.ends(DEADLINE), command.errors) == (0, "")
         assert f"which commits at {lsn}" in command.out
-    assert len(gaps(locked)) == 1
+    ((context, _, position),) = gaps(locked)
+    assert position == parse_lsn(lsn) and context["reason"].endswith("with 'bemi skip' (ticket 7)")
+    assert (context["command"], context["arguments"]) == ("bemi skip", {"lsn": lsn})
+    assert context["os_user"] == pwd.getpwuid(os.getuid()).pw_name
+    assert context["database_role"] == WORKER
     with manage(locked, "skip", "nonsense") as command:
         assert command.ends(DEADLINE) != 0
         assert "'nonsense' is not an LSN" in command.errors

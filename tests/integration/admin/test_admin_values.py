@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.shop.models import Category, Product
 from tests.support.audit import LIST, record, visitor
+from tests.support.steps import at_most
 
 
 class Size(models.IntegerChoices):
@@ -275,7 +275,7 @@ def test_a_large_text_is_compared_by_lines_and_folded(admin_client: Client) -> N
     assert "equal lines</summary>" in text
 
 
-def test_hostile_values_take_little_time_on_a_page(admin_client: Client, db: None) -> None:
+def test_hostile_values_take_few_steps_on_a_page(admin_client: Client, db: None) -> None:
     deep: Any = 1
     for _ in range(90):
         deep = [deep, deep] if len(str(deep)) < 20_000 else [deep]
@@ -283,9 +283,8 @@ def test_hostile_values_take_little_time_on_a_page(admin_client: Client, db: Non
     other = {"id": 1, "task": "b a\n" * 300_000, "data": [deep, 1], "more": ["y", *["x"] * 50_000]}
     change = record(1, before=row, after=other)
     for page in (f"{change.pk}/change/", "", "timeline/todos/todo/1/", "timeline/todos/todo/1/?field=task"):
-        begin = time.process_time()
-        admin_client.get(f"{LIST}{page}")
-        assert time.process_time() - begin < 15, page
+        with at_most(30_000_000):
+            admin_client.get(f"{LIST}{page}")
     content = admin_client.get(f"{LIST}{change.pk}/change/").content.decode()
     assert "more characters" in content
 

@@ -29,7 +29,7 @@ def create_slot(command: BaseCommand, database: str, *, dry_run: bool) -> bool:
     if worker.state != NEVER_RUN and (worker.log_end is not None or worker.state == RUNNING):
         return False
     if dry_run:
-        command.stdout.write(f"slot: {worker.slot}")
+        command.stdout.write(f"to do: slot: {worker.slot}")
         return True
     with log_to(command.stdout):
         made = prepare(worker_config(database, worker.slot))

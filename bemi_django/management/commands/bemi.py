@@ -94,7 +94,10 @@ class Command(BaseCommand):
             self.stdout.write(str(standing))
 
     def _sync(self, database: str, options: dict[str, Any]) -> None:
-        outcome = tracking.sync(database, dry_run=options["dry_run"], report=self.stdout.write)
+        form = "to do: {}" if options["dry_run"] else "{}"
+        outcome = tracking.sync(
+            database, dry_run=options["dry_run"], report=lambda line: self.stdout.write(form.format(line))
+        )
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         is_slot_new = options["create_slot"] and create_slot(self, database, dry_run=options["dry_run"])

@@ -45,11 +45,9 @@ def test_sync_says_what_it_does_and_a_dry_run_does_nothing(slot: None) -> None:
         cursor.execute("DROP TRIGGER _bemi_capture ON tag")
         cursor.execute("ALTER TABLE tag REPLICA IDENTITY DEFAULT")
         cursor.execute("ALTER PUBLICATION bemi DROP TABLE tag")
-    for arguments in (("sync", "--dry-run"), ("sync",)):
+    for arguments, form in ((("sync", "--dry-run"), "to do: {}"), (("sync",), "{}")):
         assert bemi(*arguments).splitlines()[:-1] == [
-            "triggers: public.tag",
-            "replica identity full: public.tag",
-            "published: public.tag",
+            form.format(f"{what}: public.tag") for what in ("triggers", "replica identity full", "published")
         ]
     done, coverage = bemi("sync").splitlines()
     assert done == "nothing to do"

@@ -256,7 +256,7 @@ def test_a_slot_that_is_made_at_once_leaves_no_gap(server: Server) -> None:
     server.create(one)
     with project(one):
         install()
-        assert f"slot: {slot_name(one)}" in bemi("sync", "--create-slot", "--dry-run")
+        assert f"to do: slot: {slot_name(one)}" in bemi("sync", "--create-slot", "--dry-run")
         assert server.slots(one) == []
         assert f"slot: {slot_name(one)}" in bemi("sync", "--create-slot")
         assert "nothing to do" in bemi("sync", "--create-slot")

@@ -24,6 +24,8 @@ PAGES = [
     "health/",
     "export/",
     "revert/",
+    "request/",
+    "archive/",
     "timeline/todos/todo/1/",
     "timeline/todos/todo/1/?field=task",
     "timeline/todos/tag/1/",
@@ -31,10 +33,13 @@ PAGES = [
 NAMES = [
     *("q", "table", "operation", "user", "endpoint", "since", "until", "outside", "older", "newer"),
     *("span", "format", "at", "and", "change", "transaction", "request", "field", "related", "raw"),
+    *("id", "view", "records", "before", "undo", "next"),
 ]
 PAGE_OF = {
     **dict.fromkeys(("at", "and", "field", "related"), "timeline/todos/todo/1/"),
-    **dict.fromkeys(("change", "transaction", "request"), "revert/"),
+    **dict.fromkeys(("change", "transaction", "request", "undo", "next"), "revert/"),
+    "id": "request/",
+    "before": "archive/",
     "table": "deleted/",
     "format": "export/",
     "span": "activity/",

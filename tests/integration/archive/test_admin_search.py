@@ -6,12 +6,14 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 
 from bemi_django.admin.search import archive_search
 from bemi_django.archive import backwards, part, storing
+from tests.integration.admin.test_admin_fuzz import HOSTILE
 from tests.integration.archive.conftest import Bemi
 from tests.support.audit import LIST, visitor
 from tests.support.old_months import FIRST, SECOND, remove, write
@@ -117,6 +119,14 @@ def test_a_place_that_is_none_is_not_found(admin_client: Client, archived: None)
     for before in ("x", "2003-05", "2003-13.0.0", "2003-05.-1.0", "2003-05.0.0\0"):
         assert admin_client.get(ARCHIVE, {"before": before}).status_code == 404
     assert numbers(admin_client, "?before=2003-05.999.999999999") == [7, 6, 5, 4, 3, 2, 1]
+
+
+def test_no_hostile_value_makes_the_page_fail(admin_client: Client, archived: None) -> None:
+    names = ("q", "table", "operation", "user", "endpoint", "since", "until", "before")
+    for number, value in enumerate(HOSTILE):
+        for name in {"q", names[number % len(names)]}:
+            query = urlencode({name: value}, errors="surrogatepass")
+            assert admin_client.get(f"{ARCHIVE}?{query}").status_code in (200, 404), (name, value)
 
 
 def test_without_an_archive_there_is_no_page_and_no_link(admin_client: Client, settings: Any) -> None:

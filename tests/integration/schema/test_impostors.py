@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -360,6 +361,27 @@ def test_no_handler_and_no_command_runs_a_function_of_mallory(
     with pytest.raises(CommandError, match="the worker is not running"):
         call_command("bemi", "status", stdout=io.StringIO())
     assert caught() == []
+
+
+def test_who_records_exports_and_erases_a_row_runs_no_function_of_mallory(
+    mallory: None, drain: Drain, settings: Any, tmp_path: Path
+) -> None:
+    todo = Todo.objects.create(task="a")
+    drain()
+    settings.BEMI_SLOT = "bemi_test"
+    pipeline = Pipeline.of_project("bemi_test")
+    try:
+        with pipeline.worker():
+            call_command("bemi", "baseline", "public.todo", stdout=io.StringIO())
+            assert caught() == []
+    finally:
+        pipeline.release()
+    for command in (
+        ["subject", f"todos.Todo:{todo.pk}", "--export", str(tmp_path)],
+        ["erase", f"todos.Todo:{todo.pk}", "--reason", "x", "--noinput"],
+    ):
+        call_command("bemi", *command, stdout=io.StringIO(), stderr=io.StringIO())
+        assert caught() == [], command
 
 
 def test_leaving_out_a_transaction_runs_no_function_of_mallory(

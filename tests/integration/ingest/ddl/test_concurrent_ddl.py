@@ -11,6 +11,7 @@ from django.db import transaction
 
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.timeouts import Timeouts
 from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import another_session, execute, wait_until
 from tests.support.server_conditions import no_standby
@@ -100,7 +101,7 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
     pipeline: Pipeline, witness: Witness, absent_standby: None
 ) -> None:
     pipeline.stop()
-    worker = Worker(worker_config("bemi_laboratory"), Progress())
+    worker = Worker(worker_config("bemi_laboratory"), Progress(), Timeouts(silence=1.0))
     work = threading.Thread(target=worker.run)
     work.start()
     try:
@@ -114,6 +115,12 @@ def test_what_the_server_sends_before_it_shows_it_is_waited_for(
                 wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
                 asked = "query ~ '^SELECT pg_visible_in_snapshot'"
                 wait_until(f"SELECT count(*) FROM pg_stat_activity WHERE {asked}")
+                # The stream does not time out meanwhile.
+                ((stream,),) = execute("SELECT active_pid FROM pg_replication_slots WHERE active")
+                wait_until(
+                    "SELECT count(*) FROM pg_stat_replication "
+                    f"WHERE pid = {stream} AND clock_timestamp() > backend_start + interval '1.5 s'"
+                )
                 assert execute("SELECT count(*) FROM changes") == [(0,)]
             finally:
                 execute(f"SELECT pg_cancel_backend({pid})")

@@ -465,6 +465,22 @@ def test_what_renders_a_type_may_have_another_name_by_now_but_must_be_there(pipe
     assert (change.key, change.unavailable) == ("3", {"before": ["e"], "after": ["e"]})
 
 
+def test_a_function_that_renders_a_type_is_replaced_under_the_worker(pipeline: Pipeline) -> None:
+    replaced = (
+        "CREATE OR REPLACE FUNCTION lab.hide(lab.e) RETURNS json LANGUAGE sql "
+        "AS $$SELECT json_build_object('{}', $1::text)$$"
+    )
+    execute("CREATE TYPE lab.e AS ENUM ('x')")
+    execute(replaced.format("old"))
+    execute("CREATE CAST (lab.e AS json) WITH FUNCTION lab.hide(lab.e)")
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, e lab.e)")
+    execute("INSERT INTO lab.t VALUES (1, 'x')")
+    assert [change.after for change in pipeline.drain()] == ['{"e": {"old": "x"}, "id": 1}']
+    execute(replaced.format("new"))
+    execute("INSERT INTO lab.t VALUES (2, 'x')")
+    assert [change.after for change in pipeline.drain()] == ['{"e": {"new": "x"}, "id": 2}']
+
+
 @pytest.mark.administrator
 def test_descriptions_that_no_slot_needs_are_removed(pipeline: Pipeline) -> None:
     def pass_all() -> None:

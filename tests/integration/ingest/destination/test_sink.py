@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from bemi_django import conf
 from bemi_django.exceptions import Superseded
+from bemi_django.ingest.destination import sink as sink_module
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
 from bemi_django.ingest.destination.copying import copy_rows
@@ -159,6 +161,25 @@ def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sin
     sink.settle()
     assert len(logged(observer)) == 51
     assert (sink.checkpoint, sink.written) == (40, 51)
+
+
+def test_a_transaction_that_waits_for_its_rest_is_not_ended_by_the_destination(
+    destination: Any, sink: Sink, observer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "_TOUCH", 0.05)
+    with destination, destination.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '400ms'")
+    for number in range(50):
+        sink.add(pending(32, b"%d" % number * 100, number))
+    sink.settle()
+    assert destination.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INTRANS
+    for _ in range(80):
+        sink.keep_alive()
+        time.sleep(0.01)
+    sink.end(40, NOVEMBER)
+    sink.send()
+    sink.settle()
+    assert (sink.checkpoint, len(logged(observer))) == (40, 50)
 
 
 def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: Any) -> None:

@@ -69,6 +69,19 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for(open_: Any) ->
             assert session.info.dsn_parameters["connect_timeout"] == limit
 
 
+def test_no_timeout_of_the_database_ends_a_transaction_of_the_log_that_waits_for_its_rest() -> None:
+    database = connection.settings_dict["NAME"]
+    execute(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1s'")
+    try:
+        config = worker_config("bemi_sessions")
+        with closing(connect_destination(config)) as session, session.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            # The sink gives a sign of life twice a minute.
+            assert cursor.fetchone() == ("5min",)
+    finally:
+        execute(f"ALTER DATABASE {database} RESET idle_in_transaction_session_timeout")
+
+
 def test_a_large_transaction_of_the_log_has_no_time_limit() -> None:
     with closing(connect_destination(worker_config("bemi_sessions"))) as session, session.cursor() as cursor:
         cursor.execute("SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'")

@@ -130,6 +130,20 @@ def test_it_installs_and_uninstalls_what_alembic_does_not(
     assert bemi(tmp_path, "uninstall", environment=urls) == "nothing to do\n"
 
 
+def test_rows_older_than_the_log_are_recorded_and_the_status_is_shown(
+    source: TodoDatabase, tmp_path: Path
+) -> None:
+    source.query("INSERT INTO todo (task) VALUES ('old')")
+    url = {"BEMI_SOURCE": source.url("psycopg2")}
+    bemi(tmp_path, "install", environment=url)
+    assert "recording has not begun: start 'bemi run'" in bemi(tmp_path, "status", answer=1, environment=url)
+    with working(tmp_path, source, url):
+        said = bemi(tmp_path, "baseline", "public.todo", environment=url)
+        assert said == "public.todo: 1 rows, 1 of them recorded\n"
+        assert "worker     running" in bemi(tmp_path, "status", environment=url)
+    assert source.query(LOGGED) == [("BASELINE", "old")]
+
+
 def test_a_signal_ends_the_worker_with_status_0(source: TodoDatabase, tmp_path: Path) -> None:
     url = {"BEMI_SOURCE": source.url("psycopg2")}
     bemi(tmp_path, "install", environment=url)

@@ -158,17 +158,18 @@ def bookkeeping_tables() -> list[str]:
 
 
 def renamed_columns() -> dict[str, dict[str, str]]:
-    """Return ``BEMI_RENAMED_COLUMNS``: the present names of renamed columns.
-
-    Returns:
-        ``{"schema.table": {old_name: new_name}}``.
-    """
+    """Return ``BEMI_RENAMED_COLUMNS``, the present names of columns: ``{"schema.table": {old: new}}``."""
     return dict(getattr(settings, "BEMI_RENAMED_COLUMNS", {}))
 
 
 def index_values() -> bool:
     """Return ``BEMI_INDEX_VALUES``: whether the log has an index on ``before`` and ``after``."""
     return bool(getattr(settings, "BEMI_INDEX_VALUES", False))
+
+
+def provenance() -> bool:
+    """Return ``BEMI_PROVENANCE``: whether contexts say which connection has written."""
+    return bool(getattr(settings, "BEMI_PROVENANCE", True))
 
 
 def trusted_proxies() -> int | str | Iterable[str] | None:

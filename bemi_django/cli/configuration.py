@@ -33,6 +33,7 @@ SETTINGS: dict[str, type] = {
     "legal_hold": list,
     "mask": dict,
     "mask_key": str,
+    "provenance": bool,
     "prune_at": str,
     "publication": str,
     "renamed_columns": dict,

@@ -10,10 +10,10 @@ from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.masking.contexts import MASK
 from bemi_django.masking.spelling import folded
 from bemi_django.masking.sql_literals import redact_literals
-from bemi_django.wire import INVALID_KEY, RESERVED_KEYS, SQL_KEY
+from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, INVALID_KEY, RESERVED_KEYS, SQL_KEY
 
 #: What says who did it and how. It is no value of the row.
-_WHO = (RESERVED_KEYS - {SQL_KEY}) | {
+_WHO = (RESERVED_KEYS - {SQL_KEY, CONNECTION_KEY}) | {
     "user_id", "request_id", "method", "command", "os_user", "sudo_user", "database_role", "handler",
 }  # fmt: skip
 #: Keys under which contexts say where somebody is.
@@ -65,7 +65,14 @@ class ContextEraser:
             return MASK if self.mentions(value) else value
         if is_theirs and key in _WHERE:
             return MASK
+        if key == CONNECTION_KEY and isinstance(value, dict):
+            return {name: self._of_connection(name, item, is_theirs) for name, item in value.items()}
         return self._without(value)
+
+    def _of_connection(self, name: str, value: Any, is_theirs: bool) -> Any:
+        if name != ADDRESS_KEY:
+            return value
+        return MASK if is_theirs else self._without(value)
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
+from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance
 from bemi_django.masking.rules import DEFAULT, Rules
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 
@@ -20,7 +21,8 @@ class WorkerConfig(NamedTuple):
     in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
     slot, in place of ``slot``, with a cursor of the source and one of the destination.
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
-    ``is_sealed`` tells whether changes are sealed against tampering.
+    ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
+    the connections that write.
     """
 
     source: dict[str, Any]
@@ -36,6 +38,7 @@ class WorkerConfig(NamedTuple):
     selection: Selection = EVERYTHING
     masking: Rules = DEFAULT
     is_sealed: bool = False
+    provenance: Provenance = NO_PROVENANCE
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

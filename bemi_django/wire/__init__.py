@@ -21,9 +21,14 @@ COMMENT_END = " Bemi*/"
 #: Key of a context that holds the text of the statement. An object that begins with it has no other key.
 SQL_KEY = "SQL"
 
+#: Key of what the database knows of the connection that has written: an object.
+CONNECTION_KEY = "connection"
+#: Key in it of the address of the client.
+ADDRESS_KEY = "address"
+
 #: Keys that the package and the database fill. A context's own value under one of them is recorded under
 #: ``app_`` and the key.
-RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name"))
+RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name", CONNECTION_KEY))
 
 #: A message with this sign after its table holds only the text of a statement: the JSON that follows
 #: :data:`STATEMENT`. Everything before comes from the previous message.

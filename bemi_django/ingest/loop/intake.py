@@ -27,6 +27,7 @@ from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.event_message import EventReader
+from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance, without_connection
 from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
 from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 
@@ -50,6 +51,7 @@ class Intake:
         shortages: Counts the failures of all sessions.
         baselines: Reads the rows of ``bemi baseline``; None to take none.
         masks: Knows what is masked; None to mask nothing.
+        provenance: Adds to contexts what the database knows of the connection.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Intake:
         shortages: Shortages | None = None,
         baselines: BaselineRanges | None = None,
         masks: MaskCatalog | None = None,
+        provenance: Provenance = NO_PROVENANCE,
     ) -> None:
         self._writer = writer
         self._has_masks = masks.has_masks if masks else lambda oid: False
@@ -73,7 +76,8 @@ class Intake:
         self._baselines = baselines
         self._shortages = shortages or Shortages()
         self._decoder = Decoder()
-        self._stitcher = Stitcher(writer.named_by, log_encoding, self._context_masks, self._has_masks)
+        masking = self._context_masks, self._has_masks, provenance
+        self._stitcher = Stitcher(writer.named_by, log_encoding, *masking)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
         reader = EventReader(self._context_masks, log_encoding)
         self._events = events.Events(self._stitcher, transactions, repairer, sink, self._shortages, reader)
@@ -112,7 +116,6 @@ class Intake:
 
     def _follow(self, data: bytes) -> bool:
         """Give the rows that follow a context; return False for another logical message."""
-        is_unread = False
         try:
             if not self._fast_path.follow(data):
                 return False
@@ -122,12 +125,10 @@ class Intake:
             reason = error_advice.reason_of_message(error)
             # The rows that follow must not get the context of the statement before.
             self._stitcher.follow(b"")
-            is_unread = self._context_masks.has_rules
+            self._stitcher.is_touching = self._context_masks.has_rules
         if reason and self._is_recording:
-            letter = dead_letters.of_message(self._stitcher.begin, data, reason)
-            is_touching = is_unread or self._stitcher.is_touching
-            may_hold = is_touching or self._context_masks.mentions(data.decode("utf-8", "replace"))
-            self._sink.add_letter(letter.withheld() if may_hold else letter)
+            letter = dead_letters.of_message(self._stitcher.begin, without_connection(data), reason)
+            self._sink.add_letter(letter.withheld() if self._stitcher.may_hold_masked(data) else letter)
         return True
 
     def _take_long_path(self, data: bytes, lsn: int) -> None:

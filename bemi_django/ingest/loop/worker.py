@@ -157,6 +157,7 @@ class Worker:
             self._shortages,
             BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive, masks),
             catalog.masks,
+            self._config.provenance,
         )
 
     def _judged(self, error: Unsendable) -> Unsendable:

@@ -24,7 +24,7 @@ import orjson
 from bemi_django.ingest.stitching.log_encoding import storable_in
 from bemi_django.ingest.stitching.validation import MAX_BYTES, invalid_context, storable_json
 from bemi_django.masking.contexts import ContextMasks
-from bemi_django.wire import DETAILS_KEY, EVENT_KEY, EVENT_PLACE, SQL_KEY
+from bemi_django.wire import CONNECTION_KEY, DETAILS_KEY, EVENT_KEY, EVENT_PLACE, SQL_KEY
 
 #: Characters of the name of an event.
 MAX_NAME = 100
@@ -133,7 +133,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _free(key: str) -> str:
-    return f"app_{key}" if key in (EVENT_KEY, DETAILS_KEY) else key
+    return f"app_{key}" if key in (EVENT_KEY, DETAILS_KEY, CONNECTION_KEY) else key
 
 
 def _as_written(literal: str) -> orjson.Fragment:

@@ -24,6 +24,7 @@ from bemi_django.ingest.protocol.messages import (
 )
 from bemi_django.ingest.stitching.context_message import ContextMessage, parse
 from bemi_django.ingest.stitching.log_encoding import storable_in
+from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance
 from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
 from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
@@ -50,6 +51,7 @@ class Stitcher:
         log_encoding: The server's name of the encoding of the log's database.
         masks: Masks the contexts.
         is_masked: Tells whether a table, by its oid, has columns that are masked.
+        provenance: Adds to contexts what the database knows of the connection.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class Stitcher:
         log_encoding: str = "UTF8",
         masks: ContextMasks = NO_MASKS,
         is_masked: Callable[[int], bool] = lambda oid: False,
+        provenance: Provenance = NO_PROVENANCE,
     ) -> None:
         self._named_by = named_by
         self._masks = masks
         self._is_masked = is_masked
+        self._provenance = provenance
         #: Whether the statement is known to write to a table with masked columns.
         self.is_touching = False
         self._storable = storable_in(log_encoding)
@@ -69,6 +73,8 @@ class Stitcher:
         # The trigger's last context, as it came and as it is stored, and the tables that were named for it.
         self._content = self._statement_context = NO_CONTEXT
         self._named: set[int] = set()
+        # What the first message of the transaction said of the connection.
+        self._connection = b""
         self._context = NO_CONTEXT
         self._skipped = Skipped()
         #: The beginning of the open transaction.
@@ -100,6 +106,7 @@ class Stitcher:
             self.begin, self._ordinal = message, 0
             self._content = self._statement_context = NO_CONTEXT
             self._named = set()
+            self._connection = b""
             self._enter(NO_CONTEXT, None)
         elif isinstance(message, Commit):
             self.begin = None
@@ -119,6 +126,7 @@ class Stitcher:
             self.is_touching = _SQL in content
             self._enter(self._validated(content, is_touching=self.is_touching), None)
             return
+        self._connection = message.connection or self._connection
         is_masked = self._is_masked(message.table)
         if message.content or message.is_continued:
             self._begin_statement(message, is_masked=is_masked)
@@ -129,6 +137,10 @@ class Stitcher:
             )
         self._named.add(message.table)
         self._enter(self._statement_context, self._named)
+
+    def may_hold_masked(self, content: bytes) -> bool:
+        """Return whether the message that was followed last may hold what is masked."""
+        return self.is_touching or self._masks.mentions(content.decode("utf-8", "replace"))
 
     def claim(self, relation: Relation, lsn: int, named_by: Set[int]) -> ChangeHeader:
         """Return the header of the next change.
@@ -168,6 +180,7 @@ class Stitcher:
     def _validated(self, content: bytes, *, is_touching: bool) -> bytes:
         context = storable_json(content)
         self.is_context_invalid = context is not content
+        context = self._provenance.added(context, self._connection)
         return self._storable(self._masks.masked(context, is_touching=is_touching))
 
     def _enter(self, context: bytes, named: Set[int] | None) -> None:

@@ -22,6 +22,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.selection.configured import configured_selection
+from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.stop_signals import stopped_by_signals
@@ -196,6 +197,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         selection=configured_selection(),
         masking=configured_masks(),
         is_sealed=is_sealed(),
+        provenance=Provenance(conf.provenance()),
     )
 
 
@@ -227,11 +229,8 @@ def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[Non
     try:
         listening = serving(answers, *address)
     except OSError as error:
-        raise CommandError(
-            "cannot listen on {}:{}: {}; give another address to --metrics".format(
-                *address, error.strerror or error
-            )
-        ) from None
+        reason = f"{error.strerror or error}; give another address to --metrics"
+        raise CommandError("cannot listen on {}:{}: {}".format(*address, reason)) from None
     with listening as port:
         logger.info("serving metrics at http://%s:%d/metrics", address[0], port)
         yield

@@ -60,10 +60,10 @@ BEGIN
                         EXIT described;
                     END IF;
                     -- Others may not use the names of ours. A letter of them may be an escape.
-                    IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
+                    IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name|connection)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
                         BEGIN
                             context := pg_catalog.json_object_agg(CASE
-                                WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name}'::pg_catalog.text[])
+                                WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])
                                     THEN pg_catalog.concat('app_', key) ELSE key END, value)
                                 FROM pg_catalog.json_each(context::pg_catalog.json);
                         EXCEPTION WHEN OTHERS THEN
@@ -121,15 +121,28 @@ BEGIN
                             E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL
                         OR pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true) IS NULL;
                 END IF;
-                RETURN NULL;
+            ELSE
+                is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
+                    pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+                        pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true),
+                        E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL;
             END IF;
+            RETURN NULL;
         END IF;
     END IF;
+    -- The first message of a transaction begins with who is connected: 'role'4711'program'10.0.0.1 16384{...}, with the
+    -- current role before the table if that is another one. Rolling back to a savepoint takes back the message and
+    -- what is remembered of it. Names of roles may have any bytes, some of which convert_to() would refuse.
+    --
     -- Quotes and percent signs are escaped in a comment, but may be plain in the WAL. Of two backslashes, the second
     -- could seem to begin an escape. The result is assigned because an expression takes a tenth of the time of a
     -- query. It is one expression, because each is prepared again in every transaction: set_config() returns what it
     -- has set.
-    is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.convert_to(
+    is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.decode(pg_catalog.format('%L%s%L%s %s',
+            session_user, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'),
+            pg_catalog.inet_client_addr(), CASE WHEN current_user OPERATOR(pg_catalog.<>) session_user
+                THEN pg_catalog.quote_literal(current_user::pg_catalog.text) END), 'escape')
+        OPERATOR(pg_catalog.||) pg_catalog.convert_to(
         pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
             pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true),
             E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL;

@@ -47,6 +47,17 @@ def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> No
     assert response.context["sql"].splitlines()[:2] == ["UPDATE todo", "SET task = %s"]
 
 
+def test_the_connection_is_shown_and_found(admin_client: Client) -> None:
+    connection = {"role": "shop", "application_name": "psql", "address": "192.0.2.7", "pid": 4711}
+    change = record(1, context={"connection": connection})
+    record(2, context={"connection": {**connection, "role": "other"}})
+    (line,) = shown(admin_client, change).context["context"]
+    assert line.name == "connection" and json.loads(line.text) == connection and line.url
+    for address in (line.url, LIST + '?q={"connection": {"role": "shop"}}'):
+        lines = admin_client.get(address).context["actions"]
+        assert [line.last.pk for line in lines] == [change.pk]
+
+
 def test_the_changes_of_its_transaction_and_of_its_request_are_listed(admin_client: Client) -> None:
     change = record(1)
     record(1, ordinal=1, primary_key="2")

@@ -12,11 +12,12 @@ from django.core.management import call_command
 from django.db import connection
 
 from bemi_django import bound_context, conf
+from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
 from tests.support import roles
 from tests.support.pipeline import Pipeline
-from tests.support.project_database import execute
+from tests.support.project_database import another_session, execute
 
 # Databases are made by a superuser.
 pytestmark = pytest.mark.administrator
@@ -79,3 +80,29 @@ def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline) -> Non
     changes = Change.objects.filter(table="word")
     assert changes.count() == expected
     assert all("caf" in change.context["SQL"] and "db_user" in change.context for change in changes)
+
+
+def test_a_role_with_any_name_may_write(encoded: Pipeline) -> None:
+    with another_session() as cursor:
+        cursor.connection.autocommit = True
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone()
+        cursor.execute("SELECT set_config('client_encoding', %s, false)", [encoding])
+        # In SQL_ASCII it is of no encoding.
+        role = "caf\u00e9".encode("euc_jp" if encoding == "EUC_JP" else "latin-1")
+        cursor.execute(b'CREATE ROLE "%b" SUPERUSER' % role)
+        try:
+            cursor.execute(b'SET SESSION AUTHORIZATION "%b"' % role)
+            cursor.execute(b"""/*Bemi {"n": 1} Bemi*/ INSERT INTO word (task) VALUES ('x')""")
+            cursor.execute(b"INSERT INTO word (task) VALUES ('y')")
+        finally:
+            cursor.execute("RESET SESSION AUTHORIZATION")
+            cursor.execute(b'DROP ROLE "%b"' % role)
+    encoded.config = encoded.config._replace(provenance=Provenance(True))
+    encoded.run()
+    first, second = Change.objects.filter(table="word").order_by("id")
+    assert first.context["n"] == 1 and "db_user" in second.context
+    for change in (first, second):
+        assert change.context["connection"]["role"].startswith("caf")
+        assert change.context["connection"]["pid"]
+    assert not DeadLetter.objects.exists()

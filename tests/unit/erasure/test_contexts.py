@@ -57,6 +57,17 @@ def test_who_and_how_stays(context: dict[str, object], left: dict[str, object]) 
     assert json.loads(eraser.erased(json.dumps(context))) == left
 
 
+def test_the_connection_of_the_person_loses_its_address_and_that_of_others_only_what_is_theirs() -> None:
+    connection = {"role": "annie", "application_name": "psql", "address": "192.0.2.1", "pid": 4711}
+    context = json.dumps({"connection": connection})
+    eraser = ContextEraser(["annie", "4711"])
+    assert json.loads(eraser.erased(context)) == {"connection": connection}
+    theirs = json.loads(eraser.erased(context, is_theirs=True))
+    assert theirs == {"connection": {**connection, "address": "***"}}
+    found = json.loads(ContextEraser(["192.0.2.1"]).erased(context))
+    assert found == {"connection": {**connection, "address": "***"}}
+
+
 def test_a_statement_that_wrote_the_values_has_no_literals() -> None:
     context = json.dumps({"SQL": "INSERT INTO x VALUES (E'\\x61nn')"})
     eraser = ContextEraser(["annie"])

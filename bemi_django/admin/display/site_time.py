@@ -41,9 +41,9 @@ def as_stored(moment: datetime) -> datetime:
     return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
-def midnight(day: date) -> datetime:
-    """Return the beginning of a day."""
-    begin = datetime.combine(day, time.min)
+def midnight(day: date, at: time | None = None) -> datetime:
+    """Return the beginning of a day, or another time of it."""
+    begin = datetime.combine(day, at or time.min)
     return timezone.make_aware(begin) if settings.USE_TZ else begin
 
 

@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.display.change_rows import ListedRow, rows
-from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.search.archive_search import ArchivedPage, archive_is_there, search_archive
 from bemi_django.admin.search.filter_form import FilterForm
@@ -78,10 +77,10 @@ def _page(form: FilterForm, before: str) -> ArchivedPage:
     if not form.is_valid():
         return ArchivedPage([], None, is_partial=False)
     asked = form.cleaned_data
-    since, until = asked["since"], asked["until"]
+    begin, end = form.period()
     wanted = Wanted(
-        aware(midnight(since)) if since else None,
-        aware(next_midnight(until)) if until else None,
+        aware(begin),
+        aware(end),
         {name: asked[name] for name in ("table", "operation") if asked[name]},
     )
     return search_archive(changes, place, wanted)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action_lines import action_lines
 from bemi_django.admin.display.change_rows import rows
-from bemi_django.admin.display.site_time import next_midnight, today
+from bemi_django.admin.display.site_time import today
 from bemi_django.admin.pages.export import formats
 from bemi_django.admin.pages.list_neighbours import list_query
 from bemi_django.admin.search import date_links, row_estimate
@@ -21,6 +21,7 @@ from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
 from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
+from bemi_django.admin.search.hints.presets import presets
 from bemi_django.admin.search.paging import PageCursor, cursor_before, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
 
@@ -31,7 +32,8 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     filtered = form.changes()
     asked = getattr(form, "cleaned_data", {})
     cursor = cursor_of(request.GET)
-    if cursor.id is None and asked.get("until") and (end := next_midnight(asked["until"])):
+    _begin, end = form.period()
+    if cursor.id is None and end:
         cursor = cursor_before(end)
     is_rows = request.GET.get("view") == "rows"
     found = _rows(filtered, cursor, viewer) if is_rows else _actions(filtered, cursor, viewer)
@@ -63,6 +65,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         if terms and cursor_of(request.GET).id is None
         else [],
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
+        "presets": presets(request.GET, viewer),
         "facets": facets(form, filtered, cursor, viewer)
         if form.is_valid() and cursor_of(request.GET).id is None
         else None,

@@ -41,7 +41,9 @@ def chips(form: FilterForm, parameters: QueryDict) -> list[Chip]:
             continue
         text = parameters.get(name, "").strip()
         if text:
-            found.append(Chip(str(field.label), _value(field, text), without(parameters, name)))
+            found.append(
+                Chip(str(field.label), _value(field, text), without(parameters, name, f"{name}_time"))
+            )
     return found
 
 

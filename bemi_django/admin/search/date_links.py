@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -34,7 +34,7 @@ class DateLink(NamedTuple):
 
 
 def links(parameters: Any, since: date | None, until: date | None) -> list[DateLink]:
-    """Return links to today and to the months of the log, or to the days of the chosen month.
+    """Return links to the last days and to the months of the log, or to the days of the chosen month.
 
     Args:
         parameters: The query string of the request.
@@ -43,9 +43,14 @@ def links(parameters: Any, since: date | None, until: date | None) -> list[DateL
     """
     present = today()
     chosen = since if since and until and (since.year, since.month) == (until.year, until.month) else None
-    found = [_link(parameters, _("All dates"), None, None, since, until)]
+    yesterday, week = present - timedelta(days=1), present - timedelta(days=6)
+    found = [
+        _link(parameters, _("All dates"), None, None, since, until),
+        _link(parameters, _("Today"), present, present, since, until),
+        _link(parameters, _("Yesterday"), yesterday, yesterday, since, until),
+        _link(parameters, _("Last 7 days"), week, present, since, until),
+    ]
     if chosen is None:
-        found.append(_link(parameters, _("Today"), present, present, since, until))
         months = [(present.year, present.month), *_months()]
         for year, month in sorted(dict.fromkeys(months), reverse=True):
             first, last = _bounds(year, month)
@@ -77,7 +82,7 @@ def _link(
     parameters: Any, label: str, first: date | None, last: date | None, since: Any, until: Any
 ) -> DateLink:
     query = parameters.copy()
-    for name in ("older", "newer", "since", "until"):
+    for name in ("older", "newer", "since", "since_time", "until", "until_time"):
         query.pop(name, None)
     if first and last:
         query["since"], query["until"] = first.isoformat(), last.isoformat()

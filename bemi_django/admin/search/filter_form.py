@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django import forms
@@ -91,7 +92,9 @@ class FilterForm(forms.Form):
     user = forms.CharField(label=_("User"), required=False, max_length=200)
     endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=2000)
     since = DayField(label=_("From"), required=False)
+    since_time = forms.TimeField(label=_("From, time of day"), required=False)
     until = DayField(label=_("To"), required=False)
+    until_time = forms.TimeField(label=_("To, time of day"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
     records = forms.BooleanField(label=_("Also Django's own records"), required=False)
     not_user = ExcludedField(label=_("User other than"), required=False)
@@ -112,6 +115,7 @@ class FilterForm(forms.Form):
         table.choices = [("", _("Any model")), *choices]
         for name in ("since", "until"):
             self.fields[name].widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+            self.fields[f"{name}_time"].widget = forms.TimeInput({"type": "time"}, format="%H:%M")
         self.fields["q"].widget = forms.TextInput(
             {
                 "type": "search",
@@ -155,6 +159,25 @@ class FilterForm(forms.Form):
             refuse(self._viewer.masks.hidden_in_context({"endpoint": text}))
         return text
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse a time of no day."""
+        asked = self.cleaned_data
+        for name in ("since", "until"):
+            if asked.get(f"{name}_time") and not asked.get(name) and name not in self.errors:
+                self.add_error(f"{name}_time", _("Choose a day as well."))
+        return asked
+
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        """Return the first moment of the list, and the one at which it ends, None where it has no bound."""
+        asked = getattr(self, "cleaned_data", {})
+        since, until = asked.get("since"), asked.get("until")
+        begin = midnight(since, asked.get("since_time")) if since else None
+        if until and asked.get("until_time"):
+            # The minute that is given belongs to the list, as the day does. The last one has no end.
+            with suppress(OverflowError):
+                return begin, midnight(until, asked["until_time"]) + timedelta(minutes=1)
+        return begin, next_midnight(until) if until else None
+
     def clean_not_user(self) -> list[list[Any]]:
         """Return the ids that each of the users may have."""
         return [searchable_ids(text, self._viewer) for text in self.cleaned_data["not_user"]]
@@ -191,9 +214,10 @@ class FilterForm(forms.Form):
             given.append((by_user(asked["user"], self._viewer), query_timeouts.FILTER))
         if asked["endpoint"]:
             given.append((Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER))
-        if asked["since"]:
-            given.append((Q(committed_at__gte=midnight(asked["since"])), query_timeouts.FILTER))
-        if asked["until"] and (end := next_midnight(asked["until"])):
+        begin, end = self.period()
+        if begin:
+            given.append((Q(committed_at__gte=begin), query_timeouts.FILTER))
+        if end:
             given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
         if asked["outside"]:
             given.append((conditions.outside(), query_timeouts.FILTER))

@@ -56,6 +56,11 @@ def add_options(parser: ArgumentParser) -> None:
         default=[],
         help="with --chain: compare the chains with the anchors of a file; may be given more than once",
     )
+    parser.add_argument(
+        "--progress",
+        metavar="FILE",
+        help="with --chain: keep in this file how far it is, and continue there if it was interrupted",
+    )
 
 
 def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -73,8 +78,9 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     if options["chain"]:
         _compare_chains(command, options)
         return
-    if options["anchor"]:
-        raise CommandError("--anchor belongs to --chain: add it")
+    for name in ("anchor", "progress"):
+        if options[name]:
+            raise CommandError(f"--{name} belongs to --chain: add it")
     if options["reason"] and not options["accept"]:
         raise CommandError("--reason says why differences are accepted: add --accept")
     accept = None
@@ -108,9 +114,10 @@ def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:
     anchors = [anchor for path in options["anchor"] for anchor in read(path)]
     try:
         with watching() as watch:
-            report = verify_chains(anchors, watch)
+            report = verify_chains(anchors, watch, options["progress"])
     except KeyboardInterrupt:
-        raise CommandError("interrupted", returncode=_INTERRUPTED) from None
+        further = "the same command continues" if options["progress"] else "--progress FILE makes it continue"
+        raise CommandError(f"interrupted: {further}", returncode=_INTERRUPTED) from None
     lines = [f"sealed changes: {report.changes:,}, in {report.links:,} links"]
     if report.unsealed:
         lines.append(f"changes that were written while nothing was sealed: {report.unsealed:,}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bemi_django.seals.findings import ChainReport, of_change, of_link
@@ -38,6 +39,15 @@ class ChainLinks:
         if not links:
             self._require_head(cursor)
         return links
+
+    @property
+    def place(self) -> list[Any]:
+        """The number and the hash of the last link that was read, as JSON has them."""
+        return [self.number, self._hash.hex()]
+
+    @place.setter
+    def place(self, place: list[Any]) -> None:
+        self.number, self._hash = place[0], bytes.fromhex(place[1])
 
     def _require_head(self, cursor: Any) -> None:
         cursor.execute(_HEAD, [self.name])
@@ -84,6 +94,27 @@ class ChainWalk:
     def number(self) -> int:
         """The number of the last link that was read."""
         return self._links.number
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the walk is between two steps, as JSON has it."""
+        return {
+            "links": self._links.place,
+            "reached": self._reached and self._reached.hex(),
+            "open": {str(source): after.hex() for source, after in self._open.items()},
+            "closed": [[source, after.hex(), last.hex()] for source, after, last in self._closed],
+            "databases": sorted(self.databases),
+        }
+
+    @place.setter
+    def place(self, place: Mapping[str, Any]) -> None:
+        self._links.place = place["links"]
+        self._reached = place["reached"] and bytes.fromhex(place["reached"])
+        self._open = {int(source): bytes.fromhex(after) for source, after in place["open"].items()}
+        self._closed = [
+            (source, bytes.fromhex(after), bytes.fromhex(last)) for source, after, last in place["closed"]
+        ]
+        self.databases = set(place["databases"])
 
     def step(self, cursor: Any) -> bool:
         """Take the next links; return False at the end of the chain.

@@ -62,6 +62,12 @@ class ChainReport:
         if len(self.findings) < self._most:
             self.findings.append(finding)
 
+    def join(self, other: ChainReport) -> None:
+        """Add what another verification has found, of other chains."""
+        self.links += other.links
+        self.wrong += other.wrong
+        self.findings += other.findings[: self._most - len(self.findings)]
+
 
 def of_change(kind: str, identifier: bytes, position: int, committed_at: int) -> TamperFinding:
     """Return a finding about a change.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from bemi_django.seals.chain_walk import ChainLinks, ChainWalk
 from bemi_django.seals.findings import ChainReport, of_change, of_link
 from bemi_django.seals.links import OPERATIONS
 from bemi_django.seals.operations import Operations
+from bemi_django.seals.progress_file import ProgressFile
 
 _SET = "SET search_path = pg_catalog, pg_temp; SET timezone = 'UTC'; SET statement_timeout = 0"
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -31,13 +33,20 @@ ORDER BY id LIMIT 1000
 _NUMBER = "SELECT number FROM _bemi.chains WHERE name = %s"
 _HASH = "SELECT hash FROM _bemi.links WHERE chain = %s AND number = %s"
 
+#: Seconds after which a file gets to know how far a verification is.
+SAVE_EVERY = 5.0
+
 #: Called with what is verified and the part of it that is done, from 0 to 1.
 Watch = Callable[[str, float], None]
 #: Takes a snapshot for a block, given a cursor.
 Snapshot = Callable[[Any], AbstractContextManager[None]]
 
 
-def verify_chains(anchors: Sequence[Anchor] = (), watch: Watch = lambda what, part: None) -> ChainReport:
+def verify_chains(
+    anchors: Sequence[Anchor] = (),
+    watch: Watch = lambda what, part: None,
+    progress: str | None = None,
+) -> ChainReport:
     """Compare the log with its chains, and the chains with anchors.
 
     Some thousand changes are read at a time, each time in a snapshot of its own.
@@ -45,19 +54,21 @@ def verify_chains(anchors: Sequence[Anchor] = (), watch: Watch = lambda what, pa
     Args:
         anchors: Anchors that were kept outside of the database.
         watch: Called as the work goes on.
+        progress: A file that keeps how far this is. If it is there, an interrupted run is continued.
 
     Raises:
-        BemiError: Nothing was ever sealed, or the database cannot be read.
+        BemiError: Nothing was ever sealed, the database cannot be read, or the file is of another log.
         psycopg2.Error: The same, for another reason.
     """
     with closing(psycopg2.connect(**conf.connection_parameters(conf.destination()))) as connection:
         connection.autocommit = True
-        return verify_over(connection, anchors, watch, snapshot)
+        return verify_over(connection, anchors, watch, snapshot, progress)
 
 
-def verify_over(connection: Any, anchors: Sequence[Anchor], watch: Watch, take: Snapshot) -> ChainReport:
+def verify_over(
+    connection: Any, anchors: Sequence[Anchor], watch: Watch, take: Snapshot, progress: str | None = None
+) -> ChainReport:
     """Do the same over a connection of psycopg2; ``take`` takes its snapshots."""
-    report = ChainReport()
     connection.set_client_encoding("UTF8")
     with connection.cursor() as cursor:
         cursor.execute(_SET)
@@ -69,19 +80,32 @@ def verify_over(connection: Any, anchors: Sequence[Anchor], watch: Watch, take: 
             raise BemiError(
                 "nothing was ever sealed: set BEMI_TAMPER_EVIDENCE to True and restart 'manage.py bemi run'"
             )
-        operations = _Operations(cursor, report, is_used=OPERATIONS in chains)
+        file = None if progress is None else ProgressFile(progress, cursor)
+        report = ChainReport() if file is None else file.report
+        # They are read again from the first one.
+        of_operations = ChainReport()
+        operations = _Operations(cursor, of_operations, is_used=OPERATIONS in chains)
         sources: set[int] = set()
         databases: set[str] = set()
         for chain, length in chains.items():
             if chain == OPERATIONS:
                 continue
-            report.chains += 1
             walk = ChainWalk(log, chain, operations.found, report)
             is_over = False
+            if file is None or chain not in file.walks:
+                report.chains += 1
+            else:
+                walk.place = file.walks[chain]
+                is_over = file.walks[chain]["is_over"]
+            saved = time.monotonic()
             while not is_over:
                 with take(cursor):
                     operations.read()
                     is_over = not walk.step(cursor)
+                if file is not None and (is_over or time.monotonic() - saved >= SAVE_EVERY):
+                    file.walks[chain] = {**walk.place, "is_over": is_over}
+                    file.save()
+                    saved = time.monotonic()
                 watch(chain, min(walk.number / max(length, 1), 0.999))
             sources |= walk.sources
             databases |= walk.databases
@@ -89,9 +113,12 @@ def verify_over(connection: Any, anchors: Sequence[Anchor], watch: Watch, take: 
         with take(cursor):
             operations.read()
             find_removed(cursor, log, operations.found, report)
+        report.join(of_operations)
         _find_others(cursor, log, sources, databases, report)
         report.operations.extend(operations.found.lines())
         _compare_anchors(cursor, anchors, report)
+        if file is not None:
+            file.remove()
     return report
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
+from bemi_django import conf
 from bemi_django.doctor import append_only_log
 from bemi_django.models import Change
 from bemi_django.retention.pruning import prune
 from bemi_django.schema import append_only, tracking
 from bemi_django.testing import changeable_log
-from tests.support.old_months import FIRST, old_months, write
+from bemi_django.wire.ids import change_id
+from tests.support.old_months import FIRST, SECOND, old_months, rows, write
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -118,6 +122,28 @@ def test_rows_are_pruned_and_months_dropped(protected: None, settings: Any) -> N
         assert prune("default", {"command": "test"}).months[0] == FIRST
     finally:
         for table in ("completeness", "pruned", "prunings", "retention", "touched", "walked"):
+            execute(f"DELETE FROM _bemi.{table}")  # noqa: S608 - names of our own
+
+
+def test_months_are_archived_and_brought_back(
+    protected: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests may use one database only.
+    monkeypatch.setattr(conf, "is_source", lambda alias: alias == "default")
+    settings.BEMI_ARCHIVE = str(tmp_path / "archive")
+    before = rows(FIRST)
+    try:
+        call_command("bemi", "archive", "--before", SECOND, stdout=io.StringIO())
+        assert rows(FIRST) == []
+        call_command("bemi", "import", FIRST, stdout=io.StringIO())
+        assert rows(FIRST) == before
+        with transaction.atomic(), connection.cursor() as cursor, append_only.permitted(cursor, "test"):
+            cursor.execute("DELETE FROM changes WHERE id = %s", [str(UUID(bytes=change_id(8, 0, 1)))])
+        call_command("bemi", "import", "--missing", FIRST, stdout=io.StringIO())
+        assert rows(FIRST) == before
+        assert refused(DELETE_NOTHING)
+    finally:
+        for table in ("completeness", "pruned", "prunings", "touched", "walked"):
             execute(f"DELETE FROM _bemi.{table}")  # noqa: S608 - names of our own
 
 

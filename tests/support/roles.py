@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
+from tests.support.polling import until
+
 #: The URL of a superuser; set only while the tests run as other roles.
 _ADMINISTRATOR = "BEMI_TEST_ADMINISTRATOR"
 #: Django's role: owns the tables and may create databases, as the tests do.
@@ -19,6 +21,9 @@ OWNER = "bemi_owner"
 WORKER = "bemi_worker"
 READER = "bemi_reader"
 PASSWORD = "secret"
+
+_READ = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
+_DROP_SLOTS = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
 
 
 def are_in_use() -> bool:
@@ -86,8 +91,11 @@ def as_role(role: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_database(name: str) -> None:
-    """Drop a database if it is there; only a superuser may end what autovacuum does in it."""
+    """Drop a database and its slots if it is there; only a superuser may end what autovacuum does in it."""
     with administrator() as cursor:
+        # The server may not have noticed yet that a reader is gone.
+        until(lambda: cursor.execute(_READ, [name]) or cursor.fetchone() == (0,))
+        cursor.execute(_DROP_SLOTS, [name])
         cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 

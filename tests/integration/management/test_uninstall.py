@@ -140,11 +140,6 @@ def database(alias: str, name: str) -> Iterator[None]:
     finally:
         connections[alias].close()
         connections[alias].settings_dict = original
-        with roles.administrator() as cursor:
-            cursor.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
-                [name],
-            )
         roles.drop_database(name)
 
 

@@ -392,6 +392,7 @@ def test_leaving_out_a_transaction_runs_no_function_of_mallory(
     pipeline = Pipeline.of_project("bemi_test")
     with pipeline.worker():
         pass
+    pipeline.release()
     try:
         Todo.objects.create(task="b")
         out = io.StringIO()

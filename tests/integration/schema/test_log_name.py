@@ -16,7 +16,7 @@ from bemi_django.wire.table_name import split
 from tests.support.paths import ROOT
 from tests.support.polling import DEADLINE
 from tests.support.processes import database_url
-from tests.support.roles import administrator
+from tests.support.roles import administrator, drop_database
 
 # It makes slots.
 pytestmark = pytest.mark.administrator
@@ -37,16 +37,11 @@ NAMES = {
 @pytest.fixture
 def database(transactional_db: None) -> Iterator[str]:
     """The URL of an empty database."""
+    drop_database(DATABASE)
     with administrator() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {DATABASE}")
     yield database_url(dbname=DATABASE)
-    with administrator() as cursor:
-        cursor.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
-            [DATABASE],
-        )
-        cursor.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    drop_database(DATABASE)
 
 
 def python(

@@ -59,7 +59,8 @@ def _on_source(alias: str, worker: str) -> Iterator[str]:
     yield from _way_in(alias, role)
     yield f"GRANT SELECT ON _bemi.relations, _bemi.baselines, _bemi.baseline_rows TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean) TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION _bemi.types_v1(oid[]) TO {role};"
+    for used in ("types_v1(oid[])", "types_of_v1(oid, jsonb)", "named_by_v1(oid)"):
+        yield f"GRANT EXECUTE ON FUNCTION _bemi.{used} TO {role};"
     # The worker has this role evaluate what table owners have written.
     yield f"{_create_or_alter(alias, computation.ROLE)} NOLOGIN;"
     yield f"ALTER FUNCTION {computation.FUNCTION} OWNER TO {computation.ROLE};"

@@ -27,7 +27,8 @@ GRANT CREATE ON SCHEMA public TO {OWNER};
 _GRANTS = f"""
 GRANT USAGE ON SCHEMA _bemi TO {WORKER};
 GRANT SELECT ON _bemi.relations TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[]) TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[]),
+    _bemi.types_of_v1(oid, jsonb), _bemi.named_by_v1(oid) TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.compute_v1(text, text[]) TO {WORKER};
 GRANT INSERT ON changes, _bemi.dead_letters TO {WORKER};
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};

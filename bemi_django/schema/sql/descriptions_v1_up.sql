@@ -62,6 +62,49 @@ AS $function$
     SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}') FROM defined
 $function$;
 
+-- Return the tables whose message gives a context to the rows of a table: this one and those above it. This and the next
+-- function are called for the few tables that need them, because a recursive query allocates its hash table for each.
+CREATE FUNCTION _bemi.named_by_v1(relation oid) RETURNS oid[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    RETURN ARRAY(
+        WITH RECURSIVE above (oid) AS (
+            SELECT relation
+            UNION
+            SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
+        )
+        SELECT a.oid FROM above a ORDER BY a.oid);
+END
+$function$;
+
+-- Return those definitions among some, as _bemi.types_v1 returns them, that a table needs.
+CREATE FUNCTION _bemi.types_of_v1(relation oid, known jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    RETURN (
+        WITH RECURSIVE used (oid) AS (
+            SELECT a.atttypid::text FROM pg_attribute a
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND known ? a.atttypid::text
+            UNION
+            SELECT part.oid
+            FROM used u
+            CROSS JOIN LATERAL (
+                SELECT known -> u.oid ->> 'base'
+                UNION ALL
+                SELECT known -> u.oid ->> 'element'
+                UNION ALL
+                SELECT field ->> 1 FROM jsonb_array_elements(known -> u.oid -> 'fields') field
+            ) part (oid)
+            WHERE known ? part.oid
+        )
+        SELECT jsonb_object_agg(u.oid, known -> u.oid) FROM used u);
+END
+$function$;
+
 -- Describe tables, each as:
 --   name         [schema, table]
 --   root         the same of the table under whose name its rows are recorded
@@ -105,17 +148,12 @@ BEGIN
             'named_by', named.by,
             'columns', coalesce(columns.types, '{}'),
             'key', coalesce(keys.columns, '[]'),
-            'types', coalesce(types.definitions, '{}'),
+            'types', CASE WHEN columns.are_defined THEN _bemi.types_of_v1(c.oid, known) ELSE '{}' END,
             'expressions', coalesce(generated.fingerprints, '{}'))
         || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(generated.expressions, '[]')) ELSE '{}' END
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     CROSS JOIN LATERAL (
-        WITH RECURSIVE above (oid) AS (
-            SELECT c.oid
-            UNION
-            SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
-        )
         SELECT CASE
             WHEN bool_or((
                 SELECT count(*) > 0 FROM pg_trigger t
@@ -124,11 +162,14 @@ BEGIN
                 THEN '[]'
             ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid)
         END AS by
-        FROM above a
+        FROM unnest(CASE
+            WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) THEN _bemi.named_by_v1(c.oid)
+            ELSE ARRAY[c.oid] END) a (oid)
     ) named
     CROSS JOIN LATERAL (
         SELECT jsonb_object_agg(a.attname, a.atttypid::bigint) AS types,
-               count(*) FILTER (WHERE a.attgenerated <> '') > 0 AS are_generated
+               count(*) FILTER (WHERE a.attgenerated <> '') > 0 AS are_generated,
+               bool_or(known ? a.atttypid::text) AS are_defined
         FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     ) columns
@@ -139,26 +180,6 @@ BEGIN
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
         WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
     ) keys
-    CROSS JOIN LATERAL (
-        -- Of the types of all tables those of this one.
-        WITH RECURSIVE used (oid) AS (
-            SELECT a.atttypid::text FROM pg_attribute a
-            WHERE known <> '{}' AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                AND known ? a.atttypid::text
-            UNION
-            SELECT part.oid
-            FROM used u
-            CROSS JOIN LATERAL (
-                SELECT known -> u.oid ->> 'base'
-                UNION ALL
-                SELECT known -> u.oid ->> 'element'
-                UNION ALL
-                SELECT field ->> 1 FROM jsonb_array_elements(known -> u.oid -> 'fields') field
-            ) part (oid)
-            WHERE known ? part.oid
-        )
-        SELECT jsonb_object_agg(u.oid, known -> u.oid) AS definitions FROM used u
-    ) types
     CROSS JOIN LATERAL (
         SELECT jsonb_object_agg(a.attname, md5(a.atttypmod || d.adbin::text)) AS fingerprints,
                jsonb_agg(jsonb_build_array(

@@ -81,6 +81,20 @@ BEGIN
                array_agg(objid) FILTER (WHERE classid = 'pg_proc'::regclass)
         FROM pg_event_trigger_ddl_commands() WHERE schema_name IS DISTINCT FROM 'pg_temp'
         INTO tables, schemas, types, casts, functions;
+    END IF;
+    SELECT * FROM _bemi.tracking INTO chosen;
+    IF NOT is_gone THEN
+        -- A table with the same signature needs nothing, and neither do the tables that depend on its type.
+        tables := ARRAY(
+            SELECT t.oid FROM unnest(tables) t (oid)
+            WHERE NOT EXISTS (
+                SELECT FROM _bemi.signatures_v1(ARRAY[t.oid], chosen::text) s JOIN _bemi.followed k ON k.relation = s.relation
+                WHERE k.signature = s.signature));
+        IF tables = '{}' AND num_nonnulls(schemas, types, casts, functions) = 0 THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF TG_EVENT <> 'sql_drop' THEN
         types := ARRAY(
             SELECT unnest(types)
             UNION
@@ -94,41 +108,32 @@ BEGIN
             WHERE k.castfunc = ANY (functions) AND k.casttarget = 'json'::regtype);
     END IF;
     touched := ARRAY(
-        WITH RECURSIVE family (oid) AS (
-            (
-                SELECT unnest(tables)
+        SELECT unnest(tables)
+        UNION
+        SELECT c.oid FROM pg_class c WHERE schemas IS NOT NULL AND c.relnamespace = ANY (schemas)
+        UNION
+        -- Tables of the type depend on it.
+        SELECT d.objid FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_type'::regclass AND d.refobjid = ANY (types)
+        UNION
+        SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'types' ?| types::text[]
+        UNION
+        -- The command does not say which partition was detached.
+        SELECT c.oid FROM pg_class c
+        WHERE TG_TAG = 'ALTER TABLE' AND NOT c.relispartition AND c.oid IN (
+            SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'root' <> k.description -> 'name'));
+    -- A recursive query allocates its hash table even if there is nothing to descend to.
+    IF EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = ANY (touched)) THEN
+        touched := ARRAY(
+            WITH RECURSIVE family (oid) AS (
+                SELECT unnest(touched)
                 UNION
-                SELECT c.oid FROM pg_class c WHERE schemas IS NOT NULL AND c.relnamespace = ANY (schemas)
-                UNION
-                -- Tables of the type depend on it.
-                SELECT d.objid FROM pg_depend d
-                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_type'::regclass AND d.refobjid = ANY (types)
-                UNION
-                SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'types' ?| types::text[]
-                UNION
-                -- The command does not say which partition was detached.
-                SELECT c.oid FROM pg_class c
-                WHERE TG_TAG = 'ALTER TABLE' AND NOT c.relispartition AND c.oid IN (
-                    SELECT k.relation FROM _bemi.relations k WHERE k.description -> 'root' <> k.description -> 'name')
+                SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
             )
-            UNION
-            SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
-        )
-        SELECT oid FROM family WHERE oid IS NOT NULL);
+            SELECT oid FROM family);
+    END IF;
     IF touched = '{}' AND NOT is_gone THEN
         RETURN;
-    END IF;
-    SELECT * FROM _bemi.tracking INTO chosen;
-    IF NOT is_gone THEN
-        -- Others are touched by what a signature does not contain.
-        touched := ARRAY(
-            SELECT t.oid FROM unnest(touched) t (oid)
-            WHERE t.oid = ANY (tables) IS NOT TRUE OR NOT EXISTS (
-                SELECT FROM _bemi.signatures_v1(ARRAY[t.oid], chosen::text) s JOIN _bemi.followed k ON k.relation = s.relation
-                WHERE k.signature = s.signature));
-        IF touched = '{}' THEN
-            RETURN;
-        END IF;
     END IF;
     PERFORM set_config('_bemi.is_following', 'yes', true);
     FOR due IN
@@ -168,18 +173,21 @@ BEGIN
     END IF;
     SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
     DELETE FROM _bemi.relations WHERE dropped < needed;
-    DELETE FROM _bemi.relations k USING (
-        SELECT d.relation, d.since, d.system,
-               lag(d.description) OVER versions AS before, lead(d.description) OVER versions AS after,
-               lead(d.since) OVER versions AS until
-        FROM _bemi.relations d WHERE d.relation = ANY (touched)
-        WINDOW versions AS (PARTITION BY d.relation, d.system ORDER BY d.since)
-    ) v
-    WHERE v.relation = k.relation AND v.since = k.since AND v.system = k.system AND v.until < needed
-        AND (
-            SELECT bool_and(v.before -> part = k.description -> part AND v.after -> part = k.description -> part)
-            FROM unnest('{name,root,key}'::text[]) part)
-        AND v.after -> 'columns' @> (k.description -> 'columns');
+    -- There is nothing between fewer than three.
+    IF EXISTS (SELECT FROM _bemi.relations k WHERE needed IS NOT NULL AND k.relation = ANY (touched) OFFSET 2) THEN
+        DELETE FROM _bemi.relations k USING (
+            SELECT d.relation, d.since, d.system,
+                   lag(d.description) OVER versions AS before, lead(d.description) OVER versions AS after,
+                   lead(d.since) OVER versions AS until
+            FROM _bemi.relations d WHERE d.relation = ANY (touched)
+            WINDOW versions AS (PARTITION BY d.relation, d.system ORDER BY d.since)
+        ) v
+        WHERE v.relation = k.relation AND v.since = k.since AND v.system = k.system AND v.until < needed
+            AND (
+                SELECT bool_and(v.before -> part = k.description -> part AND v.after -> part = k.description -> part)
+                FROM unnest('{name,root,key}'::text[]) part)
+            AND v.after -> 'columns' @> (k.description -> 'columns');
+    END IF;
     DELETE FROM _bemi.followed k WHERE k.relation = ANY (touched);
     IF is_done THEN
         INSERT INTO _bemi.followed (relation, signature)

@@ -15,27 +15,26 @@ $function$;
 
 -- Return the name of a type with its schema.
 CREATE FUNCTION _bemi.type_v1(type oid) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE t.oid = type
+BEGIN
+    RETURN (
+        SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE t.oid = type);
+END
 $function$;
 
--- Return the type with which a view shows a column. A view depends on the types of its columns, so a user-defined
--- type could not be dropped after its table unless an event trigger drops the view with the table. Without the event
--- trigger, such a type is shown as its base type or as text. A key is shown as text rather than varchar, so that
--- joins find the index of the log.
-CREATE FUNCTION _bemi.past_type_v1(type oid, is_key boolean) RETURNS text
+-- Return the type with which a view shows a column of a user-defined type. A view depends on the types of its columns,
+-- so such a type could not be dropped after its table unless an event trigger drops the view with the table. Without
+-- the event trigger, it is shown as its base type or as text.
+CREATE FUNCTION _bemi.past_type_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     found record;
 BEGIN
-    IF is_key AND type = 'varchar'::regtype THEN
-        RETURN 'pg_catalog.text';
-    END IF;
     LOOP
         IF type < 16384 THEN
             RETURN _bemi.type_v1(type);
@@ -54,92 +53,90 @@ BEGIN
 END
 $function$;
 
--- Return the expression for a column of the row before, in an arm of the query whose rows are called c.
-CREATE FUNCTION _bemi.past_column_v1(target oid, number int2, names jsonb) RETURNS text
+-- Return how a value of a type is read from JSON: as 'json', as a 'vector', as an 'hstore', as a field of a 'record', or
+-- from its 'text'.
+CREATE FUNCTION _bemi.past_form_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    owner record;
-    col record;
     base record;
-    json text;
-    value text;
-    known text;
-    unknown text;
-    get constant text := '(c.before OPERATOR(pg_catalog.->) %L::pg_catalog.text)';
-    get_text constant text := '((%s) OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[])';
 BEGIN
-    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = target INTO owner;
-    SELECT a.attname, a.atttypid, _bemi.type_v1(a.atttypid) AS type, a.attmissingval, a.atthasmissing
-    FROM pg_attribute a WHERE a.attrelid = target AND a.attnum = number INTO col;
-    SELECT t.* FROM pg_type t WHERE t.oid = col.atttypid INTO base;
-    WHILE base.typtype = 'd' LOOP
-        SELECT t.* FROM pg_type t WHERE t.oid = base.typbasetype INTO base;
-    END LOOP;
-    -- Rows from before the column was added have its default of then. Rows from before it was renamed have its old
-    -- name.
-    IF col.atthasmissing THEN
-        json := format('pg_catalog.to_jsonb(%L::%s)', (col.attmissingval::text::text[])[1], col.type);
+    IF type IN ('json'::regtype, 'jsonb'::regtype) THEN
+        RETURN 'json';
     END IF;
-    FOR known IN SELECT e.name FROM jsonb_array_elements_text(names -> number::text) WITH ORDINALITY e (name, place)
-                 ORDER BY e.place DESC LOOP
-        -- What is unknown of a row is named as the columns were called then.
-        unknown := CASE WHEN known = col.attname THEN '' ELSE format(
-            'NOT c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text AND ', col.attname) END
-            || format('_bemi.is_unknown_v1(c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text)',
-                      owner.nspname || '.' || owner.relname, known)
-            || coalesce(' OR ' || unknown, '');
-        json := CASE WHEN json IS NULL THEN format(get, known)
-            ELSE format('CASE WHEN c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text THEN %s ELSE %s END',
-                        known, format(get, known), json) END;
-    END LOOP;
-    value := CASE
-        WHEN base.oid IN ('json'::regtype, 'jsonb'::regtype) THEN
-            format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL ELSE (%1$s)::%2$s END',
-                   json, col.type)
-        -- A cast from text to the type does not do what its input function does.
-        WHEN base.typtype = 'c' OR (SELECT e.typarray FROM pg_type e WHERE e.oid = base.typelem) = base.oid
-            OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = base.oid
-                       AND k.castmethod = 'f') THEN
-            format('(pg_catalog.jsonb_populate_record(NULL::%1$I.%2$I, '
-                   'pg_catalog.jsonb_build_object(%3$L::pg_catalog.text, %4$s))).%3$I',
-                   owner.nspname, owner.relname, col.attname, json)
-        WHEN base.oid IN ('int2vector'::regtype, 'oidvector'::regtype) THEN
-            format('pg_catalog.translate(%s, ''[],"''::pg_catalog.text, ''''::pg_catalog.text)::%s',
-                   format(get_text, json), col.type)
-        WHEN base.typname = 'hstore' THEN format('_bemi.hstore_text_v1(%s)::%s', json, col.type)
-        WHEN json = format(get, col.attname) THEN
-            format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.attname, col.type)
-        ELSE format(get_text, json) || '::' || col.type
+    SELECT t.typtype, t.typbasetype, t.typname,
+           -- A cast from text to the type does not do what its input function does.
+           t.typtype = 'c' OR (SELECT e.typarray FROM pg_type e WHERE e.oid = t.typelem) = t.oid
+           OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = t.oid
+                      AND k.castmethod = 'f') AS is_record
+    FROM pg_type t WHERE t.oid = type INTO base;
+    RETURN CASE
+        WHEN base.typtype = 'd' THEN _bemi.past_form_v1(base.typbasetype)
+        WHEN base.is_record THEN 'record'
+        WHEN type IN ('int2vector'::regtype, 'oidvector'::regtype) THEN 'vector'
+        WHEN base.typname = 'hstore' THEN 'hstore'
+        ELSE 'text'
     END;
-    RETURN format('CASE WHEN c.unavailable IS NOT NULL AND (%s) THEN NULL ELSE (%s)::%s END',
-                  unknown, value, _bemi.past_type_v1(col.atttypid, false));
+END
+$function$;
+
+-- Return the columns of a table: their types, the types with which its view shows them, and the value that rows from
+-- before a column was added have in it. A key is shown as text rather than varchar, so that joins find the index of
+-- the log.
+CREATE FUNCTION _bemi.past_columns_v1(target oid, key int2[])
+RETURNS TABLE (number int2, name name, form text, exact text, shown text, missing text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT a.attnum, a.attname, CASE
+               -- Most columns are of these.
+               WHEN a.atttypid IN ('int4'::regtype, 'int8'::regtype, 'text'::regtype, 'varchar'::regtype, 'bool'::regtype,
+                                   'timestamptz'::regtype, 'date'::regtype, 'numeric'::regtype, 'uuid'::regtype)
+                   THEN 'text'
+               ELSE _bemi.past_form_v1(a.atttypid) END,
+           exact.type, CASE
+               WHEN key = ARRAY[a.attnum] AND a.atttypid = 'varchar'::regtype THEN 'pg_catalog.text'
+               WHEN a.atttypid < 16384 THEN exact.type
+               ELSE _bemi.past_type_v1(a.atttypid) END,
+           CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    CROSS JOIN LATERAL format('%I.%I', n.nspname, t.typname) exact (type)
+    WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum;
 END
 $function$;
 
 -- Return the expression for the key of a row of the table, called t, as the log prints it.
 CREATE FUNCTION _bemi.past_key_v1(target oid, key int2[]) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT CASE
-        WHEN cardinality(key) > 1 THEN
-            format('pg_catalog.jsonb_build_array(%s)::pg_catalog.text', string_agg(
-                format(CASE
-                    WHEN a.atttypid = 'timestamptz'::regtype
-                        THEN '(pg_catalog.to_jsonb(t.%1$I AT TIME ZONE ''UTC''::pg_catalog.text) '
-                            'OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[]) '
-                            'OPERATOR(pg_catalog.||) ''+00:00''::pg_catalog.text'
-                    WHEN a.atttypid IN ('interval'::regtype, 'bytea'::regtype, 'tstzrange'::regtype)
-                        THEN '_bemi.key_v1(t.%1$I)'
-                    ELSE 't.%1$I' END, a.attname), ', ' ORDER BY k.place))
-        WHEN min(a.atttypid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
-                                 'varchar'::regtype, 'numeric'::regtype) THEN format('t.%I::pg_catalog.text', min(a.attname))
-        ELSE format('_bemi.key_v1(t.%I)', min(a.attname)) END
-    FROM unnest(key) WITH ORDINALITY k (attnum, place)
-    JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum
+BEGIN
+    RETURN (
+        SELECT CASE
+            WHEN cardinality(key) > 1 THEN
+                format('pg_catalog.jsonb_build_array(%s)::pg_catalog.text', string_agg(
+                    format(CASE
+                        WHEN a.atttypid = 'timestamptz'::regtype
+                            THEN '(pg_catalog.to_jsonb(t.%1$I AT TIME ZONE ''UTC''::pg_catalog.text) '
+                                'OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[]) '
+                                'OPERATOR(pg_catalog.||) ''+00:00''::pg_catalog.text'
+                        WHEN a.atttypid IN ('interval'::regtype, 'bytea'::regtype, 'tstzrange'::regtype)
+                            THEN '_bemi.key_v1(t.%1$I)'
+                        ELSE 't.%1$I' END, a.attname), ', ' ORDER BY k.place))
+            WHEN min(a.atttypid) IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype,
+                                     'text'::regtype, 'varchar'::regtype, 'numeric'::regtype)
+                THEN format('t.%I::pg_catalog.text', min(a.attname))
+            ELSE format('_bemi.key_v1(t.%I)', min(a.attname)) END
+        FROM unnest(key) WITH ORDINALITY k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = target AND a.attnum = k.attnum);
+END
 $function$;
 
 -- Return the query of a view. It is one flat UNION ALL whose arms have one relation each and no condition, because
@@ -166,9 +163,19 @@ DECLARE
         WHEN 'text'::regtype THEN '<key>'
         WHEN 'varchar'::regtype THEN '<key>' END END;
     is_text constant boolean := typed IS NOT NULL AND key_type IN ('text'::regtype, 'varchar'::regtype);
-    target_name text;
-    rows text;
+    named record;
+    col record;
+    called jsonb;
+    known text;
+    json text;
+    unknown text;
+    value text;
+    past text;
+    get constant text := '(c.before OPERATOR(pg_catalog.->) %L::pg_catalog.text)';
+    get_text constant text := '((%s) OPERATOR(pg_catalog.#>>) ''{}''::pg_catalog.text[])';
     -- Conditions: the change e, or c, is of the table.
+    of_any constant text := '%1$s.schema OPERATOR(pg_catalog.=) %2$L::pg_catalog.text '
+                            'AND %1$s."table" OPERATOR(pg_catalog.=) %3$L::pg_catalog.text';
     of_table text;
     of_table_c text;
     -- The same in the log, which has changes of several databases and of histories that were left.
@@ -189,25 +196,62 @@ DECLARE
     may_hide constant text := 'CASE WHEN (SELECT _bemi.is_hidden_v1(%1$L::pg_catalog.text, %2$L::pg_catalog.text)) '
                               'THEN NULL ELSE %3$s END';
 BEGIN
-    SELECT n.nspname || '.' || c.relname,
-           CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname),
-           of.e, of.c
+    SELECT n.nspname AS schema, c.relname AS name, n.nspname || '.' || c.relname AS full_name,
+           CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname) AS rows
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (
-        SELECT min(condition) FILTER (WHERE alias = 'e') AS e, min(condition) FILTER (WHERE alias = 'c') AS c
-        FROM unnest(ARRAY['e', 'c']) alias
-        CROSS JOIN LATERAL format(
-            '%1$s.schema OPERATOR(pg_catalog.=) %2$L::pg_catalog.text '
-            'AND %1$s."table" OPERATOR(pg_catalog.=) %3$L::pg_catalog.text', alias, n.nspname, c.relname) condition) of
-    WHERE c.oid = target INTO target_name, rows, of_table, of_table_c;
-    SELECT string_agg(format('u.%I', attname), ', ' ORDER BY attnum),
-           string_agg(format(CASE WHEN attname = ANY (hidden) THEN may_hide ELSE '%3$s' END, target_name, attname,
-               format('t.%I::%s', attname, _bemi.past_type_v1(atttypid, key = ARRAY[attnum]))), ', ' ORDER BY attnum),
-           string_agg(format(CASE WHEN attname = ANY (hidden) THEN may_hide ELSE '%3$s' END, target_name, attname,
-               CASE WHEN attnum = key[1] AND typed IS NOT NULL THEN chr(1)
-                    ELSE _bemi.past_column_v1(target, attnum, names) END), E',\n        ' ORDER BY attnum)
-    FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
-    INTO shown, live, logged;
+    WHERE c.oid = target INTO named;
+    of_table := format(of_any, 'e', named.schema, named.name);
+    of_table_c := format(of_any, 'c', named.schema, named.name);
+    -- In place, because a function for each column would take longer than what it does.
+    FOR col IN SELECT * FROM _bemi.past_columns_v1(target, key) LOOP
+        value := format('t.%I::%s', col.name, col.shown);
+        past := chr(1);
+        IF col.number <> key[1] OR typed IS NULL THEN
+            -- Rows from before the column was added have its default of then. Rows from before it was renamed have its
+            -- old name.
+            json := CASE WHEN col.missing IS NOT NULL THEN
+                format('pg_catalog.to_jsonb(%L::%s)', col.missing, col.exact) END;
+            unknown := NULL;
+            called := names -> col.number::text;
+            FOR place IN REVERSE jsonb_array_length(called) - 1 .. 0 LOOP
+                known := called ->> place;
+                -- What is unknown of a row is named as the columns were called then.
+                unknown := CASE WHEN known = col.name THEN '' ELSE format(
+                    'NOT c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text AND ', col.name) END
+                    || format('_bemi.is_unknown_v1(c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text)',
+                              named.full_name, known)
+                    || coalesce(' OR ' || unknown, '');
+                json := CASE WHEN json IS NULL THEN format(get, known)
+                    ELSE format('CASE WHEN c.before OPERATOR(pg_catalog.?) %L::pg_catalog.text THEN %s ELSE %s END',
+                                known, format(get, known), json) END;
+            END LOOP;
+            past := CASE
+                WHEN col.form = 'json' THEN
+                    format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL '
+                           'ELSE (%1$s)::%2$s END', json, col.exact)
+                WHEN col.form = 'record' THEN
+                    format('(pg_catalog.jsonb_populate_record(NULL::%1$I.%2$I, '
+                           'pg_catalog.jsonb_build_object(%3$L::pg_catalog.text, %4$s))).%3$I',
+                           named.schema, named.name, col.name, json)
+                WHEN col.form = 'vector' THEN
+                    format('pg_catalog.translate(%s, ''[],"''::pg_catalog.text, ''''::pg_catalog.text)::%s',
+                           format(get_text, json), col.exact)
+                WHEN col.form = 'hstore' THEN format('_bemi.hstore_text_v1(%s)::%s', json, col.exact)
+                WHEN json = format(get, col.name) THEN
+                    format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.name, col.exact)
+                ELSE format(get_text, json) || '::' || col.exact
+            END;
+            past := format('CASE WHEN c.unavailable IS NOT NULL AND (%s) THEN NULL ELSE (%s)::%s END',
+                           unknown, past, col.shown);
+        END IF;
+        IF col.name = ANY (hidden) THEN
+            value := format(may_hide, named.full_name, col.name, value);
+            past := format(may_hide, named.full_name, col.name, past);
+        END IF;
+        shown := concat_ws(', ', shown, format('u.%I', col.name));
+        live := concat_ws(', ', live, value);
+        logged := concat_ws(E',\n        ', logged, past);
+    END LOOP;
     untouched := format('NOT EXISTS (SELECT FROM %s e WHERE %s%s AND e.primary_key OPERATOR(pg_catalog.=) ',
                         log, of_table, format(here, 'e'));
     arms := format($arm$
@@ -217,7 +261,7 @@ BEGIN
             SELECT FROM pg_catalog.jsonb_to_recordset(%s)
                 AS e (schema pg_catalog.text, "table" pg_catalog.text, key pg_catalog.text)
             WHERE %s AND e.key OPERATOR(pg_catalog.=) %s) AS _bemi_is_due
-    FROM %s t$arm$, live, untouched || live_key || since, late, of_table, live_key, rows);
+    FROM %s t$arm$, live, untouched || live_key || since, late, of_table, live_key, named.rows);
     FOR arm IN
         SELECT * FROM (VALUES
             ('coalesce(c.previous_primary_key, c.primary_key)', '', NOT is_text),
@@ -248,6 +292,6 @@ BEGIN
         coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
         of_table_c, untouched || 'c.key' || since);
     RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L::pg_catalog.text)\n',
-                  shown, arms, target_name);
+                  shown, arms, named.full_name);
 END
 $function$;

@@ -61,7 +61,8 @@ DECLARE
             SELECT e.evtenabled FROM pg_event_trigger e WHERE e.evtname = '_bemi_follow_drop'))
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname = '_bemi' AND p.proname IN (
-            'past_query_v1', 'past_column_v1', 'past_key_v1', 'past_type_v1', 'past_schema_v1', 'type_v1'));
+            'past_query_v1', 'past_columns_v1', 'past_key_v1', 'past_form_v1', 'past_type_v1',
+            'past_schema_v1', 'type_v1'));
 BEGIN
     RETURN QUERY
     WITH RECURSIVE used (type, oid, depth) AS (
@@ -100,6 +101,8 @@ $function$;
 CREATE FUNCTION _bemi.past_refresh_v1(targets oid[] DEFAULT NULL, most int DEFAULT NULL) RETURNS SETOF text
 LANGUAGE plpgsql
 SET jit = off
+-- The query of a view is parsed when it is asked, and made from what the catalog says.
+SET check_function_bodies = off
 -- Whoever alters a table need not know of the views.
 SET client_min_messages = warning
 SET plan_cache_mode = force_generic_plan
@@ -159,14 +162,12 @@ BEGIN
         LIMIT most
     LOOP
         SELECT k.* FROM _bemi.past k WHERE k.relation = due.relation INTO known;
-        SELECT string_agg(format('%I %s', a.attname, shown.type), ', ' ORDER BY a.attnum),
-               string_agg(format('NULL::%s', shown.type), ', ' ORDER BY a.attnum),
-               jsonb_object_agg(a.attnum::text, CASE
-                   WHEN known.names -> a.attnum::text ->> 0 = a.attname THEN known.names -> a.attnum::text
-                   ELSE jsonb_build_array(a.attname) || coalesce(known.names -> a.attnum::text, '[]') END)
-        FROM pg_attribute a
-        CROSS JOIN LATERAL _bemi.past_type_v1(a.atttypid, due.key = ARRAY[a.attnum]) shown (type)
-        WHERE a.attrelid = due.relation AND a.attnum > 0 AND NOT a.attisdropped
+        SELECT string_agg(format('%I %s', a.name, a.shown), ', ' ORDER BY a.number),
+               string_agg(format('NULL::%s', a.shown), ', ' ORDER BY a.number),
+               jsonb_object_agg(a.number::text, CASE
+                   WHEN known.names -> a.number::text ->> 0 = a.name THEN known.names -> a.number::text
+                   ELSE jsonb_build_array(a.name) || coalesce(known.names -> a.number::text, '[]') END)
+        FROM _bemi.past_columns_v1(due.relation, due.key) a
         INTO columns, nulls, called;
         hidden := ARRAY(
             SELECT DISTINCT n.value ->> 0 FROM jsonb_each(called) n JOIN _bemi.omitted_columns o ON n.value ? o."column"

@@ -23,9 +23,11 @@ CREATE TABLE _bemi.replica_identities (
 -- Remember the replica identity of a table. If tracking is about to change it, it is remembered in place of an earlier
 -- one, because somebody else has set it since.
 CREATE FUNCTION _bemi.remember_identity_v1(relation oid, is_about_to_change boolean) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
+#variable_conflict use_column
+BEGIN
     INSERT INTO _bemi.replica_identities AS known (relation, name, kind, index, index_name)
     SELECT c.oid, concat(n.nspname, '.', c.relname),
            -- Without its index, such an identity is none.
@@ -38,7 +40,8 @@ AS $function$
     WHERE c.oid = remember_identity_v1.relation
     ON CONFLICT (relation, system) DO UPDATE
     SET name = excluded.name, kind = excluded.kind, index = excluded.index, index_name = excluded.index_name
-    WHERE is_about_to_change
+    WHERE is_about_to_change;
+END
 $function$;
 
 -- Return the remembered replica identity of a table as ALTER TABLE names it; NULL if none is remembered. If the index

@@ -54,7 +54,8 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    for script in (sql.up(*sql.SOURCE, "histories_v1", "changes_v1", "seals_v1"), _TABLES, _GRANTS):
+    installed = sql.up(*sql.SOURCE, "histories_v1", "changes_v1", "seals_v1", "append_only_v1")
+    for script in (installed, _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
     return cluster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
@@ -16,10 +16,11 @@ class WorkerConfig(NamedTuple):
 
     ``source`` and ``destination`` are parameters of libpq. ``ask`` returns both anew for each connection,
     because a password may be a token that expires; without it they stay as they are. ``accept_gap`` records
-    lost history as a gap instead of stopping. ``publish`` makes the publication where it is missing.
-    ``failover`` lets standbys synchronise the slot, from PostgreSQL 17 on. ``largest_letter`` is the size
-    in bytes of the largest message that is kept whole as a dead letter. ``name_slot`` finds the name of the
-    slot, in place of ``slot``, with a cursor of the source and one of the destination.
+    lost history as a gap instead of stopping, and ``operator`` returns who decided that. ``publish`` makes
+    the publication where it is missing. ``failover`` lets standbys synchronise the slot, from PostgreSQL 17
+    on. ``largest_letter`` is the size in bytes of the largest message that is kept whole as a dead letter.
+    ``name_slot`` finds the name of the slot, in place of ``slot``, with a cursor of the source and one of
+    the destination.
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
     ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
     the connections that write.
@@ -30,6 +31,7 @@ class WorkerConfig(NamedTuple):
     slot: str
     publication: str
     accept_gap: bool = False
+    operator: Callable[[], Mapping[str, Any]] = dict
     publish: Callable[[], None] | None = None
     failover: bool = True
     ask: Callable[[], tuple[dict[str, Any], dict[str, Any]]] | None = None

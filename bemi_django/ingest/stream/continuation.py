@@ -104,7 +104,8 @@ class Continuation:
                 self._follow(cursor, gap.checkpoint, branch, origin)
             histories = self._histories.read(cursor)
             copier = copier_of_gap(cursor, self._config)
-            gaps.record_gap(cursor, copier, gap, self._database, self._source, slot.confirmed, histories)
+            place = self._database, self._source, slot.confirmed, histories
+            gaps.record_gap(cursor, copier, gap, *place, self._config.operator())
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
             self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
         return slot.confirmed

@@ -95,6 +95,7 @@ def record_gap(
     source: int,
     lsn: int,
     histories: Sequence[HistoryStart],
+    who: Mapping[str, Any],
 ) -> None:
     """Write the gap as a row of ``changes``.
 
@@ -106,11 +107,13 @@ def record_gap(
         source: The number of the source in the ids of its changes.
         lsn: Where the log goes on.
         histories: The histories of the log, the one that goes on included.
+        who: Who lets the log go on.
     """
     cursor.execute("SELECT clock_timestamp()")
     now: datetime = cursor.fetchone()[0]
     make_partition(cursor, now)
     context = {
+        **who,
         "reason": gap.reason,
         "from_lsn": format_lsn(gap.lsn),
         "to_lsn": format_lsn(lsn),

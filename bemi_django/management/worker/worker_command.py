@@ -113,7 +113,8 @@ class _DatabaseWork:
             return
         accept_gap = options["accept_gap"] or conf.accept_gap()
         publish = partial(_publish, command, database)
-        config = worker_config(database)._replace(accept_gap=accept_gap, publish=publish)
+        operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
+        config = worker_config(database)._replace(accept_gap=accept_gap, operator=operator, publish=publish)
         self._supervisor = Supervisor(config)
 
     def stop(self) -> None:

@@ -141,10 +141,14 @@ def test_the_command_goes_on_only_when_it_is_told_to(
     # Not as the worker's role, which may make no publication.
     with trail.command("--until-current", source=trail.source.server.url) as worker:
         assert worker.ends(10) == 0 and "publication: bemi" in worker.out
-    assert [gap["reason"] for gap in trail.gaps()] == [
+    gaps = trail.gaps()
+    assert [gap["reason"] for gap in gaps] == [
         "the replication slot is gone",
         "the publication was dropped",
     ]
+    assert [gap["command"] for gap in gaps] == ["bemi run"] * 2
+    assert [gap["arguments"] for gap in gaps] == [{"accept_gap": True}] * 2
+    assert all(gap["os_user"] and gap["database_role"] for gap in gaps)
 
 
 def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: LoadPipeline) -> None:

@@ -150,7 +150,7 @@ def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, sto
     visit.page.get_by_text("Copied").wait_for()
     copied = visit.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("BEGIN;") and 'INSERT INTO "public"."todo"' in copied
-    visit.follow(visit.page.locator(".bemi-known a", has_text="POST"))
+    visit.follow(visit.page.locator(".bemi-known").get_by_role("link", name="POST", exact=True))
     assert "method" in visit.page.locator(".bemi-chip").inner_text()
 
 

@@ -17,8 +17,9 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.filter_form import EXCLUDED, OPERATIONS, FilteredChanges, FilterForm
 from bemi_django.admin.search.paging import PageCursor, read_page
 
-#: Changes that are counted, and values of each filter that are offered.
-_COUNTED = 1000
+#: Changes that are counted, which the first window of a search holds if half of it matches, and values of
+#: each filter that are offered.
+_COUNTED = 500
 _OFFERED = 6
 #: Seconds for which counts are cached.
 _FRESH = 60

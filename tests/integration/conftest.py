@@ -15,7 +15,7 @@ from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
 from bemi_django import conf
-from bemi_django.models import Change, DeadLetter, Undelivered
+from bemi_django.models import Change
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.django_commands import catalog_state
 from tests.support import laboratory as laboratories
@@ -24,16 +24,30 @@ from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import Drain, Pipeline
 
+# What tests leave behind; some of them remove the tables themselves.
+_EMPTY = """
+DO $block$
+DECLARE
+    kept text;
+BEGIN
+    FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
+                                '_bemi.baselines', '_bemi.erased', '_bemi.erasures']
+    LOOP
+        IF to_regclass(kept) IS NOT NULL THEN
+            EXECUTE 'DELETE FROM ' || kept;
+        END IF;
+    END LOOP;
+END
+$block$
+"""
+
 
 @pytest.fixture
 def transactional_db(transactional_db: None) -> Iterator[None]:
     """Empty the tables of ``_bemi`` as well: Django empties those of the search path only."""
     yield
     with connection.cursor() as cursor:
-        for model in (DeadLetter, Undelivered):
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [f'"{model._meta.db_table}"'])
-            if cursor.fetchone() == (True,):
-                model.objects.all().delete()
+        cursor.execute(_EMPTY)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -13,15 +13,14 @@ from django.db import connection
 
 from bemi_django.schema import tracking
 from tests.support.pipeline import Drain
-from tests.support.project_database import execute
 
 #: Runs a subcommand of ``bemi`` and returns what it prints.
 Bemi = Callable[..., str]
 
 
 @pytest.fixture
-def bemi(drain: Drain) -> Iterator[Bemi]:
-    """Run a subcommand; what is noted of erasures is forgotten when the test ends."""
+def bemi(drain: Drain) -> Bemi:
+    """Run a subcommand."""
     # The past needs a view of each table, also of those of other tests.
     tracking.sync()
 
@@ -30,8 +29,7 @@ def bemi(drain: Drain) -> Iterator[Bemi]:
         call_command("bemi", *arguments, stdout=out, no_color=True)
         return out.getvalue()
 
-    yield run
-    execute("TRUNCATE _bemi.erasures, _bemi.erased")
+    return run
 
 
 def url_of_database() -> str:

@@ -36,6 +36,7 @@ from bemi_django.time_travel import as_of
 from bemi_django.verification.verify import Options, verify
 from bemi_django.wire.lsn import format_lsn
 from sample_project.todos.models import Todo
+from tests.support.old_months import old_months, write
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.roles import administrator
 
@@ -401,3 +402,44 @@ def test_leaving_out_a_transaction_runs_no_function_of_mallory(
         pipeline.release()
     assert "a GAP was recorded" in out.getvalue()
     assert caught() == []
+
+
+def test_old_months_go_and_come_back_without_a_function_of_mallory(
+    mallory: None, settings: Any, tmp_path: Path
+) -> None:
+    settings.BEMI_ARCHIVE = str(tmp_path)
+    with old_months():
+        write(1)
+        query("CREATE TABLE public.old_changes (LIKE public.changes INCLUDING ALL)")
+        query("INSERT INTO public.old_changes SELECT * FROM public.changes WHERE committed_at < '2004-01-01'")
+        try:
+            for command in (
+                ["archive", "--before", "2003-06"],
+                ["archive", "query", "SELECT count(*) FROM changes"],
+                ["import", "2003-05"],
+                ["convert", "public.old_changes", "--drop"],
+            ):
+                out = io.StringIO()
+                call_command("bemi", *command, stdout=out)
+                assert out.getvalue() and caught() == [], command
+        finally:
+            query("DROP TABLE IF EXISTS public.old_changes")
+            query("DELETE FROM _bemi.walked")
+            query("DELETE FROM _bemi.completeness; DELETE FROM _bemi.prunings; DELETE FROM _bemi.touched")
+
+
+def test_a_table_is_rebuilt_without_a_function_of_mallory(mallory: None, drain: Drain, settings: Any) -> None:
+    query("CREATE TABLE public.book (id int PRIMARY KEY, word text)")
+    pipeline = Pipeline.of_project("bemi_test")
+    try:
+        query("INSERT INTO public.book VALUES (1, 'a')")
+        drain()
+        query("DROP TABLE public.book")
+        settings.BEMI_SLOT = "bemi_test"
+        with pipeline.worker():
+            call_command("bemi", "restore-table", "public.book", stdout=io.StringIO())
+        assert query("SELECT word FROM public.book_restored") == [("a",)]
+        assert caught() == []
+    finally:
+        pipeline.release()
+        query("DROP TABLE IF EXISTS public.book, public.book_restored")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.seals.anchors import read
 from bemi_django.seals.verify import verify_chains

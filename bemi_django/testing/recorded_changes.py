@@ -15,7 +15,7 @@ from bemi_django.exceptions import NotInTransaction, sqlstate_of
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 

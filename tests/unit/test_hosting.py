@@ -23,7 +23,7 @@ from django.db import connections
 from bemi_django import conf
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.management.commands.bemi import Command
-from bemi_django.management.worker import worker_command
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.server import _Server
 from tests.support.paths import ROOT
@@ -195,7 +195,7 @@ def test_the_worker_asks_for_each_password_anew(monkeypatch: pytest.MonkeyPatch)
     }
     backend = names["DatabaseWrapper"]({**connections["default"].settings_dict, **given}, "default")
     monkeypatch.setattr(conf, "connections", {"default": backend})
-    made = worker_command.worker_config("default")
+    made = worker_config("default")
     passwords = [parameters["password"] for _ in range(3) for parameters in made.addresses()]
     assert len(set(passwords)) == 6
     assert all(password.startswith("bemi_worker@rds:5432, ") for password in passwords)

@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bemi_django.ingest.destination import dead_letters, omissions_table
 from bemi_django.ingest.destination.background import Background
 from bemi_django.ingest.destination.batch import Batch, Gathered, Pending
-from bemi_django.ingest.destination.checkpoint import Checkpoints
-from bemi_django.ingest.destination.copying import RowCopier, is_taken
+from bemi_django.ingest.destination.batch_writer import BatchWriter, Repair
+from bemi_django.ingest.destination.copying import RowCopier
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
@@ -20,9 +19,6 @@ from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 _IN_FLIGHT = 2
 #: Seconds between two signs of life in a transaction: less than idle_in_transaction_session_timeout.
 _TOUCH = 30.0
-
-#: Writes what the destination takes of a row that it has refused, and returns a letter of the rest.
-Repair = Callable[[Any, Pending], RejectedMessage]
 
 
 class Sink:
@@ -57,11 +53,7 @@ class Sink:
         omissions: Omissions | None = None,
         copier: RowCopier | None = None,
     ) -> None:
-        self._copier = copier or RowCopier()
-        self._connection = connection
-        self._slot = slot
-        self._checkpoints = Checkpoints(connection, slot, counts)
-        self._repair = repair
+        self._writer = BatchWriter(connection, slot, repair, largest_letter, counts, copier)
         self._limit = limit
         self._largest_letter = largest_letter
         self._open = Gathered()
@@ -74,8 +66,6 @@ class Sink:
         self._committed_at: int | None = None
         self._sent: deque[Batch] = deque()
         self._sent_end = checkpoint
-        #: Whether a batch was refused: those after it must not be written before it is repaired.
-        self._is_held = False
         self._copied = self._letters = 0
         self._touch_at = 0.0
         self._background: Background[bool] = Background(while_waiting)
@@ -168,33 +158,24 @@ class Sink:
                     # The batches after it wait for it.
                     in_flight = 0
                     # This thread waits, because layouts and the catalog belong to it.
-                    self._background.run(lambda: self._mend(batch))  # noqa: B023 - used at once
+                    self._background.run(lambda: self._writer.mend(batch))  # noqa: B023 - used at once
             except BaseException:
                 # The batches after it are not written.
                 self._sent.clear()
                 raise
             self._note(batch)
             if not self._sent:
-                self._is_held = False
+                self._writer.is_held = False
 
     def keep_alive(self) -> None:
         """Keep the destination from ending a transaction that waits for the source; call this often."""
         if self._is_partly_sent and not self._sent and time.monotonic() >= self._touch_at:
             self._touch_at = time.monotonic() + _TOUCH
-            self._background.run(self._touch)
+            self._background.run(self._writer.touch)
 
     def close(self) -> None:
         """Wait for the batches on their way, and ignore their outcome."""
         self._background.close()
-
-    def _touch(self) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-
-    def _mend(self, batch: Batch) -> None:
-        with self._connection.cursor() as cursor:
-            self._copy_or_repair(cursor, batch.rows, batch.letters)
-            self._complete(cursor, batch)
 
     def _note(self, batch: Batch) -> None:
         self._copied += len(batch.rows)
@@ -215,36 +196,4 @@ class Sink:
     def _send(self, batch: Batch) -> None:
         self.settle(_IN_FLIGHT - 1)
         self._sent.append(batch)
-        self._background.start(lambda: self._try(batch))
-
-    def _try(self, batch: Batch) -> bool:
-        """Write the batch; return False if the destination refuses it, or one before it was refused."""
-        if self._is_held:
-            return False
-        self._is_held = True
-        with self._connection.cursor() as cursor:
-            is_written = not batch.rows or is_taken(cursor, lambda: self._copier.copy(cursor, batch.rows))
-            if is_written:
-                self._complete(cursor, batch)
-        self._is_held = not is_written
-        return is_written
-
-    def _complete(self, cursor: Any, batch: Batch) -> None:
-        dead_letters.insert(cursor, self._slot, batch.letters)
-        self._copier.seal(cursor)
-        if batch.end is not None:
-            if batch.omissions:
-                omissions_table.add(cursor, self._slot, batch.omissions)
-            self._checkpoints.advance(cursor, batch.begin, batch.end, batch.committed_at, batch.transactions)
-            self._connection.commit()
-
-    def _copy_or_repair(self, cursor: Any, rows: list[Pending], letters: list[RejectedMessage]) -> None:
-        """Copy rows; halve them while they are refused, until one is left, which is repaired."""
-        if is_taken(cursor, lambda: self._copier.copy(cursor, rows)):
-            return
-        if len(rows) == 1:
-            letters.append(self._repair(cursor, rows[0]).limited(self._largest_letter))
-            return
-        middle = len(rows) // 2
-        self._copy_or_repair(cursor, rows[:middle], letters)
-        self._copy_or_repair(cursor, rows[middle:], letters)
+        self._background.start(lambda: self._writer.attempt(batch))

@@ -15,21 +15,12 @@ from bemi_django.exceptions import Superseded, Unsendable, first_line
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
-from bemi_django.ingest.destination.partitions import Partitions
-from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.destination.sink import Sink
-from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
-from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.loop.assembly import assemble
 from bemi_django.ingest.loop.idle_slot import IdleSlot
-from bemi_django.ingest.loop.intake import Intake
 from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.switching import quick_switches
-from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.progress import Progress
-from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
-from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stream.connections import is_database
 from bemi_django.ingest.stream.session import Session
 from bemi_django.ingest.timeouts import Timeouts
 
@@ -112,53 +103,13 @@ class Worker:
     def _open(self, limit: float) -> None:
         session = self._session
         session.open(limit)
-        self._source, database = session.source, session.database
-        (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        selection, masks = self._config.selection, self._config.masking
-        catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
-        catalog.is_canonical = self._config.is_sealed
-        writer = self._writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
-        writer.notes_masks = is_database(session.destination, session.system_identifier, database)
-        start = session.start(writer.source)
-        writer.histories = session.histories
-        writer.render_context = catalog.render_context
+        self._source = session.source
+        assembled = assemble(
+            session, self._config, self._progress, self._shortages, self._hold_stream, self._keep_alive
+        )
         self.has_streamed = True
-        catalog.stream_from(start)
-        repairer = Repairer(writer, session.database, self._shortages, masks, session.copier)
-        counts = catalog.masks.counts = self._progress.counts
-        for _, condition in selection.conditions:
-            condition.counts = counts
-        self._sink = session.keep(
-            Sink(
-                session.destination,
-                session.slot,
-                start,
-                repairer.write,
-                largest_letter=self._config.largest_letter,
-                counts=counts,
-                while_waiting=self._hold_stream,
-                omissions=writer.omissions,
-                copier=session.copier,
-            )
-        )
-        self._committer = Committer(session, self._sink, self._progress)
+        self._writer, self._sink, self._committer, self._transactions, self._intake = assembled
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
-        partitions = Partitions(session.destination)
-        self._transactions = Transactions(
-            catalog, writer, self._sink, partitions, self._committer, self._keep_alive
-        )
-        self._intake = Intake(
-            writer,
-            self._sink,
-            repairer,
-            self._transactions,
-            counts,
-            session.destination.get_parameter_status("server_encoding"),
-            self._shortages,
-            BaselineRanges(session, catalog.shows, self._committer.flush, self._keep_alive, masks),
-            catalog.masks,
-            self._config.provenance,
-        )
 
     def _judged(self, error: Unsendable) -> Unsendable:
         """Write what committed before a transaction that cannot be sent; return the error, with its place."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
@@ -12,15 +12,12 @@ import psycopg2.errors
 
 from bemi_django.exceptions import (
     BemiError,
-    Disrupted,
-    LostHistory,
-    NotInstalled,
     ReplicationError,
     Unsendable,
     first_line,
 )
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.destination.checkpoint import Origin
+from bemi_django.ingest.destination.copying import RowCopier
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.connections import (
@@ -30,12 +27,12 @@ from bemi_django.ingest.stream.connections import (
     connect_stream,
     system_identifier,
 )
-from bemi_django.ingest.stream.continuation import Continuation
+from bemi_django.ingest.stream.log_start import LogStart
 from bemi_django.ingest.stream.source import Source
-from bemi_django.ingest.stream.timelines import Switch
 from bemi_django.ingest.stream.watchdog import shut_down
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import HistoryStart
 
 Opened = TypeVar("Opened")
 
@@ -44,10 +41,6 @@ logger = logging.getLogger(__name__)
 # SQLSTATEs, or the classes of them, that say nothing about what was to be sent: connections, conflicts,
 # operators, files, a full disk.
 _OF_THE_SERVER = ("08", "40", "57", "58", "53100")
-_ORIGIN = """
-SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0), oid::bigint
-FROM pg_database WHERE datname = current_database()
-"""
 
 
 class Session:
@@ -63,6 +56,9 @@ class Session:
     server: Any = None
     destination: Any = None
     source: Source
+    #: The histories of the log, the oldest first, and what writes to it, once the start is known.
+    histories: Sequence[HistoryStart]
+    copier: RowCopier
 
     def __init__(self, config: WorkerConfig, timeouts: Timeouts) -> None:
         self._config, self.slot = config, config.slot
@@ -100,7 +96,8 @@ class Session:
         slots.find(self.server, self.slot)
         self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
-        self.system_identifier, self._timeline = self.source.identify()
+        self._start = LogStart(self.server, self.source, destination, config, self.database)
+        self.system_identifier = self._start.system_identifier
         self._is_log_in_source = system_identifier(destination) == self.system_identifier
 
     def start(self, source: int) -> int:
@@ -174,8 +171,7 @@ class Session:
         Raises:
             Disrupted: The publication was dropped.
         """
-        if self._find_origin() != self._origin:
-            raise Disrupted(f"the publication {self._config.publication} was dropped")
+        self._start.require_publication()
 
     def abandon(self) -> None:
         """Interrupt a thread that waits for a server; a slot that is being created is given up."""
@@ -207,44 +203,6 @@ class Session:
 
     def find_start(self, source: int) -> int:
         """Do the same without streaming; the slot is created where it has to be."""
-        config, slot = self._config, slots.find(self.server, self.slot)
-        continuation = Continuation(self.server, self.destination, config, self.database, source)
-        checkpoint = continuation.read_checkpoint()
-        self._origin = self._find_origin()
-        if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
-            self.source.synchronise_slot(config.slot, failover=config.failover)
-        if checkpoint is None:
-            is_republished = self._publish()
-            start = continuation.begin(self._origin, slot, is_republished)
-        else:
-            switches = self._read_switches(checkpoint.origin)
-            branch, gap = continuation.judge(checkpoint, self._origin, slot, switches)
-            if gap is None:
-                start = continuation.follow(checkpoint, branch, self._origin)
-            elif config.accept_gap:
-                self._publish()
-                start = continuation.accept(gap, branch, self._origin, slot)
-            else:
-                raise LostHistory(f"{gap}. {LostHistory.__doc__}")
-        #: The histories of the log, the oldest first, and what writes to it.
-        self.histories, self.copier = continuation.histories(start), continuation.copier
+        start = self._start.find(source)
+        self.histories, self.copier = self._start.histories, self._start.copier
         return start
-
-    def _read_switches(self, known: Origin) -> list[Switch]:
-        is_promoted = known[:2] != self._origin[:2] and known.system_identifier == self.system_identifier
-        return self.source.timeline_history(self._timeline) if is_promoted else []
-
-    def _find_origin(self) -> Origin:
-        return Origin(self.system_identifier, self._timeline, *self.ask(_ORIGIN, self._config.publication))
-
-    def _publish(self) -> bool:
-        """Create the publication if it is missing, and return whether it was."""
-        if self._origin.publication:
-            return False
-        if self._config.publish is not None:
-            self._config.publish()
-            self._origin = self._find_origin()
-        if not self._origin.publication:
-            name = self._config.publication
-            raise NotInstalled(f"the publication {name} is missing: run 'manage.py bemi sync'")
-        return True

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.verify_command import watching
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
 
 # What a shell reports for a command that SIGINT has ended.

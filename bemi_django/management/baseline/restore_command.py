@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.restoration.restore import restore_table
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.time_travel.moments import parse

@@ -31,6 +31,7 @@ from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.worker import worker_command
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.replication.slots import slot_of
@@ -109,10 +110,10 @@ class Command(BaseCommand):
         status_command.status(self, database, options)
 
     def _doctor(self, database: str, options: dict[str, Any]) -> None:
-        doctor_command.doctor(self, database, worker_command.worker_config(database), options)
+        doctor_command.doctor(self, database, worker_config(database), options)
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
-        result = retry(worker_command.worker_config(database, slot_of(database)), options["dismiss"])
+        result = retry(worker_config(database, slot_of(database)), options["dismiss"])
         removed = f", {result.removed} removed" if result.removed else ""
         self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
 

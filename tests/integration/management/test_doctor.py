@@ -16,7 +16,7 @@ from bemi_django import conf, doctor
 from bemi_django.doctor import connection as way
 from bemi_django.doctor import cost, known_tables, rights, server, standbys, tables
 from bemi_django.doctor.finding import Finding
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support import roles

@@ -17,7 +17,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from bemi_django import conf
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.loop.supervisor import Supervisor
-from bemi_django.management.worker.worker_command import worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.support.pipeline import QUICK, SLOT_STATE, Pipeline

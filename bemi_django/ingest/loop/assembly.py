@@ -1,0 +1,101 @@
+"""Put together what is between the stream of a session and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.partitions import Partitions
+from bemi_django.ingest.destination.repair import Repairer
+from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
+from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.shortages import Shortages
+from bemi_django.ingest.stream.connections import is_database
+from bemi_django.ingest.stream.session import Session
+
+
+class Assembled(NamedTuple):
+    """The stages of one session, which work on one stream."""
+
+    writer: RowWriter
+    sink: Sink
+    committer: Committer
+    transactions: Transactions
+    intake: Intake
+
+
+def assemble(
+    session: Session,
+    config: WorkerConfig,
+    progress: Progress,
+    shortages: Shortages,
+    hold_stream: Callable[[], object],
+    keep_alive: Callable[[], bool],
+) -> Assembled:
+    """Begin to stream, and return the stages that take what arrives.
+
+    Args:
+        session: The open connections of the session; it closes what is opened here.
+        config: What the worker works on.
+        progress: Counts what is written.
+        shortages: Counts the failures of all sessions.
+        hold_stream: Called again and again while the destination is waited for.
+        keep_alive: Called while anything else is waited for; it returns False if the worker is to stop.
+
+    Raises:
+        BemiError: An administrator has to do something.
+        psycopg2.Error: A failure that may pass.
+    """
+    database = session.database
+    (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+    selection, masks = config.selection, config.masking
+    catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
+    catalog.is_canonical = config.is_sealed
+    writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
+    writer.notes_masks = is_database(session.destination, session.system_identifier, database)
+    start = session.start(writer.source)
+    writer.histories = session.histories
+    writer.render_context = catalog.render_context
+    catalog.stream_from(start)
+    repairer = Repairer(writer, database, shortages, masks, session.copier)
+    counts = catalog.masks.counts = progress.counts
+    for _, condition in selection.conditions:
+        condition.counts = counts
+    sink = session.keep(
+        Sink(
+            session.destination,
+            session.slot,
+            start,
+            repairer.write,
+            largest_letter=config.largest_letter,
+            counts=counts,
+            while_waiting=hold_stream,
+            omissions=writer.omissions,
+            copier=session.copier,
+        )
+    )
+    committer = Committer(session, sink, progress)
+    partitions = Partitions(session.destination)
+    transactions = Transactions(catalog, writer, sink, partitions, committer, keep_alive)
+    encoding = session.destination.get_parameter_status("server_encoding")
+    baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
+    intake = Intake(
+        writer,
+        sink,
+        repairer,
+        transactions,
+        counts,
+        encoding,
+        shortages,
+        baselines,
+        catalog.masks,
+        config.provenance,
+    )
+    return Assembled(writer, sink, committer, transactions, intake)

@@ -20,7 +20,7 @@ from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.masking.settings import rules_of
 from bench.stream import END
 
@@ -91,7 +91,7 @@ def _read(config: WorkerConfig, take: Any) -> None:
     source.close()
 
 
-def _take_to_end(source: Source, decoder: Decoder, take: Any) -> bool:
+def _take_to_end(source: SlotSource, decoder: Decoder, take: Any) -> bool:
     for data in source.messages():
         message = decoder.decode(data)
         if isinstance(message, Message) and message.prefix == END:

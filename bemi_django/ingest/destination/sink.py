@@ -21,7 +21,7 @@ _IN_FLIGHT = 2
 _TOUCH = 30.0
 
 
-class Sink:
+class PostgresSink:
     """Gather rows and send them by COPY, ``limit`` bytes at a time, while the next ones are read.
 
     The rows of the open transaction are kept apart, because those before it may be made durable at any

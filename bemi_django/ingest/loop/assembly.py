@@ -8,11 +8,12 @@ from typing import NamedTuple
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.destination.sink import PostgresSink
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.intake import Intake
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
@@ -69,7 +70,7 @@ def assemble(
     for _, condition in selection.conditions:
         condition.counts = counts
     sink = session.keep(
-        Sink(
+        PostgresSink(
             session.destination,
             session.slot,
             start,

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 
-from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.session import Session

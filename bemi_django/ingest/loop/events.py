@@ -8,8 +8,8 @@ from bemi_django.ingest import error_advice
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.messages import Begin, Commit, Message, Relation
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.shortages import Shortages

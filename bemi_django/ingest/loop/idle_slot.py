@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.stream.session import Session
 
 #: Bytes of WAL without recorded changes that are worth a checkpoint.

@@ -14,10 +14,10 @@ from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop import baseline_ranges, events
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.partitions import Partitions
-from bemi_django.ingest.destination.sink import Sink
 from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.messages import Begin, Commit, Message
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter

@@ -19,6 +19,7 @@ from bemi_django.ingest.loop.assembly import assemble
 from bemi_django.ingest.loop.idle_slot import IdleSlot
 from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.switching import quick_switches
+from bemi_django.ingest.pipeline import Source
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.session import Session
@@ -103,7 +104,7 @@ class Worker:
     def _open(self, limit: float) -> None:
         session = self._session
         session.open(limit)
-        self._source = session.source
+        self._source: Source = session.source
         assembled = assemble(
             session, self._config, self._progress, self._shortages, self._hold_stream, self._keep_alive
         )

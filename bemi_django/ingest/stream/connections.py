@@ -10,7 +10,7 @@ import psycopg2
 from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import WatchedConnection
 from bemi_django.schema import installed
 from bemi_django.wire import ROW_SETTINGS
@@ -92,7 +92,7 @@ def connect_calculator(config: WorkerConfig) -> Any:
     return _connect(psycopg2.connect, lambda: {**_source_parameters(config, "UTF8"), "async_": 1})
 
 
-def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -> Source:
+def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -> SlotSource:
     """Open a replication connection to the source.
 
     Args:
@@ -102,8 +102,8 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
     """
     # SQL_ASCII holds any bytes. It is not converted, or the server would stop at those that are not text.
     encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
-    source: Source = _connect(
-        lambda **given: Source(given, silence), lambda: _source_parameters(config, encoding)
+    source: SlotSource = _connect(
+        lambda **given: SlotSource(given, silence), lambda: _source_parameters(config, encoding)
     )
     return source
 

@@ -9,7 +9,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.continuation import Continuation
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.timelines import Switch
 
 _ORIGIN = """
@@ -30,7 +30,7 @@ class LogStart:
     """
 
     def __init__(
-        self, server: Any, source: Source, destination: Any, config: WorkerConfig, database: str
+        self, server: Any, source: SlotSource, destination: Any, config: WorkerConfig, database: str
     ) -> None:
         self._server, self._source, self._destination = server, source, destination
         self._config = config

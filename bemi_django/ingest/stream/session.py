@@ -28,7 +28,7 @@ from bemi_django.ingest.stream.connections import (
     system_identifier,
 )
 from bemi_django.ingest.stream.log_start import LogStart
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import shut_down
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lsn import format_lsn
@@ -55,7 +55,7 @@ class Session:
 
     server: Any = None
     destination: Any = None
-    source: Source
+    source: SlotSource
     #: The histories of the log, the oldest first, and what writes to it, once the start is known.
     histories: Sequence[HistoryStart]
     copier: RowCopier

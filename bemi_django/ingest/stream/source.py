@@ -35,7 +35,7 @@ _EPOCH_SECONDS = 946_684_800
 _SECONDS = {"": 0.001, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-class Source:
+class SlotSource:
     """Reads the messages of a slot and confirms what is safe.
 
     Every status update that leaves this connection is made here, and holds the position that was confirmed

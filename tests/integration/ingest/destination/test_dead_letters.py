@@ -20,7 +20,7 @@ from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stream.connections import connect_tables
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
 from sample_project.todos.models import Todo
@@ -107,14 +107,14 @@ def test_an_undecodable_message_of_a_row_leaves_a_row_of_what_is_known(
     Todo.objects.create(task="before")
     todo = Todo.objects.create(task="broken")
     Todo.objects.create(task="after")
-    messages = Source.messages
+    messages = SlotSource.messages
 
-    def damaged(source: Source) -> Iterator[bytes]:
+    def damaged(source: SlotSource) -> Iterator[bytes]:
         for data in messages(source):
             yield data[:-1] if data[:1] == b"I" and b"broken" in data else data
 
     with monkeypatch.context() as patched:
-        patched.setattr(Source, "messages", damaged)
+        patched.setattr(SlotSource, "messages", damaged)
         first, second, third = drain()
     assert (first.after["task"], third.after["task"]) == ("before", "after")
     assert (second.operation, second.table, second.primary_key, second.after) == ("CREATE", "todo", None, {})
@@ -152,16 +152,16 @@ def test_whatever_goes_wrong_with_one_row_the_others_are_recorded(
 def test_a_message_of_which_nothing_is_known_leaves_a_letter(
     drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages = Source.messages
+    messages = SlotSource.messages
 
-    def damaged(source: Source) -> Iterator[bytes]:
+    def damaged(source: SlotSource) -> Iterator[bytes]:
         for data in messages(source):
             yield b"?" + data[1:] if data[:1] == b"I" and b"broken" in data else data
 
     Todo.objects.create(task="broken")
     Todo.objects.create(task="after")
     with monkeypatch.context() as patched:
-        patched.setattr(Source, "messages", damaged)
+        patched.setattr(SlotSource, "messages", damaged)
         (change,) = drain()
     assert change.after["task"] == "after"
     (letter,) = DeadLetter.objects.all()

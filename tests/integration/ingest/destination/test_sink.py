@@ -20,7 +20,7 @@ from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
 from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import make_partition, moment_of
-from bemi_django.ingest.destination.sink import Sink
+from bemi_django.ingest.destination.sink import PostgresSink
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
@@ -42,7 +42,7 @@ def pending(lsn: int, value: bytes, ordinal: int = 0) -> Pending:
     return Pending(WRITER.row(change), change, b"")
 
 
-def fill(sink: Sink, lsn: int, value: bytes) -> None:
+def fill(sink: PostgresSink, lsn: int, value: bytes) -> None:
     """A transaction, which is sent."""
     sink.add(pending(lsn, value))
     sink.end(lsn + 8, NOVEMBER)
@@ -75,8 +75,8 @@ def destination(transactional_db: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def sink(destination: Any) -> Iterator[Sink]:
-    with closing(Sink(destination, SLOT, 8, refuse, limit=1000)) as made:
+def sink(destination: Any) -> Iterator[PostgresSink]:
+    with closing(PostgresSink(destination, SLOT, 8, refuse, limit=1000)) as made:
         yield made
 
 
@@ -85,7 +85,9 @@ def logged(observer: Any) -> list[str]:
     return [value for (value,) in observer.fetchall()]
 
 
-def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(sink: Sink, observer: Any) -> None:
+def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(
+    sink: PostgresSink, observer: Any
+) -> None:
     with locked_log():
         fill(sink, 16, b"first")
         sink.add(pending(32, b"second"))
@@ -103,7 +105,7 @@ def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(sink: Si
     assert logged(observer) == ["first", "second"]
 
 
-def test_a_batch_waits_for_the_one_that_is_written_and_follows_it(sink: Sink, observer: Any) -> None:
+def test_a_batch_waits_for_the_one_that_is_written_and_follows_it(sink: PostgresSink, observer: Any) -> None:
     with locked_log():
         fill(sink, 16, b"first")
         fill(sink, 32, b"second")
@@ -115,7 +117,7 @@ def test_a_batch_waits_for_the_one_that_is_written_and_follows_it(sink: Sink, ob
     assert logged(observer) == ["first", "second"]
 
 
-def test_no_more_than_two_batches_are_held_in_memory(sink: Sink) -> None:
+def test_no_more_than_two_batches_are_held_in_memory(sink: PostgresSink) -> None:
     for number in range(1, 20):
         fill(sink, 16 * number, b"x")
         assert sink.in_flight <= 2
@@ -133,7 +135,7 @@ def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
         copy_rows(cursor, [pending(16, b"mended").row])
         return RejectedMessage(16, None, b"", {}, "")
 
-    with closing(Sink(destination, SLOT, 8, repair, limit=1000)) as sink:
+    with closing(PostgresSink(destination, SLOT, 8, repair, limit=1000)) as sink:
         with locked_log():
             fill(sink, 16, b"\0")
             fill(sink, 32, b"second")
@@ -147,7 +149,9 @@ def test_what_is_behind_a_row_that_is_refused_is_written_after_its_repair(
     assert logged(observer) == ["mended", "second", "third"]
 
 
-def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sink, observer: Any) -> None:
+def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(
+    sink: PostgresSink, observer: Any
+) -> None:
     sink.add(pending(16, b"small"))
     sink.end(24, NOVEMBER)
     for number in range(50):
@@ -164,7 +168,7 @@ def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(sink: Sin
 
 
 def test_a_transaction_that_waits_for_its_rest_is_not_ended_by_the_destination(
-    destination: Any, sink: Sink, observer: Any, monkeypatch: pytest.MonkeyPatch
+    destination: Any, sink: PostgresSink, observer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sink_module, "_TOUCH", 0.05)
     with destination, destination.cursor() as cursor:
@@ -182,7 +186,7 @@ def test_a_transaction_that_waits_for_its_rest_is_not_ended_by_the_destination(
     assert (sink.checkpoint, len(logged(observer))) == (40, 50)
 
 
-def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: Any) -> None:
+def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: PostgresSink, observer: Any) -> None:
     observer.execute("UPDATE _bemi.checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
     fill(sink, 16, b"late")
     with pytest.raises(Superseded):
@@ -191,7 +195,7 @@ def test_a_batch_that_fails_is_told_of_when_it_is_settled(sink: Sink, observer: 
     assert logged(observer) == []
 
 
-def test_what_is_behind_a_batch_that_fails_is_not_written(sink: Sink, observer: Any) -> None:
+def test_what_is_behind_a_batch_that_fails_is_not_written(sink: PostgresSink, observer: Any) -> None:
     with locked_log():
         observer.execute("UPDATE _bemi.checkpoint SET lsn = '0/9' WHERE slot = %s", [SLOT])
         fill(sink, 16, b"first")

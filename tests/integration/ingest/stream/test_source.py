@@ -11,29 +11,29 @@ import pytest
 
 from bemi_django.exceptions import Disrupted
 from bemi_django.ingest.stream.connections import connect_stream
-from bemi_django.ingest.stream.source import Source
+from bemi_django.ingest.stream.source import SlotSource
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
 
 
 @pytest.fixture
-def source(trail: LoadPipeline) -> Iterator[Source]:
+def source(trail: LoadPipeline) -> Iterator[SlotSource]:
     with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source:
         source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
 
 
-def next_message(source: Source) -> bytes | None:
+def next_message(source: SlotSource) -> bytes | None:
     return next(source.messages(), None)
 
 
-def read(source: Source) -> bytes:
+def read(source: SlotSource) -> bytes:
     """The kind of the next message."""
     return until(lambda: next_message(source))[:1]
 
 
 def test_messages_come_with_their_positions_but_for_the_description_of_a_table(
-    trail: LoadPipeline, source: Source
+    trail: LoadPipeline, source: SlotSource
 ) -> None:
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1), (2, 2)")
     seen: list[tuple[bytes, bool]] = []
@@ -45,7 +45,9 @@ def test_messages_come_with_their_positions_but_for_the_description_of_a_table(
     assert source.position == source.message_lsn
 
 
-def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: LoadPipeline, source: Source) -> None:
+def test_what_was_read_is_confirmed_when_it_is_and_not_before(
+    trail: LoadPipeline, source: SlotSource
+) -> None:
     before = trail.checkpoint()
     trail.source.run("INSERT INTO load (id, n) VALUES (1, 1)")
     while read(source) != b"C":
@@ -61,7 +63,7 @@ def test_what_was_read_is_confirmed_when_it_is_and_not_before(trail: LoadPipelin
 
 
 def test_an_error_of_the_server_is_the_one_that_psycopg2_would_raise(
-    trail: LoadPipeline, source: Source
+    trail: LoadPipeline, source: SlotSource
 ) -> None:
     trail.source.run("SELECT pg_terminate_backend(%s)", [source.process])
     with pytest.raises(psycopg2.errors.AdminShutdown, match="terminating connection") as raised:

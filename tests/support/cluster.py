@@ -72,6 +72,19 @@ class Cluster:
     def _pid_file(self) -> Path:
         return self.directory / "data" / "postmaster.pid"
 
+    def configure(self, **settings: str) -> None:
+        """Change settings, for when the server is started again."""
+        self._settings = {**self._settings, **settings}
+
+    def promote(self) -> None:
+        """End the recovery of a standby: it becomes a primary, on a new timeline."""
+        assert self.one("SELECT pg_promote()")
+
+    def has_synchronised(self, slot: str) -> bool:
+        """Tell whether a promotion now would keep the logical slot."""
+        query = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND synced AND NOT temporary"
+        return bool(self.one(query, [slot]))
+
     def _signal(self, number: signal.Signals) -> None:
         os.kill(int(self._pid_file.read_text().split()[0]), number)
 

@@ -1,0 +1,121 @@
+"""A Django project whose source and log are servers that take turns at being the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+
+from bemi_django import on_change
+from bemi_django.handlers import registry
+from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.handlers.rhythm import Rhythm
+from bemi_django.log.blame import blame
+from bemi_django.models import Change
+from bemi_django.schema import sql, tracking
+from bemi_django.time_travel import as_of
+from bemi_django.verification.verify import Options, verify
+from tests.support.cluster import Cluster
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.project_database import execute
+from tests.support.roles import OWNER, PASSWORD
+
+#: What a :func:`~tests.support.load_pipeline.load_cluster` does not have.
+_PARTS = ("recorded_v1", "handlers_v1", "verifications_v1", "retention_v1", "erasure_v1", *sql.PAST)
+_QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
+_ROWS = "SELECT id, n FROM load ORDER BY id"
+
+
+@contextmanager
+def switched_project(trail: LoadPipeline, *servers: Cluster) -> Iterator[SwitchedProject]:
+    """Let Django's default connection find the primary among the servers until the block ends."""
+    # Those of all threads, and of connections that are opened beside Django's own.
+    used = connections.settings["default"]
+    original = dict(used)
+    connections["default"].close()
+    used.update(
+        HOST=",".join("127.0.0.1" for _ in servers),
+        PORT=",".join(str(server.parameters["port"]) for server in servers),
+        OPTIONS={**original["OPTIONS"], "target_session_attrs": "read-write"},
+        NAME="postgres",
+        USER=OWNER,
+        PASSWORD=PASSWORD,
+    )
+    try:
+        with (
+            override_settings(BEMI_SLOT=trail.slot, BEMI_INCLUDE=["public.load"]),
+            isolate_apps("tests.shop"),
+        ):
+            yield SwitchedProject(trail)
+    finally:
+        connections["default"].close()
+        used.update(original)
+
+
+class SwitchedProject:
+    """What a project sees of its log: the past, blame, what a handler hears, and what ``verify`` finds."""
+
+    def __init__(self, trail: LoadPipeline) -> None:
+        self._trail = trail
+        execute(sql.up(*_PARTS))
+        tracking.sync()
+        self._model = _load()
+        self._heard: list[int] = []
+        self._noted: list[tuple[Any, list[Any]]] = []
+
+    def note(self) -> None:
+        """Keep the rows as they are now, and let the handler hear what the log has."""
+        ((lsn, now),) = execute("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()")
+        rows = execute(_ROWS)
+        self._noted += [(lsn, rows), (now, rows)]
+        self._listen()
+
+    def check(self, switch: int) -> None:
+        """Assert that everything is as it would be on one server.
+
+        Args:
+            switch: The number of the last row that the former primary has written.
+        """
+        self._listen()
+        assert self._heard == self._trail.logged()
+        changes = {change.after["n"]: change for change in Change.objects.filter(table="load")}
+        for moment, rows in self._noted:
+            with as_of(moment):
+                assert execute(_ROWS) == rows
+        for n in (switch - 20, switch, switch + 1):
+            with as_of(changes[n]):
+                assert execute("SELECT max(n) FROM load") == [(n,)]
+        row = self._model._default_manager.latest("n")
+        found = blame(row)["n"]
+        assert (found.value, found.change) == (row.n, changes[row.n])
+        owner = {"user": OWNER, "password": PASSWORD}
+        source, log = ({**address, **owner} for address in self._trail.config[:2])
+        config = self._trail.config._replace(source=source, destination=log)
+        (result,) = verify(config, Options(only=["public.load"]))
+        assert str(result) == f"public.load: {len(execute(_ROWS))} rows, as in the log"
+
+    def _listen(self) -> None:
+        @on_change(self._model, name="listener", since="beginning")
+        def listener(change: Change) -> None:
+            self._heard.append(change.after["n"])
+
+        handler = registry.registered.pop("listener")
+        Dispatcher("default", [handler], rhythm=_QUICK).run(until_current=True)
+
+
+def _load() -> Any:
+    class Load(models.Model):
+        n = models.IntegerField()
+
+        class Meta:
+            app_label = "shop"
+            db_table = "load"
+
+        def __str__(self) -> str:
+            return str(self.n)
+
+    return Load

@@ -103,6 +103,7 @@ import sys
 import tests.shop.models
 sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 """,
+    "api": "",
     "events": """
 import sys
 import tests.shop.models

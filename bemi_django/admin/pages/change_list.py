@@ -22,7 +22,7 @@ from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
 from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets
-from bemi_django.admin.search.paging import PageCursor, cursor_before, cursor_of, read_page
+from bemi_django.admin.search.paging import PageCursor, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
 
 
@@ -32,9 +32,8 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     filtered = form.changes()
     asked = getattr(form, "cleaned_data", {})
     cursor = cursor_of(request.GET)
-    _begin, end = form.period()
-    if cursor.id is None and end:
-        cursor = cursor_before(end)
+    if cursor.id is None:
+        cursor = form.first_place()
     is_rows = request.GET.get("view") == "rows"
     found = _rows(filtered, cursor, viewer) if is_rows else _actions(filtered, cursor, viewer)
     page, count = found["page"], found["count"]

@@ -41,8 +41,8 @@ class FoundChanges(NamedTuple):
     is_cut: bool
 
 
-def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
-    """Return the context of the template for a transaction.
+def read_transaction(change_id: UUID, viewer: Viewer) -> FoundChanges:
+    """Return the changes of a transaction.
 
     Args:
         change_id: The id of any change of it.
@@ -60,9 +60,28 @@ def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
         (about,) = named
         same = same.filter(database=about.database, transaction_id=about.transaction_id)
         found = read_changes(same[: MOST + 1])
-    query = f"transaction:{about.transaction_id}"
-    context = _context(FoundChanges(found[:MOST], len(found) > MOST), query, viewer)
-    number = str(about.transaction_id)
+    return FoundChanges(found[:MOST], len(found) > MOST)
+
+
+def read_request(request_id: str, viewer: Viewer) -> FoundChanges | None:
+    """Return the changes of a request, or None if that takes too long.
+
+    Raises:
+        Http404: If the viewer may see no change of it.
+    """
+    if not request_id or "\0" in request_id or viewer.masks.hide_context_key("request_id"):
+        raise Http404
+    found = _read(viewer.changes().filter(context__contains={"request_id": request_id}))
+    if found is not None and not found.changes:
+        raise Http404
+    return found
+
+
+def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
+    """Return the context of the template for a transaction; see ``read_transaction()``."""
+    found = read_transaction(change_id, viewer)
+    number = str(found.changes[0].transaction_id)
+    context = _context(found, f"transaction:{number}", viewer)
     return context | {
         "transaction_id": number,
         "crumbs": [(_("Transaction %(id)s") % {"id": number}, None)],
@@ -71,20 +90,11 @@ def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
 
 
 def of_request(viewer: Viewer) -> dict[str, Any]:
-    """Return the context of the template for the request ``?id=``.
-
-    Raises:
-        Http404: If the viewer may see no change of it.
-    """
+    """Return the context of the template for the request ``?id=``; see ``read_request()``."""
     request_id = viewer.request.GET.get("id", "")
-    if not request_id or "\0" in request_id or viewer.masks.hide_context_key("request_id"):
-        raise Http404
-    same = viewer.changes().filter(context__contains={"request_id": request_id})
-    found = _read(same)
+    found = read_request(request_id, viewer)
     if found is None:
         return {"is_too_slow": True, "request_id": request_id, "heading": request_id, "transactions": []}
-    if not found.changes:
-        raise Http404
     context = _context(found, f'request:"{request_id}"', viewer)
     return context | {
         "request_id": request_id,
@@ -131,15 +141,20 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _facts(changes: list[Change], viewer: Viewer) -> list[ContextLine]:
-    """Return what the contexts of all changes have in common, in the order that tells most."""
+def common_context(changes: list[Change], viewer: Viewer) -> dict[str, Any]:
+    """Return what the contexts of all changes have in common, but for the SQL, as the viewer may see it."""
     contexts = [viewer.context(change) for change in changes]
     first = {name: value for name, value in contexts[0].items() if name != "SQL"}
-    same = {
+    return {
         name: value
         for name, value in first.items()
         if all(name in context and are_alike(context[name], value) for context in contexts[1:])
     }
+
+
+def _facts(changes: list[Change], viewer: Viewer) -> list[ContextLine]:
+    """Return what the contexts of all changes have in common, in the order that tells most."""
+    same = common_context(changes, viewer)
     ranks = {name: rank for rank, name in enumerate(_FIRST)}
     names = sorted(same, key=lambda name: (ranks.get(name, len(ranks)), name))
     return [

@@ -33,6 +33,7 @@ class StepLine(NamedTuple):
         conflict: Why the row cannot be reverted, or an empty string.
         consequences: What the database itself deletes or changes because of the step.
         is_allowed: Whether the user has the permissions for everything that the step does.
+        key: The key of its row, or the mask; None for a change that the user may not see.
     """
 
     step: Step
@@ -42,6 +43,7 @@ class StepLine(NamedTuple):
     conflict: str
     consequences: list[str]
     is_allowed: bool
+    key: str | None = None
 
     @property
     def is_action(self) -> bool:
@@ -81,11 +83,15 @@ class StepRules:
 
     def pair(self, step: Step, column: str, value: Any) -> ShownPair:
         """Return the present value of a column, and the one that it gets."""
-        logged = self._model_at(step.schema, step.table)
+        now, then = self.stored(step, column, value)
+        return self._formatter.pair(self._model_at(step.schema, step.table), column, now, then)
+
+    def stored(self, step: Step, column: str, value: Any) -> tuple[Any, Any]:
+        """Return the same as the log has it, or the mask; ``MISSING`` if there is no present value."""
         now = self._masked(step, prune(step.current or {})).get(column, MISSING)
         then = self._masked(step, prune({column: value}))[column]
         self._note_unmasked(step, column)
-        return self._formatter.pair(logged, column, now, then)
+        return now, then
 
     def are_allowed(self, plan: Plan) -> bool:
         """Tell whether the user has the permissions for everything that a plan does."""
@@ -118,6 +124,7 @@ class StepRules:
             self._conflict(step, is_hidden=bool(hidden) or is_hidden_key),
             self._consequences(step),
             is_allowed=self._is_allowed(step, logged),
+            key=key,
         )
 
     def _masked(self, step: Step, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from bemi_django.revert import OnConflict, Plan, revert
 MOST = 2000
 #: The length of a reason.
 MOST_CHARACTERS = 500
-_MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
+MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
 
 
 class Choice(NamedTuple):
@@ -77,7 +77,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     mode, fields = posted.get("on_conflict", "stop"), None
     if "by_field" in posted:
         fields, mode = chosen_fields(posted)
-    if mode not in _MODES:
+    if mode not in MODES:
         raise Http404
     if fields == []:
         return {**_shown(viewer, selection), "error": _("Choose at least one field.")}
@@ -153,10 +153,14 @@ def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
 
 
 def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
+    return {**_common(viewer, selection), "error": failure_text(viewer, selection, error)}
+
+
+def failure_text(viewer: Viewer, selection: RevertSelection, error: Exception) -> str:
+    """Return why nothing can be planned, without masked values."""
     rules = StepRules(viewer, selection.change.database)
     is_hidden = rules.hide_values(read_changes(selection.changes[:MOST]))
-    text = _("The database refuses the change.") if is_hidden else first_line(error)
-    return {**_common(viewer, selection), "error": text}
+    return _("The database refuses the change.") if is_hidden else first_line(error)
 
 
 def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
@@ -177,16 +181,37 @@ def _refuse_too_many(selection: RevertSelection) -> None:
         raise BemiError(_("There are too many changes to revert on a page. Use 'manage.py bemi revert'."))
 
 
+def choice_of(
+    selection: RevertSelection, rules: StepRules, mode: OnConflict, fields: list[str] | None = None
+) -> Choice:
+    """Return what a way to treat conflicts would do.
+
+    Args:
+        selection: What is reverted.
+        rules: What the user may see and do.
+        mode: How conflicts are treated.
+        fields: The columns to put back, or None for all.
+
+    Raises:
+        BemiError: If there is no plan, as for too many changes.
+        DatabaseError: If the database refuses it.
+    """
+    _refuse_too_many(selection)
+    plan = revert(
+        selection.changes, dry_run=True, on_conflict=mode, is_read_only=rules.is_read_only, fields=fields
+    )
+    return Choice(plan, rules.lines(plan))
+
+
 def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
     """Return what each way to treat conflicts would do. Without conflicts, they all do the same."""
-    _refuse_too_many(selection)
     rules = StepRules(viewer, selection.change.database)
     found: dict[str, Choice] = {}
-    for mode in _MODES:
-        plan = revert(selection.changes, dry_run=True, on_conflict=mode, is_read_only=rules.is_read_only)
-        found[mode] = Choice(plan, rules.lines(plan))
+    for mode in MODES:
+        found[mode] = choice_of(selection, rules, mode)
+        plan = found[mode].plan
         if mode == "stop" and not plan.conflicts:
-            return dict.fromkeys(_MODES, found["stop"])
+            return dict.fromkeys(MODES, found["stop"])
     return found
 
 

@@ -16,6 +16,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
+from bemi_django.admin.search.paging import PageCursor, cursor_before
 from bemi_django.admin.search.users import by_user, is_user, refuse, searchable_ids
 from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
@@ -177,6 +178,11 @@ class FilterForm(forms.Form):
             with suppress(OverflowError):
                 return begin, midnight(until, asked["until_time"]) + timedelta(minutes=1)
         return begin, next_midnight(until) if until else None
+
+    def first_place(self) -> PageCursor:
+        """Return where the first page begins: at the newest change, or at the end of the period."""
+        _begin, end = self.period()
+        return cursor_before(end) if end else PageCursor()
 
     def clean_not_user(self) -> list[list[Any]]:
         """Return the ids that each of the users may have."""

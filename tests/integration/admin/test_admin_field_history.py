@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bemi_django.admin.pages.history import field_history
+from bemi_django.admin.pages.history import field_values
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.shop.models import Category, Product
@@ -140,7 +140,7 @@ def test_keys_are_names_and_a_deleted_object_says_so(admin_client: Client, drain
 def test_the_history_of_a_field_has_pages(
     admin_client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(field_history, "_SIZE", 2)
+    monkeypatch.setattr(field_values, "_SIZE", 2)
     first = page(admin_client, product, "?field=price")
     assert [text for text, _ in shown(first)] == ["10.71", "119"]
     second = page(admin_client, product, first.context["older"])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record, visitor
+from tests.support.hostile_parameters import HOSTILE
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -44,45 +45,6 @@ PAGE_OF = {
     "format": "export/",
     "span": "activity/",
 }
-HOSTILE = [
-    "\0",
-    "a\0b",
-    "\x01\x1f\x7f",
-    "\ud800",
-    "\u202e\ufeff￿",
-    "0001-01-01",
-    "9999-12-31",
-    "0001-01-01T00:00:00",
-    "9999-12-31T23:59:59",
-    "0001-01-01T00:00:00+14:00",
-    "9999-12-31T23:59:59.999999-12:00",
-    "2026-02-30",
-    "10000-01-01",
-    "0000-00-00",
-    "2026-03-29T02:30:00",
-    "{",
-    '{"a": "\\u0000"}',
-    '{"a": "\\ud800"}',
-    '{"a": 1e999999}',
-    "[" * 900,
-    "1" * 900,
-    "transaction:" + "9" * 30,
-    "pk:" + "٣",
-    "a:b:c",
-    "SQL=x",
-    "'\"\\",
-    "-1",
-    "00000000-0000-8000-8000-000000000000",
-    "{00000000-0000-8000-8000-000000000000}",
-    "x" * 5000,
-    "jsonl",
-    "csv",
-    "parquet",
-    "quarter",
-    "todo",
-    "%",
-    "",
-]
 VALUES = st.one_of(
     st.sampled_from(HOSTILE), st.text(max_size=30), st.datetimes().map(str), st.dates().map(str)
 )

@@ -13,9 +13,9 @@ from django.test import Client
 
 from bemi_django.admin.search import archive_search
 from bemi_django.archive import backwards, part, storing
-from tests.integration.admin.test_admin_fuzz import HOSTILE
 from tests.integration.archive.conftest import Bemi
 from tests.support.audit import LIST, visitor
+from tests.support.hostile_parameters import HOSTILE
 from tests.support.old_months import FIRST, SECOND, remove, write
 
 ARCHIVE = f"{LIST}archive/"

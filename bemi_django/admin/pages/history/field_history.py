@@ -1,61 +1,12 @@
-"""The history of one field of an object: each value, since when, for how long, and by whom."""
+"""The page of the history of one field of an object."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Q
-from django.http import Http404
-from django.utils import timezone
-from django.utils.timesince import timesince
-
-from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actors import Actor, Actors, why
-from bemi_django.admin.display.site_time import ago
-from bemi_django.admin.display.svg_steps import Level, StepChart, step_chart
-from bemi_django.admin.display.value_diff import are_alike
-from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.display.values.shown_value import ShownValue
-from bemi_django.admin.pages.history.object_state import ObjectState
-from bemi_django.admin.pages.history.subject import HistorySubject, subject_of
-from bemi_django.admin.pages.history.timeline_steps import put_back_url
-from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import Page, cursor_of, read_page
-from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.conditions import Differs, HasKey
-from bemi_django.log.places import renamed_columns
-from bemi_django.models import Change
-
-#: The number of values on a page.
-_SIZE = 100
-
-
-class FieldValue(NamedTuple):
-    """A value that a field had.
-
-    Attributes:
-        value: The value; None where the object was deleted.
-        change: The change that set it; None for a value that is older than the log, or not in it yet.
-        url: The page of the change.
-        actor: Who set it, or None.
-        ago: How long ago it was set.
-        lasted: For how long the field had it; empty for the value that it has.
-        is_unknown: Whether the log does not know the value.
-        puts_back: The page that gives the field this value again, or None.
-        reason: Why it was set, if the context says so.
-    """
-
-    value: ShownValue | None
-    change: Change | None
-    url: str = ""
-    actor: Actor | None = None
-    ago: str = ""
-    lasted: str = ""
-    is_unknown: bool = False
-    puts_back: str | None = None
-    reason: str = ""
+from bemi_django.admin.pages.history.field_values import field_history
+from bemi_django.admin.pages.history.subject import subject_of
 
 
 def template_context(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> dict[str, Any]:
@@ -67,12 +18,7 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     """
     subject = subject_of(viewer, app_label, model_name, object_id)
     column = viewer.request.GET["field"]
-    if "\0" in column:
-        raise Http404
-    history = FieldHistory(subject, column)
-    is_field = any(field.column == column for field in subject.model._meta.concrete_fields)
-    if not is_field and not history.page.changes:
-        raise Http404
+    history = field_history(subject, column)
     page, values, label = history.page, history.values(), history.label
     here = _without_place(viewer)
     return {
@@ -95,154 +41,3 @@ def _without_place(viewer: Viewer) -> str:
     for name in ("older", "newer"):
         query.pop(name, None)
     return f"?{query.urlencode()}"
-
-
-class FieldHistory:
-    """A page of the values that a field had, the newest first.
-
-    Args:
-        subject: The object, and the user who sees it.
-        column: The column of the field.
-    """
-
-    def __init__(self, subject: HistorySubject, column: str) -> None:
-        self._subject = subject
-        self._viewer = subject.viewer
-        self._column = column
-        self._names = {column, *_former_names(subject, column)}
-        parameters = self._viewer.request.GET
-        changes = _setting(subject.changes(), self._names)
-        self.page: Page = read_page(
-            changes,
-            cursor_of(parameters),
-            is_filtered=True,
-            timeout=query_timeouts.LOOKUP,
-            size=_SIZE,
-            is_one_server=True,
-        )
-        self._next = self._following(changes)
-        self._state = ObjectState(subject)
-        self._formatter = Formatter(self._viewer)
-        for change in self.page.changes:
-            for side in ("before", "after"):
-                self._formatter.learn(subject.logged, {column: self._part(self._viewer.row(change, side))})
-
-    @property
-    def label(self) -> str:
-        """The name of the field."""
-        return self._formatter.name(self._subject.logged, self._column)
-
-    @property
-    def is_masked(self) -> bool:
-        """Whether the values are masked."""
-        return self._state.is_masked(self._column)
-
-    def values(self) -> list[FieldValue]:
-        """Return the values of the page."""
-        changes = self.page.changes
-        actors = Actors(changes, self._viewer)
-        found = self._pending()
-        later: Change | None = self._next
-        for change in changes:
-            found.append(self._value(change, later, actors))
-            later = change
-        if changes and self.page.older is None and changes[-1].operation == "UPDATE":
-            # The first change of the log found a value.
-            older = self._shown(change, "before")
-            found.append(FieldValue(older, None, puts_back=self._puts_back(change, change, "before")))
-        return found
-
-    def chart(self) -> StepChart | None:
-        """Return the chart of the page, if the values are numbers that the viewer may see."""
-        if self.is_masked:
-            return None
-        levels = []
-        for change in reversed(self.page.changes):
-            shown = self._shown(change, "after")
-            value = self._part(self._viewer.row(change, "after"))
-            if shown is None or shown.kind != "number" or not _fits(value):
-                continue
-            is_outside = "db_user" in change.context or not change.context
-            levels.append(Level(float(value), shown.text, change.committed_at, is_outside))
-        end = self._next.committed_at if self._next is not None else timezone.now()
-        return step_chart(levels, end)
-
-    def _following(self, changes: ChangeQuerySet) -> Change | None:
-        """Return the change that ended the newest value of the page, if that is on another page."""
-        if not self.page.changes or self.page.newer is None:
-            return None
-        return changes.filter(id__gt=self.page.changes[0].pk).order_by("id").first()
-
-    def _pending(self) -> list[FieldValue]:
-        """Return the present value if the worker has not written its change yet."""
-        row, changes = self._state.present(), self.page.changes
-        if row is None or self._column not in row or self.page.newer is not None:
-            return []
-        newest = changes[0] if changes else None
-        is_known = newest is not None and self._is_known(newest, "after")
-        if newest is not None and (not is_known or are_alike(self._part(newest.after), row[self._column])):
-            return []
-        value = MASK if self.is_masked and row[self._column] is not None else row[self._column]
-        return [FieldValue(self._formatter.show(self._subject.logged, self._column, value), None)]
-
-    def _value(self, change: Change, later: Change | None, actors: Actors) -> FieldValue:
-        lasted = timesince(change.committed_at, later.committed_at, depth=1) if later is not None else ""
-        return FieldValue(
-            self._shown(change, "after"),
-            change,
-            self._viewer.url("change", change.pk),
-            actors.actor_of(change),
-            ago(change.committed_at),
-            lasted,
-            change.operation != "DELETE" and not self._is_known(change, "after"),
-            self._puts_back(change, later, "after"),
-            why(change, self._viewer),
-        )
-
-    def _puts_back(self, change: Change, later: Change | None, side: str) -> str | None:
-        """Return the page that gives the field the value that the next change replaced."""
-        if later is None or later.operation != "UPDATE" or not self._is_known(change, side):
-            return None
-        if self._subject.instance is None or not self._subject.may("change"):
-            return None
-        return put_back_url(self._subject, later, self._column)
-
-    def _shown(self, change: Change, side: str) -> ShownValue | None:
-        if not self._is_known(change, side):
-            return None
-        value = self._part(self._viewer.row(change, side))
-        if self.is_masked and value is not None:
-            value = MASK
-        return self._formatter.show(self._subject.logged, self._column, value)
-
-    def _is_known(self, change: Change, side: str) -> bool:
-        row = getattr(change, side)
-        return any(name in row for name in self._names)
-
-    def _part(self, row: dict[str, Any]) -> Any:
-        return next((row[name] for name in sorted(self._names) if name in row), None)
-
-
-def _setting(changes: ChangeQuerySet, names: Sequence[str] | set[str]) -> ChangeQuerySet:
-    """Return the changes that gave a column a value, or took it away with the row."""
-    condition = Q(pk__in=[])
-    for name in sorted(names):
-        condition |= Q(HasKey("after", name), Differs(name)) | Q(HasKey("before", name), operation="DELETE")
-    return changes.filter(condition)
-
-
-def _former_names(subject: HistorySubject, column: str) -> set[str]:
-    field = next((f for f in subject.model._meta.concrete_fields if f.column == column), None)
-    model = field.model if field is not None else subject.model
-    place = subject.viewer.logged_models.places().get(model)
-    names = renamed_columns(place, model) if place is not None else {}
-    return {old for old, new in names.items() if new == column}
-
-
-def _fits(value: Any) -> bool:
-    """Tell whether a number can be drawn."""
-    try:
-        float(value)
-    except (OverflowError, TypeError, ValueError):
-        return False
-    return not isinstance(value, bool)

@@ -50,6 +50,13 @@ class FieldState(NamedTuple):
     is_pending: bool = False
 
 
+class Setter(NamedTuple):
+    """The change that set a value, if it is known, and whether the worker has not written it yet."""
+
+    change: Change | None
+    is_pending: bool
+
+
 class ObjectState:
     """The fields of an object at any moment.
 
@@ -76,18 +83,36 @@ class ObjectState:
         """Return the fields as they are, with the change that set each of them, for the template."""
         if self._instance is None or self._present is None:
             return {"lines": [], "existed": None}
+        setters = self.setters()
+        actors = Actors([found.change for found in setters.values() if found.change], self._viewer)
+        lines = []
+        for column, line in self._lines(self._present, self._present):
+            change, is_pending = setters.get(column, Setter(None, False))
+            by = (change, actors.actor_of(change)) if change else None
+            lines.append(line._replace(by=by, is_pending=is_pending))
+        return {"lines": lines + self._many_to_many([None]), "existed": None}
+
+    def setters(self) -> dict[str, Setter]:
+        """Return which change set the present value of each column, as far as the viewer may see it."""
+        if self._instance is None or self._present is None:
+            return {}
         blamed = blame(self._instance)
         known = {found.change.pk for found in blamed.values() if found.change}
         # Changes outside the viewer's scope are left out.
         seen = {change.pk: change for change in self._viewer.changes().filter(pk__in=known)}
-        actors = Actors(seen.values(), self._viewer)
-        lines = []
-        for column, line in self._lines(self._present, self._present):
-            given = blamed.get(column)
-            change = seen.get(given.change.pk) if given and given.change else None
-            by = (change, actors.actor_of(change)) if change else None
-            lines.append(line._replace(by=by, is_pending=bool(given and given.is_pending)))
-        return {"lines": lines + self._many_to_many([None]), "existed": None}
+        return {
+            column: Setter(seen.get(found.change.pk) if found.change else None, found.is_pending)
+            for column, found in blamed.items()
+        }
+
+    def values(self, moment: datetime | None) -> RowValues | None:
+        """Return the row at a moment (None: now) with masked values hidden; None if it did not exist."""
+        row = self._row(moment)
+        if row is None:
+            return None
+        return {
+            name: MASK if self.is_masked(name) and value is not None else value for name, value in row.items()
+        }
 
     def at(self, moment: datetime) -> dict[str, Any]:
         """Return the fields at a moment, for the template."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
 from django.db import OperationalError, models
@@ -15,17 +15,63 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.moment_form import MomentForm
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.parts import belongings_of
-from bemi_django.admin.pages.history.subject import subject_of
+from bemi_django.admin.pages.history.subject import HistorySubject, subject_of
 from bemi_django.admin.pages.history.timeline_form import ALL, OWN, PARTS, TimelineForm
 from bemi_django.admin.pages.history.timeline_steps import timeline_steps
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import bitmap_scan_only, cursor_of, read_page
+from bemi_django.admin.search.paging import SIZE, Page, PageCursor, bitmap_scan_only, cursor_of, read_page
 from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.places import complete_from, place_of
 
 #: Changes of children are found by a value in the row, which is too slow for more changes than this.
 _MOST_CHILDREN = 5000
+
+
+class TimelinePage(NamedTuple):
+    """A page of the changes of an object.
+
+    Attributes:
+        page: The changes.
+        own: The ids of those that are the object's own, and not of rows that belong to it.
+        is_whole: Whether the changes of all rows that belong to it were found in time.
+        parts: The rows that are its parts.
+        others: Other rows that refer to it.
+    """
+
+    page: Page
+    own: set[Any]
+    is_whole: bool
+    parts: list[Belonging]
+    others: list[Belonging]
+
+
+def read_timeline(
+    subject: HistorySubject, form: TimelineForm, cursor: PageCursor, size: int = SIZE
+) -> TimelinePage:
+    """Read a page of the changes of an object and of the rows that belong to it.
+
+    Args:
+        subject: The object, and the user who sees it.
+        form: Which changes, after ``is_valid()``.
+        cursor: Where the page begins.
+        size: The number of changes on a page.
+    """
+    parts, others = belongings_of(subject)
+    shown = {OWN: [], PARTS: parts, ALL: [*parts, *others]}[form.whose]
+    own = subject.changes()
+    changes, is_whole = _with_children(subject.viewer, own, shown)
+    page = read_page(
+        form.filtered(changes),
+        cursor,
+        is_filtered=True,
+        timeout=query_timeouts.LOOKUP,
+        size=size,
+        is_one_server=True,
+    )
+    ids = [change.pk for change in page.changes]
+    own_ids = set(own.filter(pk__in=ids).values_list("pk", flat=True))
+    return TimelinePage(page, own_ids, is_whole, parts, others)
 
 
 def template_context(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> dict[str, Any]:
@@ -39,19 +85,8 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     parameters = viewer.request.GET
     form = TimelineForm(parameters, viewer)
     form.is_valid()
-    parts, others = belongings_of(subject)
-    shown = {OWN: [], PARTS: parts, ALL: [*parts, *others]}[form.whose]
-    own = subject.changes()
-    changes, is_whole = _with_children(viewer, own, shown)
-    page = read_page(
-        form.filtered(changes),
-        cursor_of(parameters),
-        is_filtered=True,
-        timeout=query_timeouts.LOOKUP,
-        is_one_server=True,
-    )
-    ids = [change.pk for change in page.changes]
-    own_ids = set(own.filter(pk__in=ids).values_list("pk", flat=True))
+    read = read_timeline(subject, form, cursor_of(parameters))
+    page, parts, others = read.page, read.parts, read.others
     newest, instance = subject.newest, subject.instance
     may_restore = instance is None and subject.may("add")
     return {
@@ -60,11 +95,11 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
         "kind": subject.model._meta.verbose_name,
         "object_url": instance and viewer.model_url(subject.model, "change", quote(instance.pk)),
         "is_deleted": instance is None,
-        "steps": timeline_steps(subject, page.changes, own_ids),
+        "steps": timeline_steps(subject, page.changes, read.own),
         "page": page,
         "older": _address(parameters, older=page.older),
         "newer": _address(parameters, newer=page.newer),
-        "is_whole": is_whole,
+        "is_whole": read.is_whole,
         "complete_from": complete_from(place_of(subject.model, subject.logged.alias)),
         "filters": form,
         "switch": [

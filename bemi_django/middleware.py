@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import MiddlewareNotUsed, SynchronousOnlyOperation
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
+from django.utils.module_loading import import_string
 
 from bemi_django import conf
 from bemi_django.capture.context import provided_context
@@ -22,6 +23,9 @@ from bemi_django.capture.request_id import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_iterator
 from bemi_django.capture.warn_once import warn_once
 from bemi_django.schema import tenancy
+
+if TYPE_CHECKING:
+    from bemi_django.site_past.time_travel_middleware import TimeTravelMiddleware as TimeTravelMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +131,13 @@ class BemiMiddleware:
     @cached_property
     def _trusted(self) -> TrustedProxies | None:
         return TrustedProxies.of(conf.trusted_proxies())
+
+
+def __getattr__(name: str) -> Any:
+    # It needs the models, which this module does not.
+    if name == "TimeTravelMiddleware":
+        return import_string("bemi_django.site_past.time_travel_middleware.TimeTravelMiddleware")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def default_context(request: HttpRequest) -> dict[str, Any]:

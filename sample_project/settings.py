@@ -32,6 +32,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "bemi_django.middleware.BemiMiddleware",
+    "bemi_django.middleware.TimeTravelMiddleware",
 ]
 
 BEMI_CONTEXT_FUNCTION = "sample_project.todos.context.request_context"

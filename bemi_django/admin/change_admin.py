@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -27,8 +29,11 @@ from bemi_django.admin.pages import (
 )
 from bemi_django.admin.pages.health import health_page
 from bemi_django.admin.pages.history import field_history, timeline
+from bemi_django.admin.pages.travel import site_moment
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
+from bemi_django.site_past import of_the_present
+from bemi_django.site_past.departure import may_travel
 
 if TYPE_CHECKING:
     # The class is generic in the type stubs only.
@@ -74,11 +79,13 @@ class ChangeAdmin(ChangeAdminBase):
             ("transaction/<uuid:object_id>/", self.transaction_view, "transaction"),
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
+        # Who may see the site as it was need not see the log.
+        views = [*((route, self._require_view(view), name) for route, view, name in pages)]
+        travel = of_the_present(non_atomic_requests(partial(self.travel_view)))
+        views.append(("travel/", travel, "travel"))
         return [
-            path(
-                route, self.admin_site.admin_view(self._require_view(view)), name=f"bemi_django_change_{name}"
-            )
-            for route, view, name in pages
+            path(route, self.admin_site.admin_view(view), name=f"bemi_django_change_{name}")
+            for route, view, name in views
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -152,6 +159,13 @@ class ChangeAdmin(ChangeAdminBase):
             return found
         return self._page(request, "revert", found["selection"].label, found)
 
+    def travel_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the form for the moment as of which the whole site is shown, or go there."""
+        found = site_moment.answer(self._viewer(request))
+        if isinstance(found, HttpResponse):
+            return found
+        return self._page(request, "travel", _("Time travel"), found)
+
     def timeline_view(
         self, request: HttpRequest, app_label: str, model_name: str, object_id: str
     ) -> HttpResponse:
@@ -178,7 +192,7 @@ class ChangeAdmin(ChangeAdminBase):
                 response.add_post_render_callback(lambda rendered: viewer.unmasked.note(page))
             return response
 
-        return checked
+        return of_the_present(checked)
 
     def _page(self, request: HttpRequest, name: str, title: str, found: dict[str, Any]) -> HttpResponse:
         tabs = [
@@ -188,6 +202,8 @@ class ChangeAdmin(ChangeAdminBase):
             ("health", _("Health"), "health"),
         ]
         viewer = self._viewer(request)
+        if may_travel(request.user):
+            tabs.insert(3, ("travel", _("Time travel"), "travel"))
         # Templates of the admin and of themes react to "object", "change", "user" and "original".
         crumbs = [
             (_("Home"), reverse("admin:index", current_app=self.admin_site.name)),

@@ -197,6 +197,7 @@ class Change(Revertible, models.Model):
             ("revert_change", _("Can revert changes")),
             ("export_change", _("Can export changes")),
             ("unmask_change", _("Can see masked values")),
+            ("travel_in_time", _("Can see the site as it was")),
         ]
 
     def __str__(self) -> str:

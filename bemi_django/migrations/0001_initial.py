@@ -57,6 +57,7 @@ class Migration(migrations.Migration):
                             ("revert_change", "Can revert changes"),
                             ("export_change", "Can export changes"),
                             ("unmask_change", "Can see masked values"),
+                            ("travel_in_time", "Can see the site as it was"),
                         ],
                     },
                 ),

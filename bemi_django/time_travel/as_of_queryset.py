@@ -11,12 +11,12 @@ from django.db import models
 
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.time_travel.block import as_of
-from bemi_django.time_travel.moments import Moment
+from bemi_django.time_travel.moments import PastMoment
 
 Query = TypeVar("Query", bound="models.QuerySet[Any]")
 
 
-def read_as_of(queryset: Query, moment: Moment, *, ignore_policies: bool = False) -> Query:
+def read_as_of(queryset: Query, moment: PastMoment, *, ignore_policies: bool = False) -> Query:
     """Return a copy of a queryset of any model that reads the past, including ``prefetch_related``.
 
     Errors are those of :func:`as_of`, raised on evaluation. Methods that write raise PastIsReadOnly.
@@ -30,7 +30,7 @@ def read_as_of(queryset: Query, moment: Moment, *, ignore_policies: bool = False
 class AsOfQuerySet(models.QuerySet[Any]):
     """A queryset with a method ``as_of()``: ``objects = AsOfQuerySet.as_manager()``."""
 
-    def as_of(self, moment: Moment, *, ignore_policies: bool = False) -> AsOfQuerySet:
+    def as_of(self, moment: PastMoment, *, ignore_policies: bool = False) -> AsOfQuerySet:
         """Return a copy that reads the past; see :func:`read_as_of`."""
         return read_as_of(self, moment, ignore_policies=ignore_policies)
 
@@ -38,7 +38,7 @@ class AsOfQuerySet(models.QuerySet[Any]):
 class _Past:
     """Mixin for a QuerySet class, to be listed first: evaluates inside as_of()."""
 
-    _moment: Moment
+    _moment: PastMoment
     _ignores_policies: bool
     db: str
 

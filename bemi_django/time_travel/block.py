@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from bemi_django.exceptions import (
 )
 from bemi_django.schema import installed, search_path
 from bemi_django.time_travel import cursor_paths
-from bemi_django.time_travel.moments import Moment, locate
+from bemi_django.time_travel.moments import PastMoment, locate
 from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.save_guard import marking
 
@@ -36,15 +36,24 @@ _ATTEMPTS = 10
 
 
 @contextmanager
-def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS, *, ignore_policies: bool = False) -> Iterator[None]:
+def as_of(
+    moment: PastMoment,
+    using: str = DEFAULT_DB_ALIAS,
+    *,
+    ignore_policies: bool = False,
+    present: Collection[str] = (),
+) -> Iterator[None]:
     """Show the tables as they were to all queries on a connection. Read-only; blocks can be nested.
 
     Args:
         moment: A datetime (naive ones are in the current time zone), an LSN such as ``"16/B374D848"``, a
-            transaction id, or a ``Change``, which means the state after its transaction.
+            transaction id, a ``Change``, which means the state after its transaction, or a ``JustBefore`` of
+            one, which means the state before it.
         using: Alias of the database.
         ignore_policies: Whether tables can be read although row-level security applies to the reader. Rows
             that were changed since the moment are then visible whatever the policies say.
+        present: Names of tables that are shown as they are now, such as ``django_session``. Blocks inside
+            this one show the same tables so.
 
     Raises:
         HistoryError: The state is not known; the message says from when on it is.
@@ -57,7 +66,7 @@ def as_of(moment: Moment, using: str = DEFAULT_DB_ALIAS, *, ignore_policies: boo
         past = stack.enter_context(
             _nested(connection, moment, outer, ignore_policies)
             if outer
-            else _first(connection, moment, ignore_policies)
+            else _first(connection, moment, ignore_policies, frozenset(present))
         )
         stack.enter_context(_kept_on(connection, past))
         if outer is None:
@@ -83,12 +92,14 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
 
 
 @contextmanager
-def _first(connection: BaseDatabaseWrapper, moment: Moment, ignore_policies: bool) -> Iterator[Past]:
+def _first(
+    connection: BaseDatabaseWrapper, moment: PastMoment, ignore_policies: bool, present: frozenset[str]
+) -> Iterator[Past]:
     log = _log(connection)
     if connection.in_atomic_block:
         with _savepoint(connection):
             _check_transaction(connection)
-            past = look(connection, log, moment, ignore_policies=ignore_policies)
+            past = look(connection, log, moment, ignore_policies=ignore_policies, present=present)
             if past is None:
                 raise LogBehind("the log is too far behind this transaction: try again in a new transaction")
             yield past
@@ -97,7 +108,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment, ignore_policies: boo
         with transaction.atomic(using=connection.alias):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            past = look(connection, log, moment, ignore_policies=ignore_policies)
+            past = look(connection, log, moment, ignore_policies=ignore_policies, present=present)
             if past is not None:
                 yield past
                 return
@@ -107,7 +118,7 @@ def _first(connection: BaseDatabaseWrapper, moment: Moment, ignore_policies: boo
 
 @contextmanager
 def _nested(
-    connection: BaseDatabaseWrapper, moment: Moment, outer: Past, ignore_policies: bool
+    connection: BaseDatabaseWrapper, moment: PastMoment, outer: Past, ignore_policies: bool
 ) -> Iterator[Past]:
     with _savepoint(connection), connection.cursor() as cursor:
         with search_path.closed(cursor):

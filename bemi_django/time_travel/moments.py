@@ -16,8 +16,17 @@ from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.lsn import format_lsn
 
+
+class JustBefore(NamedTuple):
+    """The moment just before the transaction that made a change."""
+
+    change: Change
+
+
 #: A datetime (naive: in the current time zone), an LSN (``16/B374D848``), a transaction id, or a change.
 Moment = datetime | str | int | Change
+#: A moment that ``as_of()`` accepts.
+PastMoment = Moment | JustBefore
 
 _OF_TRANSACTION = """
 SELECT max(_bemi.sequence_v1(id)) FROM {log}
@@ -66,21 +75,18 @@ def parse(text: str) -> Moment:
         return text
 
 
-def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
+def locate(cursor: Any, snapshot: Snapshot, moment: PastMoment) -> LogPosition:
     """Return the position of a moment, taking late changes into account.
 
     Raises:
         HistoryError: The log does not have the transaction, or the value is not a moment.
     """
+    if isinstance(moment, JustBefore):
+        # No commit can be between: positions are those of commits.
+        found = _of_change(cursor, moment.change)
+        return LogPosition(found.position - 1, None, f"what was before {found.said}")
     if isinstance(moment, Change):
-        cursor.execute("SELECT current_database()")
-        if cursor.fetchone()[0] != moment.database:
-            raise HistoryError(
-                f"the change {moment.pk} was made in the database {moment.database!r}: pass using=, its alias"
-            )
-        if moment.diverged:
-            raise HistoryError(f"the database lost the change {moment.pk} in a failover")
-        return LogPosition(sequence_in(moment.pk.bytes), None, f"the change {moment.pk}")
+        return _of_change(cursor, moment)
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
         cursor.execute(_OF_TIME.format(log=snapshot.log), [time, time])
@@ -104,6 +110,17 @@ def locate(cursor: Any, snapshot: Snapshot, moment: Moment) -> LogPosition:
         (position,) = cursor.fetchone()
         return LogPosition(position, None, moment)
     raise HistoryError(f"{moment!r} is not a moment: pass a datetime, an LSN, a transaction id or a change")
+
+
+def _of_change(cursor: Any, change: Change) -> LogPosition:
+    cursor.execute("SELECT current_database()")
+    if cursor.fetchone()[0] != change.database:
+        raise HistoryError(
+            f"the change {change.pk} was made in the database {change.database!r}: pass using=, its alias"
+        )
+    if change.diverged:
+        raise HistoryError(f"the database lost the change {change.pk} in a failover")
+    return LogPosition(sequence_in(change.pk.bytes), None, f"the change {change.pk}")
 
 
 def _lsn(text: str) -> int:

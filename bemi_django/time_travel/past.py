@@ -13,9 +13,9 @@ from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.schema import search_path
 from bemi_django.time_travel import cursor_paths, late, snapshots
 from bemi_django.time_travel.erased_rows import ErasedRows
-from bemi_django.time_travel.moments import LogPosition, Moment, locate
-from bemi_django.time_travel.redirection import Redirection
+from bemi_django.time_travel.moments import LogPosition, PastMoment, locate
 from bemi_django.time_travel.snapshots import Snapshot
+from bemi_django.time_travel.statements.redirection import Redirection
 from bemi_django.time_travel.unknown import broken, complete_from, removed
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
@@ -103,21 +103,29 @@ class Past(NamedTuple):
         return self.redirection.of(sql)
 
 
-def look(connection: BaseDatabaseWrapper, log: str, moment: Moment, *, ignore_policies: bool) -> Past | None:
+def look(
+    connection: BaseDatabaseWrapper,
+    log: str,
+    moment: PastMoment,
+    *,
+    ignore_policies: bool,
+    present: frozenset[str] = frozenset(),
+) -> Past | None:
     """Take the transaction's snapshot and go back; return None if the caller must take another snapshot."""
     with connection.cursor() as cursor:
         schemas = {"schemas": search_path.close(cursor)}
     with cursor_paths.closed_for_cursors(connection):
-        return _looked(connection, log, moment, schemas, ignores_policies=ignore_policies)
+        return _looked(connection, log, moment, schemas, ignores_policies=ignore_policies, present=present)
 
 
 def _looked(
     connection: BaseDatabaseWrapper,
     log: str,
-    moment: Moment,
+    moment: PastMoment,
     schemas: dict[str, list[str]],
     *,
     ignores_policies: bool,
+    present: frozenset[str],
 ) -> Past | None:
     snapshot = snapshots.take(connection, log)
     if snapshot is not None:
@@ -144,19 +152,28 @@ def _looked(
             PastTable(schema, name, since, late.in_utc(time), *rest)
             for schema, name, since, time, *rest in cursor.fetchall()
         ]
-        past = go(cursor, Past(found, snapshot, tables, _redirection(cursor, tables), ignores_policies))
+        redirection = _redirection(cursor, tables, _schemas_of(present, schemas["schemas"], tables))
+        past = go(cursor, Past(found, snapshot, tables, redirection, ignores_policies))
         search_path.put(cursor, path)
         return past
 
 
-def _redirection(cursor: Any, tables: list[PastTable]) -> Redirection:
+def _schemas_of(present: frozenset[str], path: list[str], tables: list[PastTable]) -> dict[str, str]:
+    """Return the schema in which the path finds each table that stays in the present."""
+    known = {(table.schema, table.name) for table in tables}
+    found = ((name, next((schema for schema in path if (schema, name) in known), None)) for name in present)
+    return {name: schema for name, schema in found if schema is not None}
+
+
+def _redirection(cursor: Any, tables: list[PastTable], present: dict[str, str]) -> Redirection:
     cursor.execute(_SESSION)
     database, standard_strings = cursor.fetchone()
     return Redirection(
-        {(table.schema, table.name) for table in tables},
+        {(table.schema, table.name) for table in tables if table.name not in present},
         {table.schema: table.past for table in tables},
         database,
         standard_strings=standard_strings,
+        present=present,
     )
 
 
@@ -178,7 +195,7 @@ def go(cursor: Any, past: Past) -> Past:
     unknown.update(broken(cursor, past.snapshot, past.position, bound))
     unknown.update(removed(cursor, past.position, bound))
     erased = ErasedRows(cursor, past.snapshot, bound)
-    past = past._replace(hidden=omitted.hidden(position), erased=erased)
+    past = past._replace(hidden=past.redirection.of_past(omitted.hidden(position)), erased=erased)
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
     cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
     return past

@@ -277,7 +277,7 @@ def test_it_is_at_home_in_other_themes(
         context.close()
 
 
-OWN = ["", "?view=rows", "?q={", "activity/", "deleted/", "health/", "timeline/todos/todo/1/"]
+OWN = ["", "?view=rows", "?q={", "activity/", "deleted/", "travel/", "health/", "timeline/todos/todo/1/"]
 OWN += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
 PAGES = [*OWN, "request", "change", "revert"]
 
@@ -310,7 +310,46 @@ def test_axe_finds_nothing(visit: Visitor, story: None, page: str) -> None:
     assert problems == []
 
 
-@pytest.mark.parametrize("visit", [{"viewport": {"width": 390, "height": 844}}], indirect=True, ids=["phone"])
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.mark.parametrize(
+    "visit", [{}, {"viewport": PHONE, "color_scheme": "dark"}], indirect=True, ids=["wide", "phone-dark"]
+)
+def test_from_a_change_one_looks_at_the_site_just_before_it(visit: Visitor, story: None) -> None:
+    axe = optional("axe_core_python.sync_playwright").Axe()
+    row = visit.site.execute(
+        "SELECT id FROM changes WHERE \"table\" = 'todo' AND operation = 'UPDATE' ORDER BY id LIMIT 1"
+    )
+    visit.goto(f"{LIST}{row[0][0]}/change/")
+    visit.submit("Look at the site just before this")
+    assert visit.page.input_value("#id_task") == "Buy milk and bread"
+    visit.picture(f"past-admin-{visit.page.viewport_size['width']}")
+    visit.goto("/")
+    banner = visit.page.get_by_role("region", name="Time travel")
+    assert "Everything is read-only." in banner.inner_text()
+    assert "Buy milk and bread" in visit.page.inner_text("body")
+    banner.locator("summary").click()
+    visit.picture(f"past-site-{visit.page.viewport_size['width']}")
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found = axe.run(visit.page, {"include": [["section.bemi-past"]]})
+    assert found["passes"] and found["violations"] == []
+    visit.page.fill("input[name=task]", "Too late")
+    with visit.page.expect_navigation():
+        visit.page.keyboard.press("Enter")
+    assert visit.page.inner_text("h1") == "The past cannot be changed"
+    found = axe.run(visit.page)
+    visit.picture(f"past-refused-{visit.page.viewport_size['width']}")
+    assert found["passes"] and found["violations"] == []
+    visit.submit("Back to the present")
+    visit.goto("/")
+    assert "Buy oat milk and bread" in visit.page.inner_text("body")
+    assert visit.page.get_by_role("region", name="Time travel").count() == 0
+    # The browser reports answers that are errors, and the empty icon of the sample project.
+    visit.complaints = [one for one in visit.complaints if "405" not in one and "'data:,'" not in one]
+
+
+@pytest.mark.parametrize("visit", [{"viewport": PHONE}], indirect=True, ids=["phone"])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, page: str) -> None:
     visit.goto(address(visit, page))

@@ -27,6 +27,26 @@ def test_a_missing_middleware_is_said(settings: Any, db: None) -> None:
     assert "bemi.W001" in ids()
 
 
+def test_a_place_where_the_site_cannot_be_shown_as_it_was_is_reported(settings: Any) -> None:
+    def reported() -> list[str]:
+        return [message.msg for message in checks.check_settings() if message.id == "bemi.E025"]
+
+    assert reported() == []
+    fetching = "django.middleware.cache.FetchFromCacheMiddleware"
+    ours = "bemi_django.middleware.TimeTravelMiddleware"
+    others = [path for path in settings.MIDDLEWARE if path != ours]
+    settings.MIDDLEWARE = [*others, ours, fetching]
+    assert reported() == []
+    settings.MIDDLEWARE = [*others, fetching, ours]
+    assert reported() == [f"TimeTravelMiddleware is behind {fetching}."]
+    settings.MIDDLEWARE = [ours, *others]
+    assert len(reported()) == 3 and all("precedes" in message for message in reported())
+    settings.MIDDLEWARE = [ours]
+    assert reported() == ["TimeTravelMiddleware needs AuthenticationMiddleware."]
+    settings.BEMI_TIME_TRAVEL_PRESENT = ["shop", "todos.Todo", "nowhere", "todos.Nothing", "a.b.c"]
+    assert "no app or model: nowhere, todos.Nothing, a.b.c." in reported()[-1]
+
+
 def no_arguments() -> dict[str, Any]:
     return {}
 

@@ -29,6 +29,7 @@ from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.places import is_bookkeeping
 from bemi_django.models import Change
+from bemi_django.site_past.departure import can_look_before
 from bemi_django.status.sealing import sealed_until
 from bemi_django.wire.ids import change_id, sequence_in, source_in
 
@@ -99,6 +100,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "following": following,
         "reverts": reverts,
         "reverted": reverts_of(change, viewer),
+        "travels": can_look_before(change, viewer.request.user),
         "puts_back": reverts[0][1] if reverts and change.operation == "UPDATE" else None,
         "as_json": as_json(change, viewer),
         "as_sql": change_as_sql(change, viewer),

@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from bemi_django.time_travel.redirection import Redirection
+from bemi_django.time_travel.statements.redirection import Redirection
 from tests.support.project_database import execute
 
 SCHEMAS = ("app", "ÄÖ", 'o"dd', "Über" * 10)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from bemi_django.exceptions import HistoryError, LogBehind, PastIsReadOnly
 from bemi_django.models import Change
-from bemi_django.time_travel import AsOfQuerySet, allow_save, as_of, read_as_of
+from bemi_django.time_travel import AsOfQuerySet, JustBefore, allow_save, as_of, read_as_of
 from tests.shop.models import Category, Product
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.polling import DEADLINE
@@ -43,6 +43,40 @@ def moment(drain: Drain) -> Iterator[str]:
 
 def skus() -> list[str]:
     return list(Product.objects.order_by("sku").values_list("sku", flat=True))
+
+
+def test_tables_that_stay_in_the_present_are_read_beside_the_past(moment: str) -> None:
+    products = Product.objects.order_by("sku").values_list("sku", "category__name")
+    with as_of(moment, present=["shop_category", "django_session", "no_such_table"]):
+        assert list(products.all()) == [("a", "new"), ("b", "new")]
+        assert execute("SELECT name FROM public.shop_category") == [("new",)]
+        # It is not tracked: as of then, nothing is known of it.
+        assert execute("SELECT count(*) FROM django_session") == [(0,)]
+        with as_of(moment):
+            assert list(Category.objects.values_list("name", flat=True)) == ["new"]
+        with pytest.raises(PastIsReadOnly):
+            Category.objects.update(name="x")
+    with as_of(moment):
+        assert list(products.all()) == [("a", "old"), ("b", "old")]
+
+
+def test_a_moment_can_be_just_before_a_change(drain: Drain) -> None:
+    with transaction.atomic():
+        category = Category.objects.create(name="first")
+        Product.objects.create(sku="a", category=category)
+    drain()
+    with transaction.atomic():
+        Product.objects.update(sku="b")
+        Category.objects.update(name="second")
+    first, second = drain()
+    with settled:
+        for change in (first, second):
+            # Before its transaction, whichever of its changes it is.
+            with as_of(JustBefore(change)):
+                assert (skus(), Category.objects.get().name) == (["a"], "first")
+        change.database = "elsewhere"
+        with pytest.raises(HistoryError, match="pass using="), as_of(JustBefore(change)):
+            pass
 
 
 def test_queries_see_what_was_there(moment: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bemi_django.time_travel.hidden_columns import by_table, misused
+from bemi_django.time_travel.statements.hidden_columns import by_table, misused
 
 HIDDEN = by_table({"public.person": ["password", "pin"]})
 TABLES = ("person", "other")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bemi_django.time_travel.redirection import Redirection
+from bemi_django.time_travel.statements.redirection import Redirection
 
 TABLES = {("app", "thing"), ('o"dd', "T"), ("ÄÖ", "thing"), ("x" * 63, "thing")}
 REDIRECTION = Redirection(TABLES, {schema: f"past {schema}" for schema, _ in TABLES}, "base")

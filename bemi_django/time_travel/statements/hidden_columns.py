@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from bemi_django.time_travel.sql_tokens import Kind, Token, tokens_of
+from bemi_django.time_travel.statements.sql_tokens import Kind, Token, tokens_of
 
 _ENDS_LIST = frozenset(
     ("from", "into", "where", "group", "having", "order", "union", "limit", "offset", "fetch")

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bemi_django.exceptions import HistoryError
 from bemi_django.schema.sql import quote
-from bemi_django.time_travel.hidden_columns import by_table, misused
-from bemi_django.time_travel.sql_tokens import Kind, Token, tokens_of
+from bemi_django.time_travel.statements.hidden_columns import by_table, misused
+from bemi_django.time_travel.statements.present_tables import qualified
+from bemi_django.time_travel.statements.sql_tokens import Kind, Token, tokens_of
 
 _WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
 
@@ -22,6 +23,7 @@ class Redirection:
         database: str,
         *,
         standard_strings: bool = True,
+        present: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare to redirect.
 
@@ -30,7 +32,9 @@ class Redirection:
             schemas: For each schema, the schema that has its views of the past.
             database: The name of the database, which may precede a schema.
             standard_strings: The setting ``standard_conforming_strings``.
+            present: The schema of each table that is shown as it is now; none of ``tables`` is one of these.
         """
+        self._present = present or {}
         self._tables = frozenset(tables)
         self._schemas = schemas
         self._database = database
@@ -38,7 +42,12 @@ class Redirection:
         self._written = [schema.replace('"', '""').encode().lower() for schema, _ in self._tables]
 
     def of(self, sql: str) -> str:
-        """Return the statement with the schemas of the past instead of the present ones."""
+        """Return the statement with the schemas of the past instead of the present ones.
+
+        Tables that stay in the present get their schema, so that the search path does not lead to the past.
+        """
+        if self._present:
+            sql = qualified(sql, self._present, standard_strings=self._standard_strings)
         # Most statements name no schema. bytes.lower() changes ASCII only, as PostgreSQL does.
         lowered = sql.encode(errors="surrogatepass").lower()
         if b'u&"' not in lowered and not any(schema in lowered for schema in self._written):
@@ -77,6 +86,12 @@ class Redirection:
                 f"the log does not have the values of {column}: rows of the past can be neither chosen nor "
                 "sorted by it"
             )
+
+    def of_past(self, hidden: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Return columns, by ``schema.table``, without those of tables that stay in the present."""
+        return {
+            name: columns for name, columns in hidden.items() if name.rpartition(".")[2] not in self._present
+        }
 
     def _schema_in(self, name: Sequence[Token]) -> Token | None:
         """Return the token of the schema, if the name is one of the tables or of its columns."""

@@ -31,16 +31,18 @@ class Actor(NamedTuple):
     """Who made a change.
 
     Attributes:
-        label: A user name, a database role, a task or a command; empty if nothing is known.
+        label: A user name, "visitor", a database role, a task or a command; empty if nothing is known.
         url: The page of the user's activity, or None if the context names no user.
         is_outside: Whether the change was made outside the application.
         is_person: Whether it is a user.
+        is_visitor: Whether it is somebody who has sent a request without logging in.
     """
 
     label: str
     url: str | None
     is_outside: bool = False
     is_person: bool = False
+    is_visitor: bool = False
 
 
 class Actors:
@@ -75,6 +77,8 @@ class Actors:
         for key in ("process", "task", "command"):
             if context.get(key):
                 return Actor(str(context[key]), None)
+        if context.get("endpoint"):
+            return Actor(_("visitor"), None, is_visitor=True)
         return Actor("", None)
 
 

@@ -129,4 +129,6 @@ def initials(name: str) -> str:
 def _face(actor: Actor) -> str:
     if actor.is_outside:
         return "outside"
+    if actor.is_visitor:
+        return "visitor"
     return "person" if actor.is_person else "machine"

@@ -13,11 +13,12 @@ NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 # Two environments at once, each with a server of its own, unless a server is named: there is only one of it.
 RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 2)
 
-.PHONY: help demo demo-check test coverage torture foreign bench screenshots lint clean
+.PHONY: help demo demo-shop demo-check test coverage torture foreign bench screenshots lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        run PostgreSQL, the worker and the sample site until Ctrl-C"
+	@echo "make demo-shop   run the same with a shop: 200,000 changes of sixty days are made first (10 minutes; SCALE=0.1 makes fewer)"
 	@echo "make demo-check  run the same, check the recorded changes and stop"
 	@echo "make test        run the tests, half with the oldest and half with the newest libraries; TOXARGS='-- -k name' is passed to tox"
 	@echo "make coverage    run all tests with the newest libraries and measure which lines they reach (half an hour)"
@@ -30,6 +31,10 @@ help:
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo $(if $(PORT),--port $(PORT))
+
+demo-shop: $(VENV)/.demo
+	@$(PIP) -r sample_project/requirements.txt
+	@$(BIN)/python -m sample_project.demo --shop $(if $(PORT),--port $(PORT)) $(if $(SCALE),--scale $(SCALE))
 
 demo-check: $(VENV)/.demo
 	@$(BIN)/python -m sample_project.demo --check

@@ -16,28 +16,32 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sample_project.demo_client import SiteClient
 from sample_project.demo_processes import Children, DemoError
 
 HOST = "127.0.0.1"
 LOGIN = "demo"
 NEEDED = ("django", "psycopg2", "rich")
+INSTALL = "pip install -e '.[embedded,aldjemy]' -r sample_project/requirements.txt"
+NEEDED_BY_SHOP = ("time_machine",)
 WORKER_READY = """
     SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND database = current_database())
-       AND EXISTS (SELECT FROM pg_publication_tables WHERE tablename = 'todo')
+       AND EXISTS (SELECT FROM pg_publication_tables WHERE tablename = %s)
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    needed = NEEDED + NEEDED_BY_SHOP if options.shop else NEEDED
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        return _fail(f"the demo needs {', '.join(missing)}: pip install -e '.[embedded,aldjemy]'")
+        return _fail(f"the demo needs {', '.join(missing)}: {INSTALL}")
     # Also SIGINT: a shell that starts a program in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         port = _free_port() if options.check else _checked_port(options.port)
-        return _run(port, options.check)
+        return _run(port, options)
     except DemoError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -46,12 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sample_project.demo", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare the log with what was done, then stop")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--check", action="store_true", help="compare the log with what was done, then stop")
+    kind.add_argument("--shop", action="store_true", help="days of a shop in place of the to-do list")
+    parser.add_argument(
+        "--scale", type=float, default=1, help="how busy the shop is (default: 1, 200,000 changes)"
+    )
+    parser.add_argument(
+        "--days", type=int, default=60, help="how many days of the shop there are (default: 60)"
+    )
     parser.add_argument("--port", type=_port, default=8000, help="of the site (default: 8000)")
     return parser
 
 
-def _run(port: int, check: bool) -> int:
+def _run(port: int, options: argparse.Namespace) -> int:
     import psycopg2
 
     from sample_project.postgres_programs import ServerError
@@ -59,15 +71,21 @@ def _run(port: int, check: bool) -> int:
 
     try:
         _say("Starting PostgreSQL")
-        with postgres_server() as server, _children(server.url) as children:
+        settings = "sample_project.store.settings" if options.shop else "sample_project.settings"
+        with postgres_server() as server, _children(server.url, settings) as children:
             _say(f"  it listens on {server.host}:{server.port}")
             _prepare(children)
             with closing(psycopg2.connect(server.url)) as connection:
                 connection.autocommit = True
                 with connection.cursor() as cursor:
-                    status = _show(children, cursor, server.url, port, check)
-            if not check:
-                _serve(children, port)
+                    if options.shop:
+                        _play_season(children, cursor, options)
+                        _start_site(children, port, "/admin/login/")
+                        status = 0
+                    else:
+                        status = _show(children, cursor, server.url, port, options.check)
+            if not options.check:
+                _serve(children, port, options.shop)
             return status
     except ServerError as error:
         raise DemoError(str(error)) from error
@@ -93,19 +111,13 @@ def _prepare(children: Children) -> None:
 
 def _show(children: Children, cursor: Any, url: str, port: int, check: bool) -> int:
     """Start worker and site, play the scenario, print the changes that the log has of it."""
-    from sample_project.demo_client import SiteClient
     from sample_project.demo_log import mismatches, print_log, read_log
     from sample_project.demo_scenario import Scenario
 
     cursor.execute("SELECT now(), id FROM auth_user WHERE username = %s", [LOGIN])
     since, user_id = cursor.fetchone()
-    _say("Starting the worker: manage.py bemi run")
-    children.start("worker", "bemi", "run")
-    children.wait_until(lambda: _worker_is_ready(cursor), "the worker")
-    _say("Starting the site: manage.py runserver")
-    children.start("site", "runserver", "--noreload", "--insecure", f"{HOST}:{port}")
-    client = SiteClient(f"http://{HOST}:{port}")
-    children.wait_until(client.is_up, "the site")
+    _start_worker(children, cursor, "todo")
+    client = _start_site(children, port)
     client.log_in(LOGIN, LOGIN)
     scenario = Scenario(client, url, user_id, _say)
     scenario.play()
@@ -126,6 +138,28 @@ def _show(children: Children, cursor: Any, url: str, port: int, check: bool) -> 
     return _report(list(mismatches(scenario.expected, log)), len(log)) if check else 0
 
 
+def _play_season(children: Children, cursor: Any, options: argparse.Namespace) -> None:
+    """Start the worker, and let it record sixty days of a shop."""
+    _start_worker(children, cursor, "store_order")
+    _say(f"Playing {options.days} days of the shop, which takes some minutes")
+    size = ("--days", str(options.days), "--scale", str(options.scale))
+    children.follow("sample_project.store.season", *size, say=_say)
+
+
+def _start_worker(children: Children, cursor: Any, table: str) -> None:
+    _say("Starting the worker: manage.py bemi run")
+    children.start("worker", "bemi", "run")
+    children.wait_until(lambda: _worker_is_ready(cursor, table), "the worker")
+
+
+def _start_site(children: Children, port: int, login: str = "/accounts/login/") -> SiteClient:
+    _say("Starting the site: manage.py runserver")
+    children.start("site", "runserver", "--noreload", "--insecure", f"{HOST}:{port}")
+    client = SiteClient(f"http://{HOST}:{port}", login)
+    children.wait_until(client.is_up, "the site")
+    return client
+
+
 def _report(problems: list[str], count: int) -> int:
     for problem in problems:
         _fail(problem)
@@ -134,17 +168,20 @@ def _report(problems: list[str], count: int) -> int:
     return 1 if problems else 0
 
 
-def _worker_is_ready(cursor: Any) -> bool:
-    cursor.execute(WORKER_READY)
+def _worker_is_ready(cursor: Any, table: str) -> bool:
+    cursor.execute(WORKER_READY, [table])
     return bool(cursor.fetchone()[0])
 
 
-def _serve(children: Children, port: int) -> None:
+def _serve(children: Children, port: int, is_shop: bool) -> None:
     site = f"http://{HOST}:{port}/"
     _say("Look first at:")
     _say(f"  {site}admin/bemi_django/change/  every change: search, history, revert")
     _say(f"  {site}admin/bemi_django/change/health/  the worker and its lag")
-    _say(f"  {site}  the to-do list: change a todo, then reload the list of changes")
+    if is_shop:
+        _say(f"  {site}admin/store/product/  products: change one, and look at its history")
+    else:
+        _say(f"  {site}  the to-do list: change a todo, then reload the list of changes")
     _say(f"{site}  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
     try:
         while True:
@@ -155,9 +192,9 @@ def _serve(children: Children, port: int) -> None:
 
 
 @contextmanager
-def _children(url: str) -> Iterator[Children]:
+def _children(url: str, settings: str) -> Iterator[Children]:
     with tempfile.TemporaryDirectory(prefix="bemi-demo-") as folder:
-        children = Children(url, Path(folder))
+        children = Children(url, Path(folder), settings)
         try:
             yield children
         finally:

@@ -19,25 +19,26 @@ LOGIN = "/accounts/login/"
 class SiteClient:
     """One visitor of the site at *base_url*."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, login: str = LOGIN) -> None:
         self._base_url = base_url
+        self._login = login
         self._cookies = CookieJar()
         # No proxy of the environment between the demo and the loopback address.
         self._opener: OpenerDirector = build_opener(ProxyHandler({}), HTTPCookieProcessor(self._cookies))
 
     def is_up(self) -> bool:
         try:
-            self._opener.open(self._base_url + LOGIN, timeout=TIMEOUT_SECONDS).close()
+            self._opener.open(self._base_url + self._login, timeout=TIMEOUT_SECONDS).close()
         except HTTPError as error:
-            raise DemoError(f"GET {LOGIN} answered {error.code}") from error
+            raise DemoError(f"GET {self._login} answered {error.code}") from error
         except (OSError, HTTPException):
             return False
         return True
 
     def log_in(self, username: str, password: str) -> None:
-        self._send("GET", LOGIN)
-        url, _ = self.submit(LOGIN, username=username, password=password)
-        if LOGIN in url:
+        self._send("GET", self._login)
+        url, _ = self.submit(self._login, username=username, password=password)
+        if self._login in url:
             raise DemoError(f"cannot log in as {username!r} with the demo's password; use another database")
 
     def submit(self, path: str, **fields: str) -> tuple[str, str]:

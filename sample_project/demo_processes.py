@@ -22,10 +22,10 @@ class DemoError(Exception):
 class Children:
     """Run ``manage.py`` subcommands on one database; their output goes to files in *log_dir*."""
 
-    def __init__(self, database_url: str, log_dir: Path) -> None:
+    def __init__(self, database_url: str, log_dir: Path, settings: str) -> None:
         self._env = os.environ | {
             "DATABASE_URL": database_url,
-            "DJANGO_SETTINGS_MODULE": "sample_project.settings",
+            "DJANGO_SETTINGS_MODULE": settings,
             "PYTHONUNBUFFERED": "1",
         }
         self._log_dir = log_dir
@@ -47,6 +47,25 @@ class Children:
         if done.returncode:
             raise DemoError(f"{args[0]} failed:\n{_tail(done.stdout)}")
         return done.stdout
+
+    def follow(self, module: str, *args: str, say: Callable[[str], None]) -> None:
+        """Run a module to its end; pass on the lines that it prints."""
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *args],
+            cwd=ROOT,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            lines = []
+            for line in process.stdout or ():
+                lines.append(line)
+                say(f"  {line.rstrip()}")
+        if process.returncode:
+            raise DemoError(f"{module} failed:\n{_tail(''.join(lines))}")
 
     def start(self, name: str, *args: str) -> None:
         """Start a subcommand in a session of its own, out of reach of Ctrl-C in the terminal."""

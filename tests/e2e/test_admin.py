@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import LOGIN, Site, chromium, optional, running_site, serving
+from tests.support.browser import LOGIN, Site, chromium, launched, logged_in, optional, running_site, serving
 from tests.support.polling import until
+from tests.support.visitor import Visitor
 
 #: Where pictures are kept: those of docs/ are made with ``make screenshots``.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
@@ -29,42 +30,8 @@ def site(pytestconfig: pytest.Config) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(site: Site) -> Iterator[Any]:
-    with optional("playwright.sync_api").sync_playwright() as driver:
-        # The sandbox wants rights that root in a container has not.
-        opened = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    with launched() as opened:
         yield opened
-        opened.close()
-
-
-class Visitor:
-    """A page, and what went wrong on it."""
-
-    def __init__(self, page: Any, site: Site, pictures: Path) -> None:
-        self.page = page
-        self.site = site
-        self._pictures = pictures
-        self.complaints: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self._heard(message))
-
-    def _heard(self, message: Any) -> None:
-        # A browser asks every site for an icon.
-        if message.type == "error" and "favicon" not in str(message.location):
-            self.complaints.append(message.text)
-
-    def goto(self, path: str) -> None:
-        self.page.goto(f"{self.site.url}{path}")
-
-    def picture(self, name: str) -> None:
-        self.page.screenshot(path=self._pictures / f"{name}.png", animations="disabled")
-
-    def submit(self, text: str) -> None:
-        self.follow(self.page.get_by_role("button", name=text, exact=True))
-
-    def follow(self, link: Any) -> None:
-        """Click, and be on the next page."""
-        with self.page.expect_navigation():
-            link.click()
 
 
 @pytest.fixture
@@ -86,15 +53,7 @@ def visit(
 @pytest.fixture(scope="module")
 def session(site: Site, browser: Any) -> Any:
     """The cookies of somebody who has logged in, once: each time would be a change."""
-    page = browser.new_page()
-    page.goto(f"{site.url}/admin/login/")
-    page.fill("#id_username", LOGIN)
-    page.fill("#id_password", LOGIN)
-    with page.expect_navigation():
-        page.get_by_role("button", name="Log in", exact=True).click()
-    state = page.context.storage_state()
-    page.close()
-    return state
+    return logged_in(browser, site)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +78,6 @@ def story(site: Site, browser: Any, session: Any) -> None:
 
 def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?view=rows")
-    visit.picture("rows")
     visit.page.select_option("#filter-table", "todo")
     visit.page.check("#filter-outside")
     visit.submit("Search")
@@ -129,7 +87,6 @@ def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> 
     visit.follow(visit.page.locator("tr", has_text="Buy oat milk").locator(".bemi-when a"))
     assert visit.page.locator(".bemi-before mark").all_inner_texts() == []
     assert visit.page.locator(".bemi-after mark").all_inner_texts() == ["oat "]
-    visit.picture("change")
 
 
 def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, story: None) -> None:
@@ -139,13 +96,11 @@ def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, sto
     action.locator("summary").click()
     assert "Buy milk and bread" in action.locator(".bemi-rows").inner_text()
     visit.follow(visit.page.locator(".bemi-chip", has_text="todos"))
-    visit.picture("changes")
     visit.page.keyboard.press("j")
     assert visit.page.locator(".bemi-action .bemi-when a:focus").count() == 1
     action = visit.page.locator(".bemi-action", has_text="created todo Buy oat milk and bread").last
     action.locator("summary").click()
     visit.follow(action.get_by_role("link", name="Whole request"))
-    visit.picture("request")
     visit.page.get_by_role("button", name="Copy all as SQL").click()
     visit.page.get_by_text("Copied").wait_for()
     copied = visit.page.evaluate("navigator.clipboard.readText()")
@@ -188,7 +143,6 @@ def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: N
     parts = (visit.page.locator(f".bemi-step .bemi-{name}").first.bounding_box() for name in ("when", "body"))
     when, body = ((box["x"], box["y"]) for box in parts)
     assert abs(when[1] - body[1]) < 8 and body[0] > when[0] + 100
-    visit.picture("timeline")
     visit.page.fill("#timeline-at", "2020-01-01T00:00:00")
     visit.submit("Show")
     assert visit.page.get_by_text("The object did not exist at that time.").is_visible()
@@ -199,14 +153,11 @@ def test_the_name_of_a_field_leads_to_its_history(visit: Visitor, story: None) -
     visit.follow(visit.page.locator(".bemi-change").get_by_role("link", name="task", exact=True).first)
     cells = visit.page.locator(".bemi-field-history tbody td:first-child").all_inner_texts()
     assert cells[0] == "Buy oat milk and bread" and cells[-1] == "Buy milk and bread"
-    visit.picture("field-history")
 
 
 def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}deleted/")
-    visit.picture("deleted")
     visit.follow(visit.page.locator("tr", has_text="Water the plants").get_by_role("link", name="Restore"))
-    visit.picture("revert")
     visit.submit("Restore the object")
     assert visit.page.get_by_text("1 row reverted.").is_visible()
     assert visit.page.get_by_role("link", name="Undo", exact=True).is_visible()
@@ -216,7 +167,6 @@ def test_a_deleted_object_is_restored_and_a_change_reverted(visit: Visitor, stor
     visit.follow(visit.page.locator(".bemi-when a").first)
     visit.follow(visit.page.get_by_role("link", name="Put back is completed"))
     visit.page.fill("#revert-reason", "The bank does not answer")
-    visit.picture("revert-field")
     visit.page.uncheck("#field-1")
     assert visit.page.get_by_role("button", name="Put back the chosen fields", exact=True).is_visible()
     visit.page.check("#field-1")
@@ -241,7 +191,6 @@ def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visi
     worker = visit.page.locator(".bemi-fact", has=visit.page.get_by_text("Worker", exact=True))
     assert worker.inner_text().split() == ["Worker", "running"]
     assert "public.todo" in visit.page.get_by_role("table", name="default").inner_text()
-    visit.picture("health")
     # As if ten seconds had passed.
     visit.page.evaluate("refresh(document.querySelector('[data-bemi-refresh]'))")
     visit.page.locator("figcaption", has_text="Bytes behind the WAL").wait_for()
@@ -252,7 +201,6 @@ def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
     visit.follow(visit.page.locator("td.bemi-who a", has_text=LOGIN).first)
     assert "todos" in visit.page.locator(".bemi-shares").inner_text()
     assert visit.page.locator("svg .bemi-bar").count() > 0
-    visit.picture("activity")
 
 
 @pytest.mark.parametrize("theme", ["unfold", "jazzmin"])
@@ -359,8 +307,6 @@ def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, 
     )
     assert wide == []
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
-    if page in ("", "change"):
-        visit.picture(f"phone-{page or 'changes'}")
 
 
 @pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True, ids=["dark"])
@@ -369,7 +315,6 @@ def test_dark_mode_follows_the_admin(visit: Visitor, story: None) -> None:
     visit.follow(visit.page.locator(".bemi-when a").last)
     ink = visit.page.locator(".bemi-head h2").evaluate("(e) => getComputedStyle(e).color")
     assert [int(part) > 200 for part in re.findall(r"\d+", ink)[:3]] == [True] * 3
-    visit.picture("change-dark")
 
 
 def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:

@@ -84,3 +84,25 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(free_port: int) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == f"port {free_port} is taken; use another: make demo PORT={free_port + 1}\n"
+
+
+def test_the_shop_is_played_and_its_times_are_of_the_days_that_it_shows(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    with subprocess.Popen(
+        [*DEMO, "--shop", "--days", "1", "--scale", "0.01", "--port", str(free_port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        try:
+            lines = list(takewhile_inclusive(lambda line: "Ctrl-C" not in line, demo.stdout))
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=DEADLINE)
+        finally:
+            demo.kill()
+    assert "  day 1 of 1\n" in lines
+    assert any(re.fullmatch(r"  \d+ changes in 1 days\n", line) for line in lines)
+    assert demo.returncode == 0

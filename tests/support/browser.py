@@ -69,15 +69,40 @@ class Site:
 
 
 @contextmanager
-def running_site(server_url: str) -> Iterator[Site]:
+def launched() -> Iterator[Any]:
+    """Have Chromium open in a block."""
+    with optional("playwright.sync_api").sync_playwright() as driver:
+        # The sandbox wants rights that root in a container has not.
+        opened = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def logged_in(browser: Any, site: Site, username: str = LOGIN) -> Any:
+    """Log in to the admin with the password of the demo; return the cookies."""
+    page = browser.new_page()
+    page.goto(f"{site.url}/admin/login/")
+    page.fill("#id_username", username)
+    page.fill("#id_password", LOGIN)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in", exact=True).click()
+    state = page.context.storage_state()
+    page.close()
+    return state
+
+
+@contextmanager
+def running_site(
+    server_url: str, settings: str = "tests.support.browser_settings", name: str = DATABASE
+) -> Iterator[Site]:
     """Run a migrated site with a superuser ``demo`` and a worker until the block ends."""
-    url = f"{server_url.rpartition('/')[0]}/{DATABASE}"
+    url = f"{server_url.rpartition('/')[0]}/{name}"
     with ExitStack() as stack:
-        stack.enter_context(_database(server_url))
+        stack.enter_context(_database(server_url, name))
         environment = {
             **os.environ,
             "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "tests.support.browser_settings",
+            "DJANGO_SETTINGS_MODULE": settings,
             "DJANGO_SUPERUSER_PASSWORD": LOGIN,
         }
         for arguments in (
@@ -104,30 +129,30 @@ def serving(database_url: str, settings: str) -> Iterator[Site]:
 
 
 @contextmanager
-def _database(server_url: str) -> Iterator[None]:
+def _database(server_url: str, name: str) -> Iterator[None]:
     with closing(psycopg2.connect(server_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-            cursor.execute(f"CREATE DATABASE {DATABASE}")
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+            cursor.execute(f"CREATE DATABASE {name}")
             yield
             cursor.execute(
                 "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
                 "WHERE database = %s AND active",
-                [DATABASE],
+                [name],
             )
             left = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
 
             def is_free() -> bool:
-                cursor.execute(left, [DATABASE])
+                cursor.execute(left, [name])
                 return bool(cursor.fetchone() == (0,))
 
             until(is_free, why=lambda: "the slot's end")
             cursor.execute(
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
-                [DATABASE],
+                [name],
             )
-            cursor.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager

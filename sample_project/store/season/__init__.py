@@ -1,0 +1,1 @@
+"""Sixty days of the shop: what visitors, staff, tasks, commands and administrators do in them."""

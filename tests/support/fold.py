@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,13 +22,19 @@ def ordinal(identifier: UUID) -> int:
     return (identifier.int >> 30) & 0xFFFFFFFF
 
 
-def fold(entries: Iterable[Entry]) -> dict[str, Counter[str]]:
+def fold(
+    entries: Iterable[Entry], older: Mapping[str, Counter[str]] | None = None
+) -> dict[str, Counter[str]]:
     """Return the rows of each table as JSON text.
+
+    Args:
+        entries: The log.
+        older: Rows of each table that are older than the log, and that a baseline records as they are.
 
     Raises:
         AssertionError: An entry does not fit the rows or the order.
     """
-    tables: dict[str, Counter[str]] = {}
+    tables = {table: Counter(rows) for table, rows in (older or {}).items()}
     last: Entry | None = None
     for entry in entries:
         _require_order(last, entry)
@@ -36,6 +42,8 @@ def fold(entries: Iterable[Entry]) -> dict[str, Counter[str]]:
         rows = tables.setdefault(entry.table, Counter())
         if entry.operation == "TRUNCATE":
             rows.clear()
+        if entry.operation == "BASELINE":
+            assert rows[entry.after] > 0, f"{entry} records a row that is not there"
         if entry.operation in ("UPDATE", "DELETE"):
             assert rows[entry.before] > 0, f"{entry} changes a row that is not there"
             rows[entry.before] -= 1

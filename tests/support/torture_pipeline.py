@@ -52,14 +52,22 @@ class TorturePipeline(Pipeline):
 
     def manage_measured(self, *arguments: str, role: str = roles.WORKER) -> tuple[str, float]:
         """Like :meth:`manage`, with the peak of the process's resident memory in MB."""
-        with self._command(*arguments, role=role) as command:
+        with self.command(*arguments, role=role) as command:
             status, peak = command.ends_with_peak(SECONDS)
             assert status == 0, f"{command.out}{command.errors}\n{self.said()}"
             return command.out, peak
 
+    def command(self, *arguments: str, role: str = roles.OWNER) -> Command:
+        """Start a subcommand of manage.py."""
+        source, log = (
+            roles.address(cluster.server.url, role) if role else cluster.server.url
+            for cluster in (self.source, self.log)
+        )
+        return Command(*arguments, source=source, log=log, slot=self.slot)
+
     def start_worker(self) -> None:
         self.close()
-        self._process = self._command("bemi", "run", role=roles.WORKER)
+        self._process = self.command("bemi", "run", role=roles.WORKER)
 
     def end_worker(self, number: signal.Signals) -> int:
         """Send the worker a signal and return its exit status."""
@@ -95,10 +103,3 @@ class TorturePipeline(Pipeline):
         of_source, of_log = self.manage("bemi", "grants").split("\n-- log:")
         self.source.run(of_source + _PASSWORD)
         self.log.run(f"-- log:{of_log}{_PASSWORD}")
-
-    def _command(self, *arguments: str, role: str) -> Command:
-        source, log = (
-            roles.address(cluster.server.url, role) if role else cluster.server.url
-            for cluster in (self.source, self.log)
-        )
-        return Command(*arguments, source=source, log=log, slot=self.slot)

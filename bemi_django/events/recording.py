@@ -31,6 +31,7 @@ def emit(
     instance: models.Model | None = None,
     details: Mapping[str, Any] | None = None,
     *,
+    using: str | None = None,
     outlives_rollback: bool = False,
 ) -> None:
     """Write an event.
@@ -39,6 +40,7 @@ def emit(
         event: Its name.
         instance: The object that it happened to.
         details: What else is known.
+        using: Alias of the database that it is written to; by default the one of the object, or ``default``.
         outlives_rollback: Whether it stays if the transaction is rolled back in which it is written.
 
     Raises:
@@ -57,7 +59,7 @@ def emit(
     rest = message(event, present, details, table, key)
     is_alone = outlives_rollback or event == VIEWED
     known = False
-    for alias in _aliases(instance):
+    for alias in _aliases(instance) if using is None else [using]:
         known = True
         if _write(alias, [EVENT_PREFIX, schema, table, rest], is_alone=is_alone):
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -63,7 +63,7 @@ class RetriedLetters(NamedTuple):
     removed: int = 0
 
 
-def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
+def retry(config: WorkerConfig, dismiss: Callable[[int], object] | None = None) -> RetriedLetters:
     """Replace the incomplete changes of dead letters where their messages can be read now.
 
     A letter that still cannot be read is left and does not keep the others. Letters whose change is no longer
@@ -72,7 +72,7 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
     Args:
         config: The worker whose letters are read.
         dismiss: Also remove letters that belong to no change, such as those of contexts: the rows have such a
-            context as text already.
+            context as text already. Called with their number before they are gone; what it raises keeps them.
     """
     with (
         closing(connect_source(config)) as server,
@@ -83,9 +83,11 @@ def retry(config: WorkerConfig, dismiss: bool = False) -> RetriedLetters:
         with destination, destination.cursor() as cursor:
             cursor.execute(_PRUNE.format(log=destination.log.replace("%", "%%")), [config.slot])
             removed = cursor.rowcount
-            if dismiss:
+            if dismiss is not None:
                 cursor.execute(_DISMISS, [config.slot])
                 removed += cursor.rowcount
+                if cursor.rowcount:
+                    dismiss(cursor.rowcount)
         mended = sum(_mend_batches(config, writer, destination))
         with destination, destination.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM _bemi.dead_letters WHERE slot = %s", [config.slot])

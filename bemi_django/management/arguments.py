@@ -184,6 +184,7 @@ def _retry_dead_letters(added: Any) -> ArgumentParser:
         action="store_true",
         help="also remove letters that belong to no change, such as those of invalid contexts",
     )
+    letters.add_argument("--reason", metavar="TEXT", help="why they are removed, for the log")
     return letters
 
 

@@ -14,6 +14,9 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from bemi_django import conf
 from bemi_django.exceptions import IsStandby, first_line, sqlstate_of
+from bemi_django.ingest.stream.ending import record_end
+from bemi_django.management.operator_context import operator_context
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import computation, installed, tenancy
 from bemi_django.schema.removal import installation, remains
 from bemi_django.schema.replication.slots import slot_of
@@ -155,6 +158,11 @@ def _remove(command: BaseCommand, work: _Work, slots: Sequence[remains.OwnSlot],
         command.stdout.write(line)
 
     if not work.dry_run:
+        if work.kept_because is not None:
+            # The log says who has ended it.
+            who = operator_context("bemi uninstall", {"keep_log": True}, work.source, None)
+            for slot in slots:
+                record_end(worker_config(work.source, slot.name), who)
         for alias in work.aliases:
             # From here on, migrate installs what is missing.
             _unapply(alias, work)

@@ -13,7 +13,6 @@ from django.db import DatabaseError, connections
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
-from bemi_django.ingest.dead_letter_retry import retry
 from bemi_django.management import (
     blame_command,
     doctor_command,
@@ -30,11 +29,10 @@ from bemi_django.management.erasure import erase_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
-from bemi_django.management.worker import worker_command
+from bemi_django.management.worker import letters_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
-from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
@@ -113,9 +111,7 @@ class Command(BaseCommand):
         doctor_command.doctor(self, database, worker_config(database), options)
 
     def _retry_dead_letters(self, database: str, options: dict[str, Any]) -> None:
-        result = retry(worker_config(database, slot_of(database)), options["dismiss"])
-        removed = f", {result.removed} removed" if result.removed else ""
-        self.stdout.write(f"{result.mended} repaired, {result.kept} kept{removed}")
+        letters_command.retry_letters(self, database, options)
 
     def _skip(self, database: str, options: dict[str, Any]) -> None:
         worker_command.skip_transaction(self, database, options["lsn"], options["reason"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -119,6 +120,10 @@ class Project:
     def everywhere(self) -> dict[str, list[str]]:
         return {alias: self.ours(alias) for alias in self.aliases}
 
+    def gaps(self) -> list[dict[str, Any]]:
+        query = "SELECT context::text FROM public.changes WHERE operation = 'GAP' ORDER BY id"
+        return [json.loads(context) for (context,) in self.query(query, conf.destination())]
+
     def logged(self) -> int:
         ((count,),) = self.query("SELECT count(*) FROM public.changes", conf.destination())
         return int(count)
@@ -205,7 +210,11 @@ def test_install_uninstall_and_install_again(
         else:
             assert left == []
     if keep:
-        assert project.logged() == (5 if state == "rows" else 0)
+        assert project.logged() == (6 if state == "rows" else 1)
+        (ended,) = project.gaps()
+        assert ended["reason"] == "recording was ended with 'bemi uninstall'" and ended["os_user"]
+        assert (ended["command"], ended["arguments"]) == ("bemi uninstall", {"keep_log": True})
+        assert ended["database_role"] == OWNER
         assert any("the log public.changes in" in line for line in done)
     assert project.uninstall(*arguments).splitlines()[-1] == "nothing to do"
 

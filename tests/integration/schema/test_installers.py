@@ -122,7 +122,7 @@ def test_with_rows_and_a_slot_the_log_stays_and_is_continued(
     connection.close()
     call_command("bemi", "uninstall", "--keep-log", stdout=io.StringIO())
     assert both.database.query(RECORDING) == [OFF]
-    assert [operation for (operation,) in both.database.query(OPERATIONS)] == expected
+    assert [operation for (operation,) in both.database.query(OPERATIONS)] == [*expected, "GAP"]
 
 
 @pytest.mark.parametrize("order", [("migrate", "upgrade"), ("upgrade", "migrate")])

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from bemi_django import conf
+from bemi_django.ingest import dead_letter_retry
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.rows.fast_path import FastPath
@@ -275,5 +276,28 @@ def test_letters_without_a_change_are_removed(drain: Drain, document: None, sett
     # As retention does.
     execute(f"DELETE FROM changes WHERE id = '{first.pk}'")  # noqa: S608 - an id
     assert retry() == "0 repaired, 2 kept, 1 removed"
-    assert retry("--dismiss") == "0 repaired, 1 kept, 1 removed"
+    assert retry("--dismiss", "--reason", "a test") == "0 repaired, 1 kept, 1 removed"
     assert DeadLetter.objects.get().change_id is not None
+    assert retry("--dismiss") == "0 repaired, 1 kept"
+    (event,) = drain()
+    assert event.operation == "EVENT" and event.context["os_user"] and event.context["database_role"]
+    assert {key: event.context[key] for key in ("event", "details", "command", "arguments", "reason")} == {
+        "event": "dismissed_dead_letters",
+        "details": {"letters": 1},
+        "command": "bemi retry-dead-letters",
+        "arguments": {"dismiss": True},
+        "reason": "a test",
+    }
+
+
+def test_letters_stay_if_nobody_can_be_told_who_removes_them(drain: Drain, settings: Any) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    execute("SELECT pg_logical_emit_message(true, '_bemi', 'no context')")
+    drain()
+
+    def refuse(letters: int) -> None:
+        raise ZeroDivisionError(letters)
+
+    with pytest.raises(ZeroDivisionError, match="1"):
+        dead_letter_retry.retry(worker_config("bemi_test", role=roles.OWNER), refuse)
+    assert DeadLetter.objects.count() == 1

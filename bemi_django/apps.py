@@ -34,7 +34,7 @@ class BemiConfig(AppConfig):
         """Install hooks on connections and commands, and track new tables after each ``migrate``."""
         from bemi_django import checks as checks  # importing registers them
         from bemi_django import conf
-        from bemi_django.capture import context_masks
+        from bemi_django.capture import context_masks, signing
         from bemi_django.capture.hooks import commands, django_db
         from bemi_django.schema.django_commands import inspection
 
@@ -42,6 +42,7 @@ class BemiConfig(AppConfig):
         if not conf.captures():
             return
         context_masks.use(_rules)
+        signing.use(_keys)
         setting_changed.connect(_read_settings_again, sender=None, dispatch_uid="bemi_django_settings")
         django_db.install()
         commands.install()
@@ -65,13 +66,25 @@ def _rules() -> Rules:
         return DEFAULT
 
 
+def _keys() -> tuple[bytes, ...]:
+    from bemi_django.signing_keys import configured_keys
+
+    try:
+        return configured_keys()
+    # A check reports it; no write may fail because of it.
+    except ImproperlyConfigured:
+        return ()
+
+
 def _read_settings_again(*, setting: str, **kwargs: Any) -> None:
-    from bemi_django.capture import context_masks
+    from bemi_django.capture import context_masks, signing
     from bemi_django.schema.django_commands import catalog_state
 
     catalog_state.forget()
     if setting in ("BEMI_MASK", "BEMI_MASK_KEY"):
         context_masks.use(_rules)
+    if setting == "BEMI_CONTEXT_KEYS":
+        signing.use(_keys)
 
 
 def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:

@@ -8,7 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from bemi_django.capture import context_encoding
+from bemi_django.capture.signing import signed
 from bemi_django.wire import COMMENT_END, COMMENT_START, MAX_SQL_CHARACTERS, STATEMENT
+from bemi_django.wire.signature import COMMENT_FORM, SETTING_FORM
 
 _VALUES = re.compile(r"\bVALUES\s*(?=\()", re.IGNORECASE)
 
@@ -28,8 +30,16 @@ def context_comment(sql: str, context: Mapping[str, Any]) -> str:
     """
     statement = _sql_json(sql) if len(sql) <= MAX_SQL_CHARACTERS else _encode_sql(sql)
     pairs = context_encoding.context_json(context)[1:-1]
-    named = STATEMENT if pairs else STATEMENT[1:]
-    return f"{COMMENT_START}{{{pairs}{named}{statement}}}{COMMENT_END} "
+    if not pairs:
+        # It says nothing that could be signed.
+        return f"{COMMENT_START}{{{STATEMENT[1:]}{statement}}}{COMMENT_END} "
+    return f"{COMMENT_START}{signed(f'{{{pairs}{STATEMENT}{statement}', COMMENT_FORM)}}}{COMMENT_END} "
+
+
+def context_setting(context: Mapping[str, Any]) -> str:
+    """Return a context for :data:`~bemi_django.wire.CONTEXT_SETTING`, which applies to any statement."""
+    encoded = context_encoding.context_json(context)
+    return encoded if encoded == "{}" else f"{signed(encoded[:-1], SETTING_FORM)}}}"
 
 
 def without_comment(sql: str) -> str:

@@ -24,6 +24,7 @@ SETTINGS: dict[str, type] = {
     "archive": str,
     "bookkeeping_tables": list,
     "conditions": dict,
+    "context_keys": list,
     "exclude": list,
     "ignore_columns": list,
     "ignore_unchanged": bool,
@@ -43,6 +44,8 @@ SETTINGS: dict[str, type] = {
     "table": str,
     "tamper_evidence": bool,
 }
+#: Settings whose values no message may show.
+_SECRETS = ("context_keys", "mask_key")
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")
@@ -155,7 +158,8 @@ def _text(
 
 def _checked(name: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or kind is int and isinstance(value, bool):
-        raise ConfigurationError(f"{name} is {value!r}: it must be a {_NAMES[kind]}")
+        shown = f"a {type(value).__name__}" if name.endswith(_SECRETS) else repr(value)
+        raise ConfigurationError(f"{name} is {shown}: it must be a {_NAMES[kind]}")
     return value
 
 

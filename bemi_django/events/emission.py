@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bemi_django.capture.context_encoding import context_json, json_string
+from bemi_django.capture.signing import is_signing, signed
 from bemi_django.masking.rules import ColumnMask
+from bemi_django.wire.signature import EVENT_FORM
 
 #: What the event of a view is called. It is never a part of a transaction.
 VIEWED = "viewed"
@@ -49,8 +51,9 @@ def message(
     details: Mapping[str, Any] | None,
     table: str | None = None,
     key: str | None = None,
+    schema: str | None = None,
 ) -> str:
-    """Return the message of an event, but for its schema, with which the statement begins.
+    """Return the message of an event, but for what the statement begins it with: the time and the schema.
 
     Args:
         event: The name of the event.
@@ -58,13 +61,16 @@ def message(
         details: What else is known.
         table: The table of the object, if there is one.
         key: The key of the object's row as the log has it, or None if nothing is kept of it.
+        schema: The schema of the table, if it is known. It is repeated where it can be signed.
     """
     pairs = [f'"event": {json_string(event)}', f'"context": {context_json(context)}']
     if table is not None:
         pairs += [f'"table": {json_string(table)}', f'"key": {"null" if key is None else json_string(key)}']
     if details:
         pairs.append(f'"details": {context_json(details)}')
-    return f"{', '.join(pairs)}}}"
+    if schema is not None and is_signing():
+        pairs.append(f'"schema": {json_string(schema)}')
+    return f"{signed(', '.join(pairs), EVENT_FORM)}}}"
 
 
 def statement(placeholder: Callable[[str], str], *, is_alone: bool, version: int) -> str:

@@ -56,7 +56,7 @@ def emit(
         return
     schema, table = (None, None) if instance is None else table_name(_concrete(instance))
     key = None if instance is None or table is None else _key(instance, schema or "public", table)
-    rest = message(event, present, details, table, key)
+    rest = message(event, present, details, table, key, schema)
     is_alone = outlives_rollback or event == VIEWED
     known = False
     for alias in _aliases(instance) if using is None else [using]:

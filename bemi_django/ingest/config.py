@@ -23,7 +23,7 @@ class WorkerConfig(NamedTuple):
     the destination.
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
     ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
-    the connections that write.
+    where contexts come from.
     """
 
     source: dict[str, Any]

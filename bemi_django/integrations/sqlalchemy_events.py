@@ -61,7 +61,7 @@ def record(session: Any, event: str, instance: Any = None, /, **details: Any) ->
     schema, table, key = _row(instance) if instance is not None else (None, None, None)
     version = connection.dialect.server_version_info[0]
     statement = text(emission.statement(lambda name: f":{name}", is_alone=is_alone, version=version))
-    rest = emission.message(event, present, details, table, key)
+    rest = emission.message(event, present, details, table, key, schema)
     parameters = {"prefix": EVENT_PREFIX, "schema": schema, "table": table, "rest": rest}
     with _savepoint(connection):
         is_written = connection.execute(statement, parameters).scalar()

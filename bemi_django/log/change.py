@@ -15,6 +15,7 @@ from bemi_django.log.fields import RowField
 from bemi_django.log.instances import instance_of, instance_with_key, live_instance
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.undo import Restorable, Revertible
+from bemi_django.wire import UNVERIFIED_KEY
 
 _ANY = object()
 
@@ -126,6 +127,10 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
     def outside(self) -> ChangeQuerySet:
         """Return changes made without an application's context, for example in psql."""
         return self.filter(conditions.outside())
+
+    def unverified(self) -> ChangeQuerySet:
+        """Return changes with a context that no application has signed (``BEMI_CONTEXT_KEYS``)."""
+        return self.context({UNVERIFIED_KEY: True})
 
     def in_transaction(self, transaction_id: int) -> ChangeQuerySet:
         """Return changes of one transaction, by its 64-bit id (``pg_current_xact_id()``)."""

@@ -81,6 +81,16 @@ def key_of(value: object) -> bytes | None:
     return value
 
 
+def keys_of(value: object) -> tuple[bytes, ...]:
+    """Return the keys of a setting that has one, as :func:`key_of` takes it, a list of them, or none.
+
+    Raises:
+        ValueError: One of them is no key, or too short.
+    """
+    given = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(key for key in map(key_of, given) if key is not None)
+
+
 def _result(function: Callable[[], Any]) -> Any:
     try:
         return function()

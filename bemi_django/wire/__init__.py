@@ -26,9 +26,12 @@ CONNECTION_KEY = "connection"
 #: Key in it of the address of the client.
 ADDRESS_KEY = "address"
 
+#: Key that marks a context that no application has signed, where there are keys to verify it.
+UNVERIFIED_KEY = "unverified"
+
 #: Keys that the package and the database fill. A context's own value under one of them is recorded under
 #: ``app_`` and the key.
-RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name", CONNECTION_KEY))
+RESERVED_KEYS = frozenset((SQL_KEY, "db_user", "application_name", CONNECTION_KEY, UNVERIFIED_KEY))
 
 #: A message with this sign after its table holds only the text of a statement: the JSON that follows
 #: :data:`STATEMENT`. Everything before comes from the previous message.

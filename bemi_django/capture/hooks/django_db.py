@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from bemi_django.capture import comment, context, context_encoding
+from bemi_django.capture import comment, context
 from bemi_django.capture.functions import guards
 from bemi_django.capture.hooks.django_savepoints import DjangoSavepoints, remember
 from bemi_django.capture.hooks.psycopg2_extras import composed_from
@@ -60,7 +59,7 @@ def apply_context(using: str = "default") -> None:
         return
     if not connection.in_atomic_block:
         raise NotInTransaction
-    value = json.dumps(json.loads(context_encoding.context_json(context.current())))
+    value = comment.context_setting(context.current())
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config(%s, %s, true)", [CONTEXT_SETTING, value])
 

@@ -97,7 +97,8 @@ def _prepares_statements(connection: Any) -> bool:
 
 def _send(connection: Any) -> str:
     """Make the context that of the transaction, unless it is already, and return its JSON."""
-    value = context_encoding.context_json(context_on(connection))
+    present = context_on(connection)
+    value = context_encoding.context_json(present)
     # Rolling back a savepoint undoes a setting made inside it.
     where = connection.get_transaction(), connection.get_nested_transaction()
     sent_where, sent = connection.info.get(SENT, (None, None))
@@ -105,7 +106,7 @@ def _send(connection: Any) -> str:
     if sent_where is None or sent_where[0] is not where[0]:
         sent_where, sent = where, _EMPTY
     if (sent_where, sent) != (where, value):
-        _execute(connection, value)
+        _execute(connection, comment.context_setting(present))
     connection.info[SENT] = where, value
     return value
 

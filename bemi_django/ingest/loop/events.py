@@ -13,7 +13,7 @@ from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.messages import Begin, Commit, Message, Relation
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stitching.event_message import Event, EventReader
+from bemi_django.ingest.stitching.event_message import Event, EventReader, stated_at
 from bemi_django.ingest.stitching.operations import EVENT
 from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stitching.stitcher import Stitcher
@@ -71,10 +71,9 @@ class Events:
             BemiError: An administrator has to do something.
         """
         try:
-            event = self._reader.read(message.content)
-            alone = None
-            if self._transactions.current is None:
-                alone = self._alone(message, event)
+            alone = self._alone(message) if self._transactions.current is None else None
+            begin = alone or self._stitcher.begin
+            event = self._reader.read(message.content, begin.committed_at if begin else 0)
         except Exception as error:
             self._shortages.raise_unless_of_message(error, data)
             self._keep(data, error_advice.reason_of_message(error), is_unread=True)
@@ -88,16 +87,16 @@ class Events:
             self._stitcher.feed(end)
             self._transactions.end(end)
 
-    def _alone(self, message: Message, event: Event) -> Begin:
+    def _alone(self, message: Message) -> Begin:
         if message.is_transactional:
             raise ValueError("an event of a transaction that could not be read")
         now = time.time_ns() // 1000 - EPOCH_SECONDS * 1_000_000
         earliest = self._transactions.latest
         if earliest is None:
             earliest = now - _PAST
-        stated = now if event.stated_at is None else event.stated_at
+        stated = stated_at(message.content)
         # It can be anything: only between the commit before and the present it is believed.
-        begin = Begin(message.lsn, max(earliest, min(stated, now)), 0)
+        begin = Begin(message.lsn, max(earliest, min(now if stated is None else stated, now)), 0)
         self._transactions.require_plausible(begin)
         return begin
 

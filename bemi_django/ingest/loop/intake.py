@@ -51,7 +51,7 @@ class Intake:
         shortages: Counts the failures of all sessions.
         baselines: Reads the rows of ``bemi baseline``; None to take none.
         masks: Knows what is masked; None to mask nothing.
-        provenance: Adds to contexts what the database knows of the connection.
+        provenance: Adds to contexts what is known of where they come from.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Intake:
         masking = self._context_masks, self._has_masks, provenance
         self._stitcher = Stitcher(writer.named_by, log_encoding, *masking)
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
-        reader = EventReader(self._context_masks, log_encoding)
+        reader = EventReader(self._context_masks, log_encoding, provenance.signatures)
         self._events = events.Events(self._stitcher, transactions, repairer, sink, self._shortages, reader)
 
     def take(self, data: bytes, lsn: int) -> None:

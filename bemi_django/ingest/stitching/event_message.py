@@ -22,9 +22,18 @@ from typing import Any, NamedTuple
 import orjson
 
 from bemi_django.ingest.stitching.log_encoding import storable_in
+from bemi_django.ingest.stitching.provenance import marked
+from bemi_django.ingest.stitching.signatures import NO_SIGNATURES, Signatures
 from bemi_django.ingest.stitching.validation import MAX_BYTES, invalid_context, storable_json
 from bemi_django.masking.contexts import ContextMasks
-from bemi_django.wire import CONNECTION_KEY, DETAILS_KEY, EVENT_KEY, EVENT_PLACE, SQL_KEY
+from bemi_django.wire import (
+    CONNECTION_KEY,
+    DETAILS_KEY,
+    EVENT_KEY,
+    EVENT_PLACE,
+    SQL_KEY,
+    UNVERIFIED_KEY,
+)
 
 #: Characters of the name of an event.
 MAX_NAME = 100
@@ -41,11 +50,9 @@ _SQL = f'"{SQL_KEY}"'.encode()
 class Event(NamedTuple):
     """An event. ``context`` is JSON text, with the name and the details of the event.
 
-    ``stated_at`` is when it happened according to who wrote it, in microseconds since 2000-01-01 UTC. ``key``
-    is None for one that belongs to no row.
+    ``key`` is None for one that belongs to no row.
     """
 
-    stated_at: int | None
     schema: str
     table: str
     key: str | None
@@ -59,20 +66,32 @@ class EventReader:
     Args:
         masks: Masks their contexts, of which the details are a part.
         log_encoding: The server's name of the encoding of the log's database.
+        signatures: Verifies what applications have signed.
     """
 
-    def __init__(self, masks: ContextMasks, log_encoding: str = "UTF8") -> None:
+    def __init__(
+        self, masks: ContextMasks, log_encoding: str = "UTF8", signatures: Signatures = NO_SIGNATURES
+    ) -> None:
         self._masks = masks
         self._storable = storable_in(log_encoding)
+        self._signatures = signatures
 
-    def read(self, content: bytes) -> Event:
-        """Return the event that a message holds. This never raises because of what the message holds."""
-        stated_at, body = _parted(content)
+    def read(self, content: bytes, committed_at: int = 0) -> Event:
+        """Return the event that a message holds. This never raises because of what the message holds.
+
+        Args:
+            content: The message.
+            committed_at: When it was committed, in microseconds since 2000-01-01 UTC.
+        """
+        body = _parted(content)[1]
+        is_signed = not self._signatures.keys or self._signatures.verify_event(body, committed_at)
         try:
-            return self._event(stated_at, body)
+            return self._event(body, is_signed=is_signed)
         except ValueError:
-            context = self._context(invalid_context(content), is_touching=_SQL in content)
-            return Event(stated_at, *EVENT_PLACE, None, context, True)
+            context = invalid_context(content)
+            context = context if is_signed else marked(context)
+            context = self._context(context, is_touching=_SQL in content)
+            return Event(*EVENT_PLACE, None, context, True)
 
     def may_hold_masked(self, content: bytes) -> bool:
         """Return whether a message that is not valid may hold what is masked."""
@@ -80,7 +99,7 @@ class EventReader:
             return True
         return self._masks.mentions(content.decode("utf-8", "replace"))
 
-    def _event(self, stated_at: int | None, body: bytes) -> Event:
+    def _event(self, body: bytes, *, is_signed: bool) -> Event:
         if len(body) > MAX_BYTES or storable_json(body) is not body:
             raise ValueError("not a JSON object that can be stored")
         # Numbers are copied as they are written.
@@ -96,9 +115,10 @@ class EventReader:
             EVENT_KEY: name,
             **({DETAILS_KEY: details} if details else {}),
             **{_free(key): value for key, value in context.items()},
+            **({} if is_signed else {UNVERIFIED_KEY: True}),
         }
         rendered = orjson.dumps(said)
-        return Event(stated_at, schema, table, key, self._context(rendered, is_touching=_SQL in rendered))
+        return Event(schema, table, key, self._context(rendered, is_touching=_SQL in rendered))
 
     def _context(self, context: bytes, *, is_touching: bool) -> bytes:
         return self._storable(self._masks.masked(context, is_touching=is_touching))
@@ -108,6 +128,11 @@ class EventReader:
 
     def _plain(self, text: str) -> str:
         return str(orjson.loads(self._storable(orjson.dumps(text))))
+
+
+def stated_at(content: bytes) -> int | None:
+    """Return when an event happened according to who wrote it, in microseconds since 2000-01-01 UTC."""
+    return _parted(content)[0]
 
 
 def _parted(content: bytes) -> tuple[int | None, bytes]:
@@ -133,7 +158,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _free(key: str) -> str:
-    return f"app_{key}" if key in (EVENT_KEY, DETAILS_KEY, CONNECTION_KEY) else key
+    return f"app_{key}" if key in (EVENT_KEY, DETAILS_KEY, CONNECTION_KEY, UNVERIFIED_KEY) else key
 
 
 def _as_written(literal: str) -> orjson.Fragment:

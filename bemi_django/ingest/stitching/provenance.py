@@ -5,7 +5,7 @@ the program, the address, and the current role. Connections by a Unix socket hav
 role is sent only if it is another one. Names may have any bytes; a quote in them is doubled.
 
 In the log it is an object of its own in each context of the transaction, under a key that no application can
-fill: a value of theirs under it is renamed.
+fill: a value of theirs under it is renamed. So is the mark of contexts that no application has signed.
 """
 
 from __future__ import annotations
@@ -17,36 +17,46 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.ingest.protocol.byte_layout import PREFIX_AT, logical_content
+from bemi_django.ingest.stitching.signatures import NO_SIGNATURES, Signatures
 from bemi_django.masking.json_paths import read
-from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX
+from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX, SQL_KEY, UNVERIFIED_KEY
 
 _NAME = rb"(E?'(?:[^']|'')*')"
 _CONNECTION = re.compile(_NAME + rb"(\d{1,10})" + _NAME + rb"([0-9A-Fa-f.:]*) (?:" + _NAME + rb")?(?=\d)")
 _PREFIX = MESSAGE_PREFIX.encode() + b"\0"
-_KEY = f'"{CONNECTION_KEY}"'.encode()
+_KEY, _MARK = (f'"{key}"'.encode() for key in (CONNECTION_KEY, UNVERIFIED_KEY))
+_OWN_KEYS = (CONNECTION_KEY, UNVERIFIED_KEY)
+#: What the trigger says of a write without a context, beside the statement.
+_ROLE_KEY, _PROGRAM_KEY = "db_user", "application_name"
 # Letters need no escapes: only who wants to hide a key writes them so.
 _ESCAPED_LETTER = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|[57][0-9aA])")
 
 
 class Provenance(NamedTuple):
-    """What is recorded of connections: everything that the trigger sends, or nothing."""
+    """What is recorded of where contexts come from.
+
+    ``is_recorded`` tells whether that is everything that the trigger sends of the connection, or nothing.
+    ``signatures`` verifies contexts.
+    """
 
     is_recorded: bool = False
+    signatures: Signatures = NO_SIGNATURES
 
-    def added(self, context: bytes, connection: bytes) -> bytes:
-        """Return a context with what its transaction says of the connection.
+    def added(self, context: bytes, connection: bytes, *, is_signed: bool = False) -> bytes:
+        """Return a context with what its transaction says of the connection, and the mark if it needs one.
 
         Args:
             context: A JSON object that jsonb accepts.
             connection: What the first message of the transaction said, empty if it did not.
+            is_signed: Whether an application has signed the context.
         """
-        if _KEY in context or _ESCAPED_LETTER.search(context):
-            context = _without_key(context)
+        if _KEY in context or _MARK in context or _ESCAPED_LETTER.search(context):
+            context = _without_own_keys(context)
+        if self.signatures.keys and not is_signed and _claims(context, connection):
+            context = marked(context)
         if not connection or not self.is_recorded:
             return context
-        end = context.rindex(b"}")
-        comma = b"" if context[:end].strip() == b"{" else b","
-        return b"%b%b%b}" % (context[:end], comma, _rendered(connection))
+        return _with_pair(context, _rendered(connection))
 
 
 #: Records nothing.
@@ -89,10 +99,31 @@ def _text(literal: bytes) -> str:
     return quoted.decode("utf-8", "replace")
 
 
-def _without_key(context: bytes) -> bytes:
+def marked(context: bytes) -> bytes:
+    """Return a context with the mark that no application has signed it."""
+    return _with_pair(context, _MARK + b": true")
+
+
+def _with_pair(context: bytes, pair: bytes) -> bytes:
+    end = context.rindex(b"}")
+    comma = b"" if context[:end].strip() == b"{" else b","
+    return b"%b%b%b}" % (context[:end], comma, pair)
+
+
+def _claims(context: bytes, connection: bytes) -> bool:
+    """Return whether a context says more than what the trigger says of a write without one."""
     values = read(context)
-    if CONNECTION_KEY not in values:
+    role = values.pop(_ROLE_KEY, None)
+    if values.keys() - {SQL_KEY, _PROGRAM_KEY}:
+        return True
+    found = _CONNECTION.match(connection + b"0")
+    known = None if found is None else _text(found[1])
+    # Of a name in another encoding than UTF-8, some letters are not known.
+    return role is not None and role != known and (known is None or "\ufffd" not in known)
+
+
+def _without_own_keys(context: bytes) -> bytes:
+    values = read(context)
+    if values.keys().isdisjoint(_OWN_KEYS):
         return context
-    return orjson.dumps(
-        {f"app_{key}" if key == CONNECTION_KEY else key: value for key, value in values.items()}
-    )
+    return orjson.dumps({f"app_{key}" if key in _OWN_KEYS else key: value for key, value in values.items()})

@@ -51,7 +51,7 @@ class Stitcher:
         log_encoding: The server's name of the encoding of the log's database.
         masks: Masks the contexts.
         is_masked: Tells whether a table, by its oid, has columns that are masked.
-        provenance: Adds to contexts what the database knows of the connection.
+        provenance: Adds to contexts what is known of where they come from.
     """
 
     def __init__(
@@ -178,9 +178,11 @@ class Stitcher:
         self._named = set()
 
     def _validated(self, content: bytes, *, is_touching: bool) -> bytes:
+        committed_at = self.begin.committed_at if self.begin else 0
+        content, is_signed = self._provenance.signatures.parted(content, committed_at)
         context = storable_json(content)
         self.is_context_invalid = context is not content
-        context = self._provenance.added(context, self._connection)
+        context = self._provenance.added(context, self._connection, is_signed=is_signed)
         return self._storable(self._masks.masked(context, is_touching=is_touching))
 
     def _enter(self, context: bytes, named: Set[int] | None) -> None:

@@ -30,6 +30,7 @@ from bemi_django.integrations.sqlalchemy_changes.criteria import (
     in_request,
     in_transaction,
     outside,
+    unverified,
     updated,
 )
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
@@ -53,5 +54,6 @@ __all__ = [
     "in_request",
     "in_transaction",
     "outside",
+    "unverified",
     "updated",
 ]

@@ -16,6 +16,7 @@ from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, 
 from bemi_django.log.json_values import contained
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
+from bemi_django.wire import UNVERIFIED_KEY
 
 _ANY = object()
 
@@ -177,6 +178,11 @@ def between(start: datetime, end: datetime) -> Any:
 def outside() -> Any:
     """Select changes made without an application's context, such as those made in psql."""
     return or_(_has_key(Change.context, "db_user"), Change.context == {})
+
+
+def unverified() -> Any:
+    """Select changes with a context that no application has signed (``BEMI_CONTEXT_KEYS``)."""
+    return context({UNVERIFIED_KEY: True})
 
 
 # An operator with an operand of no type would be looked up in the search path.

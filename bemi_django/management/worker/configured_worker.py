@@ -10,9 +10,11 @@ from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.stitching.provenance import Provenance
+from bemi_django.ingest.stitching.signatures import Signatures
 from bemi_django.mask_rules import configured_masks
 from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.seals.configured import is_sealed
+from bemi_django.signing_keys import configured_keys
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         selection=configured_selection(),
         masking=configured_masks(),
         is_sealed=is_sealed(),
-        provenance=Provenance(conf.provenance()),
+        provenance=Provenance(conf.provenance(), Signatures(configured_keys())),
     )
 
 

@@ -62,10 +62,14 @@ BEGIN
                     -- Others may not use the names of ours. A letter of them may be an escape.
                     IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name|connection)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
                         BEGIN
-                            context := pg_catalog.json_object_agg(CASE
-                                WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])
-                                    THEN pg_catalog.concat('app_', key) ELSE key END, value)
-                                FROM pg_catalog.json_each(context::pg_catalog.json);
+                            -- Any other text stays as it is: an application may have signed it.
+                            IF EXISTS (SELECT FROM pg_catalog.json_object_keys(context::pg_catalog.json) k (key) WHERE key
+                                OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])) THEN
+                                context := pg_catalog.json_object_agg(CASE
+                                    WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])
+                                        THEN pg_catalog.concat('app_', key) ELSE key END, value)
+                                    FROM pg_catalog.json_each(context::pg_catalog.json);
+                            END IF;
                         EXCEPTION WHEN OTHERS THEN
                             context := pg_catalog.concat('{"_bemi_invalid": ', pg_catalog.to_json(context), '}');
                         END;

@@ -138,6 +138,9 @@ def test_what_psql_does_is_outside(drain: Drain, observer: Any, session: Any) ->
     observer.execute("INSERT INTO tag (name) VALUES ('x')")
     drain()
     assert found(session, log.outside()) == ids(DjangoChange.objects.outside()) != []
+    # A worker with keys writes the mark, and no context can.
+    DjangoChange.objects.update(context={"unverified": True})
+    assert found(session, log.unverified()) == ids(DjangoChange.objects.unverified()) != []
 
 
 def test_an_object_and_what_refers_to_it(drain: Drain, session: Any) -> None:

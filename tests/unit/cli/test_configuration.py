@@ -97,6 +97,16 @@ def test_a_mistake_is_one_line_that_says_what_to_correct(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["context_keys = 'never shown, 16 bytes'", "mask_key = ['never shown, 16 bytes']"],
+)
+def test_no_mistake_shows_a_secret(line: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a (str|list): it must be a (list|string)") as error:
+        found(["run"], {}, tmp_path, f"[tool.bemi]\nsource = 'x'\n{line}")
+    assert "never shown" not in str(error.value)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"]])
 def test_help_needs_no_source(arguments: list[str], tmp_path: Path) -> None:
     assert found(arguments, {}, tmp_path) == Configuration()
@@ -153,6 +163,7 @@ def test_every_setting_is_here_or_of_no_use_without_django() -> None:
         "conf",
         "mask_rules",
         "selection",
+        "signing_keys",
         "retention/configured",
         "seals/configured",
         "schema/append_only",

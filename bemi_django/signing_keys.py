@@ -8,6 +8,11 @@ from django.core.exceptions import ImproperlyConfigured
 from bemi_django.masking.settings import keys_of
 
 
+def are_configured() -> bool:
+    """Return whether there are keys."""
+    return bool(getattr(settings, "BEMI_CONTEXT_KEYS", None))
+
+
 def configured_keys() -> tuple[bytes, ...]:
     """Return ``BEMI_CONTEXT_KEYS``: the first one signs contexts, and each of them verifies.
 

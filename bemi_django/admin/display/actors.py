@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.models import Change
+from bemi_django.wire import UNVERIFIED_KEY
 
 #: Keys that tell who and where.
 _NAMES = (
@@ -36,6 +37,7 @@ class Actor(NamedTuple):
         is_outside: Whether the change was made outside the application.
         is_person: Whether it is a user.
         is_visitor: Whether it is somebody who has sent a request without logging in.
+        is_unverified: Whether no application has signed that it was so.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Actor(NamedTuple):
     is_outside: bool = False
     is_person: bool = False
     is_visitor: bool = False
+    is_unverified: bool = False
 
 
 class Actors:
@@ -60,8 +63,12 @@ class Actors:
             ids = set()
         self._names = user_names(ids, viewer)
 
-    def actor_of(self, change: Change) -> Actor:
-        """Return who made a change."""
+    def actor_of(self, *changes: Change) -> Actor:
+        """Return who made some changes: the last of them, with a mark if one of them is unverified."""
+        is_unverified = any(change.context.get(UNVERIFIED_KEY) is True for change in changes)
+        return self._known(changes[-1])._replace(is_unverified=is_unverified)
+
+    def _known(self, change: Change) -> Actor:
         context = _visible(change, self._viewer)
         if _has_user(change):
             user_id = str(context["user_id"])

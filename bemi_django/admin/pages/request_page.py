@@ -127,7 +127,7 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
         sql += f"\n\n-- These are the first {len(changes)} changes. There are more."
     return {
         "entry": first,
-        "actor": Actors([first], viewer).actor_of(first),
+        "actor": Actors([first], viewer).actor_of(*changes[1:], first),
         "sentence": sentence(action, viewer, ObjectLabels(changes, viewer), Formatter(viewer)),
         "ago": ago(last.committed_at),
         "facts": lines,

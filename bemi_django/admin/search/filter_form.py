@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from bemi_django import conf
+from bemi_django import conf, signing_keys
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
@@ -20,6 +20,7 @@ from bemi_django.admin.search.paging import PageCursor, cursor_before
 from bemi_django.admin.search.users import by_user, is_user, refuse, searchable_ids
 from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.wire import UNVERIFIED_KEY
 
 OPERATIONS = [
     ("CREATE", _("Create")),
@@ -97,6 +98,7 @@ class FilterForm(forms.Form):
     until = DayField(label=_("To"), required=False)
     until_time = forms.TimeField(label=_("To, time of day"), required=False)
     outside = forms.BooleanField(label=_("Outside the application"), required=False)
+    unverified = forms.BooleanField(label=_("Unverified"), required=False)
     records = forms.BooleanField(label=_("Also Django's own records"), required=False)
     not_user = ExcludedField(label=_("User other than"), required=False)
     not_table = ExcludedField(label=_("Model other than"), required=False)
@@ -106,6 +108,8 @@ class FilterForm(forms.Form):
     def __init__(self, data: Any, viewer: Viewer) -> None:
         super().__init__(data, auto_id="filter-%s")
         self._viewer = viewer
+        if not signing_keys.are_configured() and not data.get("unverified"):
+            del self.fields["unverified"]
         choices = viewer.logged_models.menu()
         wanted = str(data.get("table", ""))
         if wanted and "\0" not in wanted and wanted not in dict(choices):
@@ -203,30 +207,36 @@ class FilterForm(forms.Form):
         yield from (Q(operation=operation) for operation in asked["not_operation"])
         yield from (Q(context__contains={"endpoint": endpoint}) for endpoint in asked["not_endpoint"])
 
+    def _wanted(self) -> Iterator[tuple[Q, int]]:
+        """Yield the conditions of the fields that are set, each with the time limit for its index."""
+        asked = self.cleaned_data
+        if asked["q"]:
+            yield asked["q"].condition, asked["q"].timeout
+        if asked["table"]:
+            yield Q(table=asked["table"]), query_timeouts.FILTER
+        if asked["operation"]:
+            yield Q(operation=asked["operation"]), query_timeouts.NO_INDEX
+        if asked["user"]:
+            yield by_user(asked["user"], self._viewer), query_timeouts.FILTER
+        if asked["endpoint"]:
+            yield Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER
+        begin, end = self.period()
+        if begin:
+            yield Q(committed_at__gte=begin), query_timeouts.FILTER
+        if end:
+            yield Q(committed_at__lt=end), query_timeouts.FILTER
+        if asked["outside"]:
+            yield conditions.outside(), query_timeouts.FILTER
+        if asked.get("unverified"):
+            yield Q(context__contains={UNVERIFIED_KEY: True}), query_timeouts.FILTER
+
     def changes(self) -> FilteredChanges:
         """Return the changes that match all fields; a form with errors selects none."""
         changes = self._viewer.changes()
         if not self.is_valid():
             return FilteredChanges(changes.none(), True, query_timeouts.FILTER, changes.none(), True)
         asked = self.cleaned_data
-        given: list[tuple[Q, int]] = []
-        if asked["q"]:
-            given.append((asked["q"].condition, asked["q"].timeout))
-        if asked["table"]:
-            given.append((Q(table=asked["table"]), query_timeouts.FILTER))
-        if asked["operation"]:
-            given.append((Q(operation=asked["operation"]), query_timeouts.NO_INDEX))
-        if asked["user"]:
-            given.append((by_user(asked["user"], self._viewer), query_timeouts.FILTER))
-        if asked["endpoint"]:
-            given.append((Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER))
-        begin, end = self.period()
-        if begin:
-            given.append((Q(committed_at__gte=begin), query_timeouts.FILTER))
-        if end:
-            given.append((Q(committed_at__lt=end), query_timeouts.FILTER))
-        if asked["outside"]:
-            given.append((conditions.outside(), query_timeouts.FILTER))
+        given = list(self._wanted())
         given += [(~condition, query_timeouts.NO_INDEX) for condition in self._excluded()]
         if not (asked["records"] or asked["table"]):
             changes = changes.exclude(conditions.bookkeeping())

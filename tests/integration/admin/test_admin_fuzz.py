@@ -32,7 +32,19 @@ PAGES = [
     "timeline/todos/tag/1/",
 ]
 NAMES = [
-    *("q", "table", "operation", "user", "endpoint", "since", "until", "outside", "older", "newer"),
+    *(
+        "q",
+        "table",
+        "operation",
+        "user",
+        "endpoint",
+        "since",
+        "until",
+        "outside",
+        "unverified",
+        "older",
+        "newer",
+    ),
     *("span", "format", "at", "and", "change", "transaction", "request", "field", "related", "raw"),
     *("id", "view", "records", "before", "undo", "next"),
 ]

@@ -70,7 +70,7 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
     learn(actions, formatter)
     for action in actions:
         last = action.changes[-1]
-        actor = actors.actor_of(last)
+        actor = actors.actor_of(*action.changes)
         yield ListedAction(
             action,
             last,

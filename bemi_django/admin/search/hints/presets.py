@@ -7,6 +7,7 @@ from typing import NamedTuple
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from bemi_django import signing_keys
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.chips import without
 
@@ -30,6 +31,8 @@ def presets(parameters: QueryDict, viewer: Viewer) -> list[Preset]:
         (_("Outside the application"), "outside", "on"),
         (_("Deletions"), "operation", "DELETE"),
     ]
+    if signing_keys.are_configured():
+        wanted.append((_("Unverified"), "unverified", "on"))
     if not viewer.masks.hide_context_key("user_id"):
         user = viewer.request.user
         name = user.get_username() if viewer.may_see_user_names() else user.pk

@@ -17,6 +17,7 @@ from bemi_django.admin.display.object_labels import deleted_labels, live_instanc
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.exceptions import BemiError
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.keys import key_of
 from bemi_django.models import Change
 
 
@@ -91,6 +92,21 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
         raise Http404
     return HistorySubject(
         viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key)
+    )
+
+
+def subject_of_instance(viewer: Viewer, instance: models.Model) -> HistorySubject:
+    """Return an object that the caller has, and that the viewer may see.
+
+    Raises:
+        PermissionDenied: If keys of the model are masked.
+    """
+    model = instance._meta.concrete_model or type(instance)
+    if viewer.masks.hide_model_key(model):
+        raise PermissionDenied
+    logged = LoggedModel(model, viewer.logged_models.alias(model))
+    return HistorySubject(
+        viewer, logged, key_of(instance), instance, None, live_labels([instance], viewer)[0]
     )
 
 

@@ -1,0 +1,1 @@
+"""Template tags for one's own pages: ``{% load audit %}``."""

@@ -1,0 +1,145 @@
+"""Show the history of an object on one's own pages: ``{% load audit %}``.
+
+What is shown is what the user of the request may see of it in the admin; for others, the tags show nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest, QueryDict
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.pages.history.object_state import ObjectState
+from bemi_django.admin.pages.history.subject import HistorySubject, subject_of_instance
+from bemi_django.admin.pages.history.timeline import read_timeline
+from bemi_django.admin.pages.history.timeline_form import TimelineForm
+from bemi_django.admin.pages.history.timeline_steps import timeline_steps
+from bemi_django.admin.search.paging import PageCursor
+from bemi_django.api.api_viewer import viewer_of
+from bemi_django.api.problems import ApiProblem
+from bemi_django.models import Change
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class LastChange:
+    """When and by whom a field got its present value.
+
+    Attributes:
+        at: The moment; None if the worker has not written the change yet.
+        actor: Who has set the value; empty if that is not known.
+        change: The change.
+    """
+
+    at: datetime | None
+    actor: str
+    change: Change | None
+
+    def __str__(self) -> str:
+        if self.at is None:
+            return _("just changed, not in the log yet")
+        local = timezone.localtime(self.at) if timezone.is_aware(self.at) else self.at
+        return ", ".join(filter(None, (date_format(local, "DATETIME_FORMAT"), self.actor)))
+
+
+@register.simple_tag(takes_context=True)
+def audit_timeline(
+    context: Mapping[str, Any], instance: Any, *, limit: int = 20, related: str = "", user: Any = None
+) -> SafeString:
+    """Show the latest changes of an object. Example: ``{% audit_timeline product limit=10 %}``.
+
+    The template is ``bemi_django/<app>/<model>/timeline.html`` if there is one, or
+    ``bemi_django/timeline.html``.
+
+    Args:
+        context: The context of the page.
+        instance: The object.
+        limit: The number of changes.
+        related: ``"own"`` for its own changes only, ``"all"`` for those of all that refers to it; by default
+            those of its parts are shown, too.
+        user: Whose permissions apply; by default those of the user of the request.
+    """
+    subject = _subject(context, instance, user)
+    if subject is None:
+        return mark_safe("")
+    form = TimelineForm({"related": related}, subject.viewer)
+    if not form.is_valid():
+        raise template.TemplateSyntaxError('audit_timeline: related is "own", "all", or not given')
+    read = read_timeline(subject, form, PageCursor(), limit)
+    found = {
+        "subject": subject,
+        "steps": timeline_steps(subject, read.page.changes, read.own),
+        "has_more": read.page.older is not None,
+        "url": subject.url if subject.viewer.url("changelist") else "",
+    }
+    meta = subject.model._meta
+    names = [f"bemi_django/{meta.app_label}/{meta.model_name}/timeline.html", "bemi_django/timeline.html"]
+    rendered = render_to_string(names, found, subject.viewer.request)
+    subject.viewer.unmasked.note("audit_timeline")
+    return rendered
+
+
+@register.simple_tag(takes_context=True)
+def last_changed(
+    context: Mapping[str, Any], instance: Any, field: str, *, user: Any = None
+) -> LastChange | str:
+    """Say when a field got its present value, and by whom.
+
+    Examples: ``{% last_changed product "price" %}``; with ``as last``, the parts are ``last.at``,
+    ``last.actor`` and ``last.change``.
+
+    Args:
+        context: The context of the page.
+        instance: The object.
+        field: The name of the field.
+        user: Whose permissions apply; by default those of the user of the request.
+
+    Returns:
+        An empty string if nothing is known, or if the user may not see it.
+    """
+    subject = _subject(context, instance, user)
+    if subject is None:
+        return ""
+    column = getattr(subject.model._meta.get_field(field), "column", None)
+    setter = ObjectState(subject).setters().get(str(column))
+    if setter is None or not (setter.change or setter.is_pending):
+        return ""
+    change = setter.change
+    if change is None:
+        return LastChange(None, "", None)
+    return LastChange(change.committed_at, Actors([change], subject.viewer).actor_of(change).label, change)
+
+
+def _subject(context: Mapping[str, Any], instance: Any, user: Any) -> HistorySubject | None:
+    """Return the object as a user sees it, or None if the user may not."""
+    # A variable that the page does not have is an empty text.
+    if not isinstance(instance, models.Model) or instance.pk is None:
+        return None
+    request = context.get("request")
+    if request is None and user is None:
+        return None
+    request = HttpRequest() if request is None else copy.copy(request)
+    # Parameters of the page are not those of the audit trail.
+    request.GET = QueryDict()
+    if user is not None:
+        request.user = user
+    try:
+        viewer = viewer_of(request)
+        subject = subject_of_instance(viewer, instance)
+    except (ApiProblem, PermissionDenied):
+        return None
+    return subject if viewer.may("view", subject.model, instance) else None

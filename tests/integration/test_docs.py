@@ -94,7 +94,9 @@ if admin.site.is_registered(Todo):
     admin.site.unregister(Todo)
 """,
     "context": """
+import os
 from fastapi import FastAPI
+os.environ["BEMI_CONTEXT_KEY"] = "0123456789abcdef"
 app = FastAPI()
 DATABASE_URL = "postgresql+psycopg2:///x"
 """,

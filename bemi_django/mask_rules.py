@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
@@ -11,16 +13,24 @@ from bemi_django.masking.settings import rules_of
 
 
 def configured_masks() -> Rules:
-    """Return the rules of ``BEMI_MASK`` and ``BEMI_MASK_KEY``, and the default ones.
+    """Return the rules of ``BEMI_MASK``, with the keys that they need, and the default ones.
 
     Raises:
-        ImproperlyConfigured: A pattern, an action or the key is wrong, or a hash has no key.
+        ImproperlyConfigured: A pattern, an action or a key is wrong, a key is missing, or a package is.
     """
     mask, key = getattr(settings, "BEMI_MASK", {}), getattr(settings, "BEMI_MASK_KEY", None)
     try:
-        return rules_of(mask, key, _derived())
+        rules = rules_of(mask, key, _derived(), getattr(settings, "BEMI_ENCRYPTION_KEY", None))
     except (ValueError, ImportError) as error:
         raise ImproperlyConfigured(str(error)) from None
+    if rules.encrypted and not rules.encryption_keys:
+        raise ImproperlyConfigured("BEMI_MASK has the action 'encrypt', which needs BEMI_ENCRYPTION_KEY")
+    if rules.encrypted and find_spec("cryptography") is None:
+        raise ImproperlyConfigured(
+            "BEMI_MASK has the action 'encrypt', which needs a package: run "
+            "pip install 'bemi-django-wal[encryption]'"
+        )
+    return rules
 
 
 def _derived() -> bytes | None:

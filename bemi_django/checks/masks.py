@@ -18,8 +18,9 @@ def check_masks() -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         hint = (
             "Set BEMI_MASK to {pattern: action}. Patterns are 'table.column', 'table.column->key' or "
-            "'context->key'; actions are 'drop', 'hash', 'partial', 'keep', or a function of one value. "
-            "BEMI_MASK_KEY is a secret of at least 16 bytes, such as the output of 'openssl rand -hex 32'."
+            "'context->key'; actions are 'drop', 'hash', 'partial', 'encrypt', 'keep', or a function of one "
+            "value. BEMI_MASK_KEY and BEMI_ENCRYPTION_KEY are secrets of at least 16 bytes, such as the "
+            "output of 'openssl rand -hex 32'."
         )
         found.append(Error(f"{error}.", hint=hint, id="bemi.E021"))
     for text in conf.masked_fields():

@@ -25,6 +25,7 @@ SETTINGS: dict[str, type] = {
     "bookkeeping_tables": list,
     "conditions": dict,
     "context_keys": list,
+    "encryption_key": str,
     "exclude": list,
     "ignore_columns": list,
     "ignore_unchanged": bool,
@@ -45,7 +46,7 @@ SETTINGS: dict[str, type] = {
     "tamper_evidence": bool,
 }
 #: Settings whose values no message may show.
-_SECRETS = ("context_keys", "mask_key")
+_SECRETS = ("context_keys", "encryption_key", "mask_key")
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")

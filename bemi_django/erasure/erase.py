@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from bemi_django import conf
+from bemi_django.encryption.key_table import forget_keys
 from bemi_django.erasure import copies, records, rewriting
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.plan import ErasurePlan
@@ -33,8 +34,8 @@ Watch = Callable[[str, float], None]
 def erase(plan: ErasurePlan, who: Mapping[str, Any], watch: Watch) -> list[ErasedRow]:
     """Erase what a plan names.
 
-    Everything that is needed to continue is in the database of the log, so the process may be killed at any
-    moment: the same plan made again goes on with it.
+    Keys with which values are encrypted are deleted first. Everything that is needed to continue is in the
+    database of the log, so the process may be killed at any moment: the same plan made again goes on with it.
 
     Args:
         plan: The plan.
@@ -48,6 +49,7 @@ def erase(plan: ErasurePlan, who: Mapping[str, Any], watch: Watch) -> list[Erase
     log = installed.log(alias)
     with closed_cursor(alias) as cursor:
         erasure = plan.interrupted or records.begin(cursor, plan.asked, who, plan.targets, plan.values)
+        _forget_keys(cursor, erasure, plan)
     run = _Eraser(alias, log, erasure, plan, watch)
     with _alone(plan):
         # The rows come last: what is looked for elsewhere is found by them.
@@ -56,6 +58,29 @@ def erase(plan: ErasurePlan, who: Mapping[str, Any], watch: Watch) -> list[Erase
         run.erase_rows()
     with closed_cursor(alias) as cursor:
         return list(records.end(cursor, log, erasure.number, SourceLog(plan.source).history()))
+
+
+def erase_keys(plan: ErasurePlan, who: Mapping[str, Any]) -> list[ErasedRow]:
+    """Delete the keys with which values are encrypted, in one transaction, and leave all else as it is.
+
+    Args:
+        plan: The plan; no run of it was interrupted.
+        who: As for :func:`erase`.
+
+    Returns:
+        The row whose key it was.
+    """
+    alias = conf.destination()
+    log = installed.log(alias)
+    with closed_cursor(alias) as cursor:
+        erasure = records.begin(cursor, plan.asked, who, plan.targets, set())
+        _forget_keys(cursor, erasure, plan)
+        return list(records.end(cursor, log, erasure.number, SourceLog(plan.source).history()))
+
+
+def _forget_keys(cursor: Any, erasure: Erasure, plan: ErasurePlan) -> None:
+    newest = Remains(erasure.targets, plan.key).of_key(erasure.targets[0].spans[0].key)
+    records.note_keys(cursor, erasure, forget_keys(cursor, plan.subjects), newest)
 
 
 @contextmanager

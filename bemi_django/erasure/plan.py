@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, models
 from django.db.models import QuerySet
 
 from bemi_django import conf
+from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure import records
 from bemi_django.erasure.live_keys import require_gone
 from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.records import Erasure
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
-from bemi_django.erasure.values import values_of
+from bemi_django.erasure.values import encrypted_elsewhere, is_encrypted_in, subjects_with_key, values_of
 from bemi_django.exceptions import BemiError
 from bemi_django.log.places import Place
 from bemi_django.mask_rules import configured_masks
@@ -65,6 +66,7 @@ class ErasurePlan(NamedTuple):
         interrupted: The run that this goes on with.
         left: Tables that refer to the rows, and are left as they are, with the columns.
         archive: The archive, if there is one.
+        subjects: Rows that have a key with which values are encrypted: the keys are deleted.
     """
 
     source: str
@@ -77,6 +79,7 @@ class ErasurePlan(NamedTuple):
     interrupted: Erasure | None = None
     left: Mapping[str, tuple[str, ...]] = {}
     archive: Location | None = None
+    subjects: Sequence[SubjectRow] = ()
 
     def tables(self) -> Iterator[PlannedTable]:
         """Yield what is to be erased in each table."""
@@ -87,6 +90,18 @@ class ErasurePlan(NamedTuple):
             with connections[conf.destination()].cursor() as cursor:
                 cursor.execute(_COLUMNS.format(rows=query), [*parameters, list(target.kept)])
                 yield PlannedTable(target, changes.count(), rows, cursor.fetchone()[0] or [])
+
+    def keys(self) -> str:
+        """Return what is to be said of keys that are deleted; nothing if there are none."""
+        if not self.subjects:
+            return ""
+        columns = ", ".join(f"{table}.{column}" for table, column in encrypted_elsewhere(self.subjects))
+        where = f", also in rows that stay ({columns})" if columns else ""
+        number = len(self.subjects)
+        return (
+            f"{number} encryption key{'s' if number > 1 else ''}: what is encrypted with "
+            f"{'them' if number > 1 else 'it'} can no longer be read{where}"
+        )
 
     def without_held(self, changes: QuerySet[Change]) -> QuerySet[Change]:
         """Return changes without those that ``BEMI_LEGAL_HOLD`` holds."""
@@ -139,6 +154,12 @@ def plan_erasure(
         left = relations.left
     held = holds(destination)
     _refuse_held(targets, held)
+    subjects = subjects_with_key(targets)
+    if is_encrypted_in(subjects, held):
+        raise BemiError(
+            "BEMI_LEGAL_HOLD holds tables with values that are encrypted with a key of the object, and could "
+            "not be read without it: nothing was erased"
+        )
     key = configured_masks().key
     require_gone(targets, Remains(targets, key), alias)
     values = interrupted.values if interrupted else values_of(targets)
@@ -147,7 +168,7 @@ def plan_erasure(
 
         values |= archived_values_of(archive, targets)
     return ErasurePlan(
-        alias, asked, targets, values, key, held, user_key(instance), interrupted, left, archive
+        alias, asked, targets, values, key, held, user_key(instance), interrupted, left, archive, subjects
     )
 
 

@@ -37,6 +37,10 @@ _COUNTED = """
 SELECT e.number, e.database, e.schema, e."table", e.key, e.changes, to_jsonb(e.columns)::text
 FROM _bemi.erased e WHERE e.erasure = %s ORDER BY e.number
 """
+_NOTE_KEYS = """
+UPDATE _bemi.erasures SET who = who || jsonb_build_object('keys', coalesce((who ->> 'keys')::int, 0) + %s)
+WHERE id = %s
+"""
 _WHO = "SELECT who::text FROM _bemi.erasures WHERE id = %s"
 _LAST = "SELECT id::text, position FROM {log} WHERE database = %s AND NOT diverged ORDER BY id DESC LIMIT 1"
 _PARTITION = "SELECT _bemi.partition_v1(clock_timestamp())"
@@ -107,6 +111,20 @@ def begin(
     plan = {"targets": as_json(targets), "values": sorted(values)}
     cursor.execute(_BEGIN, [json.dumps(asked), json.dumps(plan), json.dumps(dict(who))])
     return Erasure(cursor.fetchone()[0], list(targets), values)
+
+
+def note_keys(cursor: Any, erasure: Erasure, number: int, key: str | None) -> None:
+    """Note how many keys were deleted with which values were encrypted, so that the record says it.
+
+    Args:
+        cursor: A cursor of the log, with a closed search path.
+        erasure: The erasure.
+        number: How many there were.
+        key: The key of the row that the erasure is about, as the log is to have it.
+    """
+    if number:
+        cursor.execute(_NOTE_KEYS, [number, erasure.number])
+        count(cursor, erasure.number, erasure.targets[0], {key or "": (0, set())})
 
 
 def count(cursor: Any, erasure: int, target: Target, rows: Mapping[str, tuple[int, set[str]]]) -> None:

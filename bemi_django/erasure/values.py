@@ -1,15 +1,21 @@
-"""The values of a person that may be found in other places than their rows."""
+"""What there is of a person elsewhere than in their rows: values, and keys that encrypt values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 from django.db import connections
 
 from bemi_django import conf
+from bemi_django.encryption.key_table import count_keys
+from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure.target import Target
+from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
+from bemi_django.retention.rules import TableRule
+from bemi_django.schema.search_path import closed_cursor
 
 #: Characters of the shortest and longest text, and of the shortest number, that is looked for: shorter ones
 #: are found everywhere, and longer ones do not get into contexts.
@@ -45,3 +51,42 @@ def values_of(targets: Iterable[Target]) -> set[str]:
             cursor.execute(_VALUES.format(rows=query), [*parameters, *given])
             found |= {value for (value,) in cursor.fetchall()}
     return found
+
+
+def subjects_with_key(targets: Iterable[Target]) -> list[SubjectRow]:
+    """Return the rows of targets that have a key with which values are encrypted."""
+    alias = conf.destination()
+    with closed_cursor(alias) as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM _bemi.subject_keys)")
+        if cursor.fetchone() == (False,):
+            return []
+    found: dict[SubjectRow, None] = {}
+    for target in targets:
+        keys = {span.key for span in target.spans}
+        log = Change.objects.using(alias).filter(target.condition).order_by()
+        for column in ("primary_key", "previous_primary_key"):
+            keys |= {key for (key,) in log.values_list(column).distinct() if key is not None}
+        found.update((SubjectRow(*target.place, key), None) for key in sorted(keys))
+    with closed_cursor(alias) as cursor:
+        return [subject for subject in found if count_keys(cursor, [subject])]
+
+
+def encrypted_elsewhere(subjects: Iterable[SubjectRow]) -> list[tuple[str, str]]:
+    """Return patterns of tables and columns whose values are encrypted with keys of rows that they refer to.
+
+    Args:
+        subjects: Rows; only what refers to their tables counts.
+    """
+    tables = {(subject.schema, subject.table) for subject in subjects}
+    found = []
+    for pattern, encryption in configured_masks().encrypted:
+        schema, _, table = encryption.table.rpartition(".")
+        if any(schema in ("", own[0]) and table == own[1] for own in tables):
+            found.append((pattern.table, pattern.column))
+    return found
+
+
+def is_encrypted_in(subjects: Iterable[SubjectRow], held: Iterable[TableRule]) -> bool:
+    """Return whether keys of rows may encrypt values in tables that are held."""
+    tables = [table for table, _ in encrypted_elsewhere(subjects)]
+    return any(rule.table is None or fnmatchcase(rule.table, table) for rule in held for table in tables)

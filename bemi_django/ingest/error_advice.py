@@ -51,6 +51,7 @@ _RIGHTS = {
     "table baseline_rows": "SELECT ON _bemi.baseline_rows",
     "table accepted": "SELECT, INSERT ON _bemi.accepted",
     "table chains": "SELECT ON _bemi.chains",
+    "table subject_keys": "SELECT, INSERT ON _bemi.subject_keys",
     "table completeness": "SELECT ON _bemi.completeness",
     "table verifications": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications",
     "table verified": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verified",

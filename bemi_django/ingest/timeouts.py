@@ -31,3 +31,8 @@ class Timeouts(NamedTuple):
     answer: float = 15.0
     #: How long a worker that was told to stop may take to finish its batch.
     grace: float = 5.0
+
+    @property
+    def of_log(self) -> tuple[float, float]:
+        """The waits of a connection to the database of the log: for locks, and for an answer."""
+        return self.lock, self.answer

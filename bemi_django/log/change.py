@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
 from bemi_django.log import conditions
-from bemi_django.log.fields import RowField
+from bemi_django.log.fields import Decryptable, RowField
 from bemi_django.log.instances import instance_of, instance_with_key, live_instance
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.undo import Restorable, Revertible
@@ -157,7 +157,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         return self.order_by("-committed_at", "-id") if newest_first else self.order_by("committed_at", "id")
 
 
-class Change(Revertible, models.Model):
+class Change(Revertible, Decryptable, models.Model):
     """One committed change of one row. ``ordering`` is commit order.
 
     ``id`` is a UUIDv8 made of the commit LSN, the number of the change in its transaction and a hash of the

@@ -16,9 +16,9 @@ Masker = Callable[[bytes], bytes]
 #: Takes note of a function that failed, by the name of it and the reason in words without values.
 Failed = Callable[[str, str], None]
 
-KEEP, DROP, HASH, PARTIAL, CALL = "keep", "drop", "hash", "partial", "callable"
+KEEP, DROP, HASH, PARTIAL, ENCRYPT, CALL = "keep", "drop", "hash", "partial", "encrypt", "callable"
 #: The actions that have names of their own; any other text is the dotted path of a function.
-NAMES = (KEEP, DROP, HASH, PARTIAL)
+NAMES = (KEEP, DROP, HASH, PARTIAL, ENCRYPT)
 #: What a hash begins with.
 HASH_PREFIX = "hmac:"
 NULL = b"null"
@@ -35,12 +35,23 @@ _LONGEST_RESULT = 1024 * 1024
 _REMEMBERED, _SHORT = 2048, 128
 
 
+class Encryption(NamedTuple):
+    """Whose key encrypts a value: that of the row itself, or of the row of ``table`` whose key ``by`` holds.
+
+    ``table`` may have a schema; otherwise it is in that of the row.
+    """
+
+    table: str = ""
+    by: str = ""
+
+
 class Action(NamedTuple):
-    """An action, and the function if it is one."""
+    """An action; the function if it is one, and whose key encrypts if it is ``encrypt``."""
 
     name: str
     function: Callable[[Any], Any] | None = None
     path: str = ""
+    encryption: Encryption | None = None
 
 
 def ignore_failure(function: str, reason: str) -> None:

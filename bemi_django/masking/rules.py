@@ -10,10 +10,12 @@ from typing import NamedTuple
 from bemi_django.masking import words
 from bemi_django.masking.actions import (
     DROP,
+    ENCRYPT,
     HASH,
     KEEP,
     PARTIAL,
     Action,
+    Encryption,
     Failed,
     Masker,
     ignore_failure,
@@ -40,11 +42,13 @@ class Rule(NamedTuple):
 class ColumnMask(NamedTuple):
     """What is kept of the values of a column: ``mask`` of them, or nothing if it is None.
 
-    ``is_repeatable`` tells whether equal values always have equal masks.
+    ``is_repeatable`` tells whether equal values always have equal masks. With an ``encryption``, the values
+    are encrypted, which only the worker can do; nothing else keeps anything of them.
     """
 
     mask: Masker | None
     is_repeatable: bool = False
+    encryption: Encryption | None = None
 
 
 class Rules:
@@ -54,11 +58,18 @@ class Rules:
         rules: The rules of the project.
         key: The key of hashes. Without one, keys of tables get hashes that end with the process.
         has_defaults: Whether names that mean secrets are masked.
+        encryption_keys: What the keys of rows are encrypted with, the newest first.
     """
 
     def __init__(
-        self, rules: Sequence[Rule] = (), key: bytes | None = None, *, has_defaults: bool = True
+        self,
+        rules: Sequence[Rule] = (),
+        key: bytes | None = None,
+        *,
+        has_defaults: bool = True,
+        encryption_keys: Sequence[bytes] = (),
     ) -> None:
+        self.encryption_keys = tuple(encryption_keys)
         self._columns = [rule for rule in rules if not rule.pattern.is_of_context]
         self._contexts = [rule for rule in rules if rule.pattern.is_of_context]
         self._key = key
@@ -71,6 +82,15 @@ class Rules:
     def key(self) -> bytes | None:
         """The key of hashes, or None."""
         return self._key
+
+    @property
+    def encrypted(self) -> list[tuple[Pattern, Encryption]]:
+        """The patterns of columns whose values are encrypted, and with whose key."""
+        return [
+            (rule.pattern, rule.action.encryption or Encryption())
+            for rule in self._columns
+            if rule.action.name == ENCRYPT
+        ]
 
     def is_masked(self, names: Collection[Name], column: str) -> bool:
         """Return whether a column, or something in it, is masked.
@@ -149,6 +169,8 @@ class Rules:
             return ColumnMask(None)
         if action.name == KEEP:
             return ColumnMask(_as_it_is, is_repeatable=True)
+        if action.name == ENCRYPT:
+            return ColumnMask(None, encryption=action.encryption or Encryption())
         if action.name == HASH and self._key is None:
             self._key = secrets.token_bytes(32)
         return ColumnMask(masker(action, self._key, failed), is_repeatable=action.name in (HASH, PARTIAL))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from bemi_django.masking.actions import CALL, HASH, NAMES, Action
+from bemi_django.masking.actions import CALL, ENCRYPT, HASH, NAMES, Action, Encryption
 from bemi_django.masking.patterns import parse
 from bemi_django.masking.rules import Rule, Rules
 
@@ -14,16 +14,17 @@ _SHORTEST_KEY = 16
 _NAMED = ", ".join(repr(name) for name in NAMES)
 
 
-def rules_of(mask: object, key: object, derived: bytes | None = None) -> Rules:
+def rules_of(mask: object, key: object, derived: bytes | None = None, encryption: object = None) -> Rules:
     """Return the rules of ``BEMI_MASK`` and ``BEMI_MASK_KEY``, and the default ones.
 
     Args:
         mask: Actions by patterns.
         key: The key of hashes, as :func:`key_of` takes it.
         derived: The key that hashes of default rules have otherwise.
+        encryption: ``BEMI_ENCRYPTION_KEY``: such a key, or a list of them; who only reads rules needs none.
 
     Raises:
-        ValueError: A pattern, an action or the key is wrong, or a hash has no key.
+        ValueError: A pattern, an action or a key is wrong, or a hash has no key.
         ImportError: A function cannot be imported.
     """
     if not isinstance(mask, Mapping):
@@ -40,7 +41,12 @@ def rules_of(mask: object, key: object, derived: bytes | None = None) -> Rules:
         raise ValueError(f"BEMI_MASK_KEY {error}") from error
     if own is None and any(rule.action.name == HASH for rule in rules):
         raise ValueError("BEMI_MASK has the action 'hash', which needs BEMI_MASK_KEY")
-    return Rules(rules, own or derived)
+    listed = encryption if isinstance(encryption, (list, tuple)) else [encryption]
+    try:
+        keys = [found for each in listed if (found := key_of(each)) is not None]
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"BEMI_ENCRYPTION_KEY {error}") from error
+    return Rules(rules, own or derived, encryption_keys=keys)
 
 
 def rule_of(text: object, value: object) -> Rule:
@@ -51,6 +57,10 @@ def rule_of(text: object, value: object) -> Rule:
         ImportError: The function cannot be imported.
     """
     pattern = parse(text)
+    if value == ENCRYPT or isinstance(value, Mapping):
+        if pattern.is_of_context or pattern.path:
+            raise ValueError(f"{text!r} is no column: only whole columns can be encrypted")
+        return Rule(pattern, Action(ENCRYPT, encryption=_encryption(text, value)))
     if isinstance(value, str) and value in NAMES:
         return Rule(pattern, Action(value))
     path = value if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
@@ -58,6 +68,20 @@ def rule_of(text: object, value: object) -> Rule:
     if not callable(function):
         raise ValueError(f"{value!r}, of {text!r}, is no action: use {_NAMED}, or a function")
     return Rule(pattern, Action(CALL, function, path))
+
+
+def _encryption(text: object, value: object) -> Encryption:
+    if not isinstance(value, Mapping):
+        return Encryption()
+    table, by = value.get(ENCRYPT), value.get("by")
+    if not (value.keys() == {ENCRYPT, "by"} and isinstance(table, str) and isinstance(by, str)):
+        raise ValueError(
+            f"{value!r}, of {text!r}, is no action: use {{'encrypt': 'table', 'by': 'column'}}; the column "
+            "holds the key of a row of the table"
+        )
+    if not (table and by) or table.count(".") > 1 or "*" in table:
+        raise ValueError(f"{value!r}, of {text!r}, must name a table, or schema.table, and a column")
+    return Encryption(table, by)
 
 
 def key_of(value: object) -> bytes | None:

@@ -31,5 +31,6 @@ class Migration(migrations.Migration):
         RunSQLFile("append_only_v1", "log"),
         RunSQLFile("retention_v1", "log"),
         RunSQLFile("erasure_v1", "log"),
+        RunSQLFile("subject_keys_v1", "log"),
         RequireUninstall(),
     ]

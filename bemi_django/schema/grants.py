@@ -81,6 +81,8 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
     yield f"GRANT SELECT ON _bemi.completeness TO {role};"
+    # The reader has no right to the keys.
+    yield f"GRANT SELECT, INSERT ON _bemi.subject_keys TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION {_RECORDED} TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text), {_SEAL} TO {role};"

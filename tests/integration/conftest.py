@@ -31,7 +31,8 @@ DECLARE
     kept text;
 BEGIN
     FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
-                                '_bemi.baselines', '_bemi.erased', '_bemi.erasures']
+                                '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
+                                '_bemi.subject_keys']
     LOOP
         IF to_regclass(kept) IS NOT NULL THEN
             EXECUTE 'DELETE FROM ' || kept;

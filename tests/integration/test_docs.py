@@ -115,6 +115,12 @@ sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 import os
 os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"
 """,
+    "encryption": """
+import os
+from bemi_django.models import Change
+os.environ["BEMI_ENCRYPTION_KEY"] = "0123456789abcdef"
+change = Change(after={"email": "ann@example.org"})
+""",
     "retention": "",
     "tamper-evidence": "",
     "selection": """

@@ -32,7 +32,7 @@ GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[
 GRANT EXECUTE ON FUNCTION _bemi.compute_v1(text, text[]) TO {WORKER};
 GRANT INSERT ON changes, _bemi.dead_letters TO {WORKER};
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
-GRANT SELECT, INSERT ON _bemi.histories TO {WORKER};
+GRANT SELECT, INSERT ON _bemi.histories, _bemi.subject_keys TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
     TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text),
@@ -54,7 +54,9 @@ def load_cluster(**settings: str) -> Cluster:
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
-    installed = sql.up(*sql.SOURCE, "histories_v1", "changes_v1", "seals_v1", "append_only_v1")
+    installed = sql.up(
+        *sql.SOURCE, "histories_v1", "changes_v1", "seals_v1", "append_only_v1", "subject_keys_v1"
+    )
     for script in (installed, _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")

@@ -58,7 +58,7 @@ def assemble(
     (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
     selection, masks = config.selection, config.masking
     catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
-    catalog.is_canonical = config.is_sealed
+    catalog.is_canonical, catalog.keys = config.is_sealed, session.keys
     writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
     writer.notes_masks = is_database(session.destination, session.system_identifier, database)
     start = session.start(writer.source)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from bemi_django.encryption.column_ciphers import ciphers_of
+from bemi_django.encryption.key_ring import KeyRing
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.calculator import Calculator
@@ -51,6 +53,8 @@ class LayoutCatalog:
     ) -> None:
         #: Whether values and contexts have to be as jsonb prints them.
         self.is_canonical = False
+        #: Finds the keys with which values are encrypted. Without it, nothing is kept of them.
+        self.keys: KeyRing | None = None
         self._is_unicode = connection.get_parameter_status("server_encoding") == "UTF8"
         #: Knows which columns are masked.
         self.masks = MaskCatalog(self._rows, self._descriptions, masking)
@@ -145,6 +149,7 @@ class LayoutCatalog:
             masked=tuple(masks),
             hides_key=len(key) == 1 and key[0] in masks,
             root=root,
+            ciphers=ciphers_of(masks, names, self._database, root, self.keys),
         )
         return with_reader(layout)
 

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import orjson
 
+from bemi_django.encryption.column_ciphers import ColumnCipher
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
 from bemi_django.ingest.rows.canonical_json import canonical
-from bemi_django.ingest.rows.copy_format import NULL, field, jsonb
+from bemi_django.ingest.rows.copy_format import NULL, field_or_null, jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
+from bemi_django.ingest.rows.values import Encoder
 
 #: The reason for a value that is JSON, but more than jsonb holds.
 NOT_ACCEPTED = "not accepted as jsonb"
@@ -54,8 +56,8 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
         return NO_ROW, []
     if len(row) != len(layout.encoders):
         raise ValueError("a row with another number of columns")
+    encoders = _encoders(layout, row, lost)
     if not lost and UNAVAILABLE not in row:
-        encoders = layout.encoders
         values = [
             b"null" if (value := row[number]) is None else encoders[number](value)  # type: ignore[misc]
             for number in layout.template.order
@@ -64,7 +66,7 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
     pairs: list[bytes] = []
     missing: list[int] = []
     for number in layout.template.order:
-        name, encode, value = layout.names[number], layout.encoders[number], row[number]
+        name, encode, value = layout.names[number], encoders[number], row[number]
         if value is None or encode is None:
             pairs.append(label(name) + b"null")
         elif value is UNAVAILABLE or number in lost:
@@ -74,28 +76,60 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
     return b"{" + b", ".join(pairs) + b"}", [layout.names[number] for number in sorted(missing)]
 
 
+def _encoders(layout: RowLayout, row: Row, lost: frozenset[int]) -> Sequence[Encoder | None]:
+    """Return the encoders of the columns, with the key of this row for those that are encrypted."""
+    if not layout.ciphers:
+        return layout.encoders
+    encoders = list(layout.encoders)
+    for cipher in layout.ciphers:
+        if (encode := layout.encoders[cipher.column]) is not None:
+            key = _key_of_cipher(layout, row, lost, cipher)
+            encoders[cipher.column] = _encrypted(encode, cipher, key)
+    return encoders
+
+
+def _encrypted(encode: Encoder, cipher: ColumnCipher, key: bytes | None) -> Encoder:
+    return lambda value: cipher.encrypt(encode(value), key)
+
+
+def _key_of_cipher(layout: RowLayout, row: Row, lost: frozenset[int], cipher: ColumnCipher) -> bytes | None:
+    if cipher.by is None:
+        return key_text(layout, row, lost)
+    value, render = row[cipher.by], layout.encoders[cipher.by]
+    if value is None or value is UNAVAILABLE or cipher.by in lost:
+        return None
+    if not cipher.by_rendered:
+        return value
+    return render(value) if render else None
+
+
 def key_field(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes:
     """Return the field that holds a row's key.
 
     A key of one column is its text, one of several columns is a jsonb array; the field is NULL if the table
     has no key or if the row's key is unknown.
     """
+    return field_or_null(key_text(layout, row, lost))
+
+
+def key_text(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes | None:
+    """Return a row's key as :func:`key_field` has it, or None."""
     if not row or not layout.key:
-        return NULL
+        return None
     values: list[bytes] = []
     for number in layout.key:
         value = row[number]
         if value is None or value is UNAVAILABLE or number in lost:
-            return NULL
+            return None
         values.append(value)
     if len(values) == 1:
         encode = layout.encoders[layout.key[0]]
-        return field(encode(values[0])[1:-1] if layout.hides_key and encode else values[0])
+        return encode(values[0])[1:-1] if layout.hides_key and encode else values[0]
     encoders = [encode for number in layout.key if (encode := layout.encoders[number]) is not None]
     rendered = [encode(value) for encode, value in zip(encoders, values, strict=True)]
     # As the server prints jsonb, so that a key can be searched for.
     printed = [value if value[:1] == b'"' else canonical(value) for value in rendered]
-    return field(b"[" + b", ".join(printed) + b"]")
+    return b"[" + b", ".join(printed) + b"]"
 
 
 def unavailable_of(layout: RowLayout, before: Sequence[str], after: Sequence[str]) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
+from bemi_django.encryption.column_ciphers import ColumnCipher
 from bemi_django.ingest.protocol.byte_layout import KIND_AND_LENGTH, NULL_VALUE, TEXT_VALUE
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
@@ -23,6 +24,7 @@ def read(data, at):
         return None
     at += 2
 {columns}
+{encrypted}
     return at, template % ({values}), key
 """
 _COLUMN = """
@@ -36,17 +38,24 @@ _COLUMN = """
     elif kind == {null}:
         at += 1
         v{number} = b"null"
+        {forget}
     else:
         return None
 """
 _ABSENT = """
     kind, length = look(data, at)
     if kind == {text}:
-        at += 5 + length
+        start = at + 5
+        at = start + length
+        {remember}
     elif kind == {null}:
         at += 1
+        {forget}
     else:
         return None
+"""
+_ENCRYPTED = """
+    v{number} = encrypt{number}(v{number}, {key})
 """
 #: The bodies of the most common encoders, to save the call.
 _INLINE: dict[Encoder, str] = {
@@ -65,6 +74,7 @@ def make_reader(
     key: int | None,
     *,
     hides_key: bool = False,
+    ciphers: Sequence[ColumnCipher] = (),
 ) -> RowReader:
     """Generate the reader of a table's rows.
 
@@ -74,27 +84,43 @@ def make_reader(
         encoders: The encoder of each column; None for one whose values are passed over.
         key: The index of the column that is the primary key, or None.
         hides_key: Whether the key is the string that the column is rendered as, because it is masked.
+        ciphers: How columns are encrypted.
     """
+    by = {cipher.by: cipher.by_rendered for cipher in ciphers if cipher.by is not None}
     columns = [
-        _ABSENT.format(text=TEXT_VALUE, null=NULL_VALUE)
+        _ABSENT.format(
+            text=TEXT_VALUE,
+            null=NULL_VALUE,
+            remember=f"by{number} = {'None' if by[number] else 'data[start:at]'}" if number in by else "",
+            forget=f"by{number} = None" if number in by else "",
+        )
         if encode is None
         else _COLUMN.format(
             text=TEXT_VALUE,
             null=NULL_VALUE,
             number=number,
-            remember="" if number != key else f"key = v{number}[1:-1]" if hides_key else "key = value",
+            remember="; ".join(
+                [f"key = v{number}[1:-1]" if hides_key else "key = value"] * (number == key)
+                + [f"by{number} = {f'v{number}' if by.get(number) else 'value'}"] * (number in by)
+            ),
+            forget=f"by{number} = None" if number in by else "",
             rendered=_INLINE.get(encode, f"encoders[{number}](value)"),
         )
         for number, encode in enumerate(encoders)
     ]
+    encrypted = [
+        _ENCRYPTED.format(number=cipher.column, key="key" if cipher.by is None else f"by{cipher.by}")
+        for cipher in ciphers
+    ]
     present = "".join(f"v{number}, " for number in order)
-    source = _FUNCTION.format(columns="".join(columns), values=present)
+    source = _FUNCTION.format(columns="".join(columns), encrypted="".join(encrypted), values=present)
     names: dict[str, Any] = {
         "count": len(columns).to_bytes(2, "big"),
         "dumps": orjson.dumps,
         "encoders": encoders,
         "look": KIND_AND_LENGTH.unpack_from,
         "template": template,
+        **{f"encrypt{cipher.column}": cipher.encrypt for cipher in ciphers},
     }
     # The source consists of numbers and of this module's own text: no name of a column is in it.
     exec(source, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from bemi_django.encryption.column_ciphers import ColumnCipher
 from bemi_django.ingest.protocol.messages import Row
 from bemi_django.ingest.rows.copy_format import NULL, field
 from bemi_django.ingest.rows.row_codegen import RowReader, make_reader
@@ -52,6 +53,7 @@ class RowLayout(NamedTuple):
         masked: The columns whose values are masked.
         hides_key: Whether the key has one column, which is masked.
         root: Schema and name under which the rows are recorded.
+        ciphers: How columns are encrypted, after their encoders.
     """
 
     head: bytes
@@ -70,6 +72,7 @@ class RowLayout(NamedTuple):
     masked: tuple[str, ...] = ()
     hides_key: bool = False
     root: tuple[str, str] = ("", "")
+    ciphers: tuple[ColumnCipher, ...] = ()
 
     @property
     def keeps_of_masked(self) -> bool:
@@ -85,7 +88,7 @@ class RowLayout(NamedTuple):
 
 def masked(encode: Encoder, mask: ColumnMask | None) -> Encoder | None:
     """Return what renders the values of a column that may have a mask; None if nothing is kept of them."""
-    if mask is None:
+    if mask is None or mask.encryption is not None:
         return encode
     if (keep := mask.mask) is None:
         return None
@@ -98,7 +101,9 @@ def with_reader(layout: RowLayout) -> RowLayout:
         return layout
     key = layout.key[0] if layout.key else None
     return layout._replace(
-        reader=make_reader(*layout.template, layout.encoders, key, hides_key=layout.hides_key)
+        reader=make_reader(
+            *layout.template, layout.encoders, key, hides_key=layout.hides_key, ciphers=layout.ciphers
+        )
     )
 
 

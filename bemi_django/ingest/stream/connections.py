@@ -7,6 +7,8 @@ from typing import Any
 
 import psycopg2
 
+from bemi_django.encryption.key_ring import KeyRing
+from bemi_django.encryption.master_keys import MasterKeys
 from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
@@ -143,6 +145,25 @@ def connect_destination(
         connection.close()
         raise
     return connection
+
+
+def connect_keys(
+    config: WorkerConfig, lock_seconds: float = 10.0, answer_seconds: float | None = None
+) -> KeyRing:
+    """Return what finds the keys of subjects; it connects to the database of the log when it is needed.
+
+    Args:
+        config: The configuration of the worker.
+        lock_seconds: As :func:`connect_destination` takes it.
+        answer_seconds: Likewise.
+    """
+
+    def connect() -> LogConnection:
+        connection = connect_destination(config, lock_seconds, answer_seconds)
+        connection.autocommit = True
+        return connection
+
+    return KeyRing(connect, lambda: MasterKeys(config.masking.encryption_keys))
 
 
 def system_identifier(connection: Any) -> str:

@@ -23,6 +23,7 @@ from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.connections import (
     connect_calculator,
     connect_destination,
+    connect_keys,
     connect_source,
     connect_stream,
     system_identifier,
@@ -51,6 +52,7 @@ class Session:
         source: The replication stream.
         slot: The name of the slot, which may be known only after :meth:`open`.
         destination: A connection to the database that holds the log.
+        keys: Finds the keys with which values are encrypted.
     """
 
     server: Any = None
@@ -87,8 +89,8 @@ class Session:
         slots.require_primary(self.server)
         slots.require_logical(self.server)
         self.calculator = self.keep(Calculator(lambda: connect_calculator(config), self.server))
-        destination = connect_destination(config, self._timeouts.lock, self._timeouts.answer)
-        self.destination = self.keep(destination)
+        destination = self.destination = self.keep(connect_destination(config, *self._timeouts.of_log))
+        self.keys = self.keep(connect_keys(config, *self._timeouts.of_log))
         if config.name_slot is not None:
             with self.server.cursor() as source, destination, destination.cursor() as log:
                 self.slot = config.name_slot(source, log)

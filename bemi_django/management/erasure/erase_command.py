@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
-from bemi_django.erasure.erase import erase
+from bemi_django.erasure.erase import erase, erase_keys
 from bemi_django.erasure.plan import ErasurePlan, plan_erasure
 from bemi_django.management.archive.archive_command import require
 from bemi_django.management.erasure.named_object import instance_named, row_named
@@ -38,6 +38,11 @@ def add_erase(added: Any) -> ArgumentParser:
         metavar="TABLE",
         help="also erase the rows that are deleted with it, and those of these tables that refer to it",
     )
+    parser.add_argument(
+        "--only-keys",
+        action="store_true",
+        help="delete the key with which its values are encrypted, and leave what is not encrypted",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, but erase nothing")
     parser.add_argument(
         "--noinput",
@@ -55,7 +60,8 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
     Args:
         command: The command, for its output.
         database: Alias of the database of the object.
-        options: ``object``, ``reason``, ``related``, ``dry_run`` and ``interactive`` of the command line.
+        options: ``object``, ``reason``, ``related``, ``only_keys``, ``dry_run`` and ``interactive`` of the
+            command line.
 
     Raises:
         CommandError: An argument is missing or wrong, or there is no terminal to ask for confirmation.
@@ -65,8 +71,14 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
         raise CommandError("say why, for the record: --reason 'request of 2026-11-28'")
     subject = instance_named(options["object"], database) or row_named(options["object"], database)
     plan = plan_erasure(subject, database, related=options["related"], archive=_archive())
-    is_empty = not _print(command, plan)
-    if is_empty and plan.interrupted is None and plan.archive is None:
+    only_keys = options["only_keys"]
+    if only_keys and plan.interrupted is not None:
+        raise CommandError("an erasure of it was interrupted: go on with it first, without --only-keys")
+    if keys := plan.keys():
+        command.stdout.write(keys)
+    is_empty = only_keys or not _print(command, plan)
+    is_searched = not only_keys and (plan.interrupted is not None or plan.archive is not None)
+    if is_empty and not plan.subjects and not is_searched:
         raise CommandError(
             "nothing to erase: the log has no values of it; check the key, and that 'bemi run' is running"
         )
@@ -76,15 +88,19 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
         command.stdout.write("nothing was erased")
         return
     arguments = {} if options["related"] is None else {"related": options["related"] or True}
+    if only_keys:
+        arguments["only_keys"] = True
     who = operator_context("bemi erase", arguments, conf.destination(), options["reason"])
     try:
         with watching() as watch:
-            found = erase(plan, who, watch)
+            found = erase_keys(plan, who) if only_keys else erase(plan, who, watch)
     except KeyboardInterrupt:
         message = "interrupted: the same command goes on with it"
         raise CommandError(message, returncode=_INTERRUPTED) from None
     changes = sum(row.changes for row in found)
     command.stdout.write(f"{changes} changes of {len(found)} rows erased")
+    if plan.subjects:
+        command.stdout.write(f"encryption keys deleted: {len(plan.subjects)}")
 
 
 def _archive() -> Any:

@@ -25,6 +25,7 @@ LOG = (
     "append_only_v1",
     "retention_v1",
     "erasure_v1",
+    "subject_keys_v1",
 )
 #: The parts of a database that is both.
 PAST = ("past_v1", "past_queries_v1", "past_views_v1")

@@ -347,7 +347,7 @@ def test_letters_of_rows_that_are_not_known_are_erased_as_well(ann: User, bemi: 
         change = Change.objects.get(pk=bob.pk)
         change.pk = UUID(int=bob.pk.int + ((number + 1) << 64))
         change.table, change.position = table, own.position if is_near else number
-        change.primary_key = "5" if name in ("known", "empty") else None
+        change.primary_key = "-5" if name in ("known", "empty") else None
         if name != "known":
             change.before = change.after = {}
         change.save(force_insert=True)

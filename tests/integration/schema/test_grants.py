@@ -83,6 +83,8 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "SELECT FROM auth_user",
         "SELECT FROM changes",
         "SELECT FROM _bemi.dead_letters",
+        "DELETE FROM _bemi.subject_keys",
+        "UPDATE _bemi.subject_keys SET key = ''",
         "DELETE FROM changes",
         "UPDATE changes SET context = '{}'",
         "DELETE FROM _bemi.checkpoint",
@@ -103,6 +105,7 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
         "DELETE FROM changes",
         "UPDATE _bemi.checkpoint SET lsn = '0/0'",
         "SELECT FROM _bemi.dead_letters",
+        "SELECT FROM _bemi.subject_keys",
         "SELECT _bemi.partition_v1(now())",
         "CREATE TABLE public.x (a int)",
     ):

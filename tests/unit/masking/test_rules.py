@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.masking.actions import hashed
+from bemi_django.masking.actions import Encryption, hashed
 from bemi_django.masking.patterns import parse, path_matches
-from bemi_django.masking.rules import DEFAULT, NOTHING, Rules
+from bemi_django.masking.rules import DEFAULT, NOTHING, ColumnMask, Rules
 from bemi_django.masking.settings import key_of, rules_of
 from bemi_django.masking.words import WORDS, is_secret
 
@@ -162,6 +162,12 @@ def test_json_that_cannot_be_read_is_dropped() -> None:
         ({"a.b": "no.such.module"}, None, "cannot be imported"),
         ({"a.b": "hash"}, None, "needs BEMI_MASK_KEY"),
         ({"a.b": "hash"}, "short", "BEMI_MASK_KEY is too short"),
+        ({"context->a": "encrypt"}, None, "only whole columns"),
+        ({"a.b->c": "encrypt"}, None, "only whole columns"),
+        ({"a.b": {"encrypt": "c"}}, None, "is no action: use {'encrypt': 'table', 'by': 'column'}"),
+        ({"a.b": {"encrypt": "c", "by": 5}}, None, "is no action"),
+        ({"a.b": {"encrypt": "c.d.e", "by": "f"}}, None, "must name a table"),
+        ({"a.b": {"encrypt": "", "by": "f"}}, None, "must name a table"),
         ({}, 5, "BEMI_MASK_KEY is of the type int"),
         ({}, lambda: 1 / 0, "BEMI_MASK_KEY is a function that raised ZeroDivisionError"),
     ],
@@ -169,6 +175,23 @@ def test_json_that_cannot_be_read_is_dropped() -> None:
 def test_wrong_rules_say_what_is_wrong(mask: Any, key: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         rules_of(mask, key)
+
+
+def test_a_rule_says_whose_key_encrypts() -> None:
+    mask = {"people.name": "encrypt", "people.email": {"encrypt": "crm.client", "by": "client_id"}}
+    found = rules_of(mask, KEY, None, [KEY, KEY.decode()])
+    masks = found.of_table([("public", "people")], ["id", "name", "email"], ["id"])
+    # Whoever does not encrypt keeps nothing of them.
+    assert masks["name"] == ColumnMask(None, encryption=Encryption())
+    assert masks["email"] == ColumnMask(None, encryption=Encryption("crm.client", "client_id"))
+    assert found.encryption_keys == (KEY, KEY)
+    assert [pattern.column for pattern, _ in found.encrypted] == ["name", "email"]
+    with pytest.raises(ValueError, match="BEMI_ENCRYPTION_KEY is too short"):
+        rules_of(mask, KEY, None, ["short"])
+
+
+def test_a_column_of_a_key_is_hashed_and_not_encrypted() -> None:
+    assert str(kept(rules({"people.name": "encrypt"}), "name", '"Ann"', ("name",))).startswith('"hmac:')
 
 
 def test_a_key_is_a_text_or_bytes_or_a_function() -> None:

@@ -55,7 +55,7 @@ def hits(text: str, haystacks: dict[str, bytes]) -> list[str]:
 
 ACCOUNT = """
 CREATE TABLE account (id int PRIMARY KEY, login text, password text, card text, email text, pin int,
-    data jsonb, raw json);
+    data jsonb, raw json, diary text);
 ALTER TABLE account REPLICA IDENTITY FULL;
 CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON account
     FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
@@ -70,6 +70,7 @@ RULES = {
     "account.pin": "hash",
     "account.data->card->number": "drop",
     "account.raw->**->key": "drop",
+    "account.diary": "encrypt",
     "context->mail": "hash",
 }
 
@@ -79,7 +80,7 @@ def account(trail: LoadPipeline) -> Cluster:
     trail.source.run(f"SET ROLE {OWNER}")
     trail.source.run(ACCOUNT)
     trail.source.run("ALTER PUBLICATION bemi ADD TABLE account, api_session")
-    trail.config = trail.config._replace(masking=rules_of(RULES, KEY))
+    trail.config = trail.config._replace(masking=rules_of(RULES, KEY, None, KEY))
     return trail.source
 
 
@@ -89,6 +90,7 @@ def masked(trail: LoadPipeline) -> Iterator[LoadPipeline]:
     yield trail
     trail.source.run("RESET ROLE")
     trail.source.run("DROP TABLE api_session, account")
+    trail.log.run("DELETE FROM _bemi.subject_keys")
 
 
 def files_of(cluster: Cluster) -> dict[str, bytes]:
@@ -107,7 +109,7 @@ def write_secrets(cluster: Cluster) -> list[str]:
     """Send a secret by each way, and return the ways."""
     ways = ["literal", "escaped", "dollar", "parameter", "copy", "context", "setting", "invalid", "function",
             "do", "cte", "update", "json", "raw", "card", "email", "key", "letter", "toast", "old",
-            "statements"]  # fmt: skip
+            "statements", "diary"]  # fmt: skip
     s = {way: secret(way) for way in ways}
     run = cluster.run
     run(f"INSERT INTO account (id, login, password) VALUES (1, '{CONTROL}', '{s['literal']}')")
@@ -142,6 +144,8 @@ def write_secrets(cluster: Cluster) -> list[str]:
     run("UPDATE account SET login = 'y' WHERE id = 14")
     run(f"INSERT INTO load VALUES (3, 3); INSERT INTO account VALUES (15, 'z', '{s['statements']}')")
     run(f"UPDATE account SET password = 'x' WHERE password = '{s['old']}'")
+    run("INSERT INTO account (id, diary) VALUES (17, %s)", [s["diary"]])
+    run("UPDATE account SET login = 'x' WHERE id = 17")
     with psycopg2.connect(**cluster.parameters) as copying, copying.cursor() as cursor:
         cursor.copy_expert("COPY account (id, password) FROM STDIN", io.StringIO(f"16\t{s['copy']}\n"))
     copying.close()
@@ -178,10 +182,13 @@ def test_no_secret_reaches_the_server_of_the_log(
     assert rows["12"]["card"] == "…" + secret("card")[-4:]
     assert rows["12"]["email"] == json.loads(hashed(json.dumps(secret("email")).encode(), KEY.encode()))
     assert rows["12"]["pin"] == json.loads(hashed(b"1234567", KEY.encode()))
+    assert rows["17"]["diary"].startswith("encrypted:")
+    ((keys,),) = masked.log.run("SELECT count(*) FROM _bemi.subject_keys")
+    assert keys == 1
     unavailable = masked.log.run(
         "SELECT DISTINCT unavailable -> 'masked' FROM changes WHERE \"table\" = 'account'"
     )
-    assert unavailable == [(["password", "card", "email", "pin", "data", "raw"],)]
+    assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary"],)]
 
 
 def test_a_key_is_hashed_wherever_it_stands(masked: LoadPipeline) -> None:
@@ -253,14 +260,16 @@ def test_both_ways_of_a_row_mask_alike(masked: LoadPipeline) -> None:
     masked.source.run(
         "INSERT INTO account (id, login, password, card) VALUES (1, %s, 'x', '12345678')", [large]
     )
+    masked.source.run("UPDATE account SET diary = 'of today'")
     masked.source.run("ALTER TABLE account REPLICA IDENTITY DEFAULT")
     masked.source.run("UPDATE account SET password = 'y'")
     masked.run()
     query = "SELECT before, after, unavailable FROM changes WHERE \"table\" = 'account' ORDER BY id"
-    (_, first, _), (_, second, unavailable) = masked.log.run(query)
+    _, (_, first, _), (_, second, unavailable) = masked.log.run(query)
     assert {**second, "login": large} == first
+    assert first["diary"].startswith("encrypted:")
     assert "password" not in first
-    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw"]
+    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw", "diary"]
 
 
 def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine: Any) -> None:

@@ -1,0 +1,54 @@
+"""Encrypt the keys of subjects with the key of the project."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+
+from bemi_django.encryption.subject_key import SubjectRow
+
+_NONCE_BYTES = 12
+_PURPOSE = b"bemi_django subject keys"
+
+
+class MasterKeys:
+    """The keys of ``BEMI_ENCRYPTION_KEY``: the first encrypts, all of them decrypt.
+
+    Args:
+        keys: The keys.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # Only projects that encrypt need the package.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._ciphers = [AESGCM(_derived(key)) for key in keys]
+
+    def wrap(self, key: bytes, number: str, subject: SubjectRow) -> bytes:
+        """Return a key of a subject encrypted (AES-256-GCM); it can be used for this subject only."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._ciphers[0].encrypt(nonce, key, _purpose(number, subject))
+
+    def unwrap(self, wrapped: bytes, number: str, subject: SubjectRow) -> bytes | None:
+        """Return the key, or None if none of the keys of the project decrypts it."""
+        from cryptography.exceptions import InvalidTag
+
+        nonce, encrypted = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
+        for cipher in self._ciphers:
+            try:
+                return cipher.decrypt(nonce, encrypted, _purpose(number, subject))
+            except (InvalidTag, ValueError):
+                continue
+        return None
+
+
+def _derived(key: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), 32, None, _PURPOSE).derive(key)
+
+
+def _purpose(number: str, subject: SubjectRow) -> bytes:
+    return json.dumps([number, *subject]).encode()

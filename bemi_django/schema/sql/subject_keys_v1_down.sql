@@ -1,0 +1,1 @@
+DROP TABLE _bemi.subject_keys;

@@ -45,7 +45,7 @@ def answered(answer: Callable[..., dict[str, Any]]) -> View:
         try:
             if request.method not in ("GET", "HEAD"):
                 raise ApiProblem(405, "Only GET and HEAD are answered: the API writes nothing.")
-            return _response(answer(request, **path), 200)
+            return json_response(answer(request, **path))
         except ApiProblem as problem:
             return problem_response(problem)
         except Http404:
@@ -84,7 +84,7 @@ nothing = answered(_nothing)
 def problem_response(problem: ApiProblem) -> HttpResponse:
     """Return the response that tells what is wrong."""
     error = {"status": problem.status, "message": problem.message, "parameters": problem.parameters}
-    response = _response({"error": error}, problem.status)
+    response = json_response({"error": error}, problem.status)
     if problem.status == 401:
         response["WWW-Authenticate"] = 'Session realm="audit"'
     if problem.status == 405:
@@ -92,7 +92,8 @@ def problem_response(problem: ApiProblem) -> HttpResponse:
     return response
 
 
-def _response(content: dict[str, Any], status: int) -> HttpResponse:
+def json_response(content: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Return an answer as JSON, with all digits of its numbers."""
     # Half of a surrogate pair becomes the escape that JSON has for it.
     text = dumps(plain(content)).encode(errors="backslashreplace")
     response = HttpResponse(text, content_type="application/json", status=status)

@@ -111,6 +111,7 @@ import sys
 import tests.shop.models
 sys.modules["shop"], sys.modules["shop.models"] = tests.shop, tests.shop.models
 """,
+    "own-pages": "",
     "masking": """
 import os
 os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"

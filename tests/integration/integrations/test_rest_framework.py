@@ -1,0 +1,110 @@
+"""The history of objects in viewsets, for whom the viewset gives them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client
+from django.urls import include, path
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.routers import DefaultRouter
+from rest_framework.serializers import ModelSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from bemi_django.integrations.rest_framework import HistoryMixin
+from sample_project.todos.models import Todo
+from tests.support.audit import record, visitor
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+
+class IsOwner(BasePermission):
+    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+        return bool(obj.owner_id == request.user.pk)
+
+
+class TodoSerializer(ModelSerializer):
+    class Meta:
+        model = Todo
+        fields = ["id"]
+
+
+class TodoViewSet(HistoryMixin, ModelViewSet):
+    queryset = Todo.objects.exclude(task="hidden")
+    serializer_class = TodoSerializer
+    authentication_classes = [SessionAuthentication]
+    permission_classes = [IsOwner]
+
+
+class OpenViewSet(TodoViewSet):
+    history_permission = None
+
+
+router = DefaultRouter()
+router.register("todos", TodoViewSet)
+router.register("open", OpenViewSet, basename="open")
+urlpatterns = [path("", include(router.urls))]
+
+
+@pytest.fixture
+def client() -> Client:
+    client = visitor("bemi_django.view_change")
+    ann = get_user_model().objects.get(username="ann")
+    # Whom the viewset lets in need not be staff.
+    get_user_model().objects.update(is_staff=False)
+    Todo.objects.create(pk=1, task="Wake up", owner=ann)
+    Todo.objects.create(pk=2, task="Of nobody")
+    Todo.objects.create(pk=3, task="hidden", owner=ann)
+    return client
+
+
+def test_an_object_has_a_history_in_pages(client: Client) -> None:
+    for number in range(1, 4):
+        record(number)
+    response = client.get("/todos/1/history/?limit=2&format=json&other=x")
+    found = response.json()
+    assert response.status_code == 200 and response["Content-Type"] == "application/json"
+    assert [one["position"] // 8 for one in found["results"]] == [3, 2]
+    assert found["object"]["model"] == "todos.todo" and found["results"][0]["changed"] == ["task"]
+    assert [one["position"] for one in client.get(found["older"]).json()["results"]] == [8]
+    assert client.get("/todos/1/history/?limit=x").json()["error"]["parameters"]["limit"]
+    assert client.post("/todos/1/history/").status_code == 405
+
+
+def test_the_viewset_decides_whose_history_is_shown(client: Client) -> None:
+    assert client.get("/todos/2/history/").status_code == 403
+    assert client.get("/todos/3/history/").status_code == 404
+    assert client.get("/todos/99/history/").status_code == 404
+    assert Client().get("/todos/1/history/").status_code == 403
+
+
+def test_a_permission_is_needed_unless_the_viewset_says_otherwise(client: Client) -> None:
+    record(1)
+    get_user_model().objects.get(username="ann").user_permissions.clear()
+    assert "bemi_django.view_change" in client.get("/todos/1/history/").json()["detail"]
+    assert client.get("/open/1/history/").json()["results"][0]["before"]["task"] == "Sleep"
+
+
+def test_masked_values_are_hidden_and_numbers_exact(client: Client, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.task"]
+    change = record(1)
+    exact = '{"n": 1.123456789012345678901234567890, "task": "Secret"}'
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE changes SET after = %s WHERE id = %s", [exact, change.pk])
+    text = client.get("/todos/1/history/").content.decode()
+    assert "1.123456789012345678901234567890" in text and "••••••" in text
+    assert "Secret" not in text and "Sleep" not in text
+    settings.BEMI_MASKED_FIELDS = ["todo.id"]
+    assert client.get("/todos/1/history/").status_code == 403
+
+
+def test_the_answer_is_that_of_the_api(client: Client) -> None:
+    record(1, context={"db_user": "dba"})
+    found = json.loads(client.get("/todos/1/history/").content)
+    assert set(found) == {"object", "results", "older", "newer", "is_partial", "is_whole", "complete_from"}
+    assert found["results"][0]["actor"]["label"] == "dba" and found["results"][0]["is_own"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from bemi_django.log.live.equality import swapped
 from bemi_django.log.live.live_rows import find_keys, find_partial
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
+from bemi_django.revert import wording
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
@@ -19,7 +20,7 @@ _FOLLOWS = ("c", "n", "d")
 
 
 class Holder(NamedTuple):
-    """A row that holds a value which a step writes into a unique index; ``what`` describes the value."""
+    """A row that holds a value which a step writes into a unique index; ``what`` says so."""
 
     draft: Draft
     unique: Unique
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     text: str
     columns: tuple[str, ...]
     is_forcible: bool = False
+    child: Name | None = None
 
 
 class Surroundings:
@@ -89,7 +91,7 @@ class Surroundings:
                 continue
             kind: Kind = "key_taken" if unique.is_primary else "unique"
             columns = unique.columns if is_plain else ()
-            found.append(Found(draft, kind, f"another row has the same {what}", columns))
+            found.append(Found(draft, kind, what, columns))
 
     def _check_parents(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
         providers = self._providers(active)
@@ -103,7 +105,7 @@ class Surroundings:
             wanted = reference, values_of(draft.target or {}, reference.columns)
             provider = providers.get(wanted)
             if provider is None:
-                text = f"refers to a row of {'.'.join(reference.parent)} that no longer exists"
+                text = wording.no_parent(reference.parent)
                 found.append(Found(draft, "missing_parent", text, reference.columns))
             else:
                 is_hard = not reference.is_deferrable
@@ -119,10 +121,9 @@ class Surroundings:
                 edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, reference.columns)))
                 continue
             follows = draft.step.action == "delete" and reference.on_delete in _FOLLOWS
-            text = f"a row of {'.'.join(reference.child)} refers to it" + (
-                ", and would be changed" if follows else ""
-            )
-            found.append(Found(draft, "referenced", text, reference.parent_columns, follows))
+            text = wording.referenced(reference.child, follows)
+            columns = reference.parent_columns
+            found.append(Found(draft, "referenced", text, columns, follows, reference.child))
 
     def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], Draft]:
         """Return the steps that restore a row which others may refer to."""
@@ -143,7 +144,7 @@ class Surroundings:
                     cursor, rows, name, unique.columns, name, unique.columns, unique.equalities, table.key
                 )
                 for number, key in found:
-                    what = ", ".join(unique.columns)
+                    what = wording.taken(unique.columns)
                     yield Holder(writers[number], unique, identity(table, key), what)
             yield from _read_partials(cursor, table, drafts)
 
@@ -203,7 +204,7 @@ def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterat
         # Any change of the row that holds the value may release it.
         unique = Unique(partial.name, table.columns, False, False, False, ())
         for number, key in find_partial(cursor, table, partial, rows):
-            what = f"value in {partial.name}"
+            what = wording.taken_in(partial.name)
             yield Holder(writers[number], unique, identity(table, key), what, is_plain=False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bemi_django.log.live.live_tables import ADDRESS, LiveTable, Name, RowValues
 from bemi_django.log.lossless_json import dumps
+from bemi_django.revert import wording
 from bemi_django.revert.columns import ColumnRules
 from bemi_django.revert.net import Net, differ
 from bemi_django.revert.plan import Conflict, Forced, Kind, Step
@@ -127,7 +128,7 @@ def _undo_update(draft: Draft) -> None:
             is_forcible = draft.rules.chosen is None and not _ignored(draft, whole)
             if is_forcible:
                 step.forced = Forced("insert", whole)
-            draft.stop("missing_row", "the row was deleted since", is_forcible=is_forcible)
+            draft.stop("missing_row", wording.no_row_since(), is_forcible=is_forcible)
         return
     step.values = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     step.action = "update" if step.values else "nothing"
@@ -154,8 +155,7 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
         draft.live, step.current = None, None
         step.action, step.values = "insert", wanted
         if ignored := _ignored(draft, wanted):
-            text = f"the row needs {listed_and(ignored)}, and the log does not have that: it is ignored"
-            draft.stop("unavailable", text, ignored)
+            draft.stop("unavailable", wording.ignored(ignored), ignored)
         _compare(draft, [], net.torn)
         _know(draft, net.unknown)
         return
@@ -163,49 +163,34 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
     if changed:
         step.forced = Forced("update", changed)
         columns = tuple(changed)
-        draft.stop(
-            "key_taken",
-            f"another row has the key, with other values in {listed_and(columns)}",
-            columns,
-            is_forcible=True,
-        )
+        draft.stop("key_taken", wording.key_taken(columns), columns, is_forcible=True)
 
 
 def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
     net, live = draft.net, draft.live or {}
     if net.is_torn:
-        draft.stop(
-            "changed_since", "others deleted the row, or inserted it again, in between", is_forcible=True
-        )
+        draft.stop("changed_since", wording.replaced(), is_forcible=True)
     elif changed:
-        values = ", ".join(
-            f"{column} is {_short(live.get(column))}, not {_short(net.new[column])}" for column in changed
-        )
-        draft.stop("changed_since", f"changed since: {values}", tuple(changed), is_forcible=True)
+        values = [(column, _short(live.get(column)), _short(net.new[column])) for column in changed]
+        draft.stop("changed_since", wording.changed_since(values), tuple(changed), is_forcible=True)
     elif torn := {column for column in torn if draft.rules.puts_back(column)}:
         columns = tuple(sorted(torn))
-        draft.stop(
-            "changed_since", f"others changed {listed_and(columns)} in between", columns, is_forcible=True
-        )
+        draft.stop("changed_since", wording.changed_between(columns), columns, is_forcible=True)
 
 
 def _know(draft: Draft, unknown: set[str]) -> None:
     masked = tuple(column for column in draft.table.columns if column in unknown & draft.net.masked)
     needed = tuple(column for column in masked if column in draft.table.required)
-    how = "erased" if draft.net.is_erased else "masked"
     if needed and draft.step.action == "insert":
-        text = f"{listed_and(needed)} must have a value, but is {how} in the log: give one, values={{...}}"
-        draft.stop("unavailable", text, needed)
+        draft.stop("unavailable", wording.needed(needed, draft.net.is_erased), needed)
     elif masked:
-        text = f"{listed_and(masked)} cannot be put back, because it is {how} in the log"
+        text = wording.not_put_back(masked, draft.net.is_erased)
         draft.stop("unavailable", text, masked, is_forcible=True)
     columns = tuple(
         column for column in draft.table.columns if column in unknown and draft.rules.puts_back(column)
     )
     if columns:
-        draft.stop(
-            "unavailable", f"the log does not know what {listed_and(columns)} was", columns, is_forcible=True
-        )
+        draft.stop("unavailable", wording.unknown(columns), columns, is_forcible=True)
 
 
 def _ignored(draft: Draft, row: RowValues) -> tuple[str, ...]:
@@ -218,11 +203,6 @@ def _writable(draft: Draft, row: RowValues) -> RowValues:
     """Return the columns of a row that can be written, without those that are set to the present."""
     present = draft.rules.present
     return {column: row[column] for column in draft.table.columns if column in row and column not in present}
-
-
-def listed_and(columns: tuple[str, ...]) -> str:
-    """Return names as a list in a sentence."""
-    return " and ".join((", ".join(columns[:-1]), columns[-1])) if len(columns) > 1 else columns[0]
 
 
 def _short(value: Any) -> str:

@@ -10,10 +10,11 @@ from bemi_django.exceptions import BemiError
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.places import Place, is_bookkeeping, model_of, renamed_columns
+from bemi_django.revert import wording
 from bemi_django.revert.columns import ColumnRules, rules_of
 from bemi_django.revert.conflicts import Found, Surroundings
 from bemi_django.revert.consequences import CascadeReader, Consequences
-from bemi_django.revert.draft import Draft, draft_of, identity, key_before, listed_and
+from bemi_django.revert.draft import Draft, draft_of, identity, key_before
 from bemi_django.revert.net import Net, nets_of
 from bemi_django.revert.order import order
 from bemi_django.revert.plan import Conflict, Forced, Kind, OnConflict, Plan, ReadOnly, Step
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from bemi_django.log.change import Change
 
 _ROWS = ("CREATE", "UPDATE", "DELETE")
-_WHY_NOT = {
-    "TRUNCATE": "the log does not have the rows that a TRUNCATE removed",
-    "GAP": "changes were lost here",
-    "BASELINE": "a BASELINE has changed nothing: the row was there before",
-    "EVENT": "an event has changed nothing",
-    "SKIPPED": "these changes were excluded from the log",
-    "ERASED": "values were erased here, and are not in the log any more",
-}
 
 
 class Planner:
@@ -131,10 +124,9 @@ class Planner:
             if key is not None:
                 keys[net] = key
             elif table is None:
-                impossible.append(_impossible(net, "missing_table", "the table no longer exists"))
+                impossible.append(_impossible(net, "missing_table", wording.no_table()))
             else:
-                what = "the row's key" if table.has_key else "the whole row, and the table has no key"
-                impossible.append(_impossible(net, "unavailable", f"the log does not know {what}"))
+                impossible.append(_impossible(net, "unavailable", wording.no_key(table.has_key)))
         live = self._live(keys)
         here = {identity(self._table(net), row) for net, row in live.items() if net.exists}
         drafts = []
@@ -179,7 +171,7 @@ class Planner:
                     blocked.add(one.draft)
             ordered = order([draft for draft in moving if draft in active], edges)
             for draft in ordered.stuck:
-                draft.stop("cycle", "rows refer to each other, and no order of statements works")
+                draft.stop("cycle", wording.cycle())
                 blocked.add(draft)
             if not skips or not blocked:
                 break
@@ -190,13 +182,13 @@ class Planner:
 
     def _stops(self, found: Found, active: set[Draft]) -> bool:
         """Set the conflict on its draft, or force it; return whether it remains."""
-        draft, kind, text, columns, is_forcible = found
-        if is_forcible:
+        draft, kind, text, columns, is_forcible, child = found
+        if child is not None and is_forcible:
             # Only the database's own actions on a delete can be forced here.
             consequences = self._consequences(draft, active)
             if consequences.blocker is not None:
                 is_forcible = False
-                text += f", and a row of {'.'.join(consequences.blocker)} prevents it"
+                text = wording.referenced(child, True, consequences.blocker)
             else:
                 draft.step.forced = Forced("delete", {})
                 draft.step.consequences = consequences.effects
@@ -219,7 +211,7 @@ class Planner:
             return
         columns = tuple(column for column in step.values if self._is_read_only(step, column))
         if columns:
-            draft.stop("read_only", f"you may not change {listed_and(columns)}", columns)
+            draft.stop("read_only", wording.read_only(columns), columns)
 
 
 def _is_of_a_row(change: Change) -> bool:
@@ -227,9 +219,7 @@ def _is_of_a_row(change: Change) -> bool:
 
 
 def _no_row(change: Change) -> Step:
-    text = _WHY_NOT.get(change.operation, f"a {change.operation} is not a change of a row")
-    if change.diverged:
-        text = "the database lost the transaction of this change in a failover"
+    text = wording.diverged() if change.diverged else wording.no_row(change.operation)
     conflict = Conflict("not_a_row", text, change.schema, change.table, change.primary_key)
     return Step((change,), change.schema, change.table, change.primary_key, "nothing", conflict=conflict)
 

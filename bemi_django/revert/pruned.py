@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bemi_django import conf
+from bemi_django.revert import wording
 from bemi_django.schema.search_path import closed_cursor
 
 if TYPE_CHECKING:
@@ -35,10 +36,7 @@ class PrunedTable(NamedTuple):
     last: datetime
 
     def __str__(self) -> str:
-        return (
-            f"changes of {self.schema}.{self.table} up to {self.last:%Y-%m-%d %H:%M:%S} UTC were removed "
-            "from the log: what was changed there at the time stays as it is"
-        )
+        return wording.removed((self.schema, self.table), f"{self.last:%Y-%m-%d %H:%M:%S}")
 
 
 def pruned_tables(changes: Sequence[Change]) -> tuple[PrunedTable, ...]:

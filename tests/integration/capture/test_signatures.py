@@ -236,6 +236,7 @@ def test_keys_can_be_replaced_and_masks_come_after_the_signature(lab: Pipeline) 
 
 def test_engines_of_sqlalchemy_sign_with_every_driver(lab: Pipeline) -> None:
     sqlalchemy: Any = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
+    from bemi_django.integrations.sqlalchemy_events import record as record_in
     from tests.integration.capture.test_bridge_drivers import DRIVERS, Engine
 
     def work(opened: Any) -> None:
@@ -243,14 +244,15 @@ def test_engines_of_sqlalchemy_sign_with_every_driver(lab: Pipeline) -> None:
             for value in ("x", 'y"\\'):
                 opened.execute(sqlalchemy.text("INSERT INTO lab.a (id, n) VALUES (1, :n)"), {"n": value})
                 opened.execute(sqlalchemy.text("DELETE FROM lab.a"))
+            record_in(opened, "sent", note="50% \\ é")
         with bound_context(user_id=8):
             opened.execute(sqlalchemy.text("INSERT INTO lab.b VALUES (1)"))
 
     for driver in DRIVERS:
         Engine(driver).run(work)
         Engine(driver).run(work, autocommit=True)
-        assert marks(lab) == [None] * 10, driver
-        assert [context["user_id"] for context in lab.contexts] == [7, 7, 7, 7, 8] * 2
+        assert marks(lab) == [None] * 12, driver
+        assert [context["user_id"] for context in lab.contexts] == [7, 7, 7, 7, 7, 8] * 2
 
 
 def test_a_wrong_key_is_an_error_of_check_and_of_the_worker_and_is_never_shown(

@@ -63,12 +63,14 @@ def test_settings_of_the_environment_have_types(tmp_path: Path) -> None:
     environment = {
         "BEMI_SOURCE": URL,
         "BEMI_ACCEPT_GAP": "True",
+        "BEMI_CONTEXT_KEYS": "0123456789abcdef,fedcba9876543210",
         "BEMI_INCLUDE": "shop.*, public.*",
         "BEMI_INDEX_VALUES": "no",
         "BEMI_RENAMED_COLUMNS": '{"shop.todo": {"title": "task"}}',
     }
     assert found(["run"], environment, tmp_path).settings == {
         "accept_gap": True,
+        "context_keys": ["0123456789abcdef", "fedcba9876543210"],
         "include": ["shop.*", "public.*"],
         "index_values": False,
         "renamed_columns": {"shop.todo": {"title": "task"}},

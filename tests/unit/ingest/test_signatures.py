@@ -16,6 +16,7 @@ from bemi_django.ingest.stitching.event_message import EventReader
 from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.ingest.stitching.signatures import MAX_AGE, Signatures
 from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
+from bemi_django.ingest.stitching.validation import MAX_BYTES
 from bemi_django.masking.rules import NOTHING
 from bemi_django.wire import RESERVED_KEYS
 from bemi_django.wire.signature import COMMENT_FORM, EVENT_FORM, SETTING_FORM, signature
@@ -137,6 +138,7 @@ def forgeries() -> dict[str, bytes]:
         "of a setting, and more": of_setting + b',"SQL": "x","user_id": 8}',
         "of a setting, and an object": of_setting + b',"SQL": {"x": "y"}}',
         "an escape of a backslash": signed.replace(rb"u0022", b'\\"'),
+        "too much": signed.replace(b"{", b'{"x": "' + b"x" * MAX_BYTES + b'", ', 1),
         "a mark": b'{"user_id": 7, "unverified": false}',
     }
 

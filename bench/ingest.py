@@ -41,7 +41,7 @@ class Lab:
         self._rendered = directory / "rendered.copy"
         servers.create_database(log, "log")
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "seals_v1"))
+            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "activity_v1", "seals_v1"))
 
     def connect_log(self) -> Any:
         return connect(self.log, "log")
@@ -150,10 +150,8 @@ class Lab:
 
     def clear(self) -> None:
         with closing(self.connect_log()) as connection:
-            execute(
-                connection,
-                "TRUNCATE changes, _bemi.checkpoint, _bemi.dead_letters, _bemi.chains, _bemi.links",
-            )
+            beside = "dead_letters, _bemi.chains, _bemi.links, _bemi.activity"
+            execute(connection, f"TRUNCATE changes, _bemi.checkpoint, _bemi.{beside}")
             execute(connection, "SELECT _bemi.partition_v1(now())")
             execute(connection, "CHECKPOINT")
 

@@ -41,7 +41,7 @@ class Live:
             for script in (sql.up(*sql.SOURCE), TABLE, _SETUP):
                 execute(connection, script)
         with closing(self.connect_log()) as connection:
-            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "seals_v1"))
+            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "activity_v1", "seals_v1"))
 
     def connect_source(self) -> Any:
         return connect(self.source, "source")

@@ -49,7 +49,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
     with servers.server() as server:
         servers.create_database(server, "log")
         with closing(connect(server, "log")) as connection:
-            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "seals_v1"))
+            execute(connection, sql.up("schema_v1", "histories_v1", "changes_v1", "activity_v1", "seals_v1"))
             fill(connection, 1, count)
             findings.tables += [
                 _parts(connection, count),

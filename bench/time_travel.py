@@ -86,7 +86,15 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
 def _prepare(connection: Any, rows: int) -> None:
     execute(
         connection,
-        sql.up(*sql.SOURCE, "histories_v1", "changes_v1", "past_v1", "past_queries_v1", "past_views_v1"),
+        sql.up(
+            *sql.SOURCE,
+            "histories_v1",
+            "changes_v1",
+            "activity_v1",
+            "past_v1",
+            "past_queries_v1",
+            "past_views_v1",
+        ),
     )
     execute(connection, SETUP.format(rows=rows))
     execute(connection, "VACUUM ANALYZE")

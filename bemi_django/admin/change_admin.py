@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages import (
-    activity,
     archived_changes,
     change_detail,
     change_list,
@@ -27,6 +26,7 @@ from bemi_django.admin.pages import (
     request_page,
     revert_plan,
 )
+from bemi_django.admin.pages.activity import activity_csv, activity_page
 from bemi_django.admin.pages.health import health_page
 from bemi_django.admin.pages.history import field_history, timeline
 from bemi_django.admin.pages.travel import site_moment
@@ -115,10 +115,15 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "request", _("Transaction"), found)
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
-        """Show changes over time."""
-        return self._page(
-            request, "activity", _("Activity"), activity.template_context(self._viewer(request))
-        )
+        """Show changes over time, or return their numbers as a file."""
+        viewer = self._viewer(request)
+        is_file = request.GET.get("format") == "csv"
+        if is_file and not viewer.has("export"):
+            raise PermissionDenied
+        found = activity_page.template_context(viewer)
+        if is_file:
+            return activity_csv.response(viewer, found)
+        return self._page(request, "activity", _("Activity"), found)
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
         """Show the state of the worker and the tables."""

@@ -49,6 +49,7 @@ INSERT INTO {log} (id, database, schema, "table", primary_key, operation, contex
                    transaction_id, position)
 VALUES (%s, %s, %s, %s, %s, 'ERASED', %s, clock_timestamp(), clock_timestamp(), 0, %s)
 """
+_ADD_ACTIVITY = "SELECT _bemi.count_changes_v1(%s::text[]::uuid[], false)"
 #: No transaction has so many changes, so records come after all of a commit.
 _ORDINALS = 1 << 31
 
@@ -168,6 +169,7 @@ def end(cursor: Any, log: str, erasure: int, history: LogHistory | None = None) 
         )
         written.append(made)
         yield erased
+    cursor.execute(_ADD_ACTIVITY, [[str(made) for made in written]])
     note_changed_rows(cursor, name, written, who, is_added=True)
     cursor.execute(_END, [erasure])
 

@@ -25,6 +25,7 @@ FROM unnest(%s::text[]::uuid[], %s::text[]::jsonb[], %s::text[]::jsonb[], %s::te
     n (id, before, after, context, unavailable, primary_key, previous_primary_key)
 WHERE c.id = n.id
 """
+_COUNT = "SELECT _bemi.count_changes_v1(%s::text[]::uuid[], %s)"
 
 
 class StoredChange(NamedTuple):
@@ -63,8 +64,12 @@ def rewrite(cursor: Any, log: str, old: Sequence[StoredChange], new: Sequence[St
     pairs = [(one, other) for one, other in zip(old, new, strict=True) if one != other]
     if pairs:
         columns = zip(*(other for _, other in pairs), strict=True)
+        # An endpoint may have had a value in it.
+        recounted = [one.id for one, other in pairs if one.context != other.context]
+        cursor.execute(_COUNT, [recounted, True])
         with append_only.permitted(cursor, "bemi erase"):
             cursor.execute(_REWRITE.format(log=_escaped(log)), [list(column) for column in columns])
+        cursor.execute(_COUNT, [recounted, False])
         note_changed_rows(cursor, log, [UUID(one.id) for one, _ in pairs], WHO, is_erased=True)
 
 

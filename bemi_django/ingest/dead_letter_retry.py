@@ -51,6 +51,7 @@ WHERE d.slot = %s AND d.change_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM {log} c WHERE c.id = d.change_id AND c.committed_at
         = timestamptz '2000-01-01 00:00:00+00' + (d.origin -> 'begin' ->> 1)::bigint * interval '1 us')
 """
+_COUNT = "SELECT _bemi.count_changes_v1(ARRAY[%s]::uuid[], %s)"
 _WHO = {"command": "bemi retry-dead-letters"}
 _DISMISS = "DELETE FROM _bemi.dead_letters WHERE slot = %s AND change_id IS NULL"
 
@@ -156,12 +157,14 @@ def _mend(
         history = history_of(sequence_in(UUID(change_id).bytes))
         writer.histories = (HistoryStart(history, 0),)
         row = writer.row(change, NOTHING)
+        cursor.execute(_COUNT, [change_id, True])
         with append_only.permitted(cursor, _WHO["command"]):
             cursor.execute(
                 _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
                 [change_id, change.begin.committed_at],
             )
         sealed = copier.copy(cursor, row)
+        cursor.execute(_COUNT, [change_id, False])
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except psycopg2.InterfaceError:
         raise

@@ -21,6 +21,10 @@ from bemi_django.log.json_values import contained
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
+#: What stands for a key in the name of an endpoint, as changes are counted.
+KEY_IN_ENDPOINT = "<id>"
+_KEYS = "/([0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16,})"
+
 
 class HasKey(Func):
     """Whether ``before``, ``after`` or ``context`` has a key.
@@ -59,6 +63,18 @@ def _text(value: str) -> Cast:
 def outside() -> Q:
     """Return the condition for changes made without a hook of ours. It is that of a partial index."""
     return Q(HasKey("context", "db_user")) | Q(context={})
+
+
+def at_endpoint(endpoint: str) -> Q:
+    """Return the condition for changes made at an endpoint, or by a route.
+
+    Each ``<id>`` stands for any key.
+    """
+    condition = Q(context__contains={"endpoint": endpoint}) | Q(context__contains={"route": endpoint})
+    if KEY_IN_ENDPOINT in endpoint:
+        parts = map(re.escape, endpoint.split(f"/{KEY_IN_ENDPOINT}"))
+        condition |= Q(context__endpoint__regex=f"^{_KEYS.join(parts)}$")
+    return condition
 
 
 def bookkeeping() -> Q:

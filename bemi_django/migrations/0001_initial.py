@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 RunSQLFile("histories_v1", "log"),
                 RunSQLFile("changes_v1", "log"),
                 RunSQLFile("recorded_v1", "log"),
+                RunSQLFile("activity_v1", "log"),
             ],
             state_operations=[
                 migrations.CreateModel(

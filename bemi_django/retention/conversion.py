@@ -46,8 +46,9 @@ _RANGE = """
 """
 _COPY = """
 INSERT INTO {log} ({columns}) SELECT {columns} FROM {table} o WHERE {range}
-ORDER BY o.id, o.committed_at ON CONFLICT DO NOTHING
+ORDER BY o.id, o.committed_at ON CONFLICT DO NOTHING RETURNING id::text
 """
+_COUNT = "SELECT _bemi.count_changes_v1(%s::text[]::uuid[], false)"
 # What the log does not have in exactly this way.
 _DIFFERENT = """
 SELECT o.id::text FROM {table} o WHERE {range} AND NOT EXISTS (
@@ -174,6 +175,7 @@ class Converter:
                 cursor.execute("SELECT _bemi.partition_v1(%s::timestamptz)", [month])
             span = [*self.standing.place, *last]
             cursor.execute(self._on(_COPY), span)
+            cursor.execute(_COUNT, [[id for (id,) in cursor.fetchall()]])
             self._require_equal(cursor, self.standing.place, (last[0], last[1]))
             # What is old may be due.
             cursor.execute("UPDATE _bemi.walked SET until = to_timestamp(0)")

@@ -75,7 +75,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     if not is_same_server:
         yield f"{_create_or_alter(alias, worker)} LOGIN;"
     yield from _way_in(alias, role, schema)
-    yield f"GRANT INSERT ON {log}, _bemi.dead_letters TO {role};"
+    yield f"GRANT INSERT ON {log}, _bemi.dead_letters, _bemi.activity_entries TO {role};"
     kept = "_bemi.checkpoint, _bemi.omitted_columns, _bemi.omitted_changes"
     yield f"GRANT SELECT, INSERT, UPDATE ON {kept} TO {role};"
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
@@ -92,8 +92,10 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
         yield append_only.PROTECT
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
-    readable = f"{log}, _bemi.omitted_columns, _bemi.omitted_changes, _bemi.completeness, _bemi.chains"
+    beside = "omitted_columns", "omitted_changes", "completeness", "chains", "activity"
+    readable = ", ".join((log, *(f"_bemi.{name}" for name in beside)))
     yield f"GRANT SELECT ON {readable} TO {quote(reader)};"
+    yield f"GRANT EXECUTE ON FUNCTION _bemi.activity_of_v1(text, text, jsonb) TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
         needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.prunings"

@@ -32,7 +32,7 @@ DECLARE
 BEGIN
     FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
                                 '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
-                                '_bemi.subject_keys']
+                                '_bemi.subject_keys', '_bemi.activity']
     LOOP
         IF to_regclass(kept) IS NOT NULL THEN
             EXECUTE 'DELETE FROM ' || kept;

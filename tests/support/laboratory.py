@@ -58,3 +58,4 @@ def experiment(pipeline: Pipeline) -> Iterator[None]:
         execute(f"DROP SCHEMA {schema} CASCADE")
     execute("DELETE FROM changes")
     execute("DELETE FROM _bemi.dead_letters")
+    execute("DELETE FROM _bemi.activity")

@@ -30,7 +30,7 @@ GRANT SELECT ON _bemi.relations TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[]),
     _bemi.types_of_v1(oid, jsonb), _bemi.named_by_v1(oid) TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.compute_v1(text, text[]) TO {WORKER};
-GRANT INSERT ON changes, _bemi.dead_letters TO {WORKER};
+GRANT INSERT ON changes, _bemi.dead_letters, _bemi.activity_entries TO {WORKER};
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
 GRANT SELECT, INSERT ON _bemi.histories, _bemi.subject_keys TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
@@ -55,7 +55,13 @@ def load_cluster(**settings: str) -> Cluster:
     cluster.run(_ROLES)
     cluster.run(f"SET ROLE {OWNER}")
     installed = sql.up(
-        *sql.SOURCE, "histories_v1", "changes_v1", "seals_v1", "append_only_v1", "subject_keys_v1"
+        *sql.SOURCE,
+        "histories_v1",
+        "changes_v1",
+        "activity_v1",
+        "seals_v1",
+        "append_only_v1",
+        "subject_keys_v1",
     )
     for script in (installed, _TABLES, _GRANTS):
         cluster.run(script)
@@ -164,7 +170,9 @@ class LoadPipeline(Pipeline):
             "RESET ROLE",
         ):
             self.source.run(statement)
-        self.log.run("TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories")
+        self.log.run(
+            "TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.activity"
+        )
 
     def _log(self, query: str) -> list[Any]:
         return self.log.run(f"{query} WHERE operation IN ('CREATE', 'UPDATE') ORDER BY id")

@@ -46,6 +46,7 @@ def make(month: str) -> None:
 def drop(month: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS changes_{month.replace('-', '_')}")
+        cursor.execute("DELETE FROM _bemi.activity WHERE moment < '2004-01-01'")
 
 
 def moment_in(month: str, seconds: int = 0) -> datetime:

@@ -161,7 +161,7 @@ class FilterForm(forms.Form):
         """Return the endpoint, if it may be searched for."""
         text: str = self.cleaned_data["endpoint"]
         if text:
-            refuse(self._viewer.masks.hidden_in_context({"endpoint": text}))
+            refuse(self._viewer.masks.hidden_in_context({"endpoint": text, "route": text}))
         return text
 
     def clean(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class FilterForm(forms.Form):
         """Return the endpoints, if they may be searched for."""
         texts: list[str] = self.cleaned_data["not_endpoint"]
         if texts:
-            refuse(self._viewer.masks.hidden_in_context({"endpoint": texts[0]}))
+            refuse(self._viewer.masks.hidden_in_context({"endpoint": texts[0], "route": texts[0]}))
         return texts
 
     def _excluded(self) -> Iterator[Q]:
@@ -205,7 +205,7 @@ class FilterForm(forms.Form):
         yield from (by_user(ids, self._viewer) for ids in asked["not_user"])
         yield from (Q(table=table) for table in asked["not_table"])
         yield from (Q(operation=operation) for operation in asked["not_operation"])
-        yield from (Q(context__contains={"endpoint": endpoint}) for endpoint in asked["not_endpoint"])
+        yield from map(conditions.at_endpoint, asked["not_endpoint"])
 
     def _wanted(self) -> Iterator[tuple[Q, int]]:
         """Yield the conditions of the fields that are set, each with the time limit for its index."""
@@ -219,7 +219,9 @@ class FilterForm(forms.Form):
         if asked["user"]:
             yield by_user(asked["user"], self._viewer), query_timeouts.FILTER
         if asked["endpoint"]:
-            yield Q(context__contains={"endpoint": asked["endpoint"]}), query_timeouts.FILTER
+            is_exact = conditions.KEY_IN_ENDPOINT not in asked["endpoint"]
+            limit = query_timeouts.FILTER if is_exact else query_timeouts.NO_INDEX
+            yield conditions.at_endpoint(asked["endpoint"]), limit
         begin, end = self.period()
         if begin:
             yield Q(committed_at__gte=begin), query_timeouts.FILTER

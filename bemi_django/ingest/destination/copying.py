@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 
+from bemi_django.ingest.destination.activity_counts import ActivityCounts
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.rows import copy_format, row_writer
 
@@ -19,7 +20,10 @@ _OF_THE_ROW = ("22", "54")
 
 
 class RowCopier:
-    """Writes rows to the log."""
+    """Writes rows to the log, and counts those that it takes."""
+
+    def __init__(self) -> None:
+        self._activity = ActivityCounts()
 
     def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
         """Write rows.
@@ -32,9 +36,11 @@ class RowCopier:
             psycopg2.Error: The destination refuses a row, or cannot be reached.
         """
         copy_rows(cursor, [pending.row for pending in rows])
+        self._activity.add(rows)
 
     def seal(self, cursor: Any) -> None:
         """Complete what was copied since the last call, at the end of the transaction."""
+        self._activity.write(cursor)
 
 
 def copy_rows(cursor: Any, rows: list[bytes], columns: Iterable[str] = row_writer.COLUMNS) -> None:

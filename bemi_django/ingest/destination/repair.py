@@ -102,7 +102,7 @@ class Repairer:
             except Exception as error:
                 self._shortages.raise_unless_of_message(error, refused.message)
                 continue
-            mended = refused._replace(row=row)
+            mended = refused._replace(row=row, change=change)
             if is_taken(cursor, lambda: self._copier.copy(cursor, [mended])):  # noqa: B023 - used at once
                 return letter
         return self._write_outline(cursor, change, refused)
@@ -110,7 +110,7 @@ class Repairer:
     def _write_outline(self, cursor: Any, change: Stitched, refused: Pending) -> RejectedMessage:
         safe = change._replace(context=invalid_context(change.context[:_SMALL]))
         row, _ = self.outline(safe, refused.message, "not accepted")
-        self._copier.copy(cursor, [refused._replace(row=row)])
+        self._copier.copy(cursor, [refused._replace(row=row, change=safe)])
         return self.letter(change, refused.message, "not accepted")
 
     def _without_values(self, change: Stitched, key: bytes, unavailable: bytes = NULL) -> bytes:

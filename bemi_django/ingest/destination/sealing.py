@@ -97,6 +97,7 @@ class SealingCopier(RowCopier):
     """Writes rows to the log and their digests to the chain of a slot."""
 
     def __init__(self, slot: str) -> None:
+        super().__init__()
         self._slot = slot
         self._forget()
 
@@ -104,6 +105,7 @@ class SealingCopier(RowCopier):
         """Write rows; see :meth:`RowCopier.copy`."""
         sealed = seal_rows([pending.row for pending in rows])
         copy_rows(cursor, sealed.rows, SEALED_COLUMNS)
+        self._activity.add(rows)
         # The destination has taken them. What it refuses is not sealed.
         self._ids.append(sealed.ids)
         self._digests.append(sealed.digests)
@@ -112,6 +114,7 @@ class SealingCopier(RowCopier):
 
     def seal(self, cursor: Any) -> None:
         """Add a link for what was copied since the last one."""
+        super().seal(cursor)
         if not self._ids:
             return
         packed = [

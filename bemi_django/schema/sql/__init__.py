@@ -19,6 +19,7 @@ LOG = (
     "histories_v1",
     "changes_v1",
     "recorded_v1",
+    "activity_v1",
     "handlers_v1",
     "seals_v1",
     "verifications_v1",

@@ -146,6 +146,7 @@ DECLARE
     first constant timestamptz := date_trunc('month', month);
 BEGIN
     UPDATE _bemi.walked w SET until = first WHERE w.until > first;
+    PERFORM _bemi.recount_v1(first, first + interval '1 month' - interval '1 day');
     EXECUTE format($query$
         WITH present AS MATERIALIZED (
             SELECT database, schema, "table", count(*) AS changes FROM %1$s
@@ -295,6 +296,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = format('%s was written while it was counted', partition);
     END IF;
     EXECUTE format('DROP TABLE %s', partition);
+    -- How many they were also tells about people.
+    PERFORM _bemi.share_activity_v1(month, month, false);
+    DELETE FROM _bemi.activity a
+    WHERE a.moment >= date_trunc('month', month) AND a.moment < date_trunc('month', month) + interval '1 month';
     PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
     PERFORM _bemi.note_v1('month', jsonb_build_object(
         'month', to_char(month, 'YYYY-MM'), 'changes', removed, 'pruning', pruning,
@@ -429,6 +434,10 @@ BEGIN
             WHERE d.id > w.last AND d.database = coalesce(w.database, d.database))
         ORDER BY d.id LIMIT 1$query$
     USING after, reached, newest, rules, waiting, since INTO stopped_at;
+    EXECUTE doomed || ' SELECT array_agg(d.id) FROM doomed d WHERE $5 IS NULL OR d.id < $5'
+    USING after, reached, newest, rules, stopped_at, since INTO ids;
+    PERFORM _bemi.count_changes_v1(ids, true, partition);
+    ids := '{}';
     PERFORM _bemi.permit_v1('prune');
     FOR gone IN EXECUTE doomed || format($query$,
         gone AS (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from datetime import timezone as dt_timezone
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
@@ -19,7 +21,8 @@ from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
 from bemi_django.status.units import as_bytes
 from sample_project.todos.models import Todo
-from tests.support.audit import LIST, record, record_many
+from tests.support.activity import recount
+from tests.support.audit import LIST, record, record_many, visitor
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -31,17 +34,134 @@ def empty_cache() -> None:
     cache.clear()
 
 
+def activity(client: Client, query: str = "") -> Any:
+    """The context of the page, with the changes of the log counted as a worker would have."""
+    recount()
+    cache.clear()
+    return client.get(f"{LIST}activity/{query}").context
+
+
+def without_secrets(request: Any, changes: Any) -> Any:
+    """A scope."""
+    return changes.exclude(table="secret")
+
+
+def lists(context: Any) -> dict[str, list[tuple[str, int]]]:
+    return {each.kind: [line[:2] for line in each.lines] for each in context["rankings"]}
+
+
 def test_changes_are_counted_by_hour_and_operation(admin_client: Client) -> None:
     now = timezone.now()
     record(1, committed_at=now, operation="CREATE")
     record(2, committed_at=now)
     record(3, committed_at=now - timedelta(hours=3))
     record(4, committed_at=now - timedelta(days=3))
-    context = admin_client.get(f"{LIST}activity/?span=day").context
-    kinds = [(round(bar.x / 30), bar.kind) for bar in context["chart"].bars]
+    context = activity(admin_client, "?span=day")
+    kinds = [
+        (number, bar.kind) for number, column in enumerate(context["chart"].columns) for bar in column.bars
+    ]
     assert kinds == [(20, "UPDATE"), (23, "CREATE"), (23, "UPDATE")]
     assert context["total"] == "3"
-    assert admin_client.get(f"{LIST}activity/?span=month").context["total"] == "4"
+    assert activity(admin_client, "?span=month")["total"] == "4"
+
+
+def test_days_are_those_of_the_reader(admin_client: Client, settings: Any) -> None:
+    for number, hour in enumerate((21, 22, 23), 1):
+        moment = datetime(2026, 7, 4, hour, 30, tzinfo=dt_timezone.utc)
+        record(number, committed_at=moment, context={"user_id": 10**6})
+    settings.TIME_ZONE = "Europe/Berlin"
+    for query, total in (
+        ("?since=2026-07-04&until=2026-07-04", "1"),
+        ("?since=2026-07-05&until=2026-07-05", "2"),
+        ("?since=2026-07-01&until=2026-07-31", "3"),
+    ):
+        context = activity(admin_client, query)
+        assert context["total"] == total
+        assert lists(context)["user"] == [("user 1000000", int(total))]
+    assert [cell.text for cell in context["heat"][5].cells][23:] == ["1"]
+    assert [cell.text for cell in context["heat"][6].cells][:2] == ["1", "1"]
+    assert "Sunday" in context["busiest"] or "Saturday" in context["busiest"]
+
+
+@pytest.mark.parametrize("is_scoped", [False, True])
+def test_it_answers_who_and_where(
+    admin_client: Client, django_user_model: Any, settings: Any, is_scoped: bool
+) -> None:
+    """From what was counted, and for whoever may see a part of the log from the changes."""
+    if is_scoped:
+        settings.BEMI_ADMIN_SCOPE = f"{__name__}.without_secrets"
+    users = [django_user_model.objects.create(username=name) for name in ("ann", "bob", "cy")]
+    team = Group.objects.create(name="Team")
+    users[0].groups.add(team)
+    users[1].groups.add(team)
+    contexts: list[dict[str, Any]] = [
+        {"user_id": users[0].pk, "endpoint": "/orders/12/", "method": "POST"},
+        {"user_id": users[0].pk, "endpoint": "/orders/13/", "method": "POST"},
+        {"user_id": users[1].pk, "route": "/by/<pk>/", "endpoint": "/by/x/"},
+        {"user_id": users[2].pk, "task": "nightly"},
+        {"command": "import"},
+        {"db_user": "dba"},
+        {},
+    ]
+    for number, context in enumerate(contexts, 1):
+        record(number, context=context)
+    if is_scoped:
+        record(20, table="secret", context={"user_id": 99})
+    found = activity(admin_client)
+    assert found["total"] == "7"
+    assert lists(found) == {
+        "user": [("ann", 2), ("bob", 1), ("cy", 1)],
+        "group": [("Team", 3), ("No group", 1)],
+        "endpoint": [("POST /orders/<id>/", 2), ("/by/<pk>/", 1)],
+        "table": [("todos", 7)],
+        "task": [("nightly", 1)],
+        "command": [("import", 1)],
+        "outside": [("unknown", 1), ("dba", 1)],
+    }
+    assert ("28.6 %", "2 changes") in [figure[1:3] for figure in found["figures"]]
+    # Each line leads to the changes that it counts.
+    for each in found["rankings"]:
+        for line in each.lines if each.kind not in {"group", "outside"} else ():
+            shown = admin_client.get(f"{LIST}?view=rows&{found['list_query']}&{line.query}")
+            assert len(shown.context["rows"]) == line.changes, line
+    for column in found["chart"].columns:
+        shown = admin_client.get(f"{LIST}?view=rows&{column.step.query}")
+        assert len(shown.context["rows"]) == sum(column.numbers)
+
+
+def test_it_is_a_file_for_those_who_may_export(admin_client: Client) -> None:
+    record(1, context={"user_id": 10**6, "endpoint": "=1+1"})
+    recount()
+    lines = admin_client.get(f"{LIST}activity/?format=csv").content.decode().splitlines()
+    assert lines[0] == "what,name,begins,changes"
+    assert "user,user 1000000,,1" in lines and "endpoint,'=1+1,,1" in lines
+    assert len([line for line in lines if line.startswith("operation,UPDATE,")]) == 30
+    reader = visitor("bemi_django.view_change")
+    assert reader.get(f"{LIST}activity/?format=csv").status_code == 403
+    assert not reader.get(f"{LIST}activity/").context["csv_query"]
+
+
+def test_names_that_are_masked_are_not_counted(admin_user: Any, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["context->user_id", "context->task"]
+    record(1, context={"user_id": 7, "task": "nightly", "command": "import"})
+    reader = visitor("bemi_django.view_change")
+    found = activity(reader)
+    assert set(lists(found)) == {"table", "command"}
+    assert "nightly" not in reader.get(f"{LIST}activity/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("?since=2026-02-30", "not a valid date"),
+        ("?since=2026-02-03&until=2026-02-01", "ends before it begins"),
+        ("?since=0001-01-01&until=9999-12-31", "too long"),
+        ("?until=9999-12-31", "not a valid date"),
+    ],
+)
+def test_a_period_that_is_refused_is_said(admin_client: Client, query: str, error: str) -> None:
+    page = admin_client.get(f"{LIST}activity/{query}")
+    assert error in page.context["asked"].error and error in page.content.decode()
 
 
 def test_what_one_user_did_is_a_page(admin_client: Client, django_user_model: Any) -> None:
@@ -52,24 +172,27 @@ def test_what_one_user_did_is_a_page(admin_client: Client, django_user_model: An
     record(4, context={"user_id": user.pk + 1})
     for named in (user.pk, "bob"):
         context = admin_client.get(f"{LIST}activity/?user={named}").context
-        assert [(share["table"], share["count"], share["share"]) for share in context["tables"]] == [
-            ("tag", "2", 100),
-            ("todo", "1", 50),
-        ]
+        assert lists(context) == {"table": [("tags", 2), ("todos", 1)]}
         assert [row.change.position // 8 for row in context["rows"]] == [3, 2, 1]
 
 
-def test_counting_uses_an_index_and_is_done_once_a_minute(admin_client: Client) -> None:
+def test_counting_is_done_once_a_minute(admin_client: Client) -> None:
     record_many(5000)
-    first = admin_client.get(f"{LIST}activity/?span=day").context["total"]
+    first = activity(admin_client, "?span=day")["total"]
     record(6000)
+    recount()
     assert admin_client.get(f"{LIST}activity/?span=day").context["total"] == first
 
 
 def test_too_many_to_count_is_said(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_timeouts, "COUNT", 1)
     record_many(30_000)
-    assert "Choose a shorter period" in admin_client.get(f"{LIST}activity/").content.decode()
+    for user in range(50):
+        # Only what one user did is counted when it is asked for.
+        page = admin_client.get(f"{LIST}activity/?user={user}").content.decode()
+        if "Choose a shorter period" in page:
+            return
+    pytest.fail("everything was counted")
 
 
 def facts(client: Client) -> dict[str, Any]:

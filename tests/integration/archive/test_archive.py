@@ -24,6 +24,7 @@ from bemi_django.archive.restoring import require_manifest, restore
 from bemi_django.exceptions import ArchiveError
 from bemi_django.retention import passing
 from tests.integration.archive.conftest import Bemi
+from tests.support.activity import counted, to_count
 from tests.support.old_months import FIRST, SECOND, moment_in, remove, rows, write
 
 MONTH = parse_month(FIRST)
@@ -68,6 +69,8 @@ def test_months_are_archived_and_brought_back_exactly(bemi: Bemi, tmp_path: Path
         remove(month)
         assert f"{month}: imported" in bemi("import", month)
     assert rows() == before
+    found = {key: n for key, n in counted().items() if key[2].year == 2003}
+    assert found and found == {key: n for key, n in to_count().items() if key[2].year == 2003}
     assert "nothing to do" in bemi("import", FIRST)
     assert rows() == before
 

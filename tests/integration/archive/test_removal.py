@@ -12,6 +12,7 @@ from django.db import connection
 from bemi_django.archive import archiving, storing
 from tests.integration.archive.conftest import Bemi
 from tests.integration.archive.test_interruptions import kill
+from tests.support.activity import counted, recount
 from tests.support.old_months import FIRST, SECOND, make, moment_in, rows, write
 from tests.support.project_database import another_session, execute
 
@@ -37,12 +38,14 @@ def test_a_month_is_dropped_when_the_archive_has_it(bemi: Bemi) -> None:
         write(number)
     write(3, SECOND)
     before = rows()
+    recount()
     printed = bemi("archive", "--before", "2003-07", "--reason", "space").splitlines()
     assert [line.partition("changes in")[0] for line in printed] == [
         f"{FIRST}: archived, 2 ", f"{SECOND}: archived, 1 ",
     ]  # fmt: skip
     assert all(line.endswith("; dropped from the log") for line in printed)
     assert (partitions(), rows()) == (0, [])
+    assert not [key for key in counted() if key[2].year == 2003]
     who, months, stopped = execute(
         "SELECT who, months, stopped FROM _bemi.prunings WHERE ended_at IS NOT NULL"
     )[0]

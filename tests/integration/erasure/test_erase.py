@@ -34,6 +34,7 @@ from bemi_django.wire.sequence import lsn_of
 from tests.integration.erasure.conftest import Bemi, url_of_database
 from tests.shop.models import Category, Note, Order, Product, Review
 from tests.support import roles
+from tests.support.activity import counted, to_count
 from tests.support.paths import ROOT
 from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
@@ -44,7 +45,8 @@ REASON = ("--reason", "request 7", "--noinput")
 
 def everything() -> str:
     """All that the log and what belongs to it have, as text."""
-    tables = ("changes", "_bemi.dead_letters", "_bemi.undelivered", "_bemi.erasures", "_bemi.erased")
+    kept = ("dead_letters", "undelivered", "erasures", "erased", "activity")
+    tables = ("changes", *(f"_bemi.{name}" for name in kept))
     return "\n".join(
         text
         for table in tables
@@ -55,7 +57,8 @@ def everything() -> str:
 @pytest.fixture
 def ann(drain: Drain) -> User:
     """A user whose address has changed, and who is deleted."""
-    with bound_context(user_id=1, request_id="r1", path="/users/ann@example.org/"):
+    context = {"user_id": 1, "request_id": "r1", "path": "/users/ann@example.org/"}
+    with bound_context(**context, endpoint="/users/ann@example.org/"):
         ann = User.objects.create(username="ann-miller", email="ann@example.org", first_name="Ann")
         User.objects.create(username="bob-miller", email="bob@example.org")
         User.objects.filter(pk=ann.pk).update(email="ann@example.net")
@@ -87,6 +90,9 @@ def test_the_values_of_an_object_are_erased(ann: User, bemi: Bemi) -> None:
     erased = [change for change in after.values() if change.primary_key == str(ann.pk)]
     assert {change.after.get("id", ann.pk) for change in erased} == {ann.pk}
     assert erased[0].after["email"] is None and erased[0].context["path"] == "/users/***/"
+    # The counts have neither the values nor other numbers.
+    assert counted() == to_count()
+    assert ("endpoint", "/users/***/") in {(kind, name) for kind, _, _, _, name, _ in counted()}
     # What a statement changed is still known.
     assert erased[1].unavailable and erased[1].unavailable["changed"] == ["email"]
 

@@ -11,6 +11,7 @@ from django.db import connection
 
 from bemi_django.retention import conversion
 from bemi_django.retention.conversion import Converter
+from tests.support.activity import counted, to_count
 from tests.support.old_months import FIRST, SECOND, drop, rows, write
 from tests.support.project_database import another_session, execute
 
@@ -61,6 +62,9 @@ def test_a_table_without_months_becomes_months_of_the_log(old: str) -> None:
     execute("INSERT INTO _bemi.walked VALUES ('1 day', 'x', now())")
     assert bemi(old, "--batch", "2") == f"{old}: the log has its 7 changes\n"
     assert rows() == before and present()
+    assert {key: n for key, n in counted().items() if key[2].year == 2003} == {
+        key: n for key, n in to_count().items() if key[2].year == 2003
+    }
     partitions = execute(
         "SELECT count(*) FROM pg_class WHERE relname IN ('changes_2003_05', 'changes_2003_06')"
     )

@@ -24,6 +24,7 @@ from bemi_django.retention import nightly, pruning, walk
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.wire.ids import change_id
 from tests.integration.retention.conftest import NOW, ago
+from tests.support.activity import counted, recount, to_count
 from tests.support.polling import until
 from tests.support.project_database import another_session, execute
 
@@ -76,8 +77,10 @@ def test_what_is_not_kept_is_removed(log: None, monkeypatch: pytest.MonkeyPatch)
     kept += add(500, schema="elsewhere")
     assert f"{ago(75):%Y-%m}: 1 changes of public.shop_category\n" in run("--dry-run")
     assert len(left()) == len(gone + kept)
+    recount()
     found = json.loads(run("--json", "--reason", "because"))
     assert left() == set(kept) and found["changes"] == len(gone)
+    assert counted() == to_count()
     assert f"{ago(900):%Y-%m}" in months() and not set(found["months"]) & months()
     ((who, role, ended, removed),) = execute(
         "SELECT who::text, role = session_user, ended_at IS NOT NULL, "

@@ -85,6 +85,9 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "SELECT FROM _bemi.dead_letters",
         "DELETE FROM _bemi.subject_keys",
         "UPDATE _bemi.subject_keys SET key = ''",
+        "SELECT FROM _bemi.activity",
+        "INSERT INTO _bemi.activity VALUES ('user', true, now(), '', '', '7', '', 1)",
+        "SELECT _bemi.recount_v1(now(), now())",
         "DELETE FROM changes",
         "UPDATE changes SET context = '{}'",
         "DELETE FROM _bemi.checkpoint",
@@ -96,7 +99,8 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:
     reader = roles["bemi_reader"]
-    for allowed in ("SELECT FROM changes", "SELECT FROM _bemi.checkpoint", "SELECT FROM _bemi.past"):
+    for name in ("changes", "_bemi.checkpoint", "_bemi.past", "_bemi.activity"):
+        allowed = f"SELECT FROM {name}"
         assert may(reader, allowed), allowed
     for forbidden in (
         "SELECT FROM auth_user",
@@ -107,6 +111,8 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
         "SELECT FROM _bemi.dead_letters",
         "SELECT FROM _bemi.subject_keys",
         "SELECT _bemi.partition_v1(now())",
+        "DELETE FROM _bemi.activity",
+        "INSERT INTO _bemi.activity_entries VALUES ('[]')",
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(reader, forbidden), forbidden

@@ -26,6 +26,7 @@ from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import sql
 from sample_project.todos.models import Todo
 from tests.support import roles
+from tests.support.activity import counted, to_count
 from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
@@ -196,6 +197,7 @@ def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, 
         assert (mended.pk, mended.after, mended.unavailable) == (change.pk, {"id": 1, "word": "x"}, None)
         assert mended.context == change.context and mended.committed_at == change.committed_at
         assert retry() == "0 repaired, 0 kept"
+        assert counted() == to_count()
     finally:
         execute("DROP TABLE safe; DROP TYPE secret CASCADE")
 

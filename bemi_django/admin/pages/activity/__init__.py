@@ -1,0 +1,1 @@
+"""The activity page: how much was changed when, by whom and where."""

@@ -1,0 +1,89 @@
+"""The activity page: changes over time, and who and what they are of, of everybody or of one user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actors import user_names
+from bemi_django.admin.display.change_rows import rows
+from bemi_django.admin.pages.activity import hour_chart
+from bemi_django.admin.pages.activity.activity_range import ActivityRange, presets, range_of
+from bemi_django.admin.pages.activity.hour_counts import HourCounts, counts_of, visible_kinds
+from bemi_django.admin.pages.activity.rankings import grouped, rankings
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.paging import PageCursor, read_page
+from bemi_django.admin.search.suggestions import suggestions
+from bemi_django.admin.search.users import by_user, user_ids
+
+KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
+_LATEST = 20
+
+
+def template_context(viewer: Viewer) -> dict[str, Any]:
+    """Return the context of the template, limited to ``?user=`` if given."""
+    request = viewer.request
+    asked = range_of(request.GET)
+    user = request.GET.get("user", "").strip()
+    changes = viewer.changes()
+    if user:
+        changes = changes.filter(by_user(user_ids(user, viewer), viewer))
+    counts = counts_of(viewer, changes, asked)
+    page = read_page(
+        changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST
+    )
+    # The name of a user of whom the viewer may see nothing is not told.
+    names = user_names([user], viewer) if user and page.changes else {}
+    here = {**asked.parameters, **({"user": user} if user else {})}
+    heat_rows, busiest = hour_chart.heat(counts.hours) if counts else ([], "")
+    return {
+        "crumbs": [(_("Activity"), None), *([(names.get(user, user), None)] if user else [])],
+        "person": user,
+        "person_name": names.get(user, user),
+        "is_unknown": bool(user) and not page.changes and not page.is_partial,
+        "users": suggestions(viewer).users,
+        "asked": asked,
+        "presets": [(key, label, urlencode({**here, "span": key})) for key, label in _presets(here)],
+        "csv_query": urlencode({**here, "format": "csv"}) if viewer.has("export") else "",
+        "list_query": f"{asked.query}{'&' + urlencode({'user': user}) if user else ''}",
+        "chart": counts and hour_chart.chart(list(asked.steps()), counts.hours, KINDS),
+        "total": grouped(counts.total) if counts else None,
+        "total_count": counts.total if counts else 0,
+        "figures": _figures(viewer, asked, counts) if counts and not user else [],
+        "rankings": _rankings(viewer, counts, is_of_user=bool(user)) if counts else [],
+        "heat": heat_rows if counts and counts.total else [],
+        "busiest": busiest,
+        "hours": range(24),
+        "rows": list(rows(page.changes, viewer)),
+    }
+
+
+def _presets(here: dict[str, str]) -> list[tuple[str, str]]:
+    for name in ("since", "until"):
+        here.pop(name, None)
+    return [(key, label) for key, (label, _days) in presets().items()]
+
+
+def _rankings(viewer: Viewer, counts: HourCounts, *, is_of_user: bool) -> list[Any]:
+    found = list(rankings(viewer, counts))
+    return [each for each in found if each.kind not in {"user", "group"}] if is_of_user else found
+
+
+def _figures(viewer: Viewer, asked: ActivityRange, counts: HourCounts) -> list[tuple[str, str, str, str]]:
+    """Return labels, numbers, explanations and links of what the page says first."""
+    kinds, total = visible_kinds(viewer), counts.total
+    found = [(_("Changes"), grouped(total), "", asked.query)]
+    if "user" in kinds:
+        users = counts.kinds.get("user")
+        found.append((_("Users"), grouped(users.names if users else 0), "", ""))
+    if "outside" in kinds:
+        outside = counts.kinds.get("outside")
+        number = outside.changes if outside else 0
+        share = f"{100 * number / total:.1f} %" if total else "0 %"
+        told = _("%(count)s changes") % {"count": grouped(number)}
+        query = f"{asked.query}&outside=on" if number else ""
+        found.append((_("Outside the application"), share, told, query))
+    return found

@@ -1,0 +1,201 @@
+"""How many changes there are in a period: as they were counted when they were written, or counted now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.cache import cache
+from django.core.exceptions import EmptyResultSet
+from django.db import OperationalError, connections
+from django.utils import timezone as site_timezone
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.pages.activity.activity_range import ActivityRange
+from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search.paging import bitmap_scan_only, no_seqscan
+from bemi_django.log.change import ChangeQuerySet
+from bemi_django.models import Change
+from bemi_django.schema import tenancy
+from bemi_django.schema.database_names import assumed_name
+
+_FRESH = 60
+#: Names of a kind that are listed or put into groups.
+MOST = 500
+#: Kinds of names, in the order of the page.
+KINDS = ("user", "endpoint", "table", "task", "command", "outside")
+# Whole days (UTC) are counted as such, hours around them one by one. Each part reads one range of an index.
+_KEPT_HOURS = """
+SELECT a.moment, a.name, a.changes FROM _bemi.activity a
+WHERE a.kind = 'operation' AND NOT a.is_day AND a.moment >= %(begin)s AND a.moment < %(end)s AND {places}
+"""
+_KEPT_NAMES = """
+SELECT a.kind, a.name, a.detail, sum(a.changes) AS changes FROM (
+    SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
+        AND b.is_day AND b.moment >= %(first_day)s AND b.moment < %(last_day)s
+    UNION ALL
+    SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
+        AND NOT b.is_day AND b.moment >= %(begin)s AND b.moment < least(%(first_day)s, %(end)s)
+    UNION ALL
+    SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
+        AND NOT b.is_day AND b.moment >= greatest(%(last_day)s, %(begin)s) AND b.moment < %(end)s
+) a WHERE {places} GROUP BY 1, 2, 3
+"""
+_COUNTED_HOURS = """
+SELECT date_trunc('hour', c.committed_at, 'UTC'), c.operation, count(*) FROM ({changes}) c
+GROUP BY 1, 2
+"""
+_COUNTED_NAMES = """
+SELECT n.kind, n.name, n.detail, count(*) AS changes FROM ({changes}) c
+CROSS JOIN LATERAL _bemi.activity_of_v1(c.operation, c."table", c.context) n
+WHERE n.kind = ANY (%s) GROUP BY 1, 2, 3
+"""
+_MOST = """
+SELECT f.kind, f.name, f.detail, f.changes::bigint, f.all_changes::bigint, f.names FROM (
+    SELECT g.*, sum(g.changes) OVER w AS all_changes, count(*) FILTER (WHERE g.name <> '') OVER w AS names,
+           row_number() OVER (PARTITION BY g.kind ORDER BY g.changes DESC, g.name, g.detail) AS place
+    FROM ({counts}) g WINDOW w AS (PARTITION BY g.kind)
+) f WHERE f.place <= {most} ORDER BY f.kind, f.place
+"""
+
+
+class Names(NamedTuple):
+    """The names of a kind that most changes have: (name, detail, changes).
+
+    ``changes`` is how many have any, and ``names`` how many there are.
+    """
+
+    most: list[tuple[str, str, int]]
+    changes: int = 0
+    names: int = 0
+
+
+class HourCounts(NamedTuple):
+    """The numbers of changes of a period: by hour and operation, and by the names of each kind."""
+
+    hours: dict[datetime, Counter[str]]
+    kinds: dict[str, Names]
+
+    @property
+    def total(self) -> int:
+        """The number of changes."""
+        return sum(sum(operations.values()) for operations in self.hours.values())
+
+
+def counts_of(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> HourCounts | None:
+    """Return the numbers of changes of a period, or None if counting them takes too long.
+
+    Args:
+        viewer: Who asks; names under masked keys of the context are left out.
+        changes: The changes to count.
+        asked: The period.
+    """
+    key = viewer.cache_key("activity", changes, asked.begin, asked.end)
+    found: HourCounts | None = cache.get(key)
+    if found is None:
+        found = _read(viewer, changes, asked)
+        if found is not None:
+            cache.set(key, found, _FRESH)
+    return found
+
+
+def _read(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> HourCounts | None:
+    kinds = visible_kinds(viewer)
+    places = _counted_places(viewer, changes)
+    if places is not None:
+        return _kept(changes.db, places, kinds, asked)
+    limited = changes.filter(committed_at__gte=asked.begin, committed_at__lt=asked.end).order_by()
+    try:
+        query, given = limited.values("committed_at", "operation", "table", "context").query.sql_with_params()
+    except EmptyResultSet:
+        return HourCounts({}, {})
+    hours, names = (text.replace("{changes}", query) for text in (_COUNTED_HOURS, _COUNTED_NAMES))
+    try:
+        with bitmap_scan_only(query_timeouts.COUNT):
+            return _run(changes.db, (hours, given), (names, [*given, kinds]))
+    except OperationalError:
+        return None
+
+
+def _kept(
+    alias: str, places: list[tuple[str, str]], kinds: list[str], asked: ActivityRange
+) -> HourCounts | None:
+    conditions, parameters = ["true"], {**_bounds(asked), "kinds": kinds}
+    for number, (database, schema) in enumerate(places):
+        conditions.append(f"a.database = %(database{number})s AND a.schema = %(schema{number})s")
+        parameters |= {f"database{number}": database, f"schema{number}": schema}
+    limit = " AND ".join(conditions)
+    hours, names = (text.replace("{places}", limit) for text in (_KEPT_HOURS, _KEPT_NAMES))
+    # Of a long period, most rows are read.
+    settings = f"SET LOCAL statement_timeout = {query_timeouts.COUNT}", "SET LOCAL enable_seqscan = on"
+    try:
+        with no_seqscan(*settings):
+            return _run(alias, (hours, parameters), (names, parameters))
+    except OperationalError:
+        return None
+
+
+def _run(alias: str, hours: tuple[str, Any], names: tuple[str, Any]) -> HourCounts:
+    found: dict[datetime, Counter[str]] = {}
+    kinds: dict[str, Names] = {}
+    with connections[alias].cursor() as cursor:
+        cursor.execute(*hours)
+        for hour, operation, changes in cursor.fetchall():
+            found.setdefault(_as_stored(hour), Counter())[operation] += changes
+        query, parameters = names
+        cursor.execute(_MOST.replace("{most}", str(MOST)).replace("{counts}", query), parameters)
+        for kind, name, detail, changes, all_changes, count in cursor.fetchall():
+            kinds.setdefault(kind, Names([], all_changes, count)).most.append((name, detail, changes))
+    return HourCounts(found, kinds)
+
+
+def visible_kinds(viewer: Viewer) -> list[str]:
+    """Return the kinds of names that the viewer may see."""
+    keys = {
+        "user": ("user_id", "tenant"),
+        "endpoint": ("endpoint", "route", "method"),
+        "task": ("task",),
+        "command": ("command",),
+        "outside": ("db_user",),
+    }
+    return [
+        kind for kind in KINDS if not any(viewer.masks.hide_context_key(key) for key in keys.get(kind, ()))
+    ]
+
+
+def _counted_places(viewer: Viewer, changes: ChangeQuerySet) -> list[tuple[str, str]] | None:
+    """Return the databases and schemas to which the query is limited; None if by anything else."""
+    whole: ChangeQuerySet = Change.objects.all()
+    places = []
+    for alias in connections:
+        if (schema := tenancy.tenant_schema(alias)) is not None:
+            places.append((assumed_name(alias), schema))
+            whole = whole.filter(database=places[-1][0], schema=schema)
+    return places if viewer.cache_key("", changes) == viewer.cache_key("", whole) else None
+
+
+def _bounds(asked: ActivityRange) -> dict[str, Any]:
+    begin, end = _utc(asked.begin), _utc(asked.end)
+    # In zones that are not whole hours away from UTC, the hour belongs to the day in which it begins.
+    begin, end = (
+        moment if moment == moment.replace(minute=0) else moment.replace(minute=0) + timedelta(hours=1)
+        for moment in (begin, end)
+    )
+    first_day = begin.replace(hour=0)
+    if first_day < begin:
+        first_day += timedelta(days=1)
+    last_day = max(end.replace(hour=0), first_day)
+    return {"begin": begin, "end": end, "first_day": first_day, "last_day": last_day}
+
+
+def _utc(moment: datetime) -> datetime:
+    aware = moment if site_timezone.is_aware(moment) else site_timezone.make_aware(moment)
+    return aware.astimezone(timezone.utc)
+
+
+def _as_stored(hour: datetime) -> datetime:
+    if settings.USE_TZ or site_timezone.is_naive(hour):
+        return hour
+    return site_timezone.make_naive(hour)

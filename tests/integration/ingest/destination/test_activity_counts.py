@@ -1,0 +1,155 @@
+"""Changes are counted by hour and by who made them where, and the counts always agree with the log."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from bemi_django import bound_context
+from bemi_django.ingest.destination import activity_counts
+from tests.support.activity import counted, recount, to_count
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import another_session, execute
+
+USERS: tuple[Any, ...] = (7, 8, "7", "ann", None, True, "", 10**30, 1.5, "ünï")
+ENDPOINTS = (
+    "/shop/",
+    "/orders/12/",
+    "/orders/13/lines/7",
+    "/things/0b5e0c22-9a5b-4c6e-8f4a-0f3f6a3c1d2e/",
+    "",
+)
+STATEMENTS = (
+    "INSERT INTO lab.{table} (note) SELECT 'n' FROM generate_series(1, {most})",
+    "UPDATE lab.{table} SET note = note || '!' WHERE id % 3 = {part}",
+    "DELETE FROM lab.{table} WHERE id % 7 = {part}",
+    "TRUNCATE lab.one, lab.two",
+)
+
+
+def random_context(draw: random.Random) -> dict[str, Any]:
+    whole = {
+        "user_id": draw.choice(USERS[:5]), "endpoint": draw.choice(ENDPOINTS),
+        "method": draw.choice(["POST", "PUT"]), "task": draw.choice(["nightly", ""]),
+        "command": "import", "tenant": "acme", "request_id": str(draw.random()), "route": "/by/<pk>/",
+    }  # fmt: skip
+    return {key: whole[key] for key in draw.sample(sorted(whole), draw.randint(0, 5))}
+
+
+def write(context: dict[str, Any] | None, statement: str) -> None:
+    if context is None:
+        with another_session() as cursor:
+            cursor.execute(statement)
+            cursor.connection.commit()
+        return
+    with bound_context(**context):
+        execute(statement)
+
+
+def test_random_writes_are_counted_as_the_log_has_them(pipeline: Pipeline) -> None:
+    draw = random.Random(20)
+    for name in ("one", "two"):
+        execute(f"CREATE TABLE lab.{name} (id serial PRIMARY KEY, note text)")
+    pipeline.drain()
+    for number in range(60):
+        table = draw.choice(["one", "two"])
+        context = None if number % 9 == 0 else random_context(draw)
+        statement = draw.choice(STATEMENTS)
+        write(context, statement.format(table=table, most=draw.randint(1, 9), part=number % 3))
+        if number % 20 == 0:
+            pipeline.drain()
+    pipeline.drain()
+    expected = to_count()
+    assert counted() == expected
+    assert {kind for kind, *_ in expected} >= {"operation", "user", "endpoint", "task", "command", "outside"}
+    # What is counted anew is the same.
+    recount()
+    assert counted() == expected
+
+
+def test_values_that_json_has_in_other_ways_are_counted_alike_by_worker_and_recount(
+    pipeline: Pipeline,
+) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    deep: Any = {}
+    for _ in range(30):
+        deep = {"a": deep}
+    for user in (*USERS, {"a": None}, [1, 2.0]):
+        write({"user_id": user, "other": deep}, "INSERT INTO lab.one DEFAULT VALUES")
+    pipeline.drain()
+    found = counted()
+    assert {name for kind, _, _, _, name, _ in found if kind == "user"} >= {"7", "true", str(10**30), "1.5"}
+    recount()
+    assert counted() == found
+
+
+def test_a_row_that_is_refused_is_counted_as_it_was_stored(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.doc (id int PRIMARY KEY, body json)")
+    pipeline.drain()
+    write(
+        {"user_id": 7},
+        r"""INSERT INTO lab.doc SELECT n, CASE WHEN n = 5 THEN '{"a": "\u0000"}' ELSE '{}' END::json
+            FROM generate_series(1, 9) n""",
+    )
+    write({"user_id": 8, "x": 1}, "DELETE FROM lab.doc WHERE id = 5")
+    pipeline.drain()
+    assert execute("SELECT count(*) FROM changes") == [(10,)]
+    assert counted() == to_count()
+
+
+def test_a_transaction_in_parts_that_is_interrupted_is_counted_once(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY, note text)")
+    pipeline.drain()
+    write({"user_id": 7}, "INSERT INTO lab.one (note) SELECT repeat('x', 900) FROM generate_series(1, 6000)")
+    written = activity_counts.ActivityCounts.write
+    calls: list[int] = []
+
+    def failing(self: Any, cursor: Any) -> None:
+        written(self, cursor)
+        calls.append(1)
+        if len(calls) == 2:
+            # After the second part, in the middle of the transaction.
+            cursor.connection.close()
+
+    monkeypatch.setattr(activity_counts.ActivityCounts, "write", failing)
+    pipeline.stop()
+    pipeline.run()
+    assert len(calls) > 3
+    assert counted() == to_count()
+    assert (
+        sum(changes for (kind, is_day, *_), changes in counted().items() if kind == "user" and is_day) == 6000
+    )
+
+
+def test_what_has_too_many_names_is_counted_together(pipeline: Pipeline) -> None:
+    entries = [
+        {
+            "hour": 0, "database": "d", "schema": "lab", "kind": kind, "name": str(number), "detail": "",
+            "changes": 1 + (number == 299),
+        }
+        for number in range(300) for kind in ("user", "endpoint")
+    ]  # fmt: skip
+    entries.append({**entries[0], "kind": "table", "name": "t", "changes": 301})
+    for _ in range(2):
+        execute("SELECT _bemi.add_activity_v1(%s)", [json.dumps(entries)])
+    found = counted()
+    hour = datetime(2000, 1, 1, tzinfo=timezone.utc)
+    for kind in ("user", "endpoint"):
+        names = Counter({name: n for (k, d, _, _, name, _), n in found.items() if (k, d) == (kind, False)})
+        assert len(names) == 201 and sum(names.values()) == 602
+        # Those that have most have a row of their own.
+        assert names["299"] == 4 and names[""] == 200
+    assert found[("table", False, hour, "lab", "t", "")] == 602
+    # They go with the changes that are removed, also those that were counted together.
+    for entry in entries:
+        entry["changes"] = -2 * entry["changes"]
+    execute("SELECT _bemi.add_activity_v1(%s)", [json.dumps(entries)])
+    assert set(counted().values()) == {0}

@@ -34,10 +34,13 @@ class BemiConfig(AppConfig):
         """Install hooks on connections and commands, and track new tables after each ``migrate``."""
         from bemi_django import checks as checks  # importing registers them
         from bemi_django import conf
+        from bemi_django.alerts.alarm import ALARMS
         from bemi_django.capture import context_masks, signing
         from bemi_django.capture.hooks import commands, django_db
+        from bemi_django.handlers.registry import add_changing
         from bemi_django.schema.django_commands import inspection
 
+        add_changing(ALARMS)
         inspection.install()
         if not conf.captures():
             return

@@ -1,4 +1,4 @@
-"""The models of the audit trail: changes, dead letters and undelivered changes."""
+"""The models of the audit trail: changes, dead letters, undelivered changes and rules of alerts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bemi_django.log.change import Change
 
-__all__ = ["Change", "DeadLetter", "Undelivered"]
+__all__ = ["AlertRule", "Change", "DeadLetter", "Undelivered"]
 
 
 class DeadLetter(models.Model):
@@ -53,3 +53,47 @@ class Undelivered(models.Model):
 
     def __str__(self) -> str:
         return f"{self.handler}: {self.change_id}"
+
+
+class AlertRule(models.Model):
+    """A rule by which people are told of changes. The worker evaluates it; see ``bemi_django.alerts``."""
+
+    class Kind(models.TextChoices):
+        """Of what people are told."""
+
+        SUPERUSER = "superuser", _("a superuser was set")
+        OUTSIDE = "outside", _("something was changed outside the application")
+        DELETIONS = "deletions", _("more rows than the threshold were deleted in a transaction")
+        FILTER = "filter", _("a change matches a filter of the list")
+
+    class Channel(models.TextChoices):
+        """How they are told."""
+
+        MAIL = "mail", _("mail")
+        WEBHOOK = "webhook", _("webhook")
+        HANDLER = "handler", _("function of the project")
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=200)
+    is_active = models.BooleanField(_("active"), default=True)
+    kind = models.CharField(_("alert when"), max_length=20, choices=Kind.choices)
+    threshold = models.PositiveIntegerField(_("threshold"), default=1000)
+    filter = models.TextField(_("filter"), blank=True)
+    #: The key of the user whose view of the log the filter has: who saved the rule last.
+    owner = models.TextField(editable=False)
+    channel = models.CharField(_("alert by"), max_length=20, choices=Channel.choices)
+    recipients = models.TextField(_("recipients"), blank=True)
+    url = models.TextField(_("URL"), blank=True)
+    handler = models.CharField(_("function"), max_length=200, blank=True)
+    #: From this and SECRET_KEY the secret of the webhook is derived, which is stored nowhere.
+    salt = models.TextField(editable=False, default="")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = '_bemi"."alert_rules'
+        ordering = ["id"]
+        verbose_name = _("alert rule")
+        verbose_name_plural = _("alert rules")
+
+    def __str__(self) -> str:
+        return self.name

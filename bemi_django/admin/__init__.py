@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 
 from bemi_django.admin import history_button
+from bemi_django.admin.alert_rule_admin import AlertRuleAdmin
 from bemi_django.admin.change_admin import ChangeAdmin
 from bemi_django.admin.history_button import HistoryMixin
-from bemi_django.models import Change
+from bemi_django.models import AlertRule, Change
 
-__all__ = ["ChangeAdmin", "HistoryMixin"]
+__all__ = ["AlertRuleAdmin", "ChangeAdmin", "HistoryMixin"]
 
 admin.site.register(Change, ChangeAdmin)
+admin.site.register(AlertRule, AlertRuleAdmin)
 history_button.install()

@@ -209,6 +209,8 @@ def _check_handlers(alias: str) -> list[CheckMessage]:
     if not publication.exists(alias):
         return found
     for handler in handlers.of_database(alias):
+        if handler.model is None:
+            continue
         if not publication.has_table(handler.model._meta.db_table, alias):
             message = f"The handler {handler.name} receives no changes: {alias!r} does not track its table."
             hint = (

@@ -25,6 +25,10 @@ ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_id
     start_sequence = excluded.start_sequence, last = excluded.last, attempts = excluded.attempts,
     retry_at = excluded.retry_at, updated_at = pg_catalog.clock_timestamp()
 """
+_REMOVE = """
+DELETE FROM _bemi.handlers
+WHERE pg_catalog.starts_with(handler, %s) AND handler OPERATOR(pg_catalog.<>) ALL (%s::pg_catalog.text[])
+"""
 _KEEP = "INSERT INTO _bemi.undelivered (handler, change_id, attempts, reason) VALUES (%s, %s, %s, %s)"
 
 
@@ -49,6 +53,12 @@ class Bookmarks:
     def __init__(self, source: str, handler: str) -> None:
         self._connection = connections[conf.destination()]
         self._key = slot_of(source), handler
+
+    @staticmethod
+    def remove(prefix: str, known: list[str]) -> None:
+        """Remove the bookmarks of handlers that are not known any more: the log is kept for them."""
+        with connections[conf.destination()].cursor() as cursor:
+            cursor.execute(_REMOVE, [prefix, known])
 
     def lock(self) -> bool:
         """Lock the handler until the end of the transaction; return False if another process has it."""

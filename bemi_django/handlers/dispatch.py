@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line, sqlstate_of
 from bemi_django.handlers import registry
+from bemi_django.handlers.bookmarks import Bookmarks
 from bemi_django.handlers.delivery import Delivery, refresh_connections
-from bemi_django.handlers.failures import origin_of
 from bemi_django.handlers.log_history import LogHistory, SourceLog
+from bemi_django.handlers.loop_thread import LoopInThread
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.handlers.standing import COUNT_TO, RetriedDeliveries, Standing
@@ -29,17 +27,19 @@ logger = logging.getLogger(__name__)
 _UNDEFINED_TABLE = "42P01"
 
 
-class Dispatcher:
+class Dispatcher(LoopInThread):
     """Runs the handlers of one database; ``stop()`` may be called from a signal handler.
 
     Several processes can run one each and share the handlers: a handler is run by one of them at a time.
     """
 
     def __init__(self, alias: str, served: list[Handler] | None = None, rhythm: Rhythm | None = None) -> None:
+        super().__init__(rhythm or Rhythm())
         self._alias = alias
         self._served = registry.of_database(alias) if served is None else served
-        self._rhythm = rhythm or Rhythm()
-        self._stop, self._hurry = threading.Event(), threading.Event()
+        # Those that people add and remove while the process runs, which are looked for now and then.
+        self._has_changing = served is None and registry.are_changing()
+        self._renewed_at = -math.inf
         self._deliveries: list[Delivery] = []
         self._log = SourceLog(alias)
         self._earlier = 0
@@ -49,7 +49,7 @@ class Dispatcher:
     @property
     def has_handlers(self) -> bool:
         """Whether there is any handler to run."""
-        return bool(self._served)
+        return bool(self._served) or self._has_changing
 
     @property
     def handled(self) -> int:
@@ -92,46 +92,6 @@ class Dispatcher:
             connections.close_all()
         return self.handled
 
-    def stop(self, *_: object) -> None:
-        """Stop after the current change; a second call, or the end of ``Rhythm.grace``, interrupts it."""
-        if self._stop.is_set():
-            self._hurry.set()
-        self._stop.set()
-
-    @contextmanager
-    def meanwhile(self, end_block: Callable[[], object]) -> Iterator[None]:
-        """Run in a thread until the block ends. After an unexpected error, the loop begins again.
-
-        Args:
-            end_block: Called if an administrator has to do something before handlers can be called; it
-                makes the block end.
-
-        Raises:
-            BemiError: That error, when the block has ended.
-        """
-        failures: list[BemiError] = []
-        thread = threading.Thread(target=self._run_again, args=[end_block, failures], daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._leave(thread)
-        if failures:
-            raise failures[0]
-
-    def run_apart(self, until_current: bool = False) -> int:
-        """Run like ``run()``, but in a thread, so that a handler that does not return can be abandoned."""
-        failures: list[BaseException] = []
-        thread = threading.Thread(target=self._run_into, args=[until_current, failures], daemon=True)
-        thread.start()
-        while thread.is_alive() and not self._stop.wait(0.1):
-            pass
-        if thread.is_alive():
-            self._leave(thread)
-        if failures:
-            raise failures[0]
-        return self.handled
-
     def retry(self) -> RetriedDeliveries:
         """Deliver the undelivered changes once more."""
         self._open()
@@ -156,18 +116,40 @@ class Dispatcher:
         at = delivery.pending(history, COUNT_TO) if history else (0, 0, 0.0)
         return Standing(delivery.handler, *at, aside)
 
+    def _begin_again(self) -> None:
+        self._earlier, self._deliveries, self._renewed_at = self.handled, [], -math.inf
+
     def _open(self) -> None:
         if not self._deliveries:
-            self._deliveries = [
-                Delivery(handler, self._alias, self._rhythm, self._stop.is_set) for handler in self._served
-            ]
+            self._deliveries = [self._delivery(handler) for handler in self._served]
+        if self._has_changing and time.monotonic() > self._renewed_at + self._rhythm.renew:
+            self._renew()
+
+    def _delivery(self, handler: Handler) -> Delivery:
+        return Delivery(handler, self._alias, self._rhythm, self._stop.is_set)
+
+    def _renew(self) -> None:
+        """Begin to serve handlers that were added or altered, and end to serve those that were removed."""
+        wanted = registry.changing(self._alias)
+        served = {delivery.handler.name: delivery for delivery in self._deliveries}
+        kept = [served[handler.name] for handler in self._served]
+        for handler in wanted:
+            known = served.get(handler.name)
+            # What a handler does tells whether it is the same: the tuple has functions made for it.
+            is_same = known is not None and known.handler.function == handler.function
+            kept.append(known if known is not None and is_same else self._delivery(handler))
+        self._earlier += sum(delivery.handled for delivery in self._deliveries if delivery not in kept)
+        self._deliveries, self._renewed_at = kept, time.monotonic()
 
     def _round(self, history: LogHistory | None) -> bool:
         """Let each handler take a step; return whether one of them has more to do right now."""
-        if not self._deliveries:
-            self._open()
-            names = ", ".join(handler.name for handler in self._served)
-            logger.info("calling handlers of changes of %s: %s", self._alias, names)
+        before, renewed_at = [delivery.handler.name for delivery in self._deliveries], self._renewed_at
+        self._open()
+        names = [delivery.handler.name for delivery in self._deliveries]
+        if names != before:
+            logger.info("calling handlers of changes of %s: %s", self._alias, ", ".join(names) or "none")
+        if self._renewed_at > renewed_at:
+            Bookmarks.remove(registry.CHANGING, names)
         if history is None:
             self._was_there_no_log = True
             return False
@@ -214,34 +196,3 @@ class Dispatcher:
             rate = (handled - self._said) / (now - self._said_at)
             logger.info("%s changes handled (%.0f/s), %s in all", handled - self._said, rate, handled)
             self._said, self._said_at = handled, now
-
-    def _run_again(self, end_block: Callable[[], object], failures: list[BemiError]) -> None:
-        pause = self._rhythm.first_pause
-        while not self._stop.is_set():
-            try:
-                self.run()
-            except BemiError as error:
-                logger.error("the handlers cannot be called: %s", first_line(error))
-                failures.append(error)
-                end_block()
-                return
-            except Exception as error:
-                # Only the origin: the message may contain values of rows.
-                logger.error("calling handlers failed (%s); trying again in %.1f s", origin_of(error), pause)
-                self._earlier, self._deliveries = self.handled, []
-                self._stop.wait(pause)
-                pause = min(pause * 2, self._rhythm.longest_pause)
-
-    def _run_into(self, until_current: bool, failures: list[BaseException]) -> None:
-        try:
-            self.run(until_current)
-        except BaseException as error:
-            failures.append(error)
-
-    def _leave(self, thread: threading.Thread) -> None:
-        self._stop.set()
-        deadline = time.monotonic() + self._rhythm.grace
-        while thread.is_alive() and not self._hurry.is_set() and time.monotonic() < deadline:
-            thread.join(0.05)
-        if thread.is_alive():
-            logger.warning("a handler did not return in time; it will be called with the change again")

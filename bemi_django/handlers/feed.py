@@ -73,7 +73,9 @@ class Feed:
     def __init__(self, handler: Handler, alias: str) -> None:
         log = self._log = Change.objects.using(conf.destination())
         self._database = database_name(alias)
-        if tenancy.has_tenants(alias) and not names_schema(handler.model):
+        if handler.model is None:
+            changes = log.filter(database=self._database)
+        elif tenancy.has_tenants(alias) and not names_schema(handler.model):
             changes = log.filter(database=self._database, table=handler.model._meta.db_table)
         else:
             changes = log.for_model(handler.model, alias)
@@ -83,6 +85,8 @@ class Feed:
         if handler.columns:
             same = reduce(and_, (Q(_Same(column)) for column in handler.columns))
             changes = changes.exclude(same, operation="UPDATE")
+        if handler.narrow is not None:
+            changes = handler.narrow(changes)
         if not handler.is_recursive:
             changes = changes.context_not({"handler": handler.name})
         self._changes = changes.asc()

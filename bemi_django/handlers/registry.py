@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from django.db.models import Model
 
+    from bemi_django.log.change import ChangeQuerySet
     from bemi_django.models import Change
 
 #: The module of an app that has its handlers.
@@ -26,16 +27,48 @@ class Handler(NamedTuple):
 
     name: str
     function: Callable[[Change], object]
-    model: type[Model]
+    #: None if it is called with the changes of all tables.
+    model: type[Model] | None
     columns: tuple[str, ...]
     operations: tuple[str, ...]
     since: datetime | Literal["beginning"] | None
     using: str | None
     retries: int
     is_recursive: bool
+    #: Narrows the changes down further.
+    narrow: Callable[[ChangeQuerySet], ChangeQuerySet] | None = None
 
 
 registered: dict[str, Handler] = {}
+
+#: With what the names of handlers begin that people add and remove while the worker runs.
+CHANGING = "alert:"
+
+
+class ChangingHandlers(NamedTuple):
+    """Where these are found: whether there can be any, and those of the database with an alias."""
+
+    are_possible: Callable[[], bool]
+    find: Callable[[str], list[Handler]]
+
+
+_changing: list[ChangingHandlers] = []
+
+
+def add_changing(source: ChangingHandlers) -> None:
+    """Let handlers be found that people add and remove. Their names begin with ``CHANGING``."""
+    if source not in _changing:
+        _changing.append(source)
+
+
+def are_changing() -> bool:
+    """Return whether people can add handlers."""
+    return any(source.are_possible() for source in _changing)
+
+
+def changing(alias: str) -> list[Handler]:
+    """Return the handlers that people have added, of changes of the database with an alias."""
+    return [handler for source in _changing if source.are_possible() for handler in source.find(alias)]
 
 
 def on_change(
@@ -98,7 +131,11 @@ def of_database(alias: str) -> list[Handler]:
     """Return the handlers of changes of the database with an alias."""
     from django.db import router
 
-    return [item for item in discover() if (item.using or router.db_for_write(item.model)) == alias]
+    return [
+        item
+        for item in discover()
+        if (item.using or (item.model and router.db_for_write(item.model))) == alias
+    ]
 
 
 def _add(handler: Handler) -> None:

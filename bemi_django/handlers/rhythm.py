@@ -19,5 +19,7 @@ class Rhythm(NamedTuple):
     batch: int = 100
     #: Minimum interval between two saved bookmarks of a handler that has found nothing.
     note: float = 10.0
+    #: Interval between two looks for handlers that people have added or removed.
+    renew: float = 5.0
     #: Time that a running handler gets to finish after the process was told to stop.
     grace: float = 5.0

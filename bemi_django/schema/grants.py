@@ -108,7 +108,8 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
     yield f"{_create_or_alter(alias, handlers)} LOGIN;"
     yield from _way_in(alias, role, installed.schema_of(log))
     yield f"GRANT SELECT ON {log}, _bemi.checkpoint, _bemi.histories TO {role};"
-    yield f"GRANT SELECT, INSERT, UPDATE ON _bemi.handlers TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.handlers TO {role};"
+    yield f"GRANT SELECT ON _bemi.alert_rules TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.undelivered TO {role};"
 
 

@@ -47,6 +47,16 @@ def test_a_place_where_the_site_cannot_be_shown_as_it_was_is_reported(settings: 
     assert "no app or model: nowhere, todos.Nothing, a.b.c." in reported()[-1]
 
 
+def test_wrong_settings_of_alerts_are_reported(settings: Any) -> None:
+    settings.BEMI_WEBHOOK_NETWORKS = ["10.0.0.0/99"]
+    settings.BEMI_ALERT_HANDLERS = {"good": f"{__name__}.ids", "none": "no.such.function", "bad": "os.sep"}
+    found = [message.msg for message in checks.check_settings() if message.id == "bemi.E027"]
+    assert [message.partition(":")[0] for message in found] == ["BEMI_WEBHOOK_NETWORKS"] + [
+        "BEMI_ALERT_HANDLERS"
+    ] * 2
+    assert "'none'" in found[1] and "'bad'" in found[2]
+
+
 def no_arguments() -> dict[str, Any]:
     return {}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, QueryDict
 from django.utils.formats import number_format
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
@@ -24,6 +25,8 @@ from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets
 from bemi_django.admin.search.paging import PageCursor, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
+from bemi_django.alerts.saved_filter import parameters_of
+from bemi_django.models import AlertRule
 
 
 def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
@@ -69,6 +72,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         if form.is_valid() and cursor_of(request.GET).id is None
         else None,
         "suggestions": suggestions(viewer)._asdict(),
+        "alert_url": _alert_url(viewer) if form.is_valid() else None,
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],
         "is_empty_log": not count and not is_filtered and cursor.id is None and not viewer.changes()[:1],
     }
@@ -116,3 +120,12 @@ def _exports(viewer: Viewer) -> list[tuple[str, str]]:
         query["format"] = name
         found.append((label, f"{viewer.url('export')}?{query.urlencode()}"))
     return found
+
+
+def _alert_url(viewer: Viewer) -> str | None:
+    """Return where a rule is added that tells of changes like these, if the user may add one."""
+    filters = parameters_of(viewer.request.GET.urlencode()).urlencode()
+    address = viewer.model_url(AlertRule, "add")
+    if not filters or address is None or not viewer.may("add", AlertRule):
+        return None
+    return f"{address}?{urlencode({'kind': AlertRule.Kind.FILTER.value, 'filter': filters})}"

@@ -21,6 +21,7 @@ LOG = (
     "recorded_v1",
     "activity_v1",
     "handlers_v1",
+    "alerts_v1",
     "seals_v1",
     "verifications_v1",
     "append_only_v1",

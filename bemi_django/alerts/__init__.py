@@ -1,0 +1,1 @@
+"""Alerts: people are told of changes by rules, which others make in the admin."""

@@ -1,0 +1,75 @@
+"""What people are told of a change: no values of rows, for which mails and other services are no place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bemi_django.alerts import configured
+from bemi_django.models import AlertRule, Change
+
+
+def notice_of(rule: AlertRule, change: Change) -> dict[str, Any]:
+    """Return what is sent about a change, as a JSON object."""
+    committed_at = change.committed_at
+    if timezone.is_naive(committed_at):
+        committed_at = timezone.make_aware(committed_at, timezone.get_default_timezone())
+    found = {
+        "rule": rule.pk,
+        "name": rule.name,
+        "kind": rule.kind,
+        "change": str(change.pk),
+        "operation": change.operation,
+        "database": change.database,
+        "schema": change.schema,
+        "table": change.table,
+        "fields": sorted(change.diff()),
+        "transaction": change.transaction_id,
+        "committed_at": committed_at.isoformat(),
+        "url": _url(change),
+        "is_test": False,
+    }
+    return {**found, "text": _text(rule, found)}
+
+
+def sample_of(rule: AlertRule) -> dict[str, Any]:
+    """Return what is sent to try a rule out."""
+    found = {
+        "rule": rule.pk,
+        "name": rule.name,
+        "kind": rule.kind,
+        "change": None,
+        "operation": "UPDATE",
+        "database": "example",
+        "schema": "public",
+        "table": "example",
+        "fields": ["name"],
+        "transaction": 0,
+        "committed_at": timezone.now().isoformat(),
+        "url": None,
+        "is_test": True,
+    }
+    return {**found, "text": "\n".join([_("This is a test."), _text(rule, found)])}
+
+
+def _text(rule: AlertRule, found: dict[str, Any]) -> str:
+    lines = [
+        f"{rule.name}: {AlertRule.Kind(rule.kind).label}",
+        f"{found['operation']} {found['schema']}.{found['table']}, {found['committed_at']}",
+    ]
+    if found["fields"] and found["operation"] == "UPDATE":
+        lines.append(_("Fields: %(fields)s") % {"fields": ", ".join(found["fields"])})
+    if found["url"]:
+        lines.append(found["url"])
+    return "\n".join(lines)
+
+
+def _url(change: Change) -> str | None:
+    try:
+        path = reverse("admin:bemi_django_change_change", args=[change.pk])
+    except NoReverseMatch:
+        return None
+    return f"{configured.site_url()}{path}"

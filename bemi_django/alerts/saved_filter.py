@@ -1,0 +1,69 @@
+"""The filter of a rule, which is one of the list in the admin: it finds what its owner would find there."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext as _
+
+from bemi_django.log.change import ChangeQuerySet
+from bemi_django.models import AlertRule
+
+if TYPE_CHECKING:
+    from bemi_django.admin.search.filter_form import FilterForm
+
+logger = logging.getLogger(__name__)
+
+
+def parameters_of(text: str) -> QueryDict:
+    """Return the parameters of a filter: those of the list's address that say what is shown, not how."""
+    from bemi_django.admin.search.filter_form import FilterForm
+
+    given, kept = QueryDict(text.strip().rpartition("?")[2]), QueryDict(mutable=True)
+    for name in FilterForm.base_fields:
+        values = [value for value in given.getlist(name) if value]
+        if values:
+            kept.setlist(name, values)
+    return kept
+
+
+def narrowed(changes: ChangeQuerySet, rule: AlertRule) -> ChangeQuerySet:
+    """Return those of the changes that the filter of a rule finds for its owner, none if it finds nothing."""
+    try:
+        form, problem = _form(rule)
+        if form is None:
+            logger.error("the alert rule %s finds nothing: %s", rule.pk, problem)
+            return changes.none()
+        found: Any = changes & form.changes().changes.using(changes.db)
+        return found.asc()  # type: ignore[no-any-return]
+    # A function of the project (BEMI_ADMIN_SCOPE) may fail in any way, and other rules have to go on.
+    except Exception as error:
+        logger.error("the alert rule %s finds nothing: %s", rule.pk, type(error).__name__)
+        return changes.none()
+
+
+def problem_of(rule: AlertRule) -> str:
+    """Return why the filter of a rule finds nothing, or an empty string."""
+    return _form(rule)[1]
+
+
+def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
+    from django.contrib import admin
+
+    from bemi_django.admin.access.viewer import Viewer
+    from bemi_django.admin.search.filter_form import FilterForm
+
+    users: Any = get_user_model()
+    request = HttpRequest()
+    owner = users._default_manager.filter(pk=rule.owner, is_active=True).first()
+    if owner is None:
+        return None, _("its owner is gone")
+    request.user = owner
+    viewer = Viewer(request, admin.site)
+    if not viewer.has("view"):
+        return None, _("its owner may not see the log any more")
+    form = FilterForm(parameters_of(rule.filter), viewer)
+    return (form, "") if form.is_valid() else (None, _("the filter is not valid"))

@@ -1,0 +1,172 @@
+"""Send a notice to a URL: signed, over HTTPS, and not into networks that are not public."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from django.utils.crypto import get_random_string, salted_hmac
+
+from bemi_django.alerts import configured
+from bemi_django.exceptions import BemiError
+from bemi_django.models import AlertRule
+
+#: Seconds for the connection, and for each part of the answer.
+TIMEOUT = 10
+#: Seconds after which a server that answers a bit at a time is given up.
+LONGEST = 30
+#: Bytes of an answer that are read.
+_MOST_ANSWER = 2000
+_SALT_LENGTH = 22
+_SUCCESS = range(200, 300)
+# The addresses of these hold one of IPv4.
+_TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+
+
+class AlertFailed(BemiError):
+    """An alert could not be sent. The message names neither secrets nor the URL."""
+
+
+class WebhookAnswer(NamedTuple):
+    """What a server has answered; ``text`` is the beginning of it."""
+
+    status: int
+    text: str
+
+
+def new_salt() -> str:
+    """Return what a new secret is derived from."""
+    return get_random_string(_SALT_LENGTH)
+
+
+def secret_of(rule: AlertRule) -> str:
+    """Return the secret of a rule, with which its receiver checks the signature."""
+    return salted_hmac("bemi_django.alerts", f"{rule.pk}:{rule.salt}", algorithm="sha256").hexdigest()
+
+
+def signature_of(secret: str, timestamp: str, body: bytes) -> str:
+    """Return the signature of a notice: the HMAC-SHA256 of the time, a full stop and the body."""
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def checked(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises AlertFailed if nothing is sent to one like it."""
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        raise AlertFailed("the URL is not valid") from None
+    schemes = ("https", "http") if configured.may_use_http() else ("https",)
+    if parts.scheme not in schemes:
+        raise AlertFailed(f"the URL has to begin with {' or '.join(f'{name}://' for name in schemes)}")
+    if not parts.hostname or not has_port or any(char <= " " or char == "\x7f" for char in url):
+        raise AlertFailed("the URL is not valid")
+    if parts.username is not None or parts.password is not None:
+        raise AlertFailed("the URL must not have a user name or password")
+    return parts
+
+
+def post(rule: AlertRule, notice: dict[str, Any]) -> WebhookAnswer:
+    """Send a notice, and return what was answered. Redirects are not followed, proxies not used.
+
+    Raises:
+        AlertFailed: Nothing may be sent there, or nobody has accepted it.
+    """
+    parts = checked(rule.url)
+    body = json.dumps(notice).encode()
+    timestamp = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "bemi_django",
+        "Bemi-Delivery": f"{rule.pk}:{notice['change'] or timestamp}",
+        "Bemi-Timestamp": timestamp,
+        "Bemi-Signature": f"sha256={signature_of(secret_of(rule), timestamp, body)}",
+    }
+    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    try:
+        with closing(_Connection(parts)) as connection, connection.limited():
+            connection.request("POST", path, body, headers)
+            with connection.getresponse() as response:
+                text = response.read(_MOST_ANSWER).decode(errors="replace")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # The text of some errors has the URL.
+        raise AlertFailed(f"the server could not be reached: {type(error).__name__}") from None
+    if response.status not in _SUCCESS:
+        raise AlertFailed(f"the server answered {response.status}")
+    return WebhookAnswer(response.status, text)
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to an address that was checked: the name is not looked up again."""
+
+    def __init__(self, parts: SplitResult) -> None:
+        is_secure = parts.scheme == "https"
+        self._context = ssl.create_default_context() if is_secure else None
+        host = parts.hostname or ""
+        self.default_port = 443 if is_secure else 80
+        super().__init__(host, parts.port or self.default_port, timeout=TIMEOUT)
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Cut the connection in a block that takes too long."""
+        timer = threading.Timer(LONGEST, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            if self.sock is not None:
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+    def connect(self) -> None:
+        """Connect to the first address that answers, if all that the name has may be sent to."""
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(_may_reach(address) for address in addresses):
+            raise AlertFailed(
+                "the server has an address that is not public: BEMI_WEBHOOK_NETWORKS names such networks"
+            )
+        error: OSError | None = None
+        for address in addresses:
+            try:
+                self.sock = socket.create_connection((address, self.port), TIMEOUT)
+                break
+            except OSError as failure:
+                error = failure
+        else:
+            raise error or OSError
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _may_reach(text: str) -> bool:
+    """Return whether an address is public, or in one of the networks that the settings name."""
+    address = ip_address(text.partition("%")[0])
+    if any(address in network for network in configured.private_networks()):
+        return True
+    return _is_public(address)
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner:
+            return _is_public(inner)
+        if any(address in network for network in _TRANSLATED):
+            return False
+    return address.is_global and not address.is_multicast

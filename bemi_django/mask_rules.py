@@ -33,6 +33,27 @@ def configured_masks() -> Rules:
     return rules
 
 
+def encryption_keys() -> tuple[bytes, ...]:
+    """Return the keys of ``BEMI_ENCRYPTION_KEY``, whatever the rules are.
+
+    Raises:
+        ImproperlyConfigured: One of them is wrong.
+    """
+    try:
+        rules = rules_of({}, None, None, getattr(settings, "BEMI_ENCRYPTION_KEY", None))
+    except (ValueError, ImportError) as error:
+        raise ImproperlyConfigured(str(error)) from None
+    return rules.encryption_keys
+
+
+def encrypted_patterns() -> list[str]:
+    """Return the patterns of columns whose values are encrypted; a check reports rules that are wrong."""
+    try:
+        return [pattern.name for pattern, _ in configured_masks().encrypted]
+    except ImproperlyConfigured:
+        return []
+
+
 def _derived() -> bytes | None:
     """Return a key for keys of tables that only the default rules name."""
     try:

@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.db.models import Case, Q, TextField, Value, When
 
 from bemi_django import conf
+from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
 from bemi_django.log.conditions import as_jsonb, in_table
 from bemi_django.log.lossless_json import dumps, loads
@@ -36,7 +37,7 @@ class DisclosedChange(NamedTuple):
     Attributes:
         relation: Whether it is of their ``own`` row, of a ``related`` one, or ``made`` by them.
         change: The change.
-        before: The row before it, without what is masked.
+        before: The row before it, without what is masked; what is encrypted is decrypted.
         after: The row after it, in the same way.
         context: The context, without what is masked and without literals of SQL.
     """
@@ -94,6 +95,7 @@ class Disclosure:
         if user is not None:
             self._made = Q(database=own[0].place.database, context__contains=as_jsonb({"user_id": user}))
         self._rules, self._contexts = _masks()
+        self._decrypter = Decrypter(loads)
 
     def changes(self) -> Iterator[DisclosedChange]:
         """Yield the changes in commit order, a few of them in memory."""
@@ -110,17 +112,24 @@ class Disclosure:
                 yield self._disclosed(change)
 
     def _disclosed(self, change: Any) -> DisclosedChange:
-        before, after = (self._row(change, row) for row in (change.before, change.after))
+        # What they did to rows of others must not tell them what is encrypted there.
+        is_theirs = change.relation != MADE
+        rows = self._decrypter.rows(change) if is_theirs else None
+        hidden = encrypted_columns(change) if rows is None else rows.unreadable
+        old, new = (change.before, change.after) if rows is None else (rows.before, rows.after)
+        before, after = (self._row(change, row, hidden) for row in (old, new))
         context = loads(self._contexts.masked(dumps(change.context).encode()).decode())
         if isinstance(context.get(SQL_KEY), str):
             # A statement may have values of others in it.
             context[SQL_KEY] = redact_literals(context[SQL_KEY], MASK)
         return DisclosedChange(change.relation, change, before, after, context)
 
-    def _row(self, change: Change, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, change: Change, row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
         names = [(change.schema, change.table)]
         return {
-            column: MASK if value is not None and self._rules.is_masked(names, column) else value
+            column: MASK
+            if column in hidden or (value is not None and self._rules.is_masked(names, column))
+            else value
             for column, value in row.items()
         }
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bemi_django import conf
 from bemi_django.encryption.key_table import read_keys
 from bemi_django.encryption.master_keys import MasterKeys
 from bemi_django.encryption.subject_key import SubjectKey, parse
-from bemi_django.mask_rules import configured_masks
+from bemi_django.mask_rules import encryption_keys
 from bemi_django.schema.search_path import closed_cursor
+
+#: Keys that are remembered.
+_REMEMBERED = 10_000
+_MAY_READ = "SELECT has_table_privilege('_bemi.subject_keys', 'SELECT')"
 
 
 class DecryptedRows(NamedTuple):
@@ -52,26 +56,56 @@ def encrypted_columns(change: LoggedRows) -> frozenset[str]:
     return frozenset(found.column for found in _find(change))
 
 
+class Decrypter:
+    """Decrypts the rows of changes, and asks for each key once.
+
+    A role that may not read the keys finds all values unreadable.
+
+    Args:
+        read: Reads JSON.
+        alias: Alias of the database of the log.
+    """
+
+    def __init__(self, read: Callable[[str], Any], alias: str | None = None) -> None:
+        self._read = read
+        self._alias = alias or conf.destination()
+        #: None for a key that cannot be decrypted, nothing for one that is not there.
+        self._keys: dict[str, SubjectKey | None] = {}
+        self._asked: set[str] = set()
+
+    def learn(self, changes: Iterable[LoggedRows]) -> None:
+        """Ask for the keys of changes at once."""
+        wanted = {found.number for change in changes for found in _find(change)}
+        if wanted <= self._asked:
+            return
+        if len(self._asked) > _REMEMBERED:
+            self._asked, self._keys = set(), {}
+        numbers = wanted - self._asked
+        self._asked |= numbers
+        with closed_cursor(self._alias) as cursor:
+            cursor.execute(_MAY_READ)
+            if cursor.fetchone() == (True,):
+                self._keys.update(read_keys(cursor, numbers, MasterKeys(encryption_keys())))
+            else:
+                self._keys.update(dict.fromkeys(numbers))
+
+    def rows(self, change: LoggedRows) -> DecryptedRows:
+        """Return both rows of a change, with the values of encrypted columns.
+
+        Raises:
+            ImproperlyConfigured: ``BEMI_ENCRYPTION_KEY`` is wrong.
+        """
+        self.learn([change])
+        return _decrypted(change, list(_find(change)), self._keys, self._read)
+
+
 def decrypt(
     changes: Sequence[LoggedRows], read: Callable[[str], Any], alias: str | None = None
 ) -> list[DecryptedRows]:
-    """Return the rows of changes, with the values of encrypted columns.
-
-    Args:
-        changes: The changes.
-        read: Reads JSON.
-        alias: Alias of the database of the log.
-
-    Raises:
-        ImproperlyConfigured: ``BEMI_MASK`` or ``BEMI_ENCRYPTION_KEY`` is wrong.
-    """
-    found = [list(_find(change)) for change in changes]
-    numbers = {each.number for one in found for each in one}
-    keys: Mapping[str, SubjectKey | None] = {}
-    if numbers:
-        with closed_cursor(alias or conf.destination()) as cursor:
-            keys = read_keys(cursor, numbers, MasterKeys(configured_masks().encryption_keys))
-    return [_decrypted(change, each, keys, read) for change, each in zip(changes, found, strict=True)]
+    """Return the rows of changes as :class:`Decrypter` does, with one query for all keys."""
+    decrypter = Decrypter(read, alias)
+    decrypter.learn(changes)
+    return [decrypter.rows(change) for change in changes]
 
 
 def _find(change: LoggedRows) -> Iterator[_EncryptedValue]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bemi_django.encryption.decryption import DecryptedRows, decrypt, encrypted_columns
 from bemi_django.log.live.live_tables import RowValues
-from bemi_django.log.lossless_json import dumps
+from bemi_django.log.lossless_json import dumps, loads
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change
@@ -100,11 +101,13 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
     """
     found: list[Net] = []
     waiting: dict[Any, list[Net]] = defaultdict(list)
-    for change in changes:
+    selected = list(changes)
+    for change, rows in zip(selected, decrypt(selected, loads), strict=True):
         names = renamed.get((change.schema, change.table), {})
-        before = None if change.operation == "CREATE" else _renamed(change.before, names)
-        after = None if change.operation == "DELETE" else _renamed(change.after, names)
-        masked = {names.get(column, column) for column in (change.unavailable or {}).get("masked", ())}
+        old, new, hidden = _readable(change, rows)
+        before = None if change.operation == "CREATE" else _renamed(old, names)
+        after = None if change.operation == "DELETE" else _renamed(new, names)
+        masked = {names.get(column, column) for column in hidden}
         before, after, changed = _without(before, after, masked)
         changed |= {names.get(column, column) for column in (change.unavailable or {}).get("changed", ())}
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
@@ -124,6 +127,16 @@ def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping
         net.ignored |= {names.get(column, column) for column in unknown.get("ignored", ())}
         waiting[_handle(change, change.primary_key, after)].append(net)
     return found
+
+
+def _readable(change: Change, rows: DecryptedRows) -> tuple[RowValues, RowValues, set[str]]:
+    """Return both rows of a change, and its masked columns but for those that could be decrypted."""
+    lost = rows.erased | rows.unreadable
+    before, after = (
+        {column: stored[column] if column in lost else value for column, value in found.items()}
+        for stored, found in ((change.before, rows.before), (change.after, rows.after))
+    )
+    return before, after, {*(change.unavailable or {}).get("masked", ())} - (encrypted_columns(change) - lost)
 
 
 def _without(

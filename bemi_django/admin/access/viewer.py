@@ -18,6 +18,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from bemi_django import conf
+from bemi_django.admin.access.encrypted_rows import EncryptedRows, hidden_patterns
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
@@ -72,14 +73,19 @@ class Viewer:
     @cached_property
     def masks(self) -> Masks:
         """The masks that apply to the user."""
-        return Masks([] if self.has("unmask") else conf.masked_fields(), self.logged_models)
+        return Masks([] if self.has("unmask") else hidden_patterns(), self.logged_models)
 
     @cached_property
     def masks_of_others(self) -> Masks | None:
         """The masks that the user's permission lifts; None if there are none."""
-        if not conf.masked_fields() or not self.has("unmask"):
+        if not hidden_patterns() or not self.has("unmask"):
             return None
-        return Masks(conf.masked_fields(), self.logged_models)
+        return Masks(hidden_patterns(), self.logged_models)
+
+    @cached_property
+    def encrypted(self) -> EncryptedRows:
+        """What the user may see of encrypted values."""
+        return EncryptedRows(may_read=self.has("unmask"))
 
     @cached_property
     def users(self) -> TenantUsers:
@@ -157,10 +163,11 @@ class Viewer:
         """Yield the columns of a change in alphabetical order, with masked values hidden."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
-        erased, replaced = set(unknown.get("erased", ())), set(unknown.get("changed", ()))
-        hidden = self.masked_columns(change)
+        erased = self.encrypted.erased(change).union(unknown.get("erased", ()))
+        replaced, hidden = set(unknown.get("changed", ())), self.masked_columns(change)
+        old, new = self.encrypted.row(change, "before"), self.encrypted.row(change, "after")
         for name in sorted({*change.before, *change.after, *lost}):
-            before, after = change.before.get(name), change.after.get(name)
+            before, after = old.get(name), new.get(name)
             masked = name in hidden
             yield ColumnValue(
                 name,
@@ -171,7 +178,7 @@ class Viewer:
                 name in replaced
                 or name not in change.before
                 or name not in change.after
-                or dumps(before) != dumps(after),
+                or dumps(change.before[name]) != dumps(change.after[name]),
                 masked,
                 name in lost or name in erased,
             )
@@ -184,12 +191,11 @@ class Viewer:
             if shown := {name for name in lifted if row[name] is not None}:
                 key = None if self.masks_of_others.hide_key(change) else change.primary_key
                 self.unmasked.add(change.schema, change.table, shown, key)
-        return self.masks.hidden(change.schema, change.table, row)
+        return self.masks.hidden(change.schema, change.table, row) | self.encrypted.hidden(change)
 
     def row(self, change: Change, side: str) -> dict[str, Any]:
         """Return ``before`` or ``after`` of a change with masked values hidden."""
-        masked = self.masked_columns(change)
-        row: dict[str, Any] = getattr(change, side)
+        masked, row = self.masked_columns(change), self.encrypted.row(change, side)
         if not masked:
             return row
         return {name: MASK if name in masked and value is not None else value for name, value in row.items()}

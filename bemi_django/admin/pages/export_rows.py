@@ -12,6 +12,7 @@ from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ListPlace, order_of_list
 from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place
@@ -25,6 +26,7 @@ ExportRow = dict[str, Any]
 
 _PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
 _TEXTS = {f"{name}_text": Cast(name, TextField()) for name in JSON_COLUMNS}
+_ENCRYPTED = f'"{PREFIX}'
 _REDACTED = ('"SQL"', '"_bemi_invalid"')
 _MOMENTS = [field.name for field in Change._meta.concrete_fields if "Date" in field.get_internal_type()]
 
@@ -56,7 +58,7 @@ def export_rows(changes: ChangeQuerySet, viewer: Viewer, batch_size: int) -> Ite
 
 
 def _masked(rows: list[dict[str, Any]], viewer: Viewer) -> Iterator[ExportRow]:
-    concerned = {row["id"] for row in rows if viewer.masks and _may_hold_masked_values(row, viewer)}
+    concerned = {row["id"] for row in rows if _may_hold_masked_values(row, viewer)}
     parsed = {}
     if concerned:
         with no_seqscan():
@@ -67,8 +69,10 @@ def _masked(rows: list[dict[str, Any]], viewer: Viewer) -> Iterator[ExportRow]:
 
 
 def _may_hold_masked_values(row: dict[str, Any], viewer: Viewer) -> bool:
+    if any(_ENCRYPTED in row[name] for name in ("before_text", "after_text")):
+        return True
     place = Place(row["database"], row["schema"], row["table"])
-    return viewer.masks.may_concern(place, row["before_text"], row["after_text"])
+    return bool(viewer.masks) and viewer.masks.may_concern(place, row["before_text"], row["after_text"])
 
 
 def _as_printed(row: dict[str, Any], viewer: Viewer) -> ExportRow:

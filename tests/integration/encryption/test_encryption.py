@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from bemi_django.encryption import key_ring
 from bemi_django.encryption.key_table import find_or_make
@@ -18,42 +16,12 @@ from bemi_django.encryption.subject_key import PREFIX, SubjectRow
 from bemi_django.exceptions import BemiError
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
+from tests.integration.encryption.conftest import KEY, REASON, RULES, bemi, logged
 from tests.shop.models import Category, Product, Review
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 
-KEY, OTHER = "a key of the tests, of 16 bytes", "another key of the tests"
-RULES = {
-    "auth_user.email": "encrypt",
-    "auth_user.first_name": "encrypt",
-    "shop_review.text": {"encrypt": "shop_product", "by": "product_id"},
-}
-REASON = ("--reason", "request 7", "--noinput")
-Run = Callable[[], list[Change]]
-
-
-@pytest.fixture
-def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
-    """A worker that stays connected and encrypts by RULES."""
-    settings.BEMI_MASK, settings.BEMI_ENCRYPTION_KEY = RULES, KEY
-    made = Pipeline.of_project("bemi_test")
-    made.config = made.config._replace(masking=configured_masks())
-    made.advance()
-    yield made
-    made.stop()
-    made.drop()
-
-
-def logged(pipeline: Pipeline, **conditions: Any) -> list[Change]:
-    """Let the worker come to the present, and return changes."""
-    pipeline.advance()
-    return list(Change.objects.filter(**conditions))
-
-
-def bemi(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("bemi", *arguments, stdout=out, no_color=True)
-    return out.getvalue()
+OTHER = "another key of the tests"
 
 
 def number_of_keys() -> int:

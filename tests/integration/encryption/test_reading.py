@@ -1,0 +1,136 @@
+"""Encrypted values are read by those who may, and put back by reverts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from bemi_django import bound_context
+from bemi_django.encryption import decryption
+from bemi_django.encryption.subject_key import PREFIX
+from bemi_django.exceptions import RevertConflict
+from bemi_django.models import Change
+from tests.integration.encryption.conftest import REASON, bemi, logged
+from tests.support.audit import LIST, visitor
+from tests.support.pipeline import Pipeline
+
+MASK = "••••••"
+
+
+@pytest.fixture
+def moved(pipeline: Pipeline) -> Change:
+    """A user got another address."""
+    ann = User.objects.create(username="eve", email="ann@example.org", first_name="Ann")
+    User.objects.filter(pk=ann.pk).update(email="ann@example.net")
+    *_, moved = logged(pipeline, table="auth_user")
+    return moved
+
+
+def test_an_update_of_an_encrypted_column_is_undone(moved: Change) -> None:
+    assert moved.revert().is_applied
+    assert User.objects.get().email == "ann@example.org"
+
+
+def test_an_update_of_another_column_is_undone_although_the_key_is_gone(
+    pipeline: Pipeline, moved: Change
+) -> None:
+    User.objects.update(username="bea")
+    bemi("erase", f"auth.User:{moved.primary_key}", "--only-keys", *REASON)
+    *_, named = logged(pipeline, table="auth_user", operation="UPDATE")
+    assert named.revert().is_applied
+    assert User.objects.get().username == "eve"
+
+
+def test_without_the_key_there_is_a_conflict(moved: Change) -> None:
+    bemi("erase", f"auth.User:{moved.primary_key}", "--only-keys", *REASON)
+    with pytest.raises(RevertConflict, match="email cannot be put back"):
+        moved.revert()
+    assert User.objects.get().email == "ann@example.net"
+
+
+def test_a_deleted_row_gets_its_encrypted_values_back(pipeline: Pipeline, moved: Change) -> None:
+    User.objects.all().delete()
+    *_, deleted = logged(pipeline, table="auth_user", operation="DELETE")
+    deleted.revert(values={"password": "!"})
+    found = User.objects.get()
+    assert (found.email, found.first_name) == ("ann@example.net", "Ann")
+
+
+def pages(change: Change) -> list[str]:
+    timeline = f"timeline/auth/user/{change.primary_key}/"
+    exports = [f"export/?format={name}" for name in ("csv", "jsonl")]
+    return [
+        "",
+        f"{change.pk}/change/",
+        f"revert/?change={change.pk}",
+        timeline,
+        f"{timeline}?field=email",
+        *exports,
+    ]
+
+
+def text_of(client: Client, page: str) -> str:
+    answer: Any = client.get(f"{LIST}{page}", follow=True)
+    assert answer.status_code == 200, page
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return bytes(content).decode()
+
+
+RIGHTS = [f"bemi_django.{action}_change" for action in ("view", "export", "revert")]
+RIGHTS += [f"auth.{action}_user" for action in ("view", "change")]
+
+
+def test_who_may_not_see_what_is_masked_sees_no_encrypted_value(moved: Change) -> None:
+    curious = visitor(*RIGHTS)
+    for page in pages(moved):
+        text = text_of(curious, page)
+        for secret in ("ann@example", PREFIX):
+            assert secret not in text, page
+    assert MASK in text_of(curious, f"{moved.pk}/change/")
+
+
+def test_who_may_see_what_is_masked_sees_encrypted_values(moved: Change) -> None:
+    trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
+    for page in pages(moved):
+        text = text_of(trusted, page)
+        assert "ann@example" in text or page == "", page
+        assert PREFIX not in text, page
+
+
+def test_nobody_sees_a_value_whose_key_is_gone(moved: Change) -> None:
+    bemi("erase", f"auth.User:{moved.primary_key}", "--only-keys", *REASON)
+    User.objects.filter(username="eve").update(email="")
+    trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
+    for page in pages(moved):
+        text = text_of(trusted, page)
+        assert "ann@example" not in text and PREFIX not in text, page
+
+
+def test_a_role_without_the_right_to_the_keys_reads_nothing(
+    moved: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decryption, "_MAY_READ", "SELECT false")
+    assert moved.decrypted().unreadable == {"email", "first_name"}
+    trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
+    text = text_of(trusted, f"{moved.pk}/change/")
+    assert MASK in text and PREFIX not in text and "ann@example" not in text
+    with pytest.raises(RevertConflict, match="email cannot be put back"):
+        moved.revert()
+
+
+def test_a_person_gets_their_encrypted_values_and_no_others(pipeline: Pipeline, tmp_path: Path) -> None:
+    ann = User.objects.create(username="ann", email="ann@example.org")
+    with bound_context(user_id=ann.pk):
+        User.objects.create(username="bob", email="bob@example.org")
+    logged(pipeline)
+    bemi("subject", f"auth.User:{ann.pk}", "--export", str(tmp_path))
+    changes = json.loads((tmp_path / "subject.json").read_text())["changes"]
+    assert [(one["relation"], one["after"]["email"]) for one in changes] == [
+        ("own", "ann@example.org"),
+        ("made", "***"),
+    ]

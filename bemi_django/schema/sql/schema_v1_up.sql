@@ -73,7 +73,7 @@ BEGIN
         RETURN EXISTS (SELECT FROM _bemi.parts p WHERE p.name <> part);
     END IF;
     IF part IN ('histories_v1', 'changes_v1', 'activity_v1', 'handlers_v1', 'seals_v1', 'verifications_v1', 'append_only_v1',
-        'retention_v1', 'erasure_v1') AND log IS NOT NULL THEN
+        'retention_v1', 'erasure_v1', 'subject_keys_v1') AND log IS NOT NULL THEN
         EXECUTE format(
             'SELECT EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM _bemi.dead_letters) OR EXISTS ('
             'SELECT FROM _bemi.checkpoint c JOIN pg_replication_slots s ON s.slot_name = c.slot)', log) INTO is_used;

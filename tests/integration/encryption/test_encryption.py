@@ -171,6 +171,13 @@ def test_two_workers_find_the_same_key(pipeline: Pipeline) -> None:
     assert number_of_keys() == 1
 
 
+def test_a_log_that_stays_keeps_its_keys(pipeline: Pipeline) -> None:
+    User.objects.create(username="ann", email="ann@example.org")
+    logged(pipeline)
+    # What removes the package asks this before it drops a part.
+    assert execute("SELECT _bemi.must_stay_v1('subject_keys_v1')") == [(True,)]
+
+
 def test_keys_of_the_project_are_replaced(pipeline: Pipeline, settings: Any) -> None:
     ann = User.objects.create(username="ann", email="ann@example.org")
     (created,) = logged(pipeline, table="auth_user")

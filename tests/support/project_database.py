@@ -54,6 +54,21 @@ def execute(statement: str, parameters: Sequence[object] | None = None) -> list[
     return ProjectDatabase("default").run(statement, parameters)
 
 
+@contextmanager
+def moved(**address: Any) -> Iterator[None]:
+    """Let Django's default connection lead to another database until the block ends."""
+    # Those of all threads, and of connections that are opened beside Django's own.
+    used = connections.settings["default"]
+    original = dict(used)
+    connections["default"].close()
+    used.update(address)
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        used.update(original)
+
+
 def wait_until(query: str) -> None:
     """Repeat the query until its first value is true."""
     until(lambda: execute(query)[0][0], why=lambda: query)

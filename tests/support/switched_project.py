@@ -21,7 +21,7 @@ from bemi_django.time_travel import as_of
 from bemi_django.verification.verify import Options, verify
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline
-from tests.support.project_database import execute
+from tests.support.project_database import execute, moved
 from tests.support.roles import OWNER, PASSWORD
 
 #: What a :func:`~tests.support.load_pipeline.load_cluster` does not have.
@@ -33,27 +33,20 @@ _ROWS = "SELECT id, n FROM load ORDER BY id"
 @contextmanager
 def switched_project(trail: LoadPipeline, *servers: Cluster) -> Iterator[SwitchedProject]:
     """Let Django's default connection find the primary among the servers until the block ends."""
-    # Those of all threads, and of connections that are opened beside Django's own.
-    used = connections.settings["default"]
-    original = dict(used)
-    connections["default"].close()
-    used.update(
-        HOST=",".join("127.0.0.1" for _ in servers),
-        PORT=",".join(str(server.parameters["port"]) for server in servers),
-        OPTIONS={**original["OPTIONS"], "target_session_attrs": "read-write"},
-        NAME="postgres",
-        USER=OWNER,
-        PASSWORD=PASSWORD,
-    )
-    try:
-        with (
-            override_settings(BEMI_SLOT=trail.slot, BEMI_INCLUDE=["public.load"]),
-            isolate_apps("tests.shop"),
-        ):
-            yield SwitchedProject(trail)
-    finally:
-        connections["default"].close()
-        used.update(original)
+    options = {**connections.settings["default"]["OPTIONS"], "target_session_attrs": "read-write"}
+    with (
+        moved(
+            HOST=",".join("127.0.0.1" for _ in servers),
+            PORT=",".join(str(server.parameters["port"]) for server in servers),
+            OPTIONS=options,
+            NAME="postgres",
+            USER=OWNER,
+            PASSWORD=PASSWORD,
+        ),
+        override_settings(BEMI_SLOT=trail.slot, BEMI_INCLUDE=["public.load"]),
+        isolate_apps("tests.shop"),
+    ):
+        yield SwitchedProject(trail)
 
 
 class SwitchedProject:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from django.conf import settings as project
+from django.apps import apps
+from django.conf import settings as configured
 from django.db import connection, models
+from django.test import Client
 from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,8 +20,11 @@ from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.time_travel import as_of
+from bemi_django.verification.verify import Options, verify
+from tests.support import roles
+from tests.support.audit import LIST
 from tests.support.paths import ROOT
-from tests.support.pipeline import Drain
+from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
@@ -70,17 +75,25 @@ columns = st.dictionaries(st.sampled_from(WORDS), st.sampled_from(sorted(TYPES))
 quote = connection.ops.quote_name
 
 
+class Project(NamedTuple):
+    """Brings the log to the present, and shows pages to an administrator."""
+
+    drain: Drain
+    client: Client
+
+
 @pytest.fixture
-def everything(drain: Drain, settings: Any) -> Iterator[Drain]:
+def project(drain: Drain, admin_client: Client, settings: Any) -> Iterator[Project]:
     settings.BEMI_SLOT = "bemi_test"
-    yield drain
+    yield Project(drain, admin_client)
     settings.BEMI_INCLUDE = ["public.*"]
     tracking.sync()
 
 
-def a_life(drain: Drain, schema: str, table: str, named: dict[str, str]) -> None:
-    """Insert, update and delete a row; blame and revert each; look back."""
-    project.BEMI_INCLUDE = ["public.*", f"{schema}.*"]
+def a_life(project: Project, schema: str, table: str, named: dict[str, str]) -> None:
+    """Insert, update and delete a row; blame and revert each; look back; compare with the log."""
+    drain = project.drain
+    configured.BEMI_INCLUDE = ["public.*", f"{schema}.*"]
     name = f'"{schema}"."{table}"'
     key = next(iter(named))
     others = [column for column in named if column != key]
@@ -126,37 +139,56 @@ def a_life(drain: Drain, schema: str, table: str, named: dict[str, str]) -> None
     drain()
     with settled, as_of(first):
         assert execute(f"SELECT _plain FROM {name}") == [("a",)]  # noqa: S608
+    check_timeline(project.client, model)
+    with Pipeline.of_project("bemi_test").worker():
+        chosen = Options(only=[f"{schema}.{table}"])
+        (result,) = verify(worker_config("bemi_test", role=roles.OWNER), chosen)
+    assert str(result).endswith(": 1 rows, as in the log")
+
+
+def check_timeline(client: Client, model: type[models.Model]) -> None:
+    """The page shows the row and each of its changes."""
+    apps.all_models["shop"]["named"] = model
+    apps.clear_cache()
+    try:
+        response = client.get(f"{LIST}timeline/shop/named/1/")
+        assert response.status_code == 200
+        operations = [step.row.change.operation for step in response.context["steps"]]
+        assert operations == ["CREATE", "DELETE", "UPDATE", "UPDATE", "CREATE"]
+    finally:
+        del apps.all_models["shop"]["named"]
+        apps.clear_cache()
 
 
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(WORDS), st.sampled_from(WORDS), columns)
-def random_lives(drain: Drain, schema: str, table: str, named: dict[str, str]) -> None:
+def random_lives(project: Project, schema: str, table: str, named: dict[str, str]) -> None:
     schema = (
         f"s {schema[:40]}" if schema.startswith(("pg_", "_bemi", "public", "information_schema")) else schema
     )
     execute(f'CREATE SCHEMA "{schema}"')
     try:
-        a_life(drain, schema, table, named)
+        a_life(project, schema, table, named)
     finally:
         execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
-def test_tables_whose_names_are_those_in_our_sql(everything: Drain) -> None:
-    random_lives(everything)
+def test_tables_whose_names_are_those_in_our_sql(project: Project) -> None:
+    random_lives(project)
 
 
 @pytest.mark.parametrize("kind", sorted(TYPES))
-def test_a_column_is_not_a_row(kind: str, everything: Drain) -> None:
+def test_a_column_is_not_a_row(kind: str, project: Project) -> None:
     execute("CREATE SCHEMA lab")
     try:
-        a_life(everything, "lab", "t", {"id": "int", "t": kind, "r": kind, "k": kind, "row": "jsonb"})
+        a_life(project, "lab", "t", {"id": "int", "t": kind, "r": kind, "k": kind, "row": "jsonb"})
     finally:
         execute("DROP SCHEMA lab CASCADE")
 
 
-def test_functions_of_others_are_not_ours(everything: Drain) -> None:
+def test_functions_of_others_are_not_ours(project: Project) -> None:
     """An exact match of the type wins over the catalog's function for any type."""
-    project.BEMI_INCLUDE = ["public.*", "lab.*"]
+    configured.BEMI_INCLUDE = ["public.*", "lab.*"]
     execute("CREATE SCHEMA lab")
     try:
         execute("CREATE TABLE lab.t (id int PRIMARY KEY, t text, row jsonb)")
@@ -169,12 +201,12 @@ def test_functions_of_others_are_not_ours(everything: Drain) -> None:
                 "$$ BEGIN RAISE 'captured'; END $$"
             )
         execute("INSERT INTO lab.t VALUES (1, 'a', '{}')")
-        everything()
+        project.drain()
         execute("UPDATE lab.t SET t = 'b'")
-        everything()
+        project.drain()
         changes = Change.objects.filter(schema="lab", table="t")
         assert changes.updated().revert().is_applied
-        everything()
+        project.drain()
         assert changes.created().revert(on_conflict="force").is_applied
         assert execute("SELECT count(*) FROM lab.t") == [(0,)]
     finally:

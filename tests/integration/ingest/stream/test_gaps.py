@@ -163,6 +163,11 @@ def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: LoadPipel
     trail.run()
     trail.check()
     assert trail.gaps() == []
+    # What is counted is in the transaction of the changes.
+    counted = trail.log.run(
+        "SELECT sum(changes)::bigint FROM _bemi.activity WHERE kind = 'operation' AND is_day"
+    )
+    assert counted == trail.log.run("SELECT count(*) FROM changes")
 
 
 def test_the_slot_is_never_ahead_of_the_log(trail: LoadPipeline) -> None:

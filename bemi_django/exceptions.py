@@ -18,6 +18,8 @@ BemiError
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written changes in the meantime
     ├── Disrupted         the publication or slot changed while streaming
+    ├── QueueUnavailable  the queue does not take or give messages, or its consumers are behind
+    │   └── QueueFull     the queue has no room
     ├── Unsendable        the server fails at a transaction
     └── LostHistory       the slot no longer has the changes that follow the log
 """
@@ -108,6 +110,14 @@ class Superseded(ReplicationError):
 
 class Disrupted(ReplicationError):
     """The publication or the slot changed while changes were streamed."""
+
+
+class QueueUnavailable(ReplicationError):
+    """The queue cannot be reached."""
+
+
+class QueueFull(QueueUnavailable):
+    """The queue has no room."""
 
 
 class Unsendable(ReplicationError):

@@ -40,6 +40,7 @@ SETTINGS: dict[str, type] = {
     "publication": str,
     "renamed_columns": dict,
     "retention": dict,
+    "sink": str,
     "slot": str,
     "slot_failover": bool,
     "table": str,

@@ -9,6 +9,7 @@ from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance
 from bemi_django.masking.rules import DEFAULT, Rules
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
+from bemi_django.wire.queue_address import QueueAddress
 
 
 class WorkerConfig(NamedTuple):
@@ -23,7 +24,8 @@ class WorkerConfig(NamedTuple):
     the destination.
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
     ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
-    where contexts come from.
+    where contexts come from. ``queue`` is where changes are published, instead of being
+    written to the destination, and from where a consumer takes them.
     """
 
     source: dict[str, Any]
@@ -41,6 +43,7 @@ class WorkerConfig(NamedTuple):
     masking: Rules = DEFAULT
     is_sealed: bool = False
     provenance: Provenance = NO_PROVENANCE
+    queue: QueueAddress | None = None
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

@@ -12,6 +12,7 @@ from bemi_django.exceptions import (
     BemiError,
     Disrupted,
     ProtocolError,
+    QueueUnavailable,
     Refused,
     SlotInUse,
     Superseded,
@@ -23,7 +24,7 @@ from bemi_django.schema.sql import quote
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
-_PASSING = (Disrupted, SlotInUse, Superseded, Unsendable)
+_PASSING = (Disrupted, QueueUnavailable, SlotInUse, Superseded, Unsendable)
 _NO_RIGHT = "42501"
 # Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
 # resources, operators.
@@ -65,9 +66,7 @@ def is_lasting(error: Exception) -> bool:
     """Return whether trying again would fail in the same way."""
     if isinstance(error, psycopg2.Error):
         return is_lasting_state(error.pgcode or "")
-    return isinstance(error, BemiError) and not isinstance(
-        error, (Disrupted, SlotInUse, Superseded, Unsendable)
-    )
+    return isinstance(error, BemiError) and not isinstance(error, _PASSING)
 
 
 def is_lasting_state(state: str) -> bool:

@@ -18,6 +18,7 @@ from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.worker import consume_command
 from bemi_django.wire.lsn import parse_lsn
 
 
@@ -79,6 +80,7 @@ def _run(added: Any) -> ArgumentParser:
     run.add_argument(
         "--accept-gap", action="store_true", help="if changes were lost, record a gap and continue"
     )
+    consume_command.add_destination_of_run(run)
     parts = run.add_mutually_exclusive_group()
     parts.add_argument(
         "--handlers", action="store_true", help="only call handlers; another process writes the log"
@@ -237,8 +239,9 @@ def _grants(added: Any) -> ArgumentParser:
 
 
 _FOR_ANY_PROJECT = (
-    _run, _status, _sync, _baseline, _restore_table, _verify, _prune, convert_command.add_convert,
-    _retry_dead_letters, _skip, _grants, revert, blame, erase_command.add_erase, subject_command.add_subject,
-    _doctor, _uninstall, archive_arguments.archive, archive_arguments.import_month,
+    _run, consume_command.add_consume, _status, _sync, _baseline, _restore_table, _verify, _prune,
+    convert_command.add_convert, _retry_dead_letters, _skip, _grants, revert, blame,
+    erase_command.add_erase, subject_command.add_subject, _doctor,
+    _uninstall, archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

@@ -72,6 +72,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     if worker.wal_status:
         yield "lag", f"{as_bytes(worker.lag_bytes)}, {worker.lag_seconds:.1f} s"
         yield "retained", as_bytes(worker.retained_bytes) + _room(worker)
+    if worker.queued_bytes:
+        yield "queue", f"{as_bytes(worker.queued_bytes)} of WAL published and not in the log yet"
     last = f" up to {log.last_month}" if log.last_month else ""
     yield (
         "log",

@@ -78,6 +78,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT INSERT ON {log}, _bemi.dead_letters, _bemi.activity_entries TO {role};"
     kept = "_bemi.checkpoint, _bemi.omitted_columns, _bemi.omitted_changes"
     yield f"GRANT SELECT, INSERT, UPDATE ON {kept} TO {role};"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes TO {role};"
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
     yield f"GRANT SELECT ON _bemi.completeness TO {role};"

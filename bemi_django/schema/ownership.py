@@ -53,7 +53,7 @@ def statements(using: str, owner: str) -> Iterator[str]:
     yield f"GRANT USAGE ON SCHEMA _bemi TO {role};"
     readable = (
         f"{log}, _bemi.checkpoint, _bemi.histories, _bemi.dead_letters, _bemi.accepted, "
-        f"_bemi.omitted_changes, {_REMOVED}"
+        f"_bemi.omitted_changes, _bemi.lanes, {_REMOVED}"
     )
     yield f"GRANT SELECT ON {readable} TO {role};"
     tables = ", ".join(

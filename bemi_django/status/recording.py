@@ -68,6 +68,8 @@ def problems_of(found: Recording) -> Iterator[str]:
     yield from _of_worker(worker, f"'manage.py bemi run{option}'")
     if worker.log_end is not None and worker.log_end.trouble:
         yield worker.log_end.trouble
+    if worker.queued_bytes and worker.log_end is not None and worker.log_end.age >= TOO_LATE:
+        yield "consumers write nothing of what the queue has: start 'manage.py bemi consume'"
     if worker.lag_seconds >= TOO_LATE:
         yield f"the log is {worker.lag_seconds:.0f} s behind"
     if lacking := sum(table.needs_sync for table in found.tables):

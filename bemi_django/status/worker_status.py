@@ -23,6 +23,7 @@ LATE, TOO_LATE = 30.0, 300.0
 _SLOT = """
 SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
        greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
+       s.confirmed_flush_lsn - '0/0',
        (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::bigint
 FROM pg_replication_slots s CROSS JOIN pg_stat_wal w WHERE s.slot_name = %s
 """
@@ -30,7 +31,7 @@ FROM pg_replication_slots s CROSS JOIN pg_stat_wal w WHERE s.slot_name = %s
 _CHECKPOINT = """
 SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
        extract(epoch FROM clock_timestamp() - updated_at)::float8,
-       system_identifier, coalesce(trouble, ''), counters::text
+       system_identifier, coalesce(trouble, ''), counters::text, lsn - '0/0'
 FROM _bemi.checkpoint WHERE slot = %s
 """
 _MAY_READ = "SELECT has_table_privilege(%s, 'SELECT')"
@@ -50,6 +51,7 @@ class LogEnd(NamedTuple):
         system_identifier: The server's identifier.
         trouble: Why the worker does not get on, or an empty string.
         counters: What the worker has counted since it was started.
+        position: Its LSN in bytes.
     """
 
     change_age: float
@@ -57,6 +59,7 @@ class LogEnd(NamedTuple):
     system_identifier: str
     trouble: str
     counters: Mapping[str, int]
+    position: int = 0
 
 
 class WorkerStatus(NamedTuple):
@@ -74,6 +77,7 @@ class WorkerStatus(NamedTuple):
         room_bytes: Bytes of WAL that may be written until the server removes WAL that the slot needs; None
             without ``max_slot_wal_keep_size``.
         bytes_a_day: Bytes of WAL a day, on average.
+        queued_bytes: Bytes of WAL whose changes are in a queue, and not in the log yet.
     """
 
     slot: str
@@ -85,6 +89,7 @@ class WorkerStatus(NamedTuple):
     retained_bytes: int = 0
     room_bytes: int | None = None
     bytes_a_day: int = 0
+    queued_bytes: int = 0
 
     @property
     def has_begun(self) -> bool:
@@ -104,8 +109,10 @@ def read_worker(alias: str) -> WorkerStatus:
         found = cursor.fetchone()
     if found is None:
         return WorkerStatus(slot, NEVER_RUN, _log_end(slot))
-    is_active, wal_status, lag_bytes, retained, room, bytes_a_day = found
+    is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = found
     log_end = _log_end(slot)
+    # Without a queue, nothing is confirmed that the log does not have.
+    queued = int(confirmed or 0) - log_end.position if log_end is not None else 0
     return WorkerStatus(
         slot,
         RUNNING if is_active else NOT_RUNNING,
@@ -116,6 +123,7 @@ def read_worker(alias: str) -> WorkerStatus:
         retained,
         room,
         bytes_a_day,
+        max(queued, 0),
     )
 
 
@@ -155,5 +163,5 @@ def _log_end(slot: str) -> LogEnd | None:
         found = cursor.fetchone()
     if found is None:
         return None
-    change_age, age, system_identifier, trouble, counters = found
-    return LogEnd(max(change_age, 0.0), age, system_identifier, trouble, json.loads(counters))
+    change_age, age, system_identifier, trouble, counters, position = found
+    return LogEnd(max(change_age, 0.0), age, system_identifier, trouble, json.loads(counters), int(position))

@@ -21,7 +21,11 @@ from bemi_django.schema import tracking
 
 _DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
 _IN_USE = "55006"
-_FORGET = ("DELETE FROM _bemi.checkpoint WHERE slot = %s", "DELETE FROM _bemi.histories WHERE slot = %s")
+_FORGET = (
+    "DELETE FROM _bemi.checkpoint WHERE slot = %s",
+    "DELETE FROM _bemi.histories WHERE slot = %s",
+    "DELETE FROM _bemi.lanes WHERE slot = %s",
+)
 #: Seconds for which a slot may still be in use when nobody reads it any more.
 _LAST_LOOK = 30.0
 #: A name of PostgreSQL has at most 63 bytes.

@@ -32,6 +32,7 @@ GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[
 GRANT EXECUTE ON FUNCTION _bemi.compute_v1(text, text[]) TO {WORKER};
 GRANT INSERT ON changes, _bemi.dead_letters, _bemi.activity_entries TO {WORKER};
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO {WORKER};
+GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes TO {WORKER};
 GRANT SELECT, INSERT ON _bemi.histories, _bemi.subject_keys TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
     TO {WORKER};

@@ -140,8 +140,8 @@ class Pipeline:
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
             [self.slot],
         )
-        for table in ("checkpoint", "histories"):
-            self.log.run(f"DELETE FROM _bemi.{table} WHERE slot = %s", [self.slot])  # noqa: S608 - two names
+        for table in ("checkpoint", "histories", "lanes"):
+            self.log.run(f"DELETE FROM _bemi.{table} WHERE slot = %s", [self.slot])  # noqa: S608 - three names
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return the contexts of the gaps in the log."""

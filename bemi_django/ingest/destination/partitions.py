@@ -18,15 +18,19 @@ _LATER = timedelta(hours=1)
 
 
 class Partitions:
-    """Creates partitions over ``connection``, which must not be in a transaction at that time."""
+    """Creates partitions over ``connection``, which must not be in a transaction at that time.
 
-    def __init__(self, connection: Any) -> None:
+    If they are not used, because others write the rows, none has to be created.
+    """
+
+    def __init__(self, connection: Any, *, is_used: bool = True) -> None:
         self._connection = connection
+        self._is_used = is_used
         self._start = self._end = 0
 
     def covers(self, moment: int) -> bool:
         """Return whether no partition has to be created at a moment (microseconds since 2000-01-01 UTC)."""
-        return self._start <= moment < self._end
+        return self._start <= moment < self._end or not self._is_used
 
     def make(self, moment: int) -> None:
         """Create the partition of a moment's month, and that of the next month unless the log is locked.

@@ -71,6 +71,15 @@ class Repairer:
         unavailable = unavailable_field(columns if has_old else [], columns if has_new else [])
         return self._without_values(change, NULL, unavailable), self.letter(change, message, reason)
 
+    def outline_of(self, refused: Pending) -> tuple[bytes, RejectedMessage]:
+        """Return the same of a row whose values are not text."""
+        change = refused.change
+        if isinstance(change, ChangeHeader):
+            change = read_again(change, refused.message)
+        safe = change._replace(context=invalid_context(change.context[:_SMALL]))
+        row, letter = self.outline(safe, refused.message, "not text")
+        return row, letter
+
     def row_of_event(self, event: Stitched, key: str | None) -> bytes:
         """Return the row of an event.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
@@ -12,14 +13,24 @@ from bemi_django.ingest.destination.sink import PostgresSink
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.queued_baselines import QueuedBaselines
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.outbox import Waiting
+from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
+from bemi_django.ingest.queue.stream_config import warn_of_durability
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.connections import is_database
 from bemi_django.ingest.stream.session import Session
+
+_SEALED = (
+    "BEMI_TAMPER_EVIDENCE seals changes where they are written in the order of commits, and a queue has no "
+    "such place: run without --to and BEMI_SINK, or turn it off"
+)
 
 
 class Assembled(NamedTuple):
@@ -39,6 +50,7 @@ def assemble(
     shortages: Shortages,
     hold_stream: Callable[[], object],
     keep_alive: Callable[[], bool],
+    note_trouble: Callable[[str], object],
 ) -> Assembled:
     """Begin to stream, and return the stages that take what arrives.
 
@@ -49,19 +61,23 @@ def assemble(
         shortages: Counts the failures of all sessions.
         hold_stream: Called again and again while the destination is waited for.
         keep_alive: Called while anything else is waited for; it returns False if the worker is to stop.
+        note_trouble: Keeps what an operator should know.
 
     Raises:
         BemiError: An administrator has to do something.
         psycopg2.Error: A failure that may pass.
     """
     database = session.database
+    if config.queue is not None and config.is_sealed:
+        raise ReplicationError(_SEALED)
     (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
     selection, masks = config.selection, config.masking
     catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
     catalog.is_canonical, catalog.keys = config.is_sealed, session.keys
     writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
     writer.notes_masks = is_database(session.destination, session.system_identifier, database)
-    start = session.start(writer.source)
+    queue = None if config.queue is None else session.keep(Broker(config.queue))
+    start = session.start(writer.source, 0 if queue is None else queue.published(session.slot))
     writer.histories = session.histories
     writer.render_context = catalog.render_context
     catalog.stream_from(start)
@@ -69,8 +85,8 @@ def assemble(
     counts = catalog.masks.counts = progress.counts
     for _, condition in selection.conditions:
         condition.counts = counts
-    sink = session.keep(
-        PostgresSink(
+    if queue is None:
+        sink: Sink = PostgresSink(
             session.destination,
             session.slot,
             start,
@@ -81,12 +97,32 @@ def assemble(
             omissions=writer.omissions,
             copier=session.copier,
         )
-    )
+    else:
+        if not queue.address.is_synced:
+            warn_of_durability(queue.address.stream, queue.replicas)
+        sink = QueueSink(
+            queue,
+            LaneSource(session.slot, session.lanes, session.histories),
+            start,
+            repairer.outline_of,
+            largest_letter=config.largest_letter,
+            waiting=Waiting(hold_stream, keep_alive, note_trouble),
+            omissions=writer.omissions,
+        )
+    session.keep(sink)
     committer = Committer(session, sink, progress)
-    partitions = Partitions(session.destination)
+    partitions = Partitions(session.destination, is_used=queue is None)
     transactions = Transactions(catalog, writer, sink, partitions, committer, keep_alive)
     encoding = session.destination.get_parameter_status("server_encoding")
-    baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
+    if queue is None:
+        baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
+    else:
+
+        def flush() -> None:
+            committer.flush()
+            queued.wait_for_consumers(sink)
+
+        baselines = queued = QueuedBaselines(session, catalog.shows, flush, keep_alive, masks)
     intake = Intake(
         writer,
         sink,

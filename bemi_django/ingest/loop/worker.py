@@ -11,7 +11,7 @@ from itertools import islice
 import psycopg2
 import psycopg2.errors
 
-from bemi_django.exceptions import Superseded, Unsendable, first_line
+from bemi_django.exceptions import QueueUnavailable, Superseded, Unsendable, first_line
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -87,15 +87,11 @@ class Worker:
             psycopg2.Error: A failure that may pass.
         """
         with quick_switches(), advised(), self._answered():
-            if not self._session.is_open:
-                self._open(self._patience if until_current else 0.0)
             try:
-                self._work(until_current)
-            except psycopg2.Error:
-                self._committer.salvage()
+                self._open_and_work(until_current)
+            except QueueUnavailable as error:
+                self._note_trouble(str(error))
                 raise
-            except Unsendable as error:
-                raise self._judged(error) from error
 
     def stop(self) -> None:
         """Finish the batch and return from :meth:`run`."""
@@ -106,11 +102,34 @@ class Worker:
         session.open(limit)
         self._source: Source = session.source
         assembled = assemble(
-            session, self._config, self._progress, self._shortages, self._hold_stream, self._keep_alive
+            session,
+            self._config,
+            self._progress,
+            self._shortages,
+            self._hold_stream,
+            self._keep_alive,
+            self._note_trouble,
         )
         self.has_streamed = True
         self._writer, self._sink, self._committer, self._transactions, self._intake = assembled
         self._idle_slot = IdleSlot(session, self._sink, self._committer, self._idle)
+
+    def _open_and_work(self, until_current: bool) -> None:
+        if not self._session.is_open:
+            self._open(self._patience if until_current else 0.0)
+        try:
+            self._work(until_current)
+        except psycopg2.Error:
+            self._committer.salvage()
+            raise
+        except Unsendable as error:
+            raise self._judged(error) from error
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Keep what an operator should know; the destination need not be there for a queue."""
+        with suppress(psycopg2.Error):
+            self._session.destination.rollback()
+            Checkpoints(self._session.destination, self._session.slot).note_trouble(trouble)
 
     def _judged(self, error: Unsendable) -> Unsendable:
         """Write what committed before a transaction that cannot be sent; return the error, with its place."""

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from bemi_django.exceptions import Disrupted, LostHistory, NotInstalled
+from bemi_django.exceptions import (
+    Disrupted,
+    LostHistory,
+    NotInstalled,
+    QueueUnavailable,
+    ReplicationError,
+)
 from bemi_django.ingest.config import WorkerConfig
-from bemi_django.ingest.destination.checkpoint import Origin
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
+from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.continuation import Continuation
+from bemi_django.ingest.stream.slot import Slot
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.timelines import Switch
+from bemi_django.wire.sequence import history_of, lsn_of, sequence_at
 
 _ORIGIN = """
 SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0), oid::bigint
 FROM pg_database WHERE datname = current_database()
 """
+
+
+_BEHIND = "{reason}: waiting until consumers have written what the queue has (run 'manage.py bemi consume')"
+_UNFINISHED = (
+    "the queue has changes of this database that are not in the log yet: run 'manage.py bemi consume' until "
+    "it has written them, or 'manage.py bemi run --to' to go on with the queue"
+)
 
 
 class LogStart:
@@ -36,18 +53,27 @@ class LogStart:
         self._config = config
         self._database = database
         self.system_identifier, self._timeline = source.identify()
+        self._is_anew = True
+        #: The number of lanes of the queue; 0 without one.
+        self.lanes = 0
 
-    def find(self, number: int) -> int:
+    def find(self, number: int, published: int = 0) -> int:
         """Return the position, in bytes; the slot is created where it has to be.
 
         Args:
             number: The number of the source in the ids of its changes.
+            published: The greatest sequence number up to which a queue has the changes; 0 for none.
 
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
+            QueueUnavailable: The log has to have what the queue has first.
         """
         config, slot = self._config, slots.find(self._server, self._config.slot)
         continuation = Continuation(self._server, self._destination, config, self._database, number)
+        if config.queue is not None:
+            # A consumer may have been killed after it has written.
+            with self._destination, self._destination.cursor() as cursor:
+                lanes.move_checkpoint(cursor, config.slot)
         checkpoint = continuation.read_checkpoint()
         self._origin = self._find_origin()
         if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
@@ -56,18 +82,61 @@ class LogStart:
             is_republished = self._publish()
             start = continuation.begin(self._origin, slot, is_republished)
         else:
-            switches = self._read_switches(checkpoint.origin)
-            branch, gap = continuation.judge(checkpoint, self._origin, slot, switches)
-            if gap is None:
-                start = continuation.follow(checkpoint, branch, self._origin)
-            elif config.accept_gap:
-                self._publish()
-                start = continuation.accept(gap, branch, self._origin, slot)
-            else:
-                raise LostHistory(f"{gap}. {LostHistory.__doc__}")
+            start = self._continue(continuation, checkpoint, slot, published)
         #: The histories of the log, the oldest first, and what writes to it.
         self.histories, self.copier = continuation.histories(start), continuation.copier
+        if config.queue is not None:
+            end = start if checkpoint is None or self._is_anew else checkpoint.lsn
+            with self._destination, self._destination.cursor() as cursor:
+                lanes.begin(cursor, config.slot, config.queue.lanes, end, self.histories, published)
+            self.lanes = self._count_lanes()
         return start
+
+    def _continue(
+        self, continuation: Continuation, checkpoint: Checkpoint, slot: Slot | None, published: int
+    ) -> int:
+        """Return where a log that has begun goes on; see :meth:`find`."""
+        config = self._config
+        known = self._with_published(checkpoint, slot, published)
+        switches = self._read_switches(checkpoint.origin)
+        branch, gap = continuation.judge(known, self._origin, slot, switches)
+        self._is_anew = gap is not None or bool(branch.left)
+        if not self._is_anew and slot is not None:
+            # What the queue has acknowledged was confirmed; without a queue, the log's end is not before it.
+            return max(checkpoint.lsn, slot.confirmed) if config.queue else branch.common
+        if known.lsn > checkpoint.lsn:
+            raise QueueUnavailable(_BEHIND.format(reason=gap or "the server was promoted or restored"))
+        if gap is None:
+            return continuation.follow(checkpoint, branch, self._origin)
+        if not config.accept_gap:
+            raise LostHistory(f"{gap}. {LostHistory.__doc__}")
+        self._publish()
+        return continuation.accept(gap, branch, self._origin, slot)
+
+    def _with_published(self, checkpoint: Checkpoint, slot: Slot | None, published: int) -> Checkpoint:
+        """Return the checkpoint as if the log had what its queue has.
+
+        Raises:
+            ReplicationError: There is to be no queue, and the log does not have yet what one has.
+        """
+        config = self._config
+        with self._destination, self._destination.cursor() as cursor:
+            histories = Histories(config.slot).read(cursor)
+            is_readable = config.queue is not None or lanes.may_read(cursor)
+            found = lanes.read(cursor, config.slot) if is_readable else {}
+        if config.queue is None:
+            # Changes of an unfinished cut are in some of the lanes.
+            is_ahead = lanes.are_ahead(found, sequence_at(histories, checkpoint.lsn))
+            if found and slot is not None and (is_ahead or slot.confirmed > checkpoint.lsn):
+                raise ReplicationError(_UNFINISHED)
+            return checkpoint
+        history = histories[-1].number
+        end = lsn_of(published) if history_of(published) == history else 0
+        return checkpoint._replace(lsn=max(checkpoint.lsn, end))
+
+    def _count_lanes(self) -> int:
+        with self._destination, self._destination.cursor() as cursor:
+            return len(lanes.read(cursor, self._config.slot))
 
     def require_publication(self) -> None:
         """Check that the publication is the one that the stream has begun with.

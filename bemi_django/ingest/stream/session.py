@@ -61,6 +61,8 @@ class Session:
     #: The histories of the log, the oldest first, and what writes to it, once the start is known.
     histories: Sequence[HistoryStart]
     copier: RowCopier
+    #: The number of lanes of the queue; 0 without one.
+    lanes = 0
 
     def __init__(self, config: WorkerConfig, timeouts: Timeouts) -> None:
         self._config, self.slot = config, config.slot
@@ -100,13 +102,16 @@ class Session:
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self._start = LogStart(self.server, self.source, destination, config, self.database)
         self.system_identifier = self._start.system_identifier
-        self._is_log_in_source = system_identifier(destination) == self.system_identifier
+        # With a queue, what is confirmed does not depend on the WAL that holds the log.
+        is_same = config.queue is None and system_identifier(destination) == self.system_identifier
+        self._is_log_in_source = is_same
 
-    def start(self, source: int) -> int:
+    def start(self, source: int, published: int = 0) -> int:
         """Begin to stream at the position where the log ends.
 
         Args:
             source: The number of the source in the ids of its changes.
+            published: The greatest sequence number up to which a queue has the changes; 0 for none.
 
         Returns:
             That position, in bytes.
@@ -114,7 +119,7 @@ class Session:
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
         """
-        start = self.find_start(source)
+        start = self.find_start(source, published)
         self.source.start(self._config.slot, self._config.publication, start)
         logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
@@ -203,8 +208,8 @@ class Session:
         while self._opened:
             self._opened.pop().close()
 
-    def find_start(self, source: int) -> int:
+    def find_start(self, source: int, published: int = 0) -> int:
         """Do the same without streaming; the slot is created where it has to be."""
-        start = self._start.find(source)
-        self.histories, self.copier = self._start.histories, self._start.copier
+        start = self._start.find(source, published)
+        self.histories, self.copier, self.lanes = self._start.histories, self._start.copier, self._start.lanes
         return start

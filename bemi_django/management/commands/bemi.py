@@ -29,7 +29,7 @@ from bemi_django.management.erasure import erase_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
-from bemi_django.management.worker import letters_command, worker_command
+from bemi_django.management.worker import consume_command, letters_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
@@ -82,6 +82,9 @@ class Command(BaseCommand):
     def _run(self, database: str, options: dict[str, Any]) -> None:
         databases = filter(conf.is_source, connections) if options["all"] else [database]
         worker_command.run(self, list(databases), options)
+
+    def _consume(self, database: str, options: dict[str, Any]) -> None:
+        consume_command.consume(self, database, options)
 
     def _handlers(self, database: str, options: dict[str, Any]) -> None:
         dispatcher = Dispatcher(database)

@@ -6,7 +6,10 @@ import logging
 from functools import partial
 from typing import Any
 
+from django.conf import settings
+
 from bemi_django import conf
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.stitching.provenance import Provenance
@@ -15,6 +18,7 @@ from bemi_django.mask_rules import configured_masks
 from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.seals.configured import is_sealed
 from bemi_django.signing_keys import configured_keys
+from bemi_django.wire.queue_address import QueueAddress, parse
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,21 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         is_sealed=is_sealed(),
         provenance=Provenance(conf.provenance(), Signatures(configured_keys())),
     )
+
+
+def queue_address(url: str | None) -> QueueAddress | None:
+    """Return the address of a queue, given or from ``BEMI_SINK``; None if there is neither.
+
+    Raises:
+        ReplicationError: It is not valid.
+    """
+    url = url or getattr(settings, "BEMI_SINK", None)
+    if not url:
+        return None
+    try:
+        return parse(url)
+    except ValueError as error:
+        raise ReplicationError(str(error)) from None
 
 
 def _name_slot(database: str, source: Any, log: Any) -> str:

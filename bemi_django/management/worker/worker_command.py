@@ -22,7 +22,7 @@ from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.management.worker.configured_worker import queue_address, worker_config
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
@@ -109,7 +109,9 @@ class _DatabaseWork:
         accept_gap = options["accept_gap"] or conf.accept_gap()
         publish = partial(_publish, command, database)
         operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
-        config = worker_config(database)._replace(accept_gap=accept_gap, operator=operator, publish=publish)
+        config = worker_config(database)._replace(
+            accept_gap=accept_gap, operator=operator, publish=publish, queue=queue_address(options["to"])
+        )
         self._supervisor = Supervisor(config)
 
     def stop(self) -> None:

@@ -179,7 +179,7 @@ def remove(
             # A log with rows would stay.
             if "append_only_v1" in installation.parts:
                 cursor.execute(append_only.UNPROTECT)
-            cursor.execute(f"TRUNCATE {installation.log}, _bemi.dead_letters, _bemi.checkpoint")
+            cursor.execute(f"TRUNCATE {installation.log}, _bemi.dead_letters, _bemi.checkpoint, _bemi.lanes")
         for installer in installers:
             if installation.kept:
                 cursor.execute(_FORGET, [installer, list(installation.kept)])

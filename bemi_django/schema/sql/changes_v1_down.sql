@@ -2,6 +2,7 @@ DROP FUNCTION _bemi.partition_v1(timestamptz);
 DROP TABLE _bemi.omitted_changes;
 DROP TABLE _bemi.omitted_columns;
 DROP TABLE _bemi.dead_letters;
+DROP TABLE _bemi.lanes;
 DROP TABLE _bemi.checkpoint;
 DO $block$
 DECLARE

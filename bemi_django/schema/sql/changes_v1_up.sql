@@ -119,6 +119,21 @@ CREATE TABLE _bemi.checkpoint (
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- How far the log of a slot has come in each lane of a queue. It is written in the transaction that writes the changes.
+
+CREATE TABLE _bemi.lanes (
+    slot text NOT NULL,
+    lane integer NOT NULL CHECK (lane >= 0),
+    -- Every change of the lane before the one with this number in the transaction with this sequence number is in the log.
+    sequence bigint NOT NULL,
+    ordinal bigint NOT NULL DEFAULT 0,
+    -- The message of the queue that was written last, and the commit time of the last change of all lanes by then.
+    message bigint NOT NULL DEFAULT 0,
+    committed_at bigint,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (slot, lane)
+);
+
 -- Messages of the stream that could not be stored completely.
 CREATE TABLE _bemi.dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

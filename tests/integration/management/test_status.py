@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -247,3 +248,16 @@ def test_a_part_of_a_table_has_no_share(baselines: None) -> None:
     assert found.percent is None and str(found).startswith("public.todo where id > 1: 30 rows read")
     (fact,) = baseline_facts("default")
     assert fact.command == "" and fact.state == "warning"
+
+
+def test_what_waits_in_a_queue_is_told(pipeline: Pipeline) -> None:
+    pipeline.run()
+    pipeline.log.run(
+        "UPDATE _bemi.checkpoint SET lsn = lsn - 4096, updated_at = updated_at - interval '1 hour' "
+        "WHERE slot = %s",
+        [pipeline.slot],
+    )
+    output, problem = status()
+    assert re.search("^queue +[0-9.]+ .* of WAL published and not in the log yet$", output, re.MULTILINE)
+    assert "start 'manage.py bemi consume'" in problem
+    assert as_json()["worker"]["queued_bytes"] > 0

@@ -1,0 +1,120 @@
+"""How far the log has come in each lane of a queue, over connections to the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bemi_django.exceptions import Superseded
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
+
+_READ = "SELECT lane, sequence, ordinal, message FROM _bemi.lanes WHERE slot = %s ORDER BY lane"
+_DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
+_BEGIN = """
+INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, %s FROM generate_series(0, %s - 1) lane
+"""
+_RAISE = """
+UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, updated_at = clock_timestamp()
+WHERE slot = %s AND sequence < %s
+"""
+_ADVANCE = """
+UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s,
+    committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
+WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s RETURNING lane
+"""
+_MOVE_CHECKPOINT = """
+UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL,
+    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at)
+WHERE slot = %s AND lsn < %s::pg_lsn
+    AND %s::bigint >> 51 = (
+        SELECT coalesce(max(h.number), 0) FROM _bemi.histories h WHERE h.slot = checkpoint.slot)
+"""
+# In the middle of a transaction, only those before it are in the log.
+_SLOWEST = """
+SELECT sequence - (ordinal > 0)::integer, committed_at FROM _bemi.lanes
+WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
+"""
+
+
+class LaneState(NamedTuple):
+    """How far a lane has come, and the number of the last message that was written, as the queue counts."""
+
+    position: LanePosition
+    message: int
+
+
+def read(cursor: Any, slot: str) -> dict[int, LaneState]:
+    """Return the lanes of a slot; there are none if it was never read into a queue."""
+    cursor.execute(_READ, [slot])
+    return {
+        lane: LaneState(LanePosition(sequence, ordinal), message)
+        for lane, sequence, ordinal, message in cursor.fetchall()
+    }
+
+
+def may_read(cursor: Any) -> bool:
+    """Return whether the role may read lanes; without a queue, it need not."""
+    cursor.execute("SELECT has_table_privilege('_bemi.lanes', 'SELECT')")
+    return bool(cursor.fetchone()[0])
+
+
+def are_ahead(lanes: Mapping[int, LaneState], sequence: int) -> bool:
+    """Return whether one of the lanes has come further than to a sequence number."""
+    return any(state.position > LanePosition(sequence) for state in lanes.values())
+
+
+def begin(
+    cursor: Any, slot: str, number: int, lsn: int, histories: Sequence[HistoryStart], published: int
+) -> None:
+    """Let lanes begin where the log has come to, if they are not there already.
+
+    Args:
+        cursor: A cursor of the destination.
+        slot: The name of the slot.
+        number: The number of lanes that is wanted.
+        lsn: Where the log ends, in bytes.
+        histories: The histories of the log.
+        published: The greatest sequence number that the queue has for the slot; 0 for none.
+    """
+    found = read(cursor, slot)
+    sequence = sequence_at(histories, lsn)
+    # With another number, changes of a row would be in two lanes: only where all lanes are at the same place.
+    is_even = published <= sequence and not are_ahead(found, sequence)
+    if len(found) != number and is_even:
+        cursor.execute(_DELETE, [slot])
+        cursor.execute(_BEGIN, [slot, sequence, number])
+    cursor.execute(_RAISE, [sequence, slot, sequence])
+
+
+def advance(
+    cursor: Any, slot: str, lane: int, old: LanePosition, new: LanePosition, message: int, at: int | None
+) -> None:
+    """Move a lane, in the transaction that writes its changes.
+
+    Args:
+        cursor: A cursor of the destination.
+        slot: The name of the slot.
+        lane: The number of the lane.
+        old: Where it has to be.
+        new: Where it goes.
+        message: The number of the last message, as the queue counts.
+        at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
+
+    Raises:
+        Superseded: Another consumer has moved it; two must never write the same changes.
+    """
+    cursor.execute(_ADVANCE, [*new, message, at, slot, lane, *old])
+    if cursor.fetchone() is None:
+        raise Superseded
+
+
+def move_checkpoint(cursor: Any, slot: str) -> None:
+    """Move the checkpoint to where all lanes are, in a transaction after the one that has moved a lane."""
+    cursor.execute(_SLOWEST, [slot])
+    found = cursor.fetchone()
+    if found is not None:
+        sequence, committed_at = found
+        lsn = format_lsn(lsn_of(sequence))
+        cursor.execute(_MOVE_CHECKPOINT, [lsn, committed_at, slot, lsn, sequence])

@@ -1,0 +1,43 @@
+"""Read the rows of ``bemi baseline`` where a queue is between the worker and the log."""
+
+from __future__ import annotations
+
+import time
+
+from bemi_django.exceptions import QueueUnavailable
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.loop.baseline_ranges import BaselineRange, BaselineRanges
+from bemi_django.ingest.loop.transaction import OpenTransaction
+from bemi_django.ingest.pipeline import Sink
+from bemi_django.wire.sequence import sequence_at
+
+#: Seconds between two looks at how far the consumers are.
+_PAUSE = 0.05
+
+
+class QueuedBaselines(BaselineRanges):
+    """Reads ranges, and keeps no transaction of the destination open, which others write."""
+
+    def read(self, transaction: OpenTransaction) -> BaselineRange | None:
+        """Take the rows that a transaction has read; see :meth:`BaselineRanges.read`."""
+        try:
+            return super().read(transaction)
+        finally:
+            self._session.destination.rollback()
+
+    def wait_for_consumers(self, sink: Sink) -> None:
+        """Wait until the log has what was published: which rows it has, is asked of the log.
+
+        Raises:
+            QueueUnavailable: The worker is to stop.
+        """
+        session = self._session
+        sequence = sequence_at(session.histories, sink.checkpoint)
+        while True:
+            with session.destination, session.destination.cursor() as cursor:
+                states = lanes.read(cursor, session.slot).values()
+            if all(state.position.sequence >= sequence for state in states):
+                return
+            if not self._keep_alive():
+                raise QueueUnavailable("stopped while consumers had to write what came before a baseline")
+            time.sleep(_PAUSE)

@@ -1,0 +1,185 @@
+"""A chunk: what is published at once to a lane, as JSON.
+
+The form is described in docs/queue-format.md. Values are text, so that no reader changes a number.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from struct import Struct
+from typing import Any, NamedTuple
+from uuid import UUID
+from zlib import crc32
+
+import orjson
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
+from bemi_django.ingest.rows.row_writer import COLUMNS
+from bemi_django.ingest.selection.omissions import Omissions
+from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
+from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.lane import LanePosition
+
+VERSION = 1
+
+_LENGTH = Struct(">i").unpack_from
+_INT64 = Struct(">q").unpack
+_COUNT = Struct(">h").pack(len(COLUMNS))
+_NUMBERS = frozenset(
+    COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
+)
+_JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
+_SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
+    COLUMNS.index(name) for name in ("schema", "table", "primary_key", "operation", "previous_primary_key")
+)
+_OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
+#: Where the id of a row of COPY is: after the number of fields and its own length.
+_ID_AT = slice(6, 22)
+
+#: The values of a change in the order of ``COLUMNS``: the id, text, JSON text, or numbers.
+Values = list[Any]
+
+
+class Chunk(NamedTuple):
+    """Changes of one lane between two positions; those before ``begin`` are in chunks before.
+
+    ``after`` is where other lanes have to be first: the first lane if this is another, all others if this is
+    the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
+    of all lanes, in microseconds since 2000-01-01 UTC. Letters and omissions have positions, too.
+    """
+
+    source: str
+    lane: int
+    begin: LanePosition
+    end: LanePosition
+    after: LanePosition | None
+    committed_at: int | None
+    changes: list[Values]
+    letters: list[tuple[LanePosition, RejectedMessage]]
+    omissions: list[tuple[LanePosition, Omissions]]
+
+
+def values_of(row: bytes) -> Values:
+    """Return the values of a row of COPY."""
+    values: Values = [str(UUID(bytes=row[_ID_AT]))]
+    at = _ID_AT.stop
+    for number in range(1, len(COLUMNS)):
+        (length,) = _LENGTH(row, at)
+        at += 4
+        if length < 0:
+            values.append(None)
+            continue
+        value = row[at : at + length]
+        at += length
+        if number in _NUMBERS:
+            values.append(_INT64(value)[0])
+        else:
+            # The binary format of jsonb has a byte for its version.
+            values.append((value[1:] if number in _JSON else value).decode())
+    return values
+
+
+def row_of(values: Values) -> bytes:
+    """Return the row of COPY that :func:`values_of` has read."""
+    fields = [_COUNT, field(UUID(values[0]).bytes)]
+    for number, value in enumerate(values[1:], 1):
+        if value is None:
+            fields.append(NULL)
+        elif number in _NUMBERS:
+            fields.append(int64(value))
+        else:
+            fields.append((jsonb if number in _JSON else field)(value.encode()))
+    return b"".join(fields)
+
+
+def position_of(identifier: bytes) -> LanePosition:
+    """Return the position of a change from its id, 16 bytes."""
+    ordinal = int.from_bytes(identifier[8:], "big") >> 30 & 0xFFFFFFFF
+    return LanePosition(sequence_in(identifier), ordinal)
+
+
+def lane_of(values: Values, lanes: int) -> int | None:
+    """Return the lane of a change; None if it has to be between all that are before and after it.
+
+    It is CRC-32 of schema, table and key, each followed by NUL, modulo the number of lanes. A change of the
+    key belongs to two rows, and one without a table or a row to none.
+    """
+    key = values[_KEY]
+    if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
+        return None
+    return crc32(f"{values[_SCHEMA]}\0{values[_TABLE]}\0{key or ''}\0".encode()) % lanes
+
+
+def encode(chunk: Chunk, changes: list[bytes]) -> bytes:
+    """Return the chunk as JSON, with changes that are JSON already."""
+    head = {
+        "version": VERSION,
+        "source": chunk.source,
+        "lane": chunk.lane,
+        "begin": [*chunk.begin],
+        "end": [*chunk.end],
+        "after": None if chunk.after is None else [*chunk.after],
+        "committed_at": chunk.committed_at,
+        "columns": COLUMNS,
+        "letters": [[*position, *_sent_letter(letter)] for position, letter in chunk.letters],
+        "omissions": [[*position, *_sent_omissions(omissions)] for position, omissions in chunk.omissions],
+    }
+    return orjson.dumps(head)[:-1] + b',"changes":[' + b",".join(changes) + b"]}"
+
+
+def decode(data: bytes) -> Chunk:
+    """Return the chunk that :func:`encode` has written.
+
+    Raises:
+        ProtocolError: It is none, or one of a later version.
+    """
+    try:
+        found = orjson.loads(data)
+        if found["version"] != VERSION or tuple(found["columns"]) != COLUMNS:
+            raise ProtocolError("a chunk of another version: upgrade the consumers before the publishers")
+        after = found["after"]
+        return Chunk(
+            found["source"],
+            found["lane"],
+            LanePosition(*found["begin"]),
+            LanePosition(*found["end"]),
+            None if after is None else LanePosition(*after),
+            found["committed_at"],
+            found["changes"],
+            [(LanePosition(*one[:2]), _letter(*one[2:])) for one in found["letters"]],
+            [(LanePosition(*one[:2]), _omissions(*one[2:])) for one in found["omissions"]],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        # The message of the error might hold values.
+        raise ProtocolError(f"a message of the queue is no chunk ({type(error).__name__})") from None
+
+
+def _sent_letter(letter: RejectedMessage) -> list[Any]:
+    change_id = None if letter.change_id is None else str(letter.change_id)
+    message = b64encode(letter.message).decode()
+    return [letter.position, change_id, message, letter.origin, letter.reason]
+
+
+def _letter(
+    position: int, change_id: str | None, message: str, origin: dict[str, Any], reason: str
+) -> RejectedMessage:
+    identifier = None if change_id is None else UUID(change_id)
+    return RejectedMessage(position, identifier, b64decode(message), origin, reason)
+
+
+def _sent_omissions(omissions: Omissions) -> list[Any]:
+    return [
+        [[*place, last] for place, last in omissions.columns.items()],
+        [[*place, *counted] for place, counted in omissions.changes.items()],
+    ]
+
+
+def _omissions(columns: list[Any], changes: list[Any]) -> Omissions:
+    found = Omissions()
+    for schema, table, names, last in columns:
+        found.columns[schema, table, tuple(names)] = last
+    for schema, table, reason, number, last in changes:
+        found.changes[schema, table, reason] = number, last
+    return found

@@ -1,0 +1,77 @@
+"""Keep a consumer running: retry temporary errors, stop at those that will not pass."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+
+import psycopg2
+
+from bemi_django.exceptions import BemiError, first_line
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.error_advice import is_lasting
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.timeouts import Timeouts
+
+logger = logging.getLogger(__name__)
+
+
+class Consumer:
+    """Runs sessions one after another; :meth:`stop` may be called from a signal handler.
+
+    Args:
+        config: Where the queue and the destination are.
+        timeouts: Timeouts and back-off intervals.
+    """
+
+    def __init__(self, config: WorkerConfig, timeouts: Timeouts | None = None) -> None:
+        self._config = config
+        self._timeouts = timeouts or Timeouts()
+        self._progress = Progress()
+        self._stop = threading.Event()
+
+    def run(self, until_current: bool = False) -> int:
+        """Write changes to the log until :meth:`stop` is called.
+
+        Args:
+            until_current: Return when everything that is in the queue now is in the log.
+
+        Returns:
+            The number of changes written.
+
+        Raises:
+            BemiError, psycopg2.Error: An administrator has to do something or, with ``until_current``, a
+                temporary error did not pass in time.
+        """
+        deadline = time.monotonic() + self._timeouts.patience if until_current else float("inf")
+        pause = self._timeouts.first_pause
+        while not self._stop.is_set():
+            began, total = time.monotonic(), self._progress.total
+            try:
+                self._session(until_current)
+                break
+            except (BemiError, psycopg2.Error) as error:
+                if is_lasting(error) or began > deadline:
+                    raise
+                if self._progress.total > total or began + self._timeouts.good < time.monotonic():
+                    pause = self._timeouts.first_pause
+                self._progress.counts["sessions that failed"] += 1
+                logger.warning("%s; trying again in %.1f s", first_line(error), pause)
+                # Consumers that fail together should not come back together.
+                self._stop.wait(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, self._timeouts.longest_pause)
+        return self._progress.total
+
+    def stop(self, *_: object) -> None:
+        """Finish the transaction and return from :meth:`run`."""
+        self._stop.set()
+
+    def _session(self, until_current: bool) -> None:
+        session = Consumption(self._config, self._progress, self._timeouts, self._stop)
+        try:
+            session.run(until_current)
+        finally:
+            session.close()

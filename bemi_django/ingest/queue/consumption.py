@@ -1,0 +1,202 @@
+"""One session of a consumer: take lanes, write what their queue holds, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.chunk import Chunk
+from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
+from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
+from bemi_django.ingest.stream.connections import connect_destination
+from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.wire.lane import LanePosition
+
+logger = logging.getLogger(__name__)
+
+#: Changes that are written in one transaction, if they come from several chunks.
+_CHANGES = 5000
+#: Seconds between two looks at who holds which lane, and between two removals of what was written.
+_BALANCE, _FORGET = 1.0, 0.5
+#: Seconds of waiting for a message, and for what another consumer writes.
+_WAIT, _BLOCKED = 0.2, 0.02
+#: Seconds that a publisher may take to begin anew, before what is missing is taken for lost.
+_LOST = 60.0
+
+
+class Consumption:
+    """Writes the lanes that it holds.
+
+    Args:
+        config: Where the queue and the destination are.
+        progress: Counts what is written.
+        timeouts: Timeouts of the connections.
+        is_stopping: Set when the session is to end after the present transaction.
+    """
+
+    def __init__(
+        self, config: WorkerConfig, progress: Progress, timeouts: Timeouts, is_stopping: threading.Event
+    ) -> None:
+        self._progress = progress
+        self._is_stopping = is_stopping
+        self._message = threading.Event()
+        self._readers: dict[Lane, LaneReader] = {}
+        self._forgotten: dict[Lane, int] = {}
+        self._lacking: set[Lane] = set()
+        self._others: dict[Lane, LanePosition] = {}
+        self._committed_at = 0
+        self._balance_at = self._forget_at = 0.0
+        with ExitStack() as opened:
+            connection = connect_destination(config, timeouts.lock, timeouts.answer)
+            self._connection = connection
+            opened.callback(connection.close)
+            assert config.queue is not None
+            self._broker = Broker(config.queue)
+            opened.callback(self._broker.close)
+            self._locks = LaneLocks(connection)
+            self._writer = LogWriter(connection)
+            self.close: Callable[[], None] = opened.pop_all().close
+
+    def run(self, until_current: bool = False) -> None:
+        """Write until told to stop.
+
+        Args:
+            until_current: Return when everything that is in the queue now is in the log, whoever writes it.
+
+        Raises:
+            BemiError: An administrator has to do something, or the queue is not there.
+            psycopg2.Error: The destination cannot be written to.
+        """
+        targets = self._ends() if until_current else {}
+        while not self._is_stopping.is_set():
+            self._message.clear()
+            self._broker.raise_if_lost()
+            now = time.monotonic()
+            if now >= self._balance_at:
+                self._balance_at = now + _BALANCE
+                self._balance()
+                if until_current and self._is_at(targets):
+                    break
+            if now >= self._forget_at:
+                self._forget_at = now + _FORGET
+                self._forget()
+            if self._write():
+                if until_current:
+                    self._balance_at = 0.0
+                continue
+            is_blocked = any(reader.peek() is not None for reader in self._readers.values())
+            if is_blocked:
+                time.sleep(_BLOCKED)
+            else:
+                self._message.wait(_WAIT)
+            if self._progress.is_due(time.time() - EPOCH_SECONDS - self._committed_at / 1e6):
+                logger.info("%s", self._progress.line(0, 0.0))
+        self._forget()
+
+    def _balance(self) -> None:
+        taken, released = self._locks.balance()
+        for lane in released:
+            self._readers.pop(lane).close()
+        for slot, number in taken:
+            with self._connection, self._connection.cursor() as cursor:
+                state = lanes.read(cursor, slot)[number]
+                # Whoever wrote the lane before may have been killed in between.
+                lanes.move_checkpoint(cursor, slot)
+            logger.info("writing lane %d of %s", number, slot)
+            self._readers[slot, number] = LaneReader(
+                self._broker, slot, number, state.position, state.message, self._message.set
+            )
+        self._note_trouble()
+
+    def _write(self) -> bool:
+        """Write what is there, and return whether that was anything."""
+        taken: list[TakenChunk] = []
+        self._others.clear()
+        size, is_open = 0, True
+        while is_open and size < _CHANGES:
+            is_open = False
+            for reader in self._readers.values():
+                chunk = reader.peek()
+                if chunk is None or size >= _CHANGES or not self._may_follow(chunk):
+                    continue
+                position = reader.position
+                reader.take()
+                one = TakenChunk(chunk, position, reader.message)
+                size += len(one.changes)
+                taken.append(one)
+                is_open = True
+        if not taken:
+            return False
+        self._progress.add(self._writer.write(taken))
+        self._committed_at = max(self._committed_at, *(one.chunk.committed_at or 0 for one in taken))
+        return True
+
+    def _may_follow(self, chunk: Chunk) -> bool:
+        """Return whether the lanes that a chunk comes after have come to where they have to be."""
+        if chunk.after is not None:
+            if not self._others:
+                self._read_others()
+            known = {
+                lane: position for (slot, lane), position in self._others.items() if slot == chunk.source
+            }
+            known.update(
+                (lane, reader.position)
+                for (slot, lane), reader in self._readers.items()
+                if slot == chunk.source
+            )
+            waited_for = [known.get(0)] if chunk.lane else list(known.values())
+            if not all(position is not None and position >= chunk.after for position in waited_for):
+                return False
+        return self._writer.are_shown(chunk)
+
+    def _read_others(self) -> None:
+        for slot in {slot for slot, _ in self._readers}:
+            with self._connection, self._connection.cursor() as cursor:
+                for lane, state in lanes.read(cursor, slot).items():
+                    self._others[slot, lane] = state.position
+
+    def _ends(self) -> dict[Lane, LanePosition]:
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute("SELECT slot, count(*) FROM _bemi.lanes GROUP BY slot")
+            found = cursor.fetchall()
+        return {
+            (slot, lane): end
+            for slot, number in found
+            for lane, end in self._broker.ends(slot, range(number)).items()
+        }
+
+    def _is_at(self, targets: dict[Lane, LanePosition]) -> bool:
+        for slot in {slot for slot, _ in targets}:
+            with self._connection, self._connection.cursor() as cursor:
+                states = lanes.read(cursor, slot)
+            if any(states[lane].position < end for (of, lane), end in targets.items() if of == slot):
+                return False
+        return True
+
+    def _forget(self) -> None:
+        """Remove from the queue what is in the log."""
+        for lane, reader in self._readers.items():
+            if reader.message > self._forgotten.get(lane, 0):
+                self._broker.forget(*lane, before=reader.message + 1)
+                self._forgotten[lane] = reader.message
+
+    def _note_trouble(self) -> None:
+        """Say where changes are missing that do not come; they stay so until the lane gets on."""
+        for lane, reader in self._readers.items():
+            since = reader.ahead_since
+            if since is not None and time.monotonic() - since > _LOST and lane not in self._lacking:
+                self._lacking.add(lane)
+                slot, number = lane
+                trouble = f"lane {number} of the queue lacks changes that come next: was its stream emptied?"
+                logger.error("%s: %s", slot, trouble)
+                Checkpoints(self._connection, slot).note_trouble(trouble)

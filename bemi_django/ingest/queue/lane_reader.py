@@ -1,0 +1,183 @@
+"""Read the chunks of one lane, each once and in order, whatever the queue holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.queue.broker import PART_HEADER, Broker
+from bemi_django.ingest.queue.chunk import Chunk, decode
+from bemi_django.wire.lane import LanePosition
+
+if TYPE_CHECKING:
+    from nats.js.client import JetStreamContext
+
+#: Messages that are asked for at once, and those that may wait to be written.
+_FETCHED, _PREFETCHED = 8, 16
+#: Seconds after which a request without an answer is repeated, and between two looks at the consumer.
+_EXPIRES, _LOOK = 2.0, 10.0
+_FULL = 0.005
+
+
+class _Read(NamedTuple):
+    """A chunk; ``first`` and ``last`` are the numbers of its messages, as the queue counts them."""
+
+    chunk: Chunk
+    first: int
+    last: int
+
+
+class LaneReader:
+    """Reads a lane from a message on.
+
+    The queue may hold a chunk twice, or before one that comes first: a publisher that was interrupted begins
+    anew with what was not acknowledged. What is at or below the position was written. What is ahead is
+    read again when the chunks before it have come.
+
+    Args:
+        broker: The connection to the queue.
+        source: The name of the slot.
+        lane: The number of the lane.
+        position: How far the lane is written.
+        message: The number of the last message that was written.
+        wake: Called in the thread of the connection when a message is there.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        source: str,
+        lane: int,
+        position: LanePosition,
+        message: int,
+        wake: Callable[[], object],
+    ) -> None:
+        self._broker = broker
+        self._subject = broker.address.subject(source, lane)
+        self.source, self.lane = source, lane
+        #: How far the lane has come with what was taken.
+        self.position = position
+        #: The number of the last message that was taken.
+        self.message = message
+        self._wake = wake
+        self._messages: deque[Any] = deque()
+        self._parts: list[Any] = []
+        self._next: _Read | None = None
+        self._ahead: int | None = None
+        #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
+        self.ahead_since: float | None = None
+        self._start()
+
+    def peek(self) -> Chunk | None:
+        """Return the next chunk that is to be written, if it is there.
+
+        Raises:
+            ProtocolError: A message is no chunk.
+        """
+        while self._next is None and (found := self._read()) is not None:
+            chunk = found.chunk
+            if chunk.end <= self.position:
+                if self._ahead is None:
+                    self.message = max(self.message, found.last)
+            elif chunk.begin > self.position:
+                if self._ahead is None:
+                    self._ahead = found.first
+                    self.ahead_since = time.monotonic()
+            else:
+                self._next = found
+        return None if self._next is None else self._next.chunk
+
+    def take(self) -> None:
+        """Take the chunk that :meth:`peek` has returned."""
+        assert self._next is not None
+        self.position, self.message = self._next.chunk.end, self._next.last
+        self._next = None
+        if self._ahead is not None:
+            # What was ahead may be next.
+            first, self._ahead, self.ahead_since = self._ahead, None, None
+            self.message = min(self.message, first - 1)
+            self.close()
+            self._messages, self._parts = deque(), []
+            self._start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._broker.loop.call_soon_threadsafe(self._stop, self._reading)
+
+    @staticmethod
+    def _stop(reading: asyncio.Future[None]) -> None:
+        reading.cancel()
+
+    def _start(self) -> None:
+        messages = self._messages
+        made = asyncio.run_coroutine_threadsafe(self._begin(self.message + 1, messages), self._broker.loop)
+        self._reading = made.result()
+
+    async def _begin(self, first: int, messages: deque[Any]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._fetch(first, messages))
+
+    async def _fetch(self, first: int, messages: deque[Any]) -> None:
+        import nats.errors
+
+        try:
+            subscription = await self._subscribe(first)
+            look_at = time.monotonic() + _LOOK
+            while True:
+                if len(messages) >= _PREFETCHED:
+                    await asyncio.sleep(_FULL)
+                    continue
+                try:
+                    messages.extend(await subscription.fetch(_FETCHED, timeout=_EXPIRES))
+                    self._wake()
+                except nats.errors.TimeoutError:
+                    if time.monotonic() > look_at:
+                        look_at = time.monotonic() + _LOOK
+                        # A consumer of a server that was restarted does not exist any more.
+                        await subscription.consumer_info()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._broker.lose(error)
+            self._wake()
+
+    async def _subscribe(self, first: int) -> JetStreamContext.PullSubscription:
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        return await self._broker.jetstream.pull_subscribe(
+            self._subject,
+            stream=self._broker.address.stream,
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=first,
+                inactive_threshold=30.0,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+
+    def _read(self) -> _Read | None:
+        """Return the chunk of the next messages, if they are there."""
+        while self._messages:
+            message = self._messages.popleft()
+            number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
+            if number == "1":
+                self._parts = []
+            if int(number) != len(self._parts) + 1:
+                # Of an attempt that was interrupted: the chunk comes again.
+                self._parts = []
+                continue
+            self._parts.append(message)
+            if number == parts:
+                data = b"".join(part.data for part in self._parts)
+                first, last = (part.metadata.sequence.stream for part in (self._parts[0], message))
+                self._parts = []
+                chunk = decode(data)
+                if (chunk.source, chunk.lane) != (self.source, self.lane):
+                    raise ProtocolError("a message of the queue is one of another lane")
+                return _Read(chunk, first, last)
+        return None

@@ -1,0 +1,134 @@
+"""Write chunks to the log, with the positions of their lanes, in one transaction of the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from bemi_django.ingest.destination import dead_letters, lanes, omissions_table
+from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.copying import RowCopier, is_taken
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.partitions import Partitions
+from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, row_of
+from bemi_django.ingest.rows.row_writer import COLUMNS
+from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.wire.lane import LanePosition
+
+_ID, _COMMITTED_AT, _XID = (COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id"))
+_POSITION, _CONTEXT = COLUMNS.index("position"), COLUMNS.index("context")
+_NO_TABLE = Relation(0, "", "", ())
+_LOST = {COLUMNS.index(name): "{}" for name in ("before", "after", "context")}
+_UNAVAILABLE = COLUMNS.index("unavailable")
+_REASON = "not accepted by the destination"
+# Where the log lives in the source, tables and log must not be read together before the commit shows.
+_ARE_SHOWN = """
+SELECT coalesce(bool_and(pg_visible_in_snapshot(x::text::xid8, pg_current_snapshot())), true)
+FROM unnest(%s::bigint[]) x
+"""
+_IS_LOCAL = "SELECT is_local FROM _bemi.checkpoint WHERE slot = %s"
+
+
+class TakenChunk:
+    """A chunk that is to be written: what of it is not in the log yet.
+
+    Args:
+        chunk: The chunk.
+        position: Where its lane is.
+        message: The number of its last message, as the queue counts.
+    """
+
+    def __init__(self, chunk: Chunk, position: LanePosition, message: int) -> None:
+        self.chunk, self.position, self.message = chunk, position, message
+        changes = chunk.changes
+        if chunk.begin < position:
+            changes = [one for one in changes if position_of(UUID(one[_ID]).bytes) >= position]
+        self.changes: list[Values] = changes
+        self.letters = [letter for place, letter in chunk.letters if place >= position]
+        self.omissions = [omissions for place, omissions in chunk.omissions if place >= position]
+
+
+class LogWriter:
+    """Writes to the log of a destination.
+
+    Args:
+        connection: A connection to it, as ``connect_destination()`` opens it.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._partitions = Partitions(connection)
+        self._copier = RowCopier()
+        self._local: dict[str, bool] = {}
+
+    def are_shown(self, chunk: Chunk) -> bool:
+        """Return whether the tables show the transactions of a chunk, if they are in the same database."""
+        if not chunk.changes:
+            return True
+        with self._connection, self._connection.cursor() as cursor:
+            if chunk.source not in self._local:
+                cursor.execute(_IS_LOCAL, [chunk.source])
+                self._local[chunk.source] = bool((cursor.fetchone() or [False])[0])
+            if not self._local[chunk.source]:
+                return True
+            cursor.execute(_ARE_SHOWN, [list({one[_XID] for one in chunk.changes})])
+            return bool(cursor.fetchone()[0])
+
+    def write(self, taken: Sequence[TakenChunk]) -> int:
+        """Write chunks and return the number of their changes.
+
+        Raises:
+            Superseded: Another consumer has written one of the lanes.
+            psycopg2.Error: The destination cannot be written to.
+        """
+        changes = [change for one in taken for change in one.changes]
+        for moment in sorted({change[_COMMITTED_AT] for change in changes}):
+            if not self._partitions.covers(moment):
+                self._partitions.make(moment)
+        with self._connection, self._connection.cursor() as cursor:
+            for one in taken:
+                chunk = one.chunk
+                lanes.advance(
+                    cursor, chunk.source, chunk.lane, one.position, chunk.end, one.message, chunk.committed_at
+                )
+                letters = one.letters
+                dead_letters.insert(cursor, chunk.source, letters)
+                for omissions in one.omissions:
+                    omissions_table.add(cursor, chunk.source, omissions)
+            for source in dict.fromkeys(one.chunk.source for one in taken):
+                rows = [change for one in taken if one.chunk.source == source for change in one.changes]
+                refused = list(self._copy(cursor, rows)) if rows else []
+                dead_letters.insert(cursor, source, refused)
+            self._copier.seal(cursor)
+        with self._connection, self._connection.cursor() as cursor:
+            for source in sorted({one.chunk.source for one in taken}):
+                lanes.move_checkpoint(cursor, source)
+        return len(changes)
+
+    def _copy(self, cursor: Any, changes: list[Values]) -> Iterator[RejectedMessage]:
+        """Copy changes; halve them while they are refused, until one is left, which loses its values."""
+        if is_taken(cursor, lambda: self._copier.copy(cursor, [_pending(change) for change in changes])):
+            return
+        if len(changes) > 1:
+            middle = len(changes) // 2
+            yield from self._copy(cursor, changes[:middle])
+            yield from self._copy(cursor, changes[middle:])
+            return
+        (change,) = changes
+        named = {side: list(orjson.loads(change[COLUMNS.index(side)])) for side in ("before", "after")}
+        outline = [_LOST.get(number, value) for number, value in enumerate(change)]
+        outline[_UNAVAILABLE] = orjson.dumps({side: names for side, names in named.items() if names}).decode()
+        self._copier.copy(cursor, [_pending(outline)])
+        yield RejectedMessage(change[_POSITION], UUID(change[_ID]), orjson.dumps(change), {}, _REASON)
+
+
+def _pending(change: Values) -> Pending:
+    """Return a change as what writes to the log takes it, without the message that it was made from."""
+    begin = Begin(change[_POSITION], change[_COMMITTED_AT], change[_XID] & 0xFFFFFFFF)
+    ordinal = position_of(UUID(change[_ID]).bytes).ordinal
+    header = ChangeHeader(begin, ordinal, _NO_TABLE, change[_CONTEXT].encode(), 0)
+    return Pending(row_of(change), header, b"")

@@ -1,0 +1,67 @@
+"""The stream of a queue: it is made if it is missing, and must not be one that loses changes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from bemi_django.exceptions import ReplicationError
+from bemi_django.wire.queue_address import STREAM
+
+if TYPE_CHECKING:
+    from nats.js.api import StreamConfig
+    from nats.js.client import JetStreamContext
+
+logger = logging.getLogger(__name__)
+
+
+async def require_stream(jetstream: JetStreamContext, name: str) -> int:
+    """Make the stream unless it is there, check it, and return the number of its replicas.
+
+    Raises:
+        ReplicationError: The stream would lose changes.
+        nats.errors.Error: The server does not answer, or refuses.
+    """
+    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+    from nats.js.errors import NotFoundError
+
+    try:
+        info = await jetstream.stream_info(name)
+    except NotFoundError:
+        info = await jetstream.add_stream(
+            StreamConfig(
+                name=name,
+                subjects=[f"{STREAM}.>"],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,
+            )
+        )
+        logger.info("created the stream %s", name)
+    _require_fit(name, info.config)
+    return info.config.num_replicas or 1
+
+
+def _require_fit(name: str, config: StreamConfig) -> None:
+    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType
+
+    wanted = {
+        "retention limits": config.retention == RetentionPolicy.LIMITS,
+        "storage file": config.storage == StorageType.FILE,
+        "discard new": config.discard == DiscardPolicy.NEW,
+        "no max_age": not config.max_age,
+        "no max_msgs_per_subject": (config.max_msgs_per_subject or -1) < 0,
+    }
+    if missing := [name for name, is_met in wanted.items() if not is_met]:
+        raise ReplicationError(f"the stream {name} would lose changes: it needs {', '.join(missing)}")
+
+
+def warn_of_durability(name: str, replicas: int) -> None:
+    """Warn if what one server has acknowledged may be lost with its machine; servers do not tell if it is."""
+    if replicas < 3:
+        logger.warning(
+            "the stream %s has fewer than 3 replicas: what its server has acknowledged may be lost when its "
+            "machine fails, unless sync_interval is always in the server's configuration; set it and add "
+            "?sync=always to the address of the queue, or give the stream 3 replicas",
+            name,
+        )

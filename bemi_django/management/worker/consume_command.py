@@ -1,0 +1,67 @@
+"""``bemi consume``: write what a queue holds to the log."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.management.log_output import FORMATS, log_to
+from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.worker.configured_worker import queue_address, worker_config
+from bemi_django.management.worker.stop_signals import stopped_by_signals
+
+logger = logging.getLogger(__name__)
+
+_NO_QUEUE = "no queue: give its address, nats://HOST:PORT/STREAM, or set BEMI_SINK"
+
+
+def add_destination_of_run(run: ArgumentParser) -> None:
+    """Add ``--to`` to ``bemi run``."""
+    run.add_argument(
+        "--to",
+        metavar="nats://HOST:PORT/STREAM",
+        help="publish changes there, from where 'bemi consume' writes them to the log (default: BEMI_SINK; "
+        "without it, changes are written to the log)",
+    )
+
+
+def add_consume(added: Any) -> ArgumentParser:
+    """Add ``bemi consume``."""
+    consume = add_subcommand(
+        added, "consume", "write what 'bemi run --to' has published to the log; any number may run"
+    )
+    consume.add_argument("queue", nargs="?", metavar="nats://HOST:PORT/STREAM", help="(default: BEMI_SINK)")
+    consume.add_argument(
+        "--until-current", action="store_true", help="exit when everything published so far is written"
+    )
+    consume.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help="log to the output in this format (default: text, unless LOGGING of the project has a handler)",
+    )
+    return consume
+
+
+def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Write changes until a signal comes or, with ``--until-current``, all is done.
+
+    Args:
+        command: The command, for its output.
+        database: Alias of a source; its log is written, with the changes of all sources of the queue.
+        options: ``queue``, ``until_current`` and ``log_format`` of the command line.
+
+    Raises:
+        CommandError: No queue is given.
+        BemiError: An administrator has to do something.
+    """
+    address = queue_address(options["queue"])
+    if address is None:
+        raise CommandError(_NO_QUEUE)
+    consumer = Consumer(worker_config(database)._replace(queue=address))
+    with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):
+        written = consumer.run(until_current=options["until_current"])
+    command.stdout.write(f"{written} changes written")

@@ -1,0 +1,59 @@
+"""The address of a queue: ``nats://[user:password@]host[:port][,host[:port]...][/stream][?lanes=4]``."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+STREAM = "bemi"
+LANES = 4
+#: A lane is at least a row of a table, a lock and a consumer of the server.
+_MOST_LANES = 64
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FORM = "use nats://HOST:PORT/STREAM, with ?lanes=NUMBER and sync=always where they are wanted"
+
+
+class QueueAddress(NamedTuple):
+    """Where a queue is.
+
+    ``servers`` are URLs with credentials, which must not be printed, and ``stream`` names the stream.
+    ``lanes`` is the number of lanes of a source that begins. ``is_synced`` says that the operator has set
+    ``sync_interval: always``, which the server does not tell.
+    """
+
+    servers: tuple[str, ...]
+    stream: str = STREAM
+    lanes: int = LANES
+    is_synced: bool = False
+
+    @property
+    def hosts(self) -> str:
+        """The servers without credentials, for messages."""
+        return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in self.servers)
+
+    def subject(self, source: str, lane: int) -> str:
+        """Return the subject of a lane; ``source`` is the name of a slot."""
+        return f"{STREAM}.{source}.{lane}"
+
+
+def parse(url: str) -> QueueAddress:
+    """Return the address that a URL holds.
+
+    Raises:
+        ValueError: It is not one of a queue. The message does not repeat it: it may hold a password.
+    """
+    parts = urlsplit(url)
+    stream = parts.path.strip("/") or STREAM
+    options = dict(parse_qsl(parts.query))
+    lanes = options.pop("lanes", str(LANES))
+    sync = options.pop("sync", "")
+    if parts.scheme not in ("nats", "tls") or not parts.netloc or not _NAME.fullmatch(stream):
+        raise ValueError(f"the address of the queue is not valid: {_FORM}")
+    if options or sync not in ("", "always"):
+        raise ValueError(f"an option of the queue's address is not known: {_FORM}")
+    if not lanes.isdecimal() or not 1 <= int(lanes) <= _MOST_LANES:
+        raise ValueError(f"lanes of the queue's address must be a number from 1 to {_MOST_LANES}")
+    user, at, hosts = parts.netloc.rpartition("@")
+    servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
+    return QueueAddress(servers, stream, int(lanes), sync == "always")

@@ -1,0 +1,345 @@
+"""Changes go through a queue: nothing is lost, nothing comes twice, the changes of a row stay in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from bemi_django.exceptions import LostHistory, QueueUnavailable, ReplicationError
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.chunk import decode
+from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.ingest.stream.source import SlotSource
+from tests.support.pipeline import QUICK
+from tests.support.polling import until
+from tests.support.queued_pipeline import QueuedPipeline
+
+#: Gives up at once.
+IMPATIENT = QUICK._replace(patience=0.0)
+
+
+def stream(queued: QueuedPipeline, **settings: Any) -> None:
+    """Make the stream as an operator would."""
+
+    async def make(jetstream: Any) -> None:
+        from nats.js.api import DiscardPolicy, StreamConfig
+
+        given = {"discard": DiscardPolicy.NEW, **settings}
+        await jetstream.add_stream(StreamConfig(name="bemi", subjects=["bemi.>"], **given))
+
+    queued.server.ask(make)
+
+
+def test_what_is_published_is_written_to_the_log_and_forgotten(queued: QueuedPipeline) -> None:
+    queued.trail.write(10)
+    assert queued.publish() == 10
+    assert queued.trail.logged() == []
+    assert queued.consume() == 10
+    queued.catch_up()
+    assert queued.server.messages() == 0
+    assert queued.trail.checkpoint() == queued.trail.confirmed()
+    queued.trail.write(3)
+    assert (queued.publish(), queued.consume()) == (3, 3)
+    queued.catch_up()
+
+
+def test_the_messages_are_as_documented(queued: QueuedPipeline) -> None:
+    queued.trail.source.run("INSERT INTO load (id, n) VALUES (1, 1)")
+    queued.publish()
+
+    async def read(jetstream: Any) -> list[Any]:
+        return [await jetstream.get_last_msg("bemi", f"bemi.bemi_trail.{lane}") for lane in range(3)]
+
+    found = queued.server.ask(read)
+    contents = [orjson.loads(message.data) for message in found]
+    (change,) = [
+        dict(zip(one["columns"], values, strict=True)) for one in contents for values in one["changes"]
+    ]
+    assert {name: change[name] for name in ("table", "primary_key", "operation", "before", "after")} == {
+        "table": "load",
+        "primary_key": "1",
+        "operation": "CREATE",
+        "before": "{}",
+        "after": '{"n": 1, "id": 1, "filler": "row-value"}',
+    }
+    for lane, (message, content) in enumerate(zip(found, contents, strict=True)):
+        assert (content["version"], content["source"], content["lane"]) == (1, "bemi_trail", lane)
+        assert message.headers["Bemi-End"] == "{}.{}".format(*content["end"])
+        begin, end = ("{}.{}".format(*content[name]) for name in ("begin", "end"))
+        assert message.headers["Nats-Msg-Id"] == f"bemi.bemi_trail.{lane}.{begin}-{end}"
+        assert decode(message.data).lane == lane
+
+
+def test_what_is_published_twice_is_written_once(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ids of messages are forgotten at once.
+    stream(queued, duplicate_window=0.1)
+    with monkeypatch.context() as patched:
+        # As if the publisher were killed before it confirms.
+        patched.setattr(SlotSource, "confirm", lambda source, lsn: None)
+        queued.trail.write(10)
+        assert queued.publish() == 10
+        queued.trail.write(2)
+        assert queued.publish() == 12
+    messages = queued.server.messages()
+    queued.trail.write(2)
+    assert queued.publish() == 14
+    assert queued.server.messages() > messages
+    assert queued.consume() == 14
+    queued.catch_up()
+
+
+def test_a_change_larger_than_a_message_comes_in_parts(queued: QueuedPipeline) -> None:
+    queued.trail.source.run(
+        "INSERT INTO load (id, n, filler) SELECT 1, 1, 'row-value' || repeat('x', 300000)"
+    )
+    queued.publish()
+    assert queued.consume() == 1
+    assert queued.trail.log.one("SELECT length(after ->> 'filler') FROM changes") == 300_009
+    queued.trail.check()
+
+
+def test_a_large_transaction_is_published_in_chunks(queued: QueuedPipeline) -> None:
+    queued.trail.source.run("INSERT INTO load (id, n) SELECT i, i FROM generate_series(1, 8000) i")
+    assert queued.publish() == 8000
+    assert queued.consume() == 8000
+    queued.trail.check()
+
+
+def test_what_has_no_lane_is_between_what_is_before_and_after_it(queued: QueuedPipeline) -> None:
+    source = queued.trail.source
+    with queued.publisher(), queued.consumers(3):
+        for n in range(10):
+            insert = "INSERT INTO load (id, n) SELECT %s + i, i FROM generate_series(1, 20) i"
+            source.run(insert, [n * 100])
+            source.run("UPDATE load SET id = -id WHERE n = 1")
+            source.run("UPDATE load SET filler = filler || id")
+        until(lambda: queued.trail.log.one("SELECT count(*) FROM changes") >= 200 + sum(range(1, 11)) + 1100)
+    query = """
+        SELECT count(*) FROM changes moved JOIN changes other ON
+            other.id < moved.id AND other.created_at > moved.created_at
+            OR other.id > moved.id AND other.created_at < moved.created_at
+        WHERE moved.previous_primary_key IS NOT NULL"""
+    assert queued.trail.log.one(query) == 0
+    queued.check_order()
+
+
+def test_a_full_stream_makes_the_slot_wait(queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.publisher._LIMIT", 100_000)
+    monkeypatch.setattr("bemi_django.ingest.queue.outbox._WINDOW", 300_000)
+    stream(queued, max_bytes=1_000_000)
+    trail, trouble = queued.trail, "SELECT trouble FROM _bemi.checkpoint"
+    # Several times what the stream has room for, in one transaction.
+    trail.source.run(
+        "INSERT INTO load (id, n, filler) SELECT i, i, 'row-value' || repeat('x', 10000) "
+        "FROM generate_series(1, 300) i"
+    )
+    before = trail.confirmed()
+    with queued.publisher():
+        until(lambda: trail.log.one(trouble))
+        assert "maximum bytes exceeded" in trail.log.one(trouble)
+        assert trail.confirmed() == before
+        with queued.consumers():
+            queued.catch_up()
+            until(lambda: trail.confirmed() > before)
+            until(lambda: not trail.log.one(trouble))
+
+
+def test_a_publisher_ends_although_the_stream_is_full(queued: QueuedPipeline) -> None:
+    stream(queued, max_bytes=10_000)
+    queued.trail.source.run("INSERT INTO load (id, n, filler) SELECT 1, 1, 'row-value' || repeat('x', 20000)")
+    with queued.publisher():
+        until(lambda: queued.trail.log.one("SELECT trouble FROM _bemi.checkpoint"))
+    assert queued.trail.logged() == []
+
+
+def test_a_server_that_goes_away_and_comes_back(queued: QueuedPipeline) -> None:
+    server = queued.server
+    with queued.trail.load(), queued.publisher(), queued.consumers(2):
+        until(lambda: queued.trail.logged())
+        server.kill()
+        try:
+            written = queued.trail.source.one("SELECT max(n) FROM load")
+            until(lambda: queued.trail.source.one("SELECT max(n) FROM load") > written + 20)
+        finally:
+            server.start()
+        until(lambda: len(queued.trail.logged()) > written)
+    with queued.publisher(), queued.consumers():
+        queued.catch_up()
+
+
+def test_a_destination_is_not_needed_to_publish(queued: QueuedPipeline) -> None:
+    trail = queued.trail
+    with queued.publisher():
+        trail.write(1)
+        until(lambda: trail.confirmed() > trail.checkpoint())
+        trail.log.stop()
+        try:
+            before = queued.trail.confirmed()
+            trail.write(20)
+            until(lambda: trail.confirmed() > before)
+        finally:
+            trail.log.start()
+    with queued.consumers():
+        queued.catch_up()
+
+
+def test_the_log_is_written_again_without_a_queue(queued: QueuedPipeline) -> None:
+    queued.trail.write(5)
+    queued.publish()
+    with pytest.raises(ReplicationError, match="the queue has changes .* run 'manage.py bemi consume'"):
+        queued.trail.run()
+    queued.consume()
+    queued.trail.write(5)
+    assert queued.trail.run() == 5
+    queued.trail.write(5)
+    assert (queued.publish(), queued.consume()) == (5, 5)
+    queued.catch_up()
+
+
+def test_lanes_that_are_not_at_the_same_place_are_not_left(queued: QueuedPipeline) -> None:
+    trail, more = queued.trail, QueuedPipeline(queued.trail, queued.server, lanes=5)
+    trail.write(5)
+    queued.publish()
+    queued.consume()
+    # As if the publisher had been killed when one of the lanes had what the others had not.
+    trail.log.run("UPDATE _bemi.lanes SET sequence = sequence + 8 WHERE lane = 1")
+    with pytest.raises(ReplicationError, match="the queue has changes"):
+        trail.run()
+    trail.write(5)
+    more.publish()
+    assert len(queued.lanes()) == 3
+    queued.consume()
+    queued.catch_up()
+
+
+def test_lost_history_is_a_gap_after_what_the_queue_has(queued: QueuedPipeline) -> None:
+    trail = queued.trail
+    trail.write(5)
+    queued.publish()
+    trail.source.run("SELECT pg_drop_replication_slot('bemi_trail')")
+    with pytest.raises(QueueUnavailable, match="is gone.*: waiting until consumers"):
+        Supervisor(queued.config, IMPATIENT).run(until_current=True)
+    queued.consume()
+    with pytest.raises(LostHistory):
+        queued.publish()
+    trail.run(queued.config._replace(accept_gap=True))
+    trail.write(5)
+    queued.publish()
+    assert queued.consume() == 5
+    operations = [one for (one,) in trail.log.run("SELECT operation FROM changes ORDER BY id")]
+    assert operations.index("GAP") == 5 and len(operations) == 11
+
+
+def test_the_number_of_lanes_changes_when_all_is_written(queued: QueuedPipeline) -> None:
+    more = QueuedPipeline(queued.trail, queued.server, lanes=5)
+    queued.trail.write(5)
+    queued.publish()
+    queued.trail.write(5)
+    more.publish()
+    assert len(queued.lanes()) == 3
+    queued.consume()
+    queued.trail.write(5)
+    more.publish()
+    assert len(queued.lanes()) == 5
+    more.consume()
+    more.catch_up()
+
+
+def test_a_stream_that_would_lose_changes_is_refused(queued: QueuedPipeline) -> None:
+    from nats.js.api import DiscardPolicy
+
+    stream(queued, discard=DiscardPolicy.OLD, max_age=3600)
+    with pytest.raises(ReplicationError, match="would lose changes: it needs discard new, no max_age"):
+        queued.publish()
+
+
+def test_one_replica_without_sync_is_warned_of(
+    queued: QueuedPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert queued.config.queue is not None
+    queue = queued.config.queue._replace(is_synced=False)
+    queued.trail.run(queued.config._replace(queue=queue))
+    assert "set it and add ?sync=always to the address" in caplog.text
+    caplog.clear()
+    queued.publish()
+    assert "sync=always" not in caplog.text
+
+
+def test_seals_need_the_order_of_commits(queued: QueuedPipeline) -> None:
+    with pytest.raises(ReplicationError, match="run without --to and BEMI_SINK"):
+        queued.trail.run(queued.config._replace(is_sealed=True))
+
+
+def test_what_is_missing_in_the_queue_is_told(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.consumption._LOST", 0.1)
+    queued.trail.write(5)
+    queued.publish()
+
+    async def purge(jetstream: Any) -> None:
+        await jetstream.purge_stream("bemi")
+
+    confirmed = queued.trail.confirmed()
+    with queued.publisher():
+        # One that begins would notice.
+        queued.trail.wait_until_read()
+        queued.server.ask(purge)
+        queued.trail.write(5)
+        until(lambda: queued.trail.confirmed() > confirmed)
+    with queued.consumers():
+        until(lambda: queued.trail.log.one("SELECT trouble FROM _bemi.checkpoint"))
+    assert "lacks changes that come next" in caplog.text
+    assert queued.trail.logged() == []
+    # The way out that the documentation gives.
+    queued.trail.source.run("SELECT pg_drop_replication_slot('bemi_trail')")
+    queued.trail.run(queued.trail.config._replace(accept_gap=True))
+    queued.trail.write(5)
+    assert (queued.publish(), queued.consume()) == (5, 5)
+    assert len(queued.trail.gaps()) == 1
+
+
+def test_what_the_destination_refuses_loses_its_values_and_nothing_else(queued: QueuedPipeline) -> None:
+    trail = queued.trail
+    trail.log.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "IF NEW.after ->> 'n' = '7' THEN RAISE 'refused' USING ERRCODE = '22000'; END IF; RETURN NEW; END$$; "
+        "CREATE TRIGGER refuse BEFORE INSERT ON changes FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    try:
+        trail.source.run("INSERT INTO load (id, n) SELECT i, i FROM generate_series(1, 10) i")
+        queued.publish()
+        assert queued.consume() == 10
+    finally:
+        trail.log.run("DROP FUNCTION refuse CASCADE")
+    query = "SELECT primary_key, after::text, unavailable::text FROM changes WHERE unavailable IS NOT NULL"
+    assert trail.log.run(query) == [("7", "{}", '{"after": ["n", "id", "filler"]}')]
+    query = (
+        "SELECT change_id = (SELECT id FROM changes WHERE primary_key = '7'), reason FROM _bemi.dead_letters"
+    )
+    assert trail.log.run(query) == [(True, "not accepted by the destination")]
+    assert trail.log.one("SELECT count(*) FROM changes") == 10
+
+
+def test_no_password_is_told(queued: QueuedPipeline, caplog: pytest.LogCaptureFixture) -> None:
+    assert queued.config.queue is not None
+    queue = queued.config.queue._replace(servers=("nats://me:secret@127.0.0.1:1",))
+    with pytest.raises(QueueUnavailable, match="127.0.0.1:1") as raised:
+        Consumer(queued.config._replace(queue=queue), IMPATIENT).run(until_current=True)
+    assert "secret" not in str(raised.value) + caplog.text
+
+
+def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
+    import threading
+
+    assert queued.config.queue is not None
+    broker = Broker(queued.config.queue)
+    assert broker.published("nobody") == 0
+    broker.close()
+    broker.close()
+    assert "bemi-queue" not in {thread.name for thread in threading.enumerate()}

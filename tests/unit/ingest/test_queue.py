@@ -1,0 +1,296 @@
+"""Chunks, lanes, and the order in which a lane is read, without a server."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
+from bemi_django.ingest.queue.broker import PART_HEADER
+from bemi_django.ingest.queue.chunk import Chunk, decode, lane_of, position_of, row_of, values_of
+from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.log_writer import TakenChunk
+from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
+from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.row_layout import RowLayout, head, template
+from bemi_django.ingest.rows.row_writer import COLUMNS, RowWriter
+from bemi_django.ingest.selection.omissions import Omissions
+from bemi_django.ingest.stitching.stitched import Stitched
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.queue_address import parse
+from bemi_django.wire.sequence import FIRST_HISTORY
+
+LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
+WRITER = RowWriter("1", "db", 0, lambda change: iter([LAYOUT]))
+TABLE = Relation(1, "public", "t", ())
+NOVEMBER = 815_000_000 * 1_000_000
+
+
+def row(lsn: int, key: bytes, ordinal: int = 0, old: bytes | None = None) -> Pending:
+    operation = "CREATE" if old is None else "UPDATE"
+    before: list[bytes | None] | None = None if old is None else [old]
+    change = Stitched(Begin(lsn, NOVEMBER, 1), ordinal, TABLE, operation, before, [key], b'{"user": 1}')
+    return Pending(WRITER.row(change), change, b"")
+
+
+class MemoryBroker:
+    """Keeps what is published, and acknowledges it at once."""
+
+    largest = 2000
+
+    def __init__(self, lanes: int = 3) -> None:
+        self.address = parse(f"nats://localhost/bemi?lanes={lanes}")
+        self.sent: list[Outgoing] = []
+
+    def publish(self, messages: list[Outgoing], acknowledgements: Acknowledgements) -> None:
+        self.sent += messages
+        for _ in messages:
+            acknowledgements.take()
+
+    def raise_if_lost(self) -> None:
+        """It never is."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def chunks(self, lane: int) -> list[Chunk]:
+        subject = self.address.subject("slot", lane)
+        return [decode(one.payload) for one in self.sent if one.subject == subject and one.part == "1/1"]
+
+
+def sink(broker: MemoryBroker, omissions: Omissions | None = None) -> QueueSink:
+    def outline(pending: Pending) -> tuple[bytes, RejectedMessage]:
+        raise AssertionError("every value is text")
+
+    source = LaneSource("slot", broker.address.lanes, (FIRST_HISTORY,))
+    return QueueSink(cast(Any, broker), source, 8, outline, omissions=omissions)
+
+
+def transaction(made: QueueSink, lsn: int, *rows: Pending) -> None:
+    for one in rows:
+        made.add(one)
+    made.end(lsn + 8, NOVEMBER)
+
+
+def test_a_row_is_the_same_on_the_other_side() -> None:
+    for pending in (row(16, "ä\0".encode().replace(b"\0", b"")), row(16, b"new", 3, b"old")):
+        found = values_of(pending.row)
+        assert row_of(found) == pending.row
+        assert position_of(UUID(found[0]).bytes) == LanePosition(16, pending.change.ordinal)
+
+
+def test_a_lane_depends_on_the_row_and_on_nothing_else() -> None:
+    lanes = {key: lane_of(values_of(row(16, key).row), 8) for key in (b"1", b"2", b"3", b"4", b"5")}
+    assert lanes == {key: lane_of(values_of(row(800, key, 7).row), 8) for key in lanes}
+    assert len(set(lanes.values())) > 1
+    assert lane_of(values_of(row(16, b"new", old=b"old").row), 8) is None
+
+
+def test_every_lane_is_cut_at_the_same_positions() -> None:
+    broker = MemoryBroker()
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"), row(16, b"2", 1))
+    transaction(made, 64, row(64, b"3"))
+    made.send()
+    made.settle()
+    assert (made.written, made.checkpoint, made.in_flight) == (3, 72, 0)
+    for lane in range(3):
+        (chunk,) = broker.chunks(lane)
+        assert (chunk.begin, chunk.end) == (LanePosition(8), LanePosition(72))
+        assert {lane_of(change, 3) for change in chunk.changes} <= {lane}
+    assert sum(len(broker.chunks(lane)[0].changes) for lane in range(3)) == 3
+    made.close()
+
+
+def test_a_changed_key_waits_for_all_lanes_and_they_for_it() -> None:
+    broker = MemoryBroker()
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"), row(16, b"new", 1, b"1"), row(16, b"2", 2))
+    made.send()
+    first, moved, last = broker.chunks(0)
+    assert moved.after == moved.begin == LanePosition(16, 1)
+    assert [change[COLUMNS.index("previous_primary_key")] for change in moved.changes] == ["1"]
+    assert moved.end == last.begin == LanePosition(16, 2)
+    assert first.end == moved.begin
+    for lane in (1, 2):
+        before, beside, after = broker.chunks(lane)
+        assert (before.after, beside.after, after.after) == (LanePosition(8), LanePosition(8), moved.end)
+        assert beside.changes == []
+    made.close()
+
+
+def test_parts_of_a_chunk_are_of_one_attempt() -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"x" * 5000))
+    made.send()
+    parts = [one.part for one in broker.sent]
+    assert parts == [f"{number}/{len(parts)}" for number in range(1, len(parts) + 1)]
+    assert len(parts) > 2
+    again = sink(other := MemoryBroker(1))
+    transaction(again, 16, row(16, b"x" * 5000))
+    again.send()
+    assert not {one.identifier for one in broker.sent} & {one.identifier for one in other.sent}
+    assert b"".join(one.payload for one in broker.sent).count(b"x") >= 5000
+    made.close()
+    again.close()
+
+
+def test_letters_and_omissions_come_once_wherever_a_chunk_is_cut() -> None:
+    letter = RejectedMessage(16, None, b"\0bytes", {}, "no JSON")
+    broker, omissions = MemoryBroker(), Omissions()
+    made = sink(broker, omissions)
+    made.add(row(16, b"1"))
+    made.add_letter(letter)
+    omissions.count(("public", "t"), "unchanged", 16)
+    omissions.columns["public", "t", ("a", "b")] = 16
+    made.end(24, NOVEMBER)
+    made.send()
+    made.settle()
+    assert made.kept == 1
+    (chunk,) = broker.chunks(0)
+    assert [one for _, one in chunk.letters] == [letter]
+    ((_, found),) = chunk.omissions
+    assert found.changes == {("public", "t", "unchanged"): (1, 16)}
+    assert found.columns == {("public", "t", ("a", "b")): 16}
+    for position, count in ((LanePosition(8), 1), (chunk.end, 0)):
+        taken = TakenChunk(chunk, position, 1)
+        assert (len(taken.letters), len(taken.omissions)) == (count, count)
+    made.close()
+
+
+def test_what_is_written_already_is_left_out_of_a_chunk() -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"), row(16, b"2", 1), row(16, b"3", 2))
+    made.send()
+    (chunk,) = broker.chunks(0)
+    taken = TakenChunk(chunk, LanePosition(16, 2), 1)
+    assert [change[COLUMNS.index("primary_key")] for change in taken.changes] == ["3"]
+    made.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 2, "columns": []}', b"\xff"])
+def test_what_is_no_chunk_is_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode(data)
+
+
+class Message:
+    """A message as nats-py has it."""
+
+    def __init__(self, sent: Outgoing, number: int) -> None:
+        self.data = sent.payload
+        self.headers = {PART_HEADER: sent.part}
+        self.metadata = SimpleNamespace(sequence=SimpleNamespace(stream=number))
+
+
+class StoredLane(LaneReader):
+    """Reads messages that a queue has, in their order."""
+
+    def __init__(self, broker: MemoryBroker, messages: list[Outgoing], position: LanePosition) -> None:
+        self.stored = [Message(sent, number) for number, sent in enumerate(messages, 1)]
+        super().__init__(cast(Any, broker), "slot", 0, position, 0, lambda: None)
+
+    def _start(self) -> None:
+        self._messages = deque(one for one in self.stored if one.metadata.sequence.stream > self.message)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def read(self) -> list[tuple[LanePosition, LanePosition]]:
+        found = []
+        while (chunk := self.peek()) is not None:
+            found.append((self.position, chunk.end))
+            self.take()
+        return found
+
+
+def published() -> tuple[MemoryBroker, list[Outgoing]]:
+    """Four chunks that follow each other; the third has parts."""
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    for lsn, size in ((16, 1), (64, 1), (128, 5000), (192, 1)):
+        transaction(made, lsn, row(lsn, b"x" * size))
+        made.send()
+    made.close()
+    return broker, broker.sent
+
+
+def test_a_lane_is_read_in_order() -> None:
+    broker, messages = published()
+    lane = StoredLane(broker, messages, LanePosition(8))
+    assert lane.read() == [
+        (LanePosition(begin), LanePosition(end)) for begin, end in ((8, 24), (24, 72), (72, 136), (136, 200))
+    ]
+    assert lane.message == len(messages)
+
+
+def test_what_came_too_early_is_read_again() -> None:
+    broker, messages = published()
+    first, second, *rest = messages
+    # The second was refused at first, and what followed it was not.
+    lane = StoredLane(broker, [first, *rest, second], LanePosition(8))
+    assert [end.sequence for _, end in lane.read()] == [24, 72, 136, 200]
+    assert lane.ahead_since is None
+
+
+def test_what_lies_before_a_position_is_known_after_a_restart() -> None:
+    broker, messages = published()
+    first, second, *rest = messages
+    lane = StoredLane(broker, [first, *rest], LanePosition(8))
+    assert [end.sequence for _, end in lane.read()] == [24]
+    assert lane.ahead_since is not None
+    # What is ahead must be found again.
+    assert lane.message == 1
+    again = StoredLane(broker, [first, *rest, second], LanePosition(24))
+    again.message = 1
+    again._start()
+    assert [end.sequence for _, end in again.read()] == [72, 136, 200]
+
+
+def test_parts_that_are_not_complete_are_left_out() -> None:
+    broker, messages = published()
+    first, second, part, *others, last = messages
+    stored = [first, second, part, others[0], part, *others, last, first]
+    lane = StoredLane(broker, stored, LanePosition(8))
+    assert [end.sequence for _, end in lane.read()] == [24, 72, 136, 200]
+    assert lane.message == len(stored)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("nats://localhost:4222", (("nats://localhost:4222",), "bemi", 4, False)),
+        ("nats://u:p@a:1,b:2/audit?lanes=8", (("nats://u:p@a:1", "nats://u:p@b:2"), "audit", 8, False)),
+        ("tls://a/bemi?sync=always", (("tls://a",), "bemi", 4, True)),
+    ],
+)
+def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
+    assert tuple(parse(url)) == expected
+    assert "p@" not in parse(url).hosts
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://a/b",
+        "nats:///bemi",
+        "nats://a/b.c",
+        "nats://a?lanes=0",
+        "nats://a?lanes=x",
+        "nats://a?x=1",
+    ],
+)
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(ValueError, match="queue"):
+        parse(url)

@@ -18,7 +18,7 @@ from tests.support.roles import OWNER, WORKER, address
 from tests.support.torture_pipeline import TorturePipeline
 from tests.torture.test_torture import BLOWS, SEED, entries, load, strike
 
-ROWS = int(os.environ.get("BEMI_ROWS", "0")) // 10
+ROWS = int(os.environ.get("BEMI_ROWS", "0")) // 20
 MONTHS = ("2003-05", "2003-06")
 _MONTH = """
 INSERT INTO changes (id, database, schema, "table", primary_key, operation, before, after, context,

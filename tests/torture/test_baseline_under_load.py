@@ -21,7 +21,7 @@ from tests.support.roles import WORKER
 from tests.support.torture_pipeline import TorturePipeline
 from tests.torture.test_torture import BLOWS, SEED, entries, strike
 
-ROWS = int(os.environ.get("BEMI_ROWS", "0")) // 50
+ROWS = int(os.environ.get("BEMI_ROWS", "0")) // 100
 #: Rows are written in each range by every second statement.
 _STATEMENTS = (
     "UPDATE item SET n = n + 1 WHERE id %% 997 = %(any)s %% 997",

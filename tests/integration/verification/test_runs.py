@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from bemi_django.management import verify_command
-from bemi_django.verification import by_key
+from bemi_django.verification import by_key, streams
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.sample import parse_sample
 from bemi_django.verification.verify import Options, verify
@@ -119,6 +120,30 @@ def test_samples_compare_all_rows_one_after_another(numbers: Pipeline, key: str)
     # What was compared before has been compared, whatever else ran in between.
     compare()
     assert compare(sample=sample).rows == results[0].rows
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "UNIQUE (id)"], ids=["with a key", "without a key"])
+def test_memory_does_not_grow_with_the_table(
+    numbers: Pipeline, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer form compares millions of rows: ``make torture``."""
+    monkeypatch.setattr(by_key, "BLOCKS", 4)
+    monkeypatch.setattr(by_key, "KEYS", 400)
+    monkeypatch.setattr(streams, "_FETCHED", 400)
+    execute(f"ALTER TABLE numbers DROP CONSTRAINT numbers_pkey, ADD {key}")
+    peaks = []
+    for first, last in ((COUNT + 1, 1200), (1201, 5000)):
+        rows = "INSERT INTO numbers SELECT i, repeat('x', 50) FROM generate_series(%s, %s) i"
+        execute(rows, [first, last])
+        # The worker, a thread of this process, has nothing left to do then, and all modules are loaded.
+        compare()
+        tracemalloc.start()
+        try:
+            assert compare().is_true
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0], peaks
 
 
 def test_a_sample_of_so_many_rows(numbers: Pipeline) -> None:

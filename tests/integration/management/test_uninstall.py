@@ -205,8 +205,7 @@ def test_install_uninstall_and_install_again(
     assert project.identities() == IDENTITIES
     for alias, left in project.everywhere().items():
         if keep and alias == conf.destination():
-            protection = {"trigger"} if state == "rows" else set()
-            assert {name.split()[0] for name in left} == {"schema", "table", "type"} | protection
+            assert {name.split()[0] for name in left} == {"schema", "table", "type", "trigger"}
         else:
             assert left == []
     if keep:

@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages import (
@@ -103,7 +104,7 @@ class ChangeAdmin(ChangeAdminBase):
         if not found:
             raise Http404
         context = change_detail.template_context(found[0], viewer)
-        return self._page(request, "change", _("Change"), context)
+        return self._page(request, "change", pgettext("noun", "Change"), context)
 
     def request_view(self, request: HttpRequest) -> HttpResponse:
         """Show what a request did."""

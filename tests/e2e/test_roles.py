@@ -123,8 +123,9 @@ def test_a_developer_reads_what_a_checkout_did(visit: Visit) -> None:
 def test_a_manager_sees_who_did_most_and_what(visit: Visit) -> None:
     manager = visit("man.maria", LIST)
     manager.click(manager.page.get_by_role("link", name="Activity", exact=True))
-    manager.click(manager.page.locator("#content-main a[href*='user=']").first)
     assert manager.page.locator("svg .bemi-bar").count() > 0
+    manager.click(manager.page.locator(".bemi-shares a[href*='user=']").first)
+    assert manager.page.locator(".bemi-action").count() > 0
     assert manager.clicks <= 3
 
 
@@ -147,7 +148,7 @@ def pages(shop: Site) -> dict[str, str]:
     return {
         "changes": f"{LIST}?table=store_order",
         "rows": f"{LIST}?view=rows&table=store_product",
-        "change": f"{LIST}{change}/",
+        "change": f"{LIST}{change}/change/",
         "timeline": f"{LIST}timeline/store/product/{product}/",
         "field-history": f"{LIST}timeline/store/product/{product}/?field=price",
         "deleted": f"{LIST}deleted/",
@@ -175,3 +176,21 @@ def test_pages_of_the_shop_are_looked_at(
     visitor.picture(f"{prefix}{name}{'' if scheme == 'light' else '-dark'}")
     assert visitor.page.locator(".bemi-tabs").is_visible()
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("language", "direction", "actions"), [("de", "ltr", "Aktionen"), ("ar", "rtl", "الإجراءات")]
+)
+def test_pages_speak_other_languages(
+    visit: Visit, shop: Site, language: str, direction: str, actions: str, width: int
+) -> None:
+    visitor = visit(
+        "dev.dev", pages(shop)["changes"], viewport={"width": width, "height": 860}, locale=language
+    )
+    assert visitor.page.locator("html").get_attribute("dir") == direction
+    assert visitor.page.locator(".bemi-switch", has_text=actions).is_visible()
+    for name, path in pages(shop).items():
+        visitor.goto(path)
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        visitor.picture(f"{language}-{name}{'' if width == 1280 else '-phone'}")

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.http import Http404, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
@@ -172,7 +172,10 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         "actor": Actors([selection.change], viewer).actor_of(selection.change),
         "reason": why(selection.change, viewer),
         "query": viewer.request.GET.urlencode(),
-        "crumbs": [(_("Change"), viewer.url("change", selection.change.pk)), (selection.label, None)],
+        "crumbs": [
+            (pgettext("noun", "Change"), viewer.url("change", selection.change.pk)),
+            (selection.label, None),
+        ],
     }
 
 

@@ -33,6 +33,9 @@ def backdate(cursor: Any, clock: Clock) -> int:
     cursor.execute(_MOVE)
     moved: int = cursor.rowcount
     cursor.execute("DROP TABLE pg_temp.moved")
+    cursor.execute("ANALYZE changes")
+    cursor.execute("TRUNCATE _bemi.activity")
+    cursor.execute("SELECT _bemi.recount_v1(min(committed_at), max(committed_at)) FROM changes")
     cursor.execute("UPDATE _bemi.checkpoint SET started_at = %s", [clock.played[0]])
     return moved
 

@@ -122,6 +122,7 @@ from bemi_django.models import Change
 os.environ["BEMI_ENCRYPTION_KEY"] = "0123456789abcdef"
 change = Change(after={"email": "ann@example.org"})
 """,
+    "alerts": "",
     "retention": "",
     "tamper-evidence": "",
     "selection": """

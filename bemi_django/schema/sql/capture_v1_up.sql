@@ -63,7 +63,7 @@ BEGIN
                     IF context OPERATOR(pg_catalog.~) E'"(SQL|db_user|application_name|connection)"|\\\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])' THEN
                         BEGIN
                             -- Any other text stays as it is: an application may have signed it.
-                            IF EXISTS (SELECT FROM pg_catalog.json_object_keys(context::pg_catalog.json) k (key) WHERE key
+                            IF EXISTS (SELECT FROM pg_catalog.json_object_keys(context::pg_catalog.json) key WHERE key
                                 OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])) THEN
                                 context := pg_catalog.json_object_agg(CASE
                                     WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])

@@ -190,19 +190,19 @@ def admin_history() -> str | None:
     """Return ``BEMI_ADMIN_HISTORY``: how an object's page in the admin links to its timeline.
 
     Returns:
-        ``"button"`` adds a button beside Django's own history, ``"replace"`` replaces it, None does neither.
+        ``"replace"`` replaces Django's own history, ``"button"`` adds a button beside it, None does neither.
     """
-    return cast("str | None", getattr(settings, "BEMI_ADMIN_HISTORY", "button"))
+    return cast("str | None", getattr(settings, "BEMI_ADMIN_HISTORY", "replace"))
 
 
-def admin_scope() -> ScopeFunction | None:
-    """Return ``BEMI_ADMIN_SCOPE``, which is the dotted path of ``fn(request, changes) -> changes``.
+def admin_scope() -> ScopeFunction | str | None:
+    """Return ``BEMI_ADMIN_SCOPE``: ``"models"``, or ``fn(request, changes) -> changes`` by its path.
 
     Raises:
         ImportError: The path cannot be imported.
     """
-    path = getattr(settings, "BEMI_ADMIN_SCOPE", None)
-    return cast(ScopeFunction, import_string(path)) if path else None
+    path = getattr(settings, "BEMI_ADMIN_SCOPE", None) or None
+    return path if path in (None, "models") else cast(ScopeFunction, import_string(path))
 
 
 def masked_fields() -> list[str]:

@@ -64,6 +64,10 @@ class ChangeAdmin(ChangeAdminBase):
         """Return whether the user has the permission ``view_change``."""
         return Viewer(request, self.admin_site).has("view")
 
+    def has_health_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user has the permission ``view_health``."""
+        return bool(request.user.has_perm("bemi_django.view_health"))
+
     def get_urls(self) -> list[URLPattern]:
         """Return the URLs of the pages."""
         key = "<str:app_label>/<str:model_name>"
@@ -81,9 +85,8 @@ class ChangeAdmin(ChangeAdminBase):
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
         # Who may see the site as it was need not see the log.
-        views = [*((route, self._require_view(view), name) for route, view, name in pages)]
-        travel = of_the_present(non_atomic_requests(partial(self.travel_view)))
-        views.append(("travel/", travel, "travel"))
+        views = [*((route, self._require_view(view, name), name) for route, view, name in pages)]
+        views.append(("travel/", of_the_present(non_atomic_requests(partial(self.travel_view))), "travel"))
         return [
             path(route, self.admin_site.admin_view(view), name=f"bemi_django_change_{name}")
             for route, view, name in views
@@ -186,9 +189,9 @@ class ChangeAdmin(ChangeAdminBase):
         viewer: Viewer = getattr(request, "bemi_viewer", None) or Viewer(request, self.admin_site)
         return viewer
 
-    def _require_view(self, view: View) -> View:
+    def _require_view(self, view: View, name: str) -> View:
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if not self.has_view_permission(request):
+            if not (self.has_health_permission if name == "health" else self.has_view_permission)(request):
                 raise PermissionDenied
             request.bemi_viewer = viewer = Viewer(request, self.admin_site)  # type: ignore[attr-defined]
             response = view(request, *args, **kwargs)
@@ -202,14 +205,13 @@ class ChangeAdmin(ChangeAdminBase):
 
     def _page(self, request: HttpRequest, name: str, title: str, found: dict[str, Any]) -> HttpResponse:
         tabs = [
-            ("change_list", _("Changes"), "changelist"),
-            ("activity", _("Activity"), "activity"),
-            ("deleted", _("Deleted objects"), "deleted"),
-            ("health", _("Health"), "health"),
+            ("change_list", _("Changes"), "changelist", has_view := self.has_view_permission(request)),
+            ("activity", _("Activity"), "activity", has_view),
+            ("deleted", _("Deleted objects"), "deleted", has_view),
+            ("travel", _("Time travel"), "travel", may_travel(request.user)),
+            ("health", _("Health"), "health", self.has_health_permission(request)),
         ]
         viewer = self._viewer(request)
-        if may_travel(request.user):
-            tabs.insert(3, ("travel", _("Time travel"), "travel"))
         # Templates of the admin and of themes react to "object", "change", "user" and "original".
         crumbs = [
             (_("Home"), reverse("admin:index", current_app=self.admin_site.name)),
@@ -227,7 +229,7 @@ class ChangeAdmin(ChangeAdminBase):
             "has_crumb_list": django.VERSION >= (6, 1),
             "time_zone": timezone.get_current_timezone_name(),
             **_raw_switch(request, name),
-            "tabs": [(label, viewer.url(page), key == name) for key, label, page in tabs],
+            "tabs": [(label, viewer.url(page), key == name) for key, label, page, shown in tabs if shown],
             **found,
         }
         request.current_app = self.admin_site.name

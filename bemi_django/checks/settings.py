@@ -40,7 +40,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         The errors and warnings found.
     """
     found = _check_function("BEMI_CONTEXT_FUNCTION", conf.context_function, "request")
-    found += _check_function("BEMI_ADMIN_SCOPE", conf.admin_scope, "request, changes")
+    found += _check_function("BEMI_ADMIN_SCOPE", _scope, "request, changes")
     found += _check_async() if not found else []
     found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
     found += _check_retention() + check_masks() + check_seals() + check_keys() + _check_events()
@@ -57,6 +57,12 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found + check_rules() + _check_router() + _check_aldjemy()
+
+
+def _scope() -> Any:
+    """Return the function that limits what a user sees, or None if there is none to call."""
+    found = conf.admin_scope()
+    return None if found == "models" else found
 
 
 def _check_events() -> list[CheckMessage]:

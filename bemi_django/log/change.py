@@ -202,6 +202,7 @@ class Change(Revertible, Decryptable, models.Model):
             ("revert_change", _("Can revert changes")),
             ("export_change", _("Can export changes")),
             ("unmask_change", _("Can see masked values")),
+            ("view_health", _("Can view the health of recording")),
             ("travel_in_time", _("Can see the site as it was")),
         ]
 
@@ -210,9 +211,8 @@ class Change(Revertible, Decryptable, models.Model):
 
     def diff(self) -> dict[str, tuple[Any, Any]]:
         """Return ``{column: (before, after)}`` for the columns whose value changed."""
-        columns = {**self.before, **self.after}
-        pairs = {column: (self.before.get(column), self.after.get(column)) for column in columns}
-        return {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
+        both = ((key, self.before.get(key), self.after.get(key)) for key in {**self.before, **self.after})
+        return {key: (old, new) for key, old, new in both if old != new}
 
     @property
     def object(self) -> models.Model | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -85,6 +85,17 @@ def bookkeeping() -> Q:
         condition |= _named("schema", schema) & _named("table", table)
     # Whoever changes them behind the application's back is not keeping records.
     return condition & ~outside()
+
+
+def in_places(places: Iterable[Place]) -> Q:
+    """Return the condition for changes of tables; without any, no change matches."""
+    tables: dict[tuple[str, str], set[str]] = {}
+    for database, schema, table in places:
+        tables.setdefault((database, schema), set()).add(table)
+    condition = Q(pk__in=[])
+    for (database, schema), found in tables.items():
+        condition |= Q(database=database, schema=schema, table__in=sorted(found))
+    return condition
 
 
 def _named(column: str, pattern: str) -> Q:

@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                             ("revert_change", "Can revert changes"),
                             ("export_change", "Can export changes"),
                             ("unmask_change", "Can see masked values"),
+                            ("view_health", "Can view the health of recording"),
                             ("travel_in_time", "Can see the site as it was"),
                         ],
                     },

@@ -136,7 +136,7 @@ def test_a_change_is_copied(visit: Visitor, story: None) -> None:
 
 def test_an_object_s_history_is_one_click_from_its_form(visit: Visitor, story: None) -> None:
     visit.goto("/admin/todos/todo/1/change/")
-    visit.follow(visit.page.get_by_role("link", name="Audit trail").last)
+    visit.follow(visit.page.get_by_role("link", name="History").last)
     assert re.search(r"timeline/todos/todo/1/$", visit.page.url)
     assert "oat milk" in visit.page.locator(".bemi-now").inner_text()
     # What was done stands beside its time.

@@ -85,7 +85,7 @@ def first_product(shop: Site) -> int:
 def test_support_puts_back_the_price_of_two_saves_ago(visit: Visit, shop: Site) -> None:
     pk = first_product(shop)
     support = visit("sup.sara", f"/admin/store/product/{pk}/change/")
-    support.click(support.page.get_by_role("link", name="Audit trail").last)
+    support.click(support.page.get_by_role("link", name="History").last)
     step = support.page.locator(".bemi-step", has_text="49.90").filter(has_text="44.90")
     support.click(step.get_by_role("link", name="Put back price"))
     support.picture("revert")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -79,6 +79,15 @@ class LoggedModels:
             for alias, found in by_alias.items():
                 self._places |= dict(zip(found, places_of(found, alias), strict=True))
         return self._places
+
+    def where_all(self, is_wanted: Callable[[type[models.Model]], bool]) -> list[Place]:
+        """Return the tables of the models that are wanted, in all databases that have them."""
+        by_alias: dict[str, list[type[models.Model]]] = {}
+        for candidates in self._by_table.values():
+            for _schema, (model, alias) in candidates:
+                by_alias.setdefault(alias, []).append(model)
+        chosen = {alias: [model for model in found if is_wanted(model)] for alias, found in by_alias.items()}
+        return [place for alias, found in chosen.items() if found for place in places_of(found, alias)]
 
     def renamed_columns(self, model: type[models.Model]) -> Mapping[str, str]:
         """Return ``{old: new}`` for the renamed columns of a model."""

@@ -17,11 +17,11 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from bemi_django import conf
 from bemi_django.admin.access.encrypted_rows import EncryptedRows, hidden_patterns
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
+from bemi_django.admin.access.scope import Scope
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps
@@ -64,6 +64,7 @@ class Viewer:
         self.site = site
         #: What the user has seen although it is masked for others.
         self.unmasked = Unmasked()
+        self._scope = Scope(request, lambda: self.logged_models.where_all(lambda one: self.may("view", one)))
 
     @cached_property
     def logged_models(self) -> LoggedModels:
@@ -98,8 +99,7 @@ class Viewer:
         for alias in connections:
             if (schema := tenancy.tenant_schema(alias)) is not None:
                 changes = changes.filter(database=assumed_name(alias), schema=schema)
-        scope = conf.admin_scope()
-        return changes if scope is None else cast(ChangeQuerySet, scope(self.request, changes))
+        return self._scope.limited(changes)
 
     @property
     def is_scoped(self) -> bool:

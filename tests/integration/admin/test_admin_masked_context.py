@@ -37,6 +37,7 @@ KEYS = (
     "details",
 )
 PERMISSIONS = (
+    "bemi_django.view_health",
     *(f"bemi_django.{action}_change" for action in ("view", "export", "revert")),
     *(f"todos.{action}_todo" for action in ("view", "add", "change", "delete")),
 )

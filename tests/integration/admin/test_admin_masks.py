@@ -39,7 +39,8 @@ def curious(world: list[Any]) -> Client:
         f"shop.{action}_{name}" for name in names for action in ("view", "add", "change", "delete")
     ]
     actions = ("view", "export", "revert")
-    return visitor(*(f"bemi_django.{action}_change" for action in actions), *sorted(permissions))
+    own = (*(f"bemi_django.{action}_change" for action in actions), "bemi_django.view_health")
+    return visitor(*own, *sorted(permissions))
 
 
 def pages(world: list[Any]) -> Iterator[str]:

@@ -89,8 +89,14 @@ def test_all_links_stay_within_a_site(beside_the_default: None, client: Client, 
     assert '"/admin/' not in content
 
 
-def test_the_button_leads_to_its_own_site(beside_the_default: None, admin_client: Client) -> None:
+def test_the_button_leads_to_its_own_site(
+    beside_the_default: None, admin_client: Client, settings: Any
+) -> None:
     todo = Todo.objects.create(task="Sleep")
+    for prefix in ("/partner/", "/admin/"):
+        replaced = admin_client.get(f"{prefix}todos/todo/{todo.pk}/history/")
+        assert replaced["Location"] == f"{prefix}bemi_django/change/timeline/todos/todo/{todo.pk}/"
+    settings.BEMI_ADMIN_HISTORY = "button"
     page = admin_client.get(f"/partner/todos/todo/{todo.pk}/change/").content.decode()
     assert f"/partner/bemi_django/change/timeline/todos/todo/{todo.pk}/" in page
     assert "?table=todo" in admin_client.get("/partner/todos/todo/").content.decode()

@@ -199,6 +199,7 @@ def button(client: Client, path: str) -> bool:
 
 
 def test_every_model_s_pages_have_a_button(admin_client: Client, settings: Any) -> None:
+    settings.BEMI_ADMIN_HISTORY = "button"
     todo = Todo.objects.create(task="Sleep")
     pages = ["/admin/todos/todo/", f"/admin/todos/todo/{todo.pk}/change/", "/admin/auth/group/"]
     assert [button(admin_client, page) for page in pages] == [True] * 3
@@ -215,11 +216,13 @@ def test_who_may_not_see_changes_has_no_button(db: None) -> None:
     assert not button(client, f"/admin/todos/todo/{todo.pk}/change/")
 
 
-def test_django_s_own_history_stays_unless_it_is_to_be_replaced(admin_client: Client, settings: Any) -> None:
+def test_django_s_own_history_is_replaced_unless_it_is_to_stay(admin_client: Client, settings: Any) -> None:
     todo = Todo.objects.create(task="Sleep")
     path = f"/admin/todos/todo/{todo.pk}/history/"
-    assert admin_client.get(path).status_code == 200
-    settings.BEMI_ADMIN_HISTORY = "replace"
+    for mode in ("button", None):
+        settings.BEMI_ADMIN_HISTORY = mode
+        assert admin_client.get(path).status_code == 200
+    del settings.BEMI_ADMIN_HISTORY
     assert admin_client.get(path).headers["Location"] == f"{LIST}timeline/todos/todo/{todo.pk}/"
     assert not button(admin_client, f"/admin/todos/todo/{todo.pk}/change/")
     assert admin_client.get("/admin/todos/todo/99/history/").status_code == 302

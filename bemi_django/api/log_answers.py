@@ -108,4 +108,10 @@ def described(found: Iterable[Change], viewer: ApiViewer) -> list[dict[str, Any]
 
 def actor_json(actor: Actor) -> dict[str, Any]:
     """Return who made a change."""
-    return {"label": actor.label, "is_person": actor.is_person, "is_outside": actor.is_outside}
+    return {
+        "label": actor.label,
+        "is_person": actor.is_person,
+        "is_visitor": actor.is_visitor,
+        "is_outside": actor.is_outside,
+        "is_unverified": actor.is_unverified,
+    }

@@ -69,7 +69,7 @@ _PLACES = {"older": nullable(TEXT), "newer": nullable(TEXT), "is_partial": FLAG}
 def components() -> dict[str, Schema]:
     """Return the schemas of all answers by name."""
     return {
-        "Actor": fields(label=TEXT, is_person=FLAG, is_outside=FLAG),
+        "Actor": fields(label=TEXT, is_person=FLAG, is_visitor=FLAG, is_outside=FLAG, is_unverified=FLAG),
         "Change": fields(**_change()),
         "Changes": fields(results=listed(_named("Change")), **_PLACES),
         "ChangesTogether": fields(context=ROW, results=listed(_named("Change")), is_cut=FLAG),

@@ -42,10 +42,15 @@ def laboratory(*include: str) -> Iterator[Pipeline]:
     tracking.sync()
 
 
+def _empty_log() -> None:
+    execute("DELETE FROM changes; DELETE FROM _bemi.dead_letters; DELETE FROM _bemi.activity")
+
+
 @contextmanager
 def experiment(pipeline: Pipeline) -> Iterator[None]:
     """Make the empty schema ``lab`` and set the session as the contract of the log assumes it."""
     plain_settings()
+    _empty_log()
     execute("CREATE SCHEMA lab")
     # "bemi grants" prints it for a schema with types that render themselves.
     execute("GRANT USAGE ON SCHEMA lab TO _bemi_compute")
@@ -56,6 +61,4 @@ def experiment(pipeline: Pipeline) -> Iterator[None]:
         "SELECT quote_ident(nspname) FROM pg_namespace WHERE starts_with(nspname, 'lab')"
     ):
         execute(f"DROP SCHEMA {schema} CASCADE")
-    execute("DELETE FROM changes")
-    execute("DELETE FROM _bemi.dead_letters")
-    execute("DELETE FROM _bemi.activity")
+    _empty_log()

@@ -1,0 +1,63 @@
+"""Every text of the package is marked for translation, and translated into every language."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polib
+import pytest
+from django.template.base import Lexer, TokenType
+
+from tests.support.catalogs import LANGUAGES, PACKAGE, Message, catalog_of, messages, placeholders
+
+#: What stays as it is in every language: names, and words of the search.
+AS_IT_IS = {"JSON", "SQL", "reason=Black Friday", "task:Sleep", '{"reason": "import"}', "Enter"}
+AS_IT_IS |= {"pk:42 request:… transaction:…", "python manage.py bemi verify"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_catalog_has_every_text_and_no_other(language: str) -> None:
+    entries = {
+        Message(entry.msgid, entry.msgid_plural, entry.msgctxt): entry
+        for entry in polib.pofile(str(catalog_of(language)))
+    }
+    wanted = messages()
+    assert len(wanted) > 400
+    advice = "python -m tests.support.catalogs, then translate what is empty"
+    assert [message for message in wanted if message not in entries] == [], advice
+    assert [message for message in entries if message not in wanted] == [], advice
+    for message, entry in entries.items():
+        forms = list(entry.msgstr_plural.values()) if message.plural else [entry.msgstr]
+        assert all(forms) and not entry.fuzzy, f"not translated: {message.text}"
+        for form in forms:
+            assert set(placeholders(form)) <= set(placeholders(message.plural or message.text)), form
+            assert form.strip() == form or message.text.strip() != message.text, form
+        if not message.plural:
+            assert placeholders(entry.msgstr) == placeholders(message.text), entry.msgstr
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_catalog_is_compiled(language: str) -> None:
+    path = catalog_of(language)
+    entries = polib.pofile(str(path)).translated_entries()
+    compiled = polib.mofile(str(path.with_suffix(".mo")))
+    assert {(each.msgid, each.msgstr, tuple(each.msgstr_plural.values())) for each in compiled} == {
+        (each.msgid, each.msgstr, tuple(each.msgstr_plural.values())) for each in entries
+    }, "python -m tests.support.catalogs"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.html")), ids=lambda path: path.name)
+def test_no_text_of_a_template_is_unmarked(path: Path) -> None:
+    depth, plain = 0, ""
+    for token in Lexer(path.read_text()).tokenize():
+        if token.token_type == TokenType.BLOCK:
+            name = token.contents.split()[0]
+            depth += name in ("blocktranslate", "comment")
+            depth -= name in ("endblocktranslate", "endcomment")
+        plain += token.contents if token.token_type == TokenType.TEXT and not depth else "\0"
+    spoken = r'(?:aria-label|title|placeholder|alt)="([^"\0]*[A-Za-z]{2}[^"\0]*)"'
+    found = re.findall(spoken, plain)
+    text = re.sub(r"&\w+;", "", re.sub(r"<[^>]*>", "\0", plain))
+    found += [words for words in map(str.strip, re.split(r"[\0\n]", text)) if re.search("[A-Za-z]{2}", words)]
+    assert set(found) - AS_IT_IS <= {"app-bemi_django bemi-page"}

@@ -76,12 +76,13 @@ def begin(
         number: The number of lanes that is wanted.
         lsn: Where the log ends, in bytes.
         histories: The histories of the log.
-        published: The greatest sequence number that the queue has for the slot; 0 for none.
+        published: A sequence number up to which the queue has messages of the slot; 0 for none.
     """
     found = read(cursor, slot)
     sequence = sequence_at(histories, lsn)
-    # With another number, changes of a row would be in two lanes: only where all lanes are at the same place.
-    is_even = published <= sequence and not are_ahead(found, sequence)
+    # With another number, changes of a row would be in two lanes: only where all lanes are at the same place,
+    # and no message is left that was divided in another way.
+    is_even = published == 0 and not are_ahead(found, sequence)
     if len(found) != number and is_even:
         cursor.execute(_DELETE, [slot])
         cursor.execute(_BEGIN, [slot, sequence, number])

@@ -104,7 +104,10 @@ class Broker:
         self.loop.call_soon_threadsafe(self._begin, messages, acknowledgements)
 
     def published(self, source: str) -> int:
-        """Return the sequence number up to which the queue has a source; 0 if it has nothing of it."""
+        """Return where the last message of a source ends, as a sequence number; 0 if there is none.
+
+        Messages before it may end later: a publisher that was interrupted begins anew.
+        """
         found = self.run(self._last(f"{STREAM}.{source}.*"))
         return 0 if found is None else found.sequence
 

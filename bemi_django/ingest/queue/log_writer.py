@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ _ID, _COMMITTED_AT, _XID = (COLUMNS.index(name) for name in ("id", "committed_at
 _POSITION, _CONTEXT = COLUMNS.index("position"), COLUMNS.index("context")
 _NO_TABLE = Relation(0, "", "", ())
 _LOST = {COLUMNS.index(name): "{}" for name in ("before", "after", "context")}
+_KEYS = (COLUMNS.index("primary_key"), COLUMNS.index("previous_primary_key"))
 _UNAVAILABLE = COLUMNS.index("unavailable")
 _REASON = "not accepted by the destination"
 # Where the log lives in the source, tables and log must not be read together before the commit shows.
@@ -119,11 +121,29 @@ class LogWriter:
             yield from self._copy(cursor, changes[middle:])
             return
         (change,) = changes
-        named = {side: list(orjson.loads(change[COLUMNS.index(side)])) for side in ("before", "after")}
-        outline = [_LOST.get(number, value) for number, value in enumerate(change)]
-        outline[_UNAVAILABLE] = orjson.dumps({side: names for side, names in named.items() if names}).decode()
-        self._copier.copy(cursor, [_pending(outline)])
+        outline = _outline(change)
+        if not is_taken(cursor, lambda: self._copier.copy(cursor, [_pending(outline)])):
+            # The key itself may be what is refused: an index has a limit.
+            for number in _KEYS:
+                outline[number] = None
+            self._copier.copy(cursor, [_pending(outline)])
         yield RejectedMessage(change[_POSITION], UUID(change[_ID]), orjson.dumps(change), {}, _REASON)
+
+
+def _outline(change: Values) -> list[Any]:
+    """Return a change without its values: the names of its columns are said to be unavailable."""
+    outline = [_LOST.get(number, value) for number, value in enumerate(change)]
+    named = {side: _columns_of(change[COLUMNS.index(side)]) for side in ("before", "after")}
+    outline[_UNAVAILABLE] = json.dumps({side: names for side, names in named.items() if names})
+    return outline
+
+
+def _columns_of(values: str) -> list[str]:
+    try:
+        # Numbers may be larger than those of orjson.
+        return list(json.loads(values))
+    except (ValueError, RecursionError):
+        return []
 
 
 def _pending(change: Values) -> Pending:

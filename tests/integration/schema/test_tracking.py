@@ -25,7 +25,9 @@ def execute(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 def triggers(table: str) -> int:
     ((count,),) = execute(
-        "SELECT count(*) FROM pg_trigger WHERE tgname LIKE '\\_bemi\\_%%' AND tgrelid = %s::regclass", table
+        "SELECT count(*) FROM pg_trigger WHERE tgname LIKE '\\_bemi\\_%%' AND tgname <> '_bemi_take' "
+        "AND tgrelid = %s::regclass",
+        table,
     )
     return int(count)
 

@@ -169,6 +169,7 @@ def test_every_setting_is_here_or_of_no_use_without_django() -> None:
         "retention/configured",
         "seals/configured",
         "schema/append_only",
+        "management/worker/configured_worker",
     )
     conf = "".join((ROOT / f"bemi_django/{module}.py").read_text() for module in modules)
     named = {name.lower() for name in re.findall(r'"BEMI_(\w+)"', conf)}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import closing
 from typing import Any
 
 import orjson
+import psycopg2
 import pytest
 
 from bemi_django.exceptions import LostHistory, QueueUnavailable, ReplicationError
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.chunk import decode
@@ -326,6 +331,41 @@ def test_what_the_destination_refuses_loses_its_values_and_nothing_else(queued: 
     )
     assert trail.log.run(query) == [(True, "not accepted by the destination")]
     assert trail.log.one("SELECT count(*) FROM changes") == 10
+
+
+def test_a_key_that_no_index_takes_and_a_number_that_few_readers_take_are_left_out(
+    queued: QueuedPipeline,
+) -> None:
+    run = queued.trail.source.run
+    run("CREATE TABLE public.large_key (id bytea PRIMARY KEY, n numeric)")
+    run("ALTER PUBLICATION bemi ADD TABLE public.large_key")
+    try:
+        key = random.randbytes(2500).hex()
+        run("INSERT INTO public.large_key VALUES (decode(%s, 'hex'), 1e400)", [key])
+        run("INSERT INTO load (id, n) VALUES (1, 1)")
+        queued.publish()
+        assert queued.consume() == 2
+    finally:
+        run("DROP TABLE public.large_key")
+    query = "SELECT primary_key, unavailable::text FROM changes WHERE \"table\" = 'large_key'"
+    assert queued.trail.log.run(query) == [(None, '{"after": ["n", "id"]}')]
+
+
+def test_lanes_are_not_left_while_a_message_of_theirs_is_in_the_queue(queued: QueuedPipeline) -> None:
+    queued.trail.write(5)
+    queued.publish()
+    queued.consume()
+    assert queued.config.queue is not None
+    parameters = queued.trail.log.parameters
+    with closing(psycopg2.connect(**parameters)) as connection, connection.cursor() as cursor:
+        histories = Histories("bemi_trail").read(cursor)
+        cursor.execute("SELECT lsn - '0/0' FROM _bemi.checkpoint")
+        end = int(cursor.fetchone()[0])
+        # Its last message may end before others that a publisher has left behind when it was killed.
+        lanes.begin(cursor, "bemi_trail", 5, end, histories, published=1)
+        assert len(lanes.read(cursor, "bemi_trail")) == 3
+        lanes.begin(cursor, "bemi_trail", 5, end, histories, published=0)
+        assert len(lanes.read(cursor, "bemi_trail")) == 5
 
 
 def test_no_password_is_told(queued: QueuedPipeline, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
@@ -39,6 +40,9 @@ def narrowed(changes: ChangeQuerySet, rule: AlertRule) -> ChangeQuerySet:
             return changes.none()
         found: Any = changes & form.changes().changes.using(changes.db)
         return found.asc()  # type: ignore[no-any-return]
+    except (InterfaceError, OperationalError):
+        # It may pass: the changes wait for it.
+        raise
     # A function of the project (BEMI_ADMIN_SCOPE) may fail in any way, and other rules have to go on.
     except Exception as error:
         logger.error("the alert rule %s finds nothing: %s", rule.pk, type(error).__name__)
@@ -63,7 +67,7 @@ def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
         return None, _("its owner is gone")
     request.user = owner
     viewer = Viewer(request, admin.site)
-    if not viewer.has("view"):
+    if not admin.site.has_permission(request) or not viewer.has("view"):
         return None, _("its owner may not see the log any more")
     form = FilterForm(parameters_of(rule.filter), viewer)
     return (form, "") if form.is_valid() else (None, _("the filter is not valid"))

@@ -30,8 +30,10 @@ LONGEST = 30
 _MOST_ANSWER = 2000
 _SALT_LENGTH = 22
 _SUCCESS = range(200, 300)
-# The addresses of these hold one of IPv4.
-_TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+# The addresses of these hold one of IPv4, or are of a site.
+_TRANSLATED = tuple(
+    map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10"))
+)
 
 
 class AlertFailed(BemiError):
@@ -115,6 +117,7 @@ class _Connection(http.client.HTTPConnection):
         self._context = ssl.create_default_context() if is_secure else None
         host = parts.hostname or ""
         self.default_port = 443 if is_secure else 80
+        self._is_over = False
         super().__init__(host, parts.port or self.default_port, timeout=TIMEOUT)
 
     @contextmanager
@@ -129,6 +132,7 @@ class _Connection(http.client.HTTPConnection):
             timer.cancel()
 
     def _cut(self) -> None:
+        self._is_over = True
         with suppress(OSError):
             if self.sock is not None:
                 self.sock.shutdown(socket.SHUT_RDWR)
@@ -148,10 +152,19 @@ class _Connection(http.client.HTTPConnection):
                 break
             except OSError as failure:
                 error = failure
+            if self._is_over:
+                break
         else:
             raise error or OSError
-        if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+        if self._context is not None and not self._is_over:
+            secure = self._context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            # Assigned before the server may say anything, so that it can be cut.
+            self.sock = secure
+            secure.do_handshake()
+        if self._is_over:
+            raise TimeoutError
 
 
 def _may_reach(text: str) -> bool:

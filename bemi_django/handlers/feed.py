@@ -85,11 +85,14 @@ class Feed:
         if handler.columns:
             same = reduce(and_, (Q(_Same(column)) for column in handler.columns))
             changes = changes.exclude(same, operation="UPDATE")
-        if handler.narrow is not None:
-            changes = handler.narrow(changes)
         if not handler.is_recursive:
             changes = changes.context_not({"handler": handler.name})
-        self._changes = changes.asc()
+        self._all, self._narrow = changes.asc(), handler.narrow
+
+    @property
+    def _changes(self) -> ChangeQuerySet:
+        # Asked each time: what somebody may see is another thing tomorrow.
+        return self._all if self._narrow is None else self._narrow(self._all).asc()
 
     def of(self, span: FeedSpan) -> ChangeQuerySet:
         """Return the handler's changes in a span, in commit order."""
@@ -97,19 +100,20 @@ class Feed:
 
     def read(self, ids: Sequence[UUID]) -> Iterator[Change | UnreadableChange]:
         """Yield the changes with these ids in order, few of them in memory: rows may be large."""
+        changes = self._changes
         for start in range(0, len(ids), _PAGE):
             page = ids[start : start + _PAGE]
             try:
-                found: list[Change] = list(self._changes.filter(pk__in=page))
+                found: list[Change] = list(changes.filter(pk__in=page))
             except UNREADABLE:
                 for pk in page:
-                    yield from self._read_one(pk)
+                    yield from self._read_one(changes, pk)
             else:
                 yield from found
 
-    def _read_one(self, pk: UUID) -> Iterator[Change | UnreadableChange]:
+    def _read_one(self, changes: ChangeQuerySet, pk: UUID) -> Iterator[Change | UnreadableChange]:
         try:
-            yield from list(self._changes.filter(pk=pk))
+            yield from list(changes.filter(pk=pk))
         except UNREADABLE as error:
             yield UnreadableChange(pk, error)
 

@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
+from django.utils.cache import add_never_cache_headers
 from rest_framework.decorators import action
 
 from bemi_django.admin.pages.history.subject import subject_of_instance
@@ -50,7 +51,9 @@ class HistoryMixin:
             return problem_response(problem)
         viewer.unmasked.note("rest_framework.history")
         # The renderers of the framework would round numbers.
-        return json_response(found)
+        response = json_response(found)
+        add_never_cache_headers(response)
+        return response
 
 
 def _known(given: QueryDict) -> QueryDict:

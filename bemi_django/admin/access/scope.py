@@ -33,7 +33,7 @@ class Scope:
         if callable(scope):
             return cast(ChangeQuerySet, scope(self._request, changes))
         # Tables without a model have no permissions: superusers see them.
-        is_limited = scope is not None and not self._request.user.is_superuser
+        is_limited = scope is not None and not getattr(self._request.user, "is_superuser", False)
         return changes.filter(self._of_viewable_models) if is_limited else changes
 
     @cached_property

@@ -90,7 +90,9 @@ def test_it_answers_who_and_where(
     """From what was counted, and for whoever may see a part of the log from the changes."""
     if is_scoped:
         settings.BEMI_ADMIN_SCOPE = f"{__name__}.without_secrets"
-    users = [django_user_model.objects.create(username=name) for name in ("ann", "bob", "cy")]
+    # Of equals, the smaller key comes first, as a text.
+    names = ("ann", "bob", "cy")
+    users = [django_user_model.objects.create(pk=7001 + n, username=name) for n, name in enumerate(names)]
     team = Group.objects.create(name="Team")
     users[0].groups.add(team)
     users[1].groups.add(team)

@@ -92,7 +92,8 @@ def _groups(viewer: Viewer, found: Names) -> Iterator[Line]:
         label = group._meta.get_field("name")
     except FieldDoesNotExist:
         return
-    if label.column in viewer.masks.hidden_fields(group):
+    is_seen = viewer.may("view", model) and viewer.may("view", group)
+    if not is_seen or label.column in viewer.masks.hidden_fields(group):
         return
     changes: Counter[str] = Counter()
     for name, tenant, count in found.most:

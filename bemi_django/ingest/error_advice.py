@@ -47,6 +47,7 @@ _RIGHTS = {
     "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
     "table dead_letters": "INSERT ON _bemi.dead_letters",
     "table activity_entries": "INSERT ON _bemi.activity_entries",
+    "table lanes": "SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes",
     "table histories": "SELECT, INSERT ON _bemi.histories",
     "table relations": "SELECT ON _bemi.relations",
     "table baselines": "SELECT ON _bemi.baselines",

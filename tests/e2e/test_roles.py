@@ -18,9 +18,9 @@ from tests.support.paths import ROOT
 from tests.support.visitor import Visitor
 
 LIST = "/admin/bemi_django/change/"
-#: Where pictures are kept: those of docs/ are made with ``make screenshots``, of the whole season.
+#: Where pictures are kept: those of docs/ are made with ``make screenshots``, of a longer season.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
-SIZE = [] if PICTURES else ["--days", "2", "--scale", "0.05"]
+SIZE = ["--days", "30", "--scale", "0.4"] if PICTURES else ["--days", "2", "--scale", "0.05"]
 SETTINGS = "tests.support.store_settings"
 
 Visit = Callable[..., Any]
@@ -99,7 +99,7 @@ def test_security_finds_who_was_made_a_superuser_and_by_whom(visit: Visit) -> No
     security.page.fill("#filter-q", "is_superuser:true")
     security.page.select_option("#filter-operation", "UPDATE")
     security.click(security.page.get_by_role("button", name="Search", exact=True))
-    found = security.page.locator(".bemi-action", has_text="war.otto")
+    found = security.page.locator(".bemi-action", has_text="war.otto").filter(has_text="superuser status")
     assert "outside" in found.inner_text()
     security.picture("security")
     security.click(found.locator(".bemi-when a"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models, router
 
+from bemi_django.encryption.decryption import Decrypter
 from bemi_django.log.change import Change
 from bemi_django.log.conditions import TableLog, in_span
 from bemi_django.log.identity import key_spans
@@ -18,7 +19,7 @@ from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.omitted_columns import omitted_columns
 from bemi_django.log.live.row_session import row_session
-from bemi_django.log.lossless_json import dumps
+from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
 from bemi_django.wire.ids import sequence_in
 
@@ -90,9 +91,11 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
     omitted = omitted_columns(place, names)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
+    decrypter = Decrypter(loads)
     for change in _backwards(place, primary_key):
-        before = {names.get(column, column): value for column, value in change.before.items()}
-        after = {names.get(column, column): value for column, value in change.after.items()}
+        rows = decrypter.rows(change)
+        before = {names.get(column, column): value for column, value in rows.before.items()}
+        after = {names.get(column, column): value for column, value in rows.after.items()}
         if now is None:
             live = _live(place, after or before)
             now = live or after or before
@@ -104,12 +107,15 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
         given.update(_ignored(now, (lost | _named(change, "ignored", names)) - given.keys()))
         erased, set_here = _named(change, "erased", names), _named(change, "changed", names)
+        hidden = {names.get(column, column) for column in rows.erased | rows.unreadable}
+        erased |= {names.get(column, column) for column in rows.erased}
+        set_here |= hidden & _set_by(change, names)
         for column, value in after.items():
             if column in given or column not in now:
                 continue
-            if column in erased:
+            if column in erased | hidden:
                 if change.operation in _FIRST or column in set_here:
-                    given[column] = Blame(column, now[column], change, is_erased=True)
+                    given[column] = Blame(column, now[column], change, is_erased=column in erased)
                 continue
             if dumps(value) != dumps(now[column]):
                 # Possible at the newest change only: the worker has not written the next one yet.
@@ -159,3 +165,12 @@ def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
     return rows.get(0)
+
+
+def _set_by(change: Change, names: Mapping[str, str]) -> set[str]:
+    """Return the columns that a change has set; equal values are encrypted alike."""
+    return {
+        names.get(column, column)
+        for column, value in change.after.items()
+        if dumps(change.before.get(column)) != dumps(value)
+    }

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from bemi_django import bound_context
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.pages.history.field_values import FieldHistory, field_history
+from bemi_django.admin.pages.history.object_state import ObjectState
+from bemi_django.admin.pages.history.subject import subject_of
 from bemi_django.encryption import decryption
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.exceptions import RevertConflict
+from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from tests.integration.encryption.conftest import REASON, bemi, logged
 from tests.support.audit import LIST, visitor
@@ -134,3 +140,36 @@ def test_a_person_gets_their_encrypted_values_and_no_others(pipeline: Pipeline, 
         ("own", "ann@example.org"),
         ("made", "***"),
     ]
+
+
+def state_of(change: Change, *permissions: str) -> tuple[ObjectState, FieldHistory]:
+    """Return what somebody sees of the user whose change it is: the fields, and the values of the address."""
+    request = RequestFactory().get("/")
+    client = visitor(*RIGHTS, *permissions)
+    request.user = User.objects.get(pk=client.session["_auth_user_id"])
+    subject = subject_of(Viewer(request, admin.site), "auth", "user", str(change.primary_key))
+    return ObjectState(subject), field_history(subject, "email")
+
+
+@pytest.mark.parametrize("permissions", [[], ["bemi_django.unmask_change"]])
+def test_the_history_of_an_object_is_that_of_its_values(moved: Change, permissions: list[str]) -> None:
+    state, history = state_of(moved, *permissions)
+    values = state.values(moved.committed_at)
+    assert values is not None and PREFIX not in str(values["email"])
+    assert ("@example" in values["email"]) is bool(permissions)
+    setter = state.setters()["email"]
+    assert not setter.is_pending and setter.change == moved
+    assert len(history.values()) == 2
+
+
+def test_who_set_a_value_is_known_after_its_key_is_gone(moved: Change) -> None:
+    user = User.objects.get(pk=str(moved.primary_key))
+    found = blame(user)["email"]
+    assert (found.change, found.is_erased, found.previous) == (
+        moved,
+        False,
+        moved.decrypted().before["email"],
+    )
+    bemi("erase", f"auth.User:{user.pk}", "--only-keys", *REASON)
+    found = blame(user)["email"]
+    assert (found.change, found.is_erased, found.is_pending) == (moved, True, False)

@@ -157,9 +157,13 @@ class FieldHistory:
         if row is None or self._column not in row or self.page.newer is not None:
             return []
         newest = changes[0] if changes else None
-        is_known = newest is not None and self._is_known(newest, "after")
-        if newest is not None and (not is_known or are_alike(self._part(newest.after), row[self._column])):
-            return []
+        if newest is not None:
+            encrypted = self._viewer.encrypted
+            unreadable = encrypted.hidden(newest) | encrypted.erased(newest)
+            is_known = self._is_known(newest, "after") and not self._names & unreadable
+            logged = self._part(encrypted.row(newest, "after"))
+            if not is_known or are_alike(logged, row[self._column]):
+                return []
         value = MASK if self.is_masked and row[self._column] is not None else row[self._column]
         shown = self._formatter.show(self._subject.logged, self._column, value)
         return [FieldValue(shown, None, stored=value)]

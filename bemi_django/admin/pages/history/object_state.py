@@ -206,14 +206,20 @@ class ObjectState:
         own = own.exclude(operation__in=("EVENT", "ERASED"))
         last = nearest_change(own.filter(committed_at__lte=moment), [self._key])
         if last is not None:
-            return dict(last.after) if last.operation != "DELETE" else None
+            return self._known(last, "after") if last.operation != "DELETE" else None
         following = nearest_change(own.filter(committed_at__gt=moment), [self._key], is_oldest=True)
         if following is not None:
             if following.operation == "BASELINE":
                 # The row was there, and had not changed since the log began.
-                return dict(following.after)
-            return dict(following.before) if following.operation != "CREATE" else None
+                return self._known(following, "after")
+            return self._known(following, "before") if following.operation != "CREATE" else None
         return self._present
+
+    def _known(self, change: Change, side: str) -> RowValues:
+        """Return a row with encrypted values decrypted, if the viewer may read what is not masked anyway."""
+        hidden = {name for name in self._viewer.encrypted.hidden(change) if not self.is_masked(name)}
+        row = self._viewer.encrypted.row(change, side)
+        return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
 
 
 def _live_row(instance: models.Model, alias: str) -> RowValues | None:

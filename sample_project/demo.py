@@ -182,8 +182,8 @@ def _serve(children: Children, port: int, is_shop: bool) -> None:
         _say(f"  {site}admin/store/product/  products: change one, and look at its history")
     else:
         _say(f"  {site}  the to-do list: change a todo, then reload the list of changes")
-    _say(f"{site}  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
     try:
+        _say(f"{site}  login: {LOGIN} / {LOGIN}  (Ctrl-C stops everything)")
         while True:
             children.check()
             time.sleep(0.5)

@@ -121,8 +121,6 @@ class LaneReader:
         return asyncio.get_running_loop().create_task(self._fetch(first, messages))
 
     async def _fetch(self, first: int, messages: deque[Any]) -> None:
-        import nats.errors
-
         try:
             subscription = await self._subscribe(first)
             look_at = time.monotonic() + _LOOK
@@ -131,13 +129,17 @@ class LaneReader:
                     await asyncio.sleep(_FULL)
                     continue
                 try:
-                    messages.extend(await subscription.fetch(_FETCHED, timeout=_EXPIRES))
+                    found = await subscription.fetch(_FETCHED, timeout=_EXPIRES)
+                except asyncio.TimeoutError:
+                    # The client raises it with and without a class of its own.
+                    found = []
+                if found:
+                    messages.extend(found)
                     self._wake()
-                except nats.errors.TimeoutError:
-                    if time.monotonic() > look_at:
-                        look_at = time.monotonic() + _LOOK
-                        # A consumer of a server that was restarted does not exist any more.
-                        await subscription.consumer_info()
+                elif time.monotonic() > look_at:
+                    look_at = time.monotonic() + _LOOK
+                    # A consumer of a server that was restarted does not exist any more.
+                    await subscription.consumer_info()
         except asyncio.CancelledError:
             raise
         except Exception as error:

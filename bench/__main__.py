@@ -23,6 +23,7 @@ TOPICS = (
     "time_travel",
     "tables",
     "ddl",
+    "scale",
 )
 
 

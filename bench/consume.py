@@ -1,4 +1,4 @@
-"""Read a stream in a process of its own: ``python -m bench.consume HOW ARGUMENTS`` prints JSON."""
+"""Read a stream in a process of its own: ``python -m bench.consume HOW ...`` prints JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Message
+from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.masking.settings import rules_of
+from bemi_django.wire.queue_address import parse
 from bench.stream import END
 
 
@@ -44,16 +46,30 @@ def mask(config: WorkerConfig) -> None:
     work(config._replace(masking=rules_of({"item.title": "hash"}, "0123456789abcdef")))
 
 
+def draw(config: WorkerConfig) -> None:
+    """Write what is in the queue to the table ``changes``."""
+    Consumer(config).run(until_current=True)
+
+
 def serve(config: WorkerConfig) -> None:
-    """Write the stream to the table ``changes`` until SIGTERM."""
+    """Write the stream to the table ``changes``, or publish it, until SIGTERM."""
     worker = Worker(config, Progress())
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    _until_told(worker)
+    worker.close()
+
+
+def serve_queue(config: WorkerConfig) -> None:
+    """Write what comes from the queue to the table ``changes`` until SIGTERM."""
+    _until_told(Consumer(config))
+
+
+def _until_told(running: Worker | Consumer) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: running.stop())
     # libpq waits in C, where Python handles no signal.
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=running.run)
     thread.start()
     while thread.is_alive():
         thread.join(0.1)
-    worker.close()
 
 
 def decode(config: WorkerConfig) -> None:
@@ -102,15 +118,25 @@ def _take_to_end(source: SlotSource, decoder: Decoder, take: Any) -> bool:
 
 
 def main() -> None:
-    how, source, destination, slot = sys.argv[1:]
-    logging.basicConfig(level=logging.WARNING)
+    how, source, destination, slot, *queue = sys.argv[1:]
+    logging.basicConfig(level=logging.ERROR)
     config = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
-    began = time.perf_counter()
-    {one.__name__: one for one in (work, seal, mask, serve, decode, render)}[how](config)
+    config = config._replace(queue=parse(queue[0]) if queue else None)
+    ways = (work, seal, mask, draw, serve, serve_queue, decode, render)
+    began, imports = time.perf_counter(), _processor_seconds()
+    {one.__name__: one for one in ways}[how](config)
     seconds = time.perf_counter() - began
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    answer = {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss / 1024}
+    answer = {"seconds": seconds, "cpu": _processor_seconds() - imports, "rss": _most_memory()}
     sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _most_memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

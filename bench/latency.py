@@ -13,32 +13,38 @@ from bench.servers import execute
 
 
 class Watch(threading.Thread):
-    """Polls the log and notes when each key appears."""
+    """Polls the log and notes when each key appears; keys are committed one after another."""
 
-    def __init__(self, where: Live, last: int, pause: float) -> None:
+    def __init__(self, where: Live, first: int, last: int, pause: float) -> None:
         super().__init__(daemon=True)
         self._where = where
+        self._next = first
         self._last = last
         self._pause = pause
         self.seen: dict[int, float] = {}
 
     def run(self) -> None:
-        highest = "00000000-0000-0000-0000-000000000000"
+        ids: dict[int, str] = {}
+        # Several consumers of a queue do not write in the order of commits: only what has no gap is passed.
+        passed = "00000000-0000-0000-0000-000000000000"
         with closing(self._where.connect_log()) as connection:
-            while self._last not in self.seen:
+            while self._next <= self._last:
                 found = execute(
-                    connection, "SELECT id, primary_key FROM changes WHERE id > %s ORDER BY id", [highest]
+                    connection, "SELECT id, primary_key FROM changes WHERE id > %s ORDER BY id", [passed]
                 )
                 now = time.perf_counter()
                 for identifier, key in found:
-                    highest = identifier
-                    self.seen[int(key)] = now
+                    ids[int(key)] = identifier
+                    self.seen.setdefault(int(key), now)
+                while self._next in ids:
+                    passed = ids[self._next]
+                    self._next += 1
                 time.sleep(self._pause)
 
 
 def lags(where: Live, first: int, count: int, rate: float) -> list[float]:
     """Return the milliseconds from the end of each commit to the first poll that finds the change."""
-    watch = Watch(where, first + count - 1, 0.001)
+    watch = Watch(where, first, first + count - 1, 0.001)
     watch.start()
     committed: dict[int, float] = {}
     with closing(where.connect_source()) as connection, connection.cursor() as cursor:

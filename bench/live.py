@@ -34,7 +34,6 @@ class Live:
     def __init__(self, source: Server, log: Server) -> None:
         self.source = source
         self.log = log
-        self.process: subprocess.Popen[bytes]
         for server, name in ((source, "source"), (log, "log")):
             servers.create_database(server, name)
         with closing(self.connect_source()) as connection:
@@ -50,18 +49,28 @@ class Live:
         return connect(self.log, "log")
 
     @contextmanager
-    def worker(self) -> Iterator[psutil.Process]:
-        """Run the worker and yield its process."""
+    def worker(self, *queue: str) -> Iterator[psutil.Process]:
+        """Run the worker, which publishes to a queue if one is given, and yield its process."""
+        with self._process("serve", *queue) as process:
+            with closing(self.connect_source()) as connection:
+                self._await(
+                    connection,
+                    "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi' AND active",
+                )
+            yield process
+
+    @contextmanager
+    def consumer(self, queue: str) -> Iterator[psutil.Process]:
+        """Write to the log what comes from a queue, and yield the process that does."""
+        with self._process("serve_queue", queue) as process:
+            yield process
+
+    @contextmanager
+    def _process(self, how: str, *queue: str) -> Iterator[psutil.Process]:
         given = [json.dumps(parameters(self.source, "source")), json.dumps(parameters(self.log, "log"))]
-        command = [sys.executable, "-m", "bench.consume", "serve", *given, "bemi"]
+        command = [sys.executable, "-m", "bench.consume", how, *given, "bemi", *queue]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
-                with closing(self.connect_source()) as connection:
-                    execute(connection, "SELECT 1")
-                    self._await(
-                        connection,
-                        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi' AND active",
-                    )
                 yield psutil.Process(process.pid)
             finally:
                 process.terminate()

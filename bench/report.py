@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 FOUND = HERE / "results.json"
@@ -72,7 +73,7 @@ def keep(topic: str, findings: Findings, seconds: float, how: str, server: str) 
     FOUND.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
 
 
-def load() -> dict[str, dict[str, object]]:
+def load() -> dict[str, dict[str, Any]]:
     return json.loads(FOUND.read_text()) if FOUND.exists() else {}
 
 
@@ -109,7 +110,7 @@ def render(topics: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _targets(topics: Sequence[dict[str, object]]) -> str:
+def _targets(topics: Sequence[dict[str, Any]]) -> str:
     table = Table("What was claimed", ["claim", "found", "met"])
     for topic in topics:
         for target in topic["targets"]:
@@ -118,7 +119,7 @@ def _targets(topics: Sequence[dict[str, object]]) -> str:
     return table.markdown().split("\n\n", 1)[1]
 
 
-def _section(topic: str, found: dict[str, object]) -> str:
+def _section(topic: str, found: dict[str, Any]) -> str:
     parts = [f"## {found['title']}"]
     parts.append(
         f"`{found['how']}`, {found['date']}, {found['seconds']} s; {found['server']}; {found['machine']}."

@@ -69,12 +69,14 @@ class Stream:
         self.changes = 2 * transactions + bulk
         #: The changes and the messages between them.
         self.events = self.changes + 2 * transactions + bool(bulk) + 1
-        self._numbers = itertools.count()
+        # Slots belong to a server, not to a database.
+        self._names = (f"{database}_{number}" for number in itertools.count())
+        self._origin = f"{database}_origin"
         with closing(self.connect()) as connection:
             execute(connection, sql.up(*sql.SOURCE))
             execute(connection, TABLE)
             execute(connection, _LOAD)
-            execute(connection, "SELECT pg_create_logical_replication_slot('origin', 'pgoutput')")
+            execute(connection, "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [self._origin])
             self.begin = one(connection, "SELECT pg_current_wal_lsn() - '0/0'")
             execute(connection, "SET synchronous_commit = off")
             execute(connection, "CALL transactions(%s)", [transactions])
@@ -92,9 +94,9 @@ class Stream:
     @contextmanager
     def slot(self) -> Iterator[str]:
         """Yield a slot at the start of the load."""
-        name = f"run_{next(self._numbers)}"
+        name = next(self._names)
         with closing(self.connect()) as connection:
-            execute(connection, "SELECT pg_copy_logical_replication_slot('origin', %s)", [name])
+            execute(connection, "SELECT pg_copy_logical_replication_slot(%s, %s)", [self._origin, name])
             yield name
             # The server notices a moment later that nobody reads the slot.
             while one(connection, _IS_READ, [name]):

@@ -59,6 +59,17 @@ def is_write(sql: str) -> bool:
     return usual is None and _may_write(sql, 0)
 
 
+def first_words(sql: str) -> Iterator[tuple[str, str]]:
+    """Yield the first two words of each statement of a text, in upper case; empty where there is none."""
+    for start in _starts(sql):
+        words = ["", ""]
+        for number in range(2):
+            start = _skip(_BLANK_OR_PARENTHESIS, sql, start)
+            if word := _WORD.match(sql, start):
+                words[number], start = word[0].upper(), word.end()
+        yield words[0], words[1]
+
+
 def _may_write(sql: str, start: int) -> bool:
     """Judge the statement that begins at a position."""
     start = _skip(_BLANK_OR_PARENTHESIS, sql, start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,12 +10,11 @@ from django.conf import settings
 from django.db import connections
 
 from bemi_django import conf
-from bemi_django.capture.statement import is_write
-from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.models import Change
 from bemi_django.schema.database_names import assumed_name, configured_name
 from bemi_django.site_past.chosen_moment import ChosenMoment
 from bemi_django.site_past.present_tables import present_tables
+from bemi_django.site_past.read_only import lasting, read_only
 from bemi_django.time_travel import JustBefore, as_of
 
 MIDDLEWARE = "bemi_django.middleware.TimeTravelMiddleware"
@@ -57,8 +56,9 @@ def site_as_of(chosen: ChosenMoment) -> Iterator[None]:
                 )
                 then = chosen.time if is_elsewhere else moment
                 stack.enter_context(as_of(then, alias, present=present_tables()))
+                stack.enter_context(lasting(alias))
             else:
-                stack.enter_context(connections[alias].execute_wrapper(_refuse_write))
+                stack.enter_context(read_only(alias))
         yield
 
 
@@ -72,11 +72,3 @@ def _has_log(alias: str) -> bool:
     if connections[alias].vendor != "postgresql":
         return False
     return alias == conf.destination() or configured_name(alias) == configured_name(conf.destination())
-
-
-def _refuse_write(
-    execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: dict[str, Any]
-) -> Any:
-    if is_write(str(sql)):
-        raise PastIsReadOnly
-    return execute(sql, params, many, execution)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.cache import cache
+from django.db import connections
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -65,6 +66,12 @@ def other_database(request: HttpRequest) -> HttpResponse:
     return HttpResponse(Product.objects.using("other").count())
 
 
+def sending(request: HttpRequest) -> HttpResponse:
+    with connections[request.GET["alias"]].cursor() as cursor:
+        cursor.execute(request.GET["sql"])
+    return HttpResponse("sent")
+
+
 def kept(request: HttpRequest) -> HttpResponse:
     return HttpResponse(cache.get_or_set("tasks", tasks, 60))
 
@@ -87,7 +94,7 @@ urlpatterns = [
     path("viewing/<int:pk>/", viewing),
     path("admin/", admin.site.urls),
     *(path(f"{view.__name__}/", view) for view in (page, async_page, data, stream, file, writing, kept)),
-    *(path(f"{view.__name__}/", view) for view in (other_database, failing, checked)),
+    *(path(f"{view.__name__}/", view) for view in (other_database, failing, checked, sending)),
     path("cached/", cache_page(60)(page)),
     path("now/", of_the_present(lambda request: data(request))),
 ]

@@ -27,7 +27,7 @@ MAY = ("bemi_django.travel_in_time", "bemi_django.view_change", "todos.view_todo
 
 
 @pytest.fixture
-def change(drain: Drain, settings: Any) -> Iterator[Change]:
+def change(drain: Drain, settings: Any, request: pytest.FixtureRequest) -> Iterator[Change]:
     """The change that renamed a todo from “Sleep” to “Wake up”; the user "ann" may look before it."""
     settings.ROOT_URLCONF = "tests.support.site_views"
     settings.BEMI_AS_OF_PATIENCE = 0
@@ -37,7 +37,12 @@ def change(drain: Drain, settings: Any) -> Iterator[Change]:
     todo.task = "Wake up"
     todo.save()
     (change,) = drain()
-    yield change
+    marker = request.node.get_closest_marker("django_db")
+    with pytest.MonkeyPatch.context() as patch:
+        if not (marker and marker.kwargs.get("databases")):
+            # All databases of the project are looked at, and a test has only those that it names.
+            patch.delitem(connections.settings, "other")
+        yield change
     cache.clear()
 
 
@@ -81,6 +86,7 @@ def test_from_a_change_the_admin_and_the_site_are_seen_just_before_it(change: Ch
     assert "Bemi-As-Of" not in client.get("/page/")
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_the_banner_says_when_and_leads_back(ann: Client, change: Change) -> None:
     response = ann.get("/page/?a=1&b=2")
     page = response.content.decode()
@@ -129,6 +135,22 @@ def test_what_a_view_writes_is_refused_in_every_database(ann: Client) -> None:
     assert list(Todo.objects.values_list("task", flat=True)) == ["Wake up"]
     with pytest.raises(RuntimeError, match="of its own"):
         ann.get("/failing/")
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_what_does_not_look_like_a_write_is_refused_too(ann: Client) -> None:
+    for alias in ("default", "other"):
+        for sql in (
+            "SELECT nextval('todo_id_seq')",
+            "SELECT 1 AS one INTO written",
+            "DO $$ BEGIN UPDATE todo SET task = ''; END $$",
+            "COMMIT; UPDATE todo SET task = ''",
+            "SELECT 1; END; UPDATE todo SET task = ''",
+        ):
+            response = ann.get("/sending/", {"alias": alias, "sql": sql})
+            assert "The past is read-only" in response.content.decode(), (alias, sql)
+        assert ann.get("/sending/", {"alias": alias, "sql": "SELECT 1"}).content == b"sent"
+    assert Todo.objects.get().task == "Wake up"
 
 
 def test_what_is_not_known_as_of_then_is_said(ann: Client, drain: Drain) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bemi_django import conf
-from bemi_django.encryption.key_table import read_keys
-from bemi_django.encryption.master_keys import MasterKeys
+from bemi_django.encryption.key_table import find_keys
 from bemi_django.encryption.subject_key import SubjectKey, parse
 from bemi_django.mask_rules import encryption_keys
 from bemi_django.schema.search_path import closed_cursor
 
 #: Keys that are remembered.
 _REMEMBERED = 10_000
-_MAY_READ = "SELECT has_table_privilege('_bemi.subject_keys', 'SELECT')"
 
 
 class DecryptedRows(NamedTuple):
@@ -83,11 +81,7 @@ class Decrypter:
         numbers = wanted - self._asked
         self._asked |= numbers
         with closed_cursor(self._alias) as cursor:
-            cursor.execute(_MAY_READ)
-            if cursor.fetchone() == (True,):
-                self._keys.update(read_keys(cursor, numbers, MasterKeys(encryption_keys())))
-            else:
-                self._keys.update(dict.fromkeys(numbers))
+            self._keys.update(find_keys(cursor, numbers, encryption_keys()))
 
     def rows(self, change: LoggedRows) -> DecryptedRows:
         """Return both rows of a change, with the values of encrypted columns.

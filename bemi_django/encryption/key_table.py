@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ FROM _bemi.subject_keys k USING unnest(%s::text[], %s::text[], %s::text[], %s::t
     s (database, schema, "table", key)
 WHERE (k.database, k.schema, k."table", k.key) = (s.database, s.schema, s."table", s.key)
 """
+_MAY_READ = "SELECT has_table_privilege('_bemi.subject_keys', 'SELECT')"
 _FORGET = f"DELETE {_OF_SUBJECTS}"
 _COUNT = f"SELECT count(*) {_OF_SUBJECTS}".replace("USING", "CROSS JOIN")
 #: Subjects that are asked for at once.
@@ -78,6 +79,20 @@ def read_keys(cursor: Any, numbers: Collection[str], masters: MasterKeys) -> dic
         key = masters.unwrap(bytes(wrapped), number, SubjectRow(*names))
         found[number] = None if key is None else SubjectKey(number, key)
     return found
+
+
+def find_keys(cursor: Any, numbers: Collection[str], keys: Sequence[bytes]) -> dict[str, SubjectKey | None]:
+    """Return keys by their ids, for a role that need not be able to read them: then all are None.
+
+    Args:
+        cursor: As for :func:`read_keys`.
+        numbers: Likewise.
+        keys: The keys of the project, of which there may be none.
+    """
+    cursor.execute(_MAY_READ)
+    if cursor.fetchone() != (True,):
+        return dict.fromkeys(numbers)
+    return read_keys(cursor, numbers, MasterKeys(keys))
 
 
 def count_keys(cursor: Any, subjects: Iterable[SubjectRow]) -> int:

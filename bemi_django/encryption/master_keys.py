@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bemi_django.encryption.subject_key import SubjectRow
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES = 12
 _PURPOSE = b"bemi_django subject keys"
@@ -20,10 +24,7 @@ class MasterKeys:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        # Only projects that encrypt need the package.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        self._ciphers = [AESGCM(_derived(key)) for key in keys]
+        self._ciphers = [_cipher(key) for key in keys]
 
     def wrap(self, key: bytes, number: str, subject: SubjectRow) -> bytes:
         """Return a key of a subject encrypted (AES-256-GCM); it can be used for this subject only."""
@@ -32,6 +33,8 @@ class MasterKeys:
 
     def unwrap(self, wrapped: bytes, number: str, subject: SubjectRow) -> bytes | None:
         """Return the key, or None if none of the keys of the project decrypts it."""
+        if not self._ciphers:
+            return None
         from cryptography.exceptions import InvalidTag
 
         nonce, encrypted = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
@@ -41,6 +44,13 @@ class MasterKeys:
             except (InvalidTag, ValueError):
                 continue
         return None
+
+
+def _cipher(key: bytes) -> AESGCM:
+    # Only projects that encrypt need the package.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(_derived(key))
 
 
 def _derived(key: bytes) -> bytes:

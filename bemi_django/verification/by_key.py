@@ -128,7 +128,7 @@ def _compare_keys(subject: Subject, result: Verified, name: tuple[str, str], key
             result.unprintable += row.digest is None
     lengths = {key: (entry.length or 0) + _length(rows, key) for key, entry in entries.items()}
     for batch in in_batches(unlike, lengths):
-        suspects += _really_unlike(subject, batch)
+        suspects += _really_unlike(subject, result, batch)
     _settle(subject, result, suspects, lengths, (EXTRA, DIFFERENT))
 
 
@@ -136,12 +136,12 @@ def _length(rows: Mapping[str, LiveRow], key: str) -> int:
     return rows[key].length if key in rows else 0
 
 
-def _really_unlike(subject: Subject, keys: list[str]) -> list[str]:
-    """Return the keys whose rows differ: most texts differ because the table was altered since."""
+def _really_unlike(subject: Subject, result: Verified, keys: list[str]) -> list[str]:
+    """Return the keys whose rows differ: most texts do because the table was altered, or is encrypted."""
     entries: dict[str, Entry] = last_entries(subject, keys, is_whole=True)
     rows = read_rows(subject.source, subject.table, keys, is_whole=True)
     both = [key for key in keys if key in rows and key in entries and entries[key].image is not None]
-    columns = differing(subject, [(str(entries[key].image), str(rows[key].image)) for key in both])
+    columns = differing(subject, [(str(entries[key].image), str(rows[key].image)) for key in both], result)
     same = {key for key, names in zip(both, columns, strict=True) if not names}
     return [key for key in keys if key not in same]
 

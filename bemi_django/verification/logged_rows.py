@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import orjson
+
+from bemi_django.masking.json_paths import read
 from bemi_django.verification import log_queries
 from bemi_django.verification.log_queries import LoggedName
 from bemi_django.verification.subject import Subject
@@ -65,11 +68,23 @@ def keys_after(subject: Subject, names: list[LoggedName], after: str | None, lim
 
 def last_image(subject: Subject, key: str, snapshot: str | None) -> str | None:
     """Return the row that is left when each change of the key has removed one image and added another."""
-    images: list[str] = []
+    # What is left of a masked value may be another text each time, such as with another key.
+    hidden = frozenset(subject.masks)
+    images: list[tuple[str, str]] = []
     given = {"key": key, "snapshot": snapshot}
     for before, after in subject.fetch_log(log_queries.HISTORY_OF_KEY, given):
-        if before in images:
-            images.remove(before)
+        if before is not None:
+            seen = _without(before, hidden)
+            found = next((image for image in images if image[0] == seen), None)
+            if found is not None:
+                images.remove(found)
         if after is not None:
-            images.append(after)
-    return images[-1] if images else None
+            images.append((_without(after, hidden), after))
+    return images[-1][1] if images else None
+
+
+def _without(image: str, columns: frozenset[str]) -> str:
+    if not columns:
+        return image
+    row = read(image.encode())
+    return orjson.dumps({name: value for name, value in row.items() if name not in columns}).decode()

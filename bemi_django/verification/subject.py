@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.verification.log_queries import LoggedName, of_table, on
-from bemi_django.verification.masked_columns import Masks
+from bemi_django.verification.masked.encrypted_values import EncryptedValues
+from bemi_django.verification.masked.masked_columns import Masks
 from bemi_django.verification.moment import Moment
 from bemi_django.verification.omissions import TableOmissions
 from bemi_django.verification.records.acceptance import Acceptance
@@ -55,6 +56,7 @@ class Subject(NamedTuple):
         acceptance: The differences that were accepted.
         omissions: What was left out of the log.
         masks: The masks of its columns, by the present rules.
+        encrypted: What compares its encrypted values.
     """
 
     source: Any
@@ -70,7 +72,8 @@ class Subject(NamedTuple):
     part: Slice
     acceptance: Acceptance
     omissions: TableOmissions
-    masks: Masks = {}
+    masks: Masks
+    encrypted: EncryptedValues
 
     def ask_log(
         self, query: str, parameters: dict[str, Any], names: list[LoggedName] | None = None

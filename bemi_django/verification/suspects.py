@@ -10,9 +10,19 @@ from psycopg2.sql import SQL
 
 from bemi_django.verification.explanations import explain_missing, is_detached, unexplained
 from bemi_django.verification.logged_rows import Entry, last_entries, last_image
-from bemi_django.verification.masked_columns import without_masked
+from bemi_django.verification.masked.encrypted_values import Comparison
+from bemi_django.verification.masked.masked_columns import without_masked
 from bemi_django.verification.moment import take_moment
-from bemi_django.verification.records.result import CONVERTED, DETACHED, DIFFERENT, EXTRA, MISSING
+from bemi_django.verification.records.result import (
+    CONVERTED,
+    DETACHED,
+    DIFFERENT,
+    ERASED,
+    EXTRA,
+    MISSING,
+    UNREADABLE,
+    Verified,
+)
 from bemi_django.verification.streams import snapshot
 from bemi_django.verification.subject import Subject
 from bemi_django.verification.table import table_queries
@@ -20,6 +30,7 @@ from bemi_django.verification.table.live_rows import LiveRow, read_rows, try_to_
 
 #: Rows, and characters of rows, that are read at once.
 BATCH, CHARACTERS = 1000, 8_000_000
+_UNKNOWN = {Comparison.ERASED: ERASED, Comparison.UNREADABLE: UNREADABLE}
 
 
 class Difference(NamedTuple):
@@ -81,17 +92,28 @@ def look_closer(subject: Subject, keys: Sequence[str], kinds: Sequence[str]) -> 
             yield found
 
 
-def differing(subject: Subject, pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+def differing(
+    subject: Subject, pairs: Sequence[tuple[str, str]], result: Verified | None = None
+) -> list[list[str]]:
     """Return the columns whose values differ, for each pair of a row of the log and one of the table.
 
     Columns that were ignored at some time are not compared, and masked ones as far as that is possible.
+
+    Args:
+        subject: The table.
+        pairs: The rows as JSON.
+        result: Where rows are counted of which an encrypted value could not be compared.
     """
     ignored = subject.omissions.columns - subject.masks.keys()
-    parted = [without_masked(subject.masks, *pair) for pair in pairs]
-    others = _differing(subject, [(logged, pair[1]) for (logged, _), pair in zip(parted, pairs, strict=True)])
+    subject.encrypted.learn(logged for logged, _ in pairs)
+    parted = [without_masked(subject.masks, *pair, subject.encrypted) for pair in pairs]
+    if result is not None:
+        for why in (why for row in parted for why in row.unknown):
+            result.explain(_UNKNOWN[why])
+    others = _differing(subject, [(row.rest, found) for row, (_, found) in zip(parted, pairs, strict=True)])
     return [
-        [*(name for name in names if name not in ignored), *masked]
-        for names, (_, masked) in zip(others, parted, strict=True)
+        [*(name for name in names if name not in ignored), *row.differing]
+        for names, row in zip(others, parted, strict=True)
     ]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timezone
 from typing import Any, NamedTuple
 
 import psycopg2
 
+from bemi_django.encryption.key_table import find_keys
+from bemi_django.encryption.subject_key import SubjectKey
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_tables
@@ -17,7 +19,8 @@ from bemi_django.masking.rules import Rules
 from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
-from bemi_django.verification.masked_columns import Masks, masks_of
+from bemi_django.verification.masked.encrypted_values import EncryptedValues
+from bemi_django.verification.masked.masked_columns import Masks, masks_of
 from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.omissions import read_omissions
 from bemi_django.verification.records.acceptance import Acceptance
@@ -194,7 +197,6 @@ class _Comparison(NamedTuple):
             (leaf.schema, leaf.name) for leaf in table.leaves
         }
         sample = self.options.sample
-        names = names_of(table, bounds)
         earlier = last_id_of_earlier_servers(self.destination, self.slot)
         return Subject(
             self.source,
@@ -211,7 +213,12 @@ class _Comparison(NamedTuple):
             Acceptance(self.destination, self.slot, self.options.accept),
             read_omissions(self.destination, self.slot, names),
             {**masks_of(self.masking, called, table.columns), **self._referring(table)},
+            EncryptedValues(self._keys, [(self.database, name.schema, name.table) for name in names]),
         )
+
+    def _keys(self, numbers: Collection[str]) -> Mapping[str, SubjectKey | None]:
+        with self.destination.cursor() as cursor:
+            return find_keys(cursor, numbers, self.masking.encryption_keys)
 
     def _referring(self, table: ComparedTable) -> Masks:
         with self.source.cursor() as cursor:

@@ -17,6 +17,9 @@ CONVERTED = "with values that ALTER changed"
 WRITTEN = "written by DDL"
 #: What the settings explain.
 OMITTED = "explained by changes that were left out"
+#: Why encrypted values of a row are not compared.
+ERASED = "with values whose key was deleted"
+UNREADABLE = "with encrypted values that no key decrypts"
 
 #: Kinds of differences, as they are printed.
 MISSING, EXTRA, DIFFERENT = "not in the log", "only in the log", "different"
@@ -51,7 +54,8 @@ class Verified:
         rows: Rows of the table that were compared.
         older: Those of them that are older than the log, which it cannot know.
         skipped: Changes that ``skip_tracking()`` kept out of the log; they may explain the differences.
-        explained: Numbers of differences that DDL or the settings explain, by how they do.
+        explained: Numbers of differences that DDL or the settings explain, by how they do, and of rows of
+            which an encrypted value could not be compared.
         accepted: Differences that an earlier run accepted.
         unprintable: Rows with values that JSON cannot hold, such as ``\u0000``; their other columns are
             compared.
@@ -86,7 +90,7 @@ class Verified:
         return result
 
     def explain(self, reason: str, count: int = 1) -> None:
-        """Count differences that DDL explains."""
+        """Count differences that something explains, or rows of which not all could be compared."""
         self.explained[reason] = self.explained.get(reason, 0) + count
 
     def leave_out(self, why: str) -> None:

@@ -16,7 +16,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.field_values import FieldHistory, field_history
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import subject_of
-from bemi_django.encryption import decryption
+from bemi_django.encryption import key_table
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.exceptions import RevertConflict
 from bemi_django.log.blame import blame
@@ -120,7 +120,7 @@ def test_nobody_sees_a_value_whose_key_is_gone(moved: Change) -> None:
 def test_a_role_without_the_right_to_the_keys_reads_nothing(
     moved: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decryption, "_MAY_READ", "SELECT false")
+    monkeypatch.setattr(key_table, "_MAY_READ", "SELECT false")
     assert moved.decrypted().unreadable == {"email", "first_name"}
     trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
     text = text_of(trusted, f"{moved.pk}/change/")

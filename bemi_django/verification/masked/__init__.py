@@ -1,0 +1,1 @@
+"""Compare what a mask has left of values with the values of the table."""

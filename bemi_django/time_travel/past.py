@@ -17,6 +17,7 @@ from bemi_django.time_travel.moments import LogPosition, PastMoment, locate
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.time_travel.statements.redirection import Redirection
 from bemi_django.time_travel.unknown import broken, complete_from, removed
+from bemi_django.time_travel.unnoticed import read_unnoticed
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
 _TABLES = """
@@ -47,16 +48,6 @@ FROM (
     FROM unnest(%(schemas)s::name[]) WITH ORDINALITY s (name, number)
     JOIN pg_namespace n ON n.nspname = _bemi.past_schema_v1(s.name::text)
 ) path
-"""
-# Tables created without an event trigger, and not seen by "sync" since, in schemas with tracked tables.
-_UNNOTICED = """
-SELECT string_agg(format('%%I.%%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_namespace past ON past.nspname = _bemi.past_schema_v1(n.nspname::text)
-WHERE n.nspname = ANY (%(schemas)s::name[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT _bemi.ours_v1())
-    AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relkind = 'v')
-    AND NOT EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = past.oid AND v.relname = c.relname)
 """
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
@@ -146,13 +137,14 @@ def _looked(
                 "no schema of the search_path has views of the past: run 'manage.py bemi sync' as a role "
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
-        _check_noticed(cursor, schemas)
+        unnoticed = read_unnoticed(cursor, schemas["schemas"])
         cursor.execute(_TABLES, [snapshot.slot])
         tables = [
             PastTable(schema, name, since, late.in_utc(time), *rest)
             for schema, name, since, time, *rest in cursor.fetchall()
         ]
-        redirection = _redirection(cursor, tables, _schemas_of(present, schemas["schemas"], tables))
+        stay = _schemas_of(present, schemas["schemas"], tables)
+        redirection = _redirection(cursor, tables, stay, unnoticed)
         past = go(cursor, Past(found, snapshot, tables, redirection, ignores_policies))
         search_path.put(cursor, path)
         return past
@@ -165,7 +157,9 @@ def _schemas_of(present: frozenset[str], path: list[str], tables: list[PastTable
     return {name: schema for name, schema in found if schema is not None}
 
 
-def _redirection(cursor: Any, tables: list[PastTable], present: dict[str, str]) -> Redirection:
+def _redirection(
+    cursor: Any, tables: list[PastTable], present: dict[str, str], unnoticed: frozenset[tuple[str, str]]
+) -> Redirection:
     cursor.execute(_SESSION)
     database, standard_strings = cursor.fetchone()
     return Redirection(
@@ -174,16 +168,8 @@ def _redirection(cursor: Any, tables: list[PastTable], present: dict[str, str]) 
         database,
         standard_strings=standard_strings,
         present=present,
+        unnoticed=unnoticed,
     )
-
-
-def _check_noticed(cursor: Any, schemas: dict[str, list[str]]) -> None:
-    cursor.execute(_UNNOTICED, schemas)
-    (names,) = cursor.fetchone()
-    if names is not None:
-        raise HistoryError(
-            f"{names} have no view of the past, because they came unnoticed: run 'manage.py bemi sync'"
-        )
 
 
 def go(cursor: Any, past: Past) -> Past:

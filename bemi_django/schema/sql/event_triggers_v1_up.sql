@@ -132,6 +132,14 @@ BEGIN
             )
             SELECT oid FROM family);
     END IF;
+    -- The command names the child only. What a query of its parent reads is another matter from now on.
+    IF EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = ANY (touched)) THEN
+        touched := ARRAY(
+            SELECT unnest(touched)
+            UNION
+            SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+            WHERE i.inhrelid = ANY (touched) AND c.relkind = 'r');
+    END IF;
     IF touched = '{}' AND NOT is_gone THEN
         RETURN;
     END IF;
@@ -213,7 +221,10 @@ BEGIN
         SELECT v.name, v.event, v.tags FROM (VALUES
             ('_bemi_follow_ddl', 'ddl_command_end', ARRAY[
                 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'CREATE CAST',
-                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA', 'CREATE FUNCTION']),
+                'ALTER TABLE', 'ALTER TYPE', 'ALTER SCHEMA', 'CREATE FUNCTION',
+                -- In the past they read the present, so a query of one is refused.
+                'CREATE VIEW', 'CREATE MATERIALIZED VIEW', 'CREATE FOREIGN TABLE', 'IMPORT FOREIGN SCHEMA',
+                'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE']),
             -- This one has no tags: whatever drops a type or a function may drop columns.
             ('_bemi_follow_drop', 'sql_drop', '{}')
         ) v (name, event, tags)

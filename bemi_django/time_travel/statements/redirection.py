@@ -13,6 +13,13 @@ from bemi_django.time_travel.statements.sql_tokens import Kind, Token, tokens_of
 _WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
 
 
+def no_past(names: Collection[str]) -> str:
+    """Return the message that tables, as ``schema.table``, have no view of the past."""
+    return (
+        f"{', '.join(names)} have no view of the past, because they came unnoticed: run 'manage.py bemi sync'"
+    )
+
+
 class Redirection:
     """Replaces schemas by the schemas of the past, in qualified names of tables."""
 
@@ -24,6 +31,7 @@ class Redirection:
         *,
         standard_strings: bool = True,
         present: Mapping[str, str] | None = None,
+        unnoticed: Collection[tuple[str, str]] = (),
     ) -> None:
         """Prepare to redirect.
 
@@ -33,18 +41,24 @@ class Redirection:
             database: The name of the database, which may precede a schema.
             standard_strings: The setting ``standard_conforming_strings``.
             present: The schema of each table that is shown as it is now; none of ``tables`` is one of these.
+            unnoticed: Pairs of schema and name that have no view of the past: statements may not name them.
         """
         self._present = present or {}
         self._tables = frozenset(tables)
         self._schemas = schemas
         self._database = database
         self._standard_strings = standard_strings
-        self._written = [schema.replace('"', '""').encode().lower() for schema, _ in self._tables]
+        self._unnoticed = frozenset(unnoticed)
+        written = self._tables | self._unnoticed
+        self._written = {schema.replace('"', '""').encode().lower() for schema, _ in written}
 
     def of(self, sql: str) -> str:
         """Return the statement with the schemas of the past instead of the present ones.
 
         Tables that stay in the present get their schema, so that the search path does not lead to the past.
+
+        Raises:
+            HistoryError: It names a table that came unnoticed.
         """
         if self._present:
             sql = qualified(sql, self._present, standard_strings=self._standard_strings)
@@ -96,10 +110,12 @@ class Redirection:
     def _schema_in(self, name: Sequence[Token]) -> Token | None:
         """Return the token of the schema, if the name is one of the tables or of its columns."""
         names = [token.name for token in name]
-        if tuple(names[:2]) in self._tables:
-            return name[0]
-        if names[0] == self._database and tuple(names[1:3]) in self._tables:
-            return name[1]
+        for first in (0, 1) if names[0] == self._database else (0,):
+            table = tuple(names[first : first + 2])
+            if table in self._tables:
+                return name[first]
+            if table in self._unnoticed:
+                raise HistoryError(no_past([".".join(table)]))
         return None
 
 

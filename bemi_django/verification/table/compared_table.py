@@ -25,6 +25,8 @@ FROM pg_publication_rel r
 JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = %s
 JOIN pg_class c ON c.oid = r.prrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
+-- One that was attached stays published, and is a part of its root.
+WHERE NOT c.relispartition
 ORDER BY 2
 """
 _TABLE = """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.test import override_settings
 
 from bemi_django import skip_tracking
@@ -141,14 +141,23 @@ def test_changes_that_were_not_to_be_recorded(drain: Drain) -> None:
         assert Category.objects.get().name == "b"
 
 
+@pytest.mark.parametrize("is_synced", [True, False], ids=["synced", "noticed"])
 @pytest.mark.parametrize(
     ("ddl", "query", "reason"),
     [
         ("CREATE TABLE tool (id int)", "tool", "has no primary key"),
         ("CREATE VIEW tool AS SELECT * FROM shop_category", "tool", "is a view"),
+        ("CREATE VIEW tool AS SELECT 1; ALTER VIEW tool RENAME TO tools", "tools", "is a view"),
+        ("CREATE MATERIALIZED VIEW tool AS SELECT * FROM shop_category", "tool", "is a view"),
         ("CREATE UNLOGGED TABLE tool (id int PRIMARY KEY)", "tool", "is not tracked"),
         (
             "CREATE TABLE tool (id int PRIMARY KEY); CREATE TABLE tools () INHERITS (tool)",
+            "tool",
+            "inheritance",
+        ),
+        (
+            "CREATE TABLE tool (id int PRIMARY KEY); CREATE TABLE tools (id int PRIMARY KEY); "
+            "ALTER TABLE tools INHERIT tool",
             "tool",
             "inheritance",
         ),
@@ -161,14 +170,47 @@ def test_changes_that_were_not_to_be_recorded(drain: Drain) -> None:
         ("SELECT", "django_session", "is not tracked"),
     ],
 )
-def test_a_table_without_a_past(ddl: str, query: str, reason: str, tables: Drain) -> None:
-    execute(ddl)
-    tracking.sync()
+def test_a_table_without_a_past(ddl: str, query: str, reason: str, is_synced: bool, tables: Drain) -> None:
+    for statement in ddl.split("; "):
+        execute(statement)
+    if is_synced:
+        tracking.sync()
     tables()
     with as_of(here()):
         with pytest.raises(HistoryError, match=f"public.{query} .*{reason}"):
             execute(f"SELECT * FROM {query}")
-    execute(f"DROP {'VIEW' if 'VIEW' in ddl else 'TABLE'} IF EXISTS tool CASCADE")
+    if "VIEW" in ddl:
+        execute(f"DROP {'MATERIALIZED' if 'MATERIALIZED' in ddl else ''} VIEW {query}")
+
+
+def test_what_came_unnoticed_to_another_schema(tables: Drain) -> None:
+    """A statement can name it only with its schema, so the others need not wait for it."""
+    execute("CREATE SCHEMA lab")
+    try:
+        with override_settings(BEMI_INCLUDE=["public.*", "lab.*"]):
+            execute("CREATE TABLE lab.tool (id int PRIMARY KEY)")
+            tracking.sync()
+            name = connections["default"].settings_dict["NAME"]
+            with no_event_triggers():
+                execute("CREATE VIEW lab.shown AS SELECT * FROM lab.tool; CREATE TABLE lab.late (id int)")
+                tables()
+                with as_of(here()):
+                    assert execute("SELECT * FROM lab.tool") == []
+                    for query in ("lab.shown", '"lab" . "shown"', "lab.late", f'"{name}".lab.shown'):
+                        with pytest.raises(
+                            HistoryError, match=r"lab\.\w+ have no view.*run 'manage.py bemi sync'"
+                        ):
+                            execute(f"SELECT * FROM {query}")
+    finally:
+        execute("DROP SCHEMA lab CASCADE")
+
+
+def test_a_table_without_columns_is_no_reason_to_refuse_others(tables: Drain) -> None:
+    execute("CREATE TABLE tool ()")
+    tracking.sync()
+    tables()
+    with as_of(here()):
+        assert Category.objects.count() == 0
 
 
 def test_a_break_in_tracking(tables: Drain) -> None:

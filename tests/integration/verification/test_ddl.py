@@ -389,6 +389,14 @@ def test_ddl_is_no_difference(schema: Pipeline, case: Case) -> None:
     assert compare(schema).missing.count == 1
 
 
+def test_a_partition_is_compared_with_its_root_however_it_came_there(schema: Pipeline) -> None:
+    for statement in CASES["attach a partition"].statements:
+        execute(statement)
+    results = verify(worker_config(schema.slot, role=roles.OWNER), Options())
+    said = [str(result) for result in results if str(result).startswith("lab.")]
+    assert said == ["lab.t: 5 rows, as in the log"]
+
+
 def test_rows_that_policies_hide_are_not_missing(schema: Pipeline) -> None:
     """The owner obeys the policies of a table with FORCE ROW LEVEL SECURITY."""
     execute(KEYED)

@@ -96,11 +96,11 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
 
     def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that contains these values."""
-        return self.filter(context__contains=conditions.as_jsonb(values))
+        return self.filter(conditions.in_context(values))
 
     def context_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that does not contain these values."""
-        return self.exclude(context__contains=conditions.as_jsonb(values))
+        return self.exclude(conditions.in_context(values))
 
     def field_changed(self, column: str, *, from_: Any = _ANY, to: Any = _ANY) -> ChangeQuerySet:
         """Return updates that gave a column another value.

@@ -17,7 +17,7 @@ from bemi_django import conf
 from bemi_django.log.belongings import belongings
 from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan, key_spans
-from bemi_django.log.json_values import contained
+from bemi_django.log.json_values import contained, contained_in_context
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
@@ -110,6 +110,12 @@ def _named(column: str, pattern: str) -> Q:
 def as_jsonb(values: Mapping[str, Any]) -> Cast:
     """Return values of any type as jsonb, in the form that the log has them."""
     return Cast(Value(contained(values), output_field=models.TextField()), models.JSONField())
+
+
+def in_context(values: Mapping[str, Any]) -> Q:
+    """Return the condition for changes whose context contains values of any type."""
+    texts = (Value(text, output_field=models.TextField()) for text in contained_in_context(values))
+    return reduce(or_, [Q(context__contains=Cast(text, models.JSONField())) for text in texts])
 
 
 def in_table(place: Place) -> Q:

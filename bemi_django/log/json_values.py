@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from bemi_django.log.lossless_json import Number, dumps, loads
-from bemi_django.log.printing import json_text
+from bemi_django.log.printing import interval, json_text
 
 # Python refuses to print longer integers; digits of PostgreSQL's numeric.
 _LONG_INTEGER = 13_000
@@ -20,6 +21,33 @@ _MOST_DECIMALS = 16_383
 def contained(values: Mapping[str, Any]) -> str:
     """Return values as JSON text, for ``jsonb @>``. Every type that a model's field takes is accepted."""
     return dumps(_converted(dict(values)))
+
+
+def contained_in_context(values: Mapping[str, Any]) -> list[str]:
+    """Return the texts of which a context contains one if it has the values, for ``jsonb @>``.
+
+    Contexts have numbers and texts as JSON has them, and of everything else its ``str()``. Those that were
+    not set from Python may have it in the form of rows.
+    """
+    as_texts = dumps(_converted({key: _said(value) for key, value in values.items()}))
+    return list(dict.fromkeys([contained(values), as_texts]))
+
+
+def _said(value: Any) -> Any:
+    if hasattr(value, "_meta") and hasattr(value, "pk"):
+        return _said(value.pk)
+    if isinstance(value, Mapping):
+        return {key: _said(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_said(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, Number)):
+        return value
+    if isinstance(value, str):
+        # Of an enum that is a text, JSON has the text.
+        return str.__str__(value)
+    return str(value)
 
 
 def _converted(value: Any) -> Any:
@@ -36,7 +64,7 @@ def _converted(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_converted(part) for part in value]
     if isinstance(value, timedelta):
-        return _interval(value)
+        return interval(value)
     if hasattr(value, "_meta") and hasattr(value, "pk"):
         # A model's instance stands for its key.
         return _converted(value.pk)
@@ -58,14 +86,3 @@ def _number(value: float | Decimal) -> Any:
 def _storable(text: str) -> str:
     """Replace what jsonb cannot hold, as the log does."""
     return text.replace("\0", "\u2400").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _interval(value: timedelta) -> str:
-    """Print a timedelta as PostgreSQL does with ``IntervalStyle = postgres``."""
-    hours, seconds = divmod(value.seconds, 3600)
-    minutes, seconds = divmod(seconds, 60)
-    fraction = f".{value.microseconds:06d}".rstrip("0") if value.microseconds else ""
-    time = f"{'+' if value.days < 0 else ''}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
-    days = f"{value.days} day{'' if value.days == 1 else 's'}" if value.days else ""
-    has_time = bool(value.seconds or value.microseconds or not days)
-    return " ".join([part for part in (days, time if has_time else "") if part])

@@ -13,7 +13,7 @@ from sqlalchemy.orm import object_session
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
 from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
-from bemi_django.log.json_values import contained
+from bemi_django.log.json_values import contained, contained_in_context
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
 from bemi_django.wire import UNVERIFIED_KEY
@@ -128,7 +128,8 @@ def context(values: Mapping[str, Any]) -> Any:
     Args:
         values: Values by key, at any depth.
     """
-    return Change.context.contains(_as_jsonb(values))
+    texts = contained_in_context(values)
+    return or_(*(Change.context.contains(cast(literal(text, Text), JSONB)) for text in texts))
 
 
 def context_not(values: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import json
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import connection
 
 from bemi_django import bound_context
 from bemi_django.log.json_values import contained
+from bemi_django.log.printing import interval, json_text, key_text
 from bemi_django.models import Change
 from sample_project.todos.models import Tag
 from tests.support.pipeline import Drain
@@ -62,6 +64,36 @@ def test_a_value_is_what_to_jsonb_makes_of_it(kind: str, value: Any) -> None:
         assert cursor.fetchone() == (True,)
 
 
+KEYS: list[tuple[str, Any]] = [
+    *((kind, value) for kind, value in VALUES if kind != "int[]"),
+    *(("float8", value) for value in (1.0, -0.0, 5e-324, 1e-5, 1e14, 1e15, -1234567890123456.0, 1e16, 1e22)),
+    ("float8", float("nan")),
+    ("numeric", Decimal("1E-9")),
+    ("numeric", Decimal("1E+9")),
+    ("interval", datetime.timedelta(days=-1, microseconds=-7)),
+    ("interval", datetime.timedelta(seconds=-7)),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kind", "value"), KEYS, ids=str)
+def test_a_key_is_printed_as_the_server_prints_it(kind: str, value: Any) -> None:
+    given = value.value if isinstance(value, enum.Enum) else value
+    if isinstance(given, datetime.timedelta):
+        # A driver may send the parts of an interval with signs of their own.
+        given = interval(given)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL TimeZone = 'UTC'")
+        cursor.execute(
+            f"SELECT format('%%s', %s::{kind}), jsonb_build_array(%s::{kind})::text", [given, given]
+        )
+        one, several = cursor.fetchone()
+    assert key_text([value]) == one
+    if kind not in ("bool", "bytea"):
+        assert json.loads(f"[{json_text(value)}]") == json.loads(several)
+        assert kind not in ("float8", "numeric") or f"[{json_text(value)}]" == several
+
+
 HOSTILE: list[Any] = [
     "a\0b",
     "\ud800",
@@ -98,6 +130,28 @@ def test_users_are_found_by_key_and_instance(drain: Drain) -> None:
     drain()
     assert Change.objects.by(key).count() == 1 == Change.objects.by(str(key)).count()
     assert Change.objects.by(tag).count() == 1 == Change.objects.by(8).count()
+
+
+def test_contexts_are_found_by_what_was_put_into_them(drain: Drain, engine: Any) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    from bemi_django.integrations.sqlalchemy_changes import Change as Row
+    from bemi_django.integrations.sqlalchemy_changes import by, context, context_not
+
+    kept = {f"k{number}": value for number, (_, value) in enumerate(VALUES)}
+    kept["deep"] = {"list": [Decimal("1.10"), datetime.date(2024, 1, 1)]}
+    with bound_context(**kept, user_id=VALUES[2][1]):
+        Tag.objects.create(name="a")
+    drain()
+    with engine.connect() as opened:
+        for key, value in kept.items():
+            wanted = {key: value}
+            assert Change.objects.context(wanted).exists(), wanted
+            assert not Change.objects.context_not(wanted).exists(), wanted
+            for criterion, number in ((context(wanted), 1), (context_not(wanted), 0)):
+                question = sqlalchemy.select(sqlalchemy.func.count()).select_from(Row).where(criterion)
+                assert opened.execute(question).scalar() == number
+        question = sqlalchemy.select(sqlalchemy.func.count()).select_from(Row).where(by(VALUES[2][1]))
+        assert opened.execute(question).scalar() == 1 == Change.objects.by(VALUES[2][1]).count()
 
 
 def test_sqlalchemy_takes_the_same(drain: Drain, engine: Any) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import override
 
-from bemi_django.admin.search.filter_form import DayField, ExcludedField
+from bemi_django.admin.search.filters.filter_fields import DayField, ExcludedField
 from bemi_django.api.problems import refused
 
 #: What was given, by the names of the parameters.

@@ -19,7 +19,8 @@ from bemi_django.admin.search import date_links, row_estimate
 from bemi_django.admin.search.action_search import read_actions
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
-from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
+from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets

@@ -8,7 +8,8 @@ from django.http import QueryDict
 from django.utils.http import urlencode
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.search.filter_form import FilteredChanges, FilterForm
+from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, read_page
 from bemi_django.models import Change
 

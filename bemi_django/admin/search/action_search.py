@@ -22,7 +22,7 @@ from bemi_django.admin.display.actions.action import (
 )
 from bemi_django.admin.search import transaction_spans
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.filter_form import FilteredChanges
+from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.list_order import ids_of_transaction, order_of_list
 from bemi_django.admin.search.paging import Page, PageCursor, read_page
 from bemi_django.admin.search.transaction_spans import Span, counts_of, rows_of

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from django import forms
 from django.http import QueryDict
 
-from bemi_django.admin.search.filter_form import ExcludedField, FilterForm
+from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.filters.filter_fields import ExcludedField
 
 #: The length of a value.
 _LONGEST = 60

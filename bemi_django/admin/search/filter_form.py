@@ -1,11 +1,11 @@
-"""The filter form of the list of changes, and the query that it describes."""
+"""The filter form of the list of changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -16,71 +16,12 @@ from bemi_django import conf, signing_keys
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
 from bemi_django.admin.search import query_timeouts, search_terms
+from bemi_django.admin.search.filters.filter_fields import OPERATIONS, DayField, ExcludedField
+from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, cursor_before
 from bemi_django.admin.search.users import by_user, is_user, refuse, searchable_ids
 from bemi_django.log import conditions
-from bemi_django.log.change import ChangeQuerySet
 from bemi_django.wire import UNVERIFIED_KEY
-
-OPERATIONS = [
-    ("CREATE", _("Create")),
-    ("UPDATE", _("Update")),
-    ("DELETE", _("Delete")),
-    ("BASELINE", _("Baseline")),
-    ("TRUNCATE", _("Truncate")),
-    ("SKIPPED", _("Skipped")),
-    ("GAP", _("Gap")),
-    ("EVENT", _("Event")),
-    ("ERASED", _("Erased")),
-]
-
-
-#: Filters of which values can be left out, by a parameter ``not_...``.
-EXCLUDED = ("user", "table", "operation", "endpoint")
-#: Values that can be left out of one filter.
-_MOST_EXCLUDED = 20
-
-
-class FilteredChanges(NamedTuple):
-    """The query of a filter form.
-
-    Attributes:
-        changes: The changes that match.
-        is_filtered: Whether the query leaves out part of the log.
-        timeout: Time limit (ms) for the index that finds the changes; see ``query_timeouts``.
-        whole: All changes of which a list without these filters would show some.
-        is_narrowed: Whether a field of the form is set.
-    """
-
-    changes: ChangeQuerySet
-    is_filtered: bool
-    timeout: int
-    whole: ChangeQuerySet
-    is_narrowed: bool
-
-
-class DayField(forms.DateField):
-    """A day. Its error repeats the value, because browsers remove an invalid one from the input."""
-
-    def to_python(self, value: Any) -> date | None:
-        """Parse a day."""
-        try:
-            return super().to_python(value)
-        except ValidationError:
-            raise ValidationError(_("“%(value)s” is not a valid date."), params={"value": value}) from None
-
-
-class ExcludedField(forms.Field):
-    """Values of a filter that are left out."""
-
-    widget = forms.MultipleHiddenInput
-
-    def to_python(self, value: Any) -> list[str]:
-        """Return the values."""
-        found = [str(text).strip() for text in value or ()]
-        if len(found) > _MOST_EXCLUDED or any("\0" in text for text in found):
-            raise ValidationError(_("These values cannot be left out."))
-        return [text for text in found if text]
 
 
 class FilterForm(forms.Form):

@@ -14,7 +14,9 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.filter_form import EXCLUDED, OPERATIONS, FilteredChanges, FilterForm
+from bemi_django.admin.search.filter_form import FilterForm
+from bemi_django.admin.search.filters.filter_fields import EXCLUDED, OPERATIONS
+from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, read_page
 
 #: Changes that are counted, which the first window of a search holds if half of it matches, and values of

@@ -1,0 +1,50 @@
+"""Fields of the filter form, and the values that they offer."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+OPERATIONS = [
+    ("CREATE", _("Create")),
+    ("UPDATE", _("Update")),
+    ("DELETE", _("Delete")),
+    ("BASELINE", _("Baseline")),
+    ("TRUNCATE", _("Truncate")),
+    ("SKIPPED", _("Skipped")),
+    ("GAP", _("Gap")),
+    ("EVENT", _("Event")),
+    ("ERASED", _("Erased")),
+]
+#: Filters of which values can be left out, by a parameter ``not_...``.
+EXCLUDED = ("user", "table", "operation", "endpoint")
+#: Values that can be left out of one filter.
+_MOST_EXCLUDED = 20
+
+
+class DayField(forms.DateField):
+    """A day. Its error repeats the value, because browsers remove an invalid one from the input."""
+
+    def to_python(self, value: Any) -> date | None:
+        """Parse a day."""
+        try:
+            return super().to_python(value)
+        except ValidationError:
+            raise ValidationError(_("“%(value)s” is not a valid date."), params={"value": value}) from None
+
+
+class ExcludedField(forms.Field):
+    """Values of a filter that are left out."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[str]:
+        """Return the values."""
+        found = [str(text).strip() for text in value or ()]
+        if len(found) > _MOST_EXCLUDED or any("\0" in text for text in found):
+            raise ValidationError(_("These values cannot be left out."))
+        return [text for text in found if text]

@@ -1,4 +1,4 @@
-"""The models of the audit trail: changes, dead letters, undelivered changes and rules of alerts."""
+"""The models of the audit trail: changes, dead letters, undelivered changes, alert rules, saved views."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bemi_django.log.change import Change
 
-__all__ = ["AlertRule", "Change", "DeadLetter", "Undelivered"]
+__all__ = ["AlertRule", "Change", "DeadLetter", "SavedView", "Undelivered"]
 
 
 class DeadLetter(models.Model):
@@ -94,6 +94,37 @@ class AlertRule(models.Model):
         ordering = ["id"]
         verbose_name = _("alert rule")
         verbose_name_plural = _("alert rules")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SavedView(models.Model):
+    """Filters of the list of changes under a name, of one user or for all who may see the log.
+
+    What it shows is decided when it is opened, by what the user may see who opens it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=100)
+    #: The key of the user who has saved it.
+    owner = models.TextField(editable=False)
+    #: The schema of the tenant in which it was saved; empty without tenants.
+    tenant = models.TextField(editable=False, default="")
+    #: The parameters of the list, with days relative to the present one; see ``admin.saved_views``.
+    query = models.TextField(editable=False)
+    is_shared = models.BooleanField(default=False)
+    #: The keys of the users whose list begins with it.
+    default_of = models.JSONField(editable=False, default=list)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = '_bemi"."saved_views'
+        ordering = ["name", "id"]
+        verbose_name = _("saved view")
+        verbose_name_plural = _("saved views")
+        default_permissions = ()
+        permissions = [("share_savedview", _("Can share views of the list of changes"))]
 
     def __str__(self) -> str:
         return self.name

@@ -43,7 +43,7 @@ class AlertRuleAdmin(AlertRuleAdminBase):
     change_form_template = "admin/bemi_django/alert_rule.html"
     fieldsets = (
         (None, {"fields": ("name", "is_active")}),
-        (gettext_lazy("When"), {"fields": ("kind", "threshold", "filter")}),
+        (gettext_lazy("When"), {"fields": ("kind", "threshold", "saved_view", "filter")}),
         (gettext_lazy("How"), {"fields": ("channel", "recipients", "url", "new_secret", "handler")}),
     )
     bemi_history = None

@@ -11,6 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.saved_views.alert_address import alert_filter
+from bemi_django.admin.saved_views.visible_views import VisibleViews
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.alerts import configured
 from bemi_django.alerts.channels import recipients_of
@@ -30,6 +32,11 @@ class AlertRuleForm(AlertRuleFormBase):
 
     viewer: Viewer
 
+    saved_view = forms.ChoiceField(
+        label=gettext_lazy("Saved view"),
+        required=False,
+        help_text=gettext_lazy("Its filters are copied, so the rule stays as it is when the view changes."),
+    )
     handler = forms.ChoiceField(label=gettext_lazy("Function"), required=False)
     new_secret = forms.BooleanField(
         label=gettext_lazy("New secret"),
@@ -67,6 +74,10 @@ class AlertRuleForm(AlertRuleFormBase):
         handler = self.fields["handler"]
         assert isinstance(handler, forms.ChoiceField)
         handler.choices = [("", "---------"), *((name, name) for name in configured.handlers())]
+        self._views = VisibleViews(self.viewer)
+        saved_view = self.fields["saved_view"]
+        assert isinstance(saved_view, forms.ChoiceField)
+        saved_view.choices = [("", "---------"), *((str(view.pk), view.name) for view in self._views.views)]
         # The path may hold a token, so it is not shown again.
         if self.instance.url:
             self.initial["url"] = ""
@@ -117,6 +128,9 @@ class AlertRuleForm(AlertRuleFormBase):
             self.add_error("handler", _("Choose one of the functions in BEMI_ALERT_HANDLERS."))
 
     def _check_filter(self, found: dict[str, Any]) -> None:
+        if found.get("saved_view"):
+            view = self._views.find(int(found["saved_view"]))
+            found["filter"] = alert_filter(view.query) if view else ""
         parameters = parameters_of(found.get("filter", ""))
         form = FilterForm(parameters, self.viewer)
         if not parameters:

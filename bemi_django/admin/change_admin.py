@@ -6,18 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
-from django.utils import timezone
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.audit_page import audit_page
 from bemi_django.admin.pages import (
     archived_changes,
     change_detail,
@@ -31,10 +30,11 @@ from bemi_django.admin.pages.activity import activity_csv, activity_page
 from bemi_django.admin.pages.health import health_page
 from bemi_django.admin.pages.history import field_history, timeline
 from bemi_django.admin.pages.travel import site_moment
+from bemi_django.admin.saved_views import saved_views_page
+from bemi_django.admin.saved_views.visible_views import VisibleViews
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.models import Change
 from bemi_django.site_past import of_the_present
-from bemi_django.site_past.departure import may_travel
 
 if TYPE_CHECKING:
     # The class is generic in the type stubs only.
@@ -79,6 +79,8 @@ class ChangeAdmin(ChangeAdminBase):
             ("export/", self.export_view, "export"),
             ("deleted/", self.deleted_view, "deleted"),
             ("revert/", self.revert_view, "revert"),
+            ("views/", self.saved_views_view, "saved_views"),
+            ("views/<int:object_id>/", self.saved_views_view, "saved_view"),
             (f"timeline/{key}/<path:object_id>/", self.timeline_view, "timeline"),
             ("request/", self.request_view, "request"),
             ("transaction/<uuid:object_id>/", self.transaction_view, "transaction"),
@@ -93,10 +95,11 @@ class ChangeAdmin(ChangeAdminBase):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Show the list of changes."""
-        return self._page(
-            request, "change_list", _("Changes"), change_list.template_context(request, self._viewer(request))
-        )
+        """Show the list of changes, which may begin with a saved view."""
+        viewer = self._viewer(request)
+        if not request.GET and (start := VisibleViews(viewer).start()) is not None:
+            return HttpResponseRedirect(start)
+        return self._page(request, "change_list", _("Changes"), change_list.template_context(request, viewer))
 
     def change_view(
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
@@ -168,6 +171,13 @@ class ChangeAdmin(ChangeAdminBase):
             return found
         return self._page(request, "revert", found["selection"].label, found)
 
+    def saved_views_view(self, request: HttpRequest, object_id: int | None = None) -> HttpResponse:
+        """Show the saved views, or do what is wanted with one."""
+        found = saved_views_page.answer(self._viewer(request), object_id)
+        if isinstance(found, HttpResponse):
+            return found
+        return self._page(request, "saved_views", _("Saved views"), found)
+
     def travel_view(self, request: HttpRequest) -> HttpResponse:
         """Show the form for the moment as of which the whole site is shown, or go there."""
         found = site_moment.answer(self._viewer(request))
@@ -204,46 +214,4 @@ class ChangeAdmin(ChangeAdminBase):
         return of_the_present(checked)
 
     def _page(self, request: HttpRequest, name: str, title: str, found: dict[str, Any]) -> HttpResponse:
-        tabs = [
-            ("change_list", _("Changes"), "changelist", has_view := self.has_view_permission(request)),
-            ("activity", _("Activity"), "activity", has_view),
-            ("deleted", _("Deleted objects"), "deleted", has_view),
-            ("travel", _("Time travel"), "travel", may_travel(request.user)),
-            ("health", _("Health"), "health", self.has_health_permission(request)),
-        ]
-        viewer = self._viewer(request)
-        # Templates of the admin and of themes react to "object", "change", "user" and "original".
-        crumbs = [
-            (_("Home"), reverse("admin:index", current_app=self.admin_site.name)),
-            (self.opts.app_config.verbose_name, found.pop("list_url", None) or viewer.url("changelist")),
-            *found.pop("crumbs", [(found.get("heading", title), None)]),
-        ]
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title,
-            # In the title of the window only: the page has a heading of its own.
-            "subtitle": found.get("heading"),
-            "crumbs": crumbs,
-            # Django 6.1 made the breadcrumbs of the admin a list.
-            "has_crumb_list": django.VERSION >= (6, 1),
-            "time_zone": timezone.get_current_timezone_name(),
-            **_raw_switch(request, name),
-            "tabs": [(label, viewer.url(page), key == name) for key, label, page, shown in tabs if shown],
-            **found,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, f"admin/bemi_django/{name}.html", context)
-
-
-#: Pages with values of rows.
-_WITH_VALUES = {"change_list", "change", "deleted", "field_history", "revert", "timeline"}
-
-
-def _raw_switch(request: HttpRequest, page: str) -> dict[str, Any]:
-    """Return the link between values as people know them and as the log has them."""
-    query = request.GET.copy()
-    is_raw = bool(query.pop("raw", None))
-    if not is_raw:
-        query["raw"] = "1"
-    return {"raw_query": f"?{query.urlencode()}", "is_raw": is_raw} if page in _WITH_VALUES else {}
+        return audit_page(self, self._viewer(request), name, title, found)

@@ -10,7 +10,11 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunSQLFile("handlers_v1", "log"), RunSQLFile("alerts_v1", "log")],
+            database_operations=[
+                RunSQLFile("handlers_v1", "log"),
+                RunSQLFile("alerts_v1", "log"),
+                RunSQLFile("saved_views_v1", "log"),
+            ],
             state_operations=[
                 migrations.CreateModel(
                     name="Undelivered",
@@ -72,6 +76,27 @@ class Migration(migrations.Migration):
                         "ordering": ["id"],
                         "verbose_name": "alert rule",
                         "verbose_name_plural": "alert rules",
+                    },
+                ),
+                migrations.CreateModel(
+                    name="SavedView",
+                    fields=[
+                        ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                        ("name", models.CharField(max_length=100, verbose_name="name")),
+                        ("owner", models.TextField(editable=False)),
+                        ("tenant", models.TextField(default="", editable=False)),
+                        ("query", models.TextField(editable=False)),
+                        ("is_shared", models.BooleanField(default=False)),
+                        ("default_of", models.JSONField(default=list, editable=False)),
+                        ("updated_at", models.DateTimeField(auto_now=True)),
+                    ],
+                    options={
+                        "db_table": '_bemi"."saved_views',
+                        "ordering": ["name", "id"],
+                        "verbose_name": "saved view",
+                        "verbose_name_plural": "saved views",
+                        "default_permissions": (),
+                        "permissions": [("share_savedview", "Can share views of the list of changes")],
                     },
                 ),
             ],

@@ -8,8 +8,10 @@ from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
-# What the application's migrations and event triggers have to write, and what runs with its rights.
-_OF_THE_APPLICATION = ("tracking", "replica_identities", "relations", "followed", "past")
+# What the application's migrations, event triggers and admin have to write, and what runs with its rights.
+_OF_THE_APPLICATION = (
+    "tracking", "replica_identities", "relations", "followed", "past", "alert_rules", "saved_views",
+)  # fmt: skip
 # What was removed from the log, and what may be.
 _REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.touched, _bemi.walked"
 _STAYS = ("follow_ddl_v1", "compute_v1")

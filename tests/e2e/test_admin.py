@@ -230,6 +230,7 @@ def test_it_is_at_home_in_other_themes(
 
 
 OWN = ["", "?view=rows", "?q={", "activity/", "deleted/", "travel/", "health/", "timeline/todos/todo/1/"]
+OWN += ["views/"]
 OWN += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
 PAGES = [*OWN, "request", "change", "revert"]
 
@@ -348,3 +349,40 @@ def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
     assert visit.page.get_by_role("button", name="Copy as JSON").count() == 0
     visit.page.locator("summary", has_text="As JSON").click()
     assert visit.page.locator("#bemi-json").is_visible()
+
+
+@pytest.mark.parametrize(
+    "visit", [{"java_script_enabled": False}, {"viewport": PHONE, "color_scheme": "dark"}], indirect=True
+)
+def test_a_view_is_saved_and_the_list_begins_with_it(visit: Visitor, story: None) -> None:
+    visit.goto(f"{LIST}?operation=DELETE&table=todo")
+    visit.page.locator("summary", has_text="Save this view").focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_label("Name", exact=True).fill("Todos that are gone")
+    visit.page.get_by_label("My list begins with it").check()
+    look(visit, "save-view")
+    visit.submit("Save")
+    assert visit.page.get_by_text("The view “Todos that are gone” was saved.").is_visible()
+    visit.goto(LIST)
+    assert visit.page.locator(".bemi-views [aria-current]").inner_text() == "Todos that are gone"
+    assert visit.page.locator(".bemi-action").count() > 0
+    visit.follow(visit.page.get_by_role("link", name="All changes", exact=True))
+    assert visit.page.locator(".bemi-chip").count() == 0
+    visit.follow(visit.page.get_by_role("link", name="Manage views"))
+    visit.page.locator("summary", has_text="Edit").click()
+    visit.page.locator("summary", has_text="Delete").click()
+    look(visit, "views")
+    visit.submit("Delete the view")
+    assert visit.page.get_by_text("No views are saved.").is_visible()
+
+
+def look(visit: Visitor, name: str) -> None:
+    """Take a picture of a page with open parts; nothing of it is cut or refused by axe."""
+    visit.picture(f"{name}-{visit.page.viewport_size['width']}")
+    width = visit.page.viewport_size["width"]
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    # It is a script, which does not run where there are none.
+    if width == PHONE["width"]:
+        axe = optional("axe_core_python.sync_playwright").Axe()
+        found = axe.run(visit.page, {"include": [["#content-main"]]})
+        assert found["passes"] and found["violations"] == []

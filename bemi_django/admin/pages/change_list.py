@@ -6,7 +6,6 @@ from typing import Any
 
 from django.http import HttpRequest, QueryDict
 from django.utils.formats import number_format
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
@@ -15,19 +14,22 @@ from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.site_time import today
 from bemi_django.admin.pages.export import formats
 from bemi_django.admin.pages.list_neighbours import list_query
+from bemi_django.admin.saved_views.alert_address import alert_address
+from bemi_django.admin.saved_views.saved_view_form import NewViewForm
+from bemi_django.admin.saved_views.view_query import query_of
+from bemi_django.admin.saved_views.visible_views import VisibleViews
 from bemi_django.admin.search import date_links, row_estimate
 from bemi_django.admin.search.action_search import read_actions
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
+from bemi_django.admin.search.filters.list_address import list_address
 from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets
 from bemi_django.admin.search.paging import PageCursor, cursor_of, read_page
 from bemi_django.admin.search.suggestions import suggestions
-from bemi_django.alerts.saved_filter import parameters_of
-from bemi_django.models import AlertRule
 
 
 def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         if form.is_valid() and cursor_of(request.GET).id is None
         else None,
         "suggestions": suggestions(viewer)._asdict(),
-        "alert_url": _alert_url(viewer) if form.is_valid() else None,
+        **(_saved_views(request.GET, viewer) if form.is_valid() else {}),
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],
         "is_empty_log": not count and not is_filtered and cursor.id is None and not viewer.changes()[:1],
     }
@@ -101,6 +103,18 @@ def _views(parameters: QueryDict, *, is_rows: bool) -> list[tuple[str, str, bool
     return [(_("Actions"), rest, not is_rows), (_("Rows"), without(query), is_rows)]
 
 
+def _saved_views(parameters: QueryDict, viewer: Viewer) -> dict[str, Any]:
+    views, query = VisibleViews(viewer), query_of(parameters)
+    chosen = views.chosen(parameters)
+    is_new = bool(query) and chosen is None
+    return {
+        "saved_views": views.links(parameters),
+        "own_names": [view.name for view in views.own],
+        "new_view": NewViewForm(None, views, query.urlencode()) if is_new else None,
+        "alert_url": alert_address(viewer, query.urlencode(), chosen.name if chosen else ""),
+    }
+
+
 def _address(parameters: QueryDict, **changed: Any) -> str | None:
     query = parameters.copy()
     for name in ("older", "newer"):
@@ -109,7 +123,7 @@ def _address(parameters: QueryDict, **changed: Any) -> str | None:
         if value is None:
             return None
         query[name] = str(value)
-    return f"?{query.urlencode()}"
+    return list_address(query)
 
 
 def _exports(viewer: Viewer) -> list[tuple[str, str]]:
@@ -121,12 +135,3 @@ def _exports(viewer: Viewer) -> list[tuple[str, str]]:
         query["format"] = name
         found.append((label, f"{viewer.url('export')}?{query.urlencode()}"))
     return found
-
-
-def _alert_url(viewer: Viewer) -> str | None:
-    """Return where a rule is added that tells of changes like these, if the user may add one."""
-    filters = parameters_of(viewer.request.GET.urlencode()).urlencode()
-    address = viewer.model_url(AlertRule, "add")
-    if not filters or address is None or not viewer.may("add", AlertRule):
-        return None
-    return f"{address}?{urlencode({'kind': AlertRule.Kind.FILTER.value, 'filter': filters})}"

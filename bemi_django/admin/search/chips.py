@@ -9,6 +9,7 @@ from django.http import QueryDict
 
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import ExcludedField
+from bemi_django.admin.search.filters.list_address import list_address
 
 #: The length of a value.
 _LONGEST = 60
@@ -64,7 +65,7 @@ def without(parameters: QueryDict, *names: str) -> str:
     query = parameters.copy()
     for name in ("older", "newer", *names):
         query.pop(name, None)
-    return f"?{query.urlencode()}"
+    return list_address(query)
 
 
 def _value(field: forms.Field, text: str) -> str:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django import conf
 from bemi_django.admin.display.site_time import today
+from bemi_django.admin.search.filters.list_address import list_address
 from bemi_django.models import Change
 
 _MONTHS = """
@@ -86,4 +87,4 @@ def _link(
         query.pop(name, None)
     if first and last:
         query["since"], query["until"] = first.isoformat(), last.isoformat()
-    return DateLink(label, f"?{query.urlencode()}", (since, until) == (first, last))
+    return DateLink(label, list_address(query), (since, until) == (first, last))

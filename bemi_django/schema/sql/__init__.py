@@ -22,6 +22,7 @@ LOG = (
     "activity_v1",
     "handlers_v1",
     "alerts_v1",
+    "saved_views_v1",
     "seals_v1",
     "verifications_v1",
     "append_only_v1",

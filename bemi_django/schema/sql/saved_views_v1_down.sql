@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS _bemi.saved_views;

@@ -4,6 +4,7 @@ BemiError
 ├── ArchiveError          a month cannot be archived or brought back, or a file of the archive is damaged
 ├── HistoryError          as_of(): the contents of the tables at that time are not known
 │   └── LogBehind         the log has not reached the present
+├── KeyStoreUnavailable   the store of encryption keys has failed, or takes too long
 ├── NoModel               no model has the table of a change
 ├── NotInTransaction      apply_context() was called outside a transaction
 ├── NotInstalled          the database objects are missing: ``migrate`` was not run
@@ -46,6 +47,10 @@ class HistoryError(BemiError):
 
 class LogBehind(HistoryError):
     """The log has not reached the present: check that 'manage.py bemi run' is running."""
+
+
+class KeyStoreUnavailable(BemiError):
+    """The store of encryption keys cannot be reached."""
 
 
 class NoModel(BemiError):

@@ -20,11 +20,13 @@ def configured_masks() -> Rules:
     """
     mask, key = getattr(settings, "BEMI_MASK", {}), getattr(settings, "BEMI_MASK_KEY", None)
     try:
-        rules = rules_of(mask, key, _derived(), getattr(settings, "BEMI_ENCRYPTION_KEY", None))
+        rules = rules_of(mask, key, _derived(), *_encryption())
     except (ValueError, ImportError) as error:
         raise ImproperlyConfigured(str(error)) from None
-    if rules.encrypted and not rules.encryption_keys:
-        raise ImproperlyConfigured("BEMI_MASK has the action 'encrypt', which needs BEMI_ENCRYPTION_KEY")
+    if rules.encrypted and not rules.encryption_keys and rules.key_store is None:
+        raise ImproperlyConfigured(
+            "BEMI_MASK has the action 'encrypt', which needs BEMI_ENCRYPTION_KEY or BEMI_KEY_STORE"
+        )
     if rules.encrypted and find_spec("cryptography") is None:
         raise ImproperlyConfigured(
             "BEMI_MASK has the action 'encrypt', which needs a package: run "
@@ -33,17 +35,16 @@ def configured_masks() -> Rules:
     return rules
 
 
-def encryption_keys() -> tuple[bytes, ...]:
-    """Return the keys of ``BEMI_ENCRYPTION_KEY``, whatever the rules are.
+def encryption_rules() -> Rules:
+    """Return rules that mask nothing, with the keys of ``BEMI_ENCRYPTION_KEY`` and the store of the settings.
 
     Raises:
         ImproperlyConfigured: One of them is wrong.
     """
     try:
-        rules = rules_of({}, None, None, getattr(settings, "BEMI_ENCRYPTION_KEY", None))
+        return rules_of({}, None, None, *_encryption())
     except (ValueError, ImportError) as error:
         raise ImproperlyConfigured(str(error)) from None
-    return rules.encryption_keys
 
 
 def encrypted_patterns() -> list[str]:
@@ -52,6 +53,10 @@ def encrypted_patterns() -> list[str]:
         return [pattern.name for pattern, _ in configured_masks().encrypted]
     except ImproperlyConfigured:
         return []
+
+
+def _encryption() -> tuple[object, object]:
+    return getattr(settings, "BEMI_ENCRYPTION_KEY", None), getattr(settings, "BEMI_KEY_STORE", None)
 
 
 def _derived() -> bytes | None:

@@ -20,7 +20,8 @@ def check_masks() -> list[CheckMessage]:
             "Set BEMI_MASK to {pattern: action}. Patterns are 'table.column', 'table.column->key' or "
             "'context->key'; actions are 'drop', 'hash', 'partial', 'encrypt', 'keep', or a function of one "
             "value. BEMI_MASK_KEY and BEMI_ENCRYPTION_KEY are secrets of at least 16 bytes, such as the "
-            "output of 'openssl rand -hex 32'."
+            "output of 'openssl rand -hex 32'. BEMI_KEY_STORE is a class with the methods create(), "
+            "get() and forget(), or a function that returns such a store."
         )
         found.append(Error(f"{error}.", hint=hint, id="bemi.E021"))
     for text in conf.masked_fields():

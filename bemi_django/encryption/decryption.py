@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bemi_django import conf
+from bemi_django.encryption.configured import configured_keys
 from bemi_django.encryption.key_table import find_keys
 from bemi_django.encryption.subject_key import SubjectKey, parse
-from bemi_django.mask_rules import encryption_keys
 from bemi_django.schema.search_path import closed_cursor
 
 #: Keys that are remembered.
@@ -81,7 +81,7 @@ class Decrypter:
         numbers = wanted - self._asked
         self._asked |= numbers
         with closed_cursor(self._alias) as cursor:
-            self._keys.update(find_keys(cursor, numbers, encryption_keys()))
+            self._keys.update(find_keys(cursor, numbers, configured_keys()))
 
     def rows(self, change: LoggedRows) -> DecryptedRows:
         """Return both rows of a change, with the values of encrypted columns.

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from bemi_django.encryption.key_table import find_or_make
-from bemi_django.encryption.master_keys import MasterKeys
+from bemi_django.encryption.project_keys import ProjectKeys
 from bemi_django.encryption.subject_key import SubjectKey, SubjectRow
 
 #: Seconds for which a key is used before the table is asked whether it is still there.
@@ -30,13 +30,13 @@ class KeyRing:
 
     Args:
         connect: Opens a connection to the database of the log, in autocommit; called with the first subject.
-        masters: Returns the keys of the project.
+        keys: Returns the keys of the project.
     """
 
-    def __init__(self, connect: Callable[[], Any], masters: Callable[[], MasterKeys]) -> None:
+    def __init__(self, connect: Callable[[], Any], keys: Callable[[], ProjectKeys]) -> None:
         self._connect = connect
-        self._ask_masters = masters
-        self._opened: tuple[Any, MasterKeys] | None = None
+        self._ask_keys = keys
+        self._opened: tuple[Any, ProjectKeys] | None = None
         self._known: dict[SubjectRow, _Remembered] = {}
 
     def key_of(self, subject: SubjectRow) -> SubjectKey:
@@ -44,16 +44,17 @@ class KeyRing:
 
         Raises:
             BemiError: The keys of the project do not decrypt it.
+            KeyStoreUnavailable: The store of the project has failed.
         """
         now = monotonic()
         known = self._known.get(subject)
         if known is not None and now < known.until:
             return known.key
         if self._opened is None:
-            self._opened = self._connect(), self._ask_masters()
-        connection, masters = self._opened
+            self._opened = self._connect(), self._ask_keys()
+        connection, keys = self._opened
         with connection.cursor() as cursor:
-            key = find_or_make(cursor, subject, masters)
+            key = find_or_make(cursor, subject, keys)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[subject] = _Remembered(key, now + LIFETIME)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bemi_django.masking import words
 from bemi_django.masking.actions import (
@@ -59,6 +59,7 @@ class Rules:
         key: The key of hashes. Without one, keys of tables get hashes that end with the process.
         has_defaults: Whether names that mean secrets are masked.
         encryption_keys: What the keys of rows are encrypted with, the newest first.
+        key_store: Makes the store of these keys, if they are not in the database.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Rules:
         *,
         has_defaults: bool = True,
         encryption_keys: Sequence[bytes] = (),
+        key_store: Callable[[], Any] | None = None,
     ) -> None:
         self.encryption_keys = tuple(encryption_keys)
+        self.key_store = key_store
         self._columns = [rule for rule in rules if not rule.pattern.is_of_context]
         self._contexts = [rule for rule in rules if rule.pattern.is_of_context]
         self._key = key

@@ -11,10 +11,18 @@ from bemi_django.masking.patterns import parse
 from bemi_django.masking.rules import Rule, Rules
 
 _SHORTEST_KEY = 16
+#: The methods of a store of keys.
+_STORE = ("create", "get", "forget")
 _NAMED = ", ".join(repr(name) for name in NAMES)
 
 
-def rules_of(mask: object, key: object, derived: bytes | None = None, encryption: object = None) -> Rules:
+def rules_of(
+    mask: object,
+    key: object,
+    derived: bytes | None = None,
+    encryption: object = None,
+    store: object = None,
+) -> Rules:
     """Return the rules of ``BEMI_MASK`` and ``BEMI_MASK_KEY``, and the default ones.
 
     Args:
@@ -22,6 +30,7 @@ def rules_of(mask: object, key: object, derived: bytes | None = None, encryption
         key: The key of hashes, as :func:`key_of` takes it.
         derived: The key that hashes of default rules have otherwise.
         encryption: ``BEMI_ENCRYPTION_KEY``: such a key, or a list of them; who only reads rules needs none.
+        store: ``BEMI_KEY_STORE``, as :func:`store_of` takes it.
 
     Raises:
         ValueError: A pattern, an action or a key is wrong, or a hash has no key.
@@ -46,7 +55,11 @@ def rules_of(mask: object, key: object, derived: bytes | None = None, encryption
         keys = [found for each in listed if (found := key_of(each)) is not None]
     except (ValueError, ImportError) as error:
         raise ValueError(f"BEMI_ENCRYPTION_KEY {error}") from error
-    return Rules(rules, own or derived, encryption_keys=keys)
+    try:
+        make = store_of(store)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"BEMI_KEY_STORE: {error}") from error
+    return Rules(rules, own or derived, encryption_keys=keys, key_store=make)
 
 
 def rule_of(text: object, value: object) -> Rule:
@@ -82,6 +95,25 @@ def _encryption(text: object, value: object) -> Encryption:
     if not (table and by) or table.count(".") > 1 or "*" in table:
         raise ValueError(f"{value!r}, of {text!r}, must name a table, or schema.table, and a column")
     return Encryption(table, by)
+
+
+def store_of(value: object) -> Callable[[], Any] | None:
+    """Return what makes a store of keys: a class, or a function, or the dotted path of one; None for None.
+
+    Raises:
+        ValueError: It cannot be called, or the class lacks a method.
+        ImportError: It cannot be imported.
+    """
+    if value is None:
+        return None
+    make: Any = _imported(value) if isinstance(value, str) and "." in value else value
+    if not callable(make):
+        raise ValueError(f"{value!r} is no class or function")
+    missing = [name for name in _STORE if isinstance(make, type) and not callable(getattr(make, name, None))]
+    if missing:
+        raise ValueError(f"{make.__qualname__} has no method {missing[0]}()")
+    found: Callable[[], Any] = make
+    return found
 
 
 def key_of(value: object) -> bytes | None:

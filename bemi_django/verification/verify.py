@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from bemi_django.encryption.key_table import find_keys
+from bemi_django.encryption.project_keys import project_keys
 from bemi_django.encryption.subject_key import SubjectKey
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
@@ -218,7 +219,8 @@ class _Comparison(NamedTuple):
 
     def _keys(self, numbers: Collection[str]) -> Mapping[str, SubjectKey | None]:
         with self.destination.cursor() as cursor:
-            return find_keys(cursor, numbers, self.masking.encryption_keys)
+            keys = project_keys(self.masking.encryption_keys, self.masking.key_store)
+            return find_keys(cursor, numbers, keys)
 
     def _referring(self, table: ComparedTable) -> Masks:
         with self.source.cursor() as cursor:

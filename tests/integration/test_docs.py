@@ -118,6 +118,7 @@ os.environ["BEMI_MASK_KEY"] = "0123456789abcdef"
 """,
     "encryption": """
 import os
+import secrets
 from bemi_django.models import Change
 os.environ["BEMI_ENCRYPTION_KEY"] = "0123456789abcdef"
 change = Change(after={"email": "ann@example.org"})

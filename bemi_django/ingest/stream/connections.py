@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 
 from bemi_django.encryption.key_ring import KeyRing
-from bemi_django.encryption.master_keys import MasterKeys
+from bemi_django.encryption.project_keys import project_keys
 from bemi_django.exceptions import NotInstalled
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
@@ -163,7 +163,7 @@ def connect_keys(
         connection.autocommit = True
         return connection
 
-    return KeyRing(connect, lambda: MasterKeys(config.masking.encryption_keys))
+    return KeyRing(connect, lambda: project_keys(config.masking.encryption_keys, config.masking.key_store))
 
 
 def system_identifier(connection: Any) -> str:

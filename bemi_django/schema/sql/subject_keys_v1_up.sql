@@ -1,5 +1,5 @@
--- The keys with which values of rows are encrypted, each of them encrypted with BEMI_ENCRYPTION_KEY. The values of a
--- row cannot be read any more when its key is deleted.
+-- The keys with which values of rows are encrypted, each of them encrypted with BEMI_ENCRYPTION_KEY, or kept in
+-- BEMI_KEY_STORE. The values of a row cannot be read any more when its key is deleted.
 
 CREATE TABLE _bemi.subject_keys (
     id uuid PRIMARY KEY,
@@ -8,9 +8,12 @@ CREATE TABLE _bemi.subject_keys (
     schema text NOT NULL,
     "table" text NOT NULL,
     key text NOT NULL,
-    wrapped bytea NOT NULL,
+    -- Keys of a row follow each other if a store has forgotten one.
+    generation int NOT NULL DEFAULT 0,
+    -- NULL if the key is in BEMI_KEY_STORE.
+    wrapped bytea,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE (database, schema, "table", key)
+    UNIQUE (database, schema, "table", key, generation)
 );
 
 REVOKE ALL ON _bemi.subject_keys FROM PUBLIC;

@@ -11,7 +11,7 @@ from django.core.management import CommandError
 
 from bemi_django.encryption import key_ring
 from bemi_django.encryption.key_table import find_or_make
-from bemi_django.encryption.master_keys import MasterKeys
+from bemi_django.encryption.project_keys import project_keys
 from bemi_django.encryption.subject_key import PREFIX, SubjectRow
 from bemi_django.exceptions import BemiError
 from bemi_django.mask_rules import configured_masks
@@ -201,7 +201,7 @@ def test_keys_of_the_project_are_replaced(pipeline: Pipeline, settings: Any) -> 
 
 def test_rules_need_a_key_and_a_package(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.BEMI_MASK = RULES
-    with pytest.raises(ImproperlyConfigured, match="needs BEMI_ENCRYPTION_KEY"):
+    with pytest.raises(ImproperlyConfigured, match="needs BEMI_ENCRYPTION_KEY or BEMI_KEY_STORE"):
         configured_masks()
     settings.BEMI_ENCRYPTION_KEY = KEY
     monkeypatch.setattr("bemi_django.mask_rules.find_spec", lambda name: None)
@@ -222,4 +222,4 @@ def test_a_key_that_comes_and_goes_is_not_waited_for_forever() -> None:
             return None
 
     with pytest.raises(BemiError, match="again and again"):
-        find_or_make(Cursor(), SubjectRow("db", "public", "t", "1"), MasterKeys([KEY.encode()]))
+        find_or_make(Cursor(), SubjectRow("db", "public", "t", "1"), project_keys([KEY.encode()], None))

@@ -11,21 +11,23 @@ LANES = 4
 #: A lane is at least a row of a table, a lock and a consumer of the server.
 _MOST_LANES = 64
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FORM = "use nats://HOST:PORT/STREAM, with ?lanes=NUMBER and sync=always where they are wanted"
+_FORM = "use nats://HOST:PORT/STREAM, with ?lanes=NUMBER, replicas=3 and sync=always where they are wanted"
 
 
 class QueueAddress(NamedTuple):
     """Where a queue is.
 
     ``servers`` are URLs with credentials, which must not be printed, and ``stream`` names the stream.
-    ``lanes`` is the number of lanes of a source that begins. ``is_synced`` says that the operator has set
-    ``sync_interval: always``, which the server does not tell.
+    ``lanes`` is the number of lanes of a source that begins, ``replicas`` that of the replicas of a stream
+    that is made. ``is_synced`` says that the operator has set ``sync_interval: always``, which the server
+    does not tell.
     """
 
     servers: tuple[str, ...]
     stream: str = STREAM
     lanes: int = LANES
     is_synced: bool = False
+    replicas: int = 1
 
     @property
     def hosts(self) -> str:
@@ -47,6 +49,7 @@ def parse(url: str) -> QueueAddress:
     stream = parts.path.strip("/") or STREAM
     options = dict(parse_qsl(parts.query))
     lanes = options.pop("lanes", str(LANES))
+    replicas = options.pop("replicas", "1")
     sync = options.pop("sync", "")
     if parts.scheme not in ("nats", "tls") or not parts.netloc or not _NAME.fullmatch(stream):
         raise ValueError(f"the address of the queue is not valid: {_FORM}")
@@ -54,6 +57,8 @@ def parse(url: str) -> QueueAddress:
         raise ValueError(f"an option of the queue's address is not known: {_FORM}")
     if not lanes.isdecimal() or not 1 <= int(lanes) <= _MOST_LANES:
         raise ValueError(f"lanes of the queue's address must be a number from 1 to {_MOST_LANES}")
+    if replicas not in ("1", "3", "5"):
+        raise ValueError("replicas of the queue's address must be 1, 3 or 5")
     user, at, hosts = parts.netloc.rpartition("@")
     servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
-    return QueueAddress(servers, stream, int(lanes), sync == "always")
+    return QueueAddress(servers, stream, int(lanes), sync == "always", int(replicas))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -22,60 +23,43 @@ _CONFIGURATION = """
 host: 127.0.0.1
 port: {port}
 max_payload: {payload}
-jetstream {{ store_dir: "{directory}", sync_interval: always }}
+jetstream {{ store_dir: "{directory}"{sync} }}
 """
 
 
-class NatsServer:
-    """The ``nats-server`` of the wheel; it keeps its port and its data.
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
-    Args:
-        payload: Bytes that a message may have.
-    """
 
-    def __init__(self, payload: int = 64 * 1024) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="bemi-nats-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self._configuration = self._directory / "nats.conf"
-        self._configuration.write_text(
-            _CONFIGURATION.format(port=self.port, payload=payload, directory=self._directory / "data")
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+class Nats(ABC):
+    """One or several servers, as their clients see them."""
+
+    @property
+    @abstractmethod
+    def servers(self) -> list[str]:
+        """The addresses for clients."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop what runs and remove its data."""
 
     def url(self, stream: str = "bemi", **options: object) -> str:
         """Return the address of a stream."""
-        query = "&".join(f"{name}={value}" for name, value in {"sync": "always", **options}.items())
-        return f"nats://127.0.0.1:{self.port}/{stream}?{query}"
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"{','.join(self.servers).replace(',nats://', ',')}/{stream}?{query}"
 
-    def start(self) -> None:
-        binary = Path(sys.executable).parent / "nats-server"
-        self._process = subprocess.Popen(
-            [binary, "-c", self._configuration], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until(self._listens, why=lambda: "nats-server does not listen")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(DEADLINE)
-
-    def close(self) -> None:
-        """Stop the server and remove its data."""
-        self.kill()
-        shutil.rmtree(self._directory)
-
-    def ask(self, question: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    def ask(self, question: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 5.0) -> T:
         """Return what a function answers, which is called with a JetStream context."""
 
         async def run() -> T:
             import nats
 
-            client = await nats.connect(f"nats://127.0.0.1:{self.port}")
+            client = await nats.connect(self.servers)
             try:
-                return await question(client.jetstream())
+                return await question(client.jetstream(timeout=seconds))
             finally:
                 await client.close()
 
@@ -99,6 +83,54 @@ class NatsServer:
                 await jetstream.delete_stream(stream)
 
         self.ask(delete)
+
+
+class NatsServer(Nats):
+    """The ``nats-server`` of the wheel; it keeps its port and its data.
+
+    Args:
+        payload: Bytes that a message may have.
+        member: Configuration of a member of a cluster, which does not write each message to the disk.
+    """
+
+    def __init__(self, payload: int = 64 * 1024, member: str = "") -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="bemi-nats-"))
+        self.port = free_port()
+        self._configuration = self._directory / "nats.conf"
+        self._configuration.write_text(
+            _CONFIGURATION.format(
+                port=self.port,
+                payload=payload,
+                directory=self._directory / "data",
+                sync="" if member else ", sync_interval: always",
+            )
+            + member
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def servers(self) -> list[str]:
+        return [f"nats://127.0.0.1:{self.port}"]
+
+    def url(self, stream: str = "bemi", **options: object) -> str:
+        return super().url(stream, sync="always", **options)
+
+    def start(self) -> None:
+        binary = Path(sys.executable).parent / "nats-server"
+        self._process = subprocess.Popen(
+            [binary, "-c", self._configuration], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self._listens, why=lambda: "nats-server does not listen")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(DEADLINE)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory)
 
     def _listens(self) -> bool:
         with socket.socket() as asking:

@@ -11,7 +11,7 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.wire.queue_address import parse
 from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline
-from tests.support.nats_server import NatsServer
+from tests.support.nats_server import Nats
 from tests.support.pipeline import QUICK
 from tests.support.polling import DEADLINE, until
 from tests.support.roles import WORKER, address
@@ -20,7 +20,7 @@ from tests.support.roles import WORKER, address
 class QueuedPipeline:
     """Publishes what ``trail`` reads to ``server``, and writes it to the log of ``trail``."""
 
-    def __init__(self, trail: LoadPipeline, server: NatsServer, lanes: int = 3) -> None:
+    def __init__(self, trail: LoadPipeline, server: Nats, lanes: int = 3) -> None:
         self.trail, self.server = trail, server
         self.url = server.url(lanes=lanes)
         self.config = trail.config._replace(queue=parse(self.url))

@@ -17,6 +17,7 @@ from bemi_django.ingest.queue.chunk import Chunk
 from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.queue.removal import Removal
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.ingest.timeouts import Timeouts
@@ -51,7 +52,6 @@ class Consumption:
         self._is_stopping = is_stopping
         self._message = threading.Event()
         self._readers: dict[Lane, LaneReader] = {}
-        self._forgotten: dict[Lane, int] = {}
         self._lacking: set[Lane] = set()
         self._others: dict[Lane, LanePosition] = {}
         self._committed_at = 0
@@ -63,6 +63,7 @@ class Consumption:
             assert config.queue is not None
             self._broker = Broker(config.queue)
             opened.callback(self._broker.close)
+            self._removal = Removal(self._broker)
             self._locks = LaneLocks(connection)
             self._writer = LogWriter(connection)
             self.close: Callable[[], None] = opened.pop_all().close
@@ -101,7 +102,9 @@ class Consumption:
                 self._message.wait(_WAIT)
             if self._progress.is_due(time.time() - EPOCH_SECONDS - self._committed_at / 1e6):
                 logger.info("%s", self._progress.line(0, 0.0))
+        self._removal.settle()
         self._forget()
+        self._removal.settle()
 
     def _balance(self) -> None:
         taken, released = self._locks.balance()
@@ -184,11 +187,9 @@ class Consumption:
         return True
 
     def _forget(self) -> None:
-        """Remove from the queue what is in the log."""
+        """Begin to remove from the queue what is in the log."""
         for lane, reader in self._readers.items():
-            if reader.message > self._forgotten.get(lane, 0):
-                self._broker.forget(*lane, before=reader.message + 1)
-                self._forgotten[lane] = reader.message
+            self._removal.begin(lane, reader.message)
 
     def _note_trouble(self) -> None:
         """Say where changes are missing that do not come; they stay so until the lane gets on."""

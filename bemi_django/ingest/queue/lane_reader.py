@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: Messages that are asked for at once, and those that may wait to be written.
 _FETCHED, _PREFETCHED = 8, 16
-#: Seconds after which a request without an answer is repeated, and between two looks at the consumer.
-_EXPIRES, _LOOK = 2.0, 10.0
+#: Seconds after which a request without an answer is repeated.
+_EXPIRES = 2.0
 _FULL = 0.005
 
 
@@ -56,7 +56,8 @@ class LaneReader:
         message: int,
         wake: Callable[[], object],
     ) -> None:
-        self._broker = broker
+        self._connection = broker.connection
+        self._stream = broker.address.stream
         self._subject = broker.address.subject(source, lane)
         self.source, self.lane = source, lane
         #: How far the lane has come with what was taken.
@@ -106,7 +107,7 @@ class LaneReader:
 
     def close(self) -> None:
         """Stop reading."""
-        self._broker.loop.call_soon_threadsafe(self._stop, self._reading)
+        self._connection.loop.call_soon_threadsafe(self._stop, self._reading)
 
     @staticmethod
     def _stop(reading: asyncio.Future[None]) -> None:
@@ -114,7 +115,9 @@ class LaneReader:
 
     def _start(self) -> None:
         messages = self._messages
-        made = asyncio.run_coroutine_threadsafe(self._begin(self.message + 1, messages), self._broker.loop)
+        made = asyncio.run_coroutine_threadsafe(
+            self._begin(self.message + 1, messages), self._connection.loop
+        )
         self._reading = made.result()
 
     async def _begin(self, first: int, messages: deque[Any]) -> asyncio.Task[None]:
@@ -122,36 +125,63 @@ class LaneReader:
 
     async def _fetch(self, first: int, messages: deque[Any]) -> None:
         try:
-            subscription = await self._subscribe(first)
-            look_at = time.monotonic() + _LOOK
             while True:
-                if len(messages) >= _PREFETCHED:
-                    await asyncio.sleep(_FULL)
-                    continue
-                try:
-                    found = await subscription.fetch(_FETCHED, timeout=_EXPIRES)
-                except asyncio.TimeoutError:
-                    # The client raises it with and without a class of its own.
-                    found = []
-                if found:
-                    messages.extend(found)
-                    self._wake()
-                elif time.monotonic() > look_at:
-                    look_at = time.monotonic() + _LOOK
-                    # A consumer of a server that was restarted does not exist any more.
-                    await subscription.consumer_info()
+                subscription = await self._subscribe(first)
+                first = await self._follow(subscription, first, messages)
+                await subscription.unsubscribe()
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._broker.lose(error)
+            self._connection.lose(self._connection.unavailable(error))
             self._wake()
+
+    async def _follow(
+        self, subscription: JetStreamContext.PullSubscription, first: int, messages: deque[Any]
+    ) -> int:
+        """Keep messages until the server has no such consumer any more; return the number of the next one.
+
+        A consumer is kept by one server: it is gone when that was restarted, or is away.
+        """
+        from nats.js.errors import APIError
+
+        was_there = False
+        while True:
+            if len(messages) >= _PREFETCHED:
+                await asyncio.sleep(_FULL)
+                continue
+            try:
+                found = await subscription.fetch(_FETCHED, timeout=_EXPIRES)
+            except asyncio.TimeoutError:
+                # The client raises it with and without a class of its own.
+                found = []
+            except APIError:
+                if not was_there:
+                    raise
+                return first
+            if found:
+                messages.extend(found)
+                first = found[-1].metadata.sequence.stream + 1
+                self._wake()
+            elif not await self._is_there(subscription):
+                return first
+            was_there = True
+
+    @staticmethod
+    async def _is_there(subscription: JetStreamContext.PullSubscription) -> bool:
+        from nats.js.errors import APIError
+
+        try:
+            await subscription.consumer_info()
+        except (APIError, asyncio.TimeoutError):
+            return False
+        return True
 
     async def _subscribe(self, first: int) -> JetStreamContext.PullSubscription:
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        return await self._broker.jetstream.pull_subscribe(
+        return await self._connection.jetstream.pull_subscribe(
             self._subject,
-            stream=self._broker.address.stream,
+            stream=self._stream,
             config=ConsumerConfig(
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bemi_django.exceptions import QueueFull, QueueUnavailable
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
-from bemi_django.ingest.queue.broker import ANSWER_SECONDS, Broker
+from bemi_django.ingest.queue.broker import ACKNOWLEDGE_SECONDS, Broker
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Outbox:
         taken = self._batches[0].acknowledgements.taken if self._batches else -1
         now = time.monotonic()
         if not self._batches or self._is_full or taken != self._taken:
-            self._taken, self._patient_until = taken, now + ANSWER_SECONDS
+            self._taken, self._patient_until = taken, now + ACKNOWLEDGE_SECONDS
         elif now > self._patient_until:
             raise QueueUnavailable(f"the queue at {self._broker.address.hosts} does not acknowledge")
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def require_stream(jetstream: JetStreamContext, name: str) -> int:
+async def require_stream(jetstream: JetStreamContext, name: str, replicas: int = 1) -> int:
     """Make the stream unless it is there, check it, and return the number of its replicas.
+
+    Args:
+        jetstream: The context of a connection.
+        name: The name of the stream.
+        replicas: The number of replicas of a stream that is made.
 
     Raises:
         ReplicationError: The stream would lose changes.
@@ -35,6 +40,7 @@ async def require_stream(jetstream: JetStreamContext, name: str) -> int:
                 retention=RetentionPolicy.LIMITS,
                 storage=StorageType.FILE,
                 discard=DiscardPolicy.NEW,
+                num_replicas=replicas,
             )
         )
         logger.info("created the stream %s", name)

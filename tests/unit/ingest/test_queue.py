@@ -44,7 +44,7 @@ def row(lsn: int, key: bytes, ordinal: int = 0, old: bytes | None = None) -> Pen
 class MemoryBroker:
     """Keeps what is published, and acknowledges it at once."""
 
-    largest = 2000
+    largest, connection = 2000, None
 
     def __init__(self, lanes: int = 3) -> None:
         self.address = parse(f"nats://localhost/bemi?lanes={lanes}")
@@ -269,9 +269,9 @@ def test_parts_that_are_not_complete_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nats://localhost:4222", (("nats://localhost:4222",), "bemi", 4, False)),
-        ("nats://u:p@a:1,b:2/audit?lanes=8", (("nats://u:p@a:1", "nats://u:p@b:2"), "audit", 8, False)),
-        ("tls://a/bemi?sync=always", (("tls://a",), "bemi", 4, True)),
+        ("nats://localhost:4222", (("nats://localhost:4222",), "bemi", 4, False, 1)),
+        ("nats://u:p@a:1,b:2/audit?lanes=8", (("nats://u:p@a:1", "nats://u:p@b:2"), "audit", 8, False, 1)),
+        ("tls://a/bemi?sync=always", (("tls://a",), "bemi", 4, True, 1)),
     ],
 )
 def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
@@ -288,6 +288,7 @@ def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
         "nats://a/b.c",
         "nats://a?lanes=0",
         "nats://a?lanes=x",
+        "nats://a?replicas=2",
         "nats://a?x=1",
     ],
 )

@@ -19,6 +19,7 @@ from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.chunk import decode
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.stream.source import SlotSource
+from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
@@ -188,8 +189,8 @@ def test_a_publisher_ends_although_the_stream_is_full(queued: QueuedPipeline) ->
     assert queued.trail.logged() == []
 
 
-def test_a_server_that_goes_away_and_comes_back(queued: QueuedPipeline) -> None:
-    server = queued.server
+def test_a_server_that_goes_away_and_comes_back(queued: QueuedPipeline, nats_server: NatsServer) -> None:
+    server = nats_server
     with queued.trail.load(), queued.publisher(), queued.consumers(2):
         until(lambda: queued.trail.logged())
         server.kill()

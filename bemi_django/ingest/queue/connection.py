@@ -1,0 +1,138 @@
+"""A connection to NATS JetStream, in a thread of its own: the rest of the process has no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bemi_django.exceptions import QueueUnavailable, ReplicationError
+from bemi_django.wire.queue_address import QueueAddress
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from nats.aio.client import Client
+    from nats.js.client import JetStreamContext
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 5.0
+#: Seconds that the server may take to answer a request: it does not answer while no server leads the stream.
+_ANSWER_SECONDS = 5.0
+
+
+class Connection:
+    """A connection to the servers of an address.
+
+    Args:
+        address: Where the queue is.
+        lost: Called in the thread of the connection when it is of no use any more.
+
+    Raises:
+        QueueUnavailable: No server can be reached.
+        ReplicationError: The extra is not installed.
+    """
+
+    def __init__(self, address: QueueAddress, lost: Callable[[QueueUnavailable], object]) -> None:
+        if find_spec("nats") is None:
+            raise ReplicationError("a queue needs nats-py: install bemi-django-wal[nats]")
+        self.address = address
+        #: Why the connection is of no use any more; None while it is.
+        self.failure: QueueUnavailable | None = None
+        self._lost = lost
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="bemi-queue", daemon=True)
+        self._thread.start()
+        self._client: Client | None = None
+        try:
+            self.run(self._connect())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def client(self) -> Client:
+        """The client, for use in the thread of the connection."""
+        assert self._client is not None
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """The JetStream context, for use in the thread of the connection."""
+        return self._jetstream
+
+    def begin(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Run a coroutine in the thread of the connection, for a limited time."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, 4 * _ANSWER_SECONDS), self.loop)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine in the thread of the connection, and wait for it.
+
+        Raises:
+            QueueUnavailable: The server does not answer, or refuses.
+        """
+        import nats.errors
+
+        waiting = self.begin(work)
+        try:
+            return waiting.result()
+        except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: BaseException) -> QueueUnavailable:
+        """Return the error that says so."""
+        # The text of errors of the server names its limits, and no content.
+        description = getattr(error, "description", None) or type(error).__name__
+        return QueueUnavailable(f"the queue at {self.address.hosts}: {description}")
+
+    def lose(self, failure: QueueUnavailable) -> None:
+        """Note, in the thread of the connection, why it is of no use any more."""
+        self.failure = self.failure or failure
+        self._lost(failure)
+
+    def close(self) -> None:
+        """Close the connection, and end its thread."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._close(), self.loop).result()
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
+
+    async def _connect(self) -> None:
+        import nats
+
+        async def lost(*_: object) -> None:
+            self.lose(QueueUnavailable(f"the connection to the queue at {self.address.hosts} was lost"))
+
+        async def note(error: Exception) -> None:
+            # What is wrong is raised where it matters; its message could hold an address with a password.
+            logger.debug("the queue: %s", type(error).__name__)
+
+        # A session that is interrupted begins anew, with what was not acknowledged.
+        self._client = await nats.connect(
+            list(self.address.servers),
+            allow_reconnect=False,
+            connect_timeout=int(_CONNECT_SECONDS),
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.1,
+            disconnected_cb=lost,
+            closed_cb=lost,
+            error_cb=note,
+            max_outstanding_pings=2,
+            ping_interval=5,
+        )
+        self._jetstream = self._client.jetstream(timeout=_ANSWER_SECONDS)
+
+    async def _close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)

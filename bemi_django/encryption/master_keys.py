@@ -33,17 +33,31 @@ class MasterKeys:
 
     def unwrap(self, wrapped: bytes, number: str, subject: SubjectRow) -> bytes | None:
         """Return the key, or None if none of the keys of the project decrypts it."""
-        if not self._ciphers:
-            return None
-        from cryptography.exceptions import InvalidTag
+        return _unwrapped(self._ciphers, wrapped, _purpose(number, subject))
 
-        nonce, encrypted = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
-        for cipher in self._ciphers:
-            try:
-                return cipher.decrypt(nonce, encrypted, _purpose(number, subject))
-            except (InvalidTag, ValueError):
-                continue
+    def with_newest(self, wrapped: bytes, number: str, subject: SubjectRow) -> bytes | None:
+        """Return a key encrypted with the first key of the project: as it is if it was, or anew.
+
+        It is None if none of the keys of the project decrypts it.
+        """
+        if _unwrapped(self._ciphers[:1], wrapped, _purpose(number, subject)) is not None:
+            return wrapped
+        key = self.unwrap(wrapped, number, subject)
+        return None if key is None else self.wrap(key, number, subject)
+
+
+def _unwrapped(ciphers: Sequence[AESGCM], wrapped: bytes, purpose: bytes) -> bytes | None:
+    if not ciphers:
         return None
+    from cryptography.exceptions import InvalidTag
+
+    nonce, encrypted = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
+    for cipher in ciphers:
+        try:
+            return cipher.decrypt(nonce, encrypted, purpose)
+        except (InvalidTag, ValueError):
+            continue
+    return None
 
 
 def _cipher(key: bytes) -> AESGCM:

@@ -13,7 +13,7 @@ from django.db import connections
 from bemi_django.management import verify_command
 from bemi_django.management.archive import archive_arguments
 from bemi_django.management.baseline import baseline_command, restore_command
-from bemi_django.management.erasure import erase_command, subject_command
+from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.retention import convert_command, prune_command
@@ -241,7 +241,7 @@ def _grants(added: Any) -> ArgumentParser:
 _FOR_ANY_PROJECT = (
     _run, consume_command.add_consume, _status, _sync, _baseline, _restore_table, _verify, _prune,
     convert_command.add_convert, _retry_dead_letters, _skip, _grants, revert, blame,
-    erase_command.add_erase, subject_command.add_subject, _doctor,
+    erase_command.add_erase, subject_command.add_subject, rewrap_command.add_rewrap, _doctor,
     _uninstall, archive_arguments.archive, archive_arguments.import_month,
 )  # fmt: skip
 _STANDALONE = (_install,)

@@ -25,7 +25,7 @@ from bemi_django.management import (
 from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
-from bemi_django.management.erasure import erase_command, subject_command
+from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
@@ -169,6 +169,9 @@ class Command(BaseCommand):
 
     def _erase(self, database: str, options: dict[str, Any]) -> None:
         erase_command.erase_object(self, database, options)
+
+    def _rewrap_keys(self, database: str, options: dict[str, Any]) -> None:
+        rewrap_command.rewrap_keys(self, database, options)
 
     def _subject(self, database: str, options: dict[str, Any]) -> None:
         subject_command.export_subject(self, database, options)

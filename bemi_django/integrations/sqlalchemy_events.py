@@ -25,7 +25,7 @@ from bemi_django.capture.hooks.sqlalchemy_engine import context_on
 from bemi_django.events import emission
 from bemi_django.exceptions import BemiError
 from bemi_django.integrations import log_table, pyproject
-from bemi_django.integrations.sqlalchemy_changes.criteria import value_of
+from bemi_django.integrations.sqlalchemy_changes.mapped_table import value_of
 from bemi_django.log.printing import json_text, key_text
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.masking.settings import rules_of

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Numeric, Table, Text, and_, cast, func, inspect, literal, or_
+from sqlalchemy import Table, Text, and_, cast, func, inspect, literal, or_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import object_session
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
+from bemi_django.integrations.sqlalchemy_changes.mapped_table import schema_of, value_of
 from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
 from bemi_django.log.json_values import contained, contained_in_context
 from bemi_django.log.lossless_json import loads
@@ -35,6 +35,8 @@ def for_table(table: str, schema: str = "public", database: str | None = None) -
 
 def for_model(model: Any, database: str | None = None) -> Any:
     """Select the changes of a model's tables.
+
+    A table without a schema is the one that the search path of the session leads to, or one of ``public``.
 
     Args:
         model: A mapped class, or a ``Table``.
@@ -200,15 +202,7 @@ def _as_jsonb(values: Mapping[str, Any]) -> Any:
 
 
 def _of(table: Any, database: str | None) -> Any:
-    return for_table(table.name, table.schema or "public", database)
-
-
-def value_of(mapper: Any, instance: Any, column: Any) -> Any:
-    """Return the value of a column of an object as the server prints it."""
-    value = getattr(instance, mapper.get_property_by_column(column).key)
-    if isinstance(value, Decimal) and isinstance(column.type, Numeric) and column.type.scale is not None:
-        return value.quantize(Decimal(1).scaleb(-column.type.scale))
-    return value
+    return for_table(table.name, schema_of(table), database)
 
 
 def _referring(mapper: Any, instance: Any, relationship: Any, database: str | None) -> list[Any]:

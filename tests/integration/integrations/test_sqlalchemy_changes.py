@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from django.utils import timezone as django_timezone
 
 from bemi_django import bound_context
 from bemi_django.models import Change as DjangoChange
+from bemi_django.schema import tracking
 from sample_project.todos.models import Tag, Todo
 from tests.shop.models import Category, Product
 from tests.support.pipeline import Drain
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Numeric, Table, Text, select, text  # noqa: E402
+from sqlalchemy import (  # noqa: E402
+    BigInteger,
+    Column,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Numeric,
+    Table,
+    Text,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session, registry, relationship  # noqa: E402
 
 from bemi_django.integrations import sqlalchemy_changes as log  # noqa: E402
@@ -49,6 +63,21 @@ _pairs = Table(
 )
 
 
+class Colour(enum.Enum):
+    """SQLAlchemy stores the names."""
+
+    RED = "r"
+    BLUE = "b"
+
+
+_paintings = Table(
+    "A painting", _registry.metadata, Column("colour", Enum(Colour, native_enum=False), primary_key=True)
+)
+
+
+class _Painting: ...
+
+
 class _Tag: ...
 
 
@@ -73,6 +102,7 @@ _registry.map_imperatively(
     _Product, _products, properties={"category": relationship(_Category, viewonly=True)}
 )
 _registry.map_imperatively(_Pair, _pairs)
+_registry.map_imperatively(_Painting, _paintings)
 
 
 @pytest.fixture
@@ -198,6 +228,32 @@ def test_keys_of_parts_and_of_exact_numbers_are_printed_as_the_worker_does(
         session.rollback()
         session.execute(text("DROP TABLE pair"))
         session.commit()
+
+
+def test_a_table_is_where_the_search_path_finds_it(drain: Drain, session: Any) -> None:
+    """Two schemas have a table of the same name, and neither of the mapped ones names its own."""
+    try:
+        for schema, colour in (("lab", "RED"), ("lab2", "BLUE")):
+            with override_settings(BEMI_INCLUDE=["public.*", "lab*.*"]):
+                session.execute(text(f"CREATE SCHEMA {schema}"))
+                session.execute(text(f'CREATE TABLE {schema}."A painting" (colour text PRIMARY KEY, n int)'))
+                session.commit()
+                tracking.sync()
+            session.execute(text(f"INSERT INTO {schema}.\"A painting\" VALUES ('{colour}', 1)"))  # noqa: S608
+            session.commit()
+        drain()
+        for schema, stored in (("lab", Colour.RED), ("lab2", Colour.BLUE)):
+            session.execute(text(f"SET LOCAL search_path = {schema}, public"))
+            painting = session.get(_Painting, stored)
+            for criterion in (log.for_object(painting), log.for_model(_Painting)):
+                (change,) = session.execute(select(log.Change).where(criterion)).scalars()
+                assert (change.schema, change.primary_key) == (schema, stored.name)
+    finally:
+        session.rollback()
+        session.execute(text("DROP SCHEMA IF EXISTS lab CASCADE"))
+        session.execute(text("DROP SCHEMA IF EXISTS lab2 CASCADE"))
+        session.commit()
+        tracking.sync()
 
 
 def test_changes_are_read_to_the_last_digit(drain: Drain, session: Any) -> None:

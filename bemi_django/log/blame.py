@@ -18,6 +18,7 @@ from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.omitted_columns import omitted_columns
+from bemi_django.log.live.present_types import rendered
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
@@ -91,6 +92,7 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
     omitted = omitted_columns(place, names)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
+    is_newest = True
     decrypter = Decrypter(loads)
     for change in _backwards(place, primary_key):
         rows = decrypter.rows(change)
@@ -110,7 +112,10 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         hidden = {names.get(column, column) for column in rows.erased | rows.unreadable}
         erased |= {names.get(column, column) for column in rows.erased}
         set_here |= hidden & _set_by(change, names)
-        for column, value in after.items():
+        altered = _as_now(
+            place, now, {c: v for c, v in after.items() if c not in erased | hidden | given.keys()}
+        )
+        for column, value in {**after, **altered}.items():
             if column in given or column not in now:
                 continue
             if column in erased | hidden:
@@ -118,12 +123,13 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                     given[column] = Blame(column, now[column], change, is_erased=column in erased)
                 continue
             if dumps(value) != dumps(now[column]):
-                # Possible at the newest change only: the worker has not written the next one yet.
-                given[column] = Blame(column, now[column], is_pending=True)
-            elif change.operation in _FIRST or dumps(before.get(column)) != dumps(value):
+                # The worker has not written the next change yet, or DDL has computed the value since.
+                given[column] = Blame(column, now[column], is_pending=is_newest)
+            elif change.operation in _FIRST or dumps(before.get(column)) != dumps(after[column]):
                 given[column] = Blame(column, value, change, before.get(column))
         if change.operation in _FIRST or len(given) == len(now):
             break
+        is_newest = False
     given.update(_ignored(now or {}, omitted.keys() - given.keys()))
     is_whole = now is None or now.keys() <= given.keys()
     return _in_order(now or {}, given, model, None if is_whole else complete_from(place))
@@ -165,6 +171,17 @@ def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
     return rows.get(0)
+
+
+def _as_now(place: Place, now: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those values that are not as they are now, in the form that the types of now give them."""
+    other = {c: value for c, value in values.items() if c in now and dumps(value) != dumps(now[c])}
+    if not other:
+        return {}
+    name = place.schema, place.table
+    with row_session(alias_of(place.database)) as cursor:
+        table = read_catalog(cursor, json.dumps([name])).tables.get(name)
+        return rendered(cursor, table, [other])[0] if table is not None else {}
 
 
 def _set_by(change: Change, names: Mapping[str, str]) -> set[str]:

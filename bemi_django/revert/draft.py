@@ -135,7 +135,7 @@ def _undo_update(draft: Draft) -> None:
     changed = [
         column for column in step.values if column in net.new and differ(live.get(column), net.new[column])
     ]
-    _compare(draft, changed, net.torn & wanted.keys())
+    _compare(draft, changed, net.torn.keys() & wanted.keys())
     _know(draft, net.unknown)
 
 
@@ -145,7 +145,7 @@ def _undo_insert(draft: Draft) -> None:
         return
     draft.step.action = "delete"
     columns = [column for column in _writable(draft, net.new) if column in live]
-    _compare(draft, [column for column in columns if differ(live[column], net.new[column])], net.torn)
+    _compare(draft, [column for column in columns if differ(live[column], net.new[column])], {*net.torn})
 
 
 def _undo_delete(draft: Draft, is_moving: bool) -> None:
@@ -156,7 +156,7 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
         step.action, step.values = "insert", wanted
         if ignored := _ignored(draft, wanted):
             draft.stop("unavailable", wording.ignored(ignored), ignored)
-        _compare(draft, [], net.torn)
+        _compare(draft, [], {*net.torn})
         _know(draft, net.unknown)
         return
     changed = {column: value for column, value in wanted.items() if differ(live.get(column), value)}

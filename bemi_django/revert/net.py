@@ -20,10 +20,11 @@ class Net:
     """The net effect of the selected changes of one row.
 
     ``old`` and ``new`` have the columns that the selection changed, with the value before the first change
-    and after the last one. ``torn`` are columns that others changed in between. ``masked`` are columns of
-    which the log has no value to write, only what a mask or an erasure has left of it; they are in no row
-    here. ``ignored`` are columns that settings kept out of one of the changes. ``is_erased`` tells whether
-    values of one of the changes were erased.
+    and after the last one. ``torn`` are columns that others changed in between, with the values that one of
+    the changes left and that the next one found. ``masked`` are columns of which the log has no value to
+    write, only what a mask or an erasure has left of it; they are in no row here. ``ignored`` are columns
+    that settings kept out of one of the changes. ``is_erased`` tells whether values of one of the changes
+    were erased.
     """
 
     schema: str
@@ -37,7 +38,7 @@ class Net:
     new: RowValues = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     masked: set[str] = field(default_factory=set)
-    torn: set[str] = field(default_factory=set)
+    torn: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
     is_torn: bool = False
     is_erased: bool = False
@@ -80,7 +81,7 @@ class Net:
         for column in columns:
             if before is not None:
                 if column in self.new and differ(self.new[column], before[column]):
-                    self.torn.add(column)
+                    self.torn.setdefault(column, []).append((self.new[column], before[column]))
                 if column not in self.unknown:
                     self.old.setdefault(column, before[column])
             if after is not None:

@@ -11,6 +11,7 @@ from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.places import Place, is_bookkeeping, model_of, renamed_columns
 from bemi_django.revert import wording
+from bemi_django.revert.altered import take_present_types
 from bemi_django.revert.columns import ColumnRules, rules_of
 from bemi_django.revert.conflicts import Found, Surroundings
 from bemi_django.revert.consequences import CascadeReader, Consequences
@@ -128,6 +129,9 @@ class Planner:
             else:
                 impossible.append(_impossible(net, "unavailable", wording.no_key(table.has_key)))
         live = self._live(keys)
+        for name, table in self.catalog.tables.items():
+            own = [net for net in keys if (net.schema, net.table) == name]
+            take_present_types(self._cursor, table, own, live)
         here = {identity(self._table(net), row) for net, row in live.items() if net.exists}
         drafts = []
         for net in keys:

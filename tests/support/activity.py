@@ -11,12 +11,12 @@ from typing import Any
 
 from tests.support.project_database import execute
 
-#: Kind, whether it is of a day, moment, schema, name, detail.
-Counted = tuple[str, bool, datetime, str, str, str]
+#: Kind, unit, moment, schema, name, detail.
+Counted = tuple[str, str, datetime, str, str, str]
 
 _KEY = re.compile(r"/(?:\d+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,})(?=/|$)")
 _COUNTED = """
-SELECT kind, is_day, moment, schema, name, detail, changes FROM _bemi.activity
+SELECT kind, unit, moment, schema, name, detail, changes FROM _bemi.activity
 """
 _LOGGED = 'SELECT committed_at, schema, "table", operation, context::text FROM changes'
 
@@ -35,8 +35,9 @@ def to_count() -> dict[Counted, int]:
             context = {"other": context}
         hour = committed_at.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
         for kind, name, detail in _names(table, operation, context):
-            for is_day, moment in ((False, hour), (True, hour.replace(hour=0))):
-                found[(kind, is_day, moment, schema, name[:200], detail[:100])] += 1
+            day = hour.replace(hour=0)
+            for unit, moment in (("hour", hour), ("day", day), ("month", day.replace(day=1))):
+                found[(kind, unit, moment, schema, name[:200], detail[:100])] += 1
     return dict(found)
 
 

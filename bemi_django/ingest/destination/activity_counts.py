@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from struct import Struct
 from typing import Any
 
 import orjson
+import psycopg2
 
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin
 from bemi_django.ingest.rows.copy_format import HEADER, TRAILER, jsonb
-from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
+from bemi_django.ingest.stitching.operations import CREATE, DELETE, EVENT, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
+
+logger = logging.getLogger(__name__)
 
 # As binary COPY: the values of a statement would be in the server's log if it failed.
 _COPY = "COPY _bemi.activity_entries (entries) FROM STDIN (FORMAT binary)"
 _FIELDS = Struct(">h").pack(1)
 _HOUR = 3_600_000_000
+_EPOCH = datetime(2000, 1, 1)
+# Errors that come again with the same counts: of data, of constraints, of limits, and of a damaged table.
+_LASTING = ("21", "22", "23", "54", "P0", "XX")
 #: Where the fields of a row begin that follow its id: database, schema, table, key, operation, before,
 #: after and context.
 _AFTER_ID = 22
@@ -35,6 +43,8 @@ _KEY = re.compile(
 
 #: Kind, name and detail, as in the table.
 Name = tuple[str, str, str]
+#: An hour since 2000, database and schema, and the table if it is one of an event, which anybody may invent.
+_Where = tuple[int, str, str, str | None]
 #: What the context says, as JSON for the database to read if it is not a text or an integer.
 _Names = tuple[Name, ...] | bytes
 #: An hour since 2000, the fields of the place, the operation, and what the context says.
@@ -86,11 +96,33 @@ class ActivityCounts:
             counts[key] = counts.get(key, 0) + count
 
     def write(self, cursor: Any) -> None:
-        """Add what was counted to what the log has, in the transaction of the rows."""
-        if self._counts:
-            entries = orjson.dumps(list(self._entries()))
-            self._counts = {}
-            cursor.copy_expert(_COPY, io.BytesIO(HEADER + _FIELDS + jsonb(entries) + TRAILER))
+        """Add what was counted to what the log has, in the transaction of the rows.
+
+        The log does not stop if the counts are refused: they are left out, and a warning says what to do.
+
+        Raises:
+            psycopg2.Error: The destination cannot be reached, or something that passes or a right is missing.
+        """
+        if not self._counts:
+            return
+        hours = {hour for hour, *_others in self._counts}
+        entries = orjson.dumps(list(self._entries()))
+        self._counts = {}
+        data = io.BytesIO(HEADER + _FIELDS + jsonb(entries) + TRAILER)
+        cursor.execute("SAVEPOINT counts")
+        try:
+            cursor.copy_expert(_COPY, data)
+        except psycopg2.Error as error:
+            if (error.pgcode or "")[:2] not in _LASTING:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT counts")
+            first, last = (_EPOCH + timedelta(hours=hour) for hour in (min(hours), max(hours)))
+            # The error may have values.
+            logger.warning(
+                "changes were not counted (SQLSTATE %s): run SELECT _bemi.recount_v1('%s', '%s')",
+                error.pgcode, first.date(), last.date(),
+            )  # fmt: skip
+        cursor.execute("RELEASE SAVEPOINT counts")
 
     def _key_of_row(self, row: bytes, begin: Begin) -> _Key:
         ends = list(_ends(row, _AFTER_ID, 8))
@@ -106,30 +138,34 @@ class ActivityCounts:
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         """Yield the counts by operation, by table, and by each name that a context has."""
-        found: defaultdict[tuple[int, str, str, Name | bytes], int] = defaultdict(int)
+        found: defaultdict[tuple[_Where, Name | bytes], int] = defaultdict(int)
         places: dict[bytes, list[str]] = {}
         for (hour, place, operation, names), count in self._counts.items():
             if place not in places:
                 places[place] = list(_texts(place, 3))
             database, schema, table = places[place]
-            found[(hour, database, schema, ("operation", operation, ""))] += count
-            found[(hour, database, schema, ("table", table, ""))] += count
+            where = hour, database, schema, table if operation == EVENT else None
+            found[(where, ("operation", operation, ""))] += count
+            found[(where, ("table", table, ""))] += count
             for name in (names,) if isinstance(names, bytes) else names:
-                found[(hour, database, schema, name)] += count
-        merged: defaultdict[tuple[int, str, str, Name | bytes], int] = defaultdict(int)
-        for (hour, database, schema, name), count in found.items():
-            merged[(hour, database, schema, self._placed(hour, database, schema, name))] += count
-        for (hour, database, schema, name), count in merged.items():
+                found[(where, name)] += count
+        merged: defaultdict[tuple[_Where, Name | bytes], int] = defaultdict(int)
+        for (where, name), count in found.items():
+            merged[(where, self._placed(where, name))] += count
+        for ((hour, database, schema, event_table), name), count in merged.items():
             entry = {"hour": hour, "database": database, "schema": schema, "changes": count}
+            if event_table is not None:
+                entry["event_table"] = event_table
             if isinstance(name, bytes):
                 yield {**entry, "context": orjson.Fragment(name)}
             else:
                 yield {**entry, "kind": name[0], "name": name[1], "detail": name[2]}
 
-    def _placed(self, hour: int, database: str, schema: str, name: Name | bytes) -> Name | bytes:
+    def _placed(self, where: _Where, name: Name | bytes) -> Name | bytes:
         """Return the name, or that of all others if its kind has enough of them."""
         if isinstance(name, bytes) or name[0] in {"operation", "table"}:
             return name
+        hour, database, schema, _event_table = where
         crowd = hour, database, schema, name[0]
         known = self._known.get(crowd)
         if known is None:

@@ -1,12 +1,12 @@
--- How many changes the log has, by hour and by day (UTC): of each operation and each table, by users, endpoints, tasks and
+-- How many changes the log has, by hour, by day and by month (UTC): of each operation and each table, by users, endpoints, tasks and
 -- commands, and from outside the application. The worker writes it in the transaction of the changes, so it always agrees
 -- with the log; whatever removes, replaces or brings back changes corrects it.
 
 CREATE TABLE _bemi.activity (
     -- "operation", "table", "user", "endpoint", "task", "command" or "outside".
     kind text NOT NULL,
-    is_day boolean NOT NULL,
-    -- The beginning of the hour, or of the day.
+    -- "hour", "day" or "month", and when it begins.
+    unit text NOT NULL,
     moment timestamptz NOT NULL,
     database text NOT NULL,
     schema text NOT NULL,
@@ -16,16 +16,18 @@ CREATE TABLE _bemi.activity (
     -- The tenant of a user, the method of an endpoint.
     detail text NOT NULL,
     changes bigint NOT NULL,
-    PRIMARY KEY (kind, is_day, moment, database, schema, name, detail)
+    PRIMARY KEY (kind, unit, moment, database, schema, name, detail)
 ) PARTITION BY LIST (kind);
--- Apart from each other, because a long period needs all operations, and the names of whole days only: their rows are
--- few pages then.
+-- Apart from each other, because a long period needs all operations, and the names of whole months and of the days around
+-- them only: their rows are few pages then.
 CREATE TABLE _bemi.activity_operations PARTITION OF _bemi.activity FOR VALUES IN ('operation')
     WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
-CREATE TABLE _bemi.activity_names PARTITION OF _bemi.activity DEFAULT PARTITION BY LIST (is_day);
-CREATE TABLE _bemi.activity_hours PARTITION OF _bemi.activity_names FOR VALUES IN (false)
+CREATE TABLE _bemi.activity_names PARTITION OF _bemi.activity DEFAULT PARTITION BY LIST (unit);
+CREATE TABLE _bemi.activity_hours PARTITION OF _bemi.activity_names FOR VALUES IN ('hour')
     WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
-CREATE TABLE _bemi.activity_days PARTITION OF _bemi.activity_names FOR VALUES IN (true)
+CREATE TABLE _bemi.activity_days PARTITION OF _bemi.activity_names FOR VALUES IN ('day')
+    WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+CREATE TABLE _bemi.activity_months PARTITION OF _bemi.activity_names FOR VALUES IN ('month')
     WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 -- Keep others from counting the months (UTC) of a period anew, or, if that is what is to be done, from counting in them.
@@ -71,8 +73,27 @@ BEGIN ATOMIC
     WHERE k.name IS NOT NULL;
 END;
 
+-- Return whether a table exists in this database, or had changes in the month of an hour or the one before.
+CREATE FUNCTION _bemi.is_counted_place_v1(hour timestamptz, database text, schema text, "table" text) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+BEGIN ATOMIC
+    SELECT database = current_database() AND EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = schema AND c.relname = "table" AND c.relkind IN ('r', 'p')
+    ) OR EXISTS (
+        SELECT FROM _bemi.activity a
+        WHERE a.kind = 'table' AND a.unit = 'month'
+            AND a.moment IN (date_trunc('month', hour), date_trunc('month', hour) - interval '1 month')
+            AND a.database = is_counted_place_v1.database AND a.schema = is_counted_place_v1.schema
+            AND a.name = is_counted_place_v1."table"
+    );
+END;
+
 -- Add numbers of changes: [{"hour" (since 2000), "database", "schema", "kind", "name", "detail", "changes"}], or with a
--- "context" instead of kind, name and detail. Numbers below zero take changes away.
+-- "context" instead of kind, name and detail. Numbers below zero take changes away. Those of an event have an "event_table":
+-- anybody may record an event of a table that does not exist, so it is counted without a table and a schema then.
 CREATE FUNCTION _bemi.add_activity_v1(entries jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -83,65 +104,78 @@ AS $function$
 DECLARE
     first timestamptz;
     last timestamptz;
-    -- The greatest number of names of a kind in an hour, and in a day.
-    most constant integer[] := '{200, 1000}';
+    -- The greatest number of names of a kind.
+    most constant jsonb := '{"hour": 200, "day": 1000, "month": 2000}';
 BEGIN
     SELECT min(h), max(h) FROM (
         SELECT timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour' FROM jsonb_to_recordset(entries) e (hour bigint)
     ) m (h) INTO first, last;
     PERFORM _bemi.share_activity_v1(first, last, true);
-    WITH named AS MATERIALIZED (
-        SELECT n.kind, timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour' AS hour, e.database, e.schema,
-               n.name, n.detail, sum(e.changes)::bigint AS changes
-        FROM jsonb_to_recordset(entries) e (
-            hour bigint, database text, schema text, kind text, name text, detail text, context jsonb, changes bigint)
+    WITH said AS MATERIALIZED (
+        SELECT e.kind, timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour' AS hour, e.database, e.schema,
+               e.name, e.detail, e.context, e.changes, e.event_table
+        FROM jsonb_to_recordset(entries) e (hour bigint, database text, schema text, kind text, name text, detail text,
+                                            context jsonb, changes bigint, event_table text)
+    ),
+    invented AS MATERIALIZED (
+        SELECT p.* FROM (
+            SELECT DISTINCT s.hour, s.database, s.schema, s.event_table FROM said s WHERE s.event_table IS NOT NULL
+        ) p WHERE NOT _bemi.is_counted_place_v1(p.hour, p.database, p.schema, p.event_table)
+    ),
+    named AS MATERIALIZED (
+        SELECT n.kind, s.hour, s.database, CASE WHEN i.hour IS NULL THEN s.schema ELSE '' END AS schema,
+               CASE WHEN i.hour IS NULL OR n.kind <> 'table' THEN n.name ELSE '' END AS name, n.detail,
+               sum(s.changes)::bigint AS changes
+        FROM said s LEFT JOIN invented i USING (hour, database, schema, event_table)
         CROSS JOIN LATERAL (
-            SELECT e.kind, e.name, e.detail WHERE e.kind IS NOT NULL
+            SELECT s.kind, s.name, s.detail WHERE s.kind IS NOT NULL
             UNION ALL
-            SELECT c.* FROM _bemi.activity_of_v1(NULL, NULL, e.context) c WHERE e.kind IS NULL
+            SELECT c.* FROM _bemi.activity_of_v1(NULL, NULL, s.context) c WHERE s.kind IS NULL
         ) n
         GROUP BY 1, 2, 3, 4, 5, 6
     ),
     counted AS MATERIALIZED (
-        SELECT n.kind, s.is_day, s.moment, n.database, n.schema, n.name, n.detail, sum(n.changes)::bigint AS changes
+        SELECT n.kind, u.unit, u.moment, n.database, n.schema, n.name, n.detail, sum(n.changes)::bigint AS changes
         FROM named n
-        CROSS JOIN LATERAL (VALUES (false, n.hour), (true, date_trunc('day', n.hour))) s (is_day, moment)
+        CROSS JOIN LATERAL (VALUES
+            ('hour', n.hour), ('day', date_trunc('day', n.hour)), ('month', date_trunc('month', n.hour))) u (unit, moment)
         GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ),
-    crowd AS MATERIALIZED (
-        SELECT c.kind, c.is_day, c.moment, c.database, c.schema, (
-            SELECT count(*) FROM _bemi.activity a
-            WHERE (a.kind, a.is_day, a.moment, a.database, a.schema) = (c.kind, c.is_day, c.moment, c.database, c.schema)
-        ) AS names
-        FROM counted c WHERE c.kind NOT IN ('operation', 'table') GROUP BY 1, 2, 3, 4, 5
     ),
     -- One query by key for each.
     known AS MATERIALIZED (
         SELECT c.*, coalesce((
             SELECT true FROM _bemi.activity a
-            WHERE (a.kind, a.is_day, a.moment, a.database, a.schema, a.name, a.detail)
-                = (c.kind, c.is_day, c.moment, c.database, c.schema, c.name, c.detail) LIMIT 1
+            WHERE (a.kind, a.unit, a.moment, a.database, a.schema, a.name, a.detail)
+                = (c.kind, c.unit, c.moment, c.database, c.schema, c.name, c.detail) LIMIT 1
         ), false) AS is_known
         FROM counted c
     ),
+    -- Only where there are new names.
+    crowd AS MATERIALIZED (
+        SELECT k.kind, k.unit, k.moment, k.database, k.schema, (
+            SELECT count(*) FROM _bemi.activity a
+            WHERE (a.kind, a.unit, a.moment, a.database, a.schema) = (k.kind, k.unit, k.moment, k.database, k.schema)
+        ) AS names
+        FROM known k WHERE k.kind NOT IN ('operation', 'table') AND NOT k.is_known GROUP BY 1, 2, 3, 4, 5
+    ),
     numbered AS MATERIALIZED (
         SELECT k.*, c.names + count(*) FILTER (WHERE NOT k.is_known) OVER (
-            PARTITION BY k.kind, k.is_day, k.moment, k.database, k.schema ORDER BY k.changes DESC, k.name, k.detail
+            PARTITION BY k.kind, k.unit, k.moment, k.database, k.schema ORDER BY k.changes DESC, k.name, k.detail
         ) AS number
-        FROM known k LEFT JOIN crowd c USING (kind, is_day, moment, database, schema)
+        FROM known k LEFT JOIN crowd c USING (kind, unit, moment, database, schema)
     ),
     placed AS MATERIALIZED (
         SELECT n.*, NOT n.is_known AND n.number IS NOT NULL
-            AND (n.changes < 0 OR n.number > most[1 + n.is_day::integer]) AS is_rest
+            AND (n.changes < 0 OR n.number > (most ->> n.unit)::integer) AS is_rest
         FROM numbered n
     )
-    INSERT INTO _bemi.activity AS a (kind, is_day, moment, database, schema, name, detail, changes)
-    SELECT p.kind, p.is_day, p.moment, p.database, p.schema, CASE WHEN p.is_rest THEN '' ELSE p.name END,
+    INSERT INTO _bemi.activity AS a (kind, unit, moment, database, schema, name, detail, changes)
+    SELECT p.kind, p.unit, p.moment, p.database, p.schema, CASE WHEN p.is_rest THEN '' ELSE p.name END,
            CASE WHEN p.is_rest THEN '' ELSE p.detail END, sum(p.changes)
     FROM placed p
     GROUP BY 1, 2, 3, 4, 5, 6, 7
     ORDER BY 1, 2, 3, 4, 5, 6, 7
-    ON CONFLICT (kind, is_day, moment, database, schema, name, detail) DO UPDATE SET changes = a.changes + excluded.changes;
+    ON CONFLICT (kind, unit, moment, database, schema, name, detail) DO UPDATE SET changes = a.changes + excluded.changes;
 END
 $function$;
 
@@ -175,20 +209,22 @@ DECLARE
     epoch constant timestamptz := '2000-01-01 00:00:00+00';
     hour timestamptz := date_trunc('day', first);
     next constant timestamptz := date_trunc('day', last) + interval '1 day';
+    first_month constant timestamptz := date_trunc('month', first);
     entries jsonb;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', MESSAGE = 'Changes are counted in READ COMMITTED';
     END IF;
     PERFORM _bemi.share_activity_v1(hour, next, false);
-    DELETE FROM _bemi.activity a WHERE a.moment >= hour AND a.moment < next;
+    DELETE FROM _bemi.activity a WHERE a.moment >= hour AND a.moment < next AND a.unit <> 'month';
     WHILE hour < next LOOP
         EXECUTE format($query$
             SELECT jsonb_agg(to_jsonb(g)) FROM (
-                SELECT $3 AS hour, c.database, c.schema, n.kind, n.name, n.detail, count(*) AS changes
+                SELECT $3 AS hour, c.database, c.schema, n.kind, n.name, n.detail, count(*) AS changes,
+                       CASE WHEN c.operation = 'EVENT' THEN c."table" END AS event_table
                 FROM %s c CROSS JOIN LATERAL _bemi.activity_of_v1(c.operation, c."table", c.context) n
                 WHERE c.committed_at >= $1 AND c.committed_at < $2
-                GROUP BY 2, 3, 4, 5, 6
+                GROUP BY 2, 3, 4, 5, 6, 8
             ) g$query$, log)
         INTO entries USING hour, hour + interval '1 hour', extract(epoch FROM hour - epoch)::bigint / 3600;
         IF entries IS NOT NULL THEN
@@ -196,6 +232,25 @@ BEGIN
         END IF;
         hour := hour + interval '1 hour';
     END LOOP;
+    -- A month has days that were not counted anew.
+    DELETE FROM _bemi.activity a WHERE a.unit = 'month' AND a.moment >= first_month AND a.moment < next;
+    INSERT INTO _bemi.activity (kind, unit, moment, database, schema, name, detail, changes)
+    SELECT m.kind, 'month', m.month, m.database, m.schema, CASE WHEN m.is_rest THEN '' ELSE m.name END,
+           CASE WHEN m.is_rest THEN '' ELSE m.detail END, sum(m.changes)
+    FROM (
+        SELECT d.*, d.kind NOT IN ('operation', 'table') AND row_number() OVER (
+            PARTITION BY d.kind, d.month, d.database, d.schema ORDER BY d.changes DESC, d.name, d.detail
+        ) > 2000 AS is_rest
+        FROM (
+            SELECT a.kind, date_trunc('month', a.moment) AS month, a.database, a.schema, a.name, a.detail,
+                   sum(a.changes) AS changes
+            FROM _bemi.activity a
+            WHERE a.unit = 'day' AND a.moment >= first_month
+                AND a.moment < date_trunc('month', next - interval '1 day') + interval '1 month'
+            GROUP BY 1, 2, 3, 4, 5, 6
+        ) d
+    ) m
+    GROUP BY 1, 2, 3, 4, 5, 6, 7;
 END
 $function$;
 
@@ -214,9 +269,10 @@ BEGIN
         WITH found AS MATERIALIZED (SELECT * FROM %s WHERE id = ANY ($1) FOR UPDATE)
         SELECT jsonb_agg(to_jsonb(g)) FROM (
             SELECT floor(extract(epoch FROM c.committed_at - timestamptz '2000-01-01 00:00:00+00') / 3600)::bigint AS hour,
-                   c.database, c.schema, n.kind, n.name, n.detail, CASE WHEN $2 THEN -count(*) ELSE count(*) END AS changes
+                   c.database, c.schema, n.kind, n.name, n.detail, CASE WHEN $2 THEN -count(*) ELSE count(*) END AS changes,
+                   CASE WHEN c.operation = 'EVENT' THEN c."table" END AS event_table
             FROM found c CROSS JOIN LATERAL _bemi.activity_of_v1(c.operation, c."table", c.context) n
-            GROUP BY 1, 2, 3, 4, 5, 6
+            GROUP BY 1, 2, 3, 4, 5, 6, 8
         ) g$query$, coalesce(part, _bemi.log_v1()))
     INTO entries USING ids, is_removal;
     IF entries IS NULL THEN
@@ -230,20 +286,21 @@ BEGIN
     -- others.
     FOR spent IN
         DELETE FROM _bemi.activity a USING (
-            SELECT DISTINCT k.kind, s.is_day, s.moment
+            SELECT DISTINCT k.kind, u.unit, u.moment
             FROM jsonb_to_recordset(entries) e (hour bigint)
             CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour') h (hour)
-            CROSS JOIN LATERAL (VALUES (false, h.hour), (true, date_trunc('day', h.hour))) s (is_day, moment)
+            CROSS JOIN LATERAL (VALUES
+                ('hour', h.hour), ('day', date_trunc('day', h.hour)), ('month', date_trunc('month', h.hour))) u (unit, moment)
             CROSS JOIN unnest('{operation,table,user,endpoint,task,command,outside}'::text[]) k (kind)
         ) s
-        WHERE a.kind = s.kind AND a.is_day = s.is_day AND a.moment = s.moment
+        WHERE a.kind = s.kind AND a.unit = s.unit AND a.moment = s.moment
             AND (a.changes = 0 OR a.changes < 0 AND a.name <> '')
         RETURNING a.*
     LOOP
         IF spent.changes < 0 THEN
             INSERT INTO _bemi.activity AS a
-            VALUES (spent.kind, spent.is_day, spent.moment, spent.database, spent.schema, '', '', spent.changes)
-            ON CONFLICT (kind, is_day, moment, database, schema, name, detail) DO UPDATE
+            VALUES (spent.kind, spent.unit, spent.moment, spent.database, spent.schema, '', '', spent.changes)
+            ON CONFLICT (kind, unit, moment, database, schema, name, detail) DO UPDATE
                 SET changes = a.changes + excluded.changes;
         END IF;
     END LOOP;
@@ -251,7 +308,7 @@ END
 $function$;
 
 REVOKE ALL ON _bemi.activity, _bemi.activity_operations, _bemi.activity_names, _bemi.activity_hours, _bemi.activity_days,
-    _bemi.activity_entries FROM PUBLIC;
+    _bemi.activity_months, _bemi.activity_entries FROM PUBLIC;
 DO $block$
 DECLARE
     function regprocedure;
@@ -259,6 +316,7 @@ DECLARE
 BEGIN
     FOREACH function IN ARRAY ARRAY[
         '_bemi.activity_of_v1(text, text, jsonb)',
+        '_bemi.is_counted_place_v1(timestamptz, text, text, text)',
         '_bemi.share_activity_v1(timestamptz, timestamptz, boolean)', '_bemi.add_activity_v1(jsonb)',
         '_bemi.take_activity_v1()', '_bemi.recount_v1(timestamptz, timestamptz)',
         '_bemi.count_changes_v1(uuid[], boolean, regclass)']::regprocedure[]

@@ -83,6 +83,20 @@ def test_days_are_those_of_the_reader(admin_client: Client, settings: Any) -> No
     assert "Sunday" in context["busiest"] or "Saturday" in context["busiest"]
 
 
+def test_months_and_days_and_hours_add_up_to_any_period(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    days = ["2026-03-30", "2026-03-31", "2026-04-01", "2026-04-15", "2026-05-31", "2026-06-01", "2026-06-20"]
+    for number, day in enumerate(days, 1):
+        moment = datetime.fromisoformat(f"{day}T12:00:00+00:00")
+        record(number, committed_at=moment, context={"user_id": 10**6})
+    recount()
+    for first, since in enumerate(days):
+        for last, until in enumerate(days[first:], first):
+            cache.clear()
+            context = admin_client.get(f"{LIST}activity/?since={since}&until={until}").context
+            assert lists(context)["user"] == [("user 1000000", last - first + 1)], (since, until)
+
+
 @pytest.mark.parametrize("is_scoped", [False, True])
 def test_it_answers_who_and_where(
     admin_client: Client, django_user_model: Any, settings: Any, is_scoped: bool

@@ -26,21 +26,28 @@ _FRESH = 60
 MOST = 500
 #: Kinds of names, in the order of the page.
 KINDS = ("user", "endpoint", "table", "task", "command", "outside")
-# Whole days (UTC) are counted as such, hours around them one by one. Each part reads one range of an index.
 _KEPT_HOURS = """
 SELECT a.moment, a.name, a.changes FROM _bemi.activity a
-WHERE a.kind = 'operation' AND NOT a.is_day AND a.moment >= %(begin)s AND a.moment < %(end)s AND {places}
+WHERE a.kind = 'operation' AND a.unit = 'hour' AND a.moment >= %(begin)s AND a.moment < %(end)s AND {places}
 """
+# Whole months and days (UTC) are counted as such, hours around them one by one. Each part reads one range of
+# an index.
 _KEPT_NAMES = """
 SELECT a.kind, a.name, a.detail, sum(a.changes) AS changes FROM (
     SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
-        AND b.is_day AND b.moment >= %(first_day)s AND b.moment < %(last_day)s
+        AND b.unit = 'month' AND b.moment >= %(first_month)s AND b.moment < %(last_month)s
     UNION ALL
     SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
-        AND NOT b.is_day AND b.moment >= %(begin)s AND b.moment < least(%(first_day)s, %(end)s)
+        AND b.unit = 'day' AND b.moment >= %(first_day)s AND b.moment < least(%(first_month)s, %(last_day)s)
     UNION ALL
     SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
-        AND NOT b.is_day AND b.moment >= greatest(%(last_day)s, %(begin)s) AND b.moment < %(end)s
+        AND b.unit = 'day' AND b.moment >= greatest(%(last_month)s, %(first_day)s) AND b.moment < %(last_day)s
+    UNION ALL
+    SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
+        AND b.unit = 'hour' AND b.moment >= %(begin)s AND b.moment < least(%(first_day)s, %(end)s)
+    UNION ALL
+    SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
+        AND b.unit = 'hour' AND b.moment >= greatest(%(last_day)s, %(begin)s) AND b.moment < %(end)s
 ) a WHERE {places} GROUP BY 1, 2, 3
 """
 _COUNTED_HOURS = """
@@ -187,7 +194,14 @@ def _bounds(asked: ActivityRange) -> dict[str, Any]:
     if first_day < begin:
         first_day += timedelta(days=1)
     last_day = max(end.replace(hour=0), first_day)
-    return {"begin": begin, "end": end, "first_day": first_day, "last_day": last_day}
+    first_month = first_day.replace(day=1)
+    if first_month < first_day:
+        first_month = (first_month + timedelta(days=31)).replace(day=1)
+    last_month = max(last_day.replace(day=1), first_month)
+    return {
+        **{"begin": begin, "end": end, "first_day": first_day, "last_day": last_day},
+        **{"first_month": first_month, "last_month": last_month},
+    }
 
 
 def _utc(moment: datetime) -> datetime:

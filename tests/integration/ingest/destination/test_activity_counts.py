@@ -12,6 +12,7 @@ import pytest
 
 from bemi_django import bound_context
 from bemi_django.ingest.destination import activity_counts
+from bemi_django.wire import EVENT_PREFIX
 from tests.support.activity import counted, recount, to_count
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import another_session, execute
@@ -125,7 +126,8 @@ def test_a_transaction_in_parts_that_is_interrupted_is_counted_once(
     assert len(calls) > 3
     assert counted() == to_count()
     assert (
-        sum(changes for (kind, is_day, *_), changes in counted().items() if kind == "user" and is_day) == 6000
+        sum(changes for (kind, unit, *_), changes in counted().items() if (kind, unit) == ("user", "month"))
+        == 6000
     )
 
 
@@ -143,13 +145,63 @@ def test_what_has_too_many_names_is_counted_together(pipeline: Pipeline) -> None
     found = counted()
     hour = datetime(2000, 1, 1, tzinfo=timezone.utc)
     for kind in ("user", "endpoint"):
-        names = Counter({name: n for (k, d, _, _, name, _), n in found.items() if (k, d) == (kind, False)})
+        names = Counter({name: n for (k, d, _, _, name, _), n in found.items() if (k, d) == (kind, "hour")})
         assert len(names) == 201 and sum(names.values()) == 602
         # Those that have most have a row of their own.
         assert names["299"] == 4 and names[""] == 200
-    assert found[("table", False, hour, "lab", "t", "")] == 602
+    assert found[("table", "hour", hour, "lab", "t", "")] == 602
     # They go with the changes that are removed, also those that were counted together.
     for entry in entries:
         entry["changes"] = -2 * entry["changes"]
     execute("SELECT _bemi.add_activity_v1(%s)", [json.dumps(entries)])
     assert set(counted().values()) == {0}
+
+
+def test_events_of_tables_that_nobody_has_are_counted_together(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    write({"user_id": 7}, "INSERT INTO lab.one DEFAULT VALUES")
+    invented = [{"event": "viewed", "schema": f"s{n}", "table": f"t{n}", "key": "1"} for n in range(300)]
+    known = {"event": "viewed", "schema": "lab", "table": "one", "key": "1"}
+    for event in (*invented, known, {"event": "logged in"}):
+        content = json.dumps({**event, "context": {"user_id": 8}})
+        execute("SELECT pg_logical_emit_message(true, %s, %s)", [EVENT_PREFIX, content])
+    pipeline.drain()
+    found = counted()
+    assert execute("SELECT count(DISTINCT schema) FROM changes") == [(302,)]
+    assert {schema for _kind, _unit, _moment, schema, *_ in found} == {"", "lab"}
+    by_month = {
+        (kind, schema, name): changes
+        for (kind, unit, _, schema, name, _), changes in found.items()
+        if unit == "month"
+    }
+    assert by_month[("table", "", "")] == by_month[("user", "", "8")] == 301
+    assert by_month[("table", "lab", "one")] == 2
+    assert by_month[("operation", "lab", "EVENT")] == by_month[("user", "lab", "8")] == 1
+    recount()
+    assert counted() == found
+    # They can be taken away again.
+    execute("SELECT _bemi.count_changes_v1(ARRAY(SELECT id FROM changes), true)")
+    assert counted() == {}
+
+
+def test_counts_that_are_refused_do_not_stop_the_log(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    execute("ALTER TABLE _bemi.activity ADD CONSTRAINT refused CHECK (name <> 'secret')")
+    try:
+        write({"user_id": "secret"}, "INSERT INTO lab.one DEFAULT VALUES")
+        pipeline.drain()
+    finally:
+        execute("ALTER TABLE _bemi.activity DROP CONSTRAINT refused")
+    write({"user_id": 8}, "INSERT INTO lab.one DEFAULT VALUES")
+    pipeline.drain()
+    assert execute("SELECT count(*) FROM changes") == [(2,)]
+    # What came later is counted, and the warning says how the rest is.
+    assert {name for kind, _, _, _, name, _ in counted() if kind == "user"} == {"8"}
+    (warning,) = [record.getMessage() for record in caplog.records if "not counted" in record.getMessage()]
+    assert "SQLSTATE 23514" in warning and "secret" not in warning
+    execute(warning.partition("run ")[2])
+    assert counted() == to_count()

@@ -51,7 +51,7 @@ def test_what_is_published_is_written_to_the_log_and_forgotten(queued: QueuedPip
     queued.trail.write(3)
     assert (queued.publish(), queued.consume()) == (3, 3)
     queued.catch_up()
-    counted = "SELECT sum(changes)::bigint FROM _bemi.activity WHERE kind = 'operation' AND is_day"
+    counted = "SELECT sum(changes)::bigint FROM _bemi.activity WHERE kind = 'operation' AND unit = 'day'"
     assert queued.trail.log.run(counted) == queued.trail.log.run("SELECT count(*) FROM changes")
 
 

@@ -165,7 +165,7 @@ def test_a_worker_that_is_killed_at_any_moment_has_lost_nothing(trail: LoadPipel
     assert trail.gaps() == []
     # What is counted is in the transaction of the changes.
     counted = trail.log.run(
-        "SELECT sum(changes)::bigint FROM _bemi.activity WHERE kind = 'operation' AND is_day"
+        "SELECT sum(changes)::bigint FROM _bemi.activity WHERE kind = 'operation' AND unit = 'day'"
     )
     assert counted == trail.log.run("SELECT count(*) FROM changes")
 

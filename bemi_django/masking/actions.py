@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from binascii import hexlify
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
+
+from bemi_django.wire.keyed_hash import keyed_hash
 
 #: Turns a value, as JSON text, into what is kept of it, as JSON text.
 Masker = Callable[[bytes], bytes]
@@ -23,13 +24,13 @@ NAMES = (KEEP, DROP, HASH, PARTIAL, ENCRYPT)
 HASH_PREFIX = "hmac:"
 NULL = b"null"
 
-#: Hexadecimal digits of a hash: 128 bits.
-_DIGITS = 32
+# Bytes of a hash.
+_BYTES = 16
 #: Characters that ``partial`` keeps, and how many a value needs to have for that.
 _KEPT, _LONG_ENOUGH = 4, 8
 _HIDDEN = "…"
-_BEGINNING = b'"' + HASH_PREFIX.encode()
-_HASHED = re.compile(rb'"hmac:[0-9a-f]{32}"')
+_BEGINNING = HASH_PREFIX.encode()
+_HASHED = re.compile(rb"hmac:[0-9a-f]{32}")
 _LONGEST_RESULT = 1024 * 1024
 #: Hashes that are remembered, and the bytes of the longest value of which they are.
 _REMEMBERED, _SHORT = 2048, 128
@@ -81,20 +82,25 @@ def hashed(value: bytes, key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _hasher(key: bytes) -> Masker:
-    keyed = hmac.new(key, digestmod="sha256").copy
+def text_hasher(key: bytes) -> Masker:
+    """Return what hashes texts, which are not JSON, to what :func:`hashed` makes of them."""
+    code = keyed_hash(key)
 
-    def keep(value: bytes) -> bytes:
-        if value.startswith(_BEGINNING) and _HASHED.fullmatch(value):
+    def keep(text: bytes) -> bytes:
+        if text.startswith(_BEGINNING) and _HASHED.fullmatch(text):
             # The application has hashed this value of its context already.
-            return value
-        code = keyed()
-        code.update(_text(value))
-        return _BEGINNING + hexlify(code.digest()[: _DIGITS // 2]) + b'"'
+            return b'"%b"' % text
+        return b'"hmac:%b"' % hexlify(code(text)[:_BYTES])
 
     # The same values come again: before and after a change, and in rows that refer to each other.
     known = lru_cache(maxsize=_REMEMBERED)(keep)
-    return lambda value: known(value) if len(value) <= _SHORT else keep(value)
+    return lambda text: known(text) if len(text) <= _SHORT else keep(text)
+
+
+@lru_cache(maxsize=8)
+def _hasher(key: bytes) -> Masker:
+    of_text = text_hasher(key)
+    return lambda value: of_text(_text(value))
 
 
 def partly(value: bytes) -> bytes:

@@ -20,6 +20,7 @@ from bemi_django.masking.actions import (
     Masker,
     ignore_failure,
     masker,
+    text_hasher,
 )
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
 from bemi_django.masking.patterns import CONTEXT, Pattern, parse, path_matches
@@ -43,12 +44,14 @@ class ColumnMask(NamedTuple):
     """What is kept of the values of a column: ``mask`` of them, or nothing if it is None.
 
     ``is_repeatable`` tells whether equal values always have equal masks. With an ``encryption``, the values
-    are encrypted, which only the worker can do; nothing else keeps anything of them.
+    are encrypted, which only the worker can do; nothing else keeps anything of them. ``of_text``, if there is
+    one, makes of a text what ``mask`` makes of the string of JSON.
     """
 
     mask: Masker | None
     is_repeatable: bool = False
     encryption: Encryption | None = None
+    of_text: Masker | None = None
 
 
 class Rules:
@@ -176,7 +179,11 @@ class Rules:
             return ColumnMask(None, encryption=action.encryption or Encryption())
         if action.name == HASH and self._key is None:
             self._key = secrets.token_bytes(32)
-        return ColumnMask(masker(action, self._key, failed), is_repeatable=action.name in (HASH, PARTIAL))
+        return ColumnMask(
+            masker(action, self._key, failed),
+            is_repeatable=action.name in (HASH, PARTIAL),
+            of_text=text_hasher(self._key) if action.name == HASH and self._key is not None else None,
+        )
 
     def _of_column(self, names: Collection[Name], column: str) -> Action | None:
         for rule in self._columns:

@@ -7,8 +7,9 @@ object up to there, as the application writes it. The key is none that the datab
 
 from __future__ import annotations
 
-import hmac
 from base64 import urlsafe_b64encode
+
+from bemi_django.wire.keyed_hash import keyed_hash
 
 SIGNATURE_KEY = "_bemi_signature"
 
@@ -31,5 +32,5 @@ def signature(key: bytes, form: str, content: bytes, seconds: int) -> str:
         seconds: When it is signed, in seconds since 1970.
     """
     signed = b"%b %d %b" % (form.encode(), seconds, content)
-    code = urlsafe_b64encode(hmac.digest(key, signed, "sha256")[:_BYTES])
+    code = urlsafe_b64encode(keyed_hash(key)(signed)[:_BYTES])
     return f"{seconds}.{code[:_LETTERS].decode()}"

@@ -92,6 +92,8 @@ def masked(encode: Encoder, mask: ColumnMask | None) -> Encoder | None:
         return encode
     if (keep := mask.mask) is None:
         return None
+    if encode is text and mask.of_text is not None:
+        return mask.of_text
     return lambda value: keep(encode(value))
 
 

@@ -19,8 +19,9 @@ BemiError
     ├── SlotInUse         another worker holds the slot
     ├── Superseded        another worker has written changes in the meantime
     ├── Disrupted         the publication or slot changed while streaming
-    ├── QueueUnavailable  the queue does not take or give messages, or its consumers are behind
-    │   └── QueueFull     the queue has no room
+    ├── SinkUnavailable   what changes are written to does not take them now
+    │   └── QueueUnavailable  the queue does not take or give messages, or its consumers are behind
+    │       └── QueueFull     the queue has no room
     ├── Unsendable        the server fails at a transaction
     └── LostHistory       the slot no longer has the changes that follow the log
 """
@@ -117,7 +118,11 @@ class Disrupted(ReplicationError):
     """The publication or the slot changed while changes were streamed."""
 
 
-class QueueUnavailable(ReplicationError):
+class SinkUnavailable(ReplicationError):
+    """What changes are written to does not take them now."""
+
+
+class QueueUnavailable(SinkUnavailable):
     """The queue cannot be reached."""
 
 

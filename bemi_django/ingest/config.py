@@ -12,6 +12,17 @@ from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 from bemi_django.wire.queue_address import QueueAddress
 
 
+class Export(NamedTuple):
+    """Where changes go, if not to the log.
+
+    ``name`` is its address for messages, without secrets. ``open`` opens it for the changes of a slot, as a
+    :class:`bemi_django.ingest.export.target.ExportTarget`.
+    """
+
+    name: str
+    open: Callable[[str], Any]
+
+
 class WorkerConfig(NamedTuple):
     """Where a worker reads from and writes to.
 
@@ -25,7 +36,8 @@ class WorkerConfig(NamedTuple):
     ``selection`` says what is left out of the log, and ``masking`` which values are masked in it.
     ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
     where contexts come from. ``queue`` is where changes are published, instead of being
-    written to the destination, and from where a consumer takes them.
+    written to the destination, and from where a consumer takes them. ``export`` is where changes are
+    written instead; the destination has the checkpoint only.
     """
 
     source: dict[str, Any]
@@ -44,6 +56,7 @@ class WorkerConfig(NamedTuple):
     is_sealed: bool = False
     provenance: Provenance = NO_PROVENANCE
     queue: QueueAddress | None = None
+    export: Export | None = None
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

@@ -13,8 +13,8 @@ from bemi_django.exceptions import (
     Disrupted,
     KeyStoreUnavailable,
     ProtocolError,
-    QueueUnavailable,
     Refused,
+    SinkUnavailable,
     SlotInUse,
     Superseded,
     Unsendable,
@@ -25,7 +25,7 @@ from bemi_django.schema.sql import quote
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
-_PASSING = (Disrupted, KeyStoreUnavailable, QueueUnavailable, SlotInUse, Superseded, Unsendable)
+_PASSING = (Disrupted, KeyStoreUnavailable, SinkUnavailable, SlotInUse, Superseded, Unsendable)
 _NO_RIGHT = "42501"
 # Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
 # resources, operators.

@@ -87,6 +87,9 @@ class Sink(Protocol):
     def send(self) -> None:
         """Begin to make complete transactions durable, after the batches before."""
 
+    def finish(self) -> None:
+        """Begin to make durable also what waits for more, before the session ends."""
+
     def settle(self, in_flight: int = 0) -> None:
         """Wait until at most ``in_flight`` batches are on their way."""
 

@@ -53,6 +53,7 @@ def as_json(found: Recording) -> dict[str, Any]:
             "untracked": {table.name: table.reason for table in found.tables if not table.is_tracked},
         },
         "left_out": [one._asdict() for one in found.left_out],
+        "exports": [one._asdict() for one in found.exports],
         "baselines": [one._asdict() for one in found.baselines],
         "handlers": [
             {
@@ -90,6 +91,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield "tables", summary(found.tables)
     for one in found.left_out:
         yield "left out", f"{one.table}: {one}"
+    for export in found.exports:
+        yield "export", f"{export}, {as_bytes(export.lag_bytes)} behind"
     for baseline in found.baselines:
         yield "baseline", str(baseline)
     yield "verified", "never" if found.verification is None else str(found.verification)

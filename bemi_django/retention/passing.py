@@ -15,7 +15,7 @@ from bemi_django.schema.search_path import closed_cursor
 
 _BEHIND = """
 SELECT slot, to_char(committed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM _bemi.checkpoint
-WHERE committed_at < %s ORDER BY slot
+WHERE committed_at < %s AND sink = '' ORDER BY slot
 """
 _REACHED = "SELECT count(*) FROM _bemi.checkpoint WHERE slot = %s AND lsn >= %s::pg_lsn"
 # The worker writes a checkpoint when it reads the message.

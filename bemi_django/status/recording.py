@@ -10,6 +10,7 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
+from bemi_django.status.exports import ExportStatus, problem_of, read_exports
 from bemi_django.status.last_verification import LastVerification, read_last_verification
 from bemi_django.status.log_growth import LogGrowth, read_growth
 from bemi_django.status.log_status import LogStatus, read_log
@@ -30,6 +31,7 @@ class Recording(NamedTuple):
         growth: How the log grows.
         left_out: What the settings have left out of the log, by table.
         baselines: Baselines that have not ended.
+        exports: What the changes are exported to.
     """
 
     database: str
@@ -41,6 +43,7 @@ class Recording(NamedTuple):
     growth: LogGrowth
     left_out: Sequence[LeftOut] = ()
     baselines: Sequence[UnfinishedBaseline] = ()
+    exports: Sequence[ExportStatus] = ()
 
 
 def read_recording(database: str) -> Recording:
@@ -57,15 +60,17 @@ def read_recording(database: str) -> Recording:
     log, verification = read_log(conf.destination()), read_last_verification(database)
     growth, left_out = read_growth(conf.destination()), read_omissions(database)
     worker = read_worker(database)
-    baselines = read_baselines(database)
-    return Recording(database, worker, log, tables, standings, verification, growth, left_out, baselines)
+    beside = read_baselines(database), read_exports(database)
+    return Recording(database, worker, log, tables, standings, verification, growth, left_out, *beside)
 
 
 def problems_of(found: Recording) -> Iterator[str]:
     """Yield what has to be done, a line each."""
     option = "" if found.database == "default" else f" --database {found.database}"
     worker = found.worker
-    yield from _of_worker(worker, f"'manage.py bemi run{option}'")
+    if worker.has_begun or not found.exports:
+        yield from _of_worker(worker, f"'manage.py bemi run{option}'")
+    yield from filter(None, map(problem_of, found.exports))
     if worker.log_end is not None and worker.log_end.trouble:
         yield worker.log_end.trouble
     if worker.queued_bytes and worker.log_end is not None and worker.log_end.age >= TOO_LATE:

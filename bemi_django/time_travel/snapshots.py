@@ -29,7 +29,7 @@ _CHECKPOINT = """
            k.started_at AT TIME ZONE 'UTC' AS started_at, k.unseen, k.slot
     FROM _bemi.checkpoint k
     WHERE k.system_identifier = (pg_control_system()).system_identifier::text
-        AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
+        AND k.sink = '' AND k.publication = (SELECT oid FROM pg_publication WHERE pubname = %s)
     ORDER BY sequence DESC LIMIT 1
 """
 _LOOK = """

@@ -11,14 +11,15 @@ from bemi_django.exceptions import Superseded
 from bemi_django.wire.lsn import format_lsn
 
 _READ = """
-SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication, database::bigint
+SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, publication, database::bigint,
+       coalesce(written, 0)
 FROM _bemi.checkpoint WHERE slot = %s
 """
 _START = """
 INSERT INTO _bemi.checkpoint
     (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication, database,
-     is_local)
-SELECT %s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, o.*, (o.system_identifier, o.database) = (
+     sink, is_local)
+SELECT %s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, o.*, %s, (o.system_identifier, o.database) = (
     SELECT s.system_identifier::text, d.oid
     FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database())
 FROM (VALUES (%s::text, %s::integer, %s::oid, %s::oid))
@@ -27,7 +28,7 @@ ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.com
     start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
     system_identifier = excluded.system_identifier,
     timeline = excluded.timeline, publication = excluded.publication, database = excluded.database,
-    is_local = excluded.is_local, unseen = '{}',
+    sink = excluded.sink, is_local = excluded.is_local, unseen = '{}',
     updated_at = clock_timestamp()
 """
 # A promotion that lost the end of the WAL takes the log back to where the new timeline begins.
@@ -36,9 +37,12 @@ UPDATE _bemi.checkpoint SET lsn = least(lsn, %s::pg_lsn), start_lsn = least(star
     timeline = %s, unseen = '{}', updated_at = clock_timestamp()
 WHERE slot = %s
 """
+# What the sink has was written before the checkpoint of it; or it lacks what it once had.
+_TAKE_OVER = "UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, written = %s WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL, counters = %s,
+    written = coalesce(%s, written),
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at),
     unseen = ARRAY(
         SELECT xid FROM unnest(unseen || %s::bigint[]) xid
@@ -62,13 +66,16 @@ class Origin(NamedTuple):
 class Checkpoint(NamedTuple):
     """Every change committed at or below ``lsn`` is in the log, the last one committed at ``committed_at``.
 
-    Transactions from ``start_xid`` on are in the log completely: they began after the slot was made.
+    Transactions from ``start_xid`` on are in the log completely: they began after the slot was made. Where
+    changes go elsewhere than to the log, ``written`` is the sequence number that is kept there with them; 0
+    if there is none.
     """
 
     lsn: int
     committed_at: Any
     start_xid: int
     origin: Origin
+    written: int = 0
 
 
 class Checkpoints:
@@ -78,11 +85,14 @@ class Checkpoints:
         connection: A connection to the destination.
         slot: The name of the slot.
         counts: Counters to be kept with the checkpoint.
+        sink: Where the changes go if not to the log, without secrets.
     """
 
-    def __init__(self, connection: Any, slot: str, counts: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, connection: Any, slot: str, counts: Mapping[str, int] | None = None, sink: str = ""
+    ) -> None:
         self._connection = connection
-        self._slot = slot
+        self._slot, self._sink = slot, sink
         self._counts: Mapping[str, int] = {} if counts is None else counts
         # Transactions before it are visible. Where the log lives elsewhere, all of them count as visible.
         self._horizon = 0
@@ -94,8 +104,8 @@ class Checkpoints:
             found = cursor.fetchone()
         if found is None:
             return None
-        lsn, committed_at, start_xid, *origin = found
-        return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin))
+        lsn, committed_at, start_xid, *origin, written = found
+        return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin), written)
 
     def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
         """Begin a history.
@@ -106,7 +116,12 @@ class Checkpoints:
             start_xid: Transactions from this 64-bit id on will be in the log completely.
             origin: What the position belongs to.
         """
-        cursor.execute(_START, [self._slot, format_lsn(lsn), format_lsn(lsn), start_xid, *origin])
+        place = format_lsn(lsn), format_lsn(lsn)
+        cursor.execute(_START, [self._slot, *place, start_xid, self._sink, *origin])
+
+    def take_over(self, cursor: Any, lsn: int, written: int) -> None:
+        """Move the checkpoint to where the sink has been found to end."""
+        cursor.execute(_TAKE_OVER, [format_lsn(lsn), written, self._slot])
 
     def follow(self, cursor: Any, lsn: int, timeline: int) -> None:
         """Note that the server is on another timeline, whose WAL is the log's up to ``lsn``."""
@@ -118,7 +133,13 @@ class Checkpoints:
             cursor.execute(_NOTE_TROUBLE, [trouble.replace("\0", ""), self._slot])
 
     def advance(
-        self, cursor: Any, old: int, new: int, committed_at: int | None, transactions: Iterable[int] = ()
+        self,
+        cursor: Any,
+        old: int,
+        new: int,
+        committed_at: int | None,
+        transactions: Iterable[int] = (),
+        written: int | None = None,
     ) -> None:
         """Move the checkpoint.
 
@@ -132,13 +153,14 @@ class Checkpoints:
             committed_at: The commit time of the last change, in microseconds since 2000-01-01 UTC; None to
                 keep the one before.
             transactions: The 64-bit ids of the transactions in between.
+            written: The sequence number that the sink keeps with the changes; None for none.
 
         Raises:
             Superseded: Another worker has moved it; two workers must never write the same changes.
         """
         recent = [xid for xid in transactions if xid >= self._horizon]
         counters = orjson.dumps(dict(self._counts)).decode()
-        moved = [format_lsn(new), counters, committed_at, recent, self._slot, format_lsn(old)]
+        moved = [format_lsn(new), counters, written, committed_at, recent, self._slot, format_lsn(old)]
         cursor.execute(_ADVANCE, moved)
         found = cursor.fetchone()
         if found is None:

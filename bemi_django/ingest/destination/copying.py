@@ -43,6 +43,22 @@ class RowCopier:
         self._activity.write(cursor)
 
 
+class KeptRows(RowCopier):
+    """Keeps rows that are not for the log.
+
+    Args:
+        rows: Where to keep them.
+    """
+
+    def __init__(self, rows: list[Pending]) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
+        """Keep rows."""
+        self._rows += rows
+
+
 def copy_rows(cursor: Any, rows: list[bytes], columns: Iterable[str] = row_writer.COLUMNS) -> None:
     """Write rows to ``changes``.
 

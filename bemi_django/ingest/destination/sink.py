@@ -144,6 +144,9 @@ class PostgresSink:
                 )
             )
 
+    def finish(self) -> None:
+        """Begin to make durable what waits for more: nothing does."""
+
     def settle(self, in_flight: int = 0) -> None:
         """Wait until at most ``in_flight`` batches are on their way; repair what the destination refuses.
 

@@ -10,6 +10,8 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import PostgresSink
+from bemi_django.ingest.export.export_sink import Exported, ExportSink
+from bemi_django.ingest.export.target import ExportTarget
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.loop.intake import Intake
@@ -77,7 +79,14 @@ def assemble(
     writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
     writer.notes_masks = is_database(session.destination, session.system_identifier, database)
     queue = None if config.queue is None else session.keep(Broker(config.queue))
-    start = session.start(writer.source, 0 if queue is None else queue.published(session.slot))
+    target: ExportTarget | None = None if config.export is None else config.export.open(session.slot)
+    try:
+        published = (target.position or 0) if target else queue.published(session.slot) if queue else 0
+        start = session.start(writer.source, published)
+    except BaseException:
+        if target is not None:
+            target.close()
+        raise
     writer.histories = session.histories
     writer.render_context = catalog.render_context
     catalog.stream_from(start)
@@ -85,8 +94,20 @@ def assemble(
     counts = catalog.masks.counts = progress.counts
     for _, condition in selection.conditions:
         condition.counts = counts
-    if queue is None:
-        sink: Sink = PostgresSink(
+    if target is not None:
+        sink: Sink = ExportSink(
+            session.destination,
+            target,
+            Exported(session.slot, start, session.histories),
+            repairer.outline_of,
+            hold_stream,
+            keep_alive,
+            counts,
+            writer.omissions,
+            config.largest_letter,
+        )
+    elif queue is None:
+        sink = PostgresSink(
             session.destination,
             session.slot,
             start,
@@ -110,11 +131,18 @@ def assemble(
             omissions=writer.omissions,
         )
     session.keep(sink)
+    for gap in session.gaps:
+        sink.add(gap)
+        sink.end(start, gap.change.begin.committed_at)
     committer = Committer(session, sink, progress)
-    partitions = Partitions(session.destination, is_used=queue is None)
+    partitions = Partitions(session.destination, is_used=queue is None and target is None)
     transactions = Transactions(catalog, writer, sink, partitions, committer, keep_alive)
+    baselines: BaselineRanges | None
     encoding = session.destination.get_parameter_status("server_encoding")
-    if queue is None:
+    if target is not None:
+        # The log has them.
+        baselines = None
+    elif queue is None:
         baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
     else:
 

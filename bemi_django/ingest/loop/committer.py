@@ -45,6 +45,12 @@ class Committer:
         self.send()
         self.settle()
 
+    def finish(self) -> None:
+        """Make complete transactions durable, also those that wait for more, and wait for it."""
+        self.flush()
+        self._sink.finish()
+        self.settle()
+
     def salvage(self) -> None:
         """After a failure, wait for the batches on their way: each is durable, or raises what is wrong."""
         self._sink.settle()

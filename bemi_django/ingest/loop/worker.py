@@ -11,7 +11,7 @@ from itertools import islice
 import psycopg2
 import psycopg2.errors
 
-from bemi_django.exceptions import QueueUnavailable, Superseded, Unsendable, first_line
+from bemi_django.exceptions import SinkUnavailable, Superseded, Unsendable, first_line
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -89,7 +89,7 @@ class Worker:
         with quick_switches(), advised(), self._answered():
             try:
                 self._open_and_work(until_current)
-            except QueueUnavailable as error:
+            except SinkUnavailable as error:
                 self._note_trouble(str(error))
                 raise
 
@@ -162,7 +162,7 @@ class Worker:
             if self._transactions.current is None:
                 self._idle_slot.look()
             self._wait()
-        self._committer.flush()
+        self._committer.finish()
 
     def _take_some(self) -> bool:
         """Take the messages that are there; return True if there may be more, and it is time for a look."""

@@ -153,6 +153,9 @@ class QueueSink:
             self.has_pending = False
             self._cut(self._boundary, self._end)
 
+    def finish(self) -> None:
+        """Begin to make durable what waits for more: nothing does."""
+
     def settle(self, in_flight: int = 0) -> None:
         """Wait until at most ``in_flight`` batches are on their way.
 

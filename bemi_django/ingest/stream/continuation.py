@@ -6,7 +6,9 @@ import logging
 from typing import Any
 
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, Origin
+from bemi_django.ingest.destination.copying import KeptRows
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.destination.sealing import copier_of, copier_of_gap, follow_setting
 from bemi_django.ingest.stream import gaps
@@ -41,10 +43,13 @@ class Continuation:
         self._config = config
         self._database = database
         self._source = source
-        self._checkpoints = Checkpoints(destination, config.slot)
+        sink = "" if config.export is None else config.export.name
+        self._checkpoints = Checkpoints(destination, config.slot, sink=sink)
         self._histories = Histories(config.slot)
         #: Writes rows to the log.
         self.copier = copier_of(config)
+        #: Rows of gaps that are to be exported.
+        self.gaps: list[Pending] = []
 
     def read_checkpoint(self) -> Checkpoint | None:
         """Return where the log ends, or None if the slot has no log yet."""
@@ -103,7 +108,8 @@ class Continuation:
             else:
                 self._follow(cursor, gap.checkpoint, branch, origin)
             histories = self._histories.read(cursor)
-            copier = copier_of_gap(cursor, self._config)
+            is_exported = self._config.export is not None
+            copier = KeptRows(self.gaps) if is_exported else copier_of_gap(cursor, self._config)
             place = self._database, self._source, slot.confirmed, histories
             gaps.record_gap(cursor, copier, gap, *place, self._config.operator())
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))

@@ -13,7 +13,7 @@ from bemi_django.exceptions import (
 )
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
-from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
+from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, Origin
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.continuation import Continuation
@@ -32,6 +32,10 @@ _BEHIND = "{reason}: waiting until consumers have written what the queue has (ru
 _UNFINISHED = (
     "the queue has changes of this database that are not in the log yet: run 'manage.py bemi consume' until "
     "it has written them, or 'manage.py bemi run --to' to go on with the queue"
+)
+_FOREIGN = (
+    "{name} has changes of which the checkpoint of the slot {slot} knows nothing: move them away, or give "
+    "another address"
 )
 
 
@@ -62,7 +66,8 @@ class LogStart:
 
         Args:
             number: The number of the source in the ids of its changes.
-            published: The greatest sequence number up to which a queue has the changes; 0 for none.
+            published: The greatest sequence number up to which a queue or an export has the changes; 0 for
+                none.
 
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
@@ -75,6 +80,8 @@ class LogStart:
             with self._destination, self._destination.cursor() as cursor:
                 lanes.move_checkpoint(cursor, config.slot)
         checkpoint = continuation.read_checkpoint()
+        if config.export is not None and published:
+            checkpoint = self._at_export(config.export.name, checkpoint, published)
         self._origin = self._find_origin()
         if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
             self._source.synchronise_slot(config.slot, failover=config.failover)
@@ -85,6 +92,7 @@ class LogStart:
             start = self._continue(continuation, checkpoint, slot, published)
         #: The histories of the log, the oldest first, and what writes to it.
         self.histories, self.copier = continuation.histories(start), continuation.copier
+        self.gaps = continuation.gaps
         if config.queue is not None:
             end = start if checkpoint is None or self._is_anew else checkpoint.lsn
             with self._destination, self._destination.cursor() as cursor:
@@ -133,6 +141,23 @@ class LogStart:
         history = histories[-1].number
         end = lsn_of(published) if history_of(published) == history else 0
         return checkpoint._replace(lsn=max(checkpoint.lsn, end))
+
+    def _at_export(self, name: str, checkpoint: Checkpoint | None, kept: int) -> Checkpoint:
+        """Return the checkpoint, moved to where the exported changes end by the account that is with them.
+
+        Raises:
+            ReplicationError: They are of another log.
+        """
+        if checkpoint is not None and kept == checkpoint.written:
+            # What came since has no changes.
+            return checkpoint
+        slot = self._config.slot
+        with self._destination, self._destination.cursor() as cursor:
+            history = Histories(slot).read(cursor)[-1].number
+            if checkpoint is None or history_of(kept) != history:
+                raise ReplicationError(_FOREIGN.format(name=name, slot=slot))
+            Checkpoints(self._destination, slot).take_over(cursor, lsn_of(kept), kept)
+        return checkpoint._replace(lsn=lsn_of(kept), written=kept)
 
     def _count_lanes(self) -> int:
         with self._destination, self._destination.cursor() as cursor:

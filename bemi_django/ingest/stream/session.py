@@ -17,6 +17,7 @@ from bemi_django.exceptions import (
     first_line,
 )
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.stream import slot as slots
@@ -61,6 +62,8 @@ class Session:
     #: The histories of the log, the oldest first, and what writes to it, once the start is known.
     histories: Sequence[HistoryStart]
     copier: RowCopier
+    #: Rows of gaps that are to be exported.
+    gaps: Sequence[Pending] = ()
     #: The number of lanes of the queue; 0 without one.
     lanes = 0
 
@@ -111,7 +114,8 @@ class Session:
 
         Args:
             source: The number of the source in the ids of its changes.
-            published: The greatest sequence number up to which a queue has the changes; 0 for none.
+            published: The greatest sequence number up to which a queue or an export has the changes; 0 for
+                none.
 
         Returns:
             That position, in bytes.
@@ -212,4 +216,5 @@ class Session:
         """Do the same without streaming; the slot is created where it has to be."""
         start = self._start.find(source, published)
         self.histories, self.copier, self.lanes = self._start.histories, self._start.copier, self._start.lanes
+        self.gaps = self._start.gaps
         return start

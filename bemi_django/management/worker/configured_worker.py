@@ -18,7 +18,8 @@ from bemi_django.mask_rules import configured_masks
 from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.seals.configured import is_sealed
 from bemi_django.signing_keys import configured_keys
-from bemi_django.wire.queue_address import QueueAddress, parse
+from bemi_django.sinks.addresses import ExportAddress, parse
+from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,26 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
     )
 
 
-def queue_address(url: str | None) -> QueueAddress | None:
-    """Return the address of a queue, given or from ``BEMI_SINK``; None if there is neither.
+def config_of_sink(database: str, url: str | None) -> WorkerConfig:
+    """Return what the worker of a database needs, which writes to a sink.
+
+    Args:
+        database: Alias of the source.
+        url: The address of the sink; by default that of ``BEMI_SINK``, or else the log.
+
+    Raises:
+        ReplicationError: The address is not valid.
+    """
+    config, address = worker_config(database), sink_address(url)
+    if isinstance(address, ExportAddress):
+        # Seals are of the log.
+        name_slot = partial(_name_export, database, address)
+        return config._replace(export=address.export, slot="", name_slot=name_slot, is_sealed=False)
+    return config._replace(queue=address)
+
+
+def sink_address(url: str | None) -> QueueAddress | ExportAddress | None:
+    """Return the address of what changes are written to, given or from ``BEMI_SINK``; None for the log.
 
     Raises:
         ReplicationError: It is not valid.
@@ -62,6 +81,10 @@ def queue_address(url: str | None) -> QueueAddress | None:
         return parse(url)
     except ValueError as error:
         raise ReplicationError(str(error)) from None
+
+
+def _name_export(database: str, address: ExportAddress, source: Any, log: Any) -> str:
+    return address.slot(find_name(source, log, database))
 
 
 def _name_slot(database: str, source: Any, log: Any) -> str:

@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
-from bemi_django.management.worker.configured_worker import queue_address, worker_config
+from bemi_django.management.worker.configured_worker import sink_address, worker_config
 from bemi_django.management.worker.stop_signals import stopped_by_signals
+from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,9 @@ def add_destination_of_run(run: ArgumentParser) -> None:
     """Add ``--to`` to ``bemi run``."""
     run.add_argument(
         "--to",
-        metavar="nats://HOST:PORT/STREAM",
-        help="publish changes there, from where 'bemi consume' writes them to the log (default: BEMI_SINK; "
-        "without it, changes are written to the log)",
+        metavar="ADDRESS",
+        help="write changes there and not to the log (default: BEMI_SINK): nats://HOST:PORT/STREAM, from "
+        "where 'bemi consume' writes them to the log, file:///PATH.jsonl, or - for the standard output",
     )
 
 
@@ -58,8 +59,8 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         CommandError: No queue is given.
         BemiError: An administrator has to do something.
     """
-    address = queue_address(options["queue"])
-    if address is None:
+    address = sink_address(options["queue"])
+    if not isinstance(address, QueueAddress):
         raise CommandError(_NO_QUEUE)
     consumer = Consumer(worker_config(database)._replace(queue=address))
     with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):

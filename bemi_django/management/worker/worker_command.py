@@ -22,7 +22,7 @@ from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.configured_worker import queue_address, worker_config
+from bemi_django.management.worker.configured_worker import config_of_sink, sink_address, worker_config
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
@@ -31,11 +31,13 @@ from bemi_django.retention import configured as retention
 from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
 from bemi_django.seals.anchoring import anchoring
+from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
 
 _NO_HANDLERS = f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
+_NOT_SHARED = "each database needs a sink of its own: run 'bemi run --database ALIAS --to ...' for each"
 
 
 def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any]) -> None:
@@ -52,15 +54,26 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         BemiError: If an error occurs that an administrator has to resolve. It ends all workers.
     """
     names = databases if len(databases) > 1 else ()
+    address = None if options["handlers"] else sink_address(options["to"])
+    is_export = isinstance(address, ExportAddress)
+    output = command.stdout
+    if isinstance(address, ExportAddress):
+        if names and not address.is_shared:
+            raise CommandError(_NOT_SHARED)
+        # What changes do not go into has no handlers, and none of its months is pruned.
+        options = {**options, "no_handlers": True}
+        output = command.stderr if address.kind == "stdout" else output
     with (
-        log_to(command.stdout, options["log_format"], names),
+        log_to(output, options["log_format"], names),
         _measured(Answers(databases), options["metrics"]),
     ):
         works = [_DatabaseWork(command, database, options) for database in databases]
         with (
             stopped_by_signals(*(work.stop for work in works)),
-            _pruned(options),
-            anchoring(is_to_end=options["until_current"], is_writing=not options["handlers"]),
+            nullcontext() if is_export else _pruned(options),
+            anchoring(
+                is_to_end=options["until_current"], is_writing=not options["handlers"] and not is_export
+            ),
             ThreadPoolExecutor(len(works)) as threads,
         ):
             running = {threads.submit(work.run): work for work in works}
@@ -70,7 +83,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
                         work.stop()
         for done, work in running.items():
             for line in _lines_of(done, work.database if names else ""):
-                command.stdout.write(line)
+                output.write(line)
 
 
 @contextmanager
@@ -109,8 +122,8 @@ class _DatabaseWork:
         accept_gap = options["accept_gap"] or conf.accept_gap()
         publish = partial(_publish, command, database)
         operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
-        config = worker_config(database)._replace(
-            accept_gap=accept_gap, operator=operator, publish=publish, queue=queue_address(options["to"])
+        config = config_of_sink(database, options["to"])._replace(
+            accept_gap=accept_gap, operator=operator, publish=publish
         )
         self._supervisor = Supervisor(config)
 

@@ -20,7 +20,8 @@ WHERE n.nspname = '_bemi' AND c.relname = 'checkpoint' AND has_schema_privilege(
     AND has_table_privilege(c.oid, 'SELECT')
 """
 _CHECKPOINTS = """
-SELECT slot, system_identifier, database::bigint, is_local FROM _bemi.checkpoint ORDER BY updated_at DESC
+SELECT slot, system_identifier, database::bigint, is_local FROM _bemi.checkpoint
+WHERE sink = '' ORDER BY updated_at DESC
 """
 _PRESENT = """
 SELECT slot_name::text FROM pg_replication_slots

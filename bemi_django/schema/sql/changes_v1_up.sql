@@ -116,6 +116,10 @@ CREATE TABLE _bemi.checkpoint (
     trouble text,
     -- What the worker has counted since it was started, by a plural noun.
     counters jsonb NOT NULL DEFAULT '{}',
+    -- Where the changes go if not to the log, without secrets; and up to which sequence number that place has them by
+    -- its own account, NULL if it keeps none.
+    sink text NOT NULL DEFAULT '',
+    written bigint,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -1,0 +1,1 @@
+"""What changes can be exported to: ``bemi run --to`` and ``BEMI_SINK``."""

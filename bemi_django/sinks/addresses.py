@@ -1,0 +1,62 @@
+"""The address of what changes are written to: ``--to`` of ``bemi run``, and ``BEMI_SINK``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from bemi_django.ingest.config import Export
+from bemi_django.sinks.json_lines import JsonLinesFile
+from bemi_django.sinks.standard_output import StandardOutput
+from bemi_django.wire import queue_address
+from bemi_django.wire.queue_address import QueueAddress
+from bemi_django.wire.slot_name import LONGEST
+
+#: The forms of addresses that are known.
+KNOWN = "nats://HOST:PORT/STREAM, file:///PATH.jsonl, or - for the standard output"
+_DIGITS = 8
+
+
+class ExportAddress(NamedTuple):
+    """An address that is no queue's: the kind, what tells it from others of the kind, and what to open.
+
+    ``is_shared`` tells whether the changes of several databases may go there.
+    """
+
+    kind: str
+    identity: str
+    export: Export
+    is_shared: bool = False
+
+    def slot(self, log: str) -> str:
+        """Return the name of the replication slot; ``log`` is the name of the log's, which it begins with."""
+        digest = hashlib.sha256(f"{log}\0{self.identity}".encode()).hexdigest()[:_DIGITS]
+        suffix = f"_{self.kind}_{digest}"
+        return log[: LONGEST - len(suffix)] + suffix
+
+
+def parse(url: str) -> QueueAddress | ExportAddress:
+    """Return what an address leads to.
+
+    Raises:
+        ValueError: It is not known. The message does not repeat it: it may hold a password.
+    """
+    scheme = "stdout" if url in ("-", "stdout:") else urlsplit(url).scheme
+    if scheme == "stdout":
+        return ExportAddress("stdout", "", Export("stdout:", lambda slot: StandardOutput()))
+    if scheme in ("nats", "tls"):
+        return queue_address.parse(url)
+    if scheme == "file":
+        return _file(url)
+    raise ValueError(f"the address of the sink is not known: use {KNOWN}")
+
+
+def _file(url: str) -> ExportAddress:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.endswith("/"):
+        raise ValueError("the address of the file is not valid: use file:///ABSOLUTE/PATH.jsonl")
+    path = os.path.normpath(path)
+    return ExportAddress("file", path, Export(f"file://{path}", lambda slot: JsonLinesFile(path, slot)))

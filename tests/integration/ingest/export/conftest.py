@@ -1,0 +1,60 @@
+"""Sinks of all kinds, and one of each kind for itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.exporting import Sink, lines_of, of_lines, of_log
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.nats_server import NatsServer
+
+#: Makes a sink for what is written by a pipeline, with a directory for itself.
+Make = Callable[[LoadPipeline, Path], Iterator[Sink]]
+
+
+def _log(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    yield Sink(trail, "", partial(of_log, trail))
+
+
+def _queue(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    with closing(NatsServer()) as server:
+        url = server.url(lanes=2)
+        yield Sink(trail, url, partial(of_log, trail), (("consume", url),))
+
+
+def _file(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    path = directory / "changes.jsonl"
+    yield Sink(trail, f"file://{path}", lambda: of_lines(lines_of(path)))
+
+
+KINDS: dict[str, Make] = {"log": _log, "queue": _queue, "file": _file}
+
+
+def _made(kind: str, trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    for sink in KINDS[kind](trail, directory):
+        try:
+            yield sink
+        finally:
+            sink.drop()
+
+
+#: Tests of their own kill workers of the log and of the queue: here it is done in the long runs.
+OFTEN = KINDS if "BEMI_BLOWS" in os.environ else [kind for kind in KINDS if kind not in ("log", "queue")]
+
+
+@pytest.fixture(params=OFTEN)
+def sink(request: pytest.FixtureRequest, trail: LoadPipeline, tmp_path: Path) -> Iterator[Sink]:
+    """A sink of each kind."""
+    yield from _made(request.param, trail, tmp_path)
+
+
+@pytest.fixture
+def file_sink(trail: LoadPipeline, tmp_path: Path) -> Iterator[Sink]:
+    """A file of JSON lines."""
+    yield from _made("file", trail, tmp_path)

@@ -1,0 +1,40 @@
+"""Addresses of sinks: what they lead to, and the slots that they have."""
+
+from __future__ import annotations
+
+import pytest
+
+from bemi_django.sinks.addresses import ExportAddress, parse
+from bemi_django.wire.queue_address import QueueAddress
+
+
+def test_an_address_leads_to_a_sink_by_its_scheme() -> None:
+    assert isinstance(parse("nats://host:4222/stream"), QueueAddress)
+    kinds = {"-": "stdout", "stdout:": "stdout", "file:///a/b.jsonl": "file"}
+    for url, kind in kinds.items():
+        found = parse(url)
+        assert isinstance(found, ExportAddress)
+        assert found.kind == kind
+
+
+@pytest.mark.parametrize("url", ["ftp://user:secret@host/x", "/a/file", "changes.jsonl", "nothing", "s4://x"])
+def test_an_unknown_address_lists_what_is_known(url: str) -> None:
+    with pytest.raises(ValueError, match=r"use nats://HOST:PORT/STREAM, file:///PATH\.jsonl") as raised:
+        parse(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["file://host/a", "file://a.jsonl", "file:///a/", "file:a"])
+def test_the_path_of_a_file_is_absolute(url: str) -> None:
+    with pytest.raises(ValueError, match="use file:///ABSOLUTE/PATH"):
+        parse(url)
+
+
+def test_each_sink_of_a_log_has_a_slot_of_its_own() -> None:
+    urls = ["-", "file:///a/b.jsonl", "file:///a/c.jsonl"]
+    logs = ["bemi_shop_12345678", "bemi_other_12345678", "x" * 63]
+    found = [parse(url) for url in urls]
+    slots = [sink.slot(log) for sink in found for log in logs if isinstance(sink, ExportAddress)]
+    assert len(set(slots)) == len(urls) * len(logs)
+    assert all(len(slot) <= 63 and slot not in logs for slot in slots)
+    assert parse("file:///a/../a//b.jsonl")[1] == parse("file:///a/b.jsonl")[1]

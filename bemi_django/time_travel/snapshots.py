@@ -169,7 +169,8 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
             raise LogBehind(
                 f"the log ends at {format_lsn(lsn_of(position))} and must reach "
                 f"{format_lsn(lsn_of(snapshot.position))}: "
-                "check that 'manage.py bemi run' is running, or do not wait with BEMI_AS_OF_PATIENCE = 0"
+                "check that 'manage.py bemi run' is running, and with a queue 'manage.py bemi consume', "
+                "or do not wait with BEMI_AS_OF_PATIENCE = 0"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

@@ -74,7 +74,7 @@ def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patie
         elif time.monotonic() > deadline:
             raise BemiError(
                 f"the log ends at {format_lsn(reached)} and should reach {format_lsn(moment.lsn)}: "
-                "is 'manage.py bemi run' at work?"
+                "is 'manage.py bemi run' at work, and with a queue 'manage.py bemi consume'?"
             )
         time.sleep(0.05)
 

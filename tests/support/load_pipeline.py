@@ -21,8 +21,6 @@ from tests.support.roles import OWNER, PASSWORD, WORKER, address
 _ROLES = f"""
 CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
 CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
-GRANT CREATE ON DATABASE postgres TO {OWNER};
-GRANT CREATE ON SCHEMA public TO {OWNER};
 """
 _GRANTS = f"""
 GRANT USAGE ON SCHEMA _bemi TO {WORKER};
@@ -54,6 +52,14 @@ def load_cluster(**settings: str) -> Cluster:
     """Start a server that can be the source or the log of a :class:`LoadPipeline`."""
     cluster = Cluster(**settings)
     cluster.run(_ROLES)
+    install(cluster)
+    return cluster
+
+
+def install(cluster: Cluster) -> None:
+    """Make a database ready to be the source or the log of a :class:`LoadPipeline`."""
+    cluster.run(f"GRANT CREATE ON DATABASE {cluster.server.dbname} TO {OWNER}")
+    cluster.run(f"GRANT CREATE ON SCHEMA public TO {OWNER}")
     cluster.run(f"SET ROLE {OWNER}")
     installed = sql.up(
         *sql.SOURCE,
@@ -67,7 +73,6 @@ def load_cluster(**settings: str) -> Cluster:
     for script in (installed, _TABLES, _GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
-    return cluster
 
 
 class LoadPipeline(Pipeline):

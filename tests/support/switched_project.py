@@ -18,7 +18,7 @@ from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.schema import sql, tracking
 from bemi_django.time_travel import as_of
-from bemi_django.verification.verify import Options, verify
+from bemi_django.verification.verify import PATIENCE_SECONDS, Options, verify
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.project_database import execute, moved
@@ -65,7 +65,7 @@ class SwitchedProject:
         ((lsn, now),) = execute("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()")
         rows = execute(_ROWS)
         self._noted += [(lsn, rows), (now, rows)]
-        self._listen()
+        self.listen()
 
     def check(self, switch: int) -> None:
         """Assert that everything is as it would be on one server.
@@ -73,7 +73,7 @@ class SwitchedProject:
         Args:
             switch: The number of the last row that the former primary has written.
         """
-        self._listen()
+        self.listen()
         assert self._heard == self._trail.logged()
         changes = {change.after["n"]: change for change in Change.objects.filter(table="load")}
         for moment, rows in self._noted:
@@ -85,19 +85,26 @@ class SwitchedProject:
         row = self._model._default_manager.latest("n")
         found = blame(row)["n"]
         assert (found.value, found.change) == (row.n, changes[row.n])
+        assert self.verify() == f"public.load: {len(execute(_ROWS))} rows, as in the log"
+
+    def verify(self, patience: float = PATIENCE_SECONDS) -> str:
+        """Return what ``bemi verify`` says of the table."""
         owner = {"user": OWNER, "password": PASSWORD}
         source, log = ({**address, **owner} for address in self._trail.config[:2])
         config = self._trail.config._replace(source=source, destination=log)
-        (result,) = verify(config, Options(only=["public.load"]))
-        assert str(result) == f"public.load: {len(execute(_ROWS))} rows, as in the log"
+        (result,) = verify(config, Options(only=["public.load"], patience=patience))
+        return str(result)
 
-    def _listen(self) -> None:
+    def listen(self) -> list[int]:
+        """Let the handler hear what the log has, and return all that it has heard."""
+
         @on_change(self._model, name="listener", since="beginning")
         def listener(change: Change) -> None:
             self._heard.append(change.after["n"])
 
         handler = registry.registered.pop("listener")
         Dispatcher("default", [handler], rhythm=_QUICK).run(until_current=True)
+        return self._heard
 
 
 def _load() -> Any:

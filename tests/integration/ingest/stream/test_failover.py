@@ -17,9 +17,11 @@ from bemi_django.schema.replication.slots import find_name
 from bemi_django.wire.lsn import format_lsn, parse_lsn
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
+from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
+from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.standby import follow, rejoin, wait_until_synchronised
 from tests.support.switched_project import SwitchedProject, switched_project
 
@@ -106,6 +108,24 @@ def test_promotions_under_load_lose_nothing(
             for database in (trail.source, trail.log)
         )
         assert find_name(source, log, "default") == SLOT
+
+
+def test_a_promotion_under_load_is_followed_with_a_queue(servers: ExitStack) -> None:
+    trail = pipeline(servers, is_log_in_source=False)
+    first = trail.source
+    second: Cluster = servers.enter_context(closing(follow(first)))
+    point(trail, first, second)
+    queued = QueuedPipeline(trail, servers.enter_context(closing(NatsServer())))
+    with queued.publisher(), queued.consumers(2):
+        lose_primary(trail, second, None)
+        for _ in range(PROMOTIONS - 1):
+            rejoin(first, second)
+            lose_primary(trail, first, None)
+            rejoin(second, first)
+            lose_primary(trail, second, None)
+    assert trail.gaps() == []
+    assert trail.log.one("SELECT count(*) FROM changes WHERE diverged") == 0
+    queued.check_order()
 
 
 def lose_primary(trail: LoadPipeline, standby: Cluster, project: SwitchedProject | None) -> None:

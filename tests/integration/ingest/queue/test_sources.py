@@ -1,0 +1,111 @@
+"""Several sources publish into one stream, and have one log: each has its own watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+
+from bemi_django.exceptions import BemiError, LogBehind
+from bemi_django.time_travel import as_of
+from tests.support.cluster import Cluster
+from tests.support.load_pipeline import load_cluster
+from tests.support.nats_server import NatsServer
+from tests.support.polling import until
+from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.shared_log import OtherDatabase, SharedLogPipeline
+from tests.support.switched_project import switched_project
+
+#: The lock of a lane.
+_LANE = "hashtextextended(format('_bemi.lanes %%s.%%s', %s::text, 1), 0)"
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Cluster]:
+    with closing(load_cluster()) as cluster:
+        yield cluster
+
+
+@contextmanager
+def recorded(servers: dict[str, Cluster], log: Cluster, queue: NatsServer) -> Iterator[list[QueuedPipeline]]:
+    """Record databases, which are given by slots, in one log."""
+    with ExitStack() as stack:
+        stack.callback(queue.delete)
+        made = []
+        for slot, server in servers.items():
+            pipeline = SharedLogPipeline(server, log, slot)
+            stack.callback(pipeline.drop)
+            pipeline.run()
+            made.append(QueuedPipeline(pipeline, queue, lanes=2))
+        yield made
+
+
+def has_logged(queued: QueuedPipeline, number: int) -> None:
+    until(lambda: len(queued.trail.logged()) >= number)
+
+
+def is_complete(queued: QueuedPipeline) -> None:
+    """Wait until the watermark is where the slot is."""
+    until(lambda: queued.trail.checkpoint() >= queued.trail.confirmed())
+
+
+def test_several_sources_share_a_stream_and_a_log(
+    source_cluster: Cluster, log_cluster: Cluster, elsewhere: Cluster, nats_server: NatsServer
+) -> None:
+    with closing(OtherDatabase(source_cluster, "beside")) as beside:
+        servers = {"bemi_trail": source_cluster, "bemi_beside": beside, "bemi_elsewhere": elsewhere}
+        with recorded(servers, log_cluster, nats_server) as sources, ExitStack() as running:
+            running.enter_context(sources[0].consumers(2))
+            for one in sources:
+                running.enter_context(one.publisher())
+            with ExitStack() as writing:
+                for one in sources:
+                    writing.enter_context(one.trail.load())
+                for one in sources:
+                    has_logged(one, 50)
+            for one in sources:
+                one.catch_up()
+                is_complete(one)
+            written = sum(len(one.trail.logged()) for one in sources)
+            assert log_cluster.one("SELECT count(*) FROM changes") == written
+
+
+def test_what_is_in_the_queue_is_waited_for_by_its_source_alone(
+    source_cluster: Cluster, elsewhere: Cluster, nats_server: NatsServer, django_db_blocker: Any
+) -> None:
+    servers = {"bemi_trail": source_cluster, "bemi_elsewhere": elsewhere}
+    with ExitStack() as stack:
+        stack.enter_context(django_db_blocker.unblock())
+        other, own = stack.enter_context(recorded(servers, elsewhere, nats_server))
+        project = stack.enter_context(switched_project(own.trail, elsewhere))
+        own.publish()
+        # Nobody writes one of the lanes.
+        elsewhere.run(f"SELECT pg_advisory_lock({_LANE})", [own.trail.slot])
+        for one in (other, own):
+            stack.enter_context(one.publisher())
+        with own.consumers(2):
+            own.trail.write(30)
+            other.trail.write(30)
+            has_logged(other, 30)
+            is_complete(other)
+            has_logged(own, 10)
+            assert own.trail.checkpoint() < own.trail.confirmed()
+            advice = "with a queue 'manage.py bemi consume'"
+            with (
+                override_settings(BEMI_AS_OF_PATIENCE=0.1),
+                pytest.raises(LogBehind, match=advice),
+                as_of(timezone.now()),
+            ):
+                """It waits."""
+            with pytest.raises(BemiError, match=advice):
+                project.verify(patience=0.1)
+            assert len(own.trail.logged()) < 30
+            assert project.listen() == []
+            elsewhere.run(f"SELECT pg_advisory_unlock({_LANE})", [own.trail.slot])
+            own.catch_up()
+            project.note()
+            project.check(25)

@@ -7,10 +7,11 @@ from django.contrib import admin
 from bemi_django.admin import history_button
 from bemi_django.admin.alert_rule_admin import AlertRuleAdmin
 from bemi_django.admin.change_admin import ChangeAdmin
+from bemi_django.admin.changes_inline import ChangesInline
 from bemi_django.admin.history_button import HistoryMixin
 from bemi_django.models import AlertRule, Change
 
-__all__ = ["AlertRuleAdmin", "ChangeAdmin", "HistoryMixin"]
+__all__ = ["AlertRuleAdmin", "ChangeAdmin", "ChangesInline", "HistoryMixin"]
 
 admin.site.register(Change, ChangeAdmin)
 admin.site.register(AlertRule, AlertRuleAdmin)

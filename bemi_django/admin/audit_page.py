@@ -28,7 +28,8 @@ def audit_page(
         viewer: Who sees the page.
         name: The name of its template.
         title: What it is called.
-        found: The context of its template; ``crumbs``, ``heading`` and ``list_url`` are for the frame.
+        found: The context of its template; ``crumbs``, ``heading`` and ``list_url`` are for the frame. With
+            ``of_model``, a template of this model, in a folder ``<app>/<model>/``, is taken first.
     """
     request, site = viewer.request, model_admin.admin_site
     has_view = model_admin.has_view_permission(request)
@@ -60,7 +61,16 @@ def audit_page(
         **found,
     }
     request.current_app = site.name
-    return TemplateResponse(request, f"admin/bemi_django/{name}.html", context)
+    model = found.get("of_model")
+    folders = [f"{model._meta.app_label}/{model._meta.model_name}/", ""] if model else [""]
+    names = [f"admin/bemi_django/{folder}{name}.html" for folder in folders]
+    return TemplateResponse(request, names, context)
+
+
+def name_of(page: TemplateResponse) -> str:
+    """Return the name of a page's template."""
+    names: Any = page.template_name
+    return str(names[-1]).rpartition("/")[2].removesuffix(".html")
 
 
 def _raw_switch(request: HttpRequest, page: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.audit_page import audit_page
+from bemi_django.admin.audit_page import audit_page, name_of
+from bemi_django.admin.display.change_rows import BUILT_IN
+from bemi_django.admin.display.list_columns import ChangeAdminChecks, with_columns
 from bemi_django.admin.pages import (
     archived_changes,
     change_detail,
@@ -46,7 +48,15 @@ View = Callable[..., HttpResponseBase]
 
 
 class ChangeAdmin(ChangeAdminBase):
-    """The admin of the log. It is read-only: the permission methods refuse everything but viewing."""
+    """The admin of the log. It is read-only: the permission methods refuse everything but viewing.
+
+    A subclass can choose the columns of the list of rows by ``list_display``, and add some. Their methods get
+    a change with masks in place of what the user may not see.
+    """
+
+    list_display = tuple(cell.name for cell in BUILT_IN)
+    list_display_links = None
+    checks_class = ChangeAdminChecks
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: changes are not added."""
@@ -99,7 +109,11 @@ class ChangeAdmin(ChangeAdminBase):
         viewer = self._viewer(request)
         if not request.GET and (start := VisibleViews(viewer).start()) is not None:
             return HttpResponseRedirect(start)
-        return self._page(request, "change_list", _("Changes"), change_list.template_context(request, viewer))
+        found = change_list.template_context(request, viewer)
+        if "rows" in found:
+            columns = list(self.get_list_display(request))
+            found["rows"] = list(with_columns(found["rows"], self, columns, viewer))
+        return self._page(request, "change_list", _("Changes"), found)
 
     def change_view(
         self, request: HttpRequest, object_id: Any, form_url: str = "", extra_context: Any = None
@@ -207,7 +221,7 @@ class ChangeAdmin(ChangeAdminBase):
             response = view(request, *args, **kwargs)
             if isinstance(response, TemplateResponse):
                 # Values are looked up until the template has shown them.
-                page = str(response.template_name).rpartition("/")[2].removesuffix(".html")
+                page = name_of(response)
                 response.add_post_render_callback(lambda rendered: viewer.unmasked.note(page))
             return response
 

@@ -15,19 +15,15 @@ from django import template
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, QueryDict
-from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.pages.history.latest import render_latest
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import HistorySubject, subject_of_instance
-from bemi_django.admin.pages.history.timeline import read_timeline
-from bemi_django.admin.pages.history.timeline_form import TimelineForm
-from bemi_django.admin.pages.history.timeline_steps import timeline_steps
-from bemi_django.admin.search.paging import PageCursor
 from bemi_django.api.api_viewer import viewer_of
 from bemi_django.api.problems import ApiProblem
 from bemi_django.models import Change
@@ -76,21 +72,13 @@ def audit_timeline(
     subject = _subject(context, instance, user)
     if subject is None:
         return mark_safe("")
-    form = TimelineForm({"related": related}, subject.viewer)
-    if not form.is_valid():
-        raise template.TemplateSyntaxError('audit_timeline: related is "own", "all", or not given')
-    read = read_timeline(subject, form, PageCursor(), limit)
-    found = {
-        "subject": subject,
-        "steps": timeline_steps(subject, read.page.changes, read.own),
-        "has_more": read.page.older is not None,
-        "url": subject.url if subject.viewer.url("changelist") else "",
-    }
-    meta = subject.model._meta
-    names = [f"bemi_django/{meta.app_label}/{meta.model_name}/timeline.html", "bemi_django/timeline.html"]
-    rendered = render_to_string(names, found, subject.viewer.request)
-    subject.viewer.unmasked.note("audit_timeline")
-    return rendered
+    try:
+        rendered = render_latest(
+            subject, "audit_timeline", "bemi_django", "timeline.html", limit=limit, related=related
+        )
+    except ValueError as error:
+        raise template.TemplateSyntaxError(f"audit_timeline: {error}") from None
+    return mark_safe(rendered)
 
 
 @register.simple_tag(takes_context=True)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
+from bemi_django.admin import ChangesInline
 from sample_project.store.models import Category, Coupon, Customer, Order, OrderLine, Product, Tag
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class ProductAdmin(ProductAdminBase):
     list_select_related = ("category",)
     search_fields = ("name",)
     autocomplete_fields = ("category", "tags")
+    inlines = (ChangesInline,)
 
 
 class OrderLineInline(OrderLineInlineBase):

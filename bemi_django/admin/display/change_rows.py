@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display.actors import Actor, Actors, where
@@ -34,6 +36,24 @@ class Brief(NamedTuple):
     column: str
 
 
+class ListedCell(NamedTuple):
+    """A cell of a row; ``value`` is what a column of the project shows, None for one of ``BUILT_IN``."""
+
+    name: str
+    label: Any
+    value: Any = None
+
+
+#: The columns of a table of changes.
+BUILT_IN = (
+    ListedCell("when", _("When")),
+    ListedCell("who", _("Who and where")),
+    ListedCell("operation", _("Operation")),
+    ListedCell("object", _("Object")),
+    ListedCell("difference", _("Difference")),
+)
+
+
 class ListedRow(NamedTuple):
     """A change as a table of changes shows it; ``more`` fields are left out."""
 
@@ -45,6 +65,7 @@ class ListedRow(NamedTuple):
     briefs: list[Brief]
     more: int
     ago: str
+    cells: Sequence[ListedCell] = BUILT_IN
 
 
 def rows(

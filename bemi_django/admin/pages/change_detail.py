@@ -76,6 +76,7 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "list_url": neighbours and neighbours.url,
         "heading": " ".join(filter(None, (change.operation, about.model, about.label))),
         "entry": change,
+        "of_model": logged and logged.model,
         "key": viewer.key(change),
         "previous_key": viewer.previous_key(change)
         if change.previous_primary_key != change.primary_key

@@ -24,6 +24,7 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     return {
         "heading": f"{label} · {subject.label}",
         "subject": subject,
+        "of_model": subject.model,
         "label": label,
         "column": column,
         "values": values,

@@ -92,6 +92,7 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     return {
         "heading": subject.label,
         "subject": subject,
+        "of_model": subject.model,
         "kind": subject.model._meta.verbose_name,
         "object_url": instance and viewer.model_url(subject.model, "change", quote(instance.pk)),
         "is_deleted": instance is None,

@@ -80,19 +80,19 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
 
     def before(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values before."""
-        return self.filter(before__contains=conditions.as_jsonb(values))
+        return self.filter(conditions.in_row("before", values))
 
     def before_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values before."""
-        return self.exclude(before__contains=conditions.as_jsonb(values))
+        return self.exclude(conditions.in_row("before", values))
 
     def after(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values afterwards."""
-        return self.filter(after__contains=conditions.as_jsonb(values))
+        return self.filter(conditions.in_row("after", values))
 
     def after_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values afterwards."""
-        return self.exclude(after__contains=conditions.as_jsonb(values))
+        return self.exclude(conditions.in_row("after", values))
 
     def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that contains these values."""

@@ -9,15 +9,17 @@ from operator import or_
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import models, router
 from django.db.models import Func, Q, Value
 from django.db.models.functions import Cast, Coalesce
+from django.utils import timezone
 
 from bemi_django import conf
 from bemi_django.log.belongings import belongings
 from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan, key_spans
-from bemi_django.log.json_values import contained, contained_in_context
+from bemi_django.log.json_values import contained, contained_in_context, contained_in_row
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
@@ -112,10 +114,20 @@ def as_jsonb(values: Mapping[str, Any]) -> Cast:
     return Cast(Value(contained(values), output_field=models.TextField()), models.JSONField())
 
 
+def in_row(side: str, values: Mapping[str, Any]) -> Q:
+    """Return the condition for changes whose ``before`` or ``after`` has values of any type."""
+    zone = None if settings.USE_TZ else timezone.get_default_timezone()
+    return _contains(side, contained_in_row(values, zone))
+
+
 def in_context(values: Mapping[str, Any]) -> Q:
     """Return the condition for changes whose context contains values of any type."""
-    texts = (Value(text, output_field=models.TextField()) for text in contained_in_context(values))
-    return reduce(or_, [Q(context__contains=Cast(text, models.JSONField())) for text in texts])
+    return _contains("context", contained_in_context(values))
+
+
+def _contains(side: str, texts: Iterable[str]) -> Q:
+    values = (Cast(Value(text, output_field=models.TextField()), models.JSONField()) for text in texts)
+    return reduce(or_, [Q(**{f"{side}__contains": value}) for value in values])
 
 
 def in_table(place: Place) -> Q:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -21,6 +21,27 @@ _MOST_DECIMALS = 16_383
 def contained(values: Mapping[str, Any]) -> str:
     """Return values as JSON text, for ``jsonb @>``. Every type that a model's field takes is accepted."""
     return dumps(_converted(dict(values)))
+
+
+def contained_in_row(values: Mapping[str, Any], zone: tzinfo | None) -> list[str]:
+    """Return the texts of which a row contains one if it has the values, for ``jsonb @>``.
+
+    Args:
+        values: Values by column.
+        zone: The time zone of times without one, for columns that have it; None if they stand for themselves.
+    """
+    forms = (
+        [values] if zone is None else [values, {key: _aware(value, zone) for key, value in values.items()}]
+    )
+    return list(dict.fromkeys(map(contained, forms)))
+
+
+def _aware(value: Any, zone: tzinfo) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=zone)
+    if isinstance(value, (list, tuple)):
+        return [_aware(part, zone) for part in value]
+    return value
 
 
 def contained_in_context(values: Mapping[str, Any]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
@@ -40,6 +42,9 @@ def _stored(field: models.Field[Any, Any], value: Any) -> Any:
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     prepared = field.get_prep_value(value)
+    if isinstance(prepared, datetime.datetime) and timezone.is_naive(prepared):
+        # With USE_TZ = False, the server takes it for one in the time zone of the settings.
+        prepared = timezone.make_aware(prepared, timezone.get_default_timezone())
     if isinstance(field, models.DecimalField) and prepared is not None:
         return Decimal(prepared).quantize(Decimal(1).scaleb(-(field.decimal_places or 0)))
     return prepared

@@ -33,7 +33,7 @@ _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
 WHERE database = current_database() AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
 AND %s < (
-    SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''([^'']+)''')::timestamptz)
+    SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM [(]''([^'']+)''')::timestamptz)
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()::oid)
     - interval '1 month'
 ORDER BY id LIMIT 1

@@ -17,9 +17,9 @@ from bemi_django.admin.search.filters.list_address import list_address
 from bemi_django.models import Change
 
 _MONTHS = """
-SELECT substring(c.relname FROM '_(\\d{4}_\\d\\d)$') AS month
+SELECT substring(c.relname FROM '_([0-9]{4}_[0-9]{2})$') AS month
 FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
-WHERE t.isleaf AND c.relname::pg_catalog.text OPERATOR(pg_catalog.~) '_\\d{4}_\\d\\d$'
+WHERE t.isleaf AND c.relname::pg_catalog.text OPERATOR(pg_catalog.~) '_[0-9]{4}_[0-9]{2}$'
 ORDER BY month DESC LIMIT %s
 """
 #: The number of months offered: a line or two of links.

@@ -8,8 +8,8 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT CASE WHEN jsonb_typeof(pairs) = 'object' THEN coalesce((
         SELECT string_agg(
-            '"' || replace(replace(key, '\', '\\'), '"', '\"') || '"=>'
-            || coalesce('"' || replace(replace(value, '\', '\\'), '"', '\"') || '"', 'NULL'), ', ')
+            '"' || replace(replace(key, E'\\', E'\\\\'), '"', E'\\"') || '"=>'
+            || coalesce('"' || replace(replace(value, E'\\', E'\\\\'), '"', E'\\"') || '"', 'NULL'), ', ')
         FROM jsonb_each_text(pairs)), '') END
 $function$;
 

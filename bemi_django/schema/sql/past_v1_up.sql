@@ -21,16 +21,16 @@ END;
 CREATE FUNCTION _bemi.bigint_v1(key text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN key ~ '^-?\d{1,18}$' THEN key::bigint
-    WHEN key ~ '^-?\d{19}$' THEN
+    WHEN key ~ '^-?[0-9]{1,18}$' THEN key::bigint
+    WHEN key ~ '^-?[0-9]{19}$' THEN
         CASE WHEN key::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN key::bigint END
 END;
 
 CREATE FUNCTION _bemi.integer_v1(key text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN key ~ '^-?\d{1,9}$' THEN key::integer
-    WHEN key ~ '^-?\d{10}$' THEN
+    WHEN key ~ '^-?[0-9]{1,9}$' THEN key::integer
+    WHEN key ~ '^-?[0-9]{10}$' THEN
         CASE WHEN key::bigint BETWEEN -2147483648 AND 2147483647 THEN key::integer END
 END;
 

@@ -44,7 +44,7 @@ BEGIN
         -- Partitions, also before they are attached and after they are detached.
         OR c.relnamespace = log.relnamespace AND c.relowner = log.relowner
             AND starts_with(c.relname::text, log.name || '_')
-            AND substr(c.relname::text, length(log.name) + 2) ~ '^\d{4}_\d\d(_\d+)?$'
+            AND substr(c.relname::text, length(log.name) + 2) ~ '^[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
         -- Partitions that have the name of the log before it was renamed or moved.
         OR c.relispartition AND EXISTS (
             SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = log.oid));

@@ -8,11 +8,11 @@ AS $function$
 DECLARE
     wanted name := chosen::jsonb ->> 'publication';
     like_include text[] := ARRAY(
-        SELECT translate(regexp_replace(pattern, '([\\_%])', '\\\1', 'g'), '*?', '%_')
+        SELECT translate(regexp_replace(pattern, E'([\\\\_%])', E'\\\\\\1', 'g'), '*?', '%_')
         FROM jsonb_array_elements_text(coalesce(nullif(chosen::jsonb -> 'include', 'null'), (
             SELECT jsonb_agg(home || '.*') FROM _bemi.home_schemas_v1() home))) pattern);
     like_exclude text[] := ARRAY(
-        SELECT translate(regexp_replace(pattern, '([\\_%])', '\\\1', 'g'), '*?', '%_')
+        SELECT translate(regexp_replace(pattern, E'([\\\\_%])', E'\\\\\\1', 'g'), '*?', '%_')
         FROM jsonb_array_elements_text(chosen::jsonb -> 'exclude') pattern);
     is_published boolean := true;
     step record;

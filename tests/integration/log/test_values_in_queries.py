@@ -10,12 +10,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, models
+from django.test.utils import isolate_apps
+from django.utils import timezone
 
 from bemi_django import bound_context
+from bemi_django.log.blame import blame
 from bemi_django.log.json_values import contained
 from bemi_django.log.printing import interval, json_text, key_text
 from bemi_django.models import Change
+from bemi_django.schema import tracking
 from sample_project.todos.models import Tag
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
@@ -130,6 +134,39 @@ def test_users_are_found_by_key_and_instance(drain: Drain) -> None:
     drain()
     assert Change.objects.by(key).count() == 1 == Change.objects.by(str(key)).count()
     assert Change.objects.by(tag).count() == 1 == Change.objects.by(8).count()
+
+
+@pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "naive"])
+def test_times_are_found_in_any_time_zone(use_tz: bool, drain: Drain, settings: Any) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "America/St_Johns"
+    with isolate_apps("tests.shop"):
+
+        class Day(models.Model):  # noqa: DJ008
+            at = models.DateTimeField(primary_key=True)
+            seen = models.DateTimeField()
+
+            objects: models.Manager[Any] = models.Manager()
+
+            class Meta:
+                app_label = "shop"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Day)
+    try:
+        tracking.sync()
+        moment = timezone.now().replace(microsecond=120)
+        day = Day.objects.create(at=moment, seen=moment)
+        Day.objects.update(seen=moment + datetime.timedelta(days=1))
+        drain()
+        changes = Change.objects.for_object(day)
+        assert changes.count() == 2
+        assert changes.after({"seen": moment}).count() == 1 == changes.before({"seen": moment}).count()
+        assert changes.field_changed("seen", from_=moment).count() == 1
+        assert changes.before_not({"seen": moment}).after_not({"at": moment}).count() == 0
+        assert blame(day)["seen"].previous == changes[0].after["seen"]
+    finally:
+        execute("DROP TABLE shop_day")
+        connection.close()
 
 
 def test_contexts_are_found_by_what_was_put_into_them(drain: Drain, engine: Any) -> None:

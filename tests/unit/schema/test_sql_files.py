@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from bemi_django.schema import sql
 from bemi_django.schema.operations import RunSQLFile
+from tests.support.paths import ROOT
 
 NAMES = sorted(entry.name for entry in files(sql).iterdir() if entry.name.endswith(".sql"))
 
@@ -28,6 +32,26 @@ def migrated() -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_database_of_any_encoding_can_store_the_file(name: str) -> None:
     (files(sql) / name).read_text(encoding="ascii")
+
+
+#: Of text in quotes without an E before it.
+PLAIN = re.compile(r"(?<![A-Za-z0-9_])'(?:[^']|'')*'")
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Yield the SQL of the package with the name of its file: files, and texts that say SELECT."""
+    for name in NAMES:
+        yield name, re.sub("--.*", "", (files(sql) / name).read_text(encoding="ascii"))
+    for module in (ROOT / "bemi_django").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "SELECT " in node.value:
+                yield str(module), re.sub("--.*", "", node.value)
+
+
+def test_no_text_means_something_else_without_standard_conforming_strings() -> None:
+    """A database or a role may have the setting turned off."""
+    wrong = [(name, text) for name, code in statements() for text in PLAIN.findall(code) if "\\" in text]
+    assert wrong == []
 
 
 def test_each_file_has_an_inverse_and_is_run_by_one_operation() -> None:

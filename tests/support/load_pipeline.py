@@ -22,7 +22,18 @@ _ROLES = f"""
 CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
 CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
 """
-_GRANTS = f"""
+#: What a database needs that is a source, or has a log, or both.
+INSTALLED = sql.up(
+    *sql.SOURCE,
+    "histories_v1",
+    "changes_v1",
+    "activity_v1",
+    "seals_v1",
+    "append_only_v1",
+    "subject_keys_v1",
+)
+#: What the worker may do there.
+GRANTS = f"""
 GRANT USAGE ON SCHEMA _bemi TO {WORKER};
 GRANT SELECT ON _bemi.relations TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.describe_v1(oid[], boolean), _bemi.types_v1(oid[]),
@@ -61,16 +72,7 @@ def install(cluster: Cluster) -> None:
     cluster.run(f"GRANT CREATE ON DATABASE {cluster.server.dbname} TO {OWNER}")
     cluster.run(f"GRANT CREATE ON SCHEMA public TO {OWNER}")
     cluster.run(f"SET ROLE {OWNER}")
-    installed = sql.up(
-        *sql.SOURCE,
-        "histories_v1",
-        "changes_v1",
-        "activity_v1",
-        "seals_v1",
-        "append_only_v1",
-        "subject_keys_v1",
-    )
-    for script in (installed, _TABLES, _GRANTS):
+    for script in (INSTALLED, _TABLES, GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
 

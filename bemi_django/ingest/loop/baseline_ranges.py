@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import psycopg2
 
@@ -66,6 +66,13 @@ class BaselineRange(NamedTuple):
         for row in self.rows:
             header = stitcher.claim(relation, 0, frozenset())._replace(context=self.context)
             yield stitch(header, Insert(relation, row.values))._replace(operation=BASELINE), row.message
+
+
+class Baselines(Protocol):
+    """Knows the rows that a transaction has read."""
+
+    def read(self, transaction: OpenTransaction) -> BaselineRange | None:
+        """Return the range of a transaction, or None if it has none, or none that can be recorded."""
 
 
 class BaselineRanges:

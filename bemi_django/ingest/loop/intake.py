@@ -15,7 +15,7 @@ from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.loop import baseline_ranges, events
-from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
+from bemi_django.ingest.loop.baseline_ranges import Baselines
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT
@@ -63,7 +63,7 @@ class Intake:
         counts: Counter[str],
         log_encoding: str = "UTF8",
         shortages: Shortages | None = None,
-        baselines: BaselineRanges | None = None,
+        baselines: Baselines | None = None,
         masks: MaskCatalog | None = None,
         provenance: Provenance = NO_PROVENANCE,
     ) -> None:

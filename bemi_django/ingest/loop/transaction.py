@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.partitions import Partitions
-from bemi_django.ingest.loop.committer import Committer
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.messages import Begin, Commit, Message
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
@@ -21,6 +21,16 @@ _MARK = b"_bemi_mark"
 _SHOWN = 0.01
 #: Commit times that a date can hold, in microseconds since 2000-01-01 UTC: from the year 1 to 9998.
 _EARLIEST, _LATEST = -63_082_281_600_000_000, 252_423_993_600_000_000
+
+
+class Durability(Protocol):
+    """Makes complete transactions durable."""
+
+    def send(self) -> None:
+        """Begin to make them durable."""
+
+    def flush(self) -> None:
+        """Make them durable, and wait for it."""
 
 
 @dataclass(slots=True)
@@ -66,7 +76,7 @@ class Transactions:
         writer: RowWriter,
         sink: Sink,
         partitions: Partitions,
-        committer: Committer,
+        committer: Durability,
         keep_alive: Callable[[], bool],
     ) -> None:
         self._catalog = catalog

@@ -6,6 +6,8 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
+from typing import Protocol
 
 import psycopg2
 
@@ -19,15 +21,32 @@ from bemi_django.ingest.timeouts import Timeouts
 logger = logging.getLogger(__name__)
 
 
+class Consuming(Protocol):
+    """A session of a consumer; ``close`` ends its connections."""
+
+    close: Callable[[], None]
+
+    def run(self, until_current: bool = False) -> None:
+        """Write until told to stop or, with ``until_current``, what there is now."""
+
+
+#: Opens a session: it takes the configuration, what counts changes, the timeouts, and what tells it to stop.
+Opener = Callable[[WorkerConfig, Progress, Timeouts, threading.Event], Consuming]
+
+
 class Consumer:
     """Runs sessions one after another; :meth:`stop` may be called from a signal handler.
 
     Args:
         config: Where the queue and the destination are.
         timeouts: Timeouts and back-off intervals.
+        open_session: Opens a session.
     """
 
-    def __init__(self, config: WorkerConfig, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, config: WorkerConfig, timeouts: Timeouts | None = None, open_session: Opener = Consumption
+    ) -> None:
+        self._open_session = open_session
         self._config = config
         self._timeouts = timeouts or Timeouts()
         self._progress = Progress()
@@ -70,7 +89,7 @@ class Consumer:
         self._stop.set()
 
     def _session(self, until_current: bool) -> None:
-        session = Consumption(self._config, self._progress, self._timeouts, self._stop)
+        session = self._open_session(self._config, self._progress, self._timeouts, self._stop)
         try:
             session.run(until_current)
         finally:

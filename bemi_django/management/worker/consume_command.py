@@ -12,6 +12,7 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.worker.configured_worker import sink_address, worker_config
+from bemi_django.management.worker.record_formats import DEBEZIUM, add_formats, records_consumer
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.wire.queue_address import QueueAddress
 
@@ -33,9 +34,18 @@ def add_destination_of_run(run: ArgumentParser) -> None:
 def add_consume(added: Any) -> ArgumentParser:
     """Add ``bemi consume``."""
     consume = add_subcommand(
-        added, "consume", "write what 'bemi run --to' has published to the log; any number may run"
+        added,
+        "consume",
+        "write what 'bemi run --to' has published to the log, any number may run; or what Debezium sends",
     )
-    consume.add_argument("queue", nargs="?", metavar="nats://HOST:PORT/STREAM", help="(default: BEMI_SINK)")
+    consume.add_argument(
+        "queue",
+        nargs="*",
+        metavar="nats://HOST:PORT/STREAM",
+        help="(default: BEMI_SINK); with --format debezium also files of JSON Lines, in their order, - for "
+        "standard input",
+    )
+    add_formats(consume)
     consume.add_argument(
         "--until-current", action="store_true", help="exit when everything published so far is written"
     )
@@ -53,16 +63,25 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     Args:
         command: The command, for its output.
         database: Alias of a source; its log is written, with the changes of all sources of the queue.
-        options: ``queue``, ``until_current`` and ``log_format`` of the command line.
+        options: The options of the command line.
 
     Raises:
-        CommandError: No queue is given.
+        CommandError: No queue is given, or more than one.
         BemiError: An administrator has to do something.
     """
-    address = sink_address(options["queue"])
-    if not isinstance(address, QueueAddress):
-        raise CommandError(_NO_QUEUE)
-    consumer = Consumer(worker_config(database)._replace(queue=address))
+    if options["format"] == DEBEZIUM:
+        consumer = records_consumer(database, options)
+    else:
+        consumer = Consumer(worker_config(database)._replace(queue=_address(options["queue"])))
     with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):
         written = consumer.run(until_current=options["until_current"])
     command.stdout.write(f"{written} changes written")
+
+
+def _address(given: list[str]) -> QueueAddress:
+    if len(given) > 1:
+        raise CommandError("give the address of one queue")
+    address = sink_address(given[0] if given else None)
+    if not isinstance(address, QueueAddress):
+        raise CommandError(_NO_QUEUE)
+    return address

@@ -1,0 +1,1 @@
+"""Write the log from the records of Debezium's connector for PostgreSQL."""

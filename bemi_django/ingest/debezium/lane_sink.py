@@ -1,0 +1,160 @@
+"""Gather rows, and write them with the position of a lane: also those of a transaction that is not over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, values_of
+from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.selection.omissions import Omissions
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
+
+_LIMIT = 1024 * 1024
+_LANE = 0
+#: Writes a row without the values that are not text, and returns a letter of the rest.
+Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
+
+
+class LaneSink:
+    """The sink of one lane, which nobody else writes; see :class:`bemi_django.ingest.pipeline.Sink`.
+
+    Args:
+        writer: Writes to the log.
+        slot: The name under which the log knows the source.
+        position: Where the log ends.
+        histories: Those of the log.
+        outline: Writes a row whose values are not text.
+        largest_letter: Bytes of the largest message that is kept whole as a dead letter.
+        omissions: What was left out of the open transaction; it is emptied when the transaction ends.
+    """
+
+    is_full = has_pending = False
+    in_flight = 0
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        slot: str,
+        position: LanePosition,
+        histories: Sequence[HistoryStart],
+        outline: Outline,
+        largest_letter: int,
+        omissions: Omissions,
+    ) -> None:
+        self._writer = writer
+        self._slot = slot
+        self._histories = histories
+        self._outline = outline
+        self._largest_letter = largest_letter
+        self._omissions = omissions
+        self._written = self._next = position
+        self._changes: list[Values] = []
+        self._letters: list[tuple[LanePosition, RejectedMessage]] = []
+        self._left_out: list[tuple[LanePosition, Omissions]] = []
+        self._size = 0
+        self._committed_at: int | None = None
+        #: The number of the message from which a later session goes on, as it was written last.
+        self.message = 0
+        self.checkpoint = lsn_of(position.sequence)
+        self.committed_at = self.written = self.kept = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what was gathered should be written now."""
+        return self._size >= _LIMIT
+
+    @property
+    def _is_gathering(self) -> bool:
+        return self._next > self._written or bool(self._letters or self._left_out)
+
+    @property
+    def open_position(self) -> int | None:
+        """The position of the transaction that was written in part, in bytes; None if there is none."""
+        return lsn_of(self._written.sequence) if self._written.ordinal else None
+
+    def add(self, pending: Pending) -> None:
+        """Take one row of the open transaction."""
+        row = pending.row
+        try:
+            values = values_of(row)
+        except UnicodeDecodeError:
+            row, letter = self._outline(pending)
+            self.add_letter(letter)
+            values = values_of(row)
+        position = position_of(row[6:22])
+        if position < self._written:
+            # Of a transaction that is read once more from its beginning.
+            return
+        self._changes.append(values)
+        self._next = max(self._next, LanePosition(position.sequence, position.ordinal + 1))
+        self._size += len(row)
+        self._committed_at = pending.change.begin.committed_at
+
+    def add_letter(self, letter: RejectedMessage) -> None:
+        """Take a dead letter, of the open transaction if there is one."""
+        kept = letter.limited(self._largest_letter)
+        self._letters.append((self._next, kept))
+        self._size += len(kept.message)
+
+    def end(self, lsn: int, committed_at: int, transaction: int = 0, is_notable: bool = False) -> None:
+        """Complete the open transaction."""
+        self._next = max(self._next, LanePosition(sequence_at(self._histories, lsn)))
+        self._committed_at = committed_at or self._committed_at
+        if self._omissions:
+            left_out = Omissions()
+            left_out.take_over(self._omissions)
+            self._left_out.append((self._next, left_out))
+
+    def write(self, message: int, open_at: int | None = None) -> int:
+        """Write what was gathered, and return the number of changes.
+
+        Args:
+            message: The number of the message from which a later session goes on.
+            open_at: The position of the transaction that is not over, in bytes; None if there is none.
+
+        Raises:
+            Superseded: Another consumer has written the lane.
+            psycopg2.Error: The destination cannot be written to.
+        """
+        if open_at is not None:
+            self._next = max(self._next, LanePosition(sequence_at(self._histories, open_at)))
+        if not self._is_gathering and message == self.message:
+            return 0
+        chunk = Chunk(
+            self._slot,
+            _LANE,
+            self._written,
+            self._next,
+            None,
+            self._committed_at,
+            self._changes,
+            self._letters,
+            self._left_out,
+        )
+        written = self._writer.write([TakenChunk(chunk, self._written, message)])
+        self._changes, self._letters, self._left_out, self._size = [], [], [], 0
+        self.written += written
+        self.kept += len(chunk.letters)
+        self.message, self._written = message, self._next
+        self.committed_at = self._committed_at or self.committed_at
+        return written
+
+    def are_shown(self) -> bool:
+        """Return whether the tables show the transactions of what was gathered."""
+        chunk = Chunk(self._slot, _LANE, self._written, self._next, None, None, self._changes, [], [])
+        return self._writer.are_shown(chunk)
+
+    def send(self) -> None:
+        """Do nothing: what was gathered is written when the session says where it goes on."""
+
+    flush = keep_alive = close = finish = send
+
+    def fileno(self) -> int:
+        """Raise, because nothing is on its way."""
+        raise OSError("nothing is on its way")
+
+    def settle(self, in_flight: int = 0) -> None:
+        """Do nothing: nothing is on its way."""

@@ -1,0 +1,131 @@
+"""Begin the log of a source whose changes Debezium sends, or find where it ends."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.debezium.order import RecordedEnd
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
+from bemi_django.ingest.destination.histories import Histories
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import HistoryStart, lsn_of
+
+#: Why a history begins: it tells a log that Debezium fills from one of a slot.
+_REASON = "Debezium's records begin"
+_READ_REASON = "SELECT reason FROM _bemi.histories WHERE slot = %s ORDER BY number DESC LIMIT 1"
+_COMMITTED_AT = "SELECT committed_at FROM _bemi.lanes WHERE slot = %s AND lane = 0"
+_SERVER = """
+SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id,
+       oid::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint, datname::text
+FROM pg_database WHERE datname = current_database()
+"""
+# The transaction that is not over has been written as far as it has come, and nothing more of it is in sight.
+_SHOW = """
+UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL
+WHERE slot = %s AND lsn < %s::pg_lsn
+"""
+
+
+class SourceServer(NamedTuple):
+    """The server of the source, its next transaction id of 64 bits, and the source's oid and name."""
+
+    system_identifier: str
+    timeline: int
+    database: int
+    next_xid: int
+    name: str
+
+
+class OpenLog(NamedTuple):
+    """Where the log ends.
+
+    ``message`` is what was stored with the position, and ``committed_at`` the time of the last commit.
+    """
+
+    position: LanePosition
+    histories: list[HistoryStart]
+    message: int
+    committed_at: int | None
+
+    def end(self, first_lsn: int = 0) -> RecordedEnd:
+        """Return the end for those who follow transactions.
+
+        Args:
+            first_lsn: Where the first event lies of the transaction that is not over; 0 if not known.
+        """
+        is_open, start = first_lsn > 0 or self.position.ordinal > 0, self.histories[-1].lsn
+        return RecordedEnd(lsn_of(self.position.sequence), self.committed_at, is_open, start)
+
+
+def server_of(connection: Any) -> SourceServer:
+    """Return the server of a connection to the source."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVER)
+        return SourceServer(*cursor.fetchone())
+
+
+def find_log(destination: Any, slot: str, server: SourceServer) -> OpenLog | None:
+    """Return where the log ends; None if the source has none.
+
+    Args:
+        destination: A connection to the database of the log.
+        slot: The name under which the log knows the source.
+        server: The server of the source.
+
+    Raises:
+        ReplicationError: The log is one of a slot, or of another server.
+    """
+    checkpoint = Checkpoints(destination, slot).read()
+    if checkpoint is None:
+        return None
+    with destination, destination.cursor() as cursor:
+        cursor.execute(_READ_REASON, [slot])
+        reason = (cursor.fetchone() or [""])[0]
+        state = lanes.read(cursor, slot).get(0)
+        if reason != _REASON or state is None:
+            raise ReplicationError(
+                f"the log of {slot} was written by 'bemi run', and Debezium does not say where it goes on: "
+                "go on with 'bemi run', or give the log another database with BEMI_DESTINATION"
+            )
+        if checkpoint.origin.system_identifier != server.system_identifier:
+            raise ReplicationError(
+                f"the log of {slot} is one of another server, whose positions mean something else: give the "
+                "log another database with BEMI_DESTINATION"
+            )
+        cursor.execute(_COMMITTED_AT, [slot])
+        (committed_at,) = cursor.fetchone()
+        return OpenLog(state.position, Histories(slot).read(cursor), state.message, committed_at)
+
+
+def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> OpenLog:
+    """Begin the log of a source.
+
+    Args:
+        destination: A connection to the database of the log.
+        slot: The name under which the log is to know the source.
+        server: The server of the source.
+        lsn: Where the first record lies, in bytes.
+    """
+    origin = Origin(server.system_identifier, server.timeline, 0, server.database)
+    histories = Histories(slot)
+    with destination, destination.cursor() as cursor:
+        histories.begin(cursor, server.system_identifier, server.timeline, lsn, _REASON)
+        Checkpoints(destination, slot).start(cursor, lsn, server.next_xid, origin)
+        found = histories.read(cursor)
+        lanes.begin(cursor, slot, 1, lsn, found, 0)
+        return OpenLog(lanes.read(cursor, slot)[0].position, found, 0, None)
+
+
+def show_open_transaction(destination: Any, slot: str, lsn: int) -> None:
+    """Move the checkpoint past a transaction of which nothing more has come.
+
+    Args:
+        destination: A connection to the database of the log.
+        slot: The name under which the log knows the source.
+        lsn: The position of the transaction, in bytes.
+    """
+    with destination, destination.cursor() as cursor:
+        cursor.execute(_SHOW, [format_lsn(lsn), slot, format_lsn(lsn)])

@@ -1,0 +1,1 @@
+"""Print rows as the stream of a slot has them."""

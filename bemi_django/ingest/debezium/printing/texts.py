@@ -1,0 +1,143 @@
+"""Convert values as Debezium sends them to what PostgreSQL prints, which is what the stream of a slot has.
+
+What the connector does not send of a value cannot be made again: docs/debezium.md has the list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+from bemi_django.ingest.debezium.printing.column_types import ColumnType
+from bemi_django.ingest.debezium.printing.printers import DECIMAL, PRINTERS, number, plain, quoted, text_of
+from bemi_django.ingest.debezium.reading.envelope import decoded
+from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, FieldSchema, Modes, WrittenNumber
+from bemi_django.ingest.protocol.messages import UNAVAILABLE
+
+#: Stands for a TOAST value that did not change: as text, as bytes, as the JSON of a map.
+PLACEHOLDER = "__debezium_unavailable_value"
+_PLACEHOLDERS: tuple[Any, ...] = (
+    PLACEHOLDER,
+    "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
+    PLACEHOLDER.encode().hex(),
+    [PLACEHOLDER],
+    {PLACEHOLDER: PLACEHOLDER},
+    json.dumps({PLACEHOLDER: PLACEHOLDER}, separators=(",", ":")),
+    [ord(character) for character in PLACEHOLDER],
+)
+_QUOTED = re.compile(r'[{}",\\\s]|^$|^null$', re.IGNORECASE)
+_MAX_SCALE = 16_383
+#: Values that only the server can print: where its settings decide, or the form is another one.
+_ASKED = {
+    "money": "SELECT %s::pg_catalog.numeric::pg_catalog.money::text",
+    "interval": "SELECT %s::pg_catalog.interval::text",
+}
+
+#: Asks the source for the text of a value by a query of its own.
+Ask = Callable[[str, str], str]
+
+
+class Texts:
+    """Prints values as PostgreSQL does.
+
+    Args:
+        ask: Asks the source.
+        modes: Settings of the connector.
+    """
+
+    def __init__(self, ask: Ask, modes: Modes = DEFAULT_MODES) -> None:
+        self._ask = lru_cache(maxsize=1024)(ask)
+        self._modes = modes
+
+    def text(self, value: Any, type_: ColumnType, schema: FieldSchema) -> bytes | None:
+        """Return a value as text in UTF-8, None for NULL, ``UNAVAILABLE`` if it was not sent.
+
+        Args:
+            value: The value, from JSON.
+            type_: The type of its column.
+            schema: The schema of its field, empty without one.
+
+        Raises:
+            ValueError: It is not one of the type.
+        """
+        if value is None:
+            return None
+        if value in _PLACEHOLDERS and not isinstance(value, WrittenNumber):
+            return UNAVAILABLE
+        return self._printed(value, type_, schema).encode()
+
+    def _printed(self, value: Any, type_: ColumnType, schema: FieldSchema) -> str:
+        if type_.element is not None:
+            return self._array(value, type_, type_.element, schema)
+        printer = PRINTERS.get(type_.name)
+        if printer is not None:
+            return printer(value, type_, schema)
+        if type_.name == "bytea":
+            text = text_of(value)
+            return text if text[:2] == "\\x" else "\\x" + decoded(text, self._modes.binaries).hex()
+        if type_.name == "numeric":
+            return self._decimal(value, type_, schema)
+        if type_.name == "money":
+            return self._ask(_ASKED["money"], self._decimal(value, type_._replace(modifier=6), schema))
+        if type_.name == "interval":
+            text = f"{value} microseconds" if isinstance(value, int) else text_of(value)
+            return self._ask(_ASKED["interval"], text)
+        return plain(value)
+
+    def _array(self, value: Any, type_: ColumnType, element: ColumnType, schema: FieldSchema) -> str:
+        if isinstance(value, str) and value[:1] == "{":
+            return value
+        if not isinstance(value, list):
+            raise ValueError("an array that is none")
+        items = schema.get("items") or {}
+        parts = []
+        for one in value:
+            if one is None:
+                parts.append("NULL")
+            elif isinstance(one, list):
+                parts.append(self._array(one, type_, element, items))
+            else:
+                text = self._printed(one, element, items)
+                parts.append(quoted(text) if _QUOTED.search(text) or type_.delimiter in text else text)
+        return "{" + type_.delimiter.join(parts) + "}"
+
+    def _decimal(self, value: Any, type_: ColumnType, schema: FieldSchema) -> str:
+        if isinstance(value, dict):
+            return _scaled(value.get("value"), value.get("scale"))
+        if isinstance(value, (int, WrittenNumber)) and not isinstance(value, bool):
+            return number(value)
+        text = text_of(value)
+        if text.upper() == "NAN":
+            return "NaN"
+        if schema.get("type") == "bytes" or not schema and not self._are_text(text):
+            parameters = schema.get("parameters") or {}
+            scale = parameters.get("scale") if schema else _scale(type_.modifier)
+            return _scaled(text, int(scale) if isinstance(scale, str) and scale.isdecimal() else scale)
+        if not DECIMAL.fullmatch(text):
+            raise ValueError("a number that is none")
+        return text if "e" not in text.lower() or not isfinite(float(text)) else f"{Decimal(text):f}"
+
+    def _are_text(self, text: str) -> bool:
+        # No base64 has a point or a sign, but one may be all digits.
+        return self._modes.decimals == "string" or "." in text or text[:1] in "+-"
+
+
+def _scaled(value: Any, scale: Any) -> str:
+    if not isinstance(scale, int) or not -_MAX_SCALE <= scale <= _MAX_SCALE:
+        raise ValueError("a number whose scale is not known")
+    unscaled = int.from_bytes(decoded(text_of(value)), "big", signed=True)
+    sign, digits = "-" if unscaled < 0 else "", str(abs(unscaled))
+    if scale <= 0:
+        return sign + (digits + "0" * -scale if unscaled else "0")
+    digits = digits.rjust(scale + 1, "0")
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
+
+
+def _scale(modifier: int) -> int | None:
+    """Return the scale of ``numeric(precision, scale)``, which may be negative since PostgreSQL 15."""
+    return None if modifier < 4 else ((modifier - 4 & 0x7FF) ^ 1024) - 1024

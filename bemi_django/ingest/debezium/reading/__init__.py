@@ -1,0 +1,1 @@
+"""Read records, and what they say."""

@@ -1,0 +1,158 @@
+"""Put together what is between the records and the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psycopg2
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.debezium.followed import Outlets, Refusal
+from bemi_django.ingest.debezium.lane_sink import LaneSink
+from bemi_django.ingest.debezium.log_beginning import OpenLog, SourceServer
+from bemi_django.ingest.debezium.order import CommitOrder
+from bemi_django.ingest.debezium.printing.row_messages import RowMessages
+from bemi_django.ingest.debezium.printing.source_tables import SourceTables
+from bemi_django.ingest.debezium.printing.texts import Texts
+from bemi_django.ingest.debezium.reading.record import Modes
+from bemi_django.ingest.debezium.snapshot_rows import SnapshotRows
+from bemi_django.ingest.debezium.translation import Translator
+from bemi_django.ingest.destination import dead_letters
+from bemi_django.ingest.destination.partitions import Partitions
+from bemi_django.ingest.destination.repair import Repairer
+from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.queue.log_writer import LogWriter
+from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.row_writer import RowWriter
+from bemi_django.ingest.shortages import Shortages
+from bemi_django.ingest.stream.connections import is_database
+from bemi_django.schema import installed
+
+
+class Connections(NamedTuple):
+    """What a session works on: the source, what evaluates code of table owners there, the log, the keys."""
+
+    server: Any
+    calculator: Calculator
+    destination: Any
+    keys: Any
+
+
+class Stages(NamedTuple):
+    """The stages of one session."""
+
+    translator: Translator
+    sink: LaneSink
+
+
+def assemble_stages(
+    connections: Connections,
+    config: WorkerConfig,
+    slot: str,
+    server: SourceServer,
+    log: OpenLog,
+    counts: Counter[str],
+    keep_alive: Callable[[], bool],
+    *,
+    first_lsn: int,
+    modes: Modes,
+) -> Stages:
+    """Return the stages that take records.
+
+    Args:
+        connections: The connections of the session.
+        config: What the consumer works on.
+        slot: The name under which the log knows the source.
+        server: The server of the source.
+        log: Where the log ends.
+        counts: Counts whatever is worth a word.
+        keep_alive: Called while something is waited for; it returns False if the consumer is to stop.
+        first_lsn: Where the first record lies of the transaction that the log has a part of; 0 if not known.
+        modes: Settings of the connector.
+    """
+    masks, destination = config.masking, connections.destination
+    catalog = LayoutCatalog(connections.server, server.name, connections.calculator, config.selection, masks)
+    catalog.keys = connections.keys
+    writer = RowWriter(server.system_identifier, server.name, server.next_xid, catalog.layouts)
+    is_local = is_database(destination, server.system_identifier, server.name)
+    writer.notes_masks = is_local
+    writer.histories = log.histories
+    catalog.stream_from(log.end().position)
+    shortages = Shortages()
+    repairer = Repairer(writer, server.name, shortages, masks)
+    catalog.masks.counts = counts
+    for _, condition in config.selection.conditions:
+        condition.counts = counts
+    sink = LaneSink(
+        LogWriter(destination),
+        slot,
+        log.position,
+        log.histories,
+        repairer.outline_of,
+        config.largest_letter,
+        writer.omissions,
+    )
+    transactions = Transactions(
+        catalog, writer, sink, Partitions(destination, is_used=False), sink, keep_alive
+    )
+    snapshot = SnapshotRows()
+    encoding = destination.get_parameter_status("server_encoding")
+    intake = Intake(
+        writer,
+        sink,
+        repairer,
+        transactions,
+        counts,
+        encoding,
+        shortages,
+        snapshot,
+        catalog.masks,
+        config.provenance,
+    )
+
+    def rows(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        with connections.server.cursor() as cursor:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall())
+
+    context_masks = catalog.masks.of_contexts()
+
+    def refuse(refusal: Refusal) -> None:
+        current = transactions.current
+        if current is not None and current.is_logged:
+            return
+        counts["records that could not be taken"] += 1
+        begin = None if current is None else current.begin
+        letter = dead_letters.of_message(begin, refusal.data, refusal.reason)
+        sink.add_letter(letter.withheld() if may_hold_masked(refusal) else letter)
+
+    def may_hold_masked(refusal: Refusal) -> bool:
+        if refusal.table is not None:
+            return catalog.masks.has_masks(refusal.table)
+        # What base64 holds, nobody sees.
+        is_message = b'"message"' in refusal.data and context_masks.has_rules
+        return is_message or context_masks.mentions(refusal.data.decode("utf-8", "replace"))
+
+    texts = Texts(lambda query, value: _printed(rows, query, value), modes)
+    parts = installed.parts(destination.log)
+    translator = Translator(
+        server.name,
+        (parts.schema or "", parts.name) if is_local else None,
+        CommitOrder(log.end(first_lsn), first_lsn),
+        RowMessages(SourceTables(rows), texts),
+        Outlets(intake.take, snapshot.put, refuse),
+        modes.binaries,
+    )
+    return Stages(translator, sink)
+
+
+def _printed(rows: Callable[[str, list[Any]], list[tuple[Any, ...]]], query: str, value: str) -> str:
+    try:
+        ((text,),) = rows(query, [value])
+    except psycopg2.DataError:
+        raise ValueError("a value that the source does not accept") from None
+    return str(text)

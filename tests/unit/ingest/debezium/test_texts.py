@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from base64 import b64encode
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bemi_django.ingest.debezium.printing.column_types import ColumnType
+from bemi_django.ingest.debezium.printing.texts import PLACEHOLDER, Texts
+from bemi_django.ingest.debezium.reading.record import Modes, WrittenNumber
+from bemi_django.ingest.protocol.messages import UNAVAILABLE
+from bemi_django.ingest.rows.values import Array, encoder
+
+_TEXTS = Texts(lambda query, value: f"asked for {value}")
+_NUMERIC_12_2 = ColumnType("numeric", (12 << 16 | 2) + 4)
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"name": f"io.debezium.time.{name}"}
+
+
+def printed(value: Any, name: str, schema: dict[str, Any] | None = None, modifier: int = -1) -> str | None:
+    text = _TEXTS.text(value, ColumnType(name, modifier), schema or {})
+    return None if text is None else text.decode()
+
+
+@settings(max_examples=50)
+@given(st.integers(-(10**12), 10**12))
+def test_a_precise_decimal_has_the_scale_of_its_column(unscaled: int) -> None:
+    data = unscaled.to_bytes(8, "big", signed=True)
+    text = _TEXTS.text(b64encode(data).decode(), _NUMERIC_12_2, {})
+    assert text is not None and Decimal(text.decode()) == Decimal(unscaled) / 100
+    assert text[-3:-2] == b"."
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "schema", "text"),
+    [
+        (None, "int4", None, None),
+        (True, "bool", None, "t"),
+        (1 << 80, "int8", None, str(1 << 80)),
+        (WrittenNumber("1.0"), "float8", None, "1"),
+        (WrittenNumber("1E10"), "float8", None, "10000000000"),
+        (WrittenNumber("1e-7"), "float4", None, "1e-07"),
+        ("NaN", "float8", None, "NaN"),
+        (WrittenNumber("-Infinity"), "float8", None, "-Infinity"),
+        ("NAN", "numeric", None, "NaN"),
+        ({"scale": 1, "value": "Dw=="}, "numeric", None, "1.5"),
+        ({"scale": -2, "value": "AQ=="}, "numeric", None, "100"),
+        ("AQ==", "numeric", {"type": "bytes", "parameters": {"scale": "3"}}, "0.001"),
+        ("1E+3", "numeric", {"type": "string"}, "1000"),
+        (WrittenNumber("12.30"), "numeric", {"type": "double"}, "12.30"),
+        (1_704_164_645_678, "timestamp", _schema("Timestamp"), "2024-01-02 03:04:05.678"),
+        (
+            1_704_164_645_678_901_234,
+            "timestamp",
+            {"name": "io.debezium.time.NanoTimestamp"},
+            "2024-01-02 03:04:05.678901",
+        ),
+        (
+            1_704_164_645_678,
+            "timestamp",
+            {"name": "org.apache.kafka.connect.data.Timestamp"},
+            "2024-01-02 03:04:05.678",
+        ),
+        ("2024-01-02T03:04:05.500000Z", "timestamptz", None, "2024-01-02 03:04:05.5+00"),
+        ("-0043-03-15T12:00:00Z", "timestamptz", None, "0044-03-15 12:00:00+00 BC"),
+        ("infinity", "timestamptz", None, "infinity"),
+        (3_723_500, "time", _schema("Time"), "01:02:03.5"),
+        ("AP8=", "bytea", None, "\\x00ff"),
+        ("BQ==", "varbit", None, "101"),
+        (True, "bit", None, "1"),
+        ('{"a":"1","b":null}', "hstore", None, '"a"=>"1", "b"=>NULL'),
+        ({'q"': "\\"}, "hstore", None, r'"q\""=>"\\"'),
+        ({"x": WrittenNumber("1.5"), "y": 2, "wkb": ""}, "point", None, "(1.5,2)"),
+        ({"wkb": "AQE=", "srid": 4326}, "geometry", None, "0101"),
+        ({"a": [WrittenNumber("1.10"), 1 << 70]}, "jsonb", None, f'{{"a":[1.10,{1 << 70}]}}'),
+        (60, "interval", None, "asked for 60 microseconds"),
+        ("P1D", "interval", None, "asked for P1D"),
+        ("BNI=", "money", None, "asked for 12.34"),
+    ],
+)
+def test_values_are_printed(value: Any, name: str, schema: dict[str, Any] | None, text: str | None) -> None:
+    assert printed(value, name, schema) == text
+
+
+def test_the_precision_of_a_column_tells_milliseconds_from_microseconds() -> None:
+    assert printed(1500, "timestamp", modifier=3) == "1970-01-01 00:00:01.5"
+    assert printed(1500, "timestamp", modifier=6) == "1970-01-01 00:00:00.0015"
+    assert printed("BQ==", "bit", modifier=5) == "00101"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("x", "bool"),
+        ("1.5", "int4"),
+        (True, "int4"),
+        ({}, "float8"),
+        (WrittenNumber("1e999"), "float8"),
+        ("%%", "numeric"),
+        ("AQ==", "numeric"),
+        ({"scale": 1 << 40, "value": "AQ=="}, "numeric"),
+        ("2024-99-01", "date"),
+        (-1, "time"),
+        ("A", "bytea"),
+        ([1], "bytea"),
+        ("[]", "hstore"),
+        ({}, "geometry"),
+    ],
+)
+def test_what_is_no_value_of_the_type_is_refused(value: Any, name: str) -> None:
+    with pytest.raises(ValueError):
+        printed(value, name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PLACEHOLDER,
+        b64encode(PLACEHOLDER.encode()).decode(),
+        [PLACEHOLDER],
+        {PLACEHOLDER: PLACEHOLDER},
+        PLACEHOLDER.encode().hex(),
+    ],
+)
+def test_an_unchanged_toast_value_is_unavailable(value: Any) -> None:
+    assert _TEXTS.text(value, ColumnType("text"), {}) is UNAVAILABLE
+
+
+@settings(max_examples=50)
+@given(st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+def test_an_array_of_texts_is_read_as_the_server_prints_it(values: list[str | None]) -> None:
+    text = _TEXTS.text(values, ColumnType("_text", -1, ColumnType("text")), {})
+    assert text is not None
+    if text is not UNAVAILABLE:
+        rendered = encoder(1009, {1009: Array(25, ",")}, lambda type_, value: value)(text)
+        assert orjson.loads(rendered) == values
+
+
+def test_modes_of_the_connector() -> None:
+    texts = Texts(lambda query, value: value, Modes("string", "hex"))
+    assert texts.text("1234", _NUMERIC_12_2, {}) == b"1234"
+    assert texts.text("00ff", ColumnType("bytea"), {}) == b"\\x00ff"

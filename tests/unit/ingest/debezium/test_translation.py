@@ -1,0 +1,183 @@
+"""Whatever a record is, something comes of it: messages, a refusal, or that it was there before."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.debezium.followed import Outlets, Refusal
+from bemi_django.ingest.debezium.order import CommitOrder, RecordedEnd
+from bemi_django.ingest.debezium.printing.row_messages import RowMessages
+from bemi_django.ingest.debezium.printing.source_tables import SourceTables
+from bemi_django.ingest.debezium.printing.texts import Texts
+from bemi_django.ingest.debezium.reading.record import UnreadableRecord, read_line
+from bemi_django.ingest.debezium.translation import Translator
+from bemi_django.ingest.protocol.decoder import Decoder
+from bemi_django.ingest.protocol.messages import Begin, Commit, Delete, Insert, Message, Update
+from tests.support.debezium_envelopes import Envelopes
+
+_DESCRIPTION = {"columns": {"a": 23, "b": 25}, "generated": []}
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def answers(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    """Answer as a source that has one table, pairs."""
+    if "relreplident" in query:
+        return [(4711, True, ["a"])] if parameters[1] == "pairs" else []
+    if "describe_v1" in query:
+        return [(_DESCRIPTION,)]
+    if "atttypmod" in query:
+        return [("a", 23, -1), ("b", 25, -1)]
+    if "pg_type" in query:
+        known = {23: "int4", 25: "text"}
+        return [(oid, known[oid], False, 0, -1, 0, None) for oid in parameters[0]]
+    return []
+
+
+class Translated:
+    """What a translator has made of records."""
+
+    def __init__(self, end: RecordedEnd | None = None) -> None:
+        self.messages: list[Any] = []
+        self.refused: list[Refusal] = []
+        self._decoder = Decoder()
+        self.translator = Translator(
+            "debezium",
+            None,
+            CommitOrder(end or RecordedEnd(0, None, False)),
+            RowMessages(SourceTables(answers), Texts(lambda query, value: value)),
+            Outlets(self._take, lambda row: None, self.refused.append),
+        )
+
+    def _take(self, data: bytes, lsn: int) -> None:
+        found = self._decoder.decode(data)
+        if found is not None:
+            self.messages.append(found)
+
+    def take(self, *lines: bytes) -> Translated:
+        for line in lines:
+            try:
+                record = read_line(line)
+            except UnreadableRecord as error:
+                self.translator.refuse(line, str(error))
+            else:
+                self.translator.take(record)
+        return self
+
+    def kinds(self) -> list[type]:
+        kept = Begin, Commit, Insert, Update, Delete, Message
+        return [type(message) for message in self.messages if isinstance(message, kept)]
+
+
+def test_a_deletion_and_an_insertion_at_one_place_are_an_update_of_the_key() -> None:
+    one = Envelopes()
+    lines = (
+        one.change("d", "pairs", before={"a": 1, "b": "x"}),
+        b"null",
+        one.change("c", "pairs", after={"a": 2, "b": "x"}, lsn=one.lsn),
+        one.change("d", "pairs", before={"a": 2, "b": "x"}),
+        one.change("c", "pairs", after={"a": 2, "b": "x"}),
+        one.end(),
+    )
+    found = Translated().take(*lines)
+    assert found.kinds() == [Begin, Update, Delete, Insert, Commit]
+
+
+def test_a_transaction_ends_with_its_end_or_with_the_next_one() -> None:
+    one, two, three = Envelopes(700), Envelopes(701, 2000), Envelopes(702, 3000)
+    found = Translated().take(
+        one.change("c", "pairs", after={"a": 1}),
+        one.end(),
+        two.change("c", "pairs", after={"a": 2}),
+        three.change("c", "pairs", after={"a": 3}),
+    )
+    assert found.kinds() == [Begin, Insert, Commit, Begin, Insert, Commit, Begin, Insert]
+    begins = [message for message in found.messages if isinstance(message, Begin)]
+    assert [begin.commit_lsn for begin in begins] == [1008, 2008, 3008]
+    ends = [message.end_lsn for message in found.messages if isinstance(message, Commit)]
+    assert ends == [one.lsn + 40 & -8, 3000]
+
+
+def test_a_transaction_that_was_left_for_a_repetition_goes_on() -> None:
+    one, two = Envelopes(700), Envelopes(701, 2000)
+    first, second = one.change("c", "pairs", after={"a": 1}), two.change("c", "pairs", after={"a": 2})
+    third = two.change("c", "pairs", after={"a": 3})
+    found = Translated().take(first, second, first, second, third)
+    assert found.kinds() == [Begin, Insert, Commit, Begin, Insert, Insert]
+    assert found.translator.repeated == 2
+
+
+def test_rows_of_a_copy_lie_at_one_place() -> None:
+    one = Envelopes()
+    lines = [one.change("c", "pairs", after={"a": number}, lsn=2000) for number in range(3)]
+    found = Translated().take(*lines, *lines, one.change("c", "pairs", after={"a": 3}, lsn=2000))
+    assert found.kinds() == [Begin, Insert, Insert, Insert, Insert]
+
+
+def test_a_message_of_no_transaction_stands_alone() -> None:
+    one = Envelopes(700)
+    alone = Envelopes(700, 2000).message(b"x", "another", txId=None, lsn=2000)
+    two = Envelopes(701, 2000)
+    found = Translated().take(
+        one.change("c", "pairs", after={"a": 1}), alone, alone, two.change("c", "pairs", after={"a": 2})
+    )
+    assert found.kinds() == [Begin, Insert, Commit, Message, Begin, Insert]
+    assert found.translator.repeated == 1
+
+
+def test_the_last_moment_before_the_offsets_were_lost_is_uncertain() -> None:
+    end = RecordedEnd(5000, 849_242_242_000_800, False, 8)
+    lost = Envelopes(700, None, lsn=1000)
+    found = Translated(end).take(lost.change("c", "pairs", after={"a": 1}))
+    assert [refusal.reason[:13] for refusal in found.refused] == ["the connector"]
+    assert found.messages == []
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_no_record_is_lost_without_a_word(data: st.DataObject) -> None:
+    one = Envelopes()
+    record = json.loads(
+        data.draw(
+            st.sampled_from(
+                [
+                    one.change("c", "pairs", after={"a": 1, "b": "x"}),
+                    one.change("u", "pairs", {"a": 1, "b": "x"}, {"a": 1, "b": "y"}),
+                    one.change("t", "pairs"),
+                    one.message(b'16384{"user": 1}'),
+                    one.end(),
+                ]
+            )
+        )
+    )
+    changed: Any = record["value"]
+    path = data.draw(st.sampled_from([(), ("source",), ("after",), ("message",)]))
+    for name in path:
+        changed = changed.get(name) or changed
+    names = sorted(name for name in changed if isinstance(name, str))
+    changed[data.draw(st.sampled_from([*names, "x"]))] = data.draw(_JSON)
+    found = Translated()
+    with suppress(ReplicationError):
+        found.take(json.dumps(record).encode())
+        found.translator.release()
+        is_silent = "op" not in record["value"]
+        assert found.messages or found.refused or found.translator.repeated or is_silent
+    assert all(refusal.reason for refusal in found.refused)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=40) | _JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_line_breaks_the_reader(line: bytes) -> None:
+    found = Translated()
+    if line.strip():
+        found.take(line)
+    assert found.messages == []

@@ -76,7 +76,10 @@ def _reason(checkpoint: Checkpoint, branch: Branch, slot: Slot | None, origin: O
             )
         return "the replication slot is gone"
     if slot.is_lost:
-        return "the server has removed WAL that the replication slot needed (max_slot_wal_keep_size)"
+        return (
+            "the server does not have the WAL that the replication slot needs: it was removed "
+            "(max_slot_wal_keep_size), or the slot was copied to this server without it"
+        )
     if slot.confirmed > branch.common:
         return (
             f"the replication slot begins at {format_lsn(slot.confirmed)}: it was made again or moved on, "

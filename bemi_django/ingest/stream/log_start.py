@@ -61,19 +61,22 @@ class LogStart:
         #: The number of lanes of the queue; 0 without one.
         self.lanes = 0
 
-    def find(self, number: int, published: int = 0) -> int:
+    def find(self, number: int, published: int = 0, *, is_wal_missing: bool = False) -> int:
         """Return the position, in bytes; the slot is created where it has to be.
 
         Args:
             number: The number of the source in the ids of its changes.
             published: The greatest sequence number up to which a queue or an export has the changes; 0 for
                 none.
+            is_wal_missing: Whether the server does not have the WAL that the slot needs.
 
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
             QueueUnavailable: The log has to have what the queue has first.
         """
         config, slot = self._config, slots.find(self._server, self._config.slot)
+        if slot is not None and is_wal_missing:
+            slot = slot._replace(is_lost=True)
         continuation = Continuation(self._server, self._destination, config, self._database, number)
         if config.queue is not None:
             # A consumer may have been killed after it has written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import psycopg2.errors
 
 from bemi_django.exceptions import (
     BemiError,
+    Disrupted,
     ReplicationError,
     Unsendable,
     first_line,
@@ -43,6 +45,9 @@ logger = logging.getLogger(__name__)
 # SQLSTATEs, or the classes of them, that say nothing about what was to be sent: connections, conflicts,
 # operators, files, a full disk.
 _OF_THE_SERVER = ("08", "40", "57", "58", "53100")
+
+# The name of a file of the WAL, in an error of whatever language.
+_WAL_SEGMENT = re.compile(r"\b[0-9A-F]{24}\b")
 
 
 class Session:
@@ -124,12 +129,17 @@ class Session:
             LostHistory: The slot does not continue there, and a gap was not accepted.
         """
         start = self.find_start(source, published)
+        self._began = source, published
         self.source.start(self._config.slot, self._config.publication, start)
         logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
 
     def messages(self) -> Iterator[bytes]:
-        """Yield the messages of the stream that are there now."""
+        """Yield the messages of the stream that are there now.
+
+        Raises:
+            LostHistory: The server does not have the WAL that the slot needs, and a gap was not accepted.
+        """
         try:
             yield from self.source.messages()
         except psycopg2.errors.UndefinedObject as error:
@@ -139,6 +149,12 @@ class Session:
                 f"the slot {config.slot} begins before the publication {config.publication} was made: "
                 f"run SELECT pg_drop_replication_slot('{config.slot}')"
             ) from error
+        except psycopg2.errors.UndefinedFile as error:
+            # A slot that was copied to another server does not know that its WAL is not there.
+            if _WAL_SEGMENT.search(first_line(error)):
+                self._start.find(*self._began, is_wal_missing=True)
+                raise Disrupted(first_line(error)) from error
+            raise
         except psycopg2.Error as error:
             if not error.pgcode or error.pgcode.startswith(_OF_THE_SERVER):
                 raise

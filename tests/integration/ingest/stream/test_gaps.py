@@ -46,6 +46,15 @@ def invalidate_slot(trail: LoadPipeline) -> None:
         trail.source.run("SELECT pg_reload_conf()")
 
 
+def copy_slot_without_its_wal(trail: LoadPipeline) -> None:
+    """Be as a new copy of the primary to which a cluster manager has copied the slot."""
+    name = "SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots WHERE slot_name = %s"
+    needed = trail.source.one(name, [trail.slot])
+    trail.source.run("SELECT pg_switch_wal()")
+    trail.source.run("CHECKPOINT")
+    (trail.source.directory / "data" / "pg_wal" / needed).unlink()
+
+
 def be_another_server(trail: LoadPipeline) -> None:
     trail.log.run("UPDATE _bemi.checkpoint SET system_identifier = '1'")
 
@@ -72,7 +81,8 @@ LOSSES: dict[Callable[[LoadPipeline], None], str] = {
     drop_slot: "the replication slot is gone",
     make_slot_again: "it was made again or moved on",
     advance_slot: "it was made again or moved on",
-    invalidate_slot: "the server has removed WAL that the replication slot needed",
+    invalidate_slot: "the server does not have the WAL that the replication slot needs",
+    copy_slot_without_its_wal: "the server does not have the WAL that the replication slot needs",
     be_another_server: "the server is another one (system 1, now ",
     restore_log: "or the log was restored to an older state",
     drop_publication: "the publication was dropped",

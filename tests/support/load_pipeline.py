@@ -62,6 +62,12 @@ CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON load
 def load_cluster(**settings: str) -> Cluster:
     """Start a server that can be the source or the log of a :class:`LoadPipeline`."""
     cluster = Cluster(**settings)
+    prepare(cluster)
+    return cluster
+
+
+def prepare(cluster: Cluster) -> None:
+    """Install the package in a server that runs, and create the roles and tables."""
     cluster.run(_ROLES)
     install(cluster)
     return cluster

@@ -75,7 +75,8 @@ def seconds(text: str) -> int:
 
 
 def test_every_file_is_on_the_page() -> None:
-    assert set(re.findall(r"\]\(\.\./deploy/([\w.]+)\)", PAGE)) == {path.name for path in DEPLOY.iterdir()}
+    listed = set(re.findall(r"\]\(\.\./deploy/([\w./]+)\)", PAGE))
+    assert listed == {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
 
 
 def test_the_commands_and_their_options_exist() -> None:

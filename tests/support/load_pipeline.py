@@ -67,10 +67,9 @@ def load_cluster(**settings: str) -> Cluster:
 
 
 def prepare(cluster: Cluster) -> None:
-    """Install the package in a server that runs, and create the roles and tables."""
+    """Create the roles in a server that runs, and install everything else."""
     cluster.run(_ROLES)
     install(cluster)
-    return cluster
 
 
 def install(cluster: Cluster) -> None:
@@ -147,6 +146,14 @@ class LoadPipeline(Pipeline):
     def logged(self) -> list[int]:
         """Return the numbers of the rows in the log."""
         return [n for (n,) in self._log("SELECT (after ->> 'n')::int FROM changes")]
+
+    def lose_wal(self, slot: str) -> None:
+        """Be as a new copy of the source to which a cluster manager has copied the slot, without its WAL."""
+        name = "SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots WHERE slot_name = %s"
+        needed = self.source.one(name, [slot])
+        self.source.run("SELECT pg_switch_wal()")
+        self.source.run("CHECKPOINT")
+        (self.source.directory / "data" / "pg_wal" / needed).unlink()
 
     @contextmanager
     def held_log(self) -> Iterator[Callable[[], None]]:

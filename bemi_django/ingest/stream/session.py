@@ -151,10 +151,15 @@ class Session:
             ) from error
         except psycopg2.errors.UndefinedFile as error:
             # A slot that was copied to another server does not know that its WAL is not there.
-            if _WAL_SEGMENT.search(first_line(error)):
+            if not _WAL_SEGMENT.search(first_line(error)):
+                raise
+            if self._config.export is not None and self._config.accept_gap:
+                # The next session finds no slot, and exports the gap.
+                slots.find(self.server, self._config.slot)
+                slots.drop(self.server, self._config.slot)
+            else:
                 self._start.find(*self._began, is_wal_missing=True)
-                raise Disrupted(first_line(error)) from error
-            raise
+            raise Disrupted(first_line(error)) from error
         except psycopg2.Error as error:
             if not error.pgcode or error.pgcode.startswith(_OF_THE_SERVER):
                 raise

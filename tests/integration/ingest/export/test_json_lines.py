@@ -154,6 +154,22 @@ def test_a_file_that_is_moved_away_is_followed_by_another(file_sink: Sink, path:
     assert [change.after["n"] for change in file_sink.read()] == [3, 4]
 
 
+def test_a_slot_without_its_wal_is_a_gap_in_the_file(file_sink: Sink, path: Path) -> None:
+    file_sink.trail.write(1)
+    file_sink.run()
+    file_sink.trail.lose_wal(file_sink.slot)
+    with pytest.raises(LostHistory, match="does not have the WAL"):
+        file_sink.run()
+    file_sink.run(accept_gap=True)
+    file_sink.trail.write(1)
+    file_sink.run()
+    assert [line["operation"] for line in lines_of(path) if "operation" in line] == [
+        "CREATE",
+        "GAP",
+        "CREATE",
+    ]
+
+
 def test_a_file_that_has_lost_its_end_is_a_gap(file_sink: Sink, path: Path) -> None:
     file_sink.trail.write(1)
     file_sink.run()

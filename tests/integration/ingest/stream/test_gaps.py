@@ -47,12 +47,7 @@ def invalidate_slot(trail: LoadPipeline) -> None:
 
 
 def copy_slot_without_its_wal(trail: LoadPipeline) -> None:
-    """Be as a new copy of the primary to which a cluster manager has copied the slot."""
-    name = "SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots WHERE slot_name = %s"
-    needed = trail.source.one(name, [trail.slot])
-    trail.source.run("SELECT pg_switch_wal()")
-    trail.source.run("CHECKPOINT")
-    (trail.source.directory / "data" / "pg_wal" / needed).unlink()
+    trail.lose_wal(trail.slot)
 
 
 def be_another_server(trail: LoadPipeline) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import psycopg2
 
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, Modes
+from bemi_django.ingest.debezium.reading.record_files import RecordFiles
 from bemi_django.ingest.debezium.record_consumption import RecordConsumption, RecordSource
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.queue.consumer import Consumer
@@ -125,12 +127,12 @@ class DebeziumTrail:
 
     def consume(self, *files: Path | str, modes: Modes = DEFAULT_MODES) -> int:
         """Write records to the log; return the number of changes."""
-        source = RecordSource(tuple(map(str, files)), modes)
+        source = RecordSource(RecordFiles([*map(str, files)]), modes=modes)
+        return self.consumer(source).run(until_current=True)
 
-        def opened(*given: Any) -> RecordConsumption:
-            return RecordConsumption(source, *given)
-
-        return Consumer(self.config(), QUICK, opened).run(until_current=True)
+    def consumer(self, source: RecordSource, **config: Any) -> Consumer:
+        """Return a consumer of records."""
+        return Consumer(self.config()._replace(**config), QUICK, partial(RecordConsumption, source))
 
     def read_slot(self, log: str, slot: str = SLOT) -> int:
         """Write what is in the WAL now to another log, with our own reader."""

@@ -67,7 +67,8 @@ class LaneSink:
         return self._size >= _LIMIT
 
     @property
-    def _is_gathering(self) -> bool:
+    def is_gathering(self) -> bool:
+        """Whether there is something to write."""
         return self._next > self._written or bool(self._letters or self._left_out)
 
     @property
@@ -121,7 +122,7 @@ class LaneSink:
         """
         if open_at is not None:
             self._next = max(self._next, LanePosition(sequence_at(self._histories, open_at)))
-        if not self._is_gathering and message == self.message:
+        if not self.is_gathering and message == self.message:
             return 0
         chunk = Chunk(
             self._slot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
@@ -16,7 +17,7 @@ from bemi_django.wire.sequence import HistoryStart, lsn_of
 #: Why a history begins: it tells a log that Debezium fills from one of a slot.
 _REASON = "Debezium's records begin"
 _READ_REASON = "SELECT reason FROM _bemi.histories WHERE slot = %s ORDER BY number DESC LIMIT 1"
-_COMMITTED_AT = "SELECT committed_at FROM _bemi.lanes WHERE slot = %s AND lane = 0"
+_TIMES = "SELECT committed_at, updated_at FROM _bemi.lanes WHERE slot = %s AND lane = 0"
 _SERVER = """
 SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id,
        oid::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint, datname::text
@@ -42,13 +43,15 @@ class SourceServer(NamedTuple):
 class OpenLog(NamedTuple):
     """Where the log ends.
 
-    ``message`` is what was stored with the position, and ``committed_at`` the time of the last commit.
+    ``message`` is what was stored with the position, at ``written_at``, and ``committed_at`` the time of the
+    last commit.
     """
 
     position: LanePosition
     histories: list[HistoryStart]
     message: int
     committed_at: int | None
+    written_at: datetime | None = None
 
     def end(self, first_lsn: int = 0) -> RecordedEnd:
         """Return the end for those who follow transactions.
@@ -95,9 +98,9 @@ def find_log(destination: Any, slot: str, server: SourceServer) -> OpenLog | Non
                 f"the log of {slot} is one of another server, whose positions mean something else: give the "
                 "log another database with BEMI_DESTINATION"
             )
-        cursor.execute(_COMMITTED_AT, [slot])
-        (committed_at,) = cursor.fetchone()
-        return OpenLog(state.position, Histories(slot).read(cursor), state.message, committed_at)
+        cursor.execute(_TIMES, [slot])
+        committed_at, written_at = cursor.fetchone()
+        return OpenLog(state.position, Histories(slot).read(cursor), state.message, committed_at, written_at)
 
 
 def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> OpenLog:

@@ -27,8 +27,10 @@ from bemi_django.ingest.debezium.reading.record import (
     Record,
     UnreadableRecord,
     read_line,
+    read_value,
 )
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
+from bemi_django.ingest.debezium.reading.record_stream import BATCH, EVERYTHING, RecordStream, StreamPlace
 from bemi_django.ingest.debezium.record_stages import Connections, Stages, assemble_stages
 from bemi_django.ingest.loop.worker import advised
 from bemi_django.ingest.progress import Progress
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 _SEALED = (
     "BEMI_TAMPER_EVIDENCE seals what the slot of 'bemi run' sends: it cannot be used with Debezium's records"
 )
+#: Seconds without a message after which what is there is shown, and messages of which nothing is written.
+_SETTLE, _UNWRITTEN = 2.0, 1000
 #: Seconds between two questions whether the source shows a transaction.
 _SHOWN = 0.02
 
@@ -54,11 +58,12 @@ _SHOWN = 0.02
 class RecordSource(NamedTuple):
     """Where records come from.
 
-    ``files`` are names in the order in which they were written; without them, they come from the queue of the
+    ``files`` are read to their end; without them, records come from ``subject`` of the queue of the
     configuration. ``modes`` are settings of the connector.
     """
 
-    files: tuple[str, ...] = ()
+    files: RecordFiles | None = None
+    subject: str = EVERYTHING
     modes: Modes = DEFAULT_MODES
 
 
@@ -88,6 +93,8 @@ class RecordConsumption:
         self._is_stopping = is_stopping
         self._stages: Stages | None = None
         self._waiting: list[tuple[bytes, str]] = []
+        #: The number of the last message of the stream that was taken; 0 in files.
+        self._number = 0
         with ExitStack() as opened:
             server: Any = connect_source(config, timeouts.answer)
             opened.callback(server.close)
@@ -118,16 +125,53 @@ class RecordConsumption:
             psycopg2.Error: One of the databases failed.
         """
         with advised():
-            self._read_files()
+            if self._source.files is not None:
+                self._read_files(self._source.files)
+            else:
+                self._read_stream(until_current=until_current)
 
-    def _read_files(self) -> None:
-        for line in RecordFiles(self._source.files).lines():
+    def _read_files(self, files: RecordFiles) -> None:
+        for line in files.lines():
             self._take(line, partial(read_line, line))
             if self._is_stopping.is_set():
                 break
             if self._stages is not None and self._stages.sink.is_due:
                 self._write()
         self._settle()
+
+    def _read_stream(self, *, until_current: bool) -> None:
+        config = self._config
+        assert config.queue is not None
+        log = self._log
+        after, taken_at = (0, None) if log is None else (max(log.message, 0), log.written_at)
+        place = StreamPlace(config.queue, self._source.subject, after, taken_at, config.accept_gap)
+        stream = RecordStream(place)
+        self._settle_at: float | None = None
+        try:
+            if stream.lack:
+                self._refuse(b"", stream.lack)
+            while not self._is_stopping.is_set():
+                messages = stream.fetch()
+                for data, number in messages:
+                    self._take(data, partial(read_value, data, number))
+                    self._number = number
+                self._write_of_stream(len(messages))
+                if until_current and not messages and stream.is_read():
+                    break
+        finally:
+            stream.close()
+        self._settle()
+
+    def _write_of_stream(self, fetched: int) -> None:
+        """Write what was fetched, unless there is more; after a while without more, whatever is there."""
+        if fetched:
+            self._settle_at = time.monotonic() + _SETTLE
+        if self._stages is not None and (fetched < BATCH or self._stages.sink.is_due):
+            if self._stages.sink.is_gathering or self._number - self._stages.sink.message > _UNWRITTEN:
+                self._write()
+            if self._settle_at is not None and time.monotonic() > self._settle_at:
+                self._settle_at = None
+                self._settle()
 
     def _take(self, data: bytes, read: Callable[[], Record]) -> None:
         try:
@@ -151,7 +195,6 @@ class RecordConsumption:
             self._stages.translator.refuse(data, reason)
 
     def _open(self, log: OpenLog) -> None:
-        is_file = bool(self._source.files)
         self._stages = assemble_stages(
             self._connections,
             self._config,
@@ -160,10 +203,11 @@ class RecordConsumption:
             log,
             self._progress.counts,
             lambda: not self._is_stopping.is_set(),
-            first_lsn=log.message if is_file else 0,
+            first_lsn=max(-log.message, 0),
             modes=self._source.modes,
         )
         self._stages.sink.message = log.message
+        self._number = self._number or max(log.message, 0)
         for data, reason in self._waiting:
             self._stages.translator.refuse(data, reason)
         self._waiting.clear()
@@ -174,11 +218,13 @@ class RecordConsumption:
         translator, sink = self._stages
         while not sink.are_shown() and not self._is_stopping.is_set():
             time.sleep(_SHOWN)
-        opened = translator.open
+        opened, number = translator.open, self._number
         if opened is None or opened.begin is None:
-            written = sink.write(0)
+            written = sink.write(number)
         else:
-            written = sink.write(opened.lsn, opened.begin.commit_lsn)
+            # From where it is to be read: the number of a message, or the LSN in a file.
+            message = opened.number - 1 if opened.number else -opened.lsn
+            written = sink.write(message, opened.begin.commit_lsn)
         self._progress.add(written)
         repeated, translator.repeated = translator.repeated, 0
         if repeated:

@@ -5,15 +5,23 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError
 
 from bemi_django.ingest.debezium.reading.record import Modes
+from bemi_django.ingest.debezium.reading.record_files import RecordFiles
+from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
 from bemi_django.ingest.debezium.record_consumption import RecordConsumption, RecordSource
 from bemi_django.ingest.queue.consumer import Consumer
-from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.management.worker.configured_worker import sink_address, worker_config
+from bemi_django.wire.queue_address import QueueAddress
 
 BEMI, DEBEZIUM = "bemi", "debezium"
+_SCHEMES = ("nats://", "tls://")
+#: The stream that Debezium Server makes by default.
+_STREAM = "DebeziumStream"
+_NOTHING = "give the address of a stream, the files of Debezium's records, or - for standard input"
 _DECIMALS = ("precise", "string", "double")
 _BINARIES = ("bytes", "base64", "base64-url-safe", "hex")
 
@@ -38,6 +46,16 @@ def add_formats(consume: ArgumentParser) -> None:
         default=_BINARIES[0],
         help="binary.handling.mode of the connector (default: bytes)",
     )
+    consume.add_argument(
+        "--subject",
+        default=EVERYTHING,
+        help="the subject of the stream to which Debezium writes, * and > are wildcards (default: all)",
+    )
+    consume.add_argument(
+        "--accept-gap",
+        action="store_true",
+        help="go on where the stream has removed records of Debezium that were not read",
+    )
 
 
 def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
@@ -50,8 +68,22 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
     Raises:
         CommandError: Nothing to read is given.
     """
-    names = tuple(options["queue"])
-    if not names:
-        raise CommandError("give the files of Debezium's records, or - for standard input")
-    source = RecordSource(names, Modes(options["decimals"], options["binaries"]))
-    return Consumer(worker_config(database), open_session=partial(RecordConsumption, source))
+    given, config = list(options["queue"]), worker_config(database)
+    modes = Modes(options["decimals"], options["binaries"])
+    if given and not given[0].startswith(_SCHEMES):
+        source = RecordSource(RecordFiles(given), modes=modes)
+    else:
+        if len(given) > 1:
+            raise CommandError("give the address of one stream, or files")
+        config = config._replace(queue=_address(given), accept_gap=options["accept_gap"])
+        source = RecordSource(subject=options["subject"], modes=modes)
+    return Consumer(config, open_session=partial(RecordConsumption, source))
+
+
+def _address(given: list[str]) -> QueueAddress:
+    address = sink_address(given[0] if given else None)
+    if not isinstance(address, QueueAddress):
+        raise CommandError(_NOTHING)
+    if given and not urlsplit(given[0]).path.strip("/"):
+        return address._replace(stream=_STREAM)
+    return address

@@ -22,13 +22,17 @@ class RecordFiles:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
+        self._is_begun = False
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines, without those that are empty.
 
         Raises:
-            ReplicationError: A file cannot be read.
+            ReplicationError: A file cannot be read, or standard input was read before.
         """
+        if self._is_begun and STDIN in self._names:
+            raise ReplicationError("standard input cannot be read again: give the same records once more")
+        self._is_begun = True
         for name in self._names:
             with ExitStack() as opened:
                 try:

@@ -1,0 +1,136 @@
+"""Read records from a stream of NATS JetStream, which Debezium Server has written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.queue.connection import Connection
+from bemi_django.wire.queue_address import QueueAddress
+
+if TYPE_CHECKING:
+    from nats.js.client import JetStreamContext
+
+logger = logging.getLogger(__name__)
+
+#: Messages that are asked for at once, and the seconds that are waited for them.
+BATCH, _WAIT = 64, 0.5
+#: Seconds between two looks at the consumer.
+_LOOK = 10.0
+#: All subjects of a stream, in the order of the stream.
+EVERYTHING = ">"
+
+
+class StreamPlace(NamedTuple):
+    """Where to read: the queue, its subject, and the number of the last message that was taken, and when.
+
+    ``may_lack`` goes on where messages are missing.
+    """
+
+    address: QueueAddress
+    subject: str = EVERYTHING
+    after: int = 0
+    taken_at: datetime | None = None
+    may_lack: bool = False
+
+
+class RecordStream:
+    """The messages of a stream, which others remove.
+
+    Args:
+        place: Where to read.
+
+    Raises:
+        QueueUnavailable: The server does not answer, or has no such stream.
+        ReplicationError: The stream is not fit for use, or lacks messages.
+    """
+
+    def __init__(self, place: StreamPlace) -> None:
+        self._place = place
+        self._connection = Connection(place.address, lambda failure: None)
+        self.close = self._connection.close
+        #: What is to be kept of messages that are missing; empty if none is.
+        self.lack = ""
+        self._look_at = time.monotonic() + _LOOK
+        try:
+            self._subscription = self._connection.run(self._subscribe())
+        except BaseException:
+            self.close()
+            raise
+
+    def fetch(self) -> list[tuple[bytes, int]]:
+        """Return the next messages with their numbers; none if there is none for a moment.
+
+        Raises:
+            QueueUnavailable: The server does not answer.
+        """
+        if self._connection.failure is not None:
+            raise self._connection.failure
+        return self._connection.run(self._fetch())
+
+    def is_read(self) -> bool:
+        """Return whether there are no more messages now.
+
+        Raises:
+            QueueUnavailable: The server does not answer.
+        """
+        return self._connection.run(self._pending()) == 0
+
+    async def _fetch(self) -> list[tuple[bytes, int]]:
+        try:
+            found = await self._subscription.fetch(BATCH, timeout=_WAIT)
+        except asyncio.TimeoutError:
+            if time.monotonic() > self._look_at:
+                self._look_at = time.monotonic() + _LOOK
+                # A consumer of a server that was restarted does not exist any more.
+                await self._pending()
+            return []
+        return [(message.data, message.metadata.sequence.stream) for message in found]
+
+    async def _pending(self) -> int:
+        return (await self._subscription.consumer_info()).num_pending or 0
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy
+
+        jetstream, place = self._connection.jetstream, self._place
+        name = place.address.stream
+        info = await jetstream.stream_info(name)
+        if info.config.retention not in (None, RetentionPolicy.LIMITS):
+            raise ReplicationError(
+                f"the stream {name} removes what others have taken: it needs the retention policy limits"
+            )
+        # Clients of some versions do not tell when.
+        created = getattr(info, "created", None)
+        is_anew = bool(created and place.taken_at and created > place.taken_at)
+        self._require_all(name, info.state.first_seq, info.state.last_seq, is_anew=is_anew)
+        return await jetstream.pull_subscribe(
+            place.subject,
+            stream=name,
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=1 if self.lack else place.after + 1,
+                inactive_threshold=30.0,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+
+    def _require_all(self, name: str, first: int, last: int, *, is_anew: bool) -> None:
+        after = self._place.after
+        if after == 0 or not is_anew and first <= after + 1 and after <= last:
+            return
+        if is_anew or after > last:
+            self.lack = f"the stream {name} was made anew after its message {after}"
+        else:
+            self.lack = f"the messages {after + 1} to {first - 1} of the stream {name} were removed"
+        if not self._place.may_lack:
+            raise ReplicationError(
+                f"{self.lack}, before they were read: run with --accept-gap to go on without them"
+            )
+        logger.warning("%s: going on without them", self.lack)

@@ -1,0 +1,154 @@
+"""Records from the stream of an installation of Debezium Server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.debezium.record_consumption import RecordSource
+from bemi_django.wire.queue_address import parse
+from tests.support.debezium_envelopes import Envelopes
+from tests.support.debezium_trail import DebeziumTrail
+from tests.support.nats_server import NatsServer
+from tests.support.polling import DEADLINE, until
+from tests.support.recorded_debezium import load
+
+_STREAM = "DebeziumStream"
+_WHOLE = "SELECT operation, primary_key, before, after, context FROM changes ORDER BY id"
+
+
+class Installation:
+    """The stream of Debezium Server, on a server, and a consumer of its subject."""
+
+    def __init__(self, server: NatsServer, records: DebeziumTrail) -> None:
+        self._server, self._records = server, records
+        self._address = parse(server.url(_STREAM))
+        server.delete(_STREAM)
+        server.ask(self._make)
+
+    @staticmethod
+    async def _make(jetstream: Any) -> None:
+        # As the server makes it: in memory, with the subjects of its configuration.
+        await jetstream.add_stream(
+            name=_STREAM, subjects=["bemi", "__debezium-heartbeat.*"], storage="memory"
+        )
+
+    def publish(self, lines: Sequence[bytes]) -> None:
+        """Publish what is in lines as the server does: without their keys."""
+
+        async def publish(jetstream: Any) -> None:
+            for line in lines:
+                record = json.loads(line)
+                topic = record.get("topic", "bemi")
+                subject = topic if topic.startswith("__") else "bemi"
+                value = record["value"]
+                await jetstream.publish(subject, b"" if value is None else json.dumps(value).encode())
+
+        self._server.ask(publish)
+
+    def consumer(self, *, accept_gap: bool = False) -> Any:
+        source = RecordSource(subject="bemi")
+        return self._records.consumer(source, queue=self._address, accept_gap=accept_gap)
+
+    def consume(self, *, accept_gap: bool = False) -> int:
+        """Write what is there now."""
+        return int(self.consumer(accept_gap=accept_gap).run(until_current=True))
+
+    def remove(self, before: int) -> None:
+        """Remove messages, as limits of a stream do."""
+
+        async def purge(jetstream: Any) -> None:
+            await jetstream.purge_stream(_STREAM, seq=before)
+
+        self._server.ask(purge)
+
+    def anew(self) -> None:
+        """Delete the stream, and make it again."""
+        self._server.delete(_STREAM)
+        self._server.ask(self._make)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NatsServer]:
+    with closing(NatsServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def installation(server: NatsServer, records: DebeziumTrail) -> Installation:
+    return Installation(server, records)
+
+
+def numbers(records: DebeziumTrail) -> list[int]:
+    return [json.loads(one.after)["n"] for one in records.logged()]
+
+
+def created(number: int) -> bytes:
+    one = Envelopes(700 + number, 1000 * number)
+    return one.change("c", "pairs", after={"a": number, "b": "b", "n": number})
+
+
+def test_the_log_is_that_of_files_wherever_a_consumer_stops(
+    records: DebeziumTrail, installation: Installation, tmp_path: Any
+) -> None:
+    lines = load("plain").lines_for(records)
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    records.consume(file)
+    whole = records.run(records.log, _WHOLE)
+    records.empty()
+    begin = 0
+    for end in (*range(29, len(lines), 30), len(lines)):
+        installation.publish(lines[begin:end])
+        begin = end
+        installation.consume()
+    assert records.run(records.log, _WHOLE) == whole
+    assert installation.consume() == 0
+
+
+def test_a_consumer_shows_the_last_transaction_though_nothing_tells_its_end(
+    records: DebeziumTrail, installation: Installation
+) -> None:
+    consumer = installation.consumer()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(consumer.run)
+        try:
+            installation.publish([created(1), created(2)])
+            until(lambda: numbers(records) == [1, 2])
+            shown = "SELECT lsn - '0/0' FROM _bemi.checkpoint WHERE lsn > '0/0'"
+            until(lambda: records.run(records.log, shown) == [(2008,)])
+            installation.publish([created(2), created(3)])
+            until(lambda: numbers(records) == [1, 2, 3])
+        finally:
+            consumer.stop()
+            running.result(DEADLINE)
+
+
+def test_removed_messages_are_not_passed_over(records: DebeziumTrail, installation: Installation) -> None:
+    installation.publish([created(1), created(2)])
+    installation.consume()
+    installation.publish([created(3), created(4), created(5)])
+    installation.remove(before=5)
+    with pytest.raises(ReplicationError, match="messages 2 to 4 of the stream DebeziumStream were removed"):
+        installation.consume()
+    installation.consume(accept_gap=True)
+    assert numbers(records) == [1, 2, 5]
+    ((reason, _),) = records.letters()
+    assert "were removed" in reason
+
+
+def test_a_stream_that_was_made_anew_is_noticed(records: DebeziumTrail, installation: Installation) -> None:
+    installation.publish([created(1), created(2), created(3)])
+    installation.consume()
+    installation.anew()
+    installation.publish([created(3), created(4), created(5)])
+    with pytest.raises(ReplicationError, match="made anew"):
+        installation.consume()
+    installation.consume(accept_gap=True)
+    assert numbers(records) == [1, 2, 3, 4, 5]

@@ -136,15 +136,19 @@ class ChangeAdmin(ChangeAdminBase):
         return self._page(request, "request", _("Transaction"), found)
 
     def activity_view(self, request: HttpRequest) -> HttpResponse:
-        """Show changes over time, or return their numbers as a file."""
+        """Show changes over time, or return their numbers as a file, or say what is wrong (400)."""
         viewer = self._viewer(request)
         is_file = request.GET.get("format") == "csv"
         if is_file and not viewer.has("export"):
             raise PermissionDenied
         found = activity_page.template_context(viewer)
-        if is_file:
+        is_refused = bool(found["asked"].error)
+        if is_file and not is_refused:
             return activity_csv.response(viewer, found)
-        return self._page(request, "activity", _("Activity"), found)
+        page = self._page(request, "activity", _("Activity"), found)
+        if is_file:
+            page.status_code = 400
+        return page
 
     def health_view(self, request: HttpRequest) -> HttpResponse:
         """Show the state of the worker and the tables."""

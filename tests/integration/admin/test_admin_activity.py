@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
 from typing import Any
@@ -173,11 +174,24 @@ def test_names_that_are_masked_are_not_counted(admin_user: Any, settings: Any) -
         ("?since=2026-02-03&until=2026-02-01", "ends before it begins"),
         ("?since=0001-01-01&until=9999-12-31", "too long"),
         ("?until=9999-12-31", "not a valid date"),
+        ("?until=0001-01-01", "not a valid date"),
     ],
 )
 def test_a_period_that_is_refused_is_said(admin_client: Client, query: str, error: str) -> None:
     page = admin_client.get(f"{LIST}activity/{query}")
     assert error in page.context["asked"].error and error in page.content.decode()
+    # What was typed is still there, and nothing else is exported instead.
+    for value in re.findall(r"=([^&]+)", query):
+        assert f'type="date" value="{value}"' in page.content.decode()
+    assert not page.context["csv_query"]
+    exported = admin_client.get(f"{LIST}activity/{query}&format=csv")
+    assert exported.status_code == 400 and error in exported.content.decode()
+
+
+def test_days_to_come_are_said(admin_client: Client) -> None:
+    for query, is_future in (("?since=2999-01-01&until=2999-02-01", True), ("?span=year", False)):
+        page = admin_client.get(f"{LIST}activity/{query}").content.decode()
+        assert ("These days are in the future." in page) is is_future
 
 
 def test_what_one_user_did_is_a_page(admin_client: Client, django_user_model: Any) -> None:

@@ -47,7 +47,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "users": suggestions(viewer).users,
         "asked": asked,
         "presets": [(key, label, urlencode({**here, "span": key})) for key, label in _presets(here)],
-        "csv_query": urlencode({**here, "format": "csv"}) if viewer.has("export") else "",
+        "csv_query": urlencode({**here, "format": "csv"}) if viewer.has("export") and not asked.error else "",
         "list_query": f"{asked.query}{'&' + urlencode({'user': user}) if user else ''}",
         "chart": counts and hour_chart.chart(list(asked.steps()), counts.hours, KINDS),
         "total": grouped(counts.total) if counts else None,

@@ -38,6 +38,7 @@ class ActivityRange(NamedTuple):
         end: The moment after it.
         preset: The name of the preset, empty if the days were chosen.
         error: Why other days were asked for than are shown, or nothing.
+        typed: What was typed as both days, if it is refused.
     """
 
     since: date
@@ -46,6 +47,17 @@ class ActivityRange(NamedTuple):
     end: datetime
     preset: str
     error: str = ""
+    typed: tuple[str, str] = ("", "")
+
+    @property
+    def inputs(self) -> tuple[str, str]:
+        """The values of the form."""
+        return self.typed if self.error else (self.since.isoformat(), self.until.isoformat())
+
+    @property
+    def is_future(self) -> bool:
+        """Whether some of the days are yet to come."""
+        return self.until > today()
 
     @property
     def query(self) -> str:
@@ -99,34 +111,41 @@ def presets() -> dict[str, tuple[str, int]]:
 
 def range_of(parameters: Any) -> ActivityRange:
     """Return the period that a query string asks for."""
-    given = [str(parameters.get(name, "")).strip() for name in ("since", "until")]
+    given = [str(parameters.get(name, "")).strip()[:100] for name in ("since", "until")]
     error = ""
     if any(given):
-        since, until = (_day(text) for text in given)
-        unread = [text for text, day in zip(given, (since, until), strict=True) if text and day is None]
-        until = until or today()
-        since = since or until - timedelta(days=29)
-        if unread:
-            error = _("“%(value)s” is not a valid date.") % {"value": unread[0][:100]}
-        elif since > until:
-            error = _("The period ends before it begins.")
-        elif (until - since).days > _LONGEST:
-            error = _("The period is too long.")
-        else:
-            try:
-                end = midnight(until + timedelta(days=1))
-                return ActivityRange(since, until, midnight(since), end, "")
-            except (OverflowError, ValueError):
-                error = _("“%(value)s” is not a valid date.") % {"value": until}
+        found, error = _chosen(*given)
+        if found is not None:
+            return found
     span = parameters.get("span", "month")
     span = span if span in presets() else "month"
-    present = today()
+    present, typed = today(), (given[0], given[1])
     if span == "day":
         end = now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         begin = end - timedelta(hours=24)
-        return ActivityRange(local(begin).date(), present, begin, end, span, error)
+        return ActivityRange(local(begin).date(), present, begin, end, span, error, typed)
     since = present - timedelta(days=presets()[span][1] - 1)
-    return ActivityRange(since, present, midnight(since), midnight(present + timedelta(days=1)), span, error)
+    end = midnight(present + timedelta(days=1))
+    return ActivityRange(since, present, midnight(since), end, span, error, typed)
+
+
+def _chosen(first: str, last: str) -> tuple[ActivityRange | None, str]:
+    """Return the period between two days, one of which may be empty, or why there is none."""
+    since, until = _day(first), _day(last)
+    for text, day in ((first, since), (last, until)):
+        if text and day is None:
+            return None, _("“%(value)s” is not a valid date.") % {"value": text}
+    until = until or today()
+    try:
+        since = since or until - timedelta(days=29)
+        if since > until:
+            return None, _("The period ends before it begins.")
+        if (until - since).days > _LONGEST:
+            return None, _("The period is too long.")
+        end = midnight(until + timedelta(days=1))
+        return ActivityRange(since, until, midnight(since), end, ""), ""
+    except (OverflowError, ValueError):
+        return None, _("“%(value)s” is not a valid date.") % {"value": until}
 
 
 def _day(text: str) -> date | None:

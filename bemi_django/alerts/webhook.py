@@ -37,7 +37,14 @@ _TRANSLATED = tuple(
 
 
 class AlertFailed(BemiError):
-    """An alert could not be sent. The message names neither secrets nor the URL."""
+    """An alert could not be sent. The message names neither secrets nor the URL.
+
+    ``status`` is that of the answer, if there was one.
+    """
+
+    def __init__(self, message: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WebhookAnswer(NamedTuple):
@@ -85,15 +92,30 @@ def post(rule: AlertRule, notice: dict[str, Any]) -> WebhookAnswer:
     Raises:
         AlertFailed: Nothing may be sent there, or nobody has accepted it.
     """
-    parts = checked(rule.url)
-    body = json.dumps(notice).encode()
+    delivery = f"{rule.pk}:{notice['change'] or int(time.time())}"
+    return deliver(rule.url, json.dumps(notice).encode(), secret_of(rule), delivery)
+
+
+def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
+    """Send JSON, and return what was answered. Redirects are not followed, proxies not used.
+
+    Args:
+        url: Where to send it.
+        body: The JSON.
+        secret: The receiver checks the signature with it.
+        delivery: The id of what is sent, the same whenever it is sent again.
+
+    Raises:
+        AlertFailed: Nothing may be sent there, or nobody has accepted it.
+    """
+    parts = checked(url)
     timestamp = str(int(time.time()))
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "bemi_django",
-        "Bemi-Delivery": f"{rule.pk}:{notice['change'] or timestamp}",
+        "Bemi-Delivery": delivery,
         "Bemi-Timestamp": timestamp,
-        "Bemi-Signature": f"sha256={signature_of(secret_of(rule), timestamp, body)}",
+        "Bemi-Signature": f"sha256={signature_of(secret, timestamp, body)}",
     }
     path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     try:
@@ -105,7 +127,7 @@ def post(rule: AlertRule, notice: dict[str, Any]) -> WebhookAnswer:
         # The text of some errors has the URL.
         raise AlertFailed(f"the server could not be reached: {type(error).__name__}") from None
     if response.status not in _SUCCESS:
-        raise AlertFailed(f"the server answered {response.status}")
+        raise AlertFailed(f"the server answered {response.status}", response.status)
     return WebhookAnswer(response.status, text)
 
 

@@ -41,13 +41,15 @@ SETTINGS: dict[str, type] = {
     "renamed_columns": dict,
     "retention": dict,
     "sink": str,
+    "sink_attempts": int,
+    "sink_secret": str,
     "slot": str,
     "slot_failover": bool,
     "table": str,
     "tamper_evidence": bool,
 }
 #: Settings whose values no message may show.
-_SECRETS = ("context_keys", "encryption_key", "mask_key")
+_SECRETS = ("context_keys", "encryption_key", "mask_key", "sink_secret")
 _DATABASES = ("source", "destination")
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")

@@ -15,7 +15,7 @@ from bemi_django.wire.queue_address import QueueAddress
 from bemi_django.wire.slot_name import LONGEST
 
 #: The forms of addresses that are known.
-KNOWN = "nats://HOST:PORT/STREAM, file:///PATH.jsonl, or - for the standard output"
+KNOWN = "nats://HOST:PORT/STREAM, https://HOST/PATH, file:///PATH.jsonl, or - for the standard output"
 _DIGITS = 8
 
 
@@ -48,6 +48,8 @@ def parse(url: str) -> QueueAddress | ExportAddress:
         return ExportAddress("stdout", "", Export("stdout:", lambda slot: StandardOutput()))
     if scheme in ("nats", "tls"):
         return queue_address.parse(url)
+    if scheme in ("https", "http"):
+        return _receiver(url)
     if scheme == "file":
         return _file(url)
     raise ValueError(f"the address of the sink is not known: use {KNOWN}")
@@ -60,3 +62,19 @@ def _file(url: str) -> ExportAddress:
         raise ValueError("the address of the file is not valid: use file:///ABSOLUTE/PATH.jsonl")
     path = os.path.normpath(path)
     return ExportAddress("file", path, Export(f"file://{path}", lambda slot: JsonLinesFile(path, slot)))
+
+
+def _receiver(url: str) -> ExportAddress:
+    # It needs the models, which some programs that read an address do not have.
+    from bemi_django.alerts.webhook import AlertFailed, checked
+    from bemi_django.sinks import receiver
+
+    try:
+        parts = checked(url)
+    except AlertFailed as error:
+        raise ValueError(f"the address of the webhook is not valid: {error}") from None
+    # A path may hold a secret, and a query changes with it.
+    name = f"{parts.scheme}://{parts.hostname}"
+    refusals = receiver.Refusals()
+    export = Export(name, lambda slot: receiver.Receiver(url, name, slot, refusals))
+    return ExportAddress("webhook", f"{name}:{parts.port}{parts.path}", export, is_shared=True)

@@ -17,6 +17,9 @@ DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
 USE_TZ = True
 
 BEMI_DESTINATION = "log"
+BEMI_WEBHOOK_HTTP = True
+BEMI_WEBHOOK_NETWORKS = ["127.0.0.0/8"]
+BEMI_SINK_SECRET = "a secret for tests"
 BEMI_SLOT = os.environ["SLOT"]
 BEMI_ACCEPT_GAP = "ACCEPT_GAP" in os.environ
 BEMI_TAMPER_EVIDENCE = "TAMPER_EVIDENCE" in os.environ

@@ -10,7 +10,12 @@ from bemi_django.wire.queue_address import QueueAddress
 
 def test_an_address_leads_to_a_sink_by_its_scheme() -> None:
     assert isinstance(parse("nats://host:4222/stream"), QueueAddress)
-    kinds = {"-": "stdout", "stdout:": "stdout", "file:///a/b.jsonl": "file"}
+    kinds = {
+        "-": "stdout",
+        "stdout:": "stdout",
+        "file:///a/b.jsonl": "file",
+        "https://h/x?token=1": "webhook",
+    }
     for url, kind in kinds.items():
         found = parse(url)
         assert isinstance(found, ExportAddress)
@@ -19,7 +24,7 @@ def test_an_address_leads_to_a_sink_by_its_scheme() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://user:secret@host/x", "/a/file", "changes.jsonl", "nothing", "s4://x"])
 def test_an_unknown_address_lists_what_is_known(url: str) -> None:
-    with pytest.raises(ValueError, match=r"use nats://HOST:PORT/STREAM, file:///PATH\.jsonl") as raised:
+    with pytest.raises(ValueError, match=r"use nats://HOST:PORT/STREAM, https://") as raised:
         parse(url)
     assert "secret" not in str(raised.value)
 
@@ -30,11 +35,19 @@ def test_the_path_of_a_file_is_absolute(url: str) -> None:
         parse(url)
 
 
+@pytest.mark.parametrize("url", ["http://h/x", "https://user:secret@h/x", "https://"])
+def test_the_url_of_a_webhook_is_one_of_alerts(url: str) -> None:
+    with pytest.raises(ValueError, match="the address of the webhook is not valid: the URL") as raised:
+        parse(url)
+    assert "secret" not in str(raised.value)
+
+
 def test_each_sink_of_a_log_has_a_slot_of_its_own() -> None:
-    urls = ["-", "file:///a/b.jsonl", "file:///a/c.jsonl"]
+    urls = ["-", "https://h/x", "https://h/y", "https://h:444/x", "file:///a/b.jsonl", "file:///a/c.jsonl"]
     logs = ["bemi_shop_12345678", "bemi_other_12345678", "x" * 63]
     found = [parse(url) for url in urls]
     slots = [sink.slot(log) for sink in found for log in logs if isinstance(sink, ExportAddress)]
     assert len(set(slots)) == len(urls) * len(logs)
     assert all(len(slot) <= 63 and slot not in logs for slot in slots)
+    assert parse("https://h/x?token=1")[1] == parse("https://h/x?token=2")[1]
     assert parse("file:///a/../a//b.jsonl")[1] == parse("file:///a/b.jsonl")[1]

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.exporting import Sink, lines_of, of_lines, of_log
+from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
+from tests.support.receiver import receiving
 
 #: Makes a sink for what is written by a pipeline, with a directory for itself.
 Make = Callable[[LoadPipeline, Path], Iterator[Sink]]
@@ -33,7 +35,18 @@ def _file(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
     yield Sink(trail, f"file://{path}", lambda: of_lines(lines_of(path)))
 
 
-KINDS: dict[str, Make] = {"log": _log, "queue": _queue, "file": _file}
+def _webhook(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    with receiving() as receiver:
+
+        def read() -> list[Delivered]:
+            # It knows a change that comes again by its id.
+            lines = [change for one in list(receiver.received) for change in one.notice["changes"]]
+            return list({change.id: change for change in reversed(of_lines(lines))}.values())[::-1]
+
+        yield Sink(trail, receiver.url, read)
+
+
+KINDS: dict[str, Make] = {"log": _log, "queue": _queue, "file": _file, "webhook": _webhook}
 
 
 def _made(kind: str, trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
@@ -49,8 +62,11 @@ OFTEN = KINDS if "BEMI_BLOWS" in os.environ else [kind for kind in KINDS if kind
 
 
 @pytest.fixture(params=OFTEN)
-def sink(request: pytest.FixtureRequest, trail: LoadPipeline, tmp_path: Path) -> Iterator[Sink]:
+def sink(
+    request: pytest.FixtureRequest, trail: LoadPipeline, tmp_path: Path, settings: Any
+) -> Iterator[Sink]:
     """A sink of each kind."""
+    settings.BEMI_WEBHOOK_HTTP = True
     yield from _made(request.param, trail, tmp_path)
 
 

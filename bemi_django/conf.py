@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from bemi_django.declarations import declarations
+from bemi_django.setting_values import patterns
 from bemi_django.wire import table_name
 from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
 from bemi_django.wire.table_name import TableName
@@ -137,7 +138,7 @@ def include(schemas: Iterable[str]) -> list[str]:
     Args:
         schemas: The schemas in which a project finds its tables, which are tracked by default.
     """
-    return list(getattr(settings, "BEMI_INCLUDE", [f"{schema}.*" for schema in schemas]))
+    return patterns("BEMI_INCLUDE", [f"{schema}.*" for schema in schemas])
 
 
 def exclude() -> list[str]:
@@ -146,7 +147,7 @@ def exclude() -> list[str]:
     These are ``BEMI_EXCLUDE``, the default ones, and the tables of models that are declared so.
     """
     declared = [".".join(one.table) for one in declarations() if one.exclude]
-    return all_excluded(include(()), [*getattr(settings, "BEMI_EXCLUDE", ()), *declared])
+    return all_excluded(include(()), [*patterns("BEMI_EXCLUDE"), *declared])
 
 
 def bookkeeping_tables() -> list[str]:
@@ -207,7 +208,7 @@ def admin_scope() -> ScopeFunction | str | None:
 
 def masked_fields() -> list[str]:
     """Return ``BEMI_MASKED_FIELDS``: patterns of values that need a permission to see."""
-    return list(getattr(settings, "BEMI_MASKED_FIELDS", ["*.password"]))
+    return patterns("BEMI_MASKED_FIELDS", ["*.password"])
 
 
 def engine_options(alias: str) -> dict[str, Any]:

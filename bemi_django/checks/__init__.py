@@ -7,6 +7,7 @@ bemi.E004  BEMI_TRUSTED_PROXIES is neither a number nor a list of networks
 bemi.E005  BEMI_CONTEXT_FUNCTION is async but has to serve sync requests
 bemi.E006  BEMI_TRUST_REQUEST_ID needs BEMI_TRUSTED_PROXIES
 bemi.E007  BEMI_TABLE is not a name that the log can have
+bemi.E010  a setting has a value of another type than it must have
 bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
 bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
 bemi.E016  BEMI_RETENTION, BEMI_LEGAL_HOLD or BEMI_PRUNE_AT is wrong

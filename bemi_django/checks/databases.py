@@ -12,6 +12,7 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, handlers
 from bemi_django.checks.selection import check_names
+from bemi_django.checks.types import check_types
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import computation, coverage, installed, tenancy, tracking
 from bemi_django.schema.replication import publication
@@ -39,6 +40,9 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
     Returns:
         The warnings found.
     """
+    if check_types():
+        # The check of the settings says so.
+        return []
     found: list[CheckMessage] = []
     for alias in databases or ():
         if conf.is_source(alias):

@@ -24,6 +24,7 @@ from bemi_django.checks.seals import check_seals
 from bemi_django.checks.selection import check_rules
 from bemi_django.checks.signing import check_keys
 from bemi_django.checks.site_past import check_site_past
+from bemi_django.checks.types import check_types
 from bemi_django.middleware import BemiMiddleware
 from bemi_django.retention import configured
 from bemi_django.retention.periods import parse, time_of_day
@@ -39,6 +40,9 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     Returns:
         The errors and warnings found.
     """
+    if found := check_types():
+        # The others would fail.
+        return found
     found = _check_function("BEMI_CONTEXT_FUNCTION", conf.context_function, "request")
     found += _check_function("BEMI_ADMIN_SCOPE", _scope, "request, changes")
     found += _check_async() if not found else []

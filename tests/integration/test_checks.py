@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from bemi_django import checks
@@ -45,6 +46,44 @@ def test_a_place_where_the_site_cannot_be_shown_as_it_was_is_reported(settings: 
     assert reported() == ["TimeTravelMiddleware needs AuthenticationMiddleware."]
     settings.BEMI_TIME_TRAVEL_PRESENT = ["shop", "todos.Todo", "nowhere", "todos.Nothing", "a.b.c"]
     assert "no app or model: nowhere, todos.Nothing, a.b.c." in reported()[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BEMI_INCLUDE", "public.*"),
+        ("BEMI_INCLUDE", None),
+        ("BEMI_INCLUDE", [("public", "*")]),
+        # Without the comma, it is no tuple.
+        ("BEMI_EXCLUDE", ("public.secrets")),
+        ("BEMI_EXCLUDE", None),
+        ("BEMI_EXCLUDE", [None]),
+        ("BEMI_MASKED_FIELDS", "*.password"),
+        ("BEMI_MASKED_FIELDS", None),
+        ("BEMI_DESTINATION", "nowhere"),
+        ("BEMI_PUBLICATION", None),
+        ("BEMI_AS_OF_PATIENCE", "soon"),
+        ("BEMI_LARGEST_DEAD_LETTER", "1MB"),
+        ("BEMI_ADMIN_HISTORY", "link"),
+        ("BEMI_RENAMED_COLUMNS", {"public.todo": "task"}),
+        ("BEMI_ENGINE_OPTIONS", {"default": 5}),
+    ],
+)
+def test_a_setting_of_another_type_is_reported_and_nothing_else(
+    setting: str, value: Any, settings: Any, transactional_db: None
+) -> None:
+    setattr(settings, setting, value)
+    found = run_checks(databases=["default"])
+    (message,) = (message for message in found if str(message.id).startswith("bemi."))
+    assert message.id == "bemi.E010" and message.msg.startswith(f"{setting} is {value!r}") and message.hint
+
+
+@pytest.mark.parametrize("setting", ["BEMI_INCLUDE", "BEMI_EXCLUDE"])
+def test_a_text_is_no_list_of_patterns(setting: str, settings: Any, transactional_db: None) -> None:
+    """Where nobody checks the settings, nothing is recorded that was to be left out."""
+    setattr(settings, setting, "public.todo")
+    with pytest.raises(ImproperlyConfigured, match=f"{setting} is 'public.todo', which is not a list"):
+        tracking.sync()
 
 
 def test_wrong_settings_of_alerts_are_reported(settings: Any) -> None:
@@ -165,7 +204,7 @@ def test_tables_that_cannot_be_tracked_are_named(transactional_db: None) -> None
 
 
 def test_a_destination_without_a_router_is_said(settings: Any, db: None) -> None:
-    settings.BEMI_DESTINATION = "elsewhere"
+    settings.BEMI_DESTINATION = "other"
     assert "bemi.E003" in ids()
     settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
     assert "bemi.E003" not in ids()

@@ -69,6 +69,10 @@ PAGES = [
     "activity/",
     "deleted/",
     "health/",
+    "views/",
+    "request/?id=r2",
+    "transaction/{change}/",
+    "timeline/todos/todo/{todo}/?field=task",
     "{change}/change/",
     "timeline/todos/todo/{todo}/",
     "revert/?change={change}",
@@ -82,6 +86,8 @@ def test_all_links_stay_within_a_site(beside_the_default: None, client: Client, 
     todo = Todo.objects.create(task="Sleep")
     record(1, primary_key="99", operation="DELETE", before={"task": "gone"}, after={})
     change = record(2, primary_key=str(todo.pk), after={"id": todo.pk, "task": "Sleep"})
+    saved = {"name": "Losses", "query": "operation=DELETE"}
+    assert client.post("/partner/bemi_django/change/views/", saved)["Location"].startswith("/partner/")
     text = client.get(f"/partner/bemi_django/change/{page.format(change=change.pk, todo=todo.pk)}")
     content = text.content.decode()
     assert text.status_code == 200

@@ -194,3 +194,15 @@ def test_pages_speak_other_languages(
         visitor.goto(path)
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, name
         visitor.picture(f"{language}-{name}{'' if width == 1280 else '-phone'}")
+        if name == "timeline":
+            old, arrow, new = (step_part(visitor, part) for part in ("old", "arrow", "new"))
+            assert (old["x"] < arrow["x"] < new["x"]) == (direction == "ltr")
+            assert arrow["flipped"] == (direction == "rtl")
+
+
+def step_part(visitor: Any, name: str) -> Any:
+    """Where a part of a difference is, and whether it shows in the other direction."""
+    row = visitor.page.locator(".bemi-change tr", has_text="44.90").filter(has_text="49.90").first
+    return row.locator(f".bemi-{name}").evaluate(
+        "(e) => ({x: e.getBoundingClientRect().x, flipped: getComputedStyle(e).transform.includes('-1')})"
+    )

@@ -14,6 +14,7 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.action_lines import request_id_of, request_url
+from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actions.steps import change_as_sql
 from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
@@ -38,11 +39,12 @@ NEIGHBOURS = 20
 
 
 class FieldDiff(NamedTuple):
-    """A column with its values before and after the change."""
+    """A column with its values before and after the change; an automatic one is set by each save."""
 
     label: str
     value: ColumnValue
     pair: ShownPair
+    is_automatic: bool
 
 
 class ChangeSequence(NamedTuple):
@@ -212,7 +214,8 @@ def _field(value: ColumnValue, formatter: Formatter, logged: LoggedModel | None)
         value.before if value.has_before else MISSING,
         value.after if value.has_after else MISSING,
     )
-    return FieldDiff(formatter.name(logged, value.name), value, pair)
+    is_automatic = value.name in automatic_columns(logged.model if logged else None)
+    return FieldDiff(formatter.name(logged, value.name), value, pair, is_automatic)
 
 
 def _sequence(change: Change, changes: ChangeQuerySet | None, viewer: Viewer) -> ChangeSequence:

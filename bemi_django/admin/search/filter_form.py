@@ -181,8 +181,9 @@ class FilterForm(forms.Form):
         asked = self.cleaned_data
         given = list(self._wanted())
         given += [(~condition, query_timeouts.NO_INDEX) for condition in self._excluded()]
-        if not (asked["records"] or asked["table"]):
-            changes = changes.exclude(conditions.bookkeeping())
+        if not asked["records"]:
+            # Records that are asked for by their table are shown, and others not beside what it has.
+            changes = changes.exclude(conditions.bookkeeping() & ~Q(table=asked["table"]))
         whole = changes
         for condition, _timeout in given:
             changes = changes.filter(condition)

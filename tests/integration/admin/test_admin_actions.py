@@ -460,3 +460,13 @@ def test_every_value_of_a_context_leads_to_the_changes_that_have_it(admin: Clien
     too_long = record(3, context={"text": "x" * 600})
     (line,) = admin.get(f"{LIST}{too_long.pk}/change/").context["context"]
     assert line.url is None
+
+
+def test_the_actions_of_a_model_leave_out_django_s_own_records(admin_client: Client) -> None:
+    context = {"endpoint": "/admin/todos/todo/1/change/", "user_id": 1}
+    record(1, context=context)
+    record(1, ordinal=1, table="django_admin_log", operation="CREATE", before={}, context=context)
+    for query, number in (("?table=todo", 1), ("?table=django_admin_log", 2), ("?table=todo&records=on", 2)):
+        (action,) = admin_client.get(f"{LIST}{query}").context["actions"]
+        assert action.action.total == number, query
+        assert ("log entry" in action.sentence) == (number == 2), query

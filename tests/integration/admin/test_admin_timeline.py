@@ -268,3 +268,27 @@ def test_deleted_objects_are_those_that_nobody_has_put_back(admin_client: Client
     assert gone() == ["Tag", "Twice"]
     assert gone("?table=todo") == ["Twice"]
     assert Change.objects.count() == 5
+
+
+def test_the_moment_of_the_last_save_is_neither_named_nor_put_back(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Todo._meta.get_field("created_at"), "auto_now", True)
+    todo = Todo.objects.create(task="Wake up")
+    old = {"id": todo.pk, "task": "Sleep", "created_at": "2026-01-02T03:04:05+00:00"}
+    new = {"id": todo.pk, "task": "Wake up", "created_at": "2026-01-03T03:04:05+00:00"}
+    change = record(1, primary_key=str(todo.pk), before=old, after=new)
+    timeline = f"{LIST}timeline/todos/todo/{todo.pk}/"
+    (step,) = admin_client.get(timeline).context["steps"]
+    assert step.named == ["task"]
+    assert [(field.label, bool(field.puts_back)) for field in step.fields] == [
+        ("task", True),
+        ("created at", False),
+    ]
+    page = admin_client.get(f"{LIST}{change.pk}/change/").content.decode()
+    assert "Put back task" in page and "Put back created at" not in page
+    history = admin_client.get(f"{timeline}?field=created_at")
+    assert history.status_code == 200 and "bemi-put" not in history.content.decode()
+    # Where it is all that has changed, it is named.
+    record(2, primary_key=str(todo.pk), before=new, after=new | {"created_at": old["created_at"]})
+    assert admin_client.get(timeline).context["steps"][0].named == ["created at"]

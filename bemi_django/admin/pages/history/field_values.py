@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import Actor, Actors, why
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.svg_steps import Level, StepChart, step_chart
@@ -188,6 +189,8 @@ class FieldHistory:
         if later is None or later.operation != "UPDATE" or not self._is_known(change, side):
             return None
         if self._subject.instance is None or not self._subject.may("change"):
+            return None
+        if self._column in automatic_columns(self._subject.model):
             return None
         return put_back_url(self._subject, later, self._column)
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import why
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
@@ -27,19 +28,22 @@ class StepField(NamedTuple):
         pair: The old and the new value.
         url: The history of the field.
         puts_back: The page that puts the old value back, or None.
+        is_automatic: Whether it is set whenever the row is saved.
     """
 
     label: str
     pair: ShownPair
     url: str
     puts_back: str | None
+    is_automatic: bool
 
 
 class TimelineStep(NamedTuple):
     """A change of the object (``is_own``) or of a row that belongs to it.
 
-    ``fields`` are the first fields of an own change, ``more`` the others. ``reason`` says why. ``links`` are
-    labels and addresses of what can be done. ``reverted`` is the change that reverted it last, or None.
+    ``fields`` are the first fields of an own change, ``more`` the others, and ``named`` the labels of those
+    that its sentence names. ``reason`` says why. ``links`` are labels and addresses of what can be done.
+    ``reverted`` is the change that reverted it last, or None.
     """
 
     row: ListedRow
@@ -47,6 +51,7 @@ class TimelineStep(NamedTuple):
     reason: str
     fields: list[StepField]
     more: list[StepField]
+    named: list[str]
     links: list[tuple[str, str]]
     reverted: Change | None
     is_revert: bool
@@ -74,7 +79,9 @@ def timeline_steps(
         is_revert = "reverts" in row.change.context
         by = reverted.get(row.change.pk)
         reason = why(row.change, subject.viewer)
-        steps.append(TimelineStep(row, is_own, reason, fields[:shown], fields[shown:], links, by, is_revert))
+        first, more = fields[:shown], fields[shown:]
+        named = [field.label for field in first if not field.is_automatic] or [field.label for field in first]
+        steps.append(TimelineStep(row, is_own, reason, first, more, named, links, by, is_revert))
     return steps
 
 
@@ -94,7 +101,8 @@ def _links(subject: HistorySubject, change: Change) -> list[tuple[str, str]]:
 def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> list[StepField]:
     viewer, logged = subject.viewer, subject.viewer.logged_models.model_of(change)
     may_put_back = change.operation == "UPDATE" and subject.instance is not None and subject.may("change")
-    return [
+    automatic = automatic_columns(logged.model if logged else None)
+    found = [
         StepField(
             formatter.name(logged, value.name),
             formatter.pair(
@@ -104,11 +112,15 @@ def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> li
                 value.after if value.has_after else MISSING,
             ),
             field_url(subject, value.name),
-            put_back_url(subject, change, value.name) if may_put_back and value.has_before else None,
+            put_back_url(subject, change, value.name)
+            if may_put_back and value.has_before and value.name not in automatic
+            else None,
+            value.name in automatic,
         )
         for value in viewer.values(change)
         if value.is_changed and not value.is_unknown
     ]
+    return sorted(found, key=lambda field: field.is_automatic)
 
 
 def field_url(subject: HistorySubject, column: str) -> str:

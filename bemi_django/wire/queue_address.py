@@ -10,8 +10,10 @@ STREAM = "bemi"
 LANES = 4
 #: A lane is at least a row of a table, a lock and a consumer of the server.
 _MOST_LANES = 64
+_DURATION = re.compile("([0-9]{1,6})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FORM = "use nats://HOST:PORT/STREAM, with ?lanes=NUMBER, replicas=3 and sync=always where they are wanted"
+_FORM = "use nats://HOST:PORT/STREAM, with ?lanes=4, replicas=3, keep=7d or sync=always where they are wanted"
 
 
 class QueueAddress(NamedTuple):
@@ -20,7 +22,7 @@ class QueueAddress(NamedTuple):
     ``servers`` are URLs with credentials, which must not be printed, and ``stream`` names the stream.
     ``lanes`` is the number of lanes of a source that begins, ``replicas`` that of the replicas of a stream
     that is made. ``is_synced`` says that the operator has set ``sync_interval: always``, which the server
-    does not tell.
+    does not tell. Messages that were written are removed after ``keep`` seconds.
     """
 
     servers: tuple[str, ...]
@@ -28,6 +30,7 @@ class QueueAddress(NamedTuple):
     lanes: int = LANES
     is_synced: bool = False
     replicas: int = 1
+    keep: int = 0
 
     @property
     def hosts(self) -> str:
@@ -50,6 +53,7 @@ def parse(url: str) -> QueueAddress:
     options = dict(parse_qsl(parts.query))
     lanes = options.pop("lanes", str(LANES))
     replicas = options.pop("replicas", "1")
+    kept = _DURATION.fullmatch(options.pop("keep", "0s"))
     sync = options.pop("sync", "")
     if parts.scheme not in ("nats", "tls") or not parts.netloc or not _NAME.fullmatch(stream):
         raise ValueError(f"the address of the queue is not valid: {_FORM}")
@@ -59,6 +63,10 @@ def parse(url: str) -> QueueAddress:
         raise ValueError(f"lanes of the queue's address must be a number from 1 to {_MOST_LANES}")
     if replicas not in ("1", "3", "5"):
         raise ValueError("replicas of the queue's address must be 1, 3 or 5")
+    if kept is None:
+        raise ValueError("keep of the queue's address must be a duration: 90s, 30m, 12h or 7d")
     user, at, hosts = parts.netloc.rpartition("@")
     servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
-    return QueueAddress(servers, stream, int(lanes), sync == "always", int(replicas))
+    return QueueAddress(
+        servers, stream, int(lanes), sync == "always", int(replicas), int(kept[1]) * _SECONDS[kept[2]]
+    )

@@ -20,9 +20,9 @@ from tests.support.roles import WORKER, address
 class QueuedPipeline:
     """Publishes what ``trail`` reads to ``server``, and writes it to the log of ``trail``."""
 
-    def __init__(self, trail: LoadPipeline, server: Nats, lanes: int = 3) -> None:
+    def __init__(self, trail: LoadPipeline, server: Nats, lanes: int = 3, **options: object) -> None:
         self.trail, self.server = trail, server
-        self.url = server.url(lanes=lanes)
+        self.url = server.url("bemi", lanes=lanes, **options)
         self.config = trail.config._replace(queue=parse(self.url))
 
     def publish(self) -> int:

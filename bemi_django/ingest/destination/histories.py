@@ -50,4 +50,11 @@ class Histories:
         if number is None:
             cursor.execute(_NEXT)
             (number,) = cursor.fetchone()
+        self.add(cursor, HistoryStart(number, lsn), system_identifier, timeline, reason)
+
+    def add(
+        self, cursor: Any, start: HistoryStart, system_identifier: str, timeline: int, reason: str
+    ) -> None:
+        """Add a history with the number that it has elsewhere; the rest is as for :meth:`begin`."""
+        number, lsn = start
         cursor.execute(_BEGIN, [self._slot, number, system_identifier, timeline, format_lsn(lsn), reason])

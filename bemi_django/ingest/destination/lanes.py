@@ -15,6 +15,7 @@ _DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
 _BEGIN = """
 INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, %s FROM generate_series(0, %s - 1) lane
 """
+_ADD = "INSERT INTO _bemi.lanes (slot, lane, sequence, ordinal, message) VALUES (%s, %s, %s, %s, %s)"
 _RAISE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, updated_at = clock_timestamp()
 WHERE slot = %s AND sequence < %s
@@ -87,6 +88,11 @@ def begin(
         cursor.execute(_DELETE, [slot])
         cursor.execute(_BEGIN, [slot, sequence, number])
     cursor.execute(_RAISE, [sequence, slot, sequence])
+
+
+def add(cursor: Any, slot: str, lane: int, position: LanePosition, message: int) -> None:
+    """Let a lane begin after a message, where the queue has it."""
+    cursor.execute(_ADD, [slot, lane, *position, message])
 
 
 def advance(

@@ -123,7 +123,7 @@ def assemble(
             warn_of_durability(queue.address.stream, queue.replicas)
         sink = QueueSink(
             queue,
-            LaneSource(session.slot, session.lanes, session.histories),
+            LaneSource(session.slot, session.lanes, session.histories, session.origin),
             start,
             repairer.outline_of,
             largest_letter=config.largest_letter,

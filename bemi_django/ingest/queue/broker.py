@@ -6,6 +6,8 @@ import asyncio
 import functools
 from collections.abc import Sequence
 from concurrent.futures import Future
+from datetime import datetime, timedelta, timezone
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import orjson
@@ -80,10 +82,17 @@ class Broker:
         """Return the end of the last chunk of each lane that has one in the queue."""
         return self.connection.run(self._ends(source, lanes))
 
-    def forget(self, source: str, lane: int, before: int) -> Future[object]:
-        """Begin to remove the messages of a lane whose number is smaller than ``before``."""
-        subject, jetstream = self.address.subject(source, lane), self.connection.jetstream
-        return self.connection.begin(jetstream.purge_stream(self.address.stream, seq=before, subject=subject))
+    def sources(self) -> list[str]:
+        """Return the sources of which the queue has messages."""
+        return self.connection.run(self._sources())
+
+    def number_at(self, source: str, lane: int, moment: datetime) -> int:
+        """Return the number from which messages of a lane are as old as a moment, or younger."""
+        return self.connection.run(self._number_at(self.address.subject(source, lane), moment))
+
+    def forget(self, source: str, lane: int, before: int) -> Future[None]:
+        """Begin to remove the messages of a lane whose number is below ``before``, unless they are kept."""
+        return self.connection.begin(self._forget(self.address.subject(source, lane), before))
 
     def raise_if_lost(self) -> None:
         """Raise why the connection is of no use any more, if it is not.
@@ -146,6 +155,38 @@ class Broker:
             acknowledgements.fail(QueueFull(reason) if is_full else QueueUnavailable(reason))
         if acknowledgements.is_over:
             self._waiting.discard(acknowledgements)
+
+    async def _sources(self) -> list[str]:
+        info = await self.connection.jetstream.stream_info(self.address.stream, f"{STREAM}.>")
+        subjects = [subject.split(".") for subject in info.state.subjects or {}]
+        return sorted({parts[1] for parts in subjects if len(parts) == 3 and parts[2].isdecimal()})
+
+    async def _number_at(self, subject: str, moment: datetime) -> int:
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        stream, jetstream = self.address.stream, self.connection.jetstream
+        # A consumer that begins there, and reads nothing.
+        made = await jetstream.add_consumer(
+            stream,
+            ConsumerConfig(
+                name=token_hex(8),
+                filter_subject=subject,
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_TIME,
+                opt_start_time=moment,
+                inactive_threshold=5.0,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+        await jetstream.delete_consumer(stream, made.name)
+        return 1 + (made.delivered.stream_seq if made.delivered else 0)
+
+    async def _forget(self, subject: str, before: int) -> None:
+        if self.address.keep:
+            limit = datetime.now(timezone.utc) - timedelta(seconds=self.address.keep)
+            before = min(before, await self._number_at(subject, limit))
+        await self.connection.jetstream.purge_stream(self.address.stream, seq=before, subject=subject)
 
     async def _ends(self, source: str, lanes: Sequence[int]) -> dict[int, LanePosition]:
         found = {lane: await self._last(self.address.subject(source, lane)) for lane in lanes}

@@ -14,6 +14,7 @@ from zlib import crc32
 import orjson
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
 from bemi_django.ingest.rows.row_writer import COLUMNS
@@ -38,12 +39,16 @@ _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 #: Where the id of a row of COPY is: after the number of fields and its own length.
 _ID_AT = slice(6, 22)
 
+NO_ORIGIN = Origin("", 0, 0)
+
 #: The values of a change in the order of ``COLUMNS``: the id, text, JSON text, or numbers.
 Values = list[Any]
 
 
 class Chunk(NamedTuple):
     """Changes of one lane between two positions; those before ``begin`` are in chunks before.
+
+    ``lanes`` is the number of lanes of the source, and ``origin`` what its positions belong to.
 
     ``after`` is where other lanes have to be first: the first lane if this is another, all others if this is
     the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
@@ -59,6 +64,8 @@ class Chunk(NamedTuple):
     changes: list[Values]
     letters: list[tuple[LanePosition, RejectedMessage]]
     omissions: list[tuple[LanePosition, Omissions]]
+    lanes: int = 1
+    origin: Origin = NO_ORIGIN
 
 
 def values_of(row: bytes) -> Values:
@@ -118,6 +125,8 @@ def encode(chunk: Chunk, changes: list[bytes]) -> bytes:
         "version": VERSION,
         "source": chunk.source,
         "lane": chunk.lane,
+        "lanes": chunk.lanes,
+        "origin": [*chunk.origin],
         "begin": [*chunk.begin],
         "end": [*chunk.end],
         "after": None if chunk.after is None else [*chunk.after],
@@ -150,6 +159,8 @@ def decode(data: bytes) -> Chunk:
             found["changes"],
             [(LanePosition(*one[:2]), _letter(*one[2:])) for one in found["letters"]],
             [(LanePosition(*one[:2]), _omissions(*one[2:])) for one in found["omissions"]],
+            found["lanes"],
+            Origin(*found["origin"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         # The message of the error might hold values.

@@ -18,6 +18,7 @@ from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
 from bemi_django.ingest.queue.removal import Removal
+from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.ingest.timeouts import Timeouts
@@ -43,11 +44,18 @@ class Consumption:
         progress: Counts what is written.
         timeouts: Timeouts of the connections.
         is_stopping: Set when the session is to end after the present transaction.
+        replayed: What to begin the log of sources with that have none; None to begin no log.
     """
 
     def __init__(
-        self, config: WorkerConfig, progress: Progress, timeouts: Timeouts, is_stopping: threading.Event
+        self,
+        config: WorkerConfig,
+        progress: Progress,
+        timeouts: Timeouts,
+        is_stopping: threading.Event,
+        replayed: Replayed | None = None,
     ) -> None:
+        self._replayed = replayed
         self._progress = progress
         self._is_stopping = is_stopping
         self._message = threading.Event()
@@ -78,6 +86,8 @@ class Consumption:
             BemiError: An administrator has to do something, or the queue is not there.
             psycopg2.Error: The destination cannot be written to.
         """
+        if self._replayed is not None:
+            Replay(self._connection, self._broker, self._replayed).begin()
         targets = self._ends() if until_current else {}
         while not self._is_stopping.is_set():
             self._message.clear()

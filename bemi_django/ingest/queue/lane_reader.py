@@ -23,8 +23,8 @@ _EXPIRES = 2.0
 _FULL = 0.005
 
 
-class _Read(NamedTuple):
-    """A chunk; ``first`` and ``last`` are the numbers of its messages, as the queue counts them."""
+class StoredChunk(NamedTuple):
+    """A chunk of the queue; ``first`` and ``last`` are the numbers of its messages, as the queue counts."""
 
     chunk: Chunk
     first: int
@@ -67,7 +67,7 @@ class LaneReader:
         self._wake = wake
         self._messages: deque[Any] = deque()
         self._parts: list[Any] = []
-        self._next: _Read | None = None
+        self._next: StoredChunk | None = None
         self._ahead: int | None = None
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
         self.ahead_since: float | None = None
@@ -79,7 +79,7 @@ class LaneReader:
         Raises:
             ProtocolError: A message is no chunk.
         """
-        while self._next is None and (found := self._read()) is not None:
+        while self._next is None and (found := self.read()) is not None:
             chunk = found.chunk
             if chunk.end <= self.position:
                 if self._ahead is None:
@@ -91,6 +91,32 @@ class LaneReader:
             else:
                 self._next = found
         return None if self._next is None else self._next.chunk
+
+    def read(self) -> StoredChunk | None:
+        """Return the chunk of the next messages, if they are there, whatever its position.
+
+        Raises:
+            ProtocolError: A message is no chunk.
+        """
+        while self._messages:
+            message = self._messages.popleft()
+            number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
+            if number == "1":
+                self._parts = []
+            if int(number) != len(self._parts) + 1:
+                # Of an attempt that was interrupted: the chunk comes again.
+                self._parts = []
+                continue
+            self._parts.append(message)
+            if number == parts:
+                data = b"".join(part.data for part in self._parts)
+                first, last = (part.metadata.sequence.stream for part in (self._parts[0], message))
+                self._parts = []
+                chunk = decode(data)
+                if (chunk.source, chunk.lane) != (self.source, self.lane):
+                    raise ProtocolError("a message of the queue is one of another lane")
+                return StoredChunk(chunk, first, last)
+        return None
 
     def take(self) -> None:
         """Take the chunk that :meth:`peek` has returned."""
@@ -191,25 +217,3 @@ class LaneReader:
                 num_replicas=1,
             ),
         )
-
-    def _read(self) -> _Read | None:
-        """Return the chunk of the next messages, if they are there."""
-        while self._messages:
-            message = self._messages.popleft()
-            number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
-            if number == "1":
-                self._parts = []
-            if int(number) != len(self._parts) + 1:
-                # Of an attempt that was interrupted: the chunk comes again.
-                self._parts = []
-                continue
-            self._parts.append(message)
-            if number == parts:
-                data = b"".join(part.data for part in self._parts)
-                first, last = (part.metadata.sequence.stream for part in (self._parts[0], message))
-                self._parts = []
-                chunk = decode(data)
-                if (chunk.source, chunk.lane) != (self.source, self.lane):
-                    raise ProtocolError("a message of the queue is one of another lane")
-                return _Read(chunk, first, last)
-        return None

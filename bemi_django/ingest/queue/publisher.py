@@ -9,6 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.acknowledgements import Outgoing
 from bemi_django.ingest.queue.broker import Broker
@@ -28,11 +29,16 @@ Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
 
 
 class LaneSource(NamedTuple):
-    """What is published: the name of the slot, the number of its lanes, and the histories of its log."""
+    """What is published.
+
+    It has the name of a slot, a number of lanes, and the histories of its log; ``origin`` is what its
+    positions belong to now.
+    """
 
     name: str
     lanes: int
     histories: Sequence[HistoryStart]
+    origin: Origin
 
 
 class QueueSink:
@@ -212,7 +218,8 @@ class QueueSink:
         after = self._after if lane else begin if self._is_barrier else None
         letters = self._letters if lane == 0 else []
         omissions = self._left_out if lane == 0 else []
-        chunk = Chunk(name, lane, begin, end, after, self._committed_at, [], letters, omissions)
+        of_source = self._source.lanes, self._source.origin
+        chunk = Chunk(name, lane, begin, end, after, self._committed_at, [], letters, omissions, *of_source)
         payload, largest = encode(chunk, self._rows[lane]), self._broker.largest
         subject = self._broker.address.subject(name, lane)
         identifier = f"{subject}.{begin.sequence}.{begin.ordinal}-{end.sequence}.{end.ordinal}"

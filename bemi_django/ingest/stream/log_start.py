@@ -85,12 +85,13 @@ class LogStart:
         checkpoint = continuation.read_checkpoint()
         if config.export is not None and published:
             checkpoint = self._at_export(config.export.name, checkpoint, published)
-        self._origin = self._find_origin()
+        #: What the positions of the stream belong to.
+        self.origin = self._find_origin()
         if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
             self._source.synchronise_slot(config.slot, failover=config.failover)
         if checkpoint is None:
             is_republished = self._publish()
-            start = continuation.begin(self._origin, slot, is_republished)
+            start = continuation.begin(self.origin, slot, is_republished)
         else:
             start = self._continue(continuation, checkpoint, slot, published)
         #: The histories of the log, the oldest first, and what writes to it.
@@ -110,7 +111,7 @@ class LogStart:
         config = self._config
         known = self._with_published(checkpoint, slot, published)
         switches = self._read_switches(checkpoint.origin)
-        branch, gap = continuation.judge(known, self._origin, slot, switches)
+        branch, gap = continuation.judge(known, self.origin, slot, switches)
         self._is_anew = gap is not None or bool(branch.left)
         if not self._is_anew and slot is not None:
             # What the queue has acknowledged was confirmed; without a queue, the log's end is not before it.
@@ -118,11 +119,11 @@ class LogStart:
         if known.lsn > checkpoint.lsn:
             raise QueueUnavailable(_BEHIND.format(reason=gap or "the server was promoted or restored"))
         if gap is None:
-            return continuation.follow(checkpoint, branch, self._origin)
+            return continuation.follow(checkpoint, branch, self.origin)
         if not config.accept_gap:
             raise LostHistory(f"{gap}. {LostHistory.__doc__}")
         self._publish()
-        return continuation.accept(gap, branch, self._origin, slot)
+        return continuation.accept(gap, branch, self.origin, slot)
 
     def _with_published(self, checkpoint: Checkpoint, slot: Slot | None, published: int) -> Checkpoint:
         """Return the checkpoint as if the log had what its queue has.
@@ -172,11 +173,11 @@ class LogStart:
         Raises:
             Disrupted: The publication was dropped.
         """
-        if self._find_origin() != self._origin:
+        if self._find_origin() != self.origin:
             raise Disrupted(f"the publication {self._config.publication} was dropped")
 
     def _read_switches(self, known: Origin) -> list[Switch]:
-        is_promoted = known[:2] != self._origin[:2] and known.system_identifier == self.system_identifier
+        is_promoted = known[:2] != self.origin[:2] and known.system_identifier == self.system_identifier
         return self._source.timeline_history(self._timeline) if is_promoted else []
 
     def _find_origin(self) -> Origin:
@@ -186,12 +187,12 @@ class LogStart:
 
     def _publish(self) -> bool:
         """Create the publication if it is missing, and return whether it was."""
-        if self._origin.publication:
+        if self.origin.publication:
             return False
         if self._config.publish is not None:
             self._config.publish()
-            self._origin = self._find_origin()
-        if not self._origin.publication:
+            self.origin = self._find_origin()
+        if not self.origin.publication:
             name = self._config.publication
             raise NotInstalled(f"the publication {name} is missing: run 'manage.py bemi sync'")
         return True

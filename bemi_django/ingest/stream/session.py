@@ -20,6 +20,7 @@ from bemi_django.exceptions import (
 )
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.copying import RowCopier
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.stream import slot as slots
@@ -69,6 +70,8 @@ class Session:
     copier: RowCopier
     #: Rows of gaps that are to be exported.
     gaps: Sequence[Pending] = ()
+    #: What the positions of the stream belong to.
+    origin: Origin
     #: The number of lanes of the queue; 0 without one.
     lanes = 0
 
@@ -237,5 +240,6 @@ class Session:
         """Do the same without streaming; the slot is created where it has to be."""
         start = self._start.find(source, published)
         self.histories, self.copier, self.lanes = self._start.histories, self._start.copier, self._start.lanes
+        self.origin = self._start.origin
         self.gaps = self._start.gaps
         return start

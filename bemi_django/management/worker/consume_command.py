@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.queue.replay import Replayed
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.worker.configured_worker import sink_address, worker_config
@@ -51,11 +55,29 @@ def add_consume(added: Any) -> ArgumentParser:
         "--until-current", action="store_true", help="exit when everything published so far is written"
     )
     consume.add_argument(
+        "--from",
+        dest="replayed",
+        type=_replayed,
+        metavar="TIME",
+        help="begin a log in a new destination with what the queue has got since then, or 'start' for all "
+        "that it has; a log that has begun in this way goes on",
+    )
+    consume.add_argument(
         "--log-format",
         choices=FORMATS,
         help="log to the output in this format (default: text, unless LOGGING of the project has a handler)",
     )
     return consume
+
+
+def _replayed(text: str) -> Replayed:
+    if text == "start":
+        return Replayed()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("give a time, as '2030-01-31 12:00+00:00', or 'start'") from None
+    return Replayed(found.astimezone())
 
 
 def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -70,10 +92,14 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         CommandError: No queue is given, or more than one.
         BemiError: An administrator has to do something.
     """
+    replayed = options["replayed"]
     if options["format"] == DEBEZIUM:
+        if replayed is not None:
+            raise CommandError("--from is for what 'bemi run --to' has published")
         consumer = records_consumer(database, options)
     else:
-        consumer = Consumer(worker_config(database)._replace(queue=_address(options["queue"])))
+        config = worker_config(database)._replace(queue=_address(options["queue"]))
+        consumer = Consumer(config, open_session=partial(Consumption, replayed=replayed))
     with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):
         written = consumer.run(until_current=options["until_current"])
     command.stdout.write(f"{written} changes written")

@@ -11,6 +11,7 @@ import pytest
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
@@ -70,7 +71,7 @@ def sink(broker: MemoryBroker, omissions: Omissions | None = None) -> QueueSink:
     def outline(pending: Pending) -> tuple[bytes, RejectedMessage]:
         raise AssertionError("every value is text")
 
-    source = LaneSource("slot", broker.address.lanes, (FIRST_HISTORY,))
+    source = LaneSource("slot", broker.address.lanes, (FIRST_HISTORY,), Origin("7", 1, 2))
     return QueueSink(cast(Any, broker), source, 8, outline, omissions=omissions)
 
 
@@ -206,7 +207,7 @@ class StoredLane(LaneReader):
     def close(self) -> None:
         """Nothing is open."""
 
-    def read(self) -> list[tuple[LanePosition, LanePosition]]:
+    def read_all(self) -> list[tuple[LanePosition, LanePosition]]:
         found = []
         while (chunk := self.peek()) is not None:
             found.append((self.position, chunk.end))
@@ -228,7 +229,7 @@ def published() -> tuple[MemoryBroker, list[Outgoing]]:
 def test_a_lane_is_read_in_order() -> None:
     broker, messages = published()
     lane = StoredLane(broker, messages, LanePosition(8))
-    assert lane.read() == [
+    assert lane.read_all() == [
         (LanePosition(begin), LanePosition(end)) for begin, end in ((8, 24), (24, 72), (72, 136), (136, 200))
     ]
     assert lane.message == len(messages)
@@ -239,7 +240,7 @@ def test_what_came_too_early_is_read_again() -> None:
     first, second, *rest = messages
     # The second was refused at first, and what followed it was not.
     lane = StoredLane(broker, [first, *rest, second], LanePosition(8))
-    assert [end.sequence for _, end in lane.read()] == [24, 72, 136, 200]
+    assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
     assert lane.ahead_since is None
 
 
@@ -247,14 +248,14 @@ def test_what_lies_before_a_position_is_known_after_a_restart() -> None:
     broker, messages = published()
     first, second, *rest = messages
     lane = StoredLane(broker, [first, *rest], LanePosition(8))
-    assert [end.sequence for _, end in lane.read()] == [24]
+    assert [end.sequence for _, end in lane.read_all()] == [24]
     assert lane.ahead_since is not None
     # What is ahead must be found again.
     assert lane.message == 1
     again = StoredLane(broker, [first, *rest, second], LanePosition(24))
     again.message = 1
     again._start()
-    assert [end.sequence for _, end in again.read()] == [72, 136, 200]
+    assert [end.sequence for _, end in again.read_all()] == [72, 136, 200]
 
 
 def test_parts_that_are_not_complete_are_left_out() -> None:
@@ -262,16 +263,16 @@ def test_parts_that_are_not_complete_are_left_out() -> None:
     first, second, part, *others, last = messages
     stored = [first, second, part, others[0], part, *others, last, first]
     lane = StoredLane(broker, stored, LanePosition(8))
-    assert [end.sequence for _, end in lane.read()] == [24, 72, 136, 200]
+    assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
     assert lane.message == len(stored)
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nats://localhost:4222", (("nats://localhost:4222",), "bemi", 4, False, 1)),
-        ("nats://u:p@a:1,b:2/audit?lanes=8", (("nats://u:p@a:1", "nats://u:p@b:2"), "audit", 8, False, 1)),
-        ("tls://a/bemi?sync=always", (("tls://a",), "bemi", 4, True, 1)),
+        ("nats://localhost:4222", (("nats://localhost:4222",), "bemi", 4, False, 1, 0)),
+        ("nats://u:p@a:1,b:2/audit?lanes=8", (("nats://u:p@a:1", "nats://u:p@b:2"), "audit", 8, False, 1, 0)),
+        ("tls://a/bemi?sync=always", (("tls://a",), "bemi", 4, True, 1, 0)),
     ],
 )
 def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
@@ -289,6 +290,7 @@ def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
         "nats://a?lanes=0",
         "nats://a?lanes=x",
         "nats://a?replicas=2",
+        "nats://a?keep=7",
         "nats://a?x=1",
     ],
 )

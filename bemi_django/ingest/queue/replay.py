@@ -1,0 +1,101 @@
+"""Begin a log in another destination with what a queue still has."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from bemi_django.exceptions import QueueUnavailable, ReplicationError
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.destination.histories import Histories
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.lane_reader import LaneReader, StoredChunk
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of
+
+logger = logging.getLogger(__name__)
+
+# Several consumers may begin at once.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('_bemi.replay', 0))"
+_REASON = "replayed from a queue"
+#: Of which transactions all changes are in the log, is not known.
+_NO_XID = 2**63 - 1
+#: Seconds that the queue may take for the first message of a lane.
+_PATIENCE = 2.0
+
+
+class Replayed(NamedTuple):
+    """What is replayed: messages that the queue has got at ``since`` or later; None for all that it has."""
+
+    since: datetime | None = None
+
+
+class Replay:
+    """Lets the lanes of all sources begin that have none in a destination.
+
+    Args:
+        connection: The connection to the destination.
+        broker: The connection to the queue.
+        replayed: What is replayed.
+    """
+
+    def __init__(self, connection: Any, broker: Broker, replayed: Replayed) -> None:
+        self._connection = connection
+        self._broker = broker
+        self._since = replayed.since
+        self._message = threading.Event()
+
+    def begin(self) -> None:
+        """Write where the lanes and the log of each source begin.
+
+        A source that has begun already goes on where it is.
+
+        Raises:
+            ReplicationError: The log of a source was begun in another way.
+            QueueUnavailable: Lanes of a source have no message from then on yet.
+        """
+        for source in self._broker.sources():
+            has_log = Checkpoints(self._connection, source).read() is not None
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(_LOCK)
+                if lanes.read(cursor, source):
+                    continue
+                if has_log:
+                    raise ReplicationError(
+                        f"the log of {source} has begun without a queue: --from is for a new destination"
+                    )
+                self._begin(cursor, source)
+
+    def _begin(self, cursor: Any, source: str) -> None:
+        first = self._first(source, 0)
+        found = {0: first, **{lane: self._first(source, lane) for lane in range(1, first.chunk.lanes)}}
+        for lane, read in found.items():
+            lanes.add(cursor, source, lane, read.chunk.begin, read.first - 1)
+        # A transaction that begins in the middle is not one of the log.
+        begins = [read.chunk.begin for read in found.values()]
+        sequence = max(begin.sequence + (begin.ordinal > 0) for begin in begins)
+        lsn, origin = lsn_of(sequence), first.chunk.origin
+        start = HistoryStart(history_of(sequence), lsn)
+        Histories(source).add(cursor, start, origin.system_identifier, origin.timeline, _REASON)
+        Checkpoints(self._connection, source).start(cursor, lsn, _NO_XID, origin)
+        logger.info("the log of %s begins with what the queue has", source)
+
+    def _first(self, source: str, lane: int) -> StoredChunk:
+        number = 1 if self._since is None else self._broker.number_at(source, lane, self._since)
+        reader = LaneReader(self._broker, source, lane, LanePosition(0), number - 1, self._message.set)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while (found := reader.read()) is None:
+                self._broker.raise_if_lost()
+                if time.monotonic() > deadline:
+                    raise QueueUnavailable(
+                        f"the queue has no message of lane {lane} of {source} from then on yet"
+                    )
+                self._message.wait(0.05)
+            return found
+        finally:
+            reader.close()

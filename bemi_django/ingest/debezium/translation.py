@@ -95,16 +95,24 @@ class Translator:
         elif isinstance(event, RowEvent):
             self._take_row(event, record.data)
         elif place is None and record.value is not None:
-            # A heartbeat never stands between the two events of an update.
-            self.release()
+            # A heartbeat, which never stands between the two events of an update.
+            self._release()
 
     def refuse(self, data: bytes, reason: str) -> None:
         """Keep a record that cannot be taken, unless it stands among those that were sent before."""
         if self._left_out is None or self._left_out.reason:
             self._outlets.refuse(Refusal(data, reason))
 
-    def release(self) -> None:
-        """Write a deletion that was held back because an update might follow."""
+    @property
+    def is_holding(self) -> bool:
+        """Whether a deletion waits for the next record, which tells if both are the update of a key."""
+        return self._held is not None
+
+    def finish(self) -> None:
+        """End the open transaction: no more records will come."""
+        self._close(None)
+
+    def _release(self) -> None:
         if self._held is not None:
             (event, data), self._held = self._held, None
             self._write(event, data)
@@ -142,7 +150,7 @@ class Translator:
         Args:
             end: Where it ends in the WAL, in bytes, if that is known.
         """
-        self.release()
+        self._release()
         opened = self._open
         if opened is not None and opened.begin is not None and not opened.is_over:
             opened.is_over = True
@@ -154,7 +162,7 @@ class Translator:
         if place.xid is not None:
             if not self._is_new(event, data):
                 return
-            self.release()
+            self._release()
         elif self._order.has_message(place.lsn):
             self.repeated += 1
             return
@@ -183,7 +191,7 @@ class Translator:
             (old, _), self._held = self._held, None
             self._write(event, data, old)
             return
-        self.release()
+        self._release()
         if event.operation == DELETE:
             self._held = event, data
         else:

@@ -47,6 +47,11 @@ def add_formats(consume: ArgumentParser) -> None:
         help="binary.handling.mode of the connector (default: bytes)",
     )
     consume.add_argument(
+        "--complete",
+        action="store_true",
+        help="no more records will come after those of the files: their last transaction is over",
+    )
+    consume.add_argument(
         "--subject",
         default=EVERYTHING,
         help="the subject of the stream to which Debezium writes, * and > are wildcards (default: all)",
@@ -71,7 +76,7 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
     given, config = list(options["queue"]), worker_config(database)
     modes = Modes(options["decimals"], options["binaries"])
     if given and not given[0].startswith(_SCHEMES):
-        source = RecordSource(RecordFiles(given), modes=modes)
+        source = RecordSource(RecordFiles(given), modes=modes, is_complete=options["complete"])
     else:
         if len(given) > 1:
             raise CommandError("give the address of one stream, or files")

@@ -98,6 +98,18 @@ def test_a_value_that_cannot_be_taken_is_left_out_of_its_row(
         assert f"after.{name}: " in reason
 
 
+def test_the_last_deletion_of_complete_files_is_written(
+    records: DebeziumTrail, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(Envelopes().change("d", "pairs", before=pair(1)))
+    assert records.consume(file) == 0
+    assert "the last deletion is not in the log yet" in caplog.text
+    assert records.consume(file, complete=True) == 1
+    assert records.consume(file, complete=True) == 0
+    assert [change.operation for change in records.logged()] == ["DELETE"]
+
+
 def test_records_of_another_database_are_refused(records: DebeziumTrail, consume: Consume) -> None:
     with pytest.raises(ReplicationError, match="record of the database other"):
         consume([Envelopes(database="other").change("c", "pairs", after=pair(1))])

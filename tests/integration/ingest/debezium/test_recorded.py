@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, Modes
+from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES
 from tests.integration.ingest.debezium.conftest import Consume
-from tests.support.debezium_trail import DebeziumTrail, Logged
-from tests.support.recorded_debezium import RECORDINGS, load
-
-#: What the connector does not send as it is, in each mode: the columns and why, in docs/debezium.md.
-_LOST = {
-    "plain": {"an", "iv", "m", "pr"},
-    "schemas": {"an", "m", "pr"},
-    "strings": {"pr"},
-    "doubles": {"an", "iv", "m", "p", "pr", "ti", "ts"},
-}
-
-
-def without(change: Logged, lost: set[str]) -> list[Any]:
-    """Return a change without what is lost of its values."""
-    kept = [
-        {name: value for name, value in json.loads(row, parse_float=str).items() if name not in lost}
-        for row in (change.before, change.after)
-    ]
-    unavailable = {
-        side: [name for name in names if name not in lost]
-        for side, names in json.loads(change.unavailable or "{}").items()
-    }
-    moment = None if change.operation == "EVENT" else change.committed_at
-    return [change[:6], *kept, json.loads(change.context), unavailable, change.transaction, moment]
+from tests.support.debezium_trail import DebeziumTrail
+from tests.support.recorded_debezium import LOST, MODES, RECORDINGS, comparable, load
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -43,10 +19,10 @@ def test_the_log_is_that_of_our_own_reader(
     recording = load(name)
     file = tmp_path / "records.jsonl"
     file.write_bytes(b"\n".join(recording.lines_for(records)))
-    written = records.consume(file, modes=Modes("string", "hex") if name == "strings" else DEFAULT_MODES)
-    lost = _LOST[name]
+    written = records.consume(file, modes=MODES.get(name, DEFAULT_MODES))
+    lost = LOST[name]
     logged = records.logged()
-    assert [without(one, lost) for one in logged] == [without(one, lost) for one in recording.changes]
+    assert [comparable(one, lost) for one in logged] == [comparable(one, lost) for one in recording.changes]
     assert written == len(logged)
     assert records.letters() == []
 
@@ -75,4 +51,4 @@ def test_what_the_connector_sends_again_after_a_restart_is_left_out(
         line for at in range(0, len(lines), 6) for line in (*lines[max(0, at - 11) : at], *lines[at : at + 6])
     ]
     consume(repeated)
-    assert [without(one, set()) for one in records.logged()] == [without(one, set()) for one in whole]
+    assert [comparable(one, set()) for one in records.logged()] == [comparable(one, set()) for one in whole]

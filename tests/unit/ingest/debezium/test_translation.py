@@ -92,6 +92,17 @@ def test_a_deletion_and_an_insertion_at_one_place_are_an_update_of_the_key() -> 
     assert found.kinds() == [Begin, Update, Delete, Insert, Commit]
 
 
+def test_a_deletion_waits_for_the_record_after_it() -> None:
+    one = Envelopes()
+    found = Translated().take(one.change("d", "pairs", before={"a": 1, "b": "x"}), b"null")
+    assert found.kinds() == [Begin]
+    assert found.translator.is_holding
+    found.take(b'{"ts_ms": 1}')
+    assert found.kinds() == [Begin, Delete]
+    found.take(one.change("d", "pairs", before={"a": 2, "b": "x"})).translator.finish()
+    assert found.kinds() == [Begin, Delete, Delete, Commit]
+
+
 def test_a_transaction_ends_with_its_end_or_with_the_next_one() -> None:
     one, two, three = Envelopes(700), Envelopes(701, 2000), Envelopes(702, 3000)
     found = Translated().take(
@@ -168,7 +179,7 @@ def test_no_record_is_lost_without_a_word(data: st.DataObject) -> None:
     found = Translated()
     with suppress(ReplicationError):
         found.take(json.dumps(record).encode())
-        found.translator.release()
+        found.translator.finish()
         is_silent = "op" not in record["value"]
         assert found.messages or found.refused or found.translator.repeated or is_silent
     assert all(refusal.reason for refusal in found.refused)

@@ -1,4 +1,4 @@
-"""Whether standbys are ready to take over the slot, from PostgreSQL 17 on."""
+"""Whether standbys are ready to take over the slot."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
+from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 
 _SETTINGS = """
@@ -21,14 +22,15 @@ SELECT current_setting('server_version_num')::int >= 170000, (
     WHERE NOT EXISTS (SELECT FROM pg_replication_slots s
                       WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))
 """
+_HAS_SLOT = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s"
 _IDENTITY = "SELECT pg_is_in_recovery(), system_identifier FROM pg_control_system()"
 _RELOAD = "then SELECT pg_reload_conf(). See docs/failover.md."
 
 
 def findings(source: str) -> Iterator[Finding]:
-    """Yield settings that standbys or their primary lack for a synchronised slot.
+    """Yield settings that standbys or their primary lack for a synchronised slot, or that none can be had.
 
-    Those of a standby are read if it is in ``DATABASES``.
+    What a standby has is read if it is in ``DATABASES``.
 
     Args:
         source: Alias of the source.
@@ -40,7 +42,10 @@ def findings(source: str) -> Iterator[Finding]:
         settings = dict(cursor.fetchall())
         cursor.execute(_IDENTITY)
         is_standby, system = cursor.fetchone()
-    if not is_possible or not conf.slot_failover() or is_standby or not standbys:
+    if not conf.slot_failover() or is_standby or not standbys:
+        return
+    if not is_possible:
+        yield from _without_synchronisation(source, system)
         return
     if not settings.get("synchronized_standby_slots"):
         yield Finding(
@@ -59,6 +64,23 @@ def findings(source: str) -> Iterator[Finding]:
                 f"The standby {alias!r} does not synchronise the slot: it lacks {', '.join(lacking)}.",
                 f"On the standby, run ALTER SYSTEM SET for each, {_RELOAD}",
             )
+
+
+def _without_synchronisation(source: str, system: int) -> Iterator[Finding]:
+    """Before PostgreSQL 17: something else has to keep the slot on standbys."""
+    slot = slot_of(source)
+    has_slot = []
+    for alias in _standbys_in_settings(source, system):
+        with closed_cursor(alias) as cursor:
+            cursor.execute(_HAS_SLOT, [slot])
+            has_slot.append(cursor.fetchone() == (1,))
+    if not has_slot or not all(has_slot):
+        yield Finding(
+            "bemi.D014",
+            f"A standby of {source!r} that is promoted may not have the slot {slot}: before PostgreSQL 17, "
+            "the server does not synchronise it, and changes are lost.",
+            "Let a cluster manager keep it there, as a permanent slot of Patroni. See docs/failover.md.",
+        )
 
 
 def _standbys_in_settings(source: str, system: int) -> Iterator[str]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from bemi_django.doctor import standbys
 from tests.support.hot_standby import hot_standby
 from tests.support.pipeline import Pipeline
+from tests.support.project_database import execute
 
 
 @pytest.mark.administrator
-def test_a_standby_is_told_at_once_what_it_is(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+def test_commands_say_what_a_standby_is_and_what_it_lacks(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.stop()
     with hot_standby() as replica:
         for arguments in (["run"], ["run", "--until-current"], ["sync"], ["uninstall"]):
@@ -24,3 +29,21 @@ def test_a_standby_is_told_at_once_what_it_is(pipeline: Pipeline, caplog: pytest
         caplog.clear()
         call_command("migrate", database=replica, verbosity=0)
         assert "not tracked" not in caplog.text
+        settings.BEMI_SLOT = "bemi_standby"
+        judge_standby(replica, monkeypatch)
+
+
+def judge_standby(replica: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assert what the doctor says of the primary."""
+    found = [finding.message for finding in standbys.findings("default")]
+    ((version,),) = execute("SELECT current_setting('server_version_num')::int")
+    if version >= 170000:
+        assert "synchronized_standby_slots is empty" in found[0]
+        assert f"The standby '{replica}' does not synchronise the slot: it lacks " in found[1]
+        assert "sync_replication_slots = on, " in found[1] and "primary_slot_name" in found[1]
+        return
+    (message,) = found
+    assert "may not have the slot bemi_" in message and "before PostgreSQL 17" in message
+    # As if a cluster manager had copied it there.
+    monkeypatch.setattr(standbys, "_HAS_SLOT", "SELECT count(*) FROM (VALUES (%s)) copied")
+    assert list(standbys.findings("default")) == []

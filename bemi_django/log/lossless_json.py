@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 # int() refuses more than 4300 digits.
@@ -49,18 +50,20 @@ class LosslessDecoder(json.JSONDecoder):
 
 def loads(text: str) -> Any:
     """Parse JSON, keeping every digit of its numbers."""
-    return json.loads(text, cls=LosslessDecoder)
+    return _decoder.decode(text)
 
 
 def dumps(value: Any) -> str:
     """Serialize what :func:`loads` returned, digit for digit, as jsonb prints it."""
+    if value.__class__ is str:
+        return encode_basestring(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{dumps(key)}: {dumps(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(dumps, value)) + "]"
     if isinstance(value, (Number, Decimal)):
         return value.literal if isinstance(value, Number) else f"{value:f}"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _encoder.encode(value)
 
 
 def hstore(value: Any) -> Any:
@@ -80,3 +83,8 @@ def _quoted(text: str) -> str:
 
 def _integer(literal: str) -> int | Number:
     return int(literal) if len(literal) < _LONGEST_INTEGER else Number(literal)
+
+
+# One of each: making one takes longer than a value.
+_decoder = LosslessDecoder()
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

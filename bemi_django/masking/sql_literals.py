@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""
@@ -20,6 +21,8 @@ _TOKEN = re.compile(
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _KEPT = ("name", "placeholder")
+#: Characters of a statement whose answer is remembered.
+_MOST_REMEMBERED = 2000
 
 
 def redact_literals(statement: str, mask: str) -> str:
@@ -29,6 +32,14 @@ def redact_literals(statement: str, mask: str) -> str:
         statement: An SQL statement, possibly cut off.
         mask: What to write in place of each literal.
     """
+    if len(statement) > _MOST_REMEMBERED:
+        return "".join(_redacted(statement, mask))
+    return _remembered(statement, mask)
+
+
+@lru_cache(maxsize=512)
+def _remembered(statement: str, mask: str) -> str:
+    # The statements of an application are few: their values are parameters.
     return "".join(_redacted(statement, mask))
 
 

@@ -17,6 +17,7 @@ from django.test import AsyncClient, Client
 
 from bemi_django.admin.pages import export
 from bemi_django.admin.pages.export_rows import COLUMNS
+from bemi_django.masking import sql_literals
 from tests.support.audit import LIST, record, record_many, visitor
 
 EXPORT = f"{LIST}export/"
@@ -153,3 +154,31 @@ def test_under_asgi_it_is_streamed_too() -> None:
         return parts
 
     assert json.loads(b"".join(asyncio.run(exported())))["operation"] == "UPDATE"
+
+
+def test_no_encoder_is_made_and_no_statement_is_redacted_again_for_a_row(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.task", "context->user_id"]
+    statement = "UPDATE todo SET task = 'secret of the rows' WHERE id = %s"
+    for number in range(1, 41):
+        record(number, context={"user_id": 7, "SQL": statement, "request_id": f"r{number}"})
+    exporter = visitor("bemi_django.view_change", "bemi_django.export_change")
+    made: list[Any] = []
+    redacted: list[str] = []
+    original, redact = json.JSONEncoder.__init__, sql_literals._redacted
+
+    def counted(self: Any, **options: Any) -> None:
+        made.append(self)
+        original(self, **options)
+
+    def noted(text: str, mask: str) -> Any:
+        redacted.append(text)
+        return redact(text, mask)
+
+    monkeypatch.setattr(json.JSONEncoder, "__init__", counted)
+    monkeypatch.setattr(sql_literals, "_redacted", noted)
+    few = 10
+    for format in ("csv", "jsonl"):
+        assert b"secret" not in content(exporter, f"?format={format}")
+    assert len(made) < few and redacted.count(statement) == 1

@@ -78,6 +78,11 @@ class ChangeAdmin(ChangeAdminBase):
         """Return whether the user has the permission ``view_health``."""
         return bool(request.user.has_perm("bemi_django.view_health"))
 
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Return what the index offers: a link also to a user who may only view the health page."""
+        found = super().get_model_perms(request)
+        return {**found, "view": found["view"] or self.has_health_permission(request)}
+
     def get_urls(self) -> list[URLPattern]:
         """Return the URLs of the pages."""
         key = "<str:app_label>/<str:model_name>"
@@ -220,6 +225,8 @@ class ChangeAdmin(ChangeAdminBase):
     def _require_view(self, view: View, name: str) -> View:
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not (self.has_health_permission if name == "health" else self.has_view_permission)(request):
+                if name == "changelist" and self.has_health_permission(request):
+                    return HttpResponseRedirect(Viewer(request, self.admin_site).url("health"))
                 raise PermissionDenied
             request.bemi_viewer = viewer = Viewer(request, self.admin_site)  # type: ignore[attr-defined]
             response = view(request, *args, **kwargs)

@@ -158,6 +158,16 @@ def test_it_is_a_file_for_those_who_may_export(admin_client: Client) -> None:
     assert not reader.get(f"{LIST}activity/").context["csv_query"]
 
 
+def test_groups_are_named_only_to_those_who_may_view_them(admin_client: Client, admin_user: Any) -> None:
+    admin_user.groups.add(Group.objects.create(name="Secret team"))
+    record(1, context={"user_id": admin_user.pk})
+    assert "Secret team" in [name for name, _count in lists(activity(admin_client))["group"]]
+    for number, permissions in enumerate(((), ("auth.view_user",), ("auth.view_group",))):
+        reader = visitor("bemi_django.view_change", *permissions, name=f"reader{number}")
+        assert "group" not in lists(activity(reader))
+        assert "Secret team" not in reader.get(f"{LIST}activity/").content.decode()
+
+
 def test_names_that_are_masked_are_not_counted(admin_user: Any, settings: Any) -> None:
     settings.BEMI_MASKED_FIELDS = ["context->user_id", "context->task"]
     record(1, context={"user_id": 7, "task": "nightly", "command": "import"})

@@ -99,8 +99,15 @@ def test_the_health_page_has_a_permission_of_its_own(db: None) -> None:
     page = administrator.get(f"{LIST}health/")
     assert page.status_code == 200
     assert [str(label) for label, *_ in page.context["tabs"]] == ["Health"]
-    for other in ("", "activity/", "deleted/"):
+    for other in ("activity/", "deleted/"):
         assert administrator.get(f"{LIST}{other}").status_code == 403
+    # The index has a link, which leads there.
+    for path in ("/admin/", "/admin/bemi_django/"):
+        assert f'href="{LIST}"' in administrator.get(path).content.decode()
+    assert administrator.get(LIST)["Location"] == f"{LIST}health/"
+    nobody = visitor("todos.view_todo", name="nobody")
+    assert f'href="{LIST}"' not in nobody.get("/admin/").content.decode()
+    assert nobody.get(LIST).status_code == 403
 
 
 @pytest.mark.parametrize(("scope", "is_valid"), [("models", True), ("modles", False), (None, True)])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -116,6 +119,30 @@ def test_a_server_that_answers_too_slowly_is_given_up(settings: Any, monkeypatch
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(AlertFailed, match="could not be reached"):
             post(AlertRule(pk=1, url=url), NOTICE)
+
+
+def test_a_server_that_answers_byte_by_byte_is_given_up(settings: Any, monkeypatch: Any) -> None:
+    """Each byte comes in time, so that no timeout of a socket ends it."""
+    settings.BEMI_WEBHOOK_HTTP, settings.BEMI_WEBHOOK_NETWORKS = True, ["127.0.0.0/8"]
+    monkeypatch.setattr(webhook, "LONGEST", 0.3)
+    sent: list[bytes] = []
+
+    def drip(server: socket.socket) -> None:
+        connection, _address = server.accept()
+        with connection, suppress(OSError):
+            for number in range(1000):
+                byte = b"HTTP/1.1 200 OK\r\nX-Slow: "[number : number + 1] or b"a"
+                connection.sendall(byte)
+                sent.append(byte)
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=[server])
+        thread.start()
+        with pytest.raises(AlertFailed, match="could not be reached"):
+            post(AlertRule(pk=1, url=f"http://127.0.0.1:{server.getsockname()[1]}/"), NOTICE)
+        thread.join()
+    assert 1 < len(sent) < 1000
 
 
 def test_each_salt_makes_another_secret() -> None:

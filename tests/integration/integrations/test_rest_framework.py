@@ -69,6 +69,8 @@ def test_an_object_has_a_history_in_pages(client: Client) -> None:
     response = client.get("/todos/1/history/?limit=2&format=json&other=x")
     found = response.json()
     assert response.status_code == 200 and response["Content-Type"] == "application/json"
+    # Nobody else is to find it in a cache.
+    assert {"no-store", "private"} <= set(response["Cache-Control"].split(", "))
     assert [one["position"] // 8 for one in found["results"]] == [3, 2]
     assert found["object"]["model"] == "todos.todo" and found["results"][0]["changed"] == ["task"]
     assert [one["position"] for one in client.get(found["older"]).json()["results"]] == [8]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Export
 from bemi_django.sinks.json_lines import JsonLinesFile
 from bemi_django.sinks.standard_output import StandardOutput
@@ -15,7 +17,13 @@ from bemi_django.wire.queue_address import QueueAddress
 from bemi_django.wire.slot_name import LONGEST
 
 #: The forms of addresses that are known.
-KNOWN = "nats://HOST:PORT/STREAM, https://HOST/PATH, file:///PATH.jsonl, or - for the standard output"
+KNOWN = (
+    "nats://HOST:PORT/STREAM, https://HOST/PATH, file:///PATH.jsonl, parquet:///DIRECTORY, "
+    "s3://BUCKET/FOLDER, or - for the standard output"
+)
+#: A Parquet file is complete after so many seconds or megabytes, unless the address says otherwise.
+_SECONDS, _MEGABYTES = 60, 64
+_MOST = 1_000_000
 _DIGITS = 8
 
 
@@ -50,6 +58,8 @@ def parse(url: str) -> QueueAddress | ExportAddress:
         return queue_address.parse(url)
     if scheme in ("https", "http"):
         return _receiver(url)
+    if scheme in ("parquet", "s3"):
+        return _parquet(url)
     if scheme == "file":
         return _file(url)
     raise ValueError(f"the address of the sink is not known: use {KNOWN}")
@@ -78,3 +88,31 @@ def _receiver(url: str) -> ExportAddress:
     refusals = receiver.Refusals()
     export = Export(name, lambda slot: receiver.Receiver(url, name, slot, refusals))
     return ExportAddress("webhook", f"{name}:{parts.port}{parts.path}", export, is_shared=True)
+
+
+def _parquet(url: str) -> ExportAddress:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    defaults = {"every": _SECONDS, "megabytes": _MEGABYTES}
+    given = [options.pop(name, str(default)) for name, default in defaults.items()]
+    if not all(text.isdecimal() and 0 < int(text) < _MOST for text in given):
+        raise ValueError("every and megabytes of the address are numbers: of seconds, and of megabytes")
+    seconds, megabytes = map(int, given)
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme == "parquet" and (host or options or not parts.path.startswith("/") or parts.path == "/"):
+        raise ValueError("the address of the directory is not valid: use parquet:///DIRECTORY?every=SECONDS")
+    if parts.scheme == "s3" and not host:
+        raise ValueError("the address of the bucket is not valid: use s3://BUCKET/FOLDER?every=SECONDS")
+    path = os.path.normpath(unquote(parts.path)) if parts.scheme == "parquet" else parts.path.rstrip("/")
+    # What is left is for the file system: a region, an endpoint.
+    address = path if parts.scheme == "parquet" else parts._replace(query=urlencode(options)).geturl()
+    name = f"{parts.scheme}://{host}{path}"
+
+    def open_files(slot: str) -> Any:
+        if find_spec("pyarrow") is None:
+            raise ReplicationError("Parquet needs pyarrow: run pip install 'bemi-django-wal[parquet]'")
+        from bemi_django.sinks.parquet_files import ParquetFiles
+
+        return ParquetFiles(address, name, slot, seconds, megabytes * 1_000_000)
+
+    return ExportAddress("parquet", name, Export(name, open_files))

@@ -140,3 +140,14 @@ def of_lines(lines: list[Any]) -> list[Delivered]:
         for line in lines
         if "id" in line and line["operation"] != "GAP"
     ]
+
+
+def of_parquet(place: Path) -> list[Delivered]:
+    """Return the changes in the files that have a manifest."""
+    from pyarrow import parquet
+
+    found = []
+    for manifest in sorted(place.glob("*/changes-*.json")):
+        rows = parquet.read_table(manifest.with_suffix(".parquet")).to_pylist()
+        found += [Delivered(row["id"], row["operation"], json.loads(row["after"])) for row in rows]
+    return found

@@ -31,8 +31,8 @@ def add_destination_of_run(run: ArgumentParser) -> None:
         "--to",
         metavar="ADDRESS",
         help="write changes there and not to the log (default: BEMI_SINK): nats://HOST:PORT/STREAM, from "
-        "where 'bemi consume' writes them to the log, file:///PATH.jsonl, https://HOST/PATH, or - for the "
-        "standard output",
+        "where 'bemi consume' writes them to the log, file:///PATH.jsonl, parquet:///DIRECTORY, "
+        "s3://BUCKET/FOLDER, https://HOST/PATH, or - for the standard output",
     )
 
 

@@ -16,6 +16,7 @@ def test_an_address_leads_to_a_sink_by_its_scheme() -> None:
         "file:///a/b.jsonl": "file",
         "https://h/x?token=1": "webhook",
     }
+    kinds |= {"parquet:///a?every=5": "parquet", "s3://b/c?region=x&megabytes=1": "parquet"}
     for url, kind in kinds.items():
         found = parse(url)
         assert isinstance(found, ExportAddress)
@@ -35,6 +36,23 @@ def test_the_path_of_a_file_is_absolute(url: str) -> None:
         parse(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("parquet://a/b", "use parquet:///DIRECTORY"),
+        ("parquet:///", "use parquet:///DIRECTORY"),
+        ("parquet:///a?region=x", "use parquet:///DIRECTORY"),
+        ("parquet:///a?every=0", "every and megabytes"),
+        ("parquet:///a?megabytes=secret", "every and megabytes"),
+        ("s3:///a", "use s3://BUCKET"),
+    ],
+)
+def test_the_address_of_parquet_files_is_checked(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        parse(url)
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("url", ["http://h/x", "https://user:secret@h/x", "https://"])
 def test_the_url_of_a_webhook_is_one_of_alerts(url: str) -> None:
     with pytest.raises(ValueError, match="the address of the webhook is not valid: the URL") as raised:
@@ -43,11 +61,24 @@ def test_the_url_of_a_webhook_is_one_of_alerts(url: str) -> None:
 
 
 def test_each_sink_of_a_log_has_a_slot_of_its_own() -> None:
-    urls = ["-", "https://h/x", "https://h/y", "https://h:444/x", "file:///a/b.jsonl", "file:///a/c.jsonl"]
+    urls = [
+        "-",
+        "https://h/x",
+        "https://h/y",
+        "https://h:444/x",
+        "parquet:///a",
+        "s3://a",
+        "s3://a/b",
+        "file:///a/b.jsonl",
+        "file:///a/c.jsonl",
+    ]
     logs = ["bemi_shop_12345678", "bemi_other_12345678", "x" * 63]
     found = [parse(url) for url in urls]
     slots = [sink.slot(log) for sink in found for log in logs if isinstance(sink, ExportAddress)]
     assert len(set(slots)) == len(urls) * len(logs)
     assert all(len(slot) <= 63 and slot not in logs for slot in slots)
+    secret = parse("s3://key:secret@a/b?region=x&every=5")
+    assert isinstance(secret, ExportAddress)
+    assert (secret.identity, secret.export.name) == (parse("s3://a/b")[1], "s3://a/b")
     assert parse("https://h/x?token=1")[1] == parse("https://h/x?token=2")[1]
     assert parse("file:///a/../a//b.jsonl")[1] == parse("file:///a/b.jsonl")[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log
+from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log, of_parquet
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
 from tests.support.receiver import receiving
@@ -46,7 +46,17 @@ def _webhook(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
         yield Sink(trail, receiver.url, read)
 
 
-KINDS: dict[str, Make] = {"log": _log, "queue": _queue, "file": _file, "webhook": _webhook}
+def _parquet(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    yield Sink(trail, f"parquet://{directory}?every=1", lambda: of_parquet(directory))
+
+
+KINDS: dict[str, Make] = {
+    "log": _log,
+    "queue": _queue,
+    "file": _file,
+    "parquet": _parquet,
+    "webhook": _webhook,
+}
 
 
 def _made(kind: str, trail: LoadPipeline, directory: Path) -> Iterator[Sink]:

@@ -1,0 +1,57 @@
+"""Parquet files in S3, as moto serves it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.support.exporting import Sink
+from tests.support.load_pipeline import LoadPipeline
+
+SECRET = "not-for/anybody+else"
+
+
+def test_files_and_manifests_are_objects(
+    trail: LoadPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"s3://lake/audit?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    sink = Sink(trail, url, list)
+    try:
+        resource = boto3.resource("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        with closing(resource.meta.client):
+            bucket = resource.Bucket("lake")
+            bucket.create()
+            sink.run()
+            trail.write(2)
+            sink.run()
+            month = next(iter(bucket.objects.all())).key.split("/")[1]
+            # An object whose upload was complete when the worker was killed.
+            bucket.put_object(Key=f"audit/{month}/changes-00000002.parquet", Body=b"orphan")
+            trail.write(3)
+            assert sink.run() == 3
+            # pyarrow makes an object for the folder when it deletes one in it.
+            objects = [thing for thing in bucket.objects.all() if not thing.key.endswith("/")]
+            found = {thing.key: thing.get()["Body"].read() for thing in objects}
+    finally:
+        sink.drop()
+        server.stop()
+    assert _changes(found, month) == [2, 3]
+    assert SECRET not in caplog.text and "endpoint_override" not in caplog.text
+
+
+def _changes(found: dict[str, Any], month: str) -> list[int]:
+    names = [f"audit/{month}/changes-0000000{number}" for number in (1, 2)]
+    assert sorted(found) == sorted(f"{name}.{ending}" for name in names for ending in ("json", "parquet"))
+    assert all(found[f"{name}.parquet"].startswith(b"PAR1") for name in names)
+    return [json.loads(found[f"{name}.json"])["changes"] for name in names]

@@ -46,6 +46,17 @@ def mask(config: WorkerConfig) -> None:
     work(config._replace(masking=rules_of({"item.title": "hash"}, "0123456789abcdef")))
 
 
+def drop(config: WorkerConfig) -> None:
+    """Write the whole stream, without one of its columns."""
+    work(config._replace(masking=rules_of({"item.title": "drop"}, None)))
+
+
+def rule(config: WorkerConfig) -> None:
+    """Write the whole stream, of a table that none of the rules is about."""
+    rules = {f"other_{number}.title": "hash" for number in range(20)}
+    work(config._replace(masking=rules_of(rules, "0123456789abcdef")))
+
+
 def draw(config: WorkerConfig) -> None:
     """Write what is in the queue to the table ``changes``."""
     Consumer(config).run(until_current=True)
@@ -122,7 +133,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     config = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
     config = config._replace(queue=parse(queue[0]) if queue else None)
-    ways = (work, seal, mask, draw, serve, serve_queue, decode, render)
+    ways = (work, seal, mask, drop, rule, draw, serve, serve_queue, decode, render)
     began, imports = time.perf_counter(), _processor_seconds()
     {one.__name__: one for one in ways}[how](config)
     seconds = time.perf_counter() - began

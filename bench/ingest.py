@@ -25,6 +25,8 @@ from sample_project.postgres_server import Server
 OURS = "ours, into changes"
 SEALED = "ours, sealed"
 MASKED = "ours, with hashes of a column"
+DROPPED = "ours, without a column"
+RULED = "ours, with rules about other tables"
 DEBEZIUM = "Debezium's engine alone"
 COLUMNS = ", ".join(f'"{name}"' for name in row_writer.COLUMNS)
 
@@ -120,7 +122,7 @@ class Lab:
         """Read the stream with the worker into an empty log with the default indexes.
 
         Args:
-            how: ``work``, or ``seal`` or ``mask`` for a worker that does this as well.
+            how: ``work``, or another function of :mod:`bench.consume` for a worker that does more.
         """
         self.clear()
         with self.stream.slot() as slot:
@@ -187,6 +189,8 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
             OURS: made.work,
             SEALED: lambda: made.work("seal"),
             MASKED: lambda: made.work("mask"),
+            DROPPED: lambda: made.work("drop"),
+            RULED: lambda: made.work("rule"),
             "COPY of the same rows": made.copy,
             "subscription (apply worker)": made.apply,
         }
@@ -235,7 +239,8 @@ def _report(found: dict[str, list[float]], made: Lab) -> Findings:
     worker = Table(
         "The worker", ["what", "processor time, µs a change", "of the worker's own", "most memory, MB"]
     )
-    for how, name in (("work", OURS), ("seal", SEALED), ("mask", MASKED)):
+    kinds = {"work": OURS, "seal": SEALED, "mask": MASKED, "drop": DROPPED, "rule": RULED}
+    for how, name in kinds.items():
         used = made.cpu[how]
         each = measure.spread([cpu / changes * 1e6 for cpu in used])
         worker.add(name, each.show(1), measure.ratios(used, made.cpu["work"]).show(), f"{made.peak:.0f}")

@@ -54,17 +54,8 @@ class Lab:
         assert server.bin_dir is not None
         with self.stream.slot() as slot:
             command = [str(server.bin_dir / "pg_recvlogical"), "-d", self.stream.database, "-S", slot]
-            command += [
-                "-h",
-                server.host,
-                "-p",
-                str(server.port),
-                "-U",
-                server.user,
-                "--start",
-                "-f",
-                "/dev/null",
-            ]
+            command += ["-h", server.host, "-p", str(server.port), "-U", server.user, "--start"]
+            command += ["-f", "/dev/null"]
             command += ["-o", "proto_version=1", "-o", "publication_names=bemi", "-o", "messages=true"]
             command += [f"--endpos={self.stream.end}"]
             environment = {**os.environ, "PGPASSWORD": server.password}

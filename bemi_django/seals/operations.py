@@ -72,9 +72,11 @@ class Operations:
         elif link.kind == "diverged":
             bounds = (_bytes(says.get(name)) for name in ("after", "last"))
             self._diverged.append((int(says.get("source", -1)), *bounds))  # type: ignore[arg-type]
-        elif link.kind == "replaced" and "added" in says:
+        kind = link.kind
+        if kind == "replaced" and "added" in says:
             self.additions.append(link.number)
-        key = link.kind, _by(link.kind, says)
+            kind = "added"
+        key = kind, _by(kind, says)
         self._counts[key] += int(says.get("changes", len(link.ids) // ID))
         self._last[key] = link.sealed_at
 

@@ -132,6 +132,11 @@ class NatsServer(Nats):
         self.kill()
         shutil.rmtree(self._directory)
 
+    @property
+    def directory(self) -> Path:
+        """Where it keeps its data."""
+        return self._directory
+
     def _listens(self) -> bool:
         with socket.socket() as asking:
             return asking.connect_ex(("127.0.0.1", self.port)) == 0

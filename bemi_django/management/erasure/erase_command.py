@@ -16,6 +16,8 @@ from bemi_django.management.erasure.named_object import instance_named, row_name
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.verify_command import watching
+from bemi_django.status.units import as_bytes
+from bemi_django.status.worker_status import read_worker
 
 # What a shell reports for a command that SIGINT has ended.
 _INTERRUPTED = 130
@@ -81,6 +83,11 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
     if is_empty and not plan.subjects and not is_searched:
         raise CommandError(
             "nothing to erase: the log has no values of it; check the key, and that 'bemi run' is running"
+        )
+    if not only_keys and (queued := read_worker(database).queued_bytes):
+        command.stdout.write(
+            f"{as_bytes(queued)} of WAL are in the queue and not in the log yet: what they have of it is not "
+            "erased; run this again when 'bemi status' shows no queue"
         )
     if options["dry_run"]:
         return

@@ -25,8 +25,10 @@ from bemi_django.erasure.target import Target
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.blame import blame
+from bemi_django.management.erasure import erase_command
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.schema import installed, tracking
+from bemi_django.status.worker_status import RUNNING, WorkerStatus
 from bemi_django.time_travel import as_of, erased_rows
 from bemi_django.verification.verify import Options, verify
 from bemi_django.wire.ids import sequence_in, source_in
@@ -449,6 +451,15 @@ def test_it_asks_for_a_reason_and_a_confirmation(
     assert "ann@example.org" in everything()
     monkeypatch.setattr("builtins.input", lambda prompt: "yes")
     assert "4 changes of 1 rows erased" in bemi("erase", name, "--reason", "x")
+
+
+def test_it_says_what_is_still_in_a_queue(ann: User, bemi: Bemi, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, words = f"auth.User:{ann.pk}", "of WAL are in the queue and not in the log yet"
+    assert words not in bemi("erase", name, "--dry-run")
+    status = WorkerStatus("bemi_test", RUNNING, queued_bytes=5000)
+    monkeypatch.setattr(erase_command, "read_worker", lambda alias: status)
+    assert words in bemi("erase", name, "--dry-run")
+    assert words in bemi("erase", name, *REASON)
 
 
 def test_only_the_owner_of_the_log_may_erase(ann: User, bemi: Bemi) -> None:

@@ -94,6 +94,26 @@ def test_support_puts_back_the_price_of_two_saves_ago(visit: Visit, shop: Site) 
     assert str(shop.execute("SELECT price FROM store_product WHERE id = %s", [pk])[0][0]) == "49.90"
 
 
+def test_support_puts_back_a_price_from_the_form_of_its_product(visit: Visit, shop: Site) -> None:
+    pk = first_product(shop) + 1
+    ((price, known),) = shop.execute(
+        "SELECT price, (SELECT count(*) FROM changes WHERE \"table\" = 'store_product') "
+        "FROM store_product WHERE id = %s",
+        [pk],
+    )
+    shop.execute("UPDATE store_product SET price = price + 1 WHERE id = %s", [pk])
+    shop.arrived(known + 1, "store_product")
+    support = visit("sup.sara", f"/admin/store/product/{pk}/change/")
+    latest = support.page.get_by_role("region", name="Latest changes")
+    assert 1 <= latest.locator(".bemi-step").count() <= 5
+    latest.scroll_into_view_if_needed()
+    support.picture("inline")
+    support.click(latest.get_by_role("link", name="Put back price").first)
+    support.click(support.page.get_by_role("button", name="Set price to"))
+    assert support.clicks == 2 and f"/product/{pk}/change/" in support.page.url
+    assert shop.execute("SELECT price FROM store_product WHERE id = %s", [pk]) == [(price,)]
+
+
 def test_security_finds_who_was_made_a_superuser_and_by_whom(visit: Visit) -> None:
     security = visit("sec.vera", LIST)
     security.page.fill("#filter-q", "is_superuser:true")

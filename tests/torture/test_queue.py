@@ -40,6 +40,7 @@ def queued(cluster: NatsCluster) -> Iterator[QueuedPipeline]:
         yield QueuedPipeline(trail, cluster)
 
 
+@pytest.mark.skipif(BLOWS < 10, reason="servers take seconds to choose one that leads: make torture")
 def test_nothing_is_lost_and_nothing_twice(queued: QueuedPipeline, cluster: NatsCluster) -> None:
     chance, trail = random.Random(SEED), queued.trail
     arguments = (("run", "--to", queued.url), ("consume", queued.url), ("consume", queued.url))

@@ -152,6 +152,9 @@ class _Connection(http.client.HTTPConnection):
             yield
         finally:
             timer.cancel()
+        if self._is_over:
+            # What had come by then can look like an answer.
+            raise TimeoutError
 
     def _cut(self) -> None:
         self._is_over = True

@@ -139,7 +139,7 @@ class Surroundings:
             table = self._catalog.tables[name]
             for unique in table.uniques:
                 writers = [draft for draft in drafts if draft.gives(unique.columns)]
-                rows = [_part(draft.target, unique.columns) for draft in writers]
+                rows = [_part(draft, draft.target, unique.columns) for draft in writers]
                 found = _find(
                     cursor, rows, name, unique.columns, name, unique.columns, unique.equalities, table.key
                 )
@@ -152,7 +152,7 @@ class Surroundings:
         for reference in self._catalog.references:
             drafts = self._by_table.get(reference.child, ())
             writers = [draft for draft in drafts if draft.gives(reference.columns)]
-            rows = [_part(draft.target, reference.columns) for draft in writers]
+            rows = [_part(draft, draft.target, reference.columns) for draft in writers]
             parents = _find(
                 cursor,
                 rows,
@@ -171,7 +171,7 @@ class Surroundings:
         for reference in self._catalog.references:
             drafts = self._by_table.get(reference.parent, ())
             takers = [draft for draft in drafts if draft.changes(reference.parent_columns)]
-            rows = [_part(draft.live, reference.parent_columns) for draft in takers]
+            rows = [_part(draft, draft.live, reference.parent_columns) for draft in takers]
             # One more than the plan has is enough to know that there is another.
             limit = len(self._by_table.get(reference.child, ())) + 1
             children = _find(
@@ -212,8 +212,8 @@ def _find(cursor: Any, rows: list[dict[str, Any]], *arguments: Any) -> Iterable[
     return find_keys(cursor, rows, *arguments) if rows else ()
 
 
-def _part(row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {column: (row or {}).get(column) for column in columns}
+def _part(draft: Draft, row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any]:
+    return draft.table.readable({column: (row or {}).get(column) for column in columns})
 
 
 def _nullable(draft: Draft, columns: tuple[str, ...]) -> tuple[str, ...]:

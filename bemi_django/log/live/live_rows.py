@@ -64,7 +64,7 @@ def find_rows(
             condition=equal(table.primary.equalities, "t", table.key, "r", table.key),
             limit=locking,
         ),
-        [dumps(list(keys))],
+        [dumps([table.readable(key) for key in keys])],
     )
     return {number - 1: row for number, row in rows_of(cursor)}
 

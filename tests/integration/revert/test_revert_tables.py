@@ -10,6 +10,7 @@ from django.db import transaction
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, RevertConflict
+from bemi_django.log.blame import blame_row
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from tests.support.pipeline import Pipeline
@@ -139,6 +140,21 @@ def test_rows_of_partitions_come_back_to_theirs(lab: Lab) -> None:
     changed = lab("UPDATE lab.part SET id = 12 WHERE id = 1", "DELETE FROM lab.part WHERE id = 11")
     assert changed.revert().is_applied
     assert (rows("low"), rows("high")) == before
+
+
+@pytest.mark.parametrize("key", ["k", "n, k"])
+def test_a_key_may_be_an_hstore(key: str, lab: Lab) -> None:
+    """``jsonb_populate_record`` does not read what ``to_jsonb`` makes of one."""
+    execute("CREATE EXTENSION IF NOT EXISTS hstore")
+    lab(f"CREATE TABLE lab.t (k hstore, n int, v int, PRIMARY KEY ({key}))")
+    lab("""INSERT INTO lab.t VALUES ('a=>1', 1, 1), ('b=>NULL,"q\\"\\\\"=>"x,y"', 1, 1)""")
+    original = rows("t")
+    changed, removed = lab("UPDATE lab.t SET v = 2"), lab("DELETE FROM lab.t WHERE exist(k, 'b')")
+    place = changed[0].place
+    assert [blame_row(place, str(change.primary_key))["v"].previous for change in changed] == [1, 1]
+    removed.revert()
+    changed.revert()
+    assert rows("t") == original
 
 
 def test_an_odd_name_is_only_a_name(lab: Lab) -> None:

@@ -74,6 +74,7 @@ class DebeziumProcess:
                 stderr=errors,
                 # It leaves files where it runs.
                 cwd=self._properties.parent,
+                env={**os.environ, "PYTHONDEVMODE": ""},
             )
         active = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active"
         until(

@@ -134,9 +134,9 @@ class DebeziumTrail:
         """Return a consumer of records."""
         return Consumer(self.config()._replace(**config), QUICK, partial(RecordConsumption, source))
 
-    def read_slot(self, log: str, slot: str = SLOT) -> int:
+    def read_slot(self, log: str, **config: Any) -> int:
         """Write what is in the WAL now to another log, with our own reader."""
-        return Supervisor(self.config(log, slot), QUICK).run(until_current=True)
+        return Supervisor(self.config(log)._replace(**config), QUICK).run(until_current=True)
 
     def logged(self, log: str = "") -> list[Logged]:
         """Return what the log has."""

@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
 from bemi_django.management import verify_command
 from bemi_django.verification import by_key, streams
+from bemi_django.verification.log_queries import KEYS, LoggedName, of_table, on
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.sample import parse_sample
-from bemi_django.verification.verify import Options, verify
+from bemi_django.verification.verify import IN_ORDER_OF_INDEXES, Options, verify
 from tests.support import roles
+from tests.support.audit import record_many
 from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 
 COUNT = 200
+NOTHING = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
@@ -335,3 +339,23 @@ def test_a_bar_shows_the_progress_on_a_terminal_only(
         watch("public.two", 0.5)
     shown = error.getvalue()
     assert [name in shown for name in ("public.one", "25%", "public.two", "50%")] == [output is Terminal] * 4
+
+
+def test_a_piece_of_a_large_log_does_not_read_the_rest(transactional_db: None) -> None:
+    """Autovacuum analyzes the months of the log, but not the log."""
+    record_many(30_000)
+    names = [LoggedName("public", "todo", NOTHING)]
+    condition, given = of_table(names)
+    given |= {"database": connection.settings_dict["NAME"], "snapshot": None, "earlier": NOTHING}
+    given |= {"after": "1", "limit": 100, "slice": 0, "slices": 1}
+    with transaction.atomic():
+        # What the server expects without statistics, of a log that is larger than its memory.
+        execute("ALTER TABLE changes ALTER primary_key SET (n_distinct_inherited = 200); ANALYZE changes")
+        execute("SET LOCAL random_page_cost = 1000; SET LOCAL effective_cache_size = '1MB'")
+        execute(f"SET LOCAL enable_seqscan = off; {IN_ORDER_OF_INDEXES.replace('SET ', 'SET LOCAL ')}")
+        with connection.cursor() as cursor:
+            cursor.execute("EXPLAIN " + on("changes", KEYS, condition), given)
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "Merge Append" in plan and "Bitmap" not in plan and "Sort  " not in plan, plan
+        transaction.set_rollback(True)
+    execute("DELETE FROM changes")

@@ -25,12 +25,13 @@ SETTINGS: dict[str, type] = {
     "bookkeeping_tables": list,
     "conditions": dict,
     "context_keys": list,
-    "encryption_key": str,
+    "encryption_key": list,
     "exclude": list,
     "ignore_columns": list,
     "ignore_unchanged": bool,
     "include": list,
     "index_values": bool,
+    "key_store": str,
     "largest_dead_letter": int,
     "legal_hold": list,
     "mask": dict,
@@ -47,6 +48,8 @@ SETTINGS: dict[str, type] = {
     "slot_failover": bool,
     "table": str,
     "tamper_evidence": bool,
+    "webhook_http": bool,
+    "webhook_networks": list,
 }
 #: Settings whose values no message may show.
 _SECRETS = ("context_keys", "encryption_key", "mask_key", "sink_secret")

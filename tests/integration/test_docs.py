@@ -89,9 +89,10 @@ def test_the_bridge_does_what_its_page_says(drain: Drain) -> None:
 PROJECTS = {
     "admin": """
 from django.contrib import admin
-from sample_project.todos.models import Todo
-if admin.site.is_registered(Todo):
-    admin.site.unregister(Todo)
+from sample_project.todos.models import Tag, Todo
+for model in (Tag, Todo):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
 """,
     "context": """
 import os
@@ -125,6 +126,10 @@ change = Change(after={"email": "ann@example.org"})
 """,
     "alerts": "",
     "retention": "",
+    "scaling": """
+import os
+os.environ.update(PGDATABASE="shop", LOG_HOST="log.internal", BEMI_SINK="nats://queue.internal/bemi")
+""",
     "tamper-evidence": "",
     "selection": """
 from django.db import models

@@ -12,6 +12,7 @@ import orjson
 from bemi_django.masking.actions import KEEP, Failed, Masker, ignore_failure
 from bemi_django.masking.json_paths import mask_values, read
 from bemi_django.masking.rules import Rules
+from bemi_django.masking.sql_calls import calls_functions
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.wire import INVALID_KEY, MAX_SQL_CHARACTERS, SQL_KEY
 
@@ -21,11 +22,6 @@ MASK = "***"
 _WORD = re.compile(r"\w+")
 # A single statement of these kinds writes to the table that it names.
 _PLAIN = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGNORECASE)
-# What these write to is in the functions that they call.
-_CALL = re.compile(
-    r"\s*(?:SELECT\b.*\w\s{0,9}\(|CALL\b|DO\b.*\b(?:PERFORM|SELECT|CALL|EXECUTE)\b)",
-    re.IGNORECASE | re.DOTALL,
-)
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
@@ -104,7 +100,7 @@ class ContextMasks:
 
     def _judge(self, sql: str) -> bool:
         # A statement that was cut may go on with anything.
-        if len(sql) >= MAX_SQL_CHARACTERS or _CALL.match(sql) or _ENCODED_NAME.search(sql):
+        if len(sql) >= MAX_SQL_CHARACTERS or calls_functions(sql) or _ENCODED_NAME.search(sql):
             return True
         return any(map(self._is_mentioned, _WORD.findall(sql)))
 

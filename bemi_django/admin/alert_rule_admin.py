@@ -14,6 +14,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from bemi_django.admin.access.kept_tables import ALERT_RULES, may_keep
 from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.alert_rule_form import AlertRuleForm, checked_host
@@ -61,7 +62,7 @@ class AlertRuleAdmin(AlertRuleAdminBase):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Return whether there are rules at all, and the user may do something with them."""
-        return configured.are_on() and super().has_module_permission(request)
+        return self._has_rules(request) and super().has_module_permission(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may add rules."""
@@ -73,14 +74,22 @@ class AlertRuleAdmin(AlertRuleAdminBase):
 
     def has_delete_permission(self, request: HttpRequest, obj: AlertRule | None = None) -> bool:
         """Return whether the user may delete a rule."""
-        return configured.are_on() and super().has_delete_permission(request, obj)
+        return self._has_rules(request) and super().has_delete_permission(request, obj)
 
     def has_view_permission(self, request: HttpRequest, obj: AlertRule | None = None) -> bool:
         """Return whether the user may see a rule."""
-        return configured.are_on() and super().has_view_permission(request, obj)
+        return self._has_rules(request) and super().has_view_permission(request, obj)
 
     def _may(self, request: HttpRequest) -> bool:
-        return configured.are_on() and Viewer(request, self.admin_site).has("view")
+        return self._has_rules(request) and Viewer(request, self.admin_site).has("view")
+
+    @staticmethod
+    def _has_rules(request: HttpRequest) -> bool:
+        """Return whether there are rules, and the database lets the pages keep them."""
+        if not hasattr(request, "bemi_has_rules"):
+            has_rules = configured.are_on() and may_keep(ALERT_RULES)
+            request.bemi_has_rules = has_rules  # type: ignore[attr-defined]
+        return bool(request.bemi_has_rules)  # type: ignore[attr-defined]
 
     def get_urls(self) -> list[URLPattern]:
         """Return the URLs of the pages."""

@@ -20,7 +20,13 @@ _RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text
 
 
 def statements(
-    using: str, worker: str, reader: str, handlers: str | None = None, owner: str | None = None
+    using: str,
+    worker: str,
+    reader: str,
+    handlers: str | None = None,
+    owner: str | None = None,
+    *,
+    has_alerts: bool = False,
 ) -> Iterator[str]:
     """Return the lines of a script for a superuser.
 
@@ -30,6 +36,7 @@ def statements(
         reader: The role that reads the log.
         handlers: The role of ``bemi run --handlers``, if there is one.
         owner: The role to which the log is to belong, if not to the role that installed it.
+        has_alerts: Whether rules of alerts are kept in the admin, which reads the log.
 
     Returns:
         Statements and comments, one on each line.
@@ -47,6 +54,9 @@ def statements(
     yield from _on_destination(
         destination, worker, reader, is_same_server=_is_same_server(using, destination)
     )
+    # The pages keep these with the role that reads the log. Rules say where webhooks are sent.
+    kept = ("_bemi.saved_views", *(("_bemi.alert_rules",) if has_alerts else ()))
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(kept)} TO {quote(reader)};"
     if handlers is not None:
         yield from _for_handlers(destination, handlers)
 

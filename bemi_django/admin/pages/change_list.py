@@ -106,7 +106,7 @@ def _views(parameters: QueryDict, *, is_rows: bool) -> list[tuple[str, str, bool
 def _saved_views(parameters: QueryDict, viewer: Viewer) -> dict[str, Any]:
     views, query = VisibleViews(viewer), query_of(parameters)
     chosen = views.chosen(parameters)
-    is_new = bool(query) and chosen is None
+    is_new = bool(query) and chosen is None and views.may_save
     return {
         "saved_views": views.links(parameters),
         "own_names": [view.name for view in views.own],

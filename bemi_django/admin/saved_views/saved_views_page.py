@@ -58,6 +58,8 @@ def answer(viewer: Viewer, key: int | None = None) -> HttpResponseRedirect | dic
         PermissionDenied: If the user may not do that with it.
     """
     views, request = VisibleViews(viewer), viewer.request
+    if request.method == "POST" and not views.may_save:
+        raise PermissionDenied
     view = views.find(key) if key is not None else None
     if key is not None and (view is None or request.method != "POST"):
         raise Http404

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
+from bemi_django.admin.access.kept_tables import SAVED_VIEWS, may_keep
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.saved_views.view_query import opened, query_of
 from bemi_django.admin.search.filters.list_address import WHOLE, list_address
@@ -37,8 +38,15 @@ class VisibleViews:
         self.may_share = bool(viewer.request.user.has_perm("bemi_django.share_savedview"))
 
     @cached_property
+    def may_save(self) -> bool:
+        """Whether the database lets the pages keep views; if not, there are none."""
+        return may_keep(SAVED_VIEWS)
+
+    @cached_property
     def views(self) -> list[SavedView]:
         """All of them, the viewer's own first, by name."""
+        if not self.may_save:
+            return []
         seen = self._all().filter(Q(owner=self.owner) | Q(is_shared=True))
         return sorted(seen, key=lambda view: (not self.is_own(view), view.name.casefold(), view.pk))
 

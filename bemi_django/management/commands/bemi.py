@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from bemi_django import conf
+from bemi_django.alerts import configured as alerts
 from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.management import (
@@ -157,7 +158,8 @@ class Command(BaseCommand):
 
     def _grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"], options["owner"]
-        for line in (*grants.statements(database, *roles), *rules.grants(options["worker"])):
+        lines = grants.statements(database, *roles, has_alerts=alerts.are_on())
+        for line in (*lines, *rules.grants(options["worker"])):
             self.stdout.write(line)
 
     def _revert(self, database: str, options: dict[str, Any]) -> None:

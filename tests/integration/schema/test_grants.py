@@ -99,7 +99,7 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:
     reader = roles["bemi_reader"]
-    for name in ("changes", "_bemi.checkpoint", "_bemi.past", "_bemi.activity"):
+    for name in ("changes", "_bemi.checkpoint", "_bemi.past", "_bemi.activity", "_bemi.saved_views"):
         allowed = f"SELECT FROM {name}"
         assert may(reader, allowed), allowed
     for forbidden in (
@@ -110,6 +110,7 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
         "UPDATE _bemi.checkpoint SET lsn = '0/0'",
         "SELECT FROM _bemi.dead_letters",
         "SELECT FROM _bemi.subject_keys",
+        "SELECT FROM _bemi.alert_rules",
         "SELECT _bemi.partition_v1(now())",
         "DELETE FROM _bemi.activity",
         "INSERT INTO _bemi.activity_entries VALUES ('[]')",

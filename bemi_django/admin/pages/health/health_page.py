@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage
@@ -10,6 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from django.utils.translation import gettext as _
 
 from bemi_django import checks, conf
+from bemi_django.admin.access.kept_tables import DEAD_LETTERS, may_read
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.value_diff import as_text
@@ -50,9 +52,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
     gaps = list(_gaps(viewer))
-    letters = list(
-        DeadLetter.objects.order_by("-id").values("id", "slot", "change_id", "reason", "created_at")[:_LATEST]
-    )
+    letters = list(_letters()) if may_read(DEAD_LETTERS) else []
     tracked = [table.is_tracked for source in sources for table in source.tables]
     facts = [fact for source in sources for fact in source.facts]
     return {
@@ -86,10 +86,17 @@ def _source(alias: str, hour: LastHour | None, *, has_tables: bool = True) -> So
     return SourceHealth(alias, name, facts, tables, chart)
 
 
+def _letters() -> Any:
+    """Return the latest dead letters, without their values."""
+    found = DeadLetter.objects.order_by("-id")
+    return found.values("id", "slot", "change_id", "reason", "created_at")[:_LATEST]
+
+
 def _growth() -> dict[str, Any] | None:
     """Return the size of the log by month, and what it will be."""
     try:
-        found = read_growth(conf.destination())
+        with transaction.atomic(using=conf.destination()):
+            found = read_growth(conf.destination())
     except DatabaseError:
         return None
     return {
@@ -115,12 +122,17 @@ def _gaps(viewer: Viewer) -> Iterator[dict[str, Any]]:
 def _checked() -> Iterator[CheckMessage]:
     yield from checks.check_settings()
     try:
-        found = checks.check_databases([alias for alias in connections if conf.is_source(alias)])
-        # The facts of each database tell of its worker.
-        yield from (message for message in found if message.id != WORKER)
+        with ExitStack() as stack:
+            # What is refused must not end the transaction of the page.
+            for alias in connections:
+                if conf.is_source(alias):
+                    stack.enter_context(transaction.atomic(using=alias))
+            found = checks.check_databases([alias for alias in connections if conf.is_source(alias)])
     except DatabaseError:
         # The facts of this database already say that it is not reachable.
         return
+    # The facts of each database tell of its worker.
+    yield from (message for message in found if message.id != WORKER)
 
 
 def _worst(states: list[str]) -> str:

@@ -120,7 +120,7 @@ class ActivityCounts:
             # The error may have values.
             logger.warning(
                 "changes were not counted (SQLSTATE %s): run SELECT _bemi.recount_v1('%s', '%s')",
-                error.pgcode, first.date(), last.date(),
+                error.pgcode, f"{first.date()} 00:00+00", f"{last.date()} 00:00+00",
             )  # fmt: skip
         cursor.execute("RELEASE SAVEPOINT counts")
 

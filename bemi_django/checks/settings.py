@@ -160,7 +160,9 @@ def _check_archive() -> list[CheckMessage]:
     if not value:
         return []
     if not isinstance(value, (str, PathLike)):
-        message = f"BEMI_ARCHIVE is {value!r}, which is neither a directory nor an address."
+        message = (
+            f"BEMI_ARCHIVE is of the type {type(value).__name__}: it is neither a directory nor an address."
+        )
         hint = "Set it to a directory or to an address such as 's3://bucket/folder', or remove it."
     elif importlib.util.find_spec("pyarrow") is None:
         message = "BEMI_ARCHIVE is set, but pyarrow is not installed."

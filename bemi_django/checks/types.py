@@ -15,13 +15,18 @@ from bemi_django import conf
 _PATTERNS = (
     "Set it to a list of patterns, such as {}. A list of one item needs the comma or the brackets, too."
 )
+#: Settings in whose place neither an address nor a password is put.
+_WITHOUT_SECRETS = {
+    "BEMI_INCLUDE", "BEMI_EXCLUDE", "BEMI_MASKED_FIELDS", "BEMI_AS_OF_PATIENCE", "BEMI_LARGEST_DEAD_LETTER",
+    "BEMI_ADMIN_HISTORY", "BEMI_RENAMED_COLUMNS", "BEMI_PUBLICATION",
+}  # fmt: skip
 _Rule = tuple[str, Callable[[], bool], str]
 
 
 def check_types() -> list[CheckMessage]:
     """Return an error for each setting whose value has another type than it must have."""
     return [
-        Error(f"{setting} is {getattr(settings, setting, None)!r}.", hint=hint, id="bemi.E010")
+        Error(f"{setting} is {_named(setting)}.", hint=hint, id="bemi.E010")
         for setting, is_right, hint in _rules()
         if hasattr(settings, setting) and not _holds(is_right)
     ]
@@ -53,6 +58,13 @@ def _rules() -> list[_Rule]:
             "Set it to {alias: {argument of create_engine(): value}}.",
         ),
     ]
+
+
+def _named(setting: str) -> str:
+    """Return a value for people: only its type where an address or a password may have been put."""
+    value = getattr(settings, setting, None)
+    is_alias = isinstance(value, str) and value.isidentifier()
+    return repr(value) if setting in _WITHOUT_SECRETS or is_alias else f"of the type {type(value).__name__}"
 
 
 def _holds(is_right: Callable[[], bool]) -> bool:

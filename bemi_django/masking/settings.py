@@ -108,7 +108,7 @@ def store_of(value: object) -> Callable[[], Any] | None:
         return None
     make: Any = _imported(value) if isinstance(value, str) and "." in value else value
     if not callable(make):
-        raise ValueError(f"{value!r} is no class or function")
+        raise ValueError(f"{type(value).__name__} is no class or function")
     missing = [name for name in _STORE if isinstance(make, type) and not callable(getattr(make, name, None))]
     if missing:
         raise ValueError(f"{make.__qualname__} has no method {missing[0]}()")

@@ -66,7 +66,6 @@ def test_a_place_where_the_site_cannot_be_shown_as_it_was_is_reported(settings: 
         ("BEMI_LARGEST_DEAD_LETTER", "1MB"),
         ("BEMI_ADMIN_HISTORY", "link"),
         ("BEMI_RENAMED_COLUMNS", {"public.todo": "task"}),
-        ("BEMI_ENGINE_OPTIONS", {"default": 5}),
     ],
 )
 def test_a_setting_of_another_type_is_reported_and_nothing_else(
@@ -76,6 +75,29 @@ def test_a_setting_of_another_type_is_reported_and_nothing_else(
     found = run_checks(databases=["default"])
     (message,) = (message for message in found if str(message.id).startswith("bemi."))
     assert message.id == "bemi.E010" and message.msg.startswith(f"{setting} is {value!r}") and message.hint
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BEMI_DESTINATION", "postgresql://bemi:hunter2@db.example.org/log"),
+        ("BEMI_DESTINATION", ["password=hunter2"]),
+        ("BEMI_ENGINE_OPTIONS", {"default": ["connect_args", "password=hunter2"]}),
+        ("BEMI_ENGINE_OPTIONS", {"default": 5, "password": "hunter2"}),
+        ("BEMI_ARCHIVE", {"url": "s3://key:hunter2@bucket/folder"}),
+        ("BEMI_KEY_STORE", {"password": "hunter2"}),
+        ("BEMI_KEY_STORE", "vault-hunter2"),
+        ("BEMI_CONTEXT_KEYS", {"password": "hunter2"}),
+        ("BEMI_ANCHORS", {"url": "https://bemi:hunter2@example.org"}),
+    ],
+)
+def test_a_wrong_value_that_may_hold_a_secret_is_not_printed(
+    setting: str, value: Any, settings: Any, transactional_db: None
+) -> None:
+    setattr(settings, setting, value)
+    found = [str(one) for one in run_checks(databases=["default"]) if str(one.id).startswith("bemi.E")]
+    assert found and setting in found[0]
+    assert "hunter2" not in "".join(found)
 
 
 @pytest.mark.parametrize("setting", ["BEMI_INCLUDE", "BEMI_EXCLUDE"])

@@ -139,8 +139,8 @@ def test_an_answer_that_is_no_mapping_stops_the_worker() -> None:
     ("value", "message"),
     [
         ("tests.unit.encryption.test_key_store.Nothing", "cannot be imported"),
-        ("vault", "'vault' is no class or function"),
-        (5, "5 is no class or function"),
+        ("vault", "str is no class or function"),
+        (5, "int is no class or function"),
         (dict, r"dict has no method create\(\)"),
     ],
 )

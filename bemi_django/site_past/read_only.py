@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 
 from bemi_django.capture.statement import first_words, is_write
 from bemi_django.exceptions import PastIsReadOnly
+from bemi_django.time_travel.rollback import rolled_back_transaction, without_new_hooks
 
 # In PostgreSQL, the server refuses to write in the transaction of the request, until a statement ends it.
 _ENDS = frozenset(("ABORT", "BEGIN", "COMMIT", "END", "START"))
@@ -31,6 +32,7 @@ def read_only(alias: str) -> Iterator[None]:
     """
     connection = connections[alias]
     with ExitStack() as stack:
+        stack.enter_context(without_new_hooks(connection))
         try:
             connection.ensure_connection()
         except OperationalError:
@@ -54,7 +56,7 @@ def lasting(alias: str) -> Iterator[None]:
 
 @contextmanager
 def _read_only_transaction(alias: str) -> Iterator[None]:
-    with transaction.atomic(using=alias):
+    with rolled_back_transaction(connections[alias]):
         with connections[alias].cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             # After the first query, a transaction cannot be made one that writes.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
@@ -24,6 +24,7 @@ from bemi_django.schema import installed, search_path
 from bemi_django.time_travel import cursor_paths
 from bemi_django.time_travel.moments import PastMoment, locate
 from bemi_django.time_travel.past import Past, go, look
+from bemi_django.time_travel.rollback import rolled_back_savepoint, rolled_back_transaction
 from bemi_django.time_travel.save_guard import marking
 
 _SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
@@ -44,6 +45,8 @@ def as_of(
     present: Collection[str] = (),
 ) -> Iterator[None]:
     """Show the tables as they were to all queries on a connection. Read-only; blocks can be nested.
+
+    The block ends by rollback, so functions that it gives to ``transaction.on_commit`` are not called.
 
     Args:
         moment: A datetime (naive ones are in the current time zone), an LSN such as ``"16/B374D848"``, a
@@ -97,7 +100,7 @@ def _first(
 ) -> Iterator[Past]:
     log = _log(connection)
     if connection.in_atomic_block:
-        with _savepoint(connection):
+        with rolled_back_savepoint(connection):
             _check_transaction(connection)
             past = look(connection, log, moment, ignore_policies=ignore_policies, present=present)
             if past is None:
@@ -105,7 +108,7 @@ def _first(
             yield past
         return
     for attempt in range(1, _ATTEMPTS + 1):
-        with transaction.atomic(using=connection.alias):
+        with rolled_back_transaction(connection):
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             past = look(connection, log, moment, ignore_policies=ignore_policies, present=present)
@@ -120,26 +123,11 @@ def _first(
 def _nested(
     connection: BaseDatabaseWrapper, moment: PastMoment, outer: Past, ignore_policies: bool
 ) -> Iterator[Past]:
-    with _savepoint(connection), connection.cursor() as cursor:
+    with rolled_back_savepoint(connection), connection.cursor() as cursor:
         with search_path.closed(cursor):
             position = locate(cursor, outer.snapshot, moment)
             past = go(cursor, outer._replace(position=position, ignores_policies=ignore_policies))
         yield past
-
-
-@contextmanager
-def _savepoint(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Roll back at the end, which also restores settings; nothing can have been written."""
-    needs_rollback = connection.needs_rollback
-    savepoint: Any = connection.savepoint()
-    try:
-        yield
-    finally:
-        if connection.connection is not None and not connection.closed_in_transaction:
-            connection.needs_rollback = False
-            connection.savepoint_rollback(savepoint)
-            connection.savepoint_commit(savepoint)
-            connection.needs_rollback = needs_rollback
 
 
 def _log(connection: BaseDatabaseWrapper) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.cache import cache
-from django.db import connections
+from django.db import connections, transaction
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -60,6 +60,12 @@ def writing(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def writing_later(request: HttpRequest) -> HttpResponse:
+    for alias in connections:
+        transaction.on_commit(lambda: Todo(task="Written").save(), using=alias)
+    return HttpResponse("to be written")
+
+
 def other_database(request: HttpRequest) -> HttpResponse:
     if request.GET.get("write"):
         Product.objects.using("other").create(sku="written", category_id=1)
@@ -94,7 +100,7 @@ urlpatterns = [
     path("viewing/<int:pk>/", viewing),
     path("admin/", admin.site.urls),
     *(path(f"{view.__name__}/", view) for view in (page, async_page, data, stream, file, writing, kept)),
-    *(path(f"{view.__name__}/", view) for view in (other_database, failing, checked, sending)),
+    *(path(f"{view.__name__}/", view) for view in (other_database, failing, checked, sending, writing_later)),
     path("cached/", cache_page(60)(page)),
     path("now/", of_the_present(lambda request: data(request))),
 ]

@@ -95,6 +95,33 @@ def test_reading_is_allowed_and_writing_is_again_afterwards(other: Any) -> None:
         assert state(other)[0] == 0
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_nothing_waits_for_a_commit(other: Any) -> None:
+    called: list[str] = []
+
+    def hook(name: str) -> None:
+        transaction.on_commit(lambda: called.append(name), using="other")
+
+    with read_only("other"):
+        hook("alone")
+        with transaction.atomic("other"):
+            hook("in a savepoint")
+    with transaction.atomic("other"):
+        hook("before")
+        with read_only("other"):
+            hook("nested")
+        hook("after")
+        with pytest.raises(RuntimeError), read_only("other"):
+            hook("failing")
+            raise RuntimeError
+    assert called == ["before", "after"]
+    # Whatever the server does at a commit is undone.
+    with read_only("other"):
+        other.execute("SELECT set_config('bemi_tests.kept', 'yes', false)")
+    other.execute("SELECT current_setting('bemi_tests.kept', true)")
+    assert other.fetchone()[0] in (None, "")
+
+
 @pytest.fixture
 def lite(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[Any]:
     """A cursor of a database that is not PostgreSQL."""
@@ -106,6 +133,15 @@ def lite(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[An
         yield cursor
     connections["lite"].close()
     del connections["lite"]
+
+
+def test_elsewhere_nothing_waits_for_a_commit_either(lite: Any) -> None:
+    called: list[str] = []
+    with transaction.atomic("lite"):
+        with read_only("lite"):
+            transaction.on_commit(lambda: called.append("inside"), using="lite")
+        transaction.on_commit(lambda: called.append("after"), using="lite")
+    assert called == ["after"]
 
 
 def test_elsewhere_only_statements_that_read_are_sent(lite: Any) -> None:

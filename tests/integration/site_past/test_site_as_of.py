@@ -153,6 +153,12 @@ def test_what_does_not_look_like_a_write_is_refused_too(ann: Client) -> None:
     assert Todo.objects.get().task == "Wake up"
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_what_a_view_leaves_for_after_the_commit_is_not_done(ann: Client) -> None:
+    assert "to be written" in text(ann, "/writing_later/")
+    assert list(Todo.objects.values_list("task", flat=True)) == ["Wake up"]
+
+
 def test_what_is_not_known_as_of_then_is_said(ann: Client, drain: Drain) -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE todo CASCADE")

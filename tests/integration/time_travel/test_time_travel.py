@@ -259,13 +259,28 @@ def test_in_a_transaction_it_wants_one_snapshot_and_no_writes(moment: str) -> No
     assert Category.objects.get().name == "newest"
 
 
-def test_what_commit_was_to_do_inside_is_done(moment: str) -> None:
+def test_what_is_left_for_after_the_commit_is_not_done(moment: str) -> None:
     done: list[str] = []
+
+    def later(name: str) -> None:
+        transaction.on_commit(lambda: done.append(name))
+
     with as_of(moment):
-        transaction.on_commit(lambda: done.append("outer"))
+        later("in the block")
         with as_of(here()):
-            transaction.on_commit(lambda: done.append("inner"))
-    assert done == ["outer", "inner"]
+            later("nested")
+        with transaction.atomic():
+            later("in a savepoint")
+    with pytest.raises(RuntimeError), as_of(moment):
+        later("failing")
+        raise RuntimeError
+    with transaction.atomic():
+        execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        later("before")
+        with as_of(moment):
+            later("in the transaction")
+        later("after")
+    assert done == ["before", "after"]
 
 
 def test_without_a_worker_it_does_not_wait_forever(drain: Drain, settings: Any) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bemi_django import conf
 from bemi_django.encryption.configured import configured_keys
 from bemi_django.encryption.key_table import find_keys
+from bemi_django.encryption.known_keys import KnownKeys
 from bemi_django.encryption.subject_key import SubjectKey, parse
 from bemi_django.schema.search_path import closed_cursor
-
-#: Keys that are remembered.
-_REMEMBERED = 10_000
 
 
 class DecryptedRows(NamedTuple):
@@ -67,21 +65,11 @@ class Decrypter:
     def __init__(self, read: Callable[[str], Any], alias: str | None = None) -> None:
         self._read = read
         self._alias = alias or conf.destination()
-        #: None for a key that cannot be decrypted, nothing for one that is not there.
-        self._keys: dict[str, SubjectKey | None] = {}
-        self._asked: set[str] = set()
+        self._keys = KnownKeys(self._stored)
 
     def learn(self, changes: Iterable[LoggedRows]) -> None:
         """Ask for the keys of changes at once."""
-        wanted = {found.number for change in changes for found in _find(change)}
-        if wanted <= self._asked:
-            return
-        if len(self._asked) > _REMEMBERED:
-            self._asked, self._keys = set(), {}
-        numbers = wanted - self._asked
-        self._asked |= numbers
-        with closed_cursor(self._alias) as cursor:
-            self._keys.update(find_keys(cursor, numbers, configured_keys()))
+        self._keys.learn({found.number for change in changes for found in _find(change)})
 
     def rows(self, change: LoggedRows) -> DecryptedRows:
         """Return both rows of a change, with the values of encrypted columns.
@@ -90,7 +78,11 @@ class Decrypter:
             ImproperlyConfigured: ``BEMI_ENCRYPTION_KEY`` is wrong.
         """
         self.learn([change])
-        return _decrypted(change, list(_find(change)), self._keys, self._read)
+        return _decrypted(change, list(_find(change)), self._keys.found, self._read)
+
+    def _stored(self, numbers: Collection[str]) -> Mapping[str, SubjectKey | None]:
+        with closed_cursor(self._alias) as cursor:
+            return find_keys(cursor, numbers, configured_keys())
 
 
 def decrypt(

@@ -27,11 +27,15 @@ FROM unnest(%s::text[], %s::text[]) n (id, wrapped) WHERE k.id = n.id::uuid
 
 
 class Rewrapped(NamedTuple):
-    """How many keys were encrypted anew, had the newest key before, and are decrypted by none."""
+    """How many keys were encrypted anew, had the newest key before, and are decrypted by none.
+
+    ``late`` of those encrypted anew were made with a former key during the run.
+    """
 
     done: int = 0
     present: int = 0
     unreadable: int = 0
+    late: int = 0
 
 
 def rewrap(
@@ -39,7 +43,8 @@ def rewrap(
 ) -> Rewrapped:
     """Encrypt the keys of the database anew, in transactions of :data:`BATCH`.
 
-    Each transaction leaves all keys readable, and a run that was interrupted can be made again.
+    Each transaction leaves all keys readable, and a run that was interrupted can be made again. After keys
+    were encrypted, all are looked at again: a process may have made keys meanwhile.
 
     Args:
         alias: Alias of the database of the log.
@@ -50,14 +55,25 @@ def rewrap(
     Raises:
         Refused: The role may not do this.
     """
-    done = present = unreadable = seen = 0
-    after = _FIRST
     with closed_cursor(alias) as cursor:
         cursor.execute(_MAY, ["SELECT" if dry_run else "UPDATE"])
         if cursor.fetchone() != (True,):
             raise Refused(
                 "only the owner of _bemi.subject_keys may change keys: run the command as that role"
             )
+    first = _pass(alias, masters, watch, dry_run=dry_run)
+    if dry_run or not first.done:
+        return first
+    again = _pass(alias, masters, watch)
+    return first._replace(done=first.done + again.done, unreadable=again.unreadable, late=again.done)
+
+
+def _pass(
+    alias: str, masters: MasterKeys, watch: Callable[[float], None], *, dry_run: bool = False
+) -> Rewrapped:
+    done = present = unreadable = seen = 0
+    after = _FIRST
+    with closed_cursor(alias) as cursor:
         cursor.execute(_COUNT)
         (total,) = cursor.fetchone()
     while True:

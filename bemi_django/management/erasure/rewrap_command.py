@@ -45,7 +45,8 @@ def rewrap_keys(command: BaseCommand, database: str, options: dict[str, Any]) ->
 
     Raises:
         ImproperlyConfigured: There is no key of the project.
-        CommandError: Keys are left that no key of the project decrypts, or the command was interrupted.
+        CommandError: Keys are left that no key of the project decrypts, a process still encrypts with a
+            former key, or the command was interrupted.
     """
     keys = encryption_rules().encryption_keys
     if not keys:
@@ -69,6 +70,11 @@ def rewrap_keys(command: BaseCommand, database: str, options: dict[str, Any]) ->
         raise CommandError(
             f"{found.unreadable} keys are left that no key of BEMI_ENCRYPTION_KEY decrypts: add the former "
             "one to the list"
+        )
+    if found.late:
+        raise CommandError(
+            f"{found.late} keys were made with a former key during the run: some process still encrypts with "
+            "it. Restart the workers with the new list, run this again, and keep the former key until then"
         )
     if not dry_run:
         command.stdout.write("the other keys of BEMI_ENCRYPTION_KEY are needed by no key of the log any more")

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from bemi_django.encryption.subject_key import PREFIX, SubjectKey, parse
+from bemi_django.encryption.known_keys import FindKeys, KnownKeys
+from bemi_django.encryption.subject_key import PREFIX, parse
 
 _NUMBER = re.compile(rf'"{PREFIX}([0-9a-f-]{{36}}):')
-#: Keys that are remembered.
-_REMEMBERED = 10_000
 
 
 class Comparison(Enum):
@@ -28,10 +27,6 @@ class Comparison(Enum):
     UNREADABLE = "no key of the project decrypts it"
 
 
-#: Returns keys by their ids: those that are left, and None for one that cannot be decrypted.
-FindKeys = Callable[[Collection[str]], Mapping[str, "SubjectKey | None"]]
-
-
 class EncryptedValues:
     """The encrypted values of a table.
 
@@ -41,20 +36,12 @@ class EncryptedValues:
     """
 
     def __init__(self, find: FindKeys, places: Collection[tuple[str, str, str]]) -> None:
-        self._find = find
+        self._keys = KnownKeys(find)
         self._places = [[name.encode() for name in place] for place in places]
-        self._keys: dict[str, SubjectKey | None] = {}
-        self._asked: set[str] = set()
 
     def learn(self, rows: Iterable[str]) -> None:
         """Ask at once for the keys of rows of the log, which are given as JSON."""
-        wanted = {number for row in rows for number in _NUMBER.findall(row)} - self._asked
-        if not wanted:
-            return
-        if len(self._asked) > _REMEMBERED:
-            self._asked, self._keys = set(), {}
-        self._asked |= wanted
-        self._keys.update(self._find(wanted))
+        self._keys.learn({number for row in rows for number in _NUMBER.findall(row)})
 
     def compare(self, column: str, logged: object, live: bytes) -> Comparison | None:
         """Compare a value of the log with one of the table; None if it is not an encrypted one.
@@ -67,9 +54,9 @@ class EncryptedValues:
         if (parsed := parse(logged)) is None:
             return None
         number, encrypted = parsed
-        if number not in self._keys:
+        if number not in self._keys.found:
             return Comparison.ERASED
-        if (key := self._keys[number]) is None:
+        if (key := self._keys.found[number]) is None:
             return Comparison.UNREADABLE
         for place in self._places:
             value = key.decrypt(encrypted, [*place, column.encode()])

@@ -91,6 +91,33 @@ def test_an_interrupted_run_is_continued(
         bemi("rewrap-keys")
 
 
+def test_a_worker_with_the_former_key_is_noticed(
+    pipeline: Pipeline, users: list[Change], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The worker of the fixture was not restarted.
+    settings.BEMI_ENCRYPTION_KEY = [NEW, KEY]
+    seen: list[float] = []
+
+    def meanwhile(alias: str, masters: MasterKeys, watch: Any, *, dry_run: bool) -> Rewrapped:
+        def work(part: float) -> None:
+            seen.append(part)
+            if len(seen) == 3:
+                for number in range(8):
+                    User.objects.create(username=f"late{number}", email=f"late{number}@example.org")
+                pipeline.advance()
+
+        return rewrap(alias, masters, work, dry_run=dry_run)
+
+    monkeypatch.setattr(rewrap_command, "rewrap", meanwhile)
+    with pytest.raises(CommandError, match="keys were made with a former key during the run: some process"):
+        bemi("rewrap-keys")
+    monkeypatch.undo()
+    assert "are needed by no key" in bemi("rewrap-keys")
+    settings.BEMI_ENCRYPTION_KEY = NEW
+    made = Change.objects.filter(table="auth_user", operation="CREATE")
+    assert None not in emails(list(made)) and made.count() == 13
+
+
 def test_an_erased_key_does_not_come_back(users: list[Change], settings: Any) -> None:
     settings.BEMI_ENCRYPTION_KEY = [NEW, KEY]
     bemi("erase", f"auth.User:{users[0].primary_key}", "--only-keys", *REASON)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from bemi_django.encryption import known_keys
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
+from bemi_django.verification import suspects
 from bemi_django.verification.verify import Options, verify
 from tests.integration.encryption.conftest import REASON, bemi
 from tests.shop.models import Category, Product, Review
@@ -140,3 +142,19 @@ def test_values_are_compared_as_the_type_of_the_column_has_them(pipeline: Pipeli
         assert verified(pipeline, "vault") == "2 rows, 2 different (1: doc, 2: price)"
     finally:
         execute("DROP TABLE vault")
+
+
+def test_keys_are_asked_for_again_after_too_many_were_remembered(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_keys, "_REMEMBERED", 2)
+    monkeypatch.setattr(suspects, "BATCH", 3)
+    category = Category.objects.create(name="Books")
+    products = [Product.objects.create(sku=f"p{number}", category=category) for number in range(6)]
+    # Those of a batch that come back are among keys that are new.
+    for number in (0, 1, 2, 2, 3, 4, 0, 4, 5):
+        Review.objects.create(product=products[number], text="fine")
+    pipeline.advance()
+    with unseen("shop_review"):
+        Review.objects.update(text="bad")
+    assert verified(pipeline, "shop_review").startswith("9 rows, 9 different")

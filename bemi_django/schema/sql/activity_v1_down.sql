@@ -1,5 +1,6 @@
 DROP FUNCTION _bemi.recount_v1(timestamptz, timestamptz);
 DROP FUNCTION _bemi.count_changes_v1(uuid[], boolean, regclass);
+DROP FUNCTION _bemi.moments_v1(jsonb);
 DROP TABLE _bemi.activity_entries;
 DROP FUNCTION _bemi.take_activity_v1();
 DROP FUNCTION _bemi.add_activity_v1(jsonb);

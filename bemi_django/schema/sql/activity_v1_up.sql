@@ -93,7 +93,8 @@ END;
 
 -- Add numbers of changes: [{"hour" (since 2000), "database", "schema", "kind", "name", "detail", "changes"}], or with a
 -- "context" instead of kind, name and detail. Numbers below zero take changes away. Those of an event have an "event_table":
--- anybody may record an event of a table that does not exist, so it is counted without a table and a schema then.
+-- anybody may record an event of a table that does not exist, so it is counted without a table and a schema then. It is taken
+-- away where it was counted, whatever exists by then.
 CREATE FUNCTION _bemi.add_activity_v1(entries jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -119,19 +120,52 @@ BEGIN
     ),
     invented AS MATERIALIZED (
         SELECT p.* FROM (
-            SELECT DISTINCT s.hour, s.database, s.schema, s.event_table FROM said s WHERE s.event_table IS NOT NULL
+            SELECT DISTINCT s.hour, s.database, s.schema, s.event_table FROM said s
+            WHERE s.event_table IS NOT NULL AND s.changes > 0
         ) p WHERE NOT _bemi.is_counted_place_v1(p.hour, p.database, p.schema, p.event_table)
     ),
-    named AS MATERIALIZED (
-        SELECT n.kind, s.hour, s.database, CASE WHEN i.hour IS NULL THEN s.schema ELSE '' END AS schema,
-               CASE WHEN i.hour IS NULL OR n.kind <> 'table' THEN n.name ELSE '' END AS name, n.detail,
-               sum(s.changes)::bigint AS changes
+    spoken AS MATERIALIZED (
+        SELECT n.kind, s.hour, s.database, s.schema, n.name, n.detail, s.event_table,
+               i.hour IS NOT NULL AS is_invented, sum(s.changes)::bigint AS changes
         FROM said s LEFT JOIN invented i USING (hour, database, schema, event_table)
         CROSS JOIN LATERAL (
             SELECT s.kind, s.name, s.detail WHERE s.kind IS NOT NULL
             UNION ALL
             SELECT c.* FROM _bemi.activity_of_v1(NULL, NULL, s.context) c WHERE s.kind IS NULL
         ) n
+        GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    ),
+    -- How many of them are counted at their table.
+    divided AS MATERIALIZED (
+        SELECT s.*, CASE
+            WHEN s.is_invented THEN 0
+            WHEN s.event_table IS NULL OR s.changes > 0 THEN s.changes
+            ELSE -least(-s.changes, (
+                -- The name, or all others of its kind; no more than the table has, and the schema of events.
+                SELECT min(greatest(n.changes, 0)) FROM (
+                    SELECT coalesce(
+                        (SELECT a.changes FROM _bemi.activity a
+                         WHERE (a.kind, a.unit, a.moment, a.database, a.schema, a.name, a.detail)
+                             = (s.kind, 'hour', s.hour, s.database, s.schema, s.name, s.detail)),
+                        (SELECT a.changes FROM _bemi.activity a
+                         WHERE (a.kind, a.unit, a.moment, a.database, a.schema, a.name, a.detail)
+                             = (s.kind, 'hour', s.hour, s.database, s.schema, '', '')), 0) AS changes
+                    UNION ALL
+                    SELECT coalesce((
+                        SELECT a.changes FROM _bemi.activity a
+                        WHERE (a.kind, a.unit, a.moment, a.database, a.schema, a.name, a.detail)
+                            = (k.kind, 'hour', s.hour, s.database, s.schema, k.name, '')), 0)
+                    FROM (VALUES ('table', s.event_table), ('operation', 'EVENT')) k (kind, name)
+                ) n
+            )) END AS at_table
+        FROM spoken s
+    ),
+    named AS MATERIALIZED (
+        SELECT d.kind, d.hour, d.database, p.schema, p.name, d.detail, sum(p.changes)::bigint AS changes
+        FROM divided d CROSS JOIN LATERAL (VALUES
+            (d.schema, d.name, d.at_table),
+            ('', CASE d.kind WHEN 'table' THEN '' ELSE d.name END, d.changes - d.at_table)) p (schema, name, changes)
+        WHERE p.changes <> 0
         GROUP BY 1, 2, 3, 4, 5, 6
     ),
     counted AS MATERIALIZED (
@@ -254,6 +288,19 @@ BEGIN
 END
 $function$;
 
+-- Return the hours, days and months of entries.
+CREATE FUNCTION _bemi.moments_v1(entries jsonb) RETURNS TABLE (unit text, moment timestamptz)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+BEGIN ATOMIC
+    SELECT DISTINCT u.unit, u.moment
+    FROM jsonb_to_recordset(entries) e (hour bigint)
+    CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour') h (hour)
+    CROSS JOIN LATERAL (VALUES
+        ('hour', h.hour), ('day', date_trunc('day', h.hour)), ('month', date_trunc('month', h.hour))) u (unit, moment);
+END;
+
 -- Count some changes of the log, or of one month of it: after they were added to it, or before they are removed or replaced.
 CREATE FUNCTION _bemi.count_changes_v1(ids uuid[], is_removal boolean, part regclass DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
@@ -261,6 +308,7 @@ SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $function$
 DECLARE
+    kinds constant text[] := '{operation,table,user,endpoint,task,command,outside}';
     entries jsonb;
     spent record;
 BEGIN
@@ -283,27 +331,26 @@ BEGIN
         RETURN;
     END IF;
     -- What a name has no longer goes with its row. A name that had come too late for a row of its own was counted with the
-    -- others.
+    -- others, and an event that had come before its table with those of no table.
     FOR spent IN
-        DELETE FROM _bemi.activity a USING (
-            SELECT DISTINCT k.kind, u.unit, u.moment
-            FROM jsonb_to_recordset(entries) e (hour bigint)
-            CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour') h (hour)
-            CROSS JOIN LATERAL (VALUES
-                ('hour', h.hour), ('day', date_trunc('day', h.hour)), ('month', date_trunc('month', h.hour))) u (unit, moment)
-            CROSS JOIN unnest('{operation,table,user,endpoint,task,command,outside}'::text[]) k (kind)
-        ) s
-        WHERE a.kind = s.kind AND a.unit = s.unit AND a.moment = s.moment
-            AND (a.changes = 0 OR a.changes < 0 AND a.name <> '')
+        DELETE FROM _bemi.activity a USING _bemi.moments_v1(entries) m
+        WHERE a.kind = ANY (kinds) AND a.unit = m.unit AND a.moment = m.moment AND a.changes <= 0
         RETURNING a.*
     LOOP
-        IF spent.changes < 0 THEN
-            INSERT INTO _bemi.activity AS a
-            VALUES (spent.kind, spent.unit, spent.moment, spent.database, spent.schema, '', '', spent.changes)
-            ON CONFLICT (kind, unit, moment, database, schema, name, detail) DO UPDATE
-                SET changes = a.changes + excluded.changes;
-        END IF;
+        CONTINUE WHEN spent.changes = 0;
+        UPDATE _bemi.activity a SET changes = a.changes + spent.changes
+        WHERE (a.kind, a.unit, a.moment, a.database) = (spent.kind, spent.unit, spent.moment, spent.database)
+            AND (a.schema, a.name, a.detail) = (
+                SELECT o.schema, o.name, o.detail FROM _bemi.activity o
+                WHERE (o.kind, o.unit, o.moment, o.database) = (spent.kind, spent.unit, spent.moment, spent.database)
+                    AND (o.schema, o.name, o.detail) IN (
+                        (spent.schema, '', ''), ('', '', ''), ('', spent.name, spent.detail))
+                    AND o.changes > 0
+                ORDER BY o.schema = '', o.name = '' LIMIT 1);
     END LOOP;
+    -- None is below zero.
+    DELETE FROM _bemi.activity a USING _bemi.moments_v1(entries) m
+    WHERE a.kind = ANY (kinds) AND a.unit = m.unit AND a.moment = m.moment AND a.changes <= 0;
 END
 $function$;
 
@@ -318,7 +365,7 @@ BEGIN
         '_bemi.activity_of_v1(text, text, jsonb)',
         '_bemi.is_counted_place_v1(timestamptz, text, text, text)',
         '_bemi.share_activity_v1(timestamptz, timestamptz, boolean)', '_bemi.add_activity_v1(jsonb)',
-        '_bemi.take_activity_v1()', '_bemi.recount_v1(timestamptz, timestamptz)',
+        '_bemi.moments_v1(jsonb)', '_bemi.take_activity_v1()', '_bemi.recount_v1(timestamptz, timestamptz)',
         '_bemi.count_changes_v1(uuid[], boolean, regclass)']::regprocedure[]
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);

@@ -185,6 +185,63 @@ def test_events_of_tables_that_nobody_has_are_counted_together(pipeline: Pipelin
     assert counted() == {}
 
 
+def emit_viewed(table: str, count: int = 1) -> None:
+    event = {"event": "viewed", "schema": "lab", "table": table, "key": "1", "context": {"user_id": 8}}
+    for _ in range(count):
+        execute("SELECT pg_logical_emit_message(true, %s, %s)", [EVENT_PREFIX, json.dumps(event)])
+
+
+def remove(condition: str, most: int) -> None:
+    found = execute(f"SELECT id::text FROM changes WHERE {condition}")  # noqa: S608
+    ids = [one for (one,) in found[:most]]
+    assert len(ids) == most
+    execute("SELECT _bemi.count_changes_v1(%s::text[]::uuid[], true)", [ids])
+    execute("DELETE FROM changes WHERE id = ANY (%s::text[]::uuid[])", [ids])
+
+
+def test_an_event_that_came_before_its_table_is_taken_away_where_it_was_counted(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    emit_viewed("later")
+    pipeline.drain()
+    execute("CREATE TABLE lab.later (id serial PRIMARY KEY)")
+    write({"user_id": 8}, "INSERT INTO lab.later DEFAULT VALUES")
+    pipeline.drain()
+    remove("operation = 'EVENT'", 1)
+    assert counted() == to_count()
+    # Nor is one counted elsewhere whose table has gone since.
+    emit_viewed("later")
+    pipeline.drain()
+    execute("DROP TABLE lab.later")
+    execute("DELETE FROM _bemi.activity WHERE kind = 'table' AND unit = 'month'")
+    remove("operation = 'EVENT'", 1)
+    found = {key: changes for key, changes in counted().items() if key[:2] != ("table", "month")}
+    assert found == {key: n for key, n in to_count().items() if key[:2] != ("table", "month")}
+
+
+@pytest.mark.parametrize("order", ["operation = 'EVENT'", "operation <> 'EVENT'", "true"])
+def test_no_count_is_ever_below_zero(pipeline: Pipeline, order: str) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    emit_viewed("later", 3)
+    pipeline.drain()
+    execute("CREATE TABLE lab.later (id serial PRIMARY KEY)")
+    write({"user_id": 8}, "INSERT INTO lab.later SELECT generate_series(1, 5)")
+    emit_viewed("later", 2)
+    pipeline.drain()
+    for step in [order] * (10 if order == "true" else 2):
+        remove(step, 1)
+        by_kind = Counter[tuple[str, str]]()
+        for (kind, unit, *_), changes in counted().items():
+            assert changes > 0
+            by_kind[(kind, unit)] += changes
+        left = execute("SELECT count(*) FROM changes")[0][0]
+        assert {by_kind[(kind, "hour")] for kind in ("operation", "table", "user")} == {left}
+    if left:
+        remove("true", left)
+    assert counted() == {}
+
+
 def test_counts_that_are_refused_do_not_stop_the_log(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:

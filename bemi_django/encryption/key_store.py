@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -15,6 +17,8 @@ from bemi_django.exceptions import BemiError, KeyStoreUnavailable
 PATIENCE = 10.0
 #: Seconds for which a key is used before the store is asked for it again, and keys that are remembered.
 LIFETIME, REMEMBERED = 60.0, 4096
+#: Calls that may hang at the same time, and seconds between one and the next.
+MOST_HANGING, PAUSE = 4, 60.0
 _SHORTEST = 32
 _PURPOSE = b"bemi_django key of a store "
 
@@ -36,7 +40,8 @@ class GuardedStore:
     """A store that may fail, or take long, without harm: then it is said to be unavailable.
 
     Args:
-        make: Returns the store; called when it is needed, and again after it took too long.
+        make: Returns the store; called when it is needed, and again after it took too long. While a call
+            hangs, others are refused at once, except one a minute, and no more than :data:`MOST_HANGING`.
         patience: Seconds after which a call is given up.
         clock: Returns the time in seconds.
     """
@@ -52,6 +57,8 @@ class GuardedStore:
         self._clock = clock
         self._made: KeyStore | None = None
         self._known: dict[str, tuple[bytes, float]] = {}
+        self._hanging: list[threading.Thread] = []
+        self._again = 0.0
 
     def create(self, number: str) -> bytes:
         """Return a new key.
@@ -101,6 +108,11 @@ class GuardedStore:
 
     def _call(self, method: str, argument: Any) -> Any:
         """Call a method in a thread, which cannot be stopped but is waited for no longer than some time."""
+        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
+        if self._hanging and (len(self._hanging) >= MOST_HANGING or self._clock() < self._again):
+            raise KeyStoreUnavailable(
+                f"{method}() of BEMI_KEY_STORE was not called: a call before has not returned"
+            )
         answer: list[Any] = []
         failure: list[str] = []
 
@@ -111,6 +123,8 @@ class GuardedStore:
             # What a project has written may fail in any way.
             except BaseException as error:
                 failure.append(type(error).__name__)
+            finally:
+                _close_connections()
 
         thread = threading.Thread(target=ask, daemon=True, name="bemi-key-store")
         thread.start()
@@ -120,6 +134,8 @@ class GuardedStore:
             raise KeyStoreUnavailable(f"{method}() of BEMI_KEY_STORE has raised {failure[0]}")
         if not answer:
             self._made = None
+            self._hanging.append(thread)
+            self._again = self._clock() + PAUSE
             raise KeyStoreUnavailable(
                 f"{method}() of BEMI_KEY_STORE has not returned within {self._patience:.0f} s"
             )
@@ -130,6 +146,13 @@ class GuardedStore:
 def guarded(make: Callable[[], KeyStore]) -> GuardedStore:
     """Return the store that a function makes: one for the process."""
     return GuardedStore(make)
+
+
+def _close_connections() -> None:
+    """Close what a store has opened with Django: connections belong to a thread, and this one ends."""
+    if django_db := sys.modules.get("django.db"):
+        with suppress(Exception):
+            django_db.connections.close_all()
 
 
 def _key(number: str, secret: object) -> bytes:

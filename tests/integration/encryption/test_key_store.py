@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError
+from django.db import connections
 
 from bemi_django.encryption import key_store
+from bemi_django.encryption.key_store import GuardedStore
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.exceptions import BemiError
 from bemi_django.mask_rules import configured_masks
@@ -163,3 +165,27 @@ def test_a_worker_without_the_store_stops(stored: Pipeline, settings: Any) -> No
     User.objects.filter(pk=ann.pk).update(email="ann@example.net")
     with pytest.raises(BemiError, match="is in a store: set BEMI_KEY_STORE"):
         stored.run()
+
+
+class StoreInADatabase:
+    """Asks a database by Django."""
+
+    def create(self, number: str) -> bytes:
+        raise NotImplementedError
+
+    def get(self, numbers: Collection[str]) -> Mapping[str, bytes]:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("SELECT set_config('application_name', 'bemi_key_store', false)")
+        return dict.fromkeys(numbers, b"a key of a store, of 32 bytes...")
+
+    def forget(self, numbers: Collection[str]) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_store_in_a_database_leaves_no_connection() -> None:
+    guarded = GuardedStore(StoreInADatabase)
+    for number in range(10):
+        assert guarded.get([str(number)])
+    left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bemi_key_store'"
+    until(lambda: execute(left) == [(0,)])

@@ -106,13 +106,44 @@ def test_one_that_hangs_is_given_up_and_made_anew() -> None:
             return super().create(number)
 
     stores: list[Store] = [Store(), Hanging()]
-    guarded = GuardedStore(stores.pop, patience=0.05)
+    now = 0.0
+    guarded = GuardedStore(stores.pop, patience=0.05, clock=lambda: now)
     try:
         with pytest.raises(KeyStoreUnavailable, match=r"create\(\) of BEMI_KEY_STORE has not returned"):
             guarded.create("1")
+        now = key_store.PAUSE
         assert guarded.create("2")
     finally:
         release.set()
+
+
+def test_one_that_hangs_for_ever_takes_few_threads() -> None:
+    release, now = threading.Event(), 0.0
+    before = threading.active_count()
+
+    class Hanging(Store):
+        """Hangs until it is let go."""
+
+        def get(self, numbers: Collection[str]) -> Mapping[str, bytes]:
+            release.wait()
+            return dict.fromkeys(numbers, KEY)
+
+    guarded = GuardedStore(Hanging, patience=0.01, clock=lambda: now)
+    try:
+        for _ in range(20):
+            with pytest.raises(KeyStoreUnavailable):
+                guarded.get(["1"])
+        assert threading.active_count() == before + 1
+        for _ in range(20):
+            now += key_store.PAUSE
+            with pytest.raises(KeyStoreUnavailable):
+                guarded.get(["1"])
+        assert threading.active_count() == before + key_store.MOST_HANGING
+    finally:
+        release.set()
+    for thread in guarded._hanging:
+        thread.join()
+    assert guarded.get(["1"])
 
 
 @pytest.mark.parametrize("key", [b"too short", "a text is no key, how long it is", 5])

@@ -131,7 +131,7 @@ def _listed(
     return ListedView(
         view,
         views.address(view),
-        chips(FilterForm(query, views.viewer), query),
+        chips(FilterForm(query, views.viewer, is_checked=False), query),
         period,
         query.get("view") == "rows",
         "" if views.is_own(view) else names.get(view.owner, _("user %s") % view.owner),

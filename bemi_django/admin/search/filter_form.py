@@ -46,7 +46,14 @@ class FilterForm(forms.Form):
     not_operation = ExcludedField(label=_("Operation other than"), required=False)
     not_endpoint = ExcludedField(label=_("Endpoint other than"), required=False)
 
-    def __init__(self, data: Any, viewer: Viewer) -> None:
+    def __init__(self, data: Any, viewer: Viewer, *, is_checked: bool = True) -> None:
+        """Make the form.
+
+        Args:
+            data: What it is filled in with.
+            viewer: The user who searches.
+            is_checked: Whether fields with errors are marked at once; otherwise nothing is looked up.
+        """
         super().__init__(data, auto_id="filter-%s")
         self._viewer = viewer
         if not signing_keys.are_configured() and not data.get("unverified"):
@@ -71,7 +78,7 @@ class FilterForm(forms.Form):
         )
         for name in ("user", "endpoint"):
             self.fields[name].widget.attrs |= {"list": f"filter-{name}-list", "autocomplete": "off"}
-        for name in self.errors:
+        for name in self.errors if is_checked else ():
             if name in self.fields:
                 self.fields[name].widget.attrs |= {"aria-invalid": "true"}
 

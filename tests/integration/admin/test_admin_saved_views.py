@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bemi_django.admin.display.site_time import today
 from bemi_django.models import AlertRule, SavedView
@@ -211,6 +212,21 @@ def test_an_alert_is_made_of_a_view(db: None, settings: Any) -> None:
     assert AlertRule.objects.get().filter == "operation=DELETE"
     other = visitor(VIEW, "bemi_django.add_alertrule", name="bob")
     assert "saved_view" in other.post(address, rule).context["adminform"].form.errors
+
+
+def test_the_page_asks_as_much_for_many_views_as_for_few(ann: Client) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as found:
+            assert ann.get(VIEWS).status_code == 200
+        return len(found)
+
+    record(1)
+    query = "table=todo&user=7&not_user=8&endpoint="
+    save(ann, f"{query}0", "V0")
+    few = queries()
+    for number in range(1, 6):
+        save(ann, f"{query}{number}", f"V{number}")
+    assert queries() == few
 
 
 def test_who_may_not_see_changes_sees_no_views(ann: Client, db: None) -> None:

@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django.admin.display import svg_charts
+from bemi_django.admin.pages.activity.activity_range import range_of
 from bemi_django.admin.pages.health import health_sources
 from bemi_django.admin.pages.health.throughput import LastHour, MinuteGroup
 from bemi_django.admin.search import query_timeouts
@@ -33,6 +34,15 @@ pytestmark = pytest.mark.django_db(databases=["default", "other"])
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)])
+def test_a_day_on_which_clocks_change_has_as_many_columns_as_hours(day: str, hours: int) -> None:
+    with timezone.override("Europe/Berlin"):
+        steps = list(range_of({"since": day, "until": day}).steps())
+        assert len(steps) == hours
+        assert (steps[0].label, steps[-1].label) == ("00:00", "23:00")
+        assert all(step.end - step.begin == timedelta(hours=1) for step in steps)
 
 
 def activity(client: Client, query: str = "") -> Any:

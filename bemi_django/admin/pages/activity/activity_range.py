@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from django.utils.dateparse import parse_date
 from django.utils.formats import date_format, time_format
 from django.utils.http import urlencode
+from django.utils.timezone import is_aware
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.site_time import local, midnight, now, today
@@ -90,6 +91,9 @@ class ActivityRange(NamedTuple):
 
     def _hours(self) -> Iterator[ChartStep]:
         begin = self.begin
+        if is_aware(begin):
+            # A day on which clocks change has not 24 hours.
+            begin = begin.astimezone(timezone.utc)
         while begin < self.end:
             end = begin + timedelta(hours=1)
             place = local(begin)

@@ -16,7 +16,8 @@ import psycopg2
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, Modes
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
-from bemi_django.ingest.debezium.record_consumption import RecordConsumption, RecordSource
+from bemi_django.ingest.debezium.reading.record_source import RecordSource
+from bemi_django.ingest.debezium.record_consumption import RecordConsumption
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.stitching.provenance import parted

@@ -40,5 +40,8 @@ class Followed:
         self.is_over = False
 
     def has(self, place: EventPlace) -> bool:
-        """Return whether an event is one of the transaction."""
-        return (self.place.xid, self.place.previous) == (place.xid, place.previous)
+        """Return whether an event is one of the transaction, also if offsets were lost within it."""
+        own = self.place
+        return own.xid == place.xid and (
+            own.previous == place.previous or own.committed_at == place.committed_at
+        )

@@ -23,6 +23,7 @@ SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).
        oid::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint, datname::text
 FROM pg_database WHERE datname = current_database()
 """
+_FOLLOW = "UPDATE _bemi.checkpoint SET timeline = %s WHERE slot = %s"
 # The transaction that is not over has been written as far as it has come, and nothing more of it is in sight.
 _SHOW = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL
@@ -53,13 +54,19 @@ class OpenLog(NamedTuple):
     committed_at: int | None
     written_at: datetime | None = None
 
-    def end(self, first_lsn: int = 0) -> RecordedEnd:
-        """Return the end for those who follow transactions.
+    @property
+    def first_lsn(self) -> int:
+        """Where the first event lies of the transaction that is not over; 0 if not known."""
+        return max(-self.message, 0)
 
-        Args:
-            first_lsn: Where the first event lies of the transaction that is not over; 0 if not known.
-        """
-        is_open, start = first_lsn > 0 or self.position.ordinal > 0, self.histories[-1].lsn
+    @property
+    def first_number(self) -> int:
+        """The number of its message in the stream; 0 if not known."""
+        return self.message + 1 if self.message > 0 else 0
+
+    def end(self) -> RecordedEnd:
+        """Return the end for those who follow transactions."""
+        is_open, start = self.first_lsn > 0 or self.position.ordinal > 0, self.histories[-1].lsn
         return RecordedEnd(lsn_of(self.position.sequence), self.committed_at, is_open, start)
 
 
@@ -70,16 +77,17 @@ def server_of(connection: Any) -> SourceServer:
         return SourceServer(*cursor.fetchone())
 
 
-def find_log(destination: Any, slot: str, server: SourceServer) -> OpenLog | None:
+def find_log(destination: Any, slot: str, server: SourceServer, *, may_lack: bool = False) -> OpenLog | None:
     """Return where the log ends; None if the source has none.
 
     Args:
         destination: A connection to the database of the log.
         slot: The name under which the log knows the source.
         server: The server of the source.
+        may_lack: Whether to go on after a promotion or a restore, which may have lost the end of the WAL.
 
     Raises:
-        ReplicationError: The log is one of a slot, or of another server.
+        ReplicationError: The log is one of a slot, of another server, or of another timeline.
     """
     checkpoint = Checkpoints(destination, slot).read()
     if checkpoint is None:
@@ -98,6 +106,14 @@ def find_log(destination: Any, slot: str, server: SourceServer) -> OpenLog | Non
                 f"the log of {slot} is one of another server, whose positions mean something else: give the "
                 "log another database with BEMI_DESTINATION"
             )
+        if checkpoint.origin.timeline != server.timeline:
+            if not may_lack:
+                raise ReplicationError(
+                    f"the source was promoted or restored: it is on timeline {server.timeline}, and the "
+                    f"log of {slot} on {checkpoint.origin.timeline}. Changes that were lost by it may be in "
+                    "the log, and others may never come: run with --accept-gap to go on"
+                )
+            cursor.execute(_FOLLOW, [server.timeline, slot])
         cursor.execute(_TIMES, [slot])
         committed_at, written_at = cursor.fetchone()
         return OpenLog(state.position, Histories(slot).read(cursor), state.message, committed_at, written_at)

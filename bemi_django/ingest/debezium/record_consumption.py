@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.debezium.early_refusals import EarlyRefusals
 from bemi_django.ingest.debezium.log_beginning import (
     OpenLog,
     begin_log,
@@ -19,29 +19,26 @@ from bemi_django.ingest.debezium.log_beginning import (
     server_of,
     show_open_transaction,
 )
-from bemi_django.ingest.debezium.order import start_before
-from bemi_django.ingest.debezium.reading.envelope import place_of
+from bemi_django.ingest.debezium.order import require_database, start_before
+from bemi_django.ingest.debezium.reading.envelope import event_of, place_of
 from bemi_django.ingest.debezium.reading.record import (
-    DEFAULT_MODES,
-    Modes,
     Record,
     UnreadableRecord,
     read_line,
     read_value,
 )
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
-from bemi_django.ingest.debezium.reading.record_stream import BATCH, EVERYTHING, RecordStream, StreamPlace
-from bemi_django.ingest.debezium.record_stages import Connections, Stages, assemble_stages
+from bemi_django.ingest.debezium.reading.record_source import RecordSource
+from bemi_django.ingest.debezium.reading.record_stream import (
+    BATCH,
+    Lack,
+    RecordStream,
+    StreamPlace,
+)
+from bemi_django.ingest.debezium.record_stages import Stages, assemble_stages, connect
 from bemi_django.ingest.loop.worker import advised
 from bemi_django.ingest.progress import Progress
-from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
-from bemi_django.ingest.stream.connections import (
-    connect_calculator,
-    connect_destination,
-    connect_keys,
-    connect_source,
-)
 from bemi_django.ingest.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
@@ -57,18 +54,6 @@ _HELD = (
 _SETTLE, _UNWRITTEN = 2.0, 1000
 #: Seconds between two questions whether the source shows a transaction.
 _SHOWN = 0.02
-
-
-class RecordSource(NamedTuple):
-    """Where records come from: files, or ``subject`` of the queue of the configuration.
-
-    ``modes`` are settings of the connector. ``is_complete`` tells that no more records come after the files.
-    """
-
-    files: RecordFiles | None = None
-    subject: str = EVERYTHING
-    modes: Modes = DEFAULT_MODES
-    is_complete: bool = False
 
 
 class RecordConsumption:
@@ -96,25 +81,18 @@ class RecordConsumption:
         self._progress = progress
         self._is_stopping = is_stopping
         self._stages: Stages | None = None
-        self._waiting: list[tuple[bytes, str]] = []
+        self._early = EarlyRefusals()
         #: The number of the last message of the stream that was taken; 0 in files.
         self._number = 0
         self._settle_at: float | None = None
         with ExitStack() as opened:
-            server: Any = connect_source(config, timeouts.answer)
-            opened.callback(server.close)
-            calculator = Calculator(lambda: connect_calculator(config), server)
-            opened.callback(calculator.close)
-            destination = connect_destination(config, *timeouts.of_log)
-            opened.callback(destination.close)
-            keys = connect_keys(config, *timeouts.of_log)
-            opened.callback(keys.close)
-            self._connections = Connections(server, calculator, destination, keys)
+            self._connections = connect(config, timeouts, opened)
+            server, destination = self._connections.server, self._connections.destination
             if config.name_slot is not None:
                 with server.cursor() as cursor, destination, destination.cursor() as log_cursor:
                     self._slot = config.name_slot(cursor, log_cursor)
             self._server = server_of(server)
-            self._log = find_log(destination, self._slot, self._server)
+            self._log = find_log(destination, self._slot, self._server, may_lack=config.accept_gap)
             if self._log is not None:
                 self._open(self._log)
             self.close: Callable[[], None] = opened.pop_all().close
@@ -152,10 +130,17 @@ class RecordConsumption:
         place = StreamPlace(config.queue, self._source.subject, after, taken_at, config.accept_gap)
         stream = RecordStream(place)
         try:
-            if stream.lack:
-                self._refuse(b"", stream.lack)
             while not self._is_stopping.is_set():
-                messages = stream.fetch()
+                try:
+                    messages = stream.fetch()
+                except ReplicationError:
+                    # What was fetched before may be removed by now as well.
+                    if self._stages is not None:
+                        self._write()
+                    raise
+                if stream.lack is not None:
+                    self._pass_over(stream.lack)
+                    stream.lack = None
                 for data, number in messages:
                     self._take(data, partial(read_value, data, number))
                     self._number = number
@@ -166,10 +151,21 @@ class RecordConsumption:
             stream.close()
         self._settle()
 
+    def _pass_over(self, lack: Lack) -> None:
+        """Keep what is missing of the stream, and go on after it."""
+        self._refuse(b"", lack.reason)
+        if not lack.after or self._stages is None or self._stages.sink.open_position is None:
+            self._number = lack.after
+        if self._stages is not None and not lack.after:
+            # Numbers mean other messages now.
+            self._stages.translator.forget_numbers()
+
     def _write_of_stream(self, fetched: int) -> None:
         """Write what was fetched, unless there is more; after a while without more, whatever is there."""
         if fetched:
             self._settle_at = time.monotonic() + _SETTLE
+        elif self._stages is None and self._settle_at is not None and time.monotonic() > self._settle_at:
+            self._early.require_none()
         if self._stages is not None and (fetched < BATCH or self._stages.sink.is_due):
             if self._stages.sink.is_gathering or self._number - self._stages.sink.message > _UNWRITTEN:
                 self._write()
@@ -181,10 +177,13 @@ class RecordConsumption:
         try:
             record = read()
             if self._stages is None and (place := place_of(record)) is not None:
+                require_database(place, self._server.name)
                 self._log = begin_log(
                     self._connections.destination, self._slot, self._server, start_before(place)
                 )
                 self._open(self._log)
+            if self._stages is None:
+                event_of(record, None)
         except UnreadableRecord as error:
             self._refuse(data, str(error))
             return
@@ -194,7 +193,7 @@ class RecordConsumption:
     def _refuse(self, data: bytes, reason: str) -> None:
         if self._stages is None:
             # There is no log yet.
-            self._waiting.append((data, reason))
+            self._early.add(data, reason)
         else:
             self._stages.translator.refuse(data, reason)
 
@@ -207,14 +206,12 @@ class RecordConsumption:
             log,
             self._progress.counts,
             lambda: not self._is_stopping.is_set(),
-            first_lsn=max(-log.message, 0),
             modes=self._source.modes,
         )
         self._stages.sink.message = log.message
         self._number = self._number or max(log.message, 0)
-        for data, reason in self._waiting:
+        for data, reason in self._early.taken():
             self._stages.translator.refuse(data, reason)
-        self._waiting.clear()
 
     def _write(self) -> None:
         """Write what was gathered, with where a later session goes on."""
@@ -239,8 +236,7 @@ class RecordConsumption:
     def _settle(self) -> None:
         """Write everything that is there, also of a transaction whose end is not in sight."""
         if self._stages is None:
-            if self._waiting:
-                raise ReplicationError(f"no record of Debezium: {self._waiting[0][1]}")
+            self._early.require_none()
             return
         self._write()
         if self._stages.translator.is_holding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -29,7 +30,14 @@ from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
-from bemi_django.ingest.stream.connections import is_database
+from bemi_django.ingest.stream.connections import (
+    connect_calculator,
+    connect_destination,
+    connect_keys,
+    connect_source,
+    is_database,
+)
+from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.schema import installed
 
 
@@ -40,6 +48,25 @@ class Connections(NamedTuple):
     calculator: Calculator
     destination: Any
     keys: Any
+
+
+def connect(config: WorkerConfig, timeouts: Timeouts, opened: ExitStack) -> Connections:
+    """Open the connections of a session.
+
+    Args:
+        config: What the consumer works on.
+        timeouts: Timeouts of the connections.
+        opened: Closes them.
+    """
+    server = connect_source(config, timeouts.answer)
+    opened.callback(server.close)
+    calculator = Calculator(lambda: connect_calculator(config), server)
+    opened.callback(calculator.close)
+    destination = connect_destination(config, *timeouts.of_log)
+    opened.callback(destination.close)
+    keys = connect_keys(config, *timeouts.of_log)
+    opened.callback(keys.close)
+    return Connections(server, calculator, destination, keys)
 
 
 class Stages(NamedTuple):
@@ -58,7 +85,6 @@ def assemble_stages(
     counts: Counter[str],
     keep_alive: Callable[[], bool],
     *,
-    first_lsn: int,
     modes: Modes,
 ) -> Stages:
     """Return the stages that take records.
@@ -71,7 +97,6 @@ def assemble_stages(
         log: Where the log ends.
         counts: Counts whatever is worth a word.
         keep_alive: Called while something is waited for; it returns False if the consumer is to stop.
-        first_lsn: Where the first record lies of the transaction that the log has a part of; 0 if not known.
         modes: Settings of the connector.
     """
     masks, destination = config.masking, connections.destination
@@ -142,7 +167,7 @@ def assemble_stages(
     translator = Translator(
         server.name,
         (parts.schema or "", parts.name) if is_local else None,
-        CommitOrder(log.end(first_lsn), first_lsn),
+        CommitOrder(log.end(), log.first_lsn, log.first_number),
         RowMessages(SourceTables(rows), texts),
         Outlets(intake.take, snapshot.put, refuse),
         modes.binaries,

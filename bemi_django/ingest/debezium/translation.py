@@ -6,9 +6,8 @@ and what cannot be stored becomes a dead letter.
 
 from __future__ import annotations
 
-from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.debezium.followed import Followed, Outlets, Refusal
-from bemi_django.ingest.debezium.order import STEP, CommitOrder, Uncertain
+from bemi_django.ingest.debezium.order import STEP, CommitOrder, Uncertain, require_database
 from bemi_django.ingest.debezium.printing import pgoutput
 from bemi_django.ingest.debezium.printing.row_messages import RowMessages
 from bemi_django.ingest.debezium.reading.envelope import (
@@ -81,8 +80,10 @@ class Translator:
         """
         try:
             place = place_of(record)
-            if place is not None and place.xid is not None:
-                self._follow(place, record.number)
+            if place is not None:
+                require_database(place, self._database)
+                if place.xid is not None:
+                    self._follow(place, record.number)
             event = event_of(record, place, self._binaries)
         except UnreadableRecord as error:
             self.refuse(record.data, str(error))
@@ -112,6 +113,10 @@ class Translator:
         """End the open transaction: no more records will come."""
         self._close(None)
 
+    def forget_numbers(self) -> None:
+        """Forget the number of the message of which the log has a part: the stream was made anew."""
+        self._order.first_number = 0
+
     def _release(self) -> None:
         if self._held is not None:
             (event, data), self._held = self._held, None
@@ -119,11 +124,6 @@ class Translator:
 
     def _follow(self, place: EventPlace, number: int) -> None:
         """Begin the transaction of an event, and end the one before, if it is another one."""
-        if place.database != self._database:
-            raise ReplicationError(
-                f"a record of the database {place.database}: this consumer writes the log of "
-                f"{self._database}; give each connector a stream or subject of its own"
-            )
         opened = self._open
         if opened is not None and not opened.is_over and (opened.has(place) or place.is_incremental):
             self._left_out = None
@@ -131,7 +131,7 @@ class Translator:
         if self._left_out is not None and self._left_out.has(place):
             return
         try:
-            position = self._order.position_of(place)
+            position = self._order.position_of(place, number)
         except Uncertain as error:
             self._left_out = Followed(place, number, reason=str(error))
             return
@@ -154,7 +154,7 @@ class Translator:
         opened = self._open
         if opened is not None and opened.begin is not None and not opened.is_over:
             opened.is_over = True
-            end_lsn = max(end or 0, opened.begin.commit_lsn + STEP)
+            self._order.ended_at = end_lsn = max(end or 0, opened.begin.commit_lsn + STEP)
             self._outlets.take(pgoutput.commit(opened.begin, end_lsn), 0)
 
     def _take_message(self, event: LogicalMessage, data: bytes) -> None:

@@ -11,8 +11,9 @@ from django.core.management.base import CommandError
 
 from bemi_django.ingest.debezium.reading.record import Modes
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
+from bemi_django.ingest.debezium.reading.record_source import RecordSource
 from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
-from bemi_django.ingest.debezium.record_consumption import RecordConsumption, RecordSource
+from bemi_django.ingest.debezium.record_consumption import RecordConsumption
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.management.worker.configured_worker import sink_address, worker_config
 from bemi_django.wire.queue_address import QueueAddress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,13 @@ BATCH, _WAIT = 64, 0.5
 _LOOK = 10.0
 #: All subjects of a stream, in the order of the stream.
 EVERYTHING = ">"
+
+
+class Lack(NamedTuple):
+    """What is to be kept of messages that are missing: a reason, and the number after which to go on."""
+
+    reason: str
+    after: int
 
 
 class StreamPlace(NamedTuple):
@@ -53,8 +61,10 @@ class RecordStream:
         self._place = place
         self._connection = Connection(place.address, lambda failure: None)
         self.close = self._connection.close
-        #: What is to be kept of messages that are missing; empty if none is.
-        self.lack = ""
+        #: The number of the last message that was fetched, or taken by an earlier session; 0 without one.
+        self._number = place.after
+        #: Messages that are missing before those that were fetched last; None if none is.
+        self.lack: Lack | None = None
         self._look_at = time.monotonic() + _LOOK
         try:
             self._subscription = self._connection.run(self._subscribe())
@@ -67,6 +77,7 @@ class RecordStream:
 
         Raises:
             QueueUnavailable: The server does not answer.
+            ReplicationError: Messages were removed before they were read.
         """
         if self._connection.failure is not None:
             raise self._connection.failure
@@ -89,7 +100,32 @@ class RecordStream:
                 # A consumer of a server that was restarted does not exist any more.
                 await self._pending()
             return []
-        return [(message.data, message.metadata.sequence.stream) for message in found]
+        fetched = [(message.data, message.metadata.sequence.stream) for message in found]
+        jumps = []
+        for _, number in fetched:
+            if 0 < self._number < number - 1:
+                jumps.append((self._number, number))
+            self._number = number
+        if jumps:
+            await self._require_between(jumps)
+        return fetched
+
+    async def _require_between(self, jumps: Sequence[tuple[int, int]]) -> None:
+        """Check that the messages between others are ones of other subjects, and were not removed."""
+        name = self._place.address.stream
+        first = (await self._connection.jetstream.stream_info(name)).state.first_seq
+        removed = [(min(first, end) - before, before) for before, end in jumps if first > before + 1]
+        if removed:
+            size, before = max(removed)
+            self._pass_over(_removed(name, before, before + size), before + size - 1)
+
+    def _pass_over(self, reason: str, after: int) -> None:
+        if not self._place.may_lack:
+            raise ReplicationError(
+                f"{reason}, before they were read: run with --accept-gap to go on without them"
+            )
+        logger.warning("%s: going on without them", reason)
+        self.lack = Lack(reason, after)
 
     async def _pending(self) -> int:
         return (await self._subscription.consumer_info()).num_pending or 0
@@ -114,7 +150,7 @@ class RecordStream:
             config=ConsumerConfig(
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=1 if self.lack else place.after + 1,
+                opt_start_seq=self._number + 1,
                 inactive_threshold=30.0,
                 mem_storage=True,
                 num_replicas=1,
@@ -126,11 +162,12 @@ class RecordStream:
         if after == 0 or not is_anew and first <= after + 1 and after <= last:
             return
         if is_anew or after > last:
-            self.lack = f"the stream {name} was made anew after its message {after}"
+            self._pass_over(f"the stream {name} was made anew after its message {after}", 0)
+            self._number = 0
         else:
-            self.lack = f"the messages {after + 1} to {first - 1} of the stream {name} were removed"
-        if not self._place.may_lack:
-            raise ReplicationError(
-                f"{self.lack}, before they were read: run with --accept-gap to go on without them"
-            )
-        logger.warning("%s: going on without them", self.lack)
+            self._pass_over(_removed(name, after, first), first - 1)
+            self._number = first - 1
+
+
+def _removed(name: str, after: int, first: int) -> str:
+    return f"the messages {after + 1} to {first - 1} of the stream {name} were removed"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bemi_django.exceptions import ReplicationError
-from bemi_django.ingest.debezium.record_consumption import RecordSource
+from bemi_django.ingest.debezium.reading.record_source import RecordSource
+from bemi_django.ingest.debezium.reading.record_stream import RecordStream
 from bemi_django.wire.queue_address import parse
 from tests.support.debezium_envelopes import Envelopes
 from tests.support.debezium_trail import DebeziumTrail
@@ -152,3 +153,54 @@ def test_a_stream_that_was_made_anew_is_noticed(records: DebeziumTrail, installa
         installation.consume()
     installation.consume(accept_gap=True)
     assert numbers(records) == [1, 2, 3, 4, 5]
+
+
+def test_messages_that_are_removed_while_a_session_runs_are_missed(
+    records: DebeziumTrail, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.publish([created(number) for number in range(1, 81)])
+    fetch = RecordStream.fetch
+
+    def fetch_slowly(stream: RecordStream) -> Any:
+        found = fetch(stream)
+        installation.remove(before=75)
+        return found
+
+    monkeypatch.setattr(RecordStream, "fetch", fetch_slowly)
+    with pytest.raises(ReplicationError, match="messages 65 to 74 of the stream DebeziumStream were removed"):
+        installation.consume()
+    assert numbers(records) == [*range(1, 65)]
+    installation.consume(accept_gap=True)
+    assert numbers(records) == [*range(1, 65), *range(75, 81)]
+    ((reason, _),) = records.letters()
+    assert "were removed" in reason
+
+
+def test_messages_of_other_subjects_are_not_missed(
+    records: DebeziumTrail, installation: Installation
+) -> None:
+    heartbeat = json.dumps({"topic": "__debezium-heartbeat.bemi", "value": {"ts_ms": 1}}).encode()
+    installation.publish([created(1), heartbeat, heartbeat, created(2)])
+    installation.consume()
+    installation.publish([heartbeat, created(3)])
+    installation.consume()
+    assert numbers(records) == [1, 2, 3]
+
+
+def test_a_stream_that_is_empty_when_its_gap_is_accepted_is_read_from_its_first_message(
+    records: DebeziumTrail, installation: Installation
+) -> None:
+    installation.publish([created(number) for number in range(1, 6)])
+    installation.consume()
+    installation.anew()
+    installation.consume(accept_gap=True)
+    installation.publish([created(number) for number in range(6, 16)])
+    installation.consume()
+    assert numbers(records) == [*range(1, 16)]
+    assert len(records.letters()) == 1
+
+
+def test_a_stream_without_records_of_debezium_ends_the_command(installation: Installation) -> None:
+    installation.publish([json.dumps({"value": {"id": 1}}).encode()])
+    with pytest.raises(ReplicationError, match="no record of Debezium"):
+        installation.consumer().run()

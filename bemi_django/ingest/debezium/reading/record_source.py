@@ -1,0 +1,21 @@
+"""Where records come from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, Modes
+from bemi_django.ingest.debezium.reading.record_files import RecordFiles
+from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
+
+
+class RecordSource(NamedTuple):
+    """Where records come from: files, or ``subject`` of the queue of the configuration.
+
+    ``modes`` are settings of the connector. ``is_complete`` tells that no more records come after the files.
+    """
+
+    files: RecordFiles | None = None
+    subject: str = EVERYTHING
+    modes: Modes = DEFAULT_MODES
+    is_complete: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from django.test import Client
 from tests.support.audit import LIST
 from tests.support.project_database import execute
 from tests.support.spent_time import spent_on_queries, spread
+
+pytestmark = pytest.mark.skipif("BEMI_ROWS" not in os.environ, reason="it fills a year: make torture")
 
 # 2,740 changes an hour, of which some hours have more than others: 127 names an hour of 660.
 _FILL = """

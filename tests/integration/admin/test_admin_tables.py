@@ -148,7 +148,7 @@ def blocks() -> list[str]:
 def test_the_examples_of_the_page_work(
     db: None, rf: RequestFactory, django_user_model: Any, settings: Any
 ) -> None:
-    setting, scope, mixin = blocks()
+    setting, scope, mixin, *_ = blocks()
     names: dict[str, Any] = {"Todo": Todo}
     exec(setting + scope, names)
     record(1), record(2, table="auth_user")

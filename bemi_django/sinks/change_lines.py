@@ -6,10 +6,8 @@ from typing import Any
 
 import orjson
 
-from bemi_django.ingest.export.row_json import moment_json, position_json
+from bemi_django.ingest.export.row_json import moment_json, position_in, position_json
 from bemi_django.ingest.export.target import ExportPart
-from bemi_django.wire.lsn import parse_lsn
-from bemi_django.wire.sequence import sequence_of
 
 VERSION = 1
 #: How the last line of a transaction begins; no change does.
@@ -47,8 +45,7 @@ def end_of(line: bytes) -> int:
         ValueError: It is none.
     """
     try:
-        end = orjson.loads(line)["end"]
-        return sequence_of(end["history"], parse_lsn(end["lsn"]))
+        return position_in(orjson.loads(line)["end"])
     except (KeyError, TypeError) as error:
         raise ValueError from error
 

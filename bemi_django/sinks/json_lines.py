@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,13 +19,19 @@ _BLOCK = 64 * 1024
 #: Bytes of the longest line that ends a transaction.
 _LONGEST_END = 1024
 #: Failures that pass by themselves, or when somebody makes room.
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EINTR, errno.ESTALE)
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EINTR, errno.ESTALE)
+#: What to do about the others.
+_ADVICE = {
+    errno.EIO: "check the disk, and move the file away: another one goes on with what was not written",
+    errno.ELOOP: "it is a symbolic link; give the path that it leads to",
+}
+_OPENED = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class JsonLinesFile:
     """Appends changes to a file; what an interrupted writer has left is cut back to a whole transaction.
 
-    A file that was moved away is left alone, and another one begun.
+    A file that was moved away is left alone, and another one begun. Nobody else may read the file.
 
     Args:
         path: The path of the file; its directory has to be there.
@@ -42,12 +49,15 @@ class JsonLinesFile:
         self._path, self._slot = path, slot
         self._lines = ChangeLines()
         self._is_synced = True
+        #: The size of the file, and that of what is on the disk.
+        self._size = self._kept = 0
         #: The sequence number up to which the file has all changes; None without any.
         self.position: int | None = None
         with self._advised():
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(path, _OPENED, 0o600)
         try:
             with self._advised():
+                self._require_own()
                 self._lock()
                 self._recover()
         except BaseException:
@@ -61,12 +71,15 @@ class JsonLinesFile:
     def write(self, part: ExportPart) -> None:
         """Append the lines of a part."""
         with self._advised():
-            if part.ordinal == 0:
+            # What is kept together is in one file: if it were written again, it would be in both.
+            if self._is_synced:
                 self._require_same_file()
             left = memoryview(self._lines.lines(part))
             self._is_synced = False
             while left:
-                left = left[os.write(self._file, left) :]
+                written = os.write(self._file, left)
+                self._size += written
+                left = left[written:]
             if part.end is not None:
                 self.position = part.end
 
@@ -74,8 +87,9 @@ class JsonLinesFile:
         """Wait until what was written is on the disk."""
         if not self._is_synced:
             with self._advised():
-                os.fsync(self._file)
-            self._is_synced = True
+                self._sync()
+            self._require_size(os.fstat(self._file))
+            self._is_synced, self._kept = True, self._size
         return True
 
     def interrupt(self) -> None:
@@ -84,6 +98,23 @@ class JsonLinesFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError:
+            # The kernel may count what it could not write as written: it has to be written anew.
+            os.ftruncate(self._file, min(self._kept, os.fstat(self._file).st_size))
+            raise
+
+    def _require_own(self) -> None:
+        """Refuse what is not a file of the worker's account, under one name."""
+        found = os.fstat(self._file)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
+            raise ReplicationError(
+                f"{self.name} is not a file of the worker's account alone: it has another owner or name, or "
+                "is no file; give another path"
+            )
 
     def _lock(self) -> None:
         try:
@@ -104,11 +135,15 @@ class JsonLinesFile:
                     f"{self.name} is not a file of the slot {self._slot}: move it away, or give another path"
                 )
             os.ftruncate(self._file, 0)
+        # One that was there before may be open to others.
+        os.fchmod(self._file, 0o600)
+        if begun != first:
             os.pwrite(self._file, first, 0)
         end = max(self._last_end(size, len(first)), len(first))
         os.ftruncate(self._file, end)
         os.lseek(self._file, end, os.SEEK_SET)
         os.fsync(self._file)
+        self._size = self._kept = end
         directory = os.open(os.path.dirname(self._path), os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -145,6 +180,15 @@ class JsonLinesFile:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
             raise SinkUnavailable(f"{self.name} was moved away: going on in a new file")
+        self._require_size(here)
+
+    def _require_size(self, here: os.stat_result) -> None:
+        """Refuse to go on if something else has changed the file."""
+        if here.st_size != self._size:
+            raise ReplicationError(
+                f"{self.name} has {here.st_size} bytes and not {self._size}: something else shortens or "
+                "writes it, and changes may be lost; rename it to rotate it"
+            )
 
     @contextmanager
     def _advised(self) -> Iterator[None]:
@@ -155,5 +199,7 @@ class JsonLinesFile:
             reason = f"cannot write {self.name}: {error.strerror}"
             if error.errno in _PASSING:
                 raise SinkUnavailable(reason) from error
-            advice = "create its directory, let the worker write there, or give another path"
+            advice = _ADVICE.get(
+                error.errno or 0, "create its directory, let the worker write there, or give another path"
+            )
             raise ReplicationError(f"{reason}: {advice}") from error

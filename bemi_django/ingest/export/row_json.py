@@ -10,8 +10,8 @@ from uuid import UUID
 import orjson
 
 from bemi_django.ingest.rows.row_writer import COLUMNS
-from bemi_django.wire.lsn import format_lsn
-from bemi_django.wire.sequence import history_of, lsn_of
+from bemi_django.wire.lsn import format_lsn, parse_lsn
+from bemi_django.wire.sequence import history_of, lsn_of, sequence_of
 
 _LENGTH = Struct(">i").unpack_from
 _INT64 = Struct(">q").unpack
@@ -48,6 +48,18 @@ def moment_json(microseconds: int) -> str:
 def position_json(sequence: int) -> dict[str, Any]:
     """Return a sequence number as the number of a history and an LSN."""
     return {"history": history_of(sequence), "lsn": format_lsn(lsn_of(sequence))}
+
+
+def position_in(found: dict[str, Any]) -> int:
+    """Return the sequence number of what :func:`position_json` has returned and somebody may have changed.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return sequence_of(found["history"], parse_lsn(found["lsn"]))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("no position") from error
 
 
 def _text(value: bytes) -> bytes:

@@ -17,15 +17,15 @@ from bemi_django.archive.month import Month, month_of
 from bemi_django.archive.part import PartWriter
 from bemi_django.archive.row_format import decoders_of, values_of
 from bemi_django.exceptions import ArchiveError, ReplicationError, SinkUnavailable, first_line
-from bemi_django.ingest.export.row_json import moment_json, position_json
+from bemi_django.ingest.export.row_json import moment_json, position_in, position_json
 from bemi_django.ingest.export.target import ExportPart
 from bemi_django.ingest.rows.row_writer import COLUMNS
-from bemi_django.wire.lsn import parse_lsn
-from bemi_django.wire.sequence import sequence_of
 
 _FORMAT = 1
 #: Names of files and manifests, and of files that are being written.
 _NAME = re.compile(r"changes-(\d{8})\.(parquet|json)(\.unfinished)?", re.ASCII)
+#: Names the slot where no manifest does yet. Readers of data sets leave out what begins like this.
+_OWNER = "_slot"
 #: Failures that somebody has to do something about.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST)
 
@@ -133,30 +133,60 @@ class ParquetFiles:
         return f"changes-{self._number:08}.{ending}"
 
     def _recover(self) -> None:
-        """Find the last manifest, and remove the files that have none."""
-        for month in reversed(self._location.months()):
+        """Find the last manifest, and remove the file after it, which was not completed."""
+        left: list[tuple[Month, re.Match[str]]] = []
+        months = self._location.months()
+        for month in reversed(months):
             found = [match for name in self._location.names(month) if (match := _NAME.fullmatch(name))]
             complete = {match[1] for match in found if match[2] == "json" and not match[3]}
-            for match in found:
-                if match[1] not in complete or match[3]:
-                    self._location.delete(month, match[0])
+            left += ((month, match) for match in found if match[1] not in complete or match[3])
             if complete:
                 self._month, self._number = month, max(map(int, complete))
-                self.position = self._read(month, self._file("json"))
-                return
+                self.position = self._position(month, self._file("json"))
+                break
+        else:
+            self._take_place(months, left)
+        # Before one is removed: files that come later are not of this slot.
+        for month, match in left:
+            if int(match[1]) > self._number + 1:
+                raise ReplicationError(self._foreign(month, match[0]))
+        for month, match in left:
+            if int(match[1]) == self._number + 1:
+                self._location.delete(month, match[0])
 
-    def _read(self, month: Month, name: str) -> int:
-        foreign = (
+    def _take_place(self, months: list[Month], left: list[tuple[Month, re.Match[str]]]) -> None:
+        """Note whose files come here, before the first of them is complete."""
+        taken = [month for month in months if _OWNER in self._location.names(month)]
+        for month in taken:
+            self._read(month, _OWNER)
+        if taken:
+            return
+        for month, match in left:
+            raise ReplicationError(self._foreign(month, match[0]))
+        with self._location.written(self._month, _OWNER) as file:
+            file.write(json.dumps({"format": _FORMAT, "slot": self._slot}).encode())
+
+    def _read(self, month: Month, name: str) -> dict[str, Any]:
+        """Return what is in a manifest of the slot."""
+        try:
+            found: dict[str, Any] = json.loads(self._location.read(month, name) or b"")
+            if (found["format"], found["slot"]) == (_FORMAT, self._slot):
+                return found
+        except (KeyError, TypeError, ValueError):
+            pass
+        raise ReplicationError(self._foreign(month, name))
+
+    def _position(self, month: Month, name: str) -> int:
+        try:
+            return position_in(self._read(month, name))
+        except ValueError:
+            raise ReplicationError(self._foreign(month, name)) from None
+
+    def _foreign(self, month: Month, name: str) -> str:
+        return (
             f"{self._location.shown(month, name)} is not of the slot {self._slot}: give another address, or "
             "move the files away"
         )
-        try:
-            found: dict[str, Any] = json.loads(self._location.read(month, name) or b"")
-            if (found["format"], found["slot"]) != (_FORMAT, self._slot):
-                raise ReplicationError(foreign)
-            return sequence_of(found["history"], parse_lsn(found["lsn"]))
-        except (KeyError, TypeError, ValueError):
-            raise ReplicationError(foreign) from None
 
     @contextmanager
     def _advised(self) -> Iterator[None]:

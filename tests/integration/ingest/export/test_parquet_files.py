@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import psycopg2
@@ -142,7 +143,7 @@ def test_files_of_another_slot_are_left_alone(stored: Sink, place: Path) -> None
 def test_a_place_that_cannot_be_written_and_a_missing_package_say_what_to_do(
     stored: Sink, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.parent.mkdir(exist_ok=True)
+    rmtree(place)
     place.write_bytes(b"a file")
     stored.trail.write(1)
     with pytest.raises(ReplicationError, match="cannot write to parquet://.*: let the worker write there"):

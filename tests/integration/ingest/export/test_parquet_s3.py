@@ -52,6 +52,7 @@ def test_files_and_manifests_are_objects(
 
 def _changes(found: dict[str, Any], month: str) -> list[int]:
     names = [f"audit/{month}/changes-0000000{number}" for number in (1, 2)]
-    assert sorted(found) == sorted(f"{name}.{ending}" for name in names for ending in ("json", "parquet"))
+    files = [f"{name}.{ending}" for name in names for ending in ("json", "parquet")]
+    assert sorted(found) == sorted([f"audit/{month}/_slot", *files])
     assert all(found[f"{name}.parquet"].startswith(b"PAR1") for name in names)
     return [json.loads(found[f"{name}.json"])["changes"] for name in names]

@@ -1,0 +1,84 @@
+"""The place of Parquet files: whose it is, and which file an interrupted worker has left there."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bemi_django.exceptions import ReplicationError
+
+pytest.importorskip("pyarrow")
+
+MONTH = "2020-01"
+FIRST = {"format": 1, "slot": "slot", "history": 0, "lsn": "0/8"}
+
+
+@pytest.fixture
+def month(tmp_path: Path) -> Path:
+    """The folder of a month."""
+    folder = tmp_path / MONTH
+    folder.mkdir()
+    return folder
+
+
+def names(month: Path) -> list[str]:
+    return sorted(path.name for path in month.iterdir())
+
+
+def position(month: Path, slot: str = "slot") -> int | None:
+    """Open the place; return its position."""
+    from bemi_django.sinks.parquet_files import ParquetFiles
+
+    with closing(ParquetFiles(str(month.parent), "parquet", slot, 60, 1000)) as files:
+        return files.position
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [{**FIRST, "slot": "other"}, {**FIRST, "format": 2}, {**FIRST, "lsn": 5}, {**FIRST, "history": []}, []],
+)
+def test_nothing_is_removed_beside_the_manifest_of_another(month: Path, manifest: object) -> None:
+    (month / "changes-00000006.json").write_text(json.dumps(manifest))
+    (month / "changes-00000007.parquet").write_bytes(b"is just completed")
+    before = names(month)
+    with pytest.raises(ReplicationError, match="00000006.json is not of the slot slot: give another address"):
+        position(month)
+    assert names(month) == before
+
+
+@pytest.mark.parametrize("ending", ["parquet", "parquet.unfinished", "json.unfinished"])
+def test_only_the_file_after_the_last_manifest_is_removed(month: Path, ending: str) -> None:
+    (month / "changes-00000006.json").write_text(json.dumps(FIRST))
+    (month / "changes-00000005.parquet").write_bytes(b"has lost its manifest")
+    before = names(month)
+    (month / f"changes-00000007.{ending}").write_bytes(b"half")
+    assert position(month) == 8
+    assert names(month) == before
+
+
+@pytest.mark.parametrize("manifests", [0, 1])
+def test_files_of_another_program_are_left_alone(month: Path, manifests: int) -> None:
+    for number in range(manifests):
+        (month / f"changes-{number + 1:08}.json").write_text(json.dumps(FIRST))
+    (month / "changes-20200131.parquet").write_bytes(b"named by the day")
+    (month / f"changes-{manifests + 1:08}.parquet").write_bytes(b"half")
+    before = names(month)
+    with pytest.raises(ReplicationError, match=r"changes-\d{8}.parquet is not of the slot slot"):
+        position(month)
+    assert names(month) == before
+
+
+def test_a_place_without_a_manifest_is_that_of_the_slot_which_came_first(month: Path) -> None:
+    assert position(month) is None
+    (owner,) = month.parent.glob("*/_slot")
+    assert json.loads(owner.read_bytes()) == {"format": 1, "slot": "slot"}
+    half = month / "changes-00000001.parquet.unfinished"
+    half.touch()
+    with pytest.raises(ReplicationError, match="_slot is not of the slot other"):
+        position(month, "other")
+    assert half.exists()
+    assert position(month) is None
+    assert not half.exists()

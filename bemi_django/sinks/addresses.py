@@ -51,9 +51,12 @@ def parse(url: str) -> QueueAddress | ExportAddress:
     Raises:
         ValueError: It is not known. The message does not repeat it: it may hold a password.
     """
-    scheme = "stdout" if url in ("-", "stdout:") else urlsplit(url).scheme
-    if scheme == "stdout":
+    if url in ("-", "stdout:"):
         return ExportAddress("stdout", "", Export("stdout:", lambda slot: StandardOutput()))
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
     if scheme in ("nats", "tls"):
         return queue_address.parse(url)
     if scheme in ("https", "http"):
@@ -65,11 +68,19 @@ def parse(url: str) -> QueueAddress | ExportAddress:
     raise ValueError(f"the address of the sink is not known: use {KNOWN}")
 
 
+def _is_printed(path: str) -> bool:
+    return path.isprintable()
+
+
 def _file(url: str) -> ExportAddress:
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.endswith("/"):
-        raise ValueError("the address of the file is not valid: use file:///ABSOLUTE/PATH.jsonl")
+    is_path = path.startswith("/") and not path.endswith("/") and _is_printed(path)
+    if parts.netloc not in ("", "localhost") or not is_path or "?" in url or "#" in url:
+        raise ValueError(
+            "the address of the file is not valid: use file:///ABSOLUTE/PATH.jsonl, with %3F for a question "
+            "mark and %23 for #"
+        )
     path = os.path.normpath(path)
     return ExportAddress("file", path, Export(f"file://{path}", lambda slot: JsonLinesFile(path, slot)))
 
@@ -99,10 +110,16 @@ def _parquet(url: str) -> ExportAddress:
         raise ValueError("every and megabytes of the address are numbers: of seconds, and of megabytes")
     seconds, megabytes = map(int, given)
     host = parts.netloc.rpartition("@")[2]
-    if parts.scheme == "parquet" and (host or options or not parts.path.startswith("/") or parts.path == "/"):
+    is_path = parts.path.startswith("/") and parts.path != "/" and _is_printed(unquote(parts.path))
+    if parts.scheme == "parquet" and (host or options or not is_path or "#" in url):
         raise ValueError("the address of the directory is not valid: use parquet:///DIRECTORY?every=SECONDS")
-    if parts.scheme == "s3" and not host:
-        raise ValueError("the address of the bucket is not valid: use s3://BUCKET/FOLDER?every=SECONDS")
+    # A secret with a slash would be taken for a bucket and a folder, and shown.
+    is_bucket = host and ":" not in host and "@" not in parts.path and "#" not in url
+    if parts.scheme == "s3" and not (is_bucket and _is_printed(unquote(host + parts.path))):
+        raise ValueError(
+            "the address of the bucket is not valid: use s3://BUCKET/FOLDER?every=SECONDS, with %2F "
+            "for a slash of a key and %40 for @"
+        )
     path = os.path.normpath(unquote(parts.path)) if parts.scheme == "parquet" else parts.path.rstrip("/")
     # What is left is for the file system: a region, an endpoint.
     address = path if parts.scheme == "parquet" else parts._replace(query=urlencode(options)).geturl()

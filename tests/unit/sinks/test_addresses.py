@@ -23,14 +23,38 @@ def test_an_address_leads_to_a_sink_by_its_scheme() -> None:
         assert found.kind == kind
 
 
-@pytest.mark.parametrize("url", ["ftp://user:secret@host/x", "/a/file", "changes.jsonl", "nothing", "s4://x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://user:secret@host/x",
+        "/a/file",
+        "changes.jsonl",
+        "nothing",
+        "s4://x",
+        "stdout:x",
+        "http://user:secret@[x",
+    ],
+)
 def test_an_unknown_address_lists_what_is_known(url: str) -> None:
     with pytest.raises(ValueError, match=r"use nats://HOST:PORT/STREAM, https://") as raised:
         parse(url)
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["file://host/a", "file://a.jsonl", "file:///a/", "file:a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file://host/a",
+        "file://a.jsonl",
+        "file:///a/",
+        "file:a",
+        "file:///a%00b",
+        "file:///a%0Ab",
+        "file:///a?every=60",
+        "file:///a?",
+        "file:///a#b",
+    ],
+)
 def test_the_path_of_a_file_is_absolute(url: str) -> None:
     with pytest.raises(ValueError, match="use file:///ABSOLUTE/PATH"):
         parse(url)
@@ -44,7 +68,14 @@ def test_the_path_of_a_file_is_absolute(url: str) -> None:
         ("parquet:///a?region=x", "use parquet:///DIRECTORY"),
         ("parquet:///a?every=0", "every and megabytes"),
         ("parquet:///a?megabytes=secret", "every and megabytes"),
+        ("parquet:///a%00b", "use parquet:///DIRECTORY"),
+        ("parquet:///a#b", "use parquet:///DIRECTORY"),
         ("s3:///a", "use s3://BUCKET"),
+        ("s3://a/b%00", "use s3://BUCKET"),
+        ("s3://a/b#c", "use s3://BUCKET"),
+        ("s3://key:a/secret@bucket/x", "%2F for a slash of a key"),
+        ("s3://key:secret?b@bucket/x", "%2F for a slash of a key"),
+        ("s3://key:secret#b@bucket/x", "%2F for a slash of a key"),
     ],
 )
 def test_the_address_of_parquet_files_is_checked(url: str, message: str) -> None:
@@ -80,5 +111,6 @@ def test_each_sink_of_a_log_has_a_slot_of_its_own() -> None:
     secret = parse("s3://key:secret@a/b?region=x&every=5")
     assert isinstance(secret, ExportAddress)
     assert (secret.identity, secret.export.name) == (parse("s3://a/b")[1], "s3://a/b")
+    assert parse("s3://key:a%2Fsecret@a/b")[1] == parse("s3://a/b")[1]
     assert parse("https://h/x?token=1")[1] == parse("https://h/x?token=2")[1]
     assert parse("file:///a/../a//b.jsonl")[1] == parse("file:///a/b.jsonl")[1]

@@ -11,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connections
 
 from bemi_django import conf
@@ -67,7 +67,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         log_to(output, options["log_format"], names),
         _measured(Answers(databases), options["metrics"]),
     ):
-        works = [_DatabaseWork(command, database, options) for database in databases]
+        works = [_DatabaseWork(output, database, options) for database in databases]
         with (
             stopped_by_signals(*(work.stop for work in works)),
             nullcontext() if is_export else _pruned(options),
@@ -110,7 +110,7 @@ def _lines_of(done: Future[list[str]], database: str) -> list[str]:
 class _DatabaseWork:
     """What the process does for one database: write its log, call the handlers of its changes, or both."""
 
-    def __init__(self, command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    def __init__(self, output: OutputWrapper, database: str, options: dict[str, Any]) -> None:
         self.database = database
         self._dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
         self._is_to_end = options["until_current"]
@@ -120,7 +120,7 @@ class _DatabaseWork:
                 raise CommandError(_NO_HANDLERS)
             return
         accept_gap = options["accept_gap"] or conf.accept_gap()
-        publish = partial(_publish, command, database)
+        publish = partial(_publish, output, database)
         operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
         config = config_of_sink(database, options["to"])._replace(
             accept_gap=accept_gap, operator=operator, publish=publish
@@ -206,9 +206,9 @@ def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[Non
         yield
 
 
-def _publish(command: BaseCommand, database: str) -> None:
+def _publish(output: OutputWrapper, database: str) -> None:
     try:
-        outcome = tracking.sync(database, report=command.stdout.write)
+        outcome = tracking.sync(database, report=output.write)
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
     except DatabaseError as error:

@@ -12,6 +12,7 @@ import pytest
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Export
 from bemi_django.sinks.standard_output import StandardOutput
+from tests.support.command import Command
 from tests.support.exporting import Sink, of_lines
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
@@ -67,3 +68,14 @@ def test_a_reader_that_has_gone_ends_the_worker(output: Sink) -> None:
     with pytest.raises(ReplicationError, match="cannot write to the standard output: Broken pipe"):
         output.run(export=Export("stdout:", lambda slot: StandardOutput(write)))
     os.close(write)
+
+
+def test_a_publication_that_is_made_is_told_on_the_errors(output: Sink) -> None:
+    trail = output.trail
+    trail.source.run("DROP PUBLICATION bemi")
+    source, log = trail.source.server.url, trail.log.server.url
+    options = ("--to", "-", "--until-current", "--accept-gap")
+    with Command("bemi", "run", *options, source=source, log=log, slot=trail.slot) as process:
+        assert process.ends() == 0
+        assert all("id" in line or "end" in line for line in map(json.loads, process.out.splitlines()))
+        assert "publication: bemi" in process.errors

@@ -16,6 +16,9 @@ from bemi_django.ingest.debezium.printing.texts import Texts
 from bemi_django.ingest.debezium.reading.envelope import DELETE, READ, TRUNCATE, RowEvent
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Relation, Row
 
+#: What a value raises that is none of its type, or whose schema is not one of the connector.
+_NO_VALUE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+
 
 class ReadRow(NamedTuple):
     """A row that a snapshot has read, and the message that an insertion of it would have."""
@@ -137,7 +140,7 @@ class RowMessages:
             if column.name in sent:
                 try:
                     value = self._texts.text(sent[column.name], column.type, kinds.get(column.name) or {})
-                except (ValueError, OverflowError, RecursionError) as error:
+                except _NO_VALUE as error:
                     self.reasons.append(f"{side}.{column.name}: {_reason(error)}")
             row.append(value)
         return row

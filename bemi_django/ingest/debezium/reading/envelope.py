@@ -20,6 +20,8 @@ _LARGEST_TIME = 1 << 62
 #: Fields of the source from which the commit time is read, with the number of them in a second.
 _TIMES = (("ts_ns", 1_000_000_000), ("ts_us", 1_000_000), ("ts_ms", 1000))
 _MAX_IDENTIFIER = 1024
+#: The largest position of an event: that of its transaction, and the end of it, lie after it.
+_LARGEST_LSN = MAX_LSN - 1024
 
 
 class EventPlace(NamedTuple):
@@ -86,7 +88,7 @@ def place_of(record: Record) -> EventPlace | None:
         raise UnreadableRecord("an envelope without source")
     if source.get("connector", "postgresql") != "postgresql":
         raise UnreadableRecord("a record of another connector than PostgreSQL's")
-    lsn = _number(source, "lsn", MAX_LSN)
+    lsn = _number(source, "lsn", _LARGEST_LSN)
     xid = None if source.get("txId") is None else _number(source, "txId", (1 << 63) - 1) & 0xFFFFFFFF
     return EventPlace(
         _text(source, "db"),
@@ -167,6 +169,8 @@ def _other(value: Mapping[str, Any]) -> TransactionEnd | None:
         xid, _, lsn = str(value.get("id")).partition(":")
         if not (xid.isdecimal() and lsn.isdecimal() and len(xid) < 20 and len(lsn) < 20):
             raise UnreadableRecord("the end of a transaction without its id")
+        if int(lsn) > _LARGEST_LSN:
+            raise UnreadableRecord("the end of a transaction is out of range")
         return TransactionEnd(int(xid) & 0xFFFFFFFF, int(lsn))
     if status == "BEGIN" or "ts_ms" in value and not value.keys() - {"ts_ms", "ts_us", "ts_ns"}:
         # Of a transaction, and heartbeats.
@@ -187,9 +191,9 @@ def _previous(sequence: Any) -> int | None:
         found = json.loads(sequence) if isinstance(sequence, str) else sequence
         previous, _ = found
         number = None if previous is None else int(previous)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise UnreadableRecord("source.sequence is not there, or not readable") from None
-    if number is not None and not 0 <= number <= MAX_LSN:
+    if number is not None and not 0 <= number <= _LARGEST_LSN:
         raise UnreadableRecord("source.sequence is out of range")
     return number
 

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +20,18 @@ from bemi_django.ingest.debezium.reading.record import UnreadableRecord, read_li
 from bemi_django.ingest.debezium.translation import Translator
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Commit, Delete, Insert, Message, Update
+from bemi_django.wire.sequence import MAX_LSN
 from tests.support.debezium_envelopes import Envelopes
 
-_DESCRIPTION = {"columns": {"a": 23, "b": 25}, "generated": []}
+_DESCRIPTION: dict[str, Any] = {"columns": {"a": 23, "b": 25}, "generated": []}
+_PRICES: dict[str, Any] = {"columns": {"a": 1700, "l": 1231, "t": 25}, "generated": []}
+_TYPES = {
+    23: ("int4", False, 0, -1, 0, None),
+    25: ("text", False, 0, -1, 0, None),
+    1231: ("_numeric", False, 0, -1, 1700, ","),
+    1700: ("numeric", False, 0, -1, 0, None),
+}
+_OIDS = {"pairs": 4711, "prices": 4712}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -32,14 +42,14 @@ _JSON = st.recursive(
 def answers(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     """Answer as a source that has one table, pairs."""
     if "relreplident" in query:
-        return [(4711, True, ["a"])] if parameters[1] == "pairs" else []
+        return [(_OIDS[parameters[1]], True, ["a"])] if parameters[1] in _OIDS else []
     if "describe_v1" in query:
-        return [(_DESCRIPTION,)]
+        return [(_PRICES if parameters == [4712] else _DESCRIPTION,)]
     if "atttypmod" in query:
-        return [("a", 23, -1), ("b", 25, -1)]
+        columns = (_PRICES if parameters == [4712] else _DESCRIPTION)["columns"]
+        return [(name, oid, -1) for name, oid in columns.items()]
     if "pg_type" in query:
-        known = {23: "int4", 25: "text"}
-        return [(oid, known[oid], False, 0, -1, 0, None) for oid in parameters[0]]
+        return [(oid, *_TYPES[oid]) for oid in parameters[0]]
     return []
 
 
@@ -151,6 +161,47 @@ def test_the_last_moment_before_the_offsets_were_lost_is_uncertain() -> None:
     found = Translated(end).take(lost.change("c", "pairs", after={"a": 1}))
     assert [refusal.reason[:13] for refusal in found.refused] == ["the connector"]
     assert found.messages == []
+
+
+def test_positions_that_cannot_be_are_refused_and_move_nothing() -> None:
+    one, two = Envelopes(700), Envelopes(702, 2000)
+    largest = json.dumps([str(MAX_LSN), str(MAX_LSN)])
+    found = Translated().take(
+        one.change("c", "pairs", after={"a": 1}),
+        one.change("c", "pairs", after={"a": 2}, sequence="[1e999,1]"),
+        Envelopes(701).change("c", "pairs", after={"a": 3}, lsn=MAX_LSN, sequence=largest),
+        Envelopes(701).change("c", "pairs", after={"a": 4}, sequence=largest),
+        b'{"status": "END", "id": "700:9999999999999999999", "ts_ms": 1}',
+        two.change("c", "pairs", after={"a": 5}),
+    )
+    assert found.kinds() == [Begin, Insert, Commit, Begin, Insert]
+    assert len(found.refused) == 4
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"field": "a", "type": "bytes", "parameters": [1]},
+        {"field": "a", "type": "bytes", "parameters": {"scale": "9" * 5000}},
+        {"field": "l", "type": "array", "items": [1]},
+    ],
+    ids=lambda field: str(field)[:60],
+)
+def test_a_schema_that_is_none_costs_a_value(field: dict[str, Any]) -> None:
+    line = Envelopes().change("c", "prices", after={"a": "AQ==", "l": ["AQ=="], "t": "kept"})
+    envelope = {"fields": [{"field": "after", "fields": [field]}]}
+    record = {"schema": envelope, "payload": json.loads(line)["value"]}
+    found = Translated().take(json.dumps(record).encode())
+    assert found.kinds() == [Begin, Insert]
+    (refusal,) = found.refused
+    assert f"after.{field['field']}: " in refusal.reason
+
+
+def test_a_value_that_is_nested_too_deeply_is_left_out() -> None:
+    line = Envelopes().change("c", "gone", after={"a": 1, "deep": "@"})
+    found = Translated().take(line.replace(b'"@"', b"[" * 300 + b"]" * 300))
+    assert found.kinds() == [Begin, Insert]
+    assert [refusal.reason[:11] for refusal in found.refused] == ["after.deep:"]
 
 
 @settings(max_examples=150)

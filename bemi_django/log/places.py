@@ -52,7 +52,10 @@ def places_of(tables: Iterable[type[models.Model]], alias: str) -> list[Place]:
         with connection.cursor() as cursor:
             cursor.execute(_SCHEMAS_OF, [unknown])
             found = [schema for (schema,) in cursor.fetchall()]
-    schemas = iter(found)
+    # Inside as_of(), the path leads to the views of the past first.
+    past = getattr(connection, "bemi_past", None)
+    present = {known.past: known.schema for known in past.tables} if past is not None else {}
+    schemas = iter([schema and present.get(schema, schema) for schema in found])
     return [
         Place(database, schema if schema is not None else next(schemas, None) or "public", table)
         for schema, table in names

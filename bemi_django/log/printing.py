@@ -75,7 +75,7 @@ def _float(value: float) -> str:
         return _special(value)
     if 1e15 <= abs(value) < 1e16:
         # From here on, PostgreSQL writes an exponent, and Python does from the next power of ten on.
-        digits = f"{abs(value):.0f}".rstrip("0")
+        digits = repr(abs(value)).replace(".", "").rstrip("0")
         printed = f"{digits[0]}.{digits[1:]}".rstrip(".")
         return f"{'-' if value < 0 else ''}{printed}e+15"
     return repr(value).removesuffix(".0")

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 
 from bemi_django import conf
+from bemi_django.exceptions import HistoryError
 from bemi_django.models import Change
 from bemi_django.schema.database_names import assumed_name, configured_name
 from bemi_django.site_past.chosen_moment import ChosenMoment
@@ -19,6 +20,7 @@ from bemi_django.time_travel import JustBefore, as_of
 
 MIDDLEWARE = "bemi_django.middleware.TimeTravelMiddleware"
 PERMISSION = "bemi_django.travel_in_time"
+_NO_DATABASE = "django.db.backends.dummy"
 
 
 def may_travel(user: Any) -> bool:
@@ -44,18 +46,21 @@ def site_as_of(chosen: ChosenMoment) -> Iterator[None]:
     No database can be written to.
 
     Raises:
-        HistoryError: The state is not known.
+        HistoryError: The state is not known, or a database that has it cannot be reached.
         Change.DoesNotExist: The change just before which it is was removed from the log.
     """
     moment = chosen.exact()
     with ExitStack() as stack:
-        for alias in connections:
+        for alias in _databases():
             if _has_log(alias):
                 is_elsewhere = isinstance(moment, JustBefore) and moment.change.database != assumed_name(
                     alias
                 )
                 then = chosen.time if is_elsewhere else moment
-                stack.enter_context(as_of(then, alias, present=present_tables()))
+                try:
+                    stack.enter_context(as_of(then, alias, present=present_tables()))
+                except OperationalError as error:
+                    raise HistoryError(f"the database {alias!r} cannot be read at the moment") from error
                 stack.enter_context(lasting(alias))
             else:
                 stack.enter_context(read_only(alias))
@@ -64,7 +69,12 @@ def site_as_of(chosen: ChosenMoment) -> Iterator[None]:
 
 def databases_of_present() -> list[str]:
     """Return the aliases of the databases that are shown as they are now: their log is not beside them."""
-    return [alias for alias in connections if not _has_log(alias)]
+    return [alias for alias in _databases() if not _has_log(alias)]
+
+
+def _databases() -> list[str]:
+    """Return the aliases that are databases; a project can leave one empty, such as ``"default": {}``."""
+    return [alias for alias in connections if connections.settings[alias]["ENGINE"] != _NO_DATABASE]
 
 
 def _has_log(alias: str) -> bool:

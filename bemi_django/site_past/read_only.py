@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django.db import OperationalError, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, connections
 
 from bemi_django.capture.statement import first_words, is_write
 from bemi_django.exceptions import PastIsReadOnly
@@ -27,15 +28,16 @@ _QUERY = re.compile(
 def read_only(alias: str) -> Iterator[None]:
     """Refuse, inside the block, whatever writes to a database.
 
-    In PostgreSQL the block is a read-only transaction, so no function and no driver can write either. For
-    other databases, the statements that Django sends are compared with those that read.
+    In PostgreSQL the block is a read-only transaction that ends by rollback, so no function can write either,
+    nor can the driver, unless it ends the transaction itself. For other databases, the statements that
+    Django sends are compared with those that read; what is sent by the driver alone is not seen.
     """
     connection = connections[alias]
     with ExitStack() as stack:
         stack.enter_context(without_new_hooks(connection))
         try:
             connection.ensure_connection()
-        except OperationalError:
+        except (Error, ImproperlyConfigured):
             # Pages that do not need it are shown all the same.
             stack.enter_context(connection.execute_wrapper(_refuse_unless_query))
         else:

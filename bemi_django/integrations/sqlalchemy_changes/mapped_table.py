@@ -33,7 +33,9 @@ def value_of(mapper: Any, instance: Any, column: Any) -> Any:
     value = getattr(instance, mapper.get_property_by_column(column).key)
     if isinstance(column.type, (Enum, TypeDecorator)):
         # An object has something else, such as the enum of which the name is stored.
-        store = column.type.bind_processor(postgresql.dialect())  # type: ignore[no-untyped-call]
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+        # By the type that PostgreSQL has for it: an interval is a datetime only where there is none.
+        store = column.type.dialect_impl(dialect).bind_processor(dialect)
         value = store(value) if store else value
     if isinstance(value, Decimal) and isinstance(column.type, Numeric) and column.type.scale is not None:
         return value.quantize(Decimal(1).scaleb(-column.type.scale))

@@ -26,6 +26,7 @@ from sqlalchemy import (  # noqa: E402
     DateTime,
     Enum,
     ForeignKey,
+    Interval,
     Numeric,
     Table,
     Text,
@@ -75,7 +76,14 @@ _paintings = Table(
 )
 
 
+_shifts = Table("shift", _registry.metadata, Column("length", Interval, primary_key=True))
+
+
 class _Painting: ...
+
+
+class _Shift:
+    length: Any
 
 
 class _Tag: ...
@@ -103,6 +111,7 @@ _registry.map_imperatively(
 )
 _registry.map_imperatively(_Pair, _pairs)
 _registry.map_imperatively(_Painting, _paintings)
+_registry.map_imperatively(_Shift, _shifts)
 
 
 @pytest.fixture
@@ -228,6 +237,14 @@ def test_keys_of_parts_and_of_exact_numbers_are_printed_as_the_worker_does(
         session.rollback()
         session.execute(text("DROP TABLE pair"))
         session.commit()
+
+
+def test_an_interval_is_a_key(drain: Drain, session: Any) -> None:
+    shift = _Shift()
+    shift.length = timedelta(hours=5, seconds=1)
+    query = select(log.Change).where(log.for_object(shift, session=session))
+    assert "05:00:01" in query.compile().params.values()
+    assert session.execute(query).all() == []
 
 
 def test_a_table_is_where_the_search_path_finds_it(drain: Drain, session: Any) -> None:

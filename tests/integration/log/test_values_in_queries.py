@@ -13,6 +13,9 @@ import pytest
 from django.db import connection, models
 from django.test.utils import isolate_apps
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import settings as fuzzing
+from hypothesis import strategies as st
 
 from bemi_django import bound_context
 from bemi_django.log.blame import blame
@@ -96,6 +99,19 @@ def test_a_key_is_printed_as_the_server_prints_it(kind: str, value: Any) -> None
     if kind not in ("bool", "bytea"):
         assert json.loads(f"[{json_text(value)}]") == json.loads(several)
         assert kind not in ("float8", "numeric") or f"[{json_text(value)}]" == several
+
+
+@pytest.mark.django_db
+def test_floats_where_the_server_begins_to_write_an_exponent() -> None:
+    @fuzzing(max_examples=20, deadline=None)
+    @given(st.lists(st.floats(1e14, 1.8e16), min_size=1, max_size=100))
+    def check(values: list[float]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT unnest(%s::float8[])::text", [values])
+            assert [key_text([value]) for value in values] == [row[0] for row in cursor.fetchall()]
+
+    check()
+    assert key_text([-1000000000000000.5]) == "-1.0000000000000005e+15"
 
 
 HOSTILE: list[Any] = [

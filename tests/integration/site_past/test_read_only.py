@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InternalError, connections, transaction
 
 from bemi_django.exceptions import PastIsReadOnly
@@ -178,3 +179,11 @@ def test_a_database_that_cannot_be_reached_does_not_hide_the_others(
     with django_db_blocker.unblock(), read_only("away"), pytest.raises(DatabaseError):
         connections["away"].cursor()
     del connections["away"]
+
+
+def test_neither_does_one_that_is_none(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> None:
+    monkeypatch.setitem(connections.settings, "empty", {})
+    connections.configure_settings(connections.settings)
+    with django_db_blocker.unblock(), read_only("empty"), pytest.raises(ImproperlyConfigured):
+        connections["empty"].cursor()
+    del connections["empty"]

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
+from bemi_django.admin import ChangesInline
 from bemi_django.models import Change
+from bemi_django.site_past import departure
 from bemi_django.site_past.chosen_moment import COOKIE
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, visitor
@@ -157,6 +160,31 @@ def test_what_does_not_look_like_a_write_is_refused_too(ann: Client) -> None:
 def test_what_a_view_leaves_for_after_the_commit_is_not_done(ann: Client) -> None:
     assert "to be written" in text(ann, "/writing_later/")
     assert list(Todo.objects.values_list("task", flat=True)) == ["Wake up"]
+
+
+def test_an_alias_can_be_no_database(ann: Client) -> None:
+    # Undone before the tests' databases are, which would be asked for it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(connections.settings, "empty", {})
+        connections.configure_settings(connections.settings)
+        page = text(ann, "/page/")
+    assert "Sleep" in page and "The database" not in page
+
+
+def test_a_standby_that_is_away_is_said(ann: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(departure, "as_of", fail)
+    assert "cannot be read at the moment" in text(ann, "/page/", 409)
+
+
+def test_the_changes_of_an_object_are_found_from_its_past(
+    ann: Client, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.site._registry[Todo], "inlines", [ChangesInline])
+    page = text(ann, f"/admin/todos/todo/{change.primary_key}/change/")
+    assert "has no changes of this object" not in page and "bemi-timeline" in page
 
 
 def test_what_is_not_known_as_of_then_is_said(ann: Client, drain: Drain) -> None:

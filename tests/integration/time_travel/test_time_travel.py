@@ -311,3 +311,5 @@ def test_an_unknown_transaction_is_said(drain: Drain) -> None:
 def test_the_log_itself_is_as_it_is(moment: str) -> None:
     with as_of(moment):
         assert Change.objects.count() == 7
+        # The path leads to the table's past first.
+        assert Change.objects.for_object(Category.objects.get()).count() == 2

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Export
 from bemi_django.sinks.json_lines import JsonLinesFile
-from bemi_django.sinks.standard_output import StandardOutput
+from bemi_django.sinks.standard_output import OutputPipe, StandardOutput
 from bemi_django.wire import queue_address
 from bemi_django.wire.queue_address import QueueAddress
 from bemi_django.wire.slot_name import LONGEST
@@ -52,7 +52,8 @@ def parse(url: str) -> QueueAddress | ExportAddress:
         ValueError: It is not known. The message does not repeat it: it may hold a password.
     """
     if url in ("-", "stdout:"):
-        return ExportAddress("stdout", "", Export("stdout:", lambda slot: StandardOutput()))
+        pipe = OutputPipe()
+        return ExportAddress("stdout", "", Export("stdout:", lambda slot: StandardOutput(pipe)))
     try:
         scheme = urlsplit(url).scheme
     except ValueError:

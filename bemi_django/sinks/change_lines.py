@@ -14,6 +14,11 @@ VERSION = 1
 END = b'{"end":'
 
 
+def beginning(part: ExportPart) -> bytes:
+    """Return the line that a writer begins with, which does not know what was written before."""
+    return orjson.dumps({"begin": position_json(part.sequence)}) + b"\n"
+
+
 class ChangeLines:
     """Writes parts as lines; a transaction may have several."""
 

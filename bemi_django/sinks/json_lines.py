@@ -88,7 +88,10 @@ class JsonLinesFile:
         if not self._is_synced:
             with self._advised():
                 self._sync()
-            self._require_size(os.fstat(self._file))
+            here = os.fstat(self._file)
+            if not here.st_nlink:
+                raise SinkUnavailable(f"{self.name} was removed while it was written: going on in a new file")
+            self._require_size(here)
             self._is_synced, self._kept = True, self._size
         return True
 

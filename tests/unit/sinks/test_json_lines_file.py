@@ -48,6 +48,13 @@ def test_what_is_kept_together_is_in_one_file_though_it_is_renamed(file: JsonLin
     assert file.position == 24
 
 
+def test_what_is_written_to_a_file_that_is_removed_is_not_kept(file: JsonLinesFile, path: Path) -> None:
+    file.write(part(2))
+    path.unlink()
+    with pytest.raises(SinkUnavailable, match="was removed while it was written"):
+        file.keep(is_last=False)
+
+
 @pytest.mark.parametrize("size", [0, 30])
 def test_a_file_that_is_shortened_stops_the_worker(file: JsonLinesFile, path: Path, size: int) -> None:
     os.truncate(path, size)

@@ -11,7 +11,7 @@ import pytest
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Export
-from bemi_django.sinks.standard_output import StandardOutput
+from bemi_django.sinks.standard_output import OutputPipe, StandardOutput
 from tests.support.command import Command
 from tests.support.exporting import Sink, of_lines
 from tests.support.load_pipeline import LoadPipeline
@@ -44,7 +44,7 @@ def test_the_output_has_changes_and_the_errors_have_the_log(output: Sink) -> Non
 
 def test_a_reader_that_waits_makes_the_slot_wait(output: Sink) -> None:
     read, write = os.pipe()
-    config = output.config._replace(export=Export("stdout:", lambda slot: StandardOutput(write)))
+    config = output.config._replace(export=Export("stdout:", lambda slot: StandardOutput(OutputPipe(write))))
     trail = output.trail
     confirmed = output.confirmed()
     with trail.worker(config=config) as running:
@@ -56,7 +56,7 @@ def test_a_reader_that_waits_makes_the_slot_wait(output: Sink) -> None:
         # The worker can be stopped meanwhile, as at the end of this block.
     assert output.confirmed() == confirmed
     os.set_blocking(read, False)
-    assert os.read(read, 1000).startswith(b'{"id":"')
+    assert os.read(read, 1000).startswith(b'{"begin":{"history":0,"lsn":"')
     os.close(write)
     os.close(read)
 
@@ -66,7 +66,7 @@ def test_a_reader_that_has_gone_ends_the_worker(output: Sink) -> None:
     os.close(read)
     output.trail.write(1)
     with pytest.raises(ReplicationError, match="cannot write to the standard output: Broken pipe"):
-        output.run(export=Export("stdout:", lambda slot: StandardOutput(write)))
+        output.run(export=Export("stdout:", lambda slot: StandardOutput(OutputPipe(write))))
     os.close(write)
 
 
@@ -77,5 +77,5 @@ def test_a_publication_that_is_made_is_told_on_the_errors(output: Sink) -> None:
     options = ("--to", "-", "--until-current", "--accept-gap")
     with Command("bemi", "run", *options, source=source, log=log, slot=trail.slot) as process:
         assert process.ends() == 0
-        assert all("id" in line or "end" in line for line in map(json.loads, process.out.splitlines()))
+        assert all({"id", "begin", "end"} & set(line) for line in map(json.loads, process.out.splitlines()))
         assert "publication: bemi" in process.errors

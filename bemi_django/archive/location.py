@@ -28,11 +28,13 @@ class Location(NamedTuple):
         files: The file system.
         root: The path of the archive on it.
         name: The address for messages, without secrets.
+        is_private: Whether what is made in a directory is for its owner only.
     """
 
     files: Any
     root: str
     name: str
+    is_private: bool = False
 
     def path(self, month: Month, name: str) -> str:
         """Return the path of a file of a month."""
@@ -85,7 +87,7 @@ class Location(NamedTuple):
                 with self.files.open_output_stream(path) as stream:
                     yield stream
                 return
-            self.files.create_dir(f"{self.root}/{month}", recursive=True)
+            self._prepare(month, path + _UNFINISHED)
             with self.files.open_output_stream(path + _UNFINISHED) as stream:
                 yield stream
             self._settle(path + _UNFINISHED)
@@ -101,6 +103,16 @@ class Location(NamedTuple):
     @property
     def _is_object_store(self) -> bool:
         return bool(self.files.type_name == "s3")
+
+    def _prepare(self, month: Month, path: str) -> None:
+        """Make the folder of a month and, if others must not read it, a file in it that is to be written."""
+        if not self.is_private or self.files.type_name != "local":
+            self.files.create_dir(f"{self.root}/{month}", recursive=True)
+            return
+        for folder in (self.root, f"{self.root}/{month}"):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.chmod(path, 0o600)
 
     def _settle(self, path: str) -> None:
         """Wait until a file or directory is on the disk."""

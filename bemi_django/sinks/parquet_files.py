@@ -27,7 +27,7 @@ _NAME = re.compile(r"changes-(\d{8})\.(parquet|json)(\.unfinished)?", re.ASCII)
 #: Names the slot where no manifest does yet. Readers of data sets leave out what begins like this.
 _OWNER = "_slot"
 #: Failures that somebody has to do something about.
-_LASTING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST)
+_LASTING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST, errno.ELOOP)
 
 
 class ParquetFiles:
@@ -60,7 +60,7 @@ class ParquetFiles:
         self._rows = self._size = self._committed_at = 0
         self._end: int | None = None
         with self._advised():
-            self._location: Location = open_location(address)
+            self._location: Location = open_location(address)._replace(is_private=True)
             self._recover()
 
     def render(self, row: bytes) -> bytes:

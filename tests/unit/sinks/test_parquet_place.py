@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_files_of_another_program_are_left_alone(month: Path, manifests: int) ->
     with pytest.raises(ReplicationError, match=r"changes-\d{8}.parquet is not of the slot slot"):
         position(month)
     assert names(month) == before
+
+
+def test_what_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    assert position(place / "ignored") is None
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (place, *place.rglob("*"))}
+    assert (modes.pop("place"), modes.pop("_slot")) == (0o700, 0o600)
+    assert list(modes.values()) == [0o700]
 
 
 def test_a_place_without_a_manifest_is_that_of_the_slot_which_came_first(month: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
@@ -48,6 +49,7 @@ def test_files_have_manifests_and_the_rows_of_the_log(stored: Sink, place: Path)
     assert stored.run() == 1
     stored.trail.run()
     assert stored.read() == of_log(stored.trail)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in place.glob("*/*")} == {0o600}
     first, second = manifests(place)
     assert (first["changes"], second["changes"]) == (2, 1)
     assert (first["file"], second["file"]) == ("changes-00000001.parquet", "changes-00000002.parquet")

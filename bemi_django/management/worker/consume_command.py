@@ -16,7 +16,13 @@ from bemi_django.ingest.queue.replay import Replayed
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.worker.configured_worker import sink_address, worker_config
-from bemi_django.management.worker.record_formats import DEBEZIUM, add_formats, records_consumer
+from bemi_django.management.worker.record_formats import (
+    DEBEZIUM,
+    OF_RECORDS,
+    add_formats,
+    records_consumer,
+    require_unused,
+)
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.wire.queue_address import QueueAddress
 
@@ -74,10 +80,10 @@ def _replayed(text: str) -> Replayed:
     if text == "start":
         return Replayed()
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        # A time zone may take it out of the years that there are.
+        return Replayed(datetime.fromisoformat(text).astimezone())
+    except (ValueError, OverflowError, OSError):
         raise ArgumentTypeError("give a time, as '2030-01-31 12:00+00:00', or 'start'") from None
-    return Replayed(found.astimezone())
 
 
 def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -98,6 +104,7 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
             raise CommandError("--from is for what 'bemi run --to' has published")
         consumer = records_consumer(database, options)
     else:
+        require_unused(options, OF_RECORDS, "--format debezium")
         config = worker_config(database)._replace(queue=_address(options["queue"]))
         consumer = Consumer(config, open_session=partial(Consumption, replayed=replayed))
     with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):

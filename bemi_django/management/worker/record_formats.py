@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,10 @@ _DECIMALS = ("precise", "string", "double")
 _BINARIES = ("bytes", "base64", "base64-url-safe", "hex")
 
 
+#: The options of ``bemi consume`` that only concern the records of Debezium.
+OF_RECORDS = ("decimals", "binaries", "complete", "subject", "accept_gap")
+
+
 def add_formats(consume: ArgumentParser) -> None:
     """Add the options of formats to ``bemi consume``."""
     consume.add_argument(
@@ -38,13 +43,11 @@ def add_formats(consume: ArgumentParser) -> None:
     consume.add_argument(
         "--decimals",
         choices=_DECIMALS,
-        default=_DECIMALS[0],
         help="decimal.handling.mode of the connector (default: precise)",
     )
     consume.add_argument(
         "--binaries",
         choices=_BINARIES,
-        default=_BINARIES[0],
         help="binary.handling.mode of the connector (default: bytes)",
     )
     consume.add_argument(
@@ -54,7 +57,6 @@ def add_formats(consume: ArgumentParser) -> None:
     )
     consume.add_argument(
         "--subject",
-        default=EVERYTHING,
         help="the subject of the stream to which Debezium writes, * and > are wildcards (default: all)",
     )
     consume.add_argument(
@@ -72,18 +74,36 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
         options: The options of the command line.
 
     Raises:
-        CommandError: Nothing to read is given.
+        CommandError: Nothing to read is given, or an option that is not for it.
     """
     given, config = list(options["queue"]), worker_config(database)
-    modes = Modes(options["decimals"], options["binaries"])
+    modes = Modes(options["decimals"] or _DECIMALS[0], options["binaries"] or _BINARIES[0])
     if given and not given[0].startswith(_SCHEMES):
+        require_unused(options, ("subject", "accept_gap"), "a stream")
         source = RecordSource(RecordFiles(given), modes=modes, is_complete=options["complete"])
     else:
         if len(given) > 1:
             raise CommandError("give the address of one stream, or files")
+        require_unused(options, ("complete",), "files")
         config = config._replace(queue=_address(given), accept_gap=options["accept_gap"])
-        source = RecordSource(subject=options["subject"], modes=modes)
+        source = RecordSource(subject=options["subject"] or EVERYTHING, modes=modes)
     return Consumer(config, open_session=partial(RecordConsumption, source))
+
+
+def require_unused(options: dict[str, Any], names: Iterable[str], meant: str) -> None:
+    """Refuse options that would be ignored.
+
+    Args:
+        options: The options of the command line.
+        names: Those that must not be given.
+        meant: What they are for.
+
+    Raises:
+        CommandError: One of them is given.
+    """
+    for name in names:
+        if options[name]:
+            raise CommandError(f"--{name.replace('_', '-')} is for {meant}")
 
 
 def _address(given: list[str]) -> QueueAddress:

@@ -32,6 +32,11 @@ def sequence_in(identifier: bytes) -> int:
     return ((high >> 16) << 12 | (high & 0xFFF)) << 3
 
 
+def ordinal_in(identifier: bytes) -> int:
+    """Return the number of a change in its transaction that its id, 16 bytes, holds."""
+    return int.from_bytes(identifier[8:], "big") >> 30 & 0xFFFFFFFF
+
+
 def source_in(identifier: bytes) -> int:
     """Return the number of the source that the id of a change, 16 bytes, holds."""
     return int.from_bytes(identifier[8:], "big") & _SOURCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,10 @@ class Pending(NamedTuple):
     row: bytes
     change: Stitched | ChangeHeader
     message: bytes
+
+
+#: Writes a row without the values that are not text, and returns a letter of the rest.
+Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
 
 
 class Batch(NamedTuple):

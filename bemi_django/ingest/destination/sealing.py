@@ -15,7 +15,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier, copy_rows
 from bemi_django.ingest.protocol.messages import Begin
-from bemi_django.ingest.rows.copy_format import int64
+from bemi_django.ingest.rows.copy_format import ID_AT, int64
 from bemi_django.ingest.rows.row_writer import COLUMNS, EPOCH_SECONDS
 from bemi_django.wire.ids import change_id
 from bemi_django.wire.sequence import HistoryStart, sequence_at
@@ -28,8 +28,6 @@ ID, SALT, DIGEST = 16, 16, 32
 TRANSACTION = Struct(">QqQ")
 
 _COUNT = len(SEALED_COLUMNS).to_bytes(2, "big")
-#: Where the id of a row is: after the number of fields and its own length.
-_ID_AT = slice(6, 6 + ID)
 _CHAIN = "SELECT is_open, source FROM _bemi.chain_v1(%s)"
 _SEAL = "SELECT _bemi.seal_v1(%s, %s, %s, %s, %s, '', %s, %s)"
 _NOTE_REPLACED = "SELECT _bemi.note_replaced_v1(%s::jsonb, %s, %s, %s, %s)"
@@ -51,7 +49,7 @@ def seal_rows(rows: Sequence[bytes]) -> SealedRows:
     salts = [drawn[place : place + SALT] for place in range(0, len(drawn), SALT)]
     sealed = [_COUNT + row[2:] + now for row in rows]
     digests = [hashlib.sha256(salt + row).digest() for salt, row in zip(salts, sealed, strict=True)]
-    return SealedRows(sealed, b"".join([row[_ID_AT] for row in sealed]), b"".join(digests), drawn)
+    return SealedRows(sealed, b"".join([row[ID_AT] for row in sealed]), b"".join(digests), drawn)
 
 
 def is_sealing(cursor: Any, slot: str) -> bool:

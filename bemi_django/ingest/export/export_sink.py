@@ -9,24 +9,20 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from bemi_django.ingest.destination.background import Background
-from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.export.export_writer import ExportBatch, ExportWriter, Kept
 from bemi_django.ingest.export.target import ExportPart, ExportTarget
+from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
-from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.ids import ordinal_in, sequence_in
 from bemi_django.wire.sequence import HistoryStart, sequence_at
 
 #: Bytes of rows after which a batch is full; a larger transaction is divided into parts of this size.
 LIMIT = 1024 * 1024
 #: Batches on their way: one is being written, and the next is at hand.
 _IN_FLIGHT = 2
-#: Where the id of a row of COPY is.
-_ID_AT = slice(6, 22)
-
-#: Writes a row without the values that are not text, and returns a letter of the rest.
-Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
 
 
 class Exported(NamedTuple):
@@ -96,9 +92,9 @@ class ExportSink:
             # Not before the next row has come: the last part says that it is the last.
             self._send_open(pending)
         if not part.rows:
-            identifier = row[_ID_AT]
+            identifier = row[ID_AT]
             part.sequence = sequence_in(identifier)
-            part.ordinal = int.from_bytes(identifier[8:], "big") >> 30 & 0xFFFFFFFF
+            part.ordinal = ordinal_in(identifier)
         part.rows.append(rendered)
         part.size += len(row)
 

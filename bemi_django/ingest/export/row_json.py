@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 
+from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.wire.lsn import format_lsn, parse_lsn
 from bemi_django.wire.sequence import history_of, lsn_of, sequence_of
@@ -17,8 +18,6 @@ _LENGTH = Struct(">i").unpack_from
 _INT64 = Struct(">q").unpack
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-#: Where the id of a row of COPY is: after the number of fields and its own length.
-_ID_AT = slice(6, 22)
 
 
 def row_json(row: bytes) -> bytes:
@@ -27,7 +26,7 @@ def row_json(row: bytes) -> bytes:
     Raises:
         UnicodeDecodeError: A value is not text.
     """
-    parts, at = [b'{"id":"', str(UUID(bytes=row[_ID_AT])).encode(), b'"'], _ID_AT.stop
+    parts, at = [b'{"id":"', str(UUID(bytes=row[ID_AT])).encode(), b'"'], ID_AT.stop
     for label, write in _COLUMNS:
         (length,) = _LENGTH(row, at)
         at += 4

@@ -16,11 +16,11 @@ import orjson
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
+from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
-from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.ids import ordinal_in, sequence_in
 from bemi_django.wire.lane import LanePosition
 
 VERSION = 1
@@ -36,8 +36,6 @@ _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
     COLUMNS.index(name) for name in ("schema", "table", "primary_key", "operation", "previous_primary_key")
 )
 _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
-#: Where the id of a row of COPY is: after the number of fields and its own length.
-_ID_AT = slice(6, 22)
 
 NO_ORIGIN = Origin("", 0, 0)
 
@@ -70,8 +68,8 @@ class Chunk(NamedTuple):
 
 def values_of(row: bytes) -> Values:
     """Return the values of a row of COPY."""
-    values: Values = [str(UUID(bytes=row[_ID_AT]))]
-    at = _ID_AT.stop
+    values: Values = [str(UUID(bytes=row[ID_AT]))]
+    at = ID_AT.stop
     for number in range(1, len(COLUMNS)):
         (length,) = _LENGTH(row, at)
         at += 4
@@ -103,8 +101,7 @@ def row_of(values: Values) -> bytes:
 
 def position_of(identifier: bytes) -> LanePosition:
     """Return the position of a change from its id, 16 bytes."""
-    ordinal = int.from_bytes(identifier[8:], "big") >> 30 & 0xFFFFFFFF
-    return LanePosition(sequence_in(identifier), ordinal)
+    return LanePosition(sequence_in(identifier), ordinal_in(identifier))
 
 
 def lane_of(values: Values, lanes: int) -> int | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
 
-from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.acknowledgements import Outgoing
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.chunk import Chunk, encode, lane_of, position_of, values_of
 from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
+from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 from bemi_django.wire.lane import LanePosition
@@ -24,8 +25,6 @@ from bemi_django.wire.sequence import HistoryStart, sequence_at
 _LIMIT = 1024 * 1024
 
 _NOBODY = Waiting()
-#: Writes a row without the values that are not text, and returns a letter of the rest.
-Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
 
 
 class LaneSource(NamedTuple):
@@ -103,7 +102,7 @@ class QueueSink:
             row, letter = self._outline(pending)
             self.add_letter(letter)
             values = values_of(row)
-        position = position_of(row[6:22])
+        position = position_of(row[ID_AT])
         lane = lane_of(values, self._source.lanes)
         is_barrier = lane is None
         if self._size >= _LIMIT or self._size and self._is_barrier is not is_barrier:

@@ -9,6 +9,9 @@ TRAILER = b"\xff\xff"
 #: A field without a value.
 NULL = b"\xff\xff\xff\xff"
 
+#: Where the id of a row of the log is: after the number of fields and its own length.
+ID_AT = slice(6, 22)
+
 _LENGTH = Struct(">i").pack
 _INT64 = Struct(">iq").pack
 _JSONB = Struct(">ib").pack

@@ -29,6 +29,11 @@ FROM changes ORDER BY id
 """
 
 
+_EMPTY = """
+TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity
+"""
+
+
 @pytest.fixture
 def keeping(trail: LoadPipeline, nats_server: NatsServer) -> Iterator[QueuedPipeline]:
     """A queue that keeps what was written."""
@@ -38,11 +43,10 @@ def keeping(trail: LoadPipeline, nats_server: NatsServer) -> Iterator[QueuedPipe
 
 @pytest.fixture
 def destination(source_cluster: Cluster) -> Iterator[Cluster]:
-    """A database without a log: that of the source."""
+    """A database without a log: that of the source, in which tests before this one may have begun one."""
+    source_cluster.run(_EMPTY)
     yield source_cluster
-    source_cluster.run(
-        "TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity"
-    )
+    source_cluster.run(_EMPTY)
 
 
 def write(queued: QueuedPipeline, number: int = 10) -> list[Any]:

@@ -126,10 +126,25 @@ class Consumption:
                 # Whoever wrote the lane before may have been killed in between.
                 lanes.move_checkpoint(cursor, slot)
             logger.info("writing lane %d of %s", number, slot)
-            self._readers[slot, number] = LaneReader(
-                self._broker, slot, number, state.position, state.message, self._message.set
-            )
+            self._read((slot, number), state)
+        self._follow_publishers()
         self._note_trouble()
+
+    def _follow_publishers(self) -> None:
+        """Read lanes anew that a publisher has moved: they begin again where a history does."""
+        for source in {slot for slot, _ in self._readers}:
+            with self._connection, self._connection.cursor() as cursor:
+                states = lanes.read(cursor, source)
+            for (slot, number), reader in list(self._readers.items()):
+                state = states.get(number)
+                if slot == source and state is not None and state.position > reader.position:
+                    reader.close()
+                    self._read((slot, number), state)
+
+    def _read(self, lane: Lane, state: lanes.LaneState) -> None:
+        self._readers[lane] = LaneReader(
+            self._broker, *lane, state.position, state.message, self._message.set
+        )
 
     def _write(self) -> bool:
         """Write what is there, and return whether that was anything."""

@@ -267,6 +267,19 @@ def test_lost_history_is_a_gap_after_what_the_queue_has(queued: QueuedPipeline) 
     assert operations.index("GAP") == 5 and len(operations) == 11
 
 
+def test_consumers_that_run_follow_the_log_into_another_history(queued: QueuedPipeline) -> None:
+    trail = queued.trail
+    with queued.consumers(2):
+        trail.write(5)
+        queued.publish()
+        until(lambda: len(trail.logged()) == 5)
+        trail.source.run("SELECT pg_drop_replication_slot('bemi_trail')")
+        until(lambda: trail.run(queued.config._replace(accept_gap=True)) == 0)
+        trail.write(5)
+        queued.publish()
+        until(lambda: len(trail.logged()) == 10, 20)
+
+
 def test_the_number_of_lanes_changes_when_all_is_written(queued: QueuedPipeline) -> None:
     more = QueuedPipeline(queued.trail, queued.server, lanes=5)
     queued.trail.write(5)

@@ -110,7 +110,6 @@ def test_promotions_under_load_lose_nothing(
         assert find_name(source, log, "default") == SLOT
 
 
-@pytest.mark.skipif(PROMOTIONS < 2, reason="lanes may stop, as docs/scaling.md says: make torture")
 def test_a_promotion_under_load_is_followed_with_a_queue(servers: ExitStack) -> None:
     trail = pipeline(servers, is_log_in_source=False)
     first = trail.source

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.capture import statement
-from bemi_django.capture.statement import is_write
+from bemi_django.capture.statement import first_words, is_write
 
 WRITES = [
     "INSERT INTO t VALUES (1)",
@@ -101,6 +101,22 @@ def test_a_statement_that_may_write_is_recognised(sql: str) -> None:
 @pytest.mark.parametrize("sql", OTHERS)
 def test_a_statement_that_only_reads_is_recognised(sql: str) -> None:
     assert not is_write(sql)
+
+
+FIRST_WORDS = {
+    "commit": [("COMMIT", "")],
+    "": [("", "")],
+    ";": [("", ""), ("", "")],
+    "-- a\n(Prepare /* b */ transaction 'c')": [("PREPARE", "TRANSACTION")],
+    "ROLLBACK TO a; ROLLBACK": [("ROLLBACK", "TO"), ("ROLLBACK", "")],
+    "SELECT ';'; END--": [("SELECT", ""), ("END", "")],
+    "'a' b": [("", "")],
+}
+
+
+@pytest.mark.parametrize("sql", FIRST_WORDS)
+def test_each_statement_of_a_text_begins_with_two_words(sql: str) -> None:
+    assert list(first_words(sql)) == FIRST_WORDS[sql]
 
 
 def ends_of_statements(text: str) -> list[int]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.row_layout import RowLayout, head, masked, template
+from bemi_django.masking.actions import hashed, text_hasher
 from bemi_django.masking.rules import ColumnMask
 
 NAMES = ("id", "card", "note")
+KEY = b"0123456789abcdef"
 DROPPED = ColumnMask(None)
 LAST = ColumnMask(lambda value: b'"*' + value[-2:])
 
@@ -23,6 +30,14 @@ def test_a_mask_takes_the_rendered_value_and_a_column_without_a_mask_keeps_it() 
     assert masked(values.text, DROPPED) is None
     keep = masked(values.text, LAST)
     assert keep is not None and keep(b"4111") == b'"*1"'
+
+
+@given(st.text(max_size=40))
+def test_a_hash_of_a_text_is_that_of_the_string_of_json(value: str) -> None:
+    mask = ColumnMask(partial(hashed, key=KEY), of_text=text_hasher(KEY))
+    of_text, of_json = masked(values.text, mask), masked(values.raw, mask)
+    assert of_text is mask.of_text and of_text is not None and of_json is not None
+    assert of_text(value.encode()) == of_json(orjson.dumps(value))
 
 
 @pytest.mark.parametrize(("mask", "keeps"), [(DROPPED, False), (LAST, True)])

@@ -356,6 +356,7 @@ def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
 )
 def test_a_view_is_saved_and_the_list_begins_with_it(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?operation=DELETE&table=todo")
+    unfold_filters(visit)
     visit.page.locator("summary", has_text="Save this view").focus()
     visit.page.keyboard.press("Enter")
     visit.page.get_by_label("Name", exact=True).fill("Todos that are gone")
@@ -374,6 +375,20 @@ def test_a_view_is_saved_and_the_list_begins_with_it(visit: Visitor, story: None
     look(visit, "views")
     visit.submit("Delete the view")
     assert visit.page.get_by_text("No views are saved.").is_visible()
+
+
+def unfold_filters(visit: Visitor) -> None:
+    """Find the filters folded on a telephone, where the list comes first, and open elsewhere."""
+    is_phone = visit.page.viewport_size == PHONE
+    operation, first = visit.page.locator("#filter-operation"), visit.page.locator(".bemi-action").first
+    assert visit.page.locator(".bemi-chip", has_text="Operation").is_visible()
+    assert first.bounding_box()["y"] < 640
+    assert operation.is_visible() is not is_phone
+    if is_phone:
+        visit.page.locator("summary", has_text="Filters").focus()
+        visit.page.keyboard.press("Enter")
+        assert operation.is_visible()
+    assert operation.input_value() == "DELETE"
 
 
 def look(visit: Visitor, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -234,6 +235,8 @@ class ChangeAdmin(ChangeAdminBase):
                 # Values are looked up until the template has shown them.
                 page = name_of(response)
                 response.add_post_render_callback(lambda rendered: viewer.unmasked.note(page))
+            elif response.status_code == HTTPStatus.OK:
+                viewer.unmasked.note(name)
             return response
 
         return of_the_present(checked)

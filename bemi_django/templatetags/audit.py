@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.display.list_columns import shown_change
 from bemi_django.admin.pages.history.latest import render_latest
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import HistorySubject, subject_of_instance
@@ -109,7 +110,12 @@ def last_changed(
     change = setter.change
     if change is None:
         return LastChange(None, "", None)
-    return LastChange(change.committed_at, Actors([change], subject.viewer).actor_of(change).label, change)
+    viewer = subject.viewer
+    label = Actors([change], viewer).actor_of(change).label
+    viewer.unmasked.note("last_changed")
+    # The page may show any of it.
+    seen = change if viewer.lifted else shown_change(change, viewer)
+    return LastChange(change.committed_at, label, seen)
 
 
 def _subject(context: Mapping[str, Any], instance: Any, user: Any) -> HistorySubject | None:

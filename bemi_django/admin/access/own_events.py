@@ -24,11 +24,12 @@ def note(event: str, instance: models.Model | None = None, **details: Any) -> No
 
 
 class Unmasked:
-    """Masked values that were shown to a user who may see them, by table."""
+    """Masked values that were shown to a user who may see them: by table, and keys of contexts."""
 
     def __init__(self) -> None:
         self._columns: dict[str, set[str]] = {}
         self._keys: dict[str, set[str]] = {}
+        self._context: set[str] = set()
 
     def add(self, schema: str, table: str, columns: set[str], key: str | None) -> None:
         """Note that values of columns were shown, of the row with a key."""
@@ -37,13 +38,18 @@ class Unmasked:
         if key is not None:
             self._keys.setdefault(name, set()).add(key)
 
+    def add_context(self, names: set[str]) -> None:
+        """Note that values of contexts under some keys were shown."""
+        self._context |= names
+
     def note(self, page: str) -> None:
         """Record what was shown on a page, once."""
-        if self._columns:
+        if self._columns or self._context:
             columns = {name: sorted(found) for name, found in self._columns.items()}
             keys = {name: sorted(found)[:_MOST_KEYS] for name, found in self._keys.items()}
-            note("unmasked", page=page, columns=columns, keys=keys)
-        self._columns, self._keys = {}, {}
+            context: dict[str, Any] = {"context": sorted(self._context)} if self._context else {}
+            note("unmasked", page=page, columns=columns, keys=keys, **context)
+        self._columns, self._keys, self._context = {}, {}, set()
 
 
 class Counted(Generic[Part]):

@@ -18,6 +18,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from bemi_django.admin.access.encrypted_rows import EncryptedRows, hidden_patterns
+from bemi_django.admin.access.lifted_masks import LiftedMasks
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
@@ -77,11 +78,11 @@ class Viewer:
         return Masks([] if self.has("unmask") else hidden_patterns(), self.logged_models)
 
     @cached_property
-    def masks_of_others(self) -> Masks | None:
-        """The masks that the user's permission lifts; None if there are none."""
-        if not hidden_patterns() or not self.has("unmask"):
-            return None
-        return Masks(hidden_patterns(), self.logged_models)
+    def lifted(self) -> LiftedMasks:
+        """The masks that the user's permission lifts, which note what is shown because of that."""
+        patterns = hidden_patterns() if self.has("unmask") else []
+        masks = Masks(patterns, self.logged_models) if patterns else None
+        return LiftedMasks(masks, self.logged_models, self.unmasked)
 
     @cached_property
     def encrypted(self) -> EncryptedRows:
@@ -186,11 +187,7 @@ class Viewer:
     def masked_columns(self, change: Change) -> set[str]:
         """Return the masked columns of a change's row."""
         row = {**change.before, **change.after}
-        if self.masks_of_others is not None:
-            lifted = self.masks_of_others.hidden(change.schema, change.table, row)
-            if shown := {name for name in lifted if row[name] is not None}:
-                key = None if self.masks_of_others.hide_key(change) else change.primary_key
-                self.unmasked.add(change.schema, change.table, shown, key)
+        self.lifted.row(change, row)
         return self.masks.hidden(change.schema, change.table, row) | self.encrypted.hidden(change)
 
     def row(self, change: Change, side: str) -> dict[str, Any]:
@@ -210,6 +207,7 @@ class Viewer:
         A statement can hold masked values whatever table the change is of: a trigger may have made it.
         """
         if not self.masks:
+            self.lifted.context(context)
             return dict(context)
         visible = self.masks.of_context(context)
         if "SQL" in visible:
@@ -221,6 +219,7 @@ class Viewer:
 
     def key(self, change: Change) -> str | None:
         """Return the primary key of a change, or the mask."""
+        self.lifted.key(change)
         return MASK if change.primary_key is not None and self.masks.hide_key(change) else change.primary_key
 
     def previous_key(self, change: Change) -> str | None:

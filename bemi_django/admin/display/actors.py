@@ -110,7 +110,7 @@ def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
     """Return user names by primary key (as text). Unknown keys, and masked names, are left out."""
     if not viewer.may_see_user_names():
         return {}
-    model = get_user_model()
+    model: Any = get_user_model()
     keys = []
     for text in ids:
         if "\0" in text:
@@ -120,6 +120,8 @@ def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
         except ValidationError:
             continue
     users = model._default_manager.filter(pk__in=keys)
+    for user in users:
+        viewer.lifted.field(model, model._meta.get_field(model.USERNAME_FIELD).column, str(user.pk))
     return {str(user.pk): str(user.get_username()) for user in users}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 from django.db.models import prefetch_related_objects
 
+from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.log.keys import key_of
@@ -35,9 +36,12 @@ def instance_texts(instances: Sequence[models.Model], viewer: Viewer) -> Sequenc
         return [None] * len(instances)
     try:
         with guarded(instances[0]._state.db or DEFAULT_DB_ALIAS):
-            return _texts(instances, viewer)
+            texts = _texts(instances, viewer)
     except DatabaseError:
         return [None] * len(instances)
+    for instance, text in zip(instances, texts, strict=True):
+        viewer.lifted.label(instance, text or "")
+    return texts
 
 
 def key_label(instance: models.Model, viewer: Viewer) -> str:
@@ -47,7 +51,12 @@ def key_label(instance: models.Model, viewer: Viewer) -> str:
 
 def instance_key(instance: models.Model, viewer: Viewer) -> str:
     """Return the primary key of a row, or the mask."""
-    return MASK if viewer.masks.hide_model_key(type(instance)) else key_of(instance)
+    if viewer.masks.hide_model_key(type(instance)):
+        return MASK
+    key = key_of(instance)
+    for field in key_fields(type(instance)):
+        viewer.lifted.field(type(instance), str(field.column), key)
+    return key
 
 
 @contextmanager

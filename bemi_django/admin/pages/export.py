@@ -67,7 +67,7 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
 def _details(viewer: Viewer, wanted: str) -> dict[str, Any]:
     given = {name: ", ".join(values) for name, values in viewer.request.GET.lists() if name != "format"}
     filters = {name: value for name, value in given.items() if value}
-    return {"format": wanted, "filters": filters, "is_unmasked": viewer.masks_of_others is not None}
+    return {"format": wanted, "filters": filters, "is_unmasked": bool(viewer.lifted)}
 
 
 def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:

@@ -132,10 +132,10 @@ class StepRules:
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
 
     def _note_unmasked(self, step: Step, column: str) -> None:
-        lifted = self._viewer.masks_of_others
-        if lifted is not None and lifted.hide_column(step.schema, step.table, column):
-            key = None if any(map(lifted.hide_key, step.changes)) else step.primary_key
-            self._viewer.unmasked.add(step.schema, step.table, {column}, key)
+        lifted = self._viewer.lifted
+        place = Place(self._database, step.schema, step.table)
+        hides = lifted.hides_key(step.changes)
+        lifted.column(place, column, step.primary_key, is_hidden_key=hides)
 
     def _values(self, step: Step, values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         found = []

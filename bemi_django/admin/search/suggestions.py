@@ -41,6 +41,8 @@ def suggestions(viewer: Viewer) -> Suggestions:
     if found is None:
         found = _counted(changes, viewer)
         cache.set(key, found, _FRESH)
+    for name, texts in zip(("user_id", "endpoint"), found, strict=True):
+        viewer.lifted.context_keys(*([name] if texts else []))
     return found
 
 

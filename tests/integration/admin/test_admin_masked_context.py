@@ -128,6 +128,30 @@ def test_masked_values_are_on_no_page(
     assert "user_id" in seen["deleted"]
 
 
+def test_masked_values_that_are_shown_are_recorded(
+    changes: list[Change], curious: Client, trusted: Client, settings: Any, monkeypatch: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = [pattern for key in KEYS for pattern in masked(key)]
+    noted: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "bemi_django.admin.access.own_events.note", lambda event, *given, **details: noted.append(details)
+    )
+    addresses = [
+        ("activity", "activity/?format=csv"),
+        *((n, a) for n, p in pages(changes).items() for a in p),
+    ]
+    for name, address in addresses:
+        noted.clear()
+        text_of(curious, address)
+        assert all(not details.get("is_unmasked") and "context" not in details for details in noted), address
+        noted.clear()
+        text = text_of(trusted, address)
+        shown = {key for key in KEYS if secret_of(key) in text}
+        recorded = {key for details in noted for key in details.get("context", ())}
+        is_file = any(details.get("is_unmasked") for details in noted)
+        assert shown <= recorded or is_file, (name, address, shown - recorded)
+
+
 def test_what_is_not_masked_is_shown(changes: list[Change], curious: Client, settings: Any) -> None:
     settings.BEMI_MASKED_FIELDS = ["context->ip"]
     text = "".join(text_of(curious, page) for some in pages(changes).values() for page in some)

@@ -63,6 +63,16 @@ def test_the_last_change_of_a_field_is_a_text_or_a_value(todo: Todo, ann: Any) -
     assert shown(LAST, ann, todo=todo) == "just changed, not in the log yet"
 
 
+@override_settings(BEMI_MASKED_FIELDS=["todo.task", "context->reason"])
+def test_the_change_of_a_field_has_no_masked_values(todo: Todo, ann: Any) -> None:
+    record(1, context={"db_user": "dba", "reason": "secret"})
+    last = '{% last_changed todo "task" as last %}{% with c=last.change %}'
+    text = f"{last}{{{{ c.before }}}} {{{{ c.after }}}} {{{{ c.context }}}}{{% endwith %}}"
+    found = shown(text, ann, todo=todo)
+    assert "••••••" in found and "dba" in found
+    assert "Wake up" not in found and "Sleep" not in found and "secret" not in found
+
+
 def test_others_are_shown_nothing(todo: Todo, ann: Any, django_user_model: Any) -> None:
     record(1)
     assert shown(TIMELINE, ann, todo=todo) and shown(LAST, ann, todo=todo)

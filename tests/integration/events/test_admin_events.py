@@ -125,16 +125,40 @@ def test_the_present_values_of_an_object_count_as_shown(admin: Client, drain: Dr
     assert [details["keys"] for _, details in events(drain)] == [{}]
 
 
+def test_names_keys_and_statements_that_are_masked_for_others_are_recorded_when_shown(
+    admin: Client, drain: Drain, settings: Any
+) -> None:
+    carl = get_user_model().objects.create_user("carl", email="c@example.com")
+    drain()
+    statement = {"SQL": "UPDATE auth_user SET username = 'x'"}
+    change = record(1, table="tag", context={"user_id": carl.pk})
+    deleted = record(2, primary_key="secret", operation="DELETE", before={"id": "secret"}, after={})
+    written = record(3, table="tag", context=statement)
+    for page, masked, columns, context in (
+        (f"{change.pk}/change/", "auth_user.username", {"public.auth_user": ["username"]}, []),
+        (f"{deleted.pk}/change/", "todo.id", {"public.todo": ["id"]}, []),
+        (f"{written.pk}/change/", "auth_user.username", {}, ["SQL"]),
+    ):
+        settings.BEMI_MASKED_FIELDS = [masked]
+        assert admin.get(f"{LIST}{page}").status_code == 200
+        ((name, details),) = events(drain)
+        assert (name, details["columns"]) == ("unmasked", columns), page
+        assert details.get("context", []) == context, page
+
+
 def test_the_values_of_a_plan_count_as_shown(admin: Client, drain: Drain, settings: Any) -> None:
     todo = Todo.objects.create(task="Sleep")
     Todo.objects.update(task="Wake up")
     _, change = drain()
-    for masked, keys in ((["todo.task"], {"public.todo": [str(todo.pk)]}), (["todo.*"], {})):
+    for masked, keys, columns in (
+        (["todo.task"], {"public.todo": [str(todo.pk)]}, ["task"]),
+        (["todo.*"], {}, ["id", "task"]),
+    ):
         settings.BEMI_MASKED_FIELDS = masked
         admin.get(f"{REVERT}?change={change.pk}")
         ((name, details),) = events(drain)
         assert (name, details["keys"]) == ("unmasked", keys)
-        assert details["columns"] == {"public.todo": ["task"]}
+        assert details["columns"] == {"public.todo": columns}
 
 
 def test_a_revert_is_recorded_with_its_reason(admin: Client, drain: Drain) -> None:

@@ -167,9 +167,11 @@ def visible_kinds(viewer: Viewer) -> list[str]:
         "command": ("command",),
         "outside": ("db_user",),
     }
-    return [
+    found = [
         kind for kind in KINDS if not any(viewer.masks.hide_context_key(key) for key in keys.get(kind, ()))
     ]
+    viewer.lifted.context_keys(*(key for kind in found for key in keys.get(kind, ())))
+    return found
 
 
 def _counted_places(viewer: Viewer, changes: ChangeQuerySet) -> list[tuple[str, str]] | None:

@@ -156,11 +156,8 @@ class ObjectState:
 
     def is_masked(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
-        masks, lifted = self._viewer.masks, self._viewer.masks_of_others
-        if lifted is not None and column in lifted.hidden_fields(self._model):
-            place = place_of(self._model, self._alias)
-            key = None if lifted.hide_model_key(self._model) else self._key
-            self._viewer.unmasked.add(place.schema, place.table, {column}, key)
+        masks = self._viewer.masks
+        self._viewer.lifted.field(self._model, column, self._key)
         if column in self._fields:
             return column in masks.hidden_fields(self._model)
         # The table has columns that the model does not know.

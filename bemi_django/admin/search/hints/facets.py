@@ -79,6 +79,8 @@ def facets(form: FilterForm, filtered: FilteredChanges, cursor: PageCursor, view
         counts = _counts(filtered, cursor, viewer)
         cache.set(key, counts, _FRESH)
     labels = _labels(counts.values["user"], viewer)
+    for name, key in (("user", "user_id"), ("endpoint", "endpoint")):
+        viewer.lifted.context_keys(*([key] if counts.values[name] else []))
     found = []
     for name, values in counts.values.items():
         if len(values) > 1:

@@ -1,0 +1,95 @@
+"""Note what a user is shown although it is masked for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import models
+
+from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.admin.access.masks import Masks
+from bemi_django.admin.access.own_events import Unmasked
+from bemi_django.log.keys import key_of
+from bemi_django.log.places import Place
+from bemi_django.models import Change
+from bemi_django.wire import INVALID_KEY, SQL_KEY
+
+
+class LiftedMasks:
+    """The masks that the permission of a user lifts. All methods do nothing if there are none.
+
+    Args:
+        masks: The masks of others, or None.
+        logged_models: The models of the project.
+        unmasked: What is shown is noted here.
+    """
+
+    def __init__(self, masks: Masks | None, logged_models: LoggedModels, unmasked: Unmasked) -> None:
+        self._masks = masks
+        self._logged_models = logged_models
+        self._unmasked = unmasked
+
+    def __bool__(self) -> bool:
+        return self._masks is not None
+
+    def row(self, change: Change, row: Mapping[str, Any]) -> None:
+        """Note that a row of a change is shown."""
+        if self._masks is not None:
+            hidden = self._masks.hidden(change.schema, change.table, row)
+            self._add_columns(change, {name for name in hidden if row[name] is not None})
+
+    def key(self, change: Change) -> None:
+        """Note that the key of a change is shown."""
+        if self._masks is None or change.primary_key is None or not self._masks.hide_key(change):
+            return
+        hidden = self._masks.hidden(change.schema, change.table, {*change.before, *change.after})
+        logged = self._logged_models.model_of(change)
+        columns = {str(field.column) for field in key_fields(logged.model)} if logged else hidden
+        self._add_columns(change, hidden & columns or hidden)
+
+    def column(self, place: Place, column: str, key: str | None, *, is_hidden_key: bool) -> None:
+        """Note that a value of a column is shown, of the row with a key."""
+        if self._masks is not None and self._masks.hide_column(place.schema, place.table, column):
+            self._unmasked.add(place.schema, place.table, {column}, None if is_hidden_key else key)
+
+    def hides_key(self, changes: Iterable[Change]) -> bool:
+        """Tell whether the key of one of some changes is masked for others."""
+        return self._masks is not None and any(map(self._masks.hide_key, changes))
+
+    def field(self, model: type[models.Model], column: str, key: str | None) -> None:
+        """Note that a value of a model's column is shown, of the row with a key."""
+        if self._masks is not None and column in self._masks.hidden_fields(model):
+            place = self._logged_models.places()[model]
+            hides = self._masks.hide_model_key(model)
+            self._unmasked.add(place.schema, place.table, {column}, None if hides else key)
+
+    def label(self, instance: models.Model, text: str) -> None:
+        """Note the values of a row that its label shows."""
+        hidden = () if self._masks is None else self._masks.hidden_fields(type(instance))
+        for field in instance._meta.concrete_fields if hidden else ():
+            value = instance.__dict__.get(field.attname)
+            if field.column in hidden and value not in (None, "") and str(value) in text:
+                self.field(type(instance), str(field.column), key_of(instance))
+
+    def context(self, context: Mapping[str, Any]) -> None:
+        """Note that a context is shown, or a part of one."""
+        if self._masks is None:
+            return
+        hidden = set(self._masks.hidden_in_context(dict(context))) - {SQL_KEY, INVALID_KEY}
+        shown = {name for name in hidden if context[name] is not None}
+        if INVALID_KEY in context:
+            shown.add(INVALID_KEY)
+        if self._masks.mentions_hidden_table(str(context.get(SQL_KEY, ""))):
+            shown.add(SQL_KEY)
+        self._unmasked.add_context(shown)
+
+    def context_keys(self, *names: str) -> None:
+        """Note that values of contexts under some keys are shown."""
+        if self._masks is not None:
+            self._unmasked.add_context({name for name in names if self._masks.hide_context_key(name)})
+
+    def _add_columns(self, change: Change, columns: set[str]) -> None:
+        if columns and self._masks is not None:
+            key = None if self._masks.hide_key(change) else change.primary_key
+            self._unmasked.add(change.schema, change.table, columns, key)

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.values.break_points import breakable
 from bemi_django.models import Change
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -26,6 +28,8 @@ _NAMES = (
     "db_user",
     "application_name",
 )
+#: Keys of what stands for whoever made a change, if nobody is named.
+_MACHINES = ("process", "task", "command")
 
 
 class Actor(NamedTuple):
@@ -46,6 +50,11 @@ class Actor(NamedTuple):
     is_person: bool = False
     is_visitor: bool = False
     is_unverified: bool = False
+
+    @property
+    def breakable(self) -> SafeString:
+        """The label, which breaks between its words first."""
+        return breakable(self.label)
 
 
 class Actors:
@@ -81,23 +90,27 @@ class Actors:
             return Actor(name, user_url(self._viewer, user_id), is_person=True)
         if "db_user" in context or not change.context:
             return Actor(str(context.get("db_user", "")), None, is_outside=True)
-        for key in ("process", "task", "command"):
-            if context.get(key):
-                return Actor(str(context[key]), None)
+        if machine := _machine(context):
+            return Actor(machine, None)
         if context.get("endpoint"):
             return Actor(_("visitor"), None, is_visitor=True)
         return Actor("", None)
 
 
 def where(change: Change, viewer: Viewer) -> str:
-    """Return the endpoint, task, command or program that made a change, as the viewer may see it."""
+    """Return the endpoint, task, command or program that made a change, as the viewer may see it.
+
+    It is empty for a task, command or process that already stands for who made it.
+    """
     context = _visible(change, viewer)
     if context.get("endpoint"):
         return f"{context.get('method', '')} {context['endpoint']}".strip()
-    for key in ("task", "command", "process", "application_name"):
-        if context.get(key):
-            return str(context[key])
-    return ""
+    has_person = _has_user(change) or "db_user" in context
+    names = (
+        str(context[key]) for key in (*_MACHINES[1:], _MACHINES[0], "application_name") if context.get(key)
+    )
+    found = next(names, "")
+    return found if has_person or found != _machine(context) else ""
 
 
 def why(change: Change, viewer: Viewer) -> str:
@@ -134,6 +147,11 @@ def _visible(change: Change, viewer: Viewer) -> dict[str, Any]:
     # The rest of a context may be long.
     found = {name: change.context[name] for name in _NAMES if name in change.context}
     return viewer.visible_context(found)
+
+
+def _machine(context: dict[str, Any]) -> str:
+    """Return the process, task or command that a change is by if nobody else is named."""
+    return next((str(context[key]) for key in _MACHINES if context.get(key)), "")
 
 
 def _has_user(change: Change) -> bool:

@@ -81,9 +81,12 @@ def test_a_table_is_a_model_s_only_in_its_schema(db: None) -> None:
 @pytest.mark.parametrize(
     ("context", "who", "where"),
     [
-        ({"task": "shop.send"}, "shop.send", "shop.send"),
-        ({"command": "import"}, "import", "import"),
-        ({"process": "Worker"}, "Worker", "Worker"),
+        # What already stands for who it was is not said twice.
+        ({"task": "shop.send"}, "shop.send", ""),
+        ({"command": "import"}, "import", ""),
+        ({"process": "Worker"}, "Worker", ""),
+        ({"process": "Worker", "task": "shop.send"}, "Worker", "shop.send"),
+        ({"user_id": "no number", "task": "shop.send"}, "user no number", "shop.send"),
         ({"user_id": "no number", "endpoint": "/a/"}, "user no number", "/a/"),
         ({}, "", ""),
     ],

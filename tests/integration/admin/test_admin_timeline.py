@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from bemi_django.admin import HistoryMixin, history_button
 from bemi_django.models import Change
@@ -66,6 +67,19 @@ def test_blame_says_since_when_and_by_whom_each_field_is_as_it_is(admin_client: 
     blamed = {line.label: line.by for line in timeline(admin_client, todo).context["lines"]}
     assert (blamed["task"][0], blamed["task"][1].label) == (second, "bob")
     assert blamed["is completed"][0] == first
+
+
+def test_an_event_is_a_sentence_with_its_details(admin_client: Client) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    context = {"event": "viewed", "details": {"moments": ["2026-10-10T00:00:00+00:00"]}}
+    record(1, primary_key=str(todo.pk), operation="EVENT", before={}, after={}, context=context)
+    page = timeline(admin_client, todo)
+    (step,) = page.context["steps"]
+    assert strip_tags(step.event) == "recorded “viewed” for todo Sleep"
+    assert [(brief.name, brief.after) for brief in step.row.briefs] == [
+        ("moments", '[ "2026-10-10T00:00:00+00:00" ]')
+    ]
+    assert "recorded “<b>viewed</b>” for" in page.content.decode()
 
 
 @pytest.fixture

@@ -63,6 +63,20 @@ def test_a_value_is_what_people_call_it(field: Any, value: Any, kind: str, text:
     assert (found.kind, found.text) == (kind, text)
 
 
+@pytest.mark.parametrize(
+    ("value", "brief"),
+    [
+        ({"width": 119, "colours": ["red"]}, '{ "width": 119, "colours": [ "red" ] }'),
+        ({"text": "a\n b"}, '{ "text": "a\\n b" }'),
+        (["x" * 100], f'[ "{"x" * 77}…'),
+        ([1] * 5000, f"[ {'1, ' * 26}…"),
+        ("a\n  b", "a↵  b"),
+    ],
+)
+def test_a_value_in_one_line_has_no_indentation(value: Any, brief: str) -> None:
+    assert shown(None, value).brief == brief
+
+
 class HostileStorage(FileSystemStorage):
     def __init__(self, address: Any) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.actions.action import ChangeKind
-from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.models import Change
 
 
@@ -33,15 +33,30 @@ def event_clause(
         text = ngettext("recorded {number} event", "recorded {number} events", 1 if number == "1" else 2)
         return format_html(text, number=number)
     (name,) = names
-    if all(change.primary_key is None for change in shown):
-        text = _("recorded {event}") if len(shown) == 1 else _("recorded {event} ×{number}")
-        return format_html(text, event=_quoted(name), number=number)
     if len(shown) == 1:
-        about = nouns.object_link(objects.of(shown[0]))
-        return format_html(_("recorded {event} for {object}"), event=_quoted(name), object=about)
+        return one_event(shown[0], viewer, objects.of(shown[0]))
+    if all(change.primary_key is None for change in shown):
+        return format_html(_("recorded {event} ×{number}"), event=_quoted(name), number=number)
     text = _("recorded {event} for {number} {name}")
     plural = nouns.noun(kind, viewer, is_plural=True)
     return format_html(text, event=_quoted(name), number=number, name=plural)
+
+
+def one_event(change: Change, viewer: Viewer, about: ObjectLabel) -> SafeString:
+    """Return what happened: the name of one event and its object.
+
+    Args:
+        change: The event.
+        viewer: Who reads it.
+        about: The label of its object.
+    """
+    name = viewer.context(change).get("event")
+    if not name:
+        return format_html(ngettext("recorded {number} event", "recorded {number} events", 1), number="1")
+    if change.primary_key is None:
+        return format_html(_("recorded {event}"), event=_quoted(str(name)))
+    linked = nouns.object_link(about)
+    return format_html(_("recorded {event} for {object}"), event=_quoted(str(name)), object=linked)
 
 
 def _quoted(name: str) -> SafeString:

@@ -22,6 +22,9 @@ Kind = Literal[
 
 #: The number of characters of a value that fit beside others.
 CHARACTERS = 80
+#: How many times as long JSON may be before its indentation is removed.
+_INDENTED = 40
+_LINE = re.compile(r"\n *")
 
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
 
@@ -65,8 +68,11 @@ class ShownValue(NamedTuple):
 
     def within(self, characters: int) -> str:
         """Return the value in one line of at most so many characters."""
-        text = self.text[: characters + 1].replace("\n", "↵")
-        return f"{text[:characters]}…" if len(text) > characters else text
+        # Between the lines of JSON is nothing but indentation.
+        head = self.text[: characters * _INDENTED if self.kind == "json" else characters + 1]
+        text = _LINE.sub(" ", head) if self.kind == "json" else head.replace("\n", "↵")
+        is_cut = len(text) > characters or len(head) < len(self.text)
+        return f"{text[:characters]}…" if is_cut else text
 
 
 def shown(field: models.Field[Any, Any] | None, value: Any, *, may_open: bool = False) -> ShownValue:

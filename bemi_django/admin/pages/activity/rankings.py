@@ -10,10 +10,12 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.utils.formats import number_format
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
+from bemi_django.admin.display.values.break_points import breakable
 from bemi_django.admin.pages.activity.hour_counts import HourCounts, Names
 
 #: Lines of a list.
@@ -28,6 +30,11 @@ class Line(NamedTuple):
     text: str = ""
     share: int = 0
     query: str = ""
+
+    @property
+    def breakable(self) -> SafeString:
+        """The label, which breaks between its words first."""
+        return breakable(self.label)
 
 
 class Ranking(NamedTuple):
@@ -128,7 +135,7 @@ def _tables(viewer: Viewer, found: Names) -> Iterator[Line]:
     labels = dict(viewer.logged_models.labelled())
     for name, _detail, count in found.most:
         query = urlencode({"table": name}) if name else ""
-        yield Line(labels.get(name, name or _("(none)")), count, query=query)
+        yield Line(labels.get(name, name or _("(no table)")), count, query=query)
 
 
 def _tasks(viewer: Viewer, found: Names) -> Iterator[Line]:

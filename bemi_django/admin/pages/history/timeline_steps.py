@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.display.actions.event_clause import one_event
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import why
 from bemi_django.admin.display.change_rows import ListedRow, rows
@@ -43,7 +44,7 @@ class TimelineStep(NamedTuple):
 
     ``fields`` are the first fields of an own change, ``more`` the others, and ``named`` the labels of those
     that its sentence names. ``reason`` says why. ``links`` are labels and addresses of what can be done.
-    ``reverted`` is the change that reverted it last, or None.
+    ``reverted`` is the change that reverted it last, or None. ``event`` says what an event was.
     """
 
     row: ListedRow
@@ -55,6 +56,7 @@ class TimelineStep(NamedTuple):
     links: list[tuple[str, str]]
     reverted: Change | None
     is_revert: bool
+    event: str = ""
 
 
 def timeline_steps(
@@ -81,7 +83,11 @@ def timeline_steps(
         reason = why(row.change, subject.viewer)
         first, more = fields[:shown], fields[shown:]
         named = [field.label for field in first if not field.is_automatic] or [field.label for field in first]
-        steps.append(TimelineStep(row, is_own, reason, first, more, named, links, by, is_revert))
+        event = ""
+        if row.change.operation == "EVENT":
+            event = one_event(row.change, subject.viewer, row.object)
+            row = row._replace(briefs=[brief for brief in row.briefs if brief.column != "event"])
+        steps.append(TimelineStep(row, is_own, reason, first, more, named, links, by, is_revert, event))
     return steps
 
 

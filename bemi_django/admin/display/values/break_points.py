@@ -1,0 +1,16 @@
+"""Say where long names may be broken, so that a narrow column does not break them inside words."""
+
+from __future__ import annotations
+
+import re
+
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+#: A part of a name with what ends it.
+_PART = re.compile(r"[^./_@:-]*[./_@:-]*")
+
+
+def breakable(name: str) -> SafeString:
+    """Return a dotted name, a path or an e-mail address that a browser breaks after its signs first."""
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in _PART.findall(name) if part))

@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.db.models import Case, Q, TextField, Value, When
 
 from bemi_django import conf
+from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
 from bemi_django.log.conditions import as_jsonb, in_table
@@ -21,10 +22,12 @@ from bemi_django.log.places import Place
 from bemi_django.masking.actions import DROP, Action
 from bemi_django.masking.contexts import MASK, ContextMasks
 from bemi_django.masking.patterns import parse
+from bemi_django.masking.references import REFERENCES, referring
 from bemi_django.masking.rules import Rule, Rules
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
-from bemi_django.wire import SQL_KEY
+from bemi_django.schema.search_path import closed_cursor
+from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 #: Changes that are read at once.
 _CHUNK = 200
@@ -39,6 +42,7 @@ class DisclosedChange(NamedTuple):
         change: The change.
         before: The row before it, without what is masked; what is encrypted is decrypted.
         after: The row after it, in the same way.
+        key: The key of the row, or the mask.
         context: The context, without what is masked and without literals of SQL.
     """
 
@@ -46,6 +50,7 @@ class DisclosedChange(NamedTuple):
     change: Change
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    key: str | None
     context: Mapping[str, Any]
 
     @property
@@ -59,7 +64,7 @@ class DisclosedChange(NamedTuple):
             "operation": change.operation,
             "database": change.database,
             "table": f"{change.schema}.{change.table}",
-            "primary_key": change.primary_key,
+            "primary_key": self.key,
             "before": self.before,
             "after": self.after,
             "context": self.context,
@@ -95,6 +100,7 @@ class Disclosure:
         if user is not None:
             self._made = Q(database=own[0].place.database, context__contains=as_jsonb({"user_id": user}))
         self._rules, self._contexts = _masks()
+        self._referring = _referring(self._rules, alias)
         self._decrypter = Decrypter(loads)
 
     def changes(self) -> Iterator[DisclosedChange]:
@@ -118,20 +124,28 @@ class Disclosure:
         hidden = encrypted_columns(change) if rows is None else rows.unreadable
         old, new = (change.before, change.after) if rows is None else (rows.before, rows.after)
         before, after = (self._row(change, row, hidden) for row in (old, new))
+        masked = {column for column in {**old, **new} if self._is_masked(change, column)}
+        key = MASK if change.primary_key is not None and holds_value(change, masked) else change.primary_key
         context = loads(self._contexts.masked(dumps(change.context).encode()).decode())
         if isinstance(context.get(SQL_KEY), str):
             # A statement may have values of others in it.
             context[SQL_KEY] = redact_literals(context[SQL_KEY], MASK)
-        return DisclosedChange(change.relation, change, before, after, context)
+        if INVALID_KEY in context:
+            # So may a text that is no context.
+            context[INVALID_KEY] = MASK
+        return DisclosedChange(change.relation, change, before, after, key, context)
 
     def _row(self, change: Change, row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
-        names = [(change.schema, change.table)]
         return {
             column: MASK
-            if column in hidden or (value is not None and self._rules.is_masked(names, column))
+            if column in hidden or (value is not None and self._is_masked(change, column))
             else value
             for column, value in row.items()
         }
+
+    def _is_masked(self, change: Change, column: str) -> bool:
+        name = change.schema, change.table
+        return self._rules.is_masked([name], column) or (*name, column) in self._referring
 
 
 def _masks() -> tuple[Rules, ContextMasks]:
@@ -139,6 +153,13 @@ def _masks() -> tuple[Rules, ContextMasks]:
     rules: Sequence[Rule] = [Rule(parse(pattern), Action(DROP)) for pattern in conf.masked_fields()]
     masks = Rules(rules, has_defaults=False)
     return masks, ContextMasks(masks)
+
+
+def _referring(rules: Rules, alias: str) -> set[tuple[str, str, str]]:
+    """Return the columns that refer to masked ones, and so have the same values."""
+    with closed_cursor(alias) as cursor:
+        cursor.execute(REFERENCES, [None])
+        return referring(rules, cursor.fetchall())
 
 
 def _in_utc(moment: datetime) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from django.db import DatabaseError, connections, models
 
 from bemi_django.admin.access.context_keys import ContextKeys
-from bemi_django.admin.access.keys_in_rows import holds_value
 from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.log.places import Place, alias_of
 from bemi_django.masking.patterns import Pattern, parse

@@ -110,6 +110,26 @@ def test_masks_apply(subject: Subject, drain: Drain, tmp_path: Path, settings: A
     assert "password" not in change["after"] and change["unavailable"] == {"masked": ["password"]}
 
 
+def test_masks_apply_to_keys_and_to_contexts_that_could_not_be_read(
+    subject: Subject, drain: Drain, tmp_path: Path, settings: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["shop_category.id"]
+    ann = User.objects.create(username="ann")
+    with bound_context(user_id=ann.pk):
+        Category.objects.create(pk=471147, name="Books")
+        Category.objects.update(id=471148)
+        Product.objects.create(sku="novel", category_id=471148)
+    drain()
+    invalid = {"user_id": ann.pk, "_bemi_invalid": "INSERT INTO shop_category VALUES (471149)"}
+    execute("UPDATE changes SET context = %s WHERE operation = 'CREATE'", [json.dumps(invalid)])
+    subject(f"auth.User:{ann.pk}", tmp_path)
+    made = [one for one in read(tmp_path)["changes"] if one["relation"] == "made"]
+    assert [one["primary_key"] for one in made[:2]] == ["***", "***"]
+    assert made[2]["after"]["category_id"] == "***" and made[2]["after"]["sku"] == "novel"
+    for name in ("subject.json", "subject.html"):
+        assert "47114" not in (tmp_path / name).read_text(), name
+
+
 def test_it_says_what_was_erased(subject: Subject, drain: Drain, tmp_path: Path) -> None:
     ann = User.objects.create(username="ann", email="ann@example.org")
     drain()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ import psycopg2
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin
 from bemi_django.ingest.rows.copy_format import HEADER, TRAILER, jsonb
+from bemi_django.ingest.stitching.activity_names import Name, Names, names_of
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, EVENT, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
 
@@ -37,40 +37,44 @@ _LENGTH = Struct(">i")
 _OPERATIONS = {b"I": CREATE, b"U": UPDATE, b"D": DELETE}
 #: The greatest number of names of a kind in an hour; all others are counted together.
 MOST = 200
-_KEY = re.compile(
-    r"/(?:[0-9]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16,})(?=/|\Z)"
-)
 
-#: Kind, name and detail, as in the table.
-Name = tuple[str, str, str]
 #: An hour since 2000, database and schema, and the table if it is one of an event, which anybody may invent.
 _Where = tuple[int, str, str, str | None]
-#: What the context says, as JSON for the database to read if it is not a text or an integer.
-_Names = tuple[Name, ...] | bytes
-#: An hour since 2000, the fields of the place, the operation, and what the context says.
-_Key = tuple[int, bytes, str, _Names]
+#: An hour since 2000, the fields of the place, and whether its changes are events.
+_Key = tuple[int, bytes, bool]
 #: An hour since 2000, database, schema and kind.
 _Crowd = tuple[int, str, str, str]
+
+
+class _Tally:
+    """The numbers of the changes of a table in an hour: by operation, and by what their contexts say."""
+
+    __slots__ = ("names", "operations")
+
+    def __init__(self) -> None:
+        self.operations: defaultdict[str, int] = defaultdict(int)
+        self.names: defaultdict[Names, int] = defaultdict(int)
 
 
 class ActivityCounts:
     """Counts rows that the destination has taken, until :meth:`write` adds them to ``_bemi.activity``."""
 
     def __init__(self) -> None:
-        self._counts: dict[_Key, int] = {}
+        self._tallies: defaultdict[_Key, _Tally] = defaultdict(_Tally)
+        # By the table's oid: the fields of the place that its last row has.
+        self._places: dict[int, bytes] = {}
         # What the last context says.
         self._context = b""
-        self._names: _Names = names_of(b"{}")
+        self._names: Names = names_of(b"{}")
         # Names that have a count of their own, of the last hours.
         self._known: dict[_Crowd, set[Name]] = {}
 
     def add(self, rows: Sequence[Pending]) -> None:
         """Count rows."""
-        counts = self._counts
         begin: Begin | None = None
-        context = place = kind = b""
-        key: _Key = (0, b"", "", ())
-        count = 0
+        context: bytes | None = None
+        place = kind = b""
+        tally, operation, count = _Tally(), "", 0
         for row, change, message in rows:
             if (
                 change.context is context
@@ -81,19 +85,22 @@ class ActivityCounts:
                 count += 1
                 continue
             if count:
-                counts[key] = counts.get(key, 0) + count
-            begin, count = change.begin, 1
-            if change.__class__ is ChangeHeader and (operation := _OPERATIONS.get(message[:1])):
-                context, kind = change.context, message[:1]
-                *_, end = _ends(row, _AFTER_ID, 3)
-                place = row[_AFTER_ID:end]
-                key = begin.committed_at // _HOUR, place, operation, self._names_of(context)
+                tally.operations[operation] += count
+                tally.names[self._names] += count
+                count = 0
+            if change.__class__ is ChangeHeader and (said := _OPERATIONS.get(message[:1])):
+                begin, context, kind, operation = change.begin, change.context, message[:1], said
+                place = self._place_of(row, change.relation.oid)
+                tally = self._tallies[begin.committed_at // _HOUR, place, False]
+                self._follow(context)
+                count = 1
             else:
                 # The row may have less than the change.
-                key = self._key_of_row(row, begin)
-                context = place = kind = b"?"
+                context = None
+                self._add_row(row, change.begin)
         if count:
-            counts[key] = counts.get(key, 0) + count
+            tally.operations[operation] += count
+            tally.names[self._names] += count
 
     def write(self, cursor: Any) -> None:
         """Add what was counted to what the log has, in the transaction of the rows.
@@ -103,11 +110,11 @@ class ActivityCounts:
         Raises:
             psycopg2.Error: The destination cannot be reached, or something that passes or a right is missing.
         """
-        if not self._counts:
+        if not self._tallies:
             return
-        hours = {hour for hour, *_others in self._counts}
+        hours = {hour for hour, *_others in self._tallies}
         entries = orjson.dumps(list(self._entries()))
-        self._counts = {}
+        self._tallies.clear()
         data = io.BytesIO(HEADER + _FIELDS + jsonb(entries) + TRAILER)
         cursor.execute("SAVEPOINT counts")
         try:
@@ -124,42 +131,53 @@ class ActivityCounts:
             )  # fmt: skip
         cursor.execute("RELEASE SAVEPOINT counts")
 
-    def _key_of_row(self, row: bytes, begin: Begin) -> _Key:
-        ends = list(_ends(row, _AFTER_ID, 8))
-        # A byte of the format comes before the text of the context.
-        names = self._names_of(row[ends[6] + 5 : ends[7]])
-        operation = row[ends[3] + 4 : ends[4]].decode()
-        return begin.committed_at // _HOUR, row[_AFTER_ID : ends[2]], operation, names
+    def _place_of(self, row: bytes, table: int) -> bytes:
+        """Return the fields of the place of a row that is one of a table, given by its oid."""
+        place = self._places.get(table, b"?")
+        if not row.startswith(place, _AFTER_ID):
+            *_, end = _ends(row, _AFTER_ID, 3)
+            place = self._places[table] = row[_AFTER_ID:end]
+        return place
 
-    def _names_of(self, context: bytes) -> _Names:
+    def _add_row(self, row: bytes, begin: Begin) -> None:
+        """Count a row by what is in it."""
+        ends = list(_ends(row, _AFTER_ID, 8))
+        operation = row[ends[3] + 4 : ends[4]].decode()
+        tally = self._tallies[begin.committed_at // _HOUR, row[_AFTER_ID : ends[2]], operation == EVENT]
+        # A byte of the format comes before the text of the context.
+        self._follow(row[ends[6] + 5 : ends[7]])
+        tally.operations[operation] += 1
+        tally.names[self._names] += 1
+
+    def _follow(self, context: bytes) -> None:
         if context is not self._context:
             self._context, self._names = context, names_of(context)
-        return self._names
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         """Yield the counts by operation, by table, and by each name that a context has."""
-        found: defaultdict[tuple[_Where, Name | bytes], int] = defaultdict(int)
-        places: dict[bytes, list[str]] = {}
-        for (hour, place, operation, names), count in self._counts.items():
-            if place not in places:
-                places[place] = list(_texts(place, 3))
-            database, schema, table = places[place]
-            where = hour, database, schema, table if operation == EVENT else None
-            found[(where, ("operation", operation, ""))] += count
-            found[(where, ("table", table, ""))] += count
-            for name in (names,) if isinstance(names, bytes) else names:
-                found[(where, name)] += count
-        merged: defaultdict[tuple[_Where, Name | bytes], int] = defaultdict(int)
-        for (where, name), count in found.items():
-            merged[(where, self._placed(where, name))] += count
-        for ((hour, database, schema, event_table), name), count in merged.items():
-            entry = {"hour": hour, "database": database, "schema": schema, "changes": count}
+        found: defaultdict[_Where, defaultdict[Name | bytes, int]] = defaultdict(lambda: defaultdict(int))
+        for (hour, place, is_event), tally in self._tallies.items():
+            database, schema, table = _texts(place, 3)
+            counts = found[hour, database, schema, table if is_event else None]
+            for operation, count in tally.operations.items():
+                counts["operation", operation, ""] += count
+                counts["table", table, ""] += count
+            for names, count in tally.names.items():
+                for name in (names,) if isinstance(names, bytes) else names:
+                    counts[name] += count
+        for where, counts in found.items():
+            hour, database, schema, event_table = where
+            entry = {"hour": hour, "database": database, "schema": schema}
             if event_table is not None:
                 entry["event_table"] = event_table
-            if isinstance(name, bytes):
-                yield {**entry, "context": orjson.Fragment(name)}
-            else:
-                yield {**entry, "kind": name[0], "name": name[1], "detail": name[2]}
+            merged: defaultdict[Name | bytes, int] = defaultdict(int)
+            for name, count in counts.items():
+                merged[self._placed(where, name)] += count
+            for name, count in merged.items():
+                if isinstance(name, bytes):
+                    yield {**entry, "changes": count, "context": orjson.Fragment(name)}
+                else:
+                    yield {**entry, "changes": count, "kind": name[0], "name": name[1], "detail": name[2]}
 
     def _placed(self, where: _Where, name: Name | bytes) -> Name | bytes:
         """Return the name, or that of all others if its kind has enough of them."""
@@ -177,42 +195,6 @@ class ActivityCounts:
                 return name[0], "", ""
             known.add(name)
         return name
-
-
-def names_of(context: bytes) -> _Names:
-    """Return by what a context lets its change be counted, as ``_bemi.activity_of_v1`` does."""
-    try:
-        found = orjson.loads(context)
-        user, tenant = _text(found.get("user_id")), _text(found.get("tenant"))
-        method, task, command = (_text(found.get(key)) for key in ("method", "task", "command"))
-        endpoint = _text(found.get("route"))
-        if not endpoint and (endpoint := _text(found.get("endpoint"))):
-            endpoint = _KEY.sub("/<id>", endpoint)
-        names: list[Name] = []
-        if user:
-            names.append(("user", user[:200], tenant[:100]))
-        if endpoint:
-            names.append(("endpoint", endpoint[:200], method[:100]))
-        if task:
-            names.append(("task", task[:200], ""))
-        if command:
-            names.append(("command", command[:200], ""))
-        if not found or "db_user" in found:
-            names.append(("outside", _text(found.get("db_user"))[:200], ""))
-    except (ValueError, AttributeError, TypeError):
-        # It is nested deeply, is no object, or has values that are printed in ways of their own.
-        return context
-    return tuple(names)
-
-
-def _text(value: Any) -> str:
-    if value.__class__ is str:
-        return value
-    if value is None:
-        return ""
-    if value.__class__ is int:
-        return str(value)
-    raise TypeError
 
 
 def _ends(fields: bytes, begin: int, count: int) -> Iterator[int]:

@@ -73,6 +73,17 @@ def test_random_writes_are_counted_as_the_log_has_them(pipeline: Pipeline) -> No
     assert counted() == expected
 
 
+def test_a_table_that_gets_another_name_is_counted_under_the_one_of_its_rows(pipeline: Pipeline) -> None:
+    execute("CREATE TABLE lab.one (id serial PRIMARY KEY)")
+    pipeline.drain()
+    for name in ("one", "two"):
+        write({"user_id": 7}, f"INSERT INTO lab.{name} DEFAULT VALUES")
+        execute(f"ALTER TABLE lab.{name} RENAME TO {'two' if name == 'one' else 'three'}")
+    pipeline.drain()
+    assert counted() == to_count()
+    assert {name for kind, *_, name, _ in counted() if kind == "table"} == {"one", "two"}
+
+
 def test_values_that_json_has_in_other_ways_are_counted_alike_by_worker_and_recount(
     pipeline: Pipeline,
 ) -> None:

@@ -25,6 +25,8 @@ _PLAIN = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGN
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
+#: The greatest number of names of an object that are remembered: those of an application come again.
+_USUAL = 32
 
 
 class ContextMasks:
@@ -43,10 +45,13 @@ class ContextMasks:
         tables: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._rules = rules
+        #: Whether anything is masked.
+        self.has_rules = bool(rules)
         self._tables = tables
         self._failed = failed
         self._is_mentioned = lru_cache(maxsize=8192)(rules.is_mentioned)
-        self._touches = lru_cache(maxsize=256)(self._judge)
+        self._judged = lru_cache(maxsize=256)(self._judge)
+        self._names_masked = lru_cache(maxsize=256)(self._is_one_masked)
 
     def masked(self, context: bytes, *, is_touching: bool = False) -> bytes:
         """Return a context without what is masked: the same object if there is nothing.
@@ -55,7 +60,7 @@ class ContextMasks:
             context: A JSON object.
             is_touching: Whether the statement is known to write to a table with masked columns.
         """
-        if context == b"{}" or not self._rules:
+        if not self.has_rules or context == b"{}":
             return context
         try:
             values = orjson.loads(context)
@@ -74,11 +79,6 @@ class ContextMasks:
             values[INVALID_KEY] = MASK
         return orjson.dumps(values)
 
-    @property
-    def has_rules(self) -> bool:
-        """Whether anything is masked."""
-        return bool(self._rules)
-
     def mentions(self, text: str) -> bool:
         """Return whether a text that is neither JSON nor SQL may hold what is masked."""
         return _ENCODED_LETTER.search(text) is not None or any(map(self._is_mentioned, _WORD.findall(text)))
@@ -89,29 +89,37 @@ class ContextMasks:
 
     def touches(self, sql: str) -> bool:
         """Return whether a statement may touch what is masked, as far as its text says."""
-        if not self._rules:
+        if not self.has_rules:
             return False
-        if self._touches(sql):
-            return True
-        if _PLAIN.match(sql) and not _ANOTHER.search(sql):
-            return False
+        if (is_touching := self._judged(sql)) is not None:
+            return is_touching
         # Rows of the first table have the text of what is written to the second one.
         return not {word.lower() for word in _WORD.findall(sql)}.isdisjoint(self._tables())
 
-    def _judge(self, sql: str) -> bool:
+    def _judge(self, sql: str) -> bool | None:
+        """Return whether a statement touches what is masked; None if it may, by the names of tables in it."""
         # A statement that was cut may go on with anything.
         if len(sql) >= MAX_SQL_CHARACTERS or calls_functions(sql) or _ENCODED_NAME.search(sql):
             return True
-        return any(map(self._is_mentioned, _WORD.findall(sql)))
+        if any(map(self._is_mentioned, _WORD.findall(sql))):
+            return True
+        return False if _PLAIN.match(sql) and not _ANOTHER.search(sql) else None
 
     def _has_masked_key(self, values: Any, keys: tuple[str, ...] = ()) -> bool:
         if isinstance(values, dict):
-            return any(
-                self._find((*keys, key))[0]
-                or (isinstance(item, (dict, list)) and self._has_masked_key(item, (*keys, key)))
-                for key, item in values.items()
-            )
+            names = tuple(values)
+            is_one_masked = self._names_masked if len(names) <= _USUAL else self._is_one_masked
+            if is_one_masked(keys, names):
+                return True
+            for key, item in values.items():
+                if isinstance(item, (dict, list)) and self._has_masked_key(item, (*keys, key)):
+                    return True
+            return False
         return isinstance(values, list) and any(self._has_masked_key(item, keys) for item in values)
+
+    def _is_one_masked(self, keys: tuple[str, ...], names: tuple[str, ...]) -> bool:
+        """Return whether a value is masked of an object under some keys, which has values of these names."""
+        return any(self._find((*keys, name))[0] for name in names)
 
     def _find(self, keys: tuple[str, ...]) -> tuple[bool, Masker | None]:
         if keys == (SQL_KEY,):

@@ -70,6 +70,29 @@ def test_keys_are_masked_at_any_depth() -> None:
     assert masked({"token": "x"}, {"context->**": "keep"}) == {"token": "x"}
 
 
+def test_what_is_remembered_of_names_is_of_the_place_where_they_stand() -> None:
+    masks = ContextMasks(rules_of({"context->user->n": "drop"}, KEY))
+    many = {f"n{number}": number for number in range(100)}
+    shown: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"n": 1, "user": {}}, {"n": 1, "user": {}}),
+        ({"n": 1, "user": {"n": 2}}, {"n": 1, "user": {"n": "***"}}),
+        ({"n": {"n": 2}, "user": 1}, {"n": {"n": 2}, "user": 1}),
+        (many, many),
+        ({**many, "password": "x"}, {**many, "password": "***"}),
+    ]
+    for context, expected in [*shown, *shown]:
+        assert orjson.loads(masks.masked(orjson.dumps(context))) == expected
+
+
+def test_a_statement_that_comes_again_is_judged_by_the_tables_that_there_are_then() -> None:
+    tables: list[str] = []
+    masks = ContextMasks(DEFAULT, tables=lambda: tables)
+    sql = "INSERT INTO a VALUES (1); INSERT INTO u VALUES ('x')"
+    assert not masks.touches(sql)
+    tables.append("u")
+    assert masks.touches(sql)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

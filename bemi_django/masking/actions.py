@@ -85,16 +85,25 @@ def hashed(value: bytes, key: bytes) -> bytes:
 def text_hasher(key: bytes) -> Masker:
     """Return what hashes texts, which are not JSON, to what :func:`hashed` makes of them."""
     code = keyed_hash(key)
+    # The same values come again: before and after a change, and in rows that refer to each other.
+    known: dict[bytes, bytes] = {}
+    look = known.get
 
     def keep(text: bytes) -> bytes:
+        if (found := look(text)) is not None:
+            return found
         if text.startswith(_BEGINNING) and _HASHED.fullmatch(text):
             # The application has hashed this value of its context already.
             return b'"%b"' % text
-        return b'"hmac:%b"' % hexlify(code(text)[:_BYTES])
+        found = b'"hmac:%b"' % hexlify(code(text)[:_BYTES])
+        if len(text) <= _SHORT:
+            # A cache that drops the oldest one takes longer than it saves.
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[text] = found
+        return found
 
-    # The same values come again: before and after a change, and in rows that refer to each other.
-    known = lru_cache(maxsize=_REMEMBERED)(keep)
-    return lambda text: known(text) if len(text) <= _SHORT else keep(text)
+    return keep
 
 
 @lru_cache(maxsize=8)

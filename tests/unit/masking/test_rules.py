@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import orjson
@@ -117,6 +118,15 @@ def test_keys_of_tables_are_only_ever_hashed(action: Any) -> None:
     shown = kept(found, "data", '{"a": 1}', ("data",))
     assert shown is not None
     assert shown.startswith('"hmac:')
+
+
+def test_a_hash_is_the_same_however_many_values_were_hashed_since() -> None:
+    values = [b'"%d"' % number for number in range(5000)] + [b'"%b"' % (b"x" * 200)]
+    first = [hashed(value, KEY) for value in values]
+    assert [hashed(value, KEY) for value in values] == first
+    assert len(set(first)) == len(values)
+    expected = hmac.digest(KEY, b"0", "sha256")[:16].hex()
+    assert first[0] == f'"hmac:{expected}"'.encode()
 
 
 def test_a_key_of_a_table_is_hashed_even_without_a_key_of_hashes() -> None:

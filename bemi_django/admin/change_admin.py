@@ -19,7 +19,7 @@ from django.utils.translation import pgettext
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.audit_page import audit_page, name_of
 from bemi_django.admin.display.change_rows import BUILT_IN
-from bemi_django.admin.display.list_columns import ChangeAdminChecks, with_columns
+from bemi_django.admin.display.list_columns import ChangeAdminChecks, with_columns, with_own_columns
 from bemi_django.admin.pages import (
     archived_changes,
     change_detail,
@@ -51,8 +51,8 @@ View = Callable[..., HttpResponseBase]
 class ChangeAdmin(ChangeAdminBase):
     """The admin of the log. It is read-only: the permission methods refuse everything but viewing.
 
-    A subclass can choose the columns of the list of rows by ``list_display``, and add some. Their methods get
-    a change with masks in place of what the user may not see.
+    A subclass can choose the columns of the list of rows by ``list_display``, and add some, which the list of
+    actions has, too. Their methods get a change with masks in place of what the user may not see.
     """
 
     list_display = tuple(cell.name for cell in BUILT_IN)
@@ -116,9 +116,10 @@ class ChangeAdmin(ChangeAdminBase):
         if not request.GET and (start := VisibleViews(viewer).start()) is not None:
             return HttpResponseRedirect(start)
         found = change_list.template_context(request, viewer)
-        if "rows" in found:
-            columns = list(self.get_list_display(request))
-            found["rows"] = list(with_columns(found["rows"], self, columns, viewer))
+        columns = list(self.get_list_display(request))
+        for name, add in (("rows", with_columns), ("actions", with_own_columns)):
+            if name in found:
+                found[name] = list(add(found[name], self, columns, viewer))
         return self._page(request, "change_list", _("Changes"), found)
 
     def change_view(

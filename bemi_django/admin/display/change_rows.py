@@ -37,11 +37,15 @@ class Brief(NamedTuple):
 
 
 class ListedCell(NamedTuple):
-    """A cell of a row; ``value`` is what a column of the project shows, None for one of ``BUILT_IN``."""
+    """A cell of a row; ``value`` is what a column of the project shows, None for one of ``BUILT_IN``.
+
+    ``is_empty`` tells that the column has nothing to show for the change.
+    """
 
     name: str
     label: Any
     value: Any = None
+    is_empty: bool = False
 
 
 #: The columns of a table of changes.

@@ -1,4 +1,4 @@
-"""The columns of the list of rows, which a subclass of ``ChangeAdmin`` can choose and add to."""
+"""The columns of the lists of rows and actions, which a subclass of ``ChangeAdmin`` can choose and add to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.contrib.admin.utils import display_for_value, label_for_field, looku
 from django.utils.text import capfirst
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.action_lines import ListedAction
 from bemi_django.admin.display.change_rows import BUILT_IN, ListedCell, ListedRow
 from bemi_django.models import Change
 
@@ -45,6 +46,35 @@ def with_columns(
         yield row._replace(cells=cells)
 
 
+def with_own_columns(
+    actions: Iterable[ListedAction], model_admin: Any, names: Iterable[Any], viewer: Viewer
+) -> Iterator[ListedAction]:
+    """Yield actions with the project's own columns, of which those without a value are left out.
+
+    What all changes of an action have in common, such as a value of their context, is said of the action.
+
+    Args:
+        actions: The actions.
+        model_admin: The admin of the log.
+        names: Its ``list_display``.
+        viewer: Who sees them.
+    """
+    own = [name for name in names if name not in _NAMES]
+    for action in actions:
+        rows = list(with_columns(action.rows, model_admin, own, viewer)) if own else []
+        if not rows:
+            yield action
+            continue
+        first, *others = rows
+        is_whole = not action.hidden
+        common = [cell for cell in first.cells if is_whole and all(cell in row.cells for row in others)]
+        told = [
+            row._replace(cells=[cell for cell in row.cells if not (cell.is_empty or cell in common)])
+            for row in rows
+        ]
+        yield action._replace(rows=told, own=[cell for cell in common if not cell.is_empty])
+
+
 def shown_change(change: Change, viewer: Viewer) -> Change:
     """Return a copy of a change that has masks in place of what is hidden from the viewer."""
     shown = copy.copy(change)
@@ -62,4 +92,4 @@ def _cell(name: Any, label: str, change: Change, model_admin: Any) -> ListedCell
     _field, attribute, value = lookup_field(name, change, model_admin)
     empty = getattr(attribute, "empty_value_display", model_admin.get_empty_value_display())
     shown = display_for_value(value, empty, getattr(attribute, "boolean", False))
-    return ListedCell(getattr(name, "__name__", name), label, shown)
+    return ListedCell(getattr(name, "__name__", name), label, shown, value in (None, ""))

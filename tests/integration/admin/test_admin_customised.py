@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.checks import Error
 from django.db import connection
-from django.test import Client
+from django.template.response import TemplateResponse
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import path
 
@@ -75,6 +76,32 @@ def test_columns_of_the_project_are_in_the_list_of_rows(todo: Todo) -> None:
     assert "&lt;A-7&gt;" in text and "no ticket" in text and 'alt="True"' in text
     assert "bemi-diff" not in text.partition("<tbody>")[2]
     assert site._registry[Change].check() == []
+
+
+def test_columns_of_the_project_are_in_the_list_of_actions(todo: Todo) -> None:
+    class Ticketed(ChangeAdmin):
+        list_display = ("when", "ticket", "is_urgent", "reader")
+
+        ticket = OfficeChangeAdmin.ticket
+        is_urgent = OfficeChangeAdmin.is_urgent
+
+        def reader(self, change: Change) -> None:
+            return None
+
+    record(1, context={"ticket": "<A-7>"}, after={"id": 1, "task": "Wake up", "urgent": True})
+    record(1, ordinal=1, context={"ticket": "<A-7>"})
+    record(2, context={})
+    request = RequestFactory().get("/")
+    request.user = get_user_model()(is_superuser=True, is_active=True, is_staff=True)
+    page = Ticketed(Change, site).changelist_view(request)
+    assert isinstance(page, TemplateResponse) and page.context_data is not None
+    alone, both = page.context_data["actions"]
+    # What all changes have in common is said once, and nothing of a column without a value.
+    assert [(cell.label, cell.value) for cell in both.own] == [("Ticket", "<A-7>")]
+    assert ["True" in str(cell.value) for row in both.rows for cell in row.cells] == [True, False]
+    assert [cell.name for cell in alone.own] == ["is_urgent"] and alone.rows[0].cells == []
+    text = page.render().content.decode()
+    assert text.count("&lt;A-7&gt;") == 1 and "Reader" not in text
 
 
 def test_columns_have_masks_in_place_of_what_is_hidden(todo: Todo, settings: Any) -> None:

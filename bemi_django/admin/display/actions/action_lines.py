@@ -13,7 +13,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import AuditAction
 from bemi_django.admin.display.actions.sentence import learn, sentence
 from bemi_django.admin.display.actors import Actor, Actors, where
-from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.change_rows import ListedCell, ListedRow, rows
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.site_time import ago, local
 from bemi_django.admin.display.values.formatter import Formatter
@@ -42,6 +42,7 @@ class ListedAction(NamedTuple):
         reason: The reason in the context, or nothing.
         rows: The changes that are shown.
         hidden: The number of changes that are counted but not shown.
+        own: What columns of the project say of all of its changes.
     """
 
     action: AuditAction
@@ -59,6 +60,7 @@ class ListedAction(NamedTuple):
     reason: str
     rows: list[ListedRow]
     hidden: int
+    own: Sequence[ListedCell] = ()
 
 
 def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[ListedAction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 WIDTH = 720
@@ -33,13 +33,19 @@ class Chart(NamedTuple):
     height: int = HEIGHT
 
 
-def stacked(labels: Sequence[str], columns: Sequence[Mapping[str, int]], kinds: Sequence[str]) -> Chart:
+def stacked(
+    labels: Sequence[str],
+    columns: Sequence[Mapping[str, int]],
+    kinds: Sequence[str],
+    text: Callable[[float], str],
+) -> Chart:
     """Return a bar chart with a column for each label.
 
     Args:
         labels: The labels of the columns.
         columns: Counts by kind, one mapping per label.
         kinds: The kinds, from bottom to top.
+        text: Returns a number for people.
     """
     highest = max((sum(column.values()) for column in columns), default=0)
     step = WIDTH / max(len(columns), 1)
@@ -55,16 +61,16 @@ def stacked(labels: Sequence[str], columns: Sequence[Mapping[str, int]], kinds: 
                 bars.append(
                     Bar(left, _rounded(y), _rounded(step * (1 - _GAP)), _rounded(height), kind, title)
                 )
-    return Chart(bars, _marks(labels), "", f"{highest:,}")
+    return Chart(bars, _marks(labels), "", text(highest))
 
 
-def line(labels: Sequence[str], values: Sequence[float], unit: str) -> Chart:
+def line(labels: Sequence[str], values: Sequence[float], text: Callable[[float], str]) -> Chart:
     """Return a line chart through equidistant values.
 
     Args:
         labels: The labels of the values.
         values: The values.
-        unit: The unit printed after the highest value.
+        text: Returns a value for people.
     """
     highest = max(values, default=0)
     step = WIDTH / max(len(values) - 1, 1)
@@ -72,7 +78,7 @@ def line(labels: Sequence[str], values: Sequence[float], unit: str) -> Chart:
         f"{_rounded(number * step)},{_rounded(HEIGHT - HEIGHT * value / (highest or 1))}"
         for number, value in enumerate(values)
     ]
-    return Chart([], _marks(labels), " ".join(points), f"{_figure(highest)} {unit}")
+    return Chart([], _marks(labels), " ".join(points), text(highest))
 
 
 def _marks(labels: Sequence[str]) -> list[str]:
@@ -84,7 +90,3 @@ def _marks(labels: Sequence[str]) -> list[str]:
 
 def _rounded(number: float) -> float:
     return round(number, 1)
-
-
-def _figure(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.2f}"

@@ -19,7 +19,7 @@ from bemi_django.admin import HistoryMixin
 from bemi_django.admin.access.logged_models import LoggedModels, parse_key
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import actors
-from bemi_django.admin.pages.health import health_page, health_sources, health_tables
+from bemi_django.admin.pages.health import health_page, health_tables
 from bemi_django.exceptions import NotInstalled
 from bemi_django.log.keys import key_of
 from bemi_django.schema import tracking
@@ -126,11 +126,6 @@ def test_the_lag_in_seconds_is_that_of_the_last_change_or_since_the_worker_went(
     log_end = LogEnd(change_age=60.0, age=60.0, system_identifier="1", trouble="", counters={})
     found = lag_seconds(log_end, behind, is_running=is_running)
     assert least <= found < (least + 60 if least else 1)
-
-
-def test_moments_are_told_by_their_distance() -> None:
-    found = [health_sources._duration(seconds) for seconds in (5.9, 180, 7200, 345_600)]
-    assert found == ["5 s", "3 min", "2 h", "4 d"]
 
 
 def test_an_installation_without_tables_of_ours_says_what_to_run(

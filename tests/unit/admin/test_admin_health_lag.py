@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from bemi_django.admin.pages.health import health_sources
+from bemi_django.ingest.rows.mask_catalog import MASKS_FAILED
+from bemi_django.ingest.selection.condition import FAILED
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, WorkerStatus
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -33,3 +37,12 @@ def test_the_lag_has_the_colour_of_what_is_known(
     lag, worker = (next(fact for fact in facts if fact.label == label) for label in ("Lag", "Worker"))
     assert lag.state == grade and "nan" not in lag.value
     assert worker.state == ("good" if state == RUNNING else "bad")
+
+
+def test_what_a_worker_counts_has_words_for_people() -> None:
+    texts = [path.read_text() for path in (ROOT / "bemi_django" / "ingest").rglob("*.py")]
+    counted = {what for text in texts for what in re.findall(r'counts\["([^"]+)"\]', text)}
+    assert counted | {MASKS_FAILED, FAILED} == health_sources.EXCEPTIONS.keys()
+    facts = health_sources._counters({"rows the long way (altered table)": 4, "dead letters": 2})
+    assert [(fact.value, fact.hint) for fact in facts] == [("2", "dead letters: 2")]
+    assert list(health_sources._counters({"rows the long way (altered table)": 4})) == []

@@ -16,6 +16,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.pages.health import throughput
+from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.health_sources import HealthFact, baseline_facts, source_facts
 from bemi_django.admin.pages.health.health_tables import TableHealth, table_health
 from bemi_django.admin.pages.health.throughput import LastHour
@@ -25,7 +26,6 @@ from bemi_django.checks.databases import WORKER
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema.database_names import assumed_name
 from bemi_django.status.log_growth import read_growth
-from bemi_django.status.units import as_bytes
 
 _LATEST = 10
 
@@ -47,7 +47,8 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     """
     if viewer.is_scoped:
         sources = [_source(alias, None, has_tables=False) for alias in connections if conf.is_source(alias)]
-        return {"sources": sources, "is_scoped": True}
+        state = _worst([fact.state for source in sources for fact in source.facts])
+        return {"sources": sources, "is_scoped": True, "state": state}
     hour = throughput.read_last_hour()
     sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
     problems = list(_checked())
@@ -57,9 +58,11 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     facts = [fact for source in sources for fact in source.facts]
     return {
         "sources": sources,
-        "lag_chart": hour and svg_charts.line(hour.labels, hour.seconds, "s"),
+        "lag_chart": hour and svg_charts.line(hour.labels, hour.seconds, seconds_text),
         "pace_chart": hour
-        and svg_charts.stacked(hour.labels, [{"UPDATE": count} for count in hour.counts], ("UPDATE",)),
+        and svg_charts.stacked(
+            hour.labels, [{"UPDATE": count} for count in hour.counts], ("UPDATE",), count_text
+        ),
         "gaps": gaps,
         "letters": letters,
         "letters_command": "python manage.py bemi retry-dead-letters",
@@ -100,10 +103,13 @@ def _growth() -> dict[str, Any] | None:
     except DatabaseError:
         return None
     return {
-        "months": [(month.month, as_bytes(month.size), month.changes) for month in reversed(found.months)],
-        "a_day": as_bytes(found.bytes_a_day),
-        "in_30_days": as_bytes(found.in_30_days),
-        "in_a_year": as_bytes(found.in_a_year),
+        "months": [
+            (month.month, bytes_text(month.size), count_text(month.changes))
+            for month in reversed(found.months)
+        ],
+        "a_day": bytes_text(found.bytes_a_day),
+        "in_30_days": bytes_text(found.in_30_days),
+        "in_a_year": bytes_text(found.in_a_year),
     }
 
 

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import NamedTuple
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from bemi_django.admin.display import svg_charts
-from bemi_django.admin.display.site_time import local
+from bemi_django.admin.display.site_time import ago, local
+from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.sealing import read_sealings
-from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, TOO_LATE, read_worker
 from bemi_django.wire.ids import source_of
+
+#: What a worker counts beside changes. It also counts the rows that take it longer, but nothing is wrong.
+EXCEPTIONS = {
+    "conditions that failed: the changes were recorded": gettext_lazy(
+        "conditions that failed (the changes were recorded)"
+    ),
+    "dead letters": gettext_lazy("dead letters"),
+    "failures for lack of resources": gettext_lazy("failures for lack of resources"),
+    "records left out, because they had been taken before": gettext_lazy(
+        "records that had been taken before"
+    ),
+    "records that could not be taken": gettext_lazy("records that could not be taken"),
+    "servers that did not answer": gettext_lazy("servers that did not answer"),
+    "sessions that failed": gettext_lazy("sessions that failed"),
+    "values dropped because their mask failed": gettext_lazy("values dropped because their mask failed"),
+}
+_NOTHING_WRONG = "rows the long way"
 
 
 class HealthFact(NamedTuple):
@@ -55,9 +75,9 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     ]
     if log_end is not None and log_end.trouble:
         facts.append(HealthFact(_("Stream"), _("stuck"), "bad", log_end.trouble))
-    lag = as_bytes(worker.lag_bytes)
+    lag = bytes_text(worker.lag_bytes)
     if not math.isnan(worker.lag_seconds):
-        lag = f"{lag}, {worker.lag_seconds:.1f} s"
+        lag = f"{lag}, {seconds_text(round(worker.lag_seconds, 1))}"
     # While the worker is not running, the lag only grows.
     state = _grade(worker.lag_seconds, LATE, TOO_LATE) if is_running or not worker.lag_bytes else "bad"
     hint = _("The time is not known, because this role may not read the log.")
@@ -67,13 +87,14 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
         facts.append(HealthFact(_("Lag"), lag, state))
     facts.append(_held(worker.wal_status, worker.retained_bytes, worker.room_bytes, run))
     if log_end is not None:
-        facts.append(HealthFact(_("Last change"), _("%s ago") % _duration(log_end.change_age)))
+        last = timezone.now() - timedelta(seconds=log_end.change_age)
+        facts.append(HealthFact(_("Last change"), ago(last), hint=f"{local(last):%Y-%m-%d %H:%M:%S}"))
         facts += _counters(log_end.counters)
     facts += _sealing(worker.slot)
     if log_end is None or hour is None:
         return facts, None
     source = source_of(log_end.system_identifier, assumed_name(alias))
-    return facts, svg_charts.line(hour.labels, hour.behind(source, worker.lag_bytes), "B")
+    return facts, svg_charts.line(hour.labels, hour.behind(source, worker.lag_bytes), bytes_text)
 
 
 def baseline_facts(alias: str) -> Iterator[HealthFact]:
@@ -90,12 +111,12 @@ def baseline_facts(alias: str) -> Iterator[HealthFact]:
 
 
 def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:
-    """Yield what the worker has counted since it was started, in the words of its progress line."""
-    counted = sorted(counters.items())
+    """Yield what has gone wrong since the worker was started, though it went on."""
+    counted = [item for item in sorted(counters.items()) if not item[0].startswith(_NOTHING_WRONG)]
     if counted:
         number = sum(count for _what, count in counted)
-        words = ", ".join(f"{count} {what}" for what, count in counted)
-        yield HealthFact(_("Exceptions since the worker started"), str(number), "good", words)
+        words = ", ".join(f"{EXCEPTIONS.get(what, what)}: {count_text(count)}" for what, count in counted)
+        yield HealthFact(_("Exceptions since the worker started"), count_text(number), "good", words)
 
 
 def _sealing(slot: str) -> Iterator[HealthFact]:
@@ -107,7 +128,7 @@ def _sealing(slot: str) -> Iterator[HealthFact]:
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:
-    room = _("%s more until the server removes it") % as_bytes(safe) if safe is not None else ""
+    room = _("%s more until the server removes it") % bytes_text(safe) if safe is not None else ""
     if wal_status == "lost":
         hint = _(
             "The server removed WAL that was not read, so changes are lost. Record the gap and continue:"
@@ -116,20 +137,12 @@ def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:
     if wal_status == "unreserved":
         return HealthFact(
             _("Retained WAL"),
-            as_bytes(held),
+            bytes_text(held),
             "bad",
             _("The server will remove this WAL soon. Start the worker now:"),
             run,
         )
-    return HealthFact(_("Retained WAL"), as_bytes(held), _grade(held, 2**30, 10 * 2**30), room)
-
-
-def _duration(age: float) -> str:
-    seconds = int(age)
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+    return HealthFact(_("Retained WAL"), bytes_text(held), _grade(held, 2**30, 10 * 2**30), room)
 
 
 def _grade(value: float, warning: float, bad: float) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema.coverage import TableCoverage, read_coverage
-from bemi_django.status.omissions import read_omissions
+from bemi_django.status.omissions import LeftOut, read_omissions
 
 
 class TableHealth(NamedTuple):
@@ -22,7 +23,7 @@ class TableHealth(NamedTuple):
 
 
 def table_health(alias: str) -> Iterator[TableHealth]:
-    """Yield the tables of a database in alphabetical order."""
+    """Yield the tables of a database, those that are not tracked first."""
     option = "" if alias == "default" else f" --database {alias}"
     sync = f"python manage.py bemi sync{option}"
     try:
@@ -32,8 +33,8 @@ def table_health(alias: str) -> Iterator[TableHealth]:
             "", False, _("the audit trail is not installed"), f"python manage.py migrate{option}"
         )
         return
-    left_out = {one.table: str(one) for one in read_omissions(alias)}
-    for table in found:
+    left_out = {one.table: _left_out(one) for one in read_omissions(alias)}
+    for table in sorted(found, key=lambda table: table.is_tracked):
         command = sync if table.needs_sync else _remedy(table.name, table.obstacle)
         reasons = [reason for reason in (_reason(table), left_out.get(table.name)) if reason]
         yield TableHealth(table.name, table.is_tracked, "; ".join(reasons), command)
@@ -46,6 +47,14 @@ def _reason(table: TableCoverage) -> str:
         "reason": table.reason,
         "parent": table.parent,
     }
+
+
+def _left_out(one: LeftOut) -> str:
+    parts = [_("without %(columns)s") % {"columns": ", ".join(one.columns)}] if one.columns else []
+    for reason, count in one.changes.items():
+        told = {"number": number_format(count, force_grouping=True), "reason": reason}
+        parts.append(_("changes left out: %(number)s (%(reason)s)") % told)
+    return ", ".join(parts)
 
 
 def _remedy(name: str, obstacle: str) -> str:

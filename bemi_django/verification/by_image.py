@@ -42,8 +42,12 @@ def by_image(subject: Subject, result: Verified) -> None:
     masked = set(subject.masks)
     omitted = subject.omissions.columns & set(table.columns) - masked
     ignored = changed_types(table.versions, types) | omitted | masked
-    if masked:
-        result.notes.append(f"without columns that are masked ({_names(masked)})")
+    encrypted = {name for name, masks in subject.masks.items() if masks[0].encryption is not None}
+    for names, how in ((masked - encrypted, "masked"), (encrypted, "encrypted")):
+        if names:
+            # Without a key, nobody knows which row of the log is to be compared with which of the table.
+            why = "which takes a primary key"
+            result.notes.append(f"without comparing columns that are {how}, {why} ({_names(names)})")
     failing: set[str] = set()
     try:
         findings = _count(subject, result, ignored)

@@ -158,3 +158,32 @@ def test_keys_are_asked_for_again_after_too_many_were_remembered(
     with unseen("shop_review"):
         Review.objects.update(text="bad")
     assert verified(pipeline, "shop_review").startswith("9 rows, 9 different")
+
+
+def test_it_is_said_which_columns_of_a_table_without_a_key_are_not_compared(
+    pipeline: Pipeline, settings: Any
+) -> None:
+    settings.BEMI_MASK = {
+        "loose.mail": {"encrypt": "auth_user", "by": "owner"},
+        "loose.phone": "partial",
+    }
+    execute("CREATE TABLE loose (owner int, mail text, phone text, size int)")
+    try:
+        bemi("sync")
+        pipeline.stop()
+        pipeline.config = pipeline.config._replace(masking=configured_masks())
+        execute("INSERT INTO loose VALUES (7, 'ann@example.org', '0123456789', 1)")
+        pipeline.advance()
+        left_out = (
+            "without comparing columns that are masked, which takes a primary key (phone), "
+            "without comparing columns that are encrypted, which takes a primary key (mail)"
+        )
+        assert verified(pipeline, "loose") == f"1 rows, {left_out}, as in the log"
+        with unseen("loose"):
+            execute("UPDATE loose SET mail = 'other'")
+        assert verified(pipeline, "loose") == f"1 rows, {left_out}, as in the log"
+        with unseen("loose"):
+            execute("UPDATE loose SET size = 2")
+        assert verified(pipeline, "loose") == f"1 rows, {left_out}, 1 not in the log, 1 only in the log"
+    finally:
+        execute("DROP TABLE loose")

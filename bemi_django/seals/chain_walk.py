@@ -1,85 +1,48 @@
-"""Walk along one chain, and compare the log with it, some links at a time."""
+"""Walk along the chains of one slot, and compare the log with them, some links at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bemi_django.seals.chain_links import ReadAhead
 from bemi_django.seals.findings import ChainReport, of_change, of_link
-from bemi_django.seals.links import READ, Link, read_links
+from bemi_django.seals.links import Link
 from bemi_django.seals.operations import Expected, Operations
 from bemi_django.seals.rows import LoggedRow, read_rows
+from bemi_django.seals.spans import Spans
 
-_HEAD = "SELECT number, hash FROM _bemi.chains WHERE name = %s"
+_MISSING = """
+SELECT wanted FROM unnest(%s::text[]) wanted
+WHERE NOT EXISTS (SELECT FROM _bemi.chains c WHERE c.name = wanted) ORDER BY wanted
+"""
 #: Rows that nobody has sealed, of which it is asked where they come from.
 _MOST = 10_000
 _FIRST, _LAST = bytes(16), b"\xff" * 16
 
 
-class ChainLinks:
-    """Verifies that each link of a chain follows the one before."""
-
-    def __init__(self, name: str, report: ChainReport) -> None:
-        self.name = name
-        self.number = 0
-        self._hash = b""
-        self._report = report
-
-    def read(self, cursor: Any, limit: int = READ) -> list[Link]:
-        """Return the next links, none at the end of the chain."""
-        links = read_links(cursor, self.name, self.number, limit)
-        for link in links:
-            if link.number != self.number + 1:
-                self._add(f"the links {self.number + 1} to {link.number - 1} were removed")
-                # Nobody knows what the next hash was made of.
-            elif link.hash != link.hash_after(self.name, self._hash):
-                self._add(f"the link {link.number} was changed")
-            self.number, self._hash = link.number, link.hash
-            self._report.links += 1
-        if not links:
-            self._require_head(cursor)
-        return links
-
-    @property
-    def place(self) -> list[Any]:
-        """The number and the hash of the last link that was read, as JSON has them."""
-        return [self.number, self._hash.hex()]
-
-    @place.setter
-    def place(self, place: list[Any]) -> None:
-        self.number, self._hash = place[0], bytes.fromhex(place[1])
-
-    def _require_head(self, cursor: Any) -> None:
-        cursor.execute(_HEAD, [self.name])
-        head = cursor.fetchone()
-        if head is None or (head[0], bytes(head[1])) != (self.number, self._hash):
-            self._add(
-                f"it does not end with the link {self.number}, as it should: links were removed or added"
-            )
-
-    def _add(self, text: str) -> None:
-        self._report.add(of_link(self.name, text))
-
-
 class ChainWalk:
-    """Compares the rows of the sources of a chain with its links.
+    """Compares the rows of the sources of a slot with the links of its chains.
+
+    With a queue, each lane has a chain. Ids grow along each, so that they are read side by side.
 
     Args:
         log: The name of the log.
-        chain: The name of the chain.
+        slot: The name of the slot.
+        chains: The names of its chains.
         operations: What was done to sealed changes.
         report: Where findings go.
     """
 
-    def __init__(self, log: str, chain: str, operations: Operations, report: ChainReport) -> None:
+    def __init__(
+        self, log: str, slot: str, chains: Sequence[str], operations: Operations, report: ChainReport
+    ) -> None:
         self._log = log
-        self._links = ChainLinks(chain, report)
+        self._chains = {name: ReadAhead(name, report, len(chains)) for name in chains}
         self._operations = operations
         self._report = report
         self._reached: bytes | None = None
-        #: By source: after which id changes must be sealed, and up to which one they need not be.
-        self._open: dict[int, bytes] = {}
-        self._closed: list[tuple[int, bytes, bytes]] = []
+        self._spans = Spans(slot)
         self._expected: dict[bytes, Expected] = {}
         self._strange: list[LoggedRow] = []
         #: The databases whose changes are sealed.
@@ -88,80 +51,84 @@ class ChainWalk:
     @property
     def sources(self) -> set[int]:
         """The sources whose changes were compared."""
-        return {*self._open, *(source for source, *_ in self._closed)}
+        return self._spans.sources
 
     @property
     def number(self) -> int:
-        """The number of the last link that was read."""
-        return self._links.number
+        """The number of links that were read."""
+        return sum(chain.links.number for chain in self._chains.values())
 
     @property
     def place(self) -> dict[str, Any]:
         """Where the walk is between two steps, as JSON has it."""
         return {
-            "links": self._links.place,
+            "chains": {name: chain.place for name, chain in self._chains.items()},
             "reached": self._reached and self._reached.hex(),
-            "open": {str(source): after.hex() for source, after in self._open.items()},
-            "closed": [[source, after.hex(), last.hex()] for source, after, last in self._closed],
+            "spans": self._spans.place,
             "databases": sorted(self.databases),
         }
 
     @place.setter
     def place(self, place: Mapping[str, Any]) -> None:
-        self._links.place = place["links"]
+        for name, chain in self._chains.items():
+            if name in place["chains"]:
+                chain.place = place["chains"][name]
         self._reached = place["reached"] and bytes.fromhex(place["reached"])
-        self._open = {int(source): bytes.fromhex(after) for source, after in place["open"].items()}
-        self._closed = [
-            (source, bytes.fromhex(after), bytes.fromhex(last)) for source, after, last in place["closed"]
-        ]
+        self._spans.place = place["spans"]
         self.databases = set(place["databases"])
 
     def step(self, cursor: Any) -> bool:
-        """Take the next links; return False at the end of the chain.
+        """Take the next links; return False at the end of all chains.
 
         Args:
             cursor: A cursor in a snapshot, in which the operations were read, too.
         """
-        links = self._links.read(cursor)
+        chains = self._chains.values()
+        for chain in chains:
+            while not chain.expected and (links := chain.links.read(cursor)):
+                for link in links:
+                    self._take(chain, link)
+        is_over = not any(chain.expected for chain in chains)
+        # Of the others, everything was read that the snapshot has.
+        last = min((max(chain.expected) for chain in chains if chain.expected), default=_LAST)
         self._expected = {}
-        for link in links:
-            self._take(link)
+        for name, chain in self._chains.items():
+            taken = chain.take(last)
+            if not taken.keys().isdisjoint(self._expected):
+                self._report.add(of_link(name, "it repeats a change of another chain"))
+            self._expected |= taken
         self._operations.apply(cursor, self._expected)
         if self._reached is None:
-            begun = [*self._open.values(), *(after for _, after, _ in self._closed)]
+            begun = [] if self._spans.first is None else [self._spans.first]
             self._reached = min([*begun, *(_before(one) for one in self._expected)], default=_FIRST)
-        after, last = self._reached, max(self._expected, default=self._reached) if links else _LAST
+        after = self._reached
         if self._expected:
-            # Ids grow along a chain; rows of links that were moved are read again.
+            # Rows of a lane that is behind, or of links that were moved, are read again.
             after = min(after, _before(min(self._expected)))
         if after < last:
             read_rows(cursor, self._log, after, last, self._compare)
             self._judge_strange(cursor)
         self._reached = max(self._reached, last)
         self._report_missing()
-        return bool(links)
+        return not is_over
 
-    def _take(self, link: Link) -> None:
-        if link.kind in ("begin", "end"):
-            says = link.says
-            try:
-                source, last = int(says["source"]), bytes.fromhex(says["last"])
-            except (LookupError, TypeError, ValueError):
-                self._report.add(of_link(self._links.name, f"the link {link.number} cannot be read"))
-                return
-            self.databases.add(str(says.get("database")))
-            if link.kind == "begin":
-                # Another source takes the place of the one before.
-                for known, since in self._open.items():
-                    self._closed.append((known, since, _LAST))
-                self._open = {source: last}
-            else:
-                self._closed.append((source, self._open.pop(source, last), last))
+    def require_all(self, cursor: Any) -> None:
+        """Report chains that there must be, and that are not there."""
+        cursor.execute(_MISSING, [sorted(self._spans.chains)])
+        for (name,) in cursor.fetchall():
+            self._report.add(of_link(name, "it was removed"))
+
+    def _take(self, chain: ReadAhead, link: Link) -> None:
+        if link.kind not in ("begin", "end"):
+            chain.add(link)
             return
-        for sealed in link.changes():
-            if sealed.id in self._expected:
-                self._report.add(of_link(self._links.name, f"the link {link.number} repeats a change"))
-            self._expected[sealed.id] = Expected(sealed, link.sealed_at, sealed.digest, sealed.salt)
+        name, says = chain.links.name, link.says
+        try:
+            (self._spans.begin if link.kind == "begin" else self._spans.end)(name, says)
+        except (LookupError, TypeError, ValueError):
+            self._report.add(of_link(name, f"the link {link.number} cannot be read"))
+            return
+        self.databases.add(str(says.get("database")))
 
     def _compare(self, row: LoggedRow) -> None:
         one = self._expected.get(row.id)
@@ -181,14 +148,12 @@ class ChainWalk:
         report.changes += 1
 
     def _judge_unsealed(self, row: LoggedRow) -> None:
-        spans = [*self._closed, *((source, since, _LAST) for source, since in self._open.items())]
-        if any(source == row.source and after < row.id <= last for source, after, last in spans):
-            if len(self._strange) < _MOST:
-                self._strange.append(row)
-            else:
-                self._report.add(of_change("inserted", row.id, row.position, row.committed_at))
-        else:
+        if not self._spans.cover(row.source, row.id):
             self._report.unsealed += 1
+        elif len(self._strange) < _MOST:
+            self._strange.append(row)
+        else:
+            self._report.add(of_change("inserted", row.id, row.position, row.committed_at))
 
     def _judge_strange(self, cursor: Any) -> None:
         """Report rows that were inserted, unless the package has done that itself."""

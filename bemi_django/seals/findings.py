@@ -91,5 +91,8 @@ def of_change(kind: str, identifier: bytes, position: int, committed_at: int) ->
 
 def of_link(chain: str, text: str) -> TamperFinding:
     """Return a finding about a chain."""
-    name = f"of the slot {chain}" if chain else "of what was removed and replaced"
+    slot, _, lane = chain.partition(".")
+    name = f"of the slot {slot}" if chain else "of what was removed and replaced"
+    if lane:
+        name = f"of lane {lane} of the slot {slot}"
     return TamperFinding("link", f"the chain {name}: {text}")

@@ -92,7 +92,7 @@ class Link(NamedTuple):
         )
 
 
-def read_links(cursor: Any, chain: str, after: int, limit: int = READ) -> list[Link]:
+def read_links(cursor: Any, chain: str, after: int, limit: int = READ, changes: int = CHANGES) -> list[Link]:
     """Return the links of a chain after a number, in their order.
 
     Args:
@@ -100,8 +100,9 @@ def read_links(cursor: Any, chain: str, after: int, limit: int = READ) -> list[L
         chain: The name of the chain.
         after: The number of the link before.
         limit: The greatest number of links.
+        changes: About the greatest number of changes.
     """
-    cursor.execute(_READ, [chain, after, limit, ID * CHANGES])
+    cursor.execute(_READ, [chain, after, limit, ID * changes])
     return [
         Link(number, kind, details, int.from_bytes(sealed_at, "big", signed=True), *map(bytes, packed))
         for number, kind, details, sealed_at, *packed in cursor.fetchall()

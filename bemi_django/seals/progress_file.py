@@ -17,7 +17,7 @@ _LOG = """
 SELECT (pg_control_system()).system_identifier::text, current_database()::text, _bemi.log_v1()::oid::text
 """
 #: The form of the file; files of other forms are refused.
-_FORM = 1
+_FORM = 2
 
 
 class ProgressFile:
@@ -46,7 +46,7 @@ class ProgressFile:
         if kept is not None and (not isinstance(kept, dict) or kept.get("log") != self._log):
             raise BemiError(f"{self._path} is not of this log: give another file to --progress")
         self.report = ChainReport() if kept is None else _report_of(kept["report"])
-        #: Where the walk along each chain is, by its name.
+        #: Where the walk along the chains of each slot is, by its name.
         self.walks: dict[str, Mapping[str, Any]] = {} if kept is None else kept["walks"]
 
     def save(self) -> None:

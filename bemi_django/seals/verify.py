@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ from bemi_django.exceptions import BemiError
 from bemi_django.schema import installed
 from bemi_django.seals.additions import find_removed
 from bemi_django.seals.anchors import Anchor
-from bemi_django.seals.chain_walk import ChainLinks, ChainWalk
+from bemi_django.seals.chain_links import ChainLinks
+from bemi_django.seals.chain_walk import ChainWalk
 from bemi_django.seals.findings import ChainReport, of_change, of_link
 from bemi_django.seals.links import OPERATIONS
 from bemi_django.seals.operations import Operations
@@ -22,7 +23,16 @@ from bemi_django.seals.progress_file import ProgressFile
 
 _SET = "SET search_path = pg_catalog, pg_temp; SET timezone = 'UTC'; SET statement_timeout = 0"
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_CHAINS = "SELECT name, number FROM _bemi.chains ORDER BY name"
+# Whoever removes the head of a chain leaves its links, or an anchor finds that they are missing.
+_CHAINS = """
+WITH RECURSIVE linked AS (
+    (SELECT chain FROM _bemi.links ORDER BY chain LIMIT 1)
+    UNION ALL
+    SELECT (SELECT l.chain FROM _bemi.links l WHERE l.chain > o.chain ORDER BY l.chain LIMIT 1)
+    FROM linked o WHERE o.chain IS NOT NULL)
+SELECT coalesce(c.name, l.chain), coalesce(c.number, 0)
+FROM _bemi.chains c FULL JOIN (SELECT * FROM linked WHERE chain IS NOT NULL) l ON l.chain = c.name ORDER BY 1
+"""
 _BEGAN = "SELECT min(sealed_at) FROM _bemi.links WHERE kind = 'begin'"
 _OTHERS = """
 SELECT uuid_send(id), position, timestamptz_send(committed_at)
@@ -87,29 +97,29 @@ def verify_over(
         operations = _Operations(cursor, of_operations, is_used=OPERATIONS in chains)
         sources: set[int] = set()
         databases: set[str] = set()
-        for chain, length in chains.items():
-            if chain == OPERATIONS:
-                continue
-            walk = ChainWalk(log, chain, operations.found, report)
+        for slot, names in _by_slot(chains).items():
+            length = sum(chains[name] for name in names)
+            walk = ChainWalk(log, slot, names, operations.found, report)
             is_over = False
-            if file is None or chain not in file.walks:
-                report.chains += 1
+            if file is None or slot not in file.walks:
+                report.chains += len(names)
             else:
-                walk.place = file.walks[chain]
-                is_over = file.walks[chain]["is_over"]
+                walk.place = file.walks[slot]
+                is_over = file.walks[slot]["is_over"]
             saved = time.monotonic()
             while not is_over:
                 with take(cursor):
                     operations.read()
                     is_over = not walk.step(cursor)
                 if file is not None and (is_over or time.monotonic() - saved >= SAVE_EVERY):
-                    file.walks[chain] = {**walk.place, "is_over": is_over}
+                    file.walks[slot] = {**walk.place, "is_over": is_over}
                     file.save()
                     saved = time.monotonic()
-                watch(chain, min(walk.number / max(length, 1), 0.999))
+                watch(slot, min(walk.number / max(length, 1), 0.999))
+            walk.require_all(cursor)
             sources |= walk.sources
             databases |= walk.databases
-            watch(chain, 1.0)
+            watch(slot, 1.0)
         with take(cursor):
             operations.read()
             find_removed(cursor, log, operations.found, report)
@@ -120,6 +130,15 @@ def verify_over(
         if file is not None:
             file.remove()
     return report
+
+
+def _by_slot(chains: Iterable[str]) -> dict[str, list[str]]:
+    """Return the chains of each slot: with a queue, it has one for each lane."""
+    found: dict[str, list[str]] = {}
+    for name in chains:
+        if name != OPERATIONS:
+            found.setdefault(name.partition(".")[0], []).append(name)
+    return found
 
 
 class _Operations:

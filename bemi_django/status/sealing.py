@@ -10,11 +10,15 @@ from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
 
 _MAY_READ = "SELECT has_table_privilege('_bemi.chains', 'SELECT')"
-_SEALED = "SELECT name, source, is_open, sealed_at FROM _bemi.chains WHERE name <> '' ORDER BY sealed_at"
+# With a queue, each lane has a chain.
+_SEALED = """
+SELECT split_part(name, '.', 1), source, bool_or(is_open), max(sealed_at) FROM _bemi.chains WHERE name <> ''
+GROUP BY 1, 2 ORDER BY 4
+"""
 
 
 class Sealing(NamedTuple):
-    """The chain of a slot.
+    """The chain of a slot, or those of its lanes.
 
     Attributes:
         slot: Name of the slot.

@@ -11,6 +11,7 @@ from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
 _READ = "SELECT lane, sequence, ordinal, message FROM _bemi.lanes WHERE slot = %s ORDER BY lane"
+_HOLD = "SELECT lane, sequence, ordinal FROM _bemi.lanes WHERE slot = %s ORDER BY lane FOR UPDATE"
 _DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
 _BEGIN = """
 INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, %s FROM generate_series(0, %s - 1) lane
@@ -53,6 +54,12 @@ def read(cursor: Any, slot: str) -> dict[int, LaneState]:
         lane: LaneState(LanePosition(sequence, ordinal), message)
         for lane, sequence, ordinal, message in cursor.fetchall()
     }
+
+
+def hold(cursor: Any, slot: str) -> dict[int, LanePosition]:
+    """Return where the lanes of a slot are, and keep them there until the end of the transaction."""
+    cursor.execute(_HOLD, [slot])
+    return {lane: LanePosition(sequence, ordinal) for lane, sequence, ordinal in cursor.fetchall()}
 
 
 def may_read(cursor: Any) -> bool:

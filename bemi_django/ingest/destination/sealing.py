@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier, copy_rows
 from bemi_django.ingest.protocol.messages import Begin
@@ -28,7 +29,8 @@ ID, SALT, DIGEST = 16, 16, 32
 TRANSACTION = Struct(">QqQ")
 
 _COUNT = len(SEALED_COLUMNS).to_bytes(2, "big")
-_CHAIN = "SELECT is_open, source FROM _bemi.chain_v1(%s)"
+_OPEN = "SELECT name, source FROM _bemi.chains WHERE is_open AND split_part(name, '.', 1) = %s ORDER BY name"
+_IS_SEALING = "SELECT EXISTS (SELECT FROM _bemi.chains WHERE split_part(name, '.', 1) = %s)"
 _SEAL = "SELECT _bemi.seal_v1(%s, %s, %s, %s, %s, '', %s, %s)"
 _NOTE_REPLACED = "SELECT _bemi.note_replaced_v1(%s::jsonb, %s, %s, %s, %s)"
 
@@ -54,8 +56,19 @@ def seal_rows(rows: Sequence[bytes]) -> SealedRows:
 
 def is_sealing(cursor: Any, slot: str) -> bool:
     """Return whether the changes of a slot are sealed, or once were."""
-    cursor.execute(_CHAIN, [slot])
-    return cursor.fetchone() is not None
+    cursor.execute(_IS_SEALING, [slot])
+    return bool(cursor.fetchone()[0])
+
+
+def chain_of_lane(slot: str, lane: int) -> str:
+    """Return the name of the chain of a lane; that of a slot without a queue is the name of the slot."""
+    return f"{slot}.{lane}"
+
+
+def open_chains(cursor: Any, slot: str) -> dict[str, int]:
+    """Return the chains of a slot that changes are sealed in, with the number of their source."""
+    cursor.execute(_OPEN, [slot])
+    return dict(cursor.fetchall())
 
 
 def note_replaced(
@@ -92,11 +105,11 @@ def note_replaced(
 
 
 class SealingCopier(RowCopier):
-    """Writes rows to the log and their digests to the chain of a slot."""
+    """Writes rows to the log and their digests to a chain, by its name."""
 
-    def __init__(self, slot: str) -> None:
+    def __init__(self, chain: str) -> None:
         super().__init__()
-        self._slot = slot
+        self._chain = chain
         self._forget()
 
     def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
@@ -119,7 +132,7 @@ class SealingCopier(RowCopier):
             TRANSACTION.pack(begin.commit_lsn, begin.committed_at, count) for begin, count in self._counts
         ]
         columns = (packed, self._ids, self._digests, self._salts)
-        cursor.execute(_SEAL, [self._slot, "changes", "{}", *(b"".join(column) for column in columns)])
+        cursor.execute(_SEAL, [self._chain, "changes", "{}", *(b"".join(column) for column in columns)])
         self._forget()
 
     def _count(self, rows: Sequence[Pending]) -> None:
@@ -138,6 +151,12 @@ class SealingCopier(RowCopier):
         self._counts: list[Any] = []
 
 
+def find_open(cursor: Any, chains: Sequence[str]) -> set[str]:
+    """Return those of some chains that changes are sealed in."""
+    cursor.execute("SELECT name FROM _bemi.chains WHERE is_open AND name = ANY (%s)", [list(chains)])
+    return {name for (name,) in cursor.fetchall()}
+
+
 def copier_of(config: WorkerConfig) -> RowCopier:
     """Return what writes the rows of a worker."""
     return SealingCopier(config.slot) if config.is_sealed else RowCopier()
@@ -150,9 +169,7 @@ def copier_of_gap(cursor: Any, config: WorkerConfig) -> RowCopier:
         cursor: A cursor of the destination.
         config: The configuration of the worker.
     """
-    cursor.execute(_CHAIN, [config.slot])
-    is_open, _ = cursor.fetchone() or (False, None)
-    return SealingCopier(config.slot) if is_open else copier_of(config)
+    return SealingCopier(config.slot) if open_chains(cursor, config.slot) else copier_of(config)
 
 
 def follow_setting(
@@ -165,6 +182,8 @@ def follow_setting(
 ) -> None:
     """Note in the chain that sealing begins or ends where a worker goes on, if it does.
 
+    With a queue, consumers seal in the chains of lanes: see :func:`follow_lanes`.
+
     Args:
         cursor: A cursor of the destination.
         config: The configuration of the worker.
@@ -173,17 +192,56 @@ def follow_setting(
         histories: The histories of the log.
         start: Where the worker goes on, in bytes.
     """
-    cursor.execute(_CHAIN, [config.slot])
-    is_open, sealed_source = cursor.fetchone() or (False, None)
-    if config.is_sealed == is_open and (not is_open or source == sealed_source):
-        return
+    opened = open_chains(cursor, config.slot)
+    known = opened.pop(config.slot, None)
+    wanted = source if config.is_sealed and config.queue is None else None
+    ended = [] if config.queue is not None else [*opened]
+    if known != wanted:
+        ended.append(config.slot)
     # The greatest id that a change before can have: the next one commits at the start or after it.
     before = max(sequence_at(histories, -(-start // 8) * 8) - 8, 0)
-    details = {
-        "database": database,
-        "source": source,
-        "last": change_id(before, 0xFFFFFFFF, (1 << 30) - 1).hex(),
-        "position": start,
-    }
-    kind = "begin" if config.is_sealed else "end"
-    cursor.execute(_SEAL, [config.slot, kind, orjson.dumps(details).decode(), b"", b"", b"", b""])
+    last = change_id(before, 0xFFFFFFFF, (1 << 30) - 1)
+    for name in ended:
+        kind = "begin" if name == config.slot and wanted is not None else "end"
+        _switch(cursor, name, kind, {"database": database, "source": source, "position": start}, last)
+
+
+def follow_lanes(cursor: Any, slot: str, number: int, database: str, source: int, *, is_sealed: bool) -> None:
+    """Note in the chains of lanes that sealing begins or ends where each of them is, if it does.
+
+    All lanes begin in one transaction. What is written to a lane whose chain is open, is sealed.
+
+    Args:
+        cursor: A cursor of the destination, in a transaction of its own.
+        slot: The name of the slot.
+        number: The number of its lanes.
+        database: The name of the source's database.
+        source: The number of the source in the ids of its changes.
+        is_sealed: Whether changes are to be sealed.
+    """
+    wanted = {chain_of_lane(slot, lane): source for lane in range(number if is_sealed else 0)}
+    if _of_lanes(cursor, slot) == wanted:
+        return
+    # Nobody moves them meanwhile.
+    positions = lanes.hold(cursor, slot)
+    opened = _of_lanes(cursor, slot)
+    if len(positions) != number or opened == wanted:
+        return
+    first = min(positions.values())
+    at = {chain_of_lane(slot, lane): position for lane, position in positions.items()}
+    for name in sorted({*opened, *wanted}):
+        kind = "begin" if name in wanted else "end"
+        position = at.get(name, first)
+        last = int.from_bytes(change_id(-(-position.sequence // 8) * 8, position.ordinal, 0), "big") - 1
+        details = {"database": database, "source": source, "lanes": number}
+        _switch(cursor, name, kind, details, last.to_bytes(ID, "big"))
+
+
+def _of_lanes(cursor: Any, slot: str) -> dict[str, int]:
+    return {name: source for name, source in open_chains(cursor, slot).items() if name != slot}
+
+
+def _switch(cursor: Any, chain: str, kind: str, details: Mapping[str, Any], last: bytes) -> None:
+    """Let a chain begin or end after an id."""
+    said = orjson.dumps({**details, "last": last.hex()}).decode()
+    cursor.execute(_SEAL, [chain, kind, said, b"", b"", b"", b""])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
@@ -28,11 +27,6 @@ from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.connections import is_database
 from bemi_django.ingest.stream.session import Session
-
-_SEALED = (
-    "BEMI_TAMPER_EVIDENCE seals changes where they are written in the order of commits, and a queue has no "
-    "such place: run without --to and BEMI_SINK, or turn it off"
-)
 
 
 class Assembled(NamedTuple):
@@ -70,8 +64,6 @@ def assemble(
         psycopg2.Error: A failure that may pass.
     """
     database = session.database
-    if config.queue is not None and config.is_sealed:
-        raise ReplicationError(_SEALED)
     (xid,) = session.ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
     selection, masks = config.selection, config.masking
     catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
@@ -123,7 +115,7 @@ def assemble(
             warn_of_durability(queue.address.stream, queue.replicas)
         sink = QueueSink(
             queue,
-            LaneSource(session.slot, session.lanes, session.histories, session.origin),
+            LaneSource(session.slot, session.lanes, session.histories, session.origin, config.is_sealed),
             start,
             repairer.outline_of,
             largest_letter=config.largest_letter,

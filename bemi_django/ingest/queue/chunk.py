@@ -6,6 +6,7 @@ The form is described in docs/queue-format.md. Values are text, so that no reade
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,6 +17,7 @@ import orjson
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
 from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
@@ -31,6 +33,7 @@ _COUNT = Struct(">h").pack(len(COLUMNS))
 _NUMBERS = frozenset(
     COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
 )
+_CONTEXT = COLUMNS.index("context")
 _JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
 _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
     COLUMNS.index(name) for name in ("schema", "table", "primary_key", "operation", "previous_primary_key")
@@ -46,7 +49,8 @@ Values = list[Any]
 class Chunk(NamedTuple):
     """Changes of one lane between two positions; those before ``begin`` are in chunks before.
 
-    ``lanes`` is the number of lanes of the source, and ``origin`` what its positions belong to.
+    ``lanes`` is the number of lanes of the source, and ``origin`` what its positions belong to. With
+    ``is_canonical``, JSON is written as jsonb prints it, so that rows can be sealed as they are.
 
     ``after`` is where other lanes have to be first: the first lane if this is another, all others if this is
     the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
@@ -64,6 +68,7 @@ class Chunk(NamedTuple):
     omissions: list[tuple[LanePosition, Omissions]]
     lanes: int = 1
     origin: Origin = NO_ORIGIN
+    is_canonical: bool = False
 
 
 def values_of(row: bytes) -> Values:
@@ -99,6 +104,17 @@ def row_of(values: Values) -> bytes:
     return b"".join(fields)
 
 
+def canonical_values(values: Values) -> Values:
+    """Return the values of a change with JSON as jsonb prints it; what is none, a destination refuses."""
+    made = list(values)
+    for number in _JSON:
+        if made[number] is not None:
+            render = canonical_context if number == _CONTEXT else canonical
+            with suppress(ValueError):
+                made[number] = render(made[number].encode()).decode()
+    return made
+
+
 def position_of(identifier: bytes) -> LanePosition:
     """Return the position of a change from its id, 16 bytes."""
     return LanePosition(sequence_in(identifier), ordinal_in(identifier))
@@ -128,6 +144,7 @@ def encode(chunk: Chunk, changes: list[bytes]) -> bytes:
         "end": [*chunk.end],
         "after": None if chunk.after is None else [*chunk.after],
         "committed_at": chunk.committed_at,
+        "canonical": chunk.is_canonical,
         "columns": COLUMNS,
         "letters": [[*position, *_sent_letter(letter)] for position, letter in chunk.letters],
         "omissions": [[*position, *_sent_omissions(omissions)] for position, omissions in chunk.omissions],
@@ -158,6 +175,7 @@ def decode(data: bytes) -> Chunk:
             [(LanePosition(*one[:2]), _omissions(*one[2:])) for one in found["omissions"]],
             found["lanes"],
             Origin(*found["origin"]),
+            found["canonical"],
         )
     except (KeyError, TypeError, ValueError) as error:
         # The message of the error might hold values.

@@ -73,7 +73,7 @@ class Consumption:
             opened.callback(self._broker.close)
             self._removal = Removal(self._broker)
             self._locks = LaneLocks(connection)
-            self._writer = LogWriter(connection)
+            self._writer = LogWriter(connection, is_sealed=config.is_sealed)
             self.close: Callable[[], None] = opened.pop_all().close
 
     def run(self, until_current: bool = False) -> None:

@@ -9,15 +9,17 @@ from uuid import UUID
 
 import orjson
 
-from bemi_django.ingest.destination import dead_letters, lanes, omissions_table
+from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.protocol.messages import Begin, Relation
-from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, row_of
+from bemi_django.ingest.queue.chunk import Chunk, Values, canonical_values, position_of, row_of
+from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.wire.ids import source_in
 from bemi_django.wire.lane import LanePosition
 
 _ID, _COMMITTED_AT, _XID = (COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id"))
@@ -25,7 +27,7 @@ _POSITION, _CONTEXT = COLUMNS.index("position"), COLUMNS.index("context")
 _NO_TABLE = Relation(0, "", "", ())
 _LOST = {COLUMNS.index(name): "{}" for name in ("before", "after", "context")}
 _KEYS = (COLUMNS.index("primary_key"), COLUMNS.index("previous_primary_key"))
-_UNAVAILABLE = COLUMNS.index("unavailable")
+_UNAVAILABLE, _DATABASE = COLUMNS.index("unavailable"), COLUMNS.index("database")
 _REASON = "not accepted by the destination"
 # Where the log lives in the source, tables and log must not be read together before the commit shows.
 _ARE_SHOWN = """
@@ -50,6 +52,8 @@ class TakenChunk:
         if chunk.begin < position:
             changes = [one for one in changes if position_of(UUID(one[_ID]).bytes) >= position]
         self.changes: list[Values] = changes
+        #: The chain in which they are sealed, if it is open.
+        self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)
         self.letters = [letter for place, letter in chunk.letters if place >= position]
         self.omissions = [omissions for place, omissions in chunk.omissions if place >= position]
 
@@ -59,10 +63,14 @@ class LogWriter:
 
     Args:
         connection: A connection to it, as ``connect_destination()`` opens it.
+        is_sealed: Whether changes are to be sealed.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, is_sealed: bool = False) -> None:
         self._connection = connection
+        self._is_sealed = is_sealed
+        #: The sources that are not sealed, as other consumers have to know.
+        self._unsealed: set[int] = set()
         self._partitions = Partitions(connection)
         self._copier = RowCopier()
         self._local: dict[str, bool] = {}
@@ -87,10 +95,13 @@ class LogWriter:
             Superseded: Another consumer has written one of the lanes.
             psycopg2.Error: The destination cannot be written to.
         """
+        # Two consumers must not wait for each other.
+        taken = sorted(taken, key=lambda one: (one.chunk.source, one.chunk.lane))
         changes = [change for one in taken for change in one.changes]
         for moment in sorted({change[_COMMITTED_AT] for change in changes}):
             if not self._partitions.covers(moment):
                 self._partitions.make(moment)
+        self._follow_setting(taken)
         with self._connection, self._connection.cursor() as cursor:
             for one in taken:
                 chunk = one.chunk
@@ -101,40 +112,74 @@ class LogWriter:
                 dead_letters.insert(cursor, chunk.source, letters)
                 for omissions in one.omissions:
                     omissions_table.add(cursor, chunk.source, omissions)
-            for source in dict.fromkeys(one.chunk.source for one in taken):
-                rows = [change for one in taken if one.chunk.source == source for change in one.changes]
-                refused = list(self._copy(cursor, rows)) if rows else []
-                dead_letters.insert(cursor, source, refused)
-            self._copier.seal(cursor)
+            self._write_changes(cursor, taken)
         with self._connection, self._connection.cursor() as cursor:
             for source in sorted({one.chunk.source for one in taken}):
                 lanes.move_checkpoint(cursor, source)
         return len(changes)
 
-    def _copy(self, cursor: Any, changes: list[Values]) -> Iterator[RejectedMessage]:
+    def _follow_setting(self, taken: Sequence[TakenChunk]) -> None:
+        """Let sealing begin or end in all lanes of a source, if it is to."""
+        sources = {
+            (one.chunk.source, one.chunk.lanes, one.changes[0][_DATABASE], _source_of(one.changes[0]))
+            for one in taken
+            if one.changes
+        }
+        for slot, number, database, source in sorted(sources):
+            if self._is_sealed or source not in self._unsealed:
+                with self._connection, self._connection.cursor() as cursor:
+                    sealing.follow_lanes(cursor, slot, number, database, source, is_sealed=self._is_sealed)
+                self._unsealed.add(source)
+
+    def _write_changes(self, cursor: Any, taken: Sequence[TakenChunk]) -> None:
+        """Write changes, after the lanes were moved: nobody opens or ends their chains from then on."""
+        names = [one.chain for one in taken if one.changes]
+        opened = sealing.find_open(cursor, names)
+        copiers = {name: sealing.SealingCopier(name) for name in opened}
+        groups: dict[tuple[str, str], list[Values]] = {}
+        for one in taken:
+            is_open = one.chain in opened
+            changes = one.changes
+            if is_open and not one.chunk.is_canonical:
+                changes = [canonical_values(change) for change in changes]
+            groups.setdefault((one.chunk.source, one.chain if is_open else ""), []).extend(changes)
+        for (source, chain), changes in groups.items():
+            if changes:
+                refused = list(self._copy(cursor, copiers.get(chain, self._copier), changes))
+                dead_letters.insert(cursor, source, refused)
+        for copier in (self._copier, *copiers.values()):
+            copier.seal(cursor)
+
+    def _copy(self, cursor: Any, copier: RowCopier, changes: list[Values]) -> Iterator[RejectedMessage]:
         """Copy changes; halve them while they are refused, until one is left, which loses its values."""
-        if is_taken(cursor, lambda: self._copier.copy(cursor, [_pending(change) for change in changes])):
+        if is_taken(cursor, lambda: copier.copy(cursor, _pendings(changes))):
             return
         if len(changes) > 1:
             middle = len(changes) // 2
-            yield from self._copy(cursor, changes[:middle])
-            yield from self._copy(cursor, changes[middle:])
+            yield from self._copy(cursor, copier, changes[:middle])
+            yield from self._copy(cursor, copier, changes[middle:])
             return
         (change,) = changes
         outline = _outline(change)
-        if not is_taken(cursor, lambda: self._copier.copy(cursor, [_pending(outline)])):
+        if not is_taken(cursor, lambda: copier.copy(cursor, _pendings([outline]))):
             # The key itself may be what is refused: an index has a limit.
             for number in _KEYS:
                 outline[number] = None
-            self._copier.copy(cursor, [_pending(outline)])
+            copier.copy(cursor, _pendings([outline]))
         yield RejectedMessage(change[_POSITION], UUID(change[_ID]), orjson.dumps(change), {}, _REASON)
+
+
+def _source_of(change: Values) -> int:
+    """Return the number of the source in the id of a change."""
+    return source_in(UUID(change[_ID]).bytes)
 
 
 def _outline(change: Values) -> list[Any]:
     """Return a change without its values: the names of its columns are said to be unavailable."""
     outline = [_LOST.get(number, value) for number, value in enumerate(change)]
     named = {side: _columns_of(change[COLUMNS.index(side)]) for side in ("before", "after")}
-    outline[_UNAVAILABLE] = json.dumps({side: names for side, names in named.items() if names})
+    unavailable = json.dumps({side: names for side, names in named.items() if names})
+    outline[_UNAVAILABLE] = canonical(unavailable.encode()).decode()
     return outline
 
 
@@ -146,9 +191,15 @@ def _columns_of(values: str) -> list[str]:
         return []
 
 
-def _pending(change: Values) -> Pending:
-    """Return a change as what writes to the log takes it, without the message that it was made from."""
-    begin = Begin(change[_POSITION], change[_COMMITTED_AT], change[_XID] & 0xFFFFFFFF)
-    ordinal = position_of(UUID(change[_ID]).bytes).ordinal
-    header = ChangeHeader(begin, ordinal, _NO_TABLE, change[_CONTEXT].encode(), 0)
-    return Pending(row_of(change), header, b"")
+def _pendings(changes: Sequence[Values]) -> list[Pending]:
+    """Return changes as what writes to the log takes them, without the messages that they were made from."""
+    made: list[Pending] = []
+    begin = None
+    for change in changes:
+        of_change = Begin(change[_POSITION], change[_COMMITTED_AT], change[_XID] & 0xFFFFFFFF)
+        # Changes of one transaction have one.
+        begin = begin if begin == of_change else of_change
+        ordinal = position_of(UUID(change[_ID]).bytes).ordinal
+        header = ChangeHeader(begin, ordinal, _NO_TABLE, change[_CONTEXT].encode(), 0)
+        made.append(Pending(row_of(change), header, b""))
+    return made

@@ -31,13 +31,14 @@ class LaneSource(NamedTuple):
     """What is published.
 
     It has the name of a slot, a number of lanes, and the histories of its log; ``origin`` is what its
-    positions belong to now.
+    positions belong to now. With ``is_canonical``, JSON is rendered as jsonb prints it.
     """
 
     name: str
     lanes: int
     histories: Sequence[HistoryStart]
     origin: Origin
+    is_canonical: bool = False
 
 
 class QueueSink:
@@ -217,7 +218,7 @@ class QueueSink:
         after = self._after if lane else begin if self._is_barrier else None
         letters = self._letters if lane == 0 else []
         omissions = self._left_out if lane == 0 else []
-        of_source = self._source.lanes, self._source.origin
+        of_source = self._source.lanes, self._source.origin, self._source.is_canonical
         chunk = Chunk(name, lane, begin, end, after, self._committed_at, [], letters, omissions, *of_source)
         payload, largest = encode(chunk, self._rows[lane]), self._broker.largest
         subject = self._broker.address.subject(name, lane)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from bemi_django.exceptions import BemiError
 from bemi_django.seals import verify
-from bemi_django.seals.chain_walk import ChainLinks
+from bemi_django.seals.chain_links import ChainLinks
 from bemi_django.seals.findings import ChainReport
 from bemi_django.seals.verify import verify_chains
 from tests.integration.seals.test_operations import WHO, drop_month

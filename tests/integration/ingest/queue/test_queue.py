@@ -76,6 +76,7 @@ def test_the_messages_are_as_documented(queued: QueuedPipeline) -> None:
     }
     for lane, (message, content) in enumerate(zip(found, contents, strict=True)):
         assert (content["version"], content["source"], content["lane"]) == (1, "bemi_trail", lane)
+        assert content["canonical"] is False
         assert message.headers["Bemi-End"] == "{}.{}".format(*content["end"])
         begin, end = ("{}.{}".format(*content[name]) for name in ("begin", "end"))
         assert message.headers["Nats-Msg-Id"] == f"bemi.bemi_trail.{lane}.{begin}-{end}"
@@ -313,11 +314,6 @@ def test_one_replica_without_sync_is_warned_of(
     caplog.clear()
     queued.publish()
     assert "sync=always" not in caplog.text
-
-
-def test_seals_need_the_order_of_commits(queued: QueuedPipeline) -> None:
-    with pytest.raises(ReplicationError, match="run without --to and BEMI_SINK"):
-        queued.trail.run(queued.config._replace(is_sealed=True))
 
 
 def test_what_is_missing_in_the_queue_is_told(

@@ -40,7 +40,7 @@ class AlertRuleAdmin(AlertRuleAdminBase):
     list_display = ("name", "kind", "told", "is_active", "problem")
     readonly_fields = ("told",)
     # One of this name for the app would be the list of changes.
-    change_list_template = "admin/change_list.html"
+    change_list_template = "admin/bemi_django/alert_rules.html"
     change_form_template = "admin/bemi_django/alert_rule.html"
     fieldsets = (
         (None, {"fields": ("name", "is_active")}),

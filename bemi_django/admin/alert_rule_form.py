@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -74,6 +75,12 @@ class AlertRuleForm(AlertRuleFormBase):
         handler = self.fields["handler"]
         assert isinstance(handler, forms.ChoiceField)
         handler.choices = [("", "---------"), *((name, name) for name in configured.handlers())]
+        given = parameters_of(str(self.initial.get("filter") or self.instance.filter))
+        if given:
+            address = f"{self.viewer.url('changelist')}?{given.urlencode()}"
+            self.fields["filter"].help_text = format_html(
+                '{} <a href="{}">{}</a>', self.fields["filter"].help_text, address, _("See what it matches")
+            )
         self._views = VisibleViews(self.viewer)
         saved_view = self.fields["saved_view"]
         assert isinstance(saved_view, forms.ChoiceField)

@@ -206,6 +206,16 @@ def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
     assert visit.page.locator(".bemi-chip").count() > 1
 
 
+#: Buttons that look like text: without room, or without a border and a background.
+NAKED = """[...document.querySelectorAll('.bemi :is(button, .bemi-button, [type=submit])')]
+    .filter((e) => e.checkVisibility())
+    .filter((e) => {
+        const style = getComputedStyle(e);
+        const isBare = style.borderTopWidth === '0px' && style.backgroundColor === 'rgba(0, 0, 0, 0)';
+        return parseFloat(style.paddingLeft) < 4 || isBare;
+    }).map((e) => e.outerHTML)"""
+
+
 @pytest.mark.parametrize("theme", ["unfold", "jazzmin"])
 def test_it_is_at_home_in_other_themes(
     theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
@@ -217,6 +227,10 @@ def test_it_is_at_home_in_other_themes(
         for page in PAGES:
             visitor.goto(address(visitor, page))
             assert visitor.page.locator(".bemi-tabs").is_visible(), page
+            assert visitor.page.evaluate(NAKED) == [], page
+        visitor.goto("/admin/bemi_django/alertrule/add/")
+        border = "(e) => getComputedStyle(e).borderTopWidth"
+        assert visitor.page.locator("#id_name").evaluate(border) != "0px"
         visitor.goto(LIST)
         visitor.picture(theme)
         ink = "(e) => getComputedStyle(e).getPropertyValue('--b-fg').trim()"
@@ -373,8 +387,40 @@ def test_a_view_is_saved_and_the_list_begins_with_it(visit: Visitor, story: None
     visit.page.locator("summary", has_text="Edit").click()
     visit.page.locator("summary", has_text="Delete").click()
     look(visit, "views")
+    alert_of_view(visit, "Todos that are gone")
+    visit.goto(f"{LIST}views/")
+    visit.page.locator("summary", has_text="Edit").click()
+    visit.page.locator("summary", has_text="Delete").click()
     visit.submit("Delete the view")
     assert visit.page.get_by_text("No views are saved.").is_visible()
+
+
+def alert_of_view(visit: Visitor, name: str) -> None:
+    """Make a rule of a saved view, try it out, rename it, switch it off and delete it."""
+    visit.follow(visit.page.get_by_role("link", name="Alert me of changes like these"))
+    assert visit.page.input_value("#id_name") == name
+    assert "operation=DELETE" in visit.page.input_value("#id_filter")
+    visit.page.select_option("#id_channel", "mail")
+    visit.page.fill("#id_recipients", "ann@example.com")
+    look(visit, "alert-new")
+    visit.submit("Save")
+    visit.follow(visit.page.locator("#result_list").get_by_role("link", name=name))
+    visit.submit("Send a test")
+    assert visit.page.get_by_text("The mail was sent.").is_visible()
+    visit.page.fill("#id_name", "Todos that went")
+    visit.page.uncheck("#id_is_active")
+    look(visit, "alert-rule")
+    visit.submit("Save")
+    rule = visit.page.locator("#result_list tbody tr")
+    assert rule.locator("img[alt=False]").count() == 1
+    look(visit, "alert-rules")
+    visit.follow(rule.get_by_role("link", name="Todos that went"))
+    visit.follow(visit.page.get_by_role("link", name="See what it matches"))
+    assert visit.page.locator(".bemi-chip", has_text="Operation").is_visible()
+    visit.page.go_back()
+    visit.follow(visit.page.get_by_role("link", name="Delete", exact=True))
+    visit.follow(visit.page.locator("#content [type=submit]"))
+    assert visit.page.get_by_text("There are no rules.").is_visible()
 
 
 def unfold_filters(visit: Visitor) -> None:

@@ -7,3 +7,5 @@ from sample_project.settings import MIDDLEWARE
 
 MIDDLEWARE = ["tests.support.strict_policy.strict_policy", *MIDDLEWARE]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+BEMI_ALERTS = True
+EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"

@@ -7,3 +7,4 @@ from sample_project.settings import INSTALLED_APPS
 
 INSTALLED_APPS = ["jazzmin", *INSTALLED_APPS]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+BEMI_ALERTS = True

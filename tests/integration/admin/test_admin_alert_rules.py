@@ -63,6 +63,16 @@ def test_a_rule_is_added_tried_out_and_deleted(client: Client) -> None:
     assert not AlertRule.objects.exists()
 
 
+def test_the_pages_say_what_to_do_and_what_a_filter_matches(client: Client) -> None:
+    assert "There are no rules." in client.get(RULES).content.decode()
+    saved(client, kind="filter", filter="table=todo&q=pk:1")
+    assert "There are no rules." not in client.get(RULES).content.decode()
+    (rule,) = AlertRule.objects.all()
+    page = client.get(f"{RULES}{rule.pk}/change/").content.decode()
+    assert f'<a href="{LIST}?q=pk%3A1&amp;table=todo">See what it matches</a>' in page
+    assert "See what it matches" not in client.get(f"{RULES}add/").content.decode()
+
+
 def test_the_secret_and_the_url_of_a_webhook_are_shown_once(client: Client, settings: Any) -> None:
     settings.BEMI_WEBHOOK_HTTP, settings.BEMI_WEBHOOK_NETWORKS = True, ["127.0.0.0/8"]
     with receiving() as receiver:

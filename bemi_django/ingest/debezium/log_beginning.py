@@ -134,7 +134,7 @@ def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> Op
         histories.begin(cursor, server.system_identifier, server.timeline, lsn, _REASON)
         Checkpoints(destination, slot).start(cursor, lsn, server.next_xid, origin)
         found = histories.read(cursor)
-        lanes.begin(cursor, slot, 1, lsn, found, 0)
+        lanes.begin(cursor, slot, 1, lsn, found, is_queued=False)
         return OpenLog(lanes.read(cursor, slot)[0].position, found, 0, None)
 
 

@@ -24,7 +24,10 @@ WHERE slot = %s AND sequence < %s
 _ADVANCE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s,
     committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
-WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s RETURNING lane
+WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s AND NOT EXISTS (
+    SELECT FROM _bemi.histories later
+    WHERE later.slot = lanes.slot AND later.number > %s::bigint >> 51 AND later.start_lsn < %s::pg_lsn)
+RETURNING lane
 """
 _MOVE_CHECKPOINT = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL,
@@ -74,7 +77,7 @@ def are_ahead(lanes: Mapping[int, LaneState], sequence: int) -> bool:
 
 
 def begin(
-    cursor: Any, slot: str, number: int, lsn: int, histories: Sequence[HistoryStart], published: int
+    cursor: Any, slot: str, number: int, lsn: int, histories: Sequence[HistoryStart], *, is_queued: bool
 ) -> None:
     """Let lanes begin where the log has come to, if they are not there already.
 
@@ -84,14 +87,14 @@ def begin(
         number: The number of lanes that is wanted.
         lsn: Where the log ends, in bytes.
         histories: The histories of the log.
-        published: A sequence number up to which the queue has messages of the slot; 0 for none.
+        is_queued: Whether the queue has messages of the slot.
     """
     found = read(cursor, slot)
     sequence = sequence_at(histories, lsn)
     # With another number, changes of a row would be in two lanes: only where all lanes are at the same place,
     # and no message is left that was divided in another way.
-    is_even = published == 0 and not are_ahead(found, sequence)
-    if len(found) != number and is_even:
+    is_even = not is_queued and not are_ahead(found, sequence)
+    if not found or len(found) != number and is_even:
         cursor.execute(_DELETE, [slot])
         cursor.execute(_BEGIN, [slot, sequence, number])
     cursor.execute(_RAISE, [sequence, slot, sequence])
@@ -117,9 +120,12 @@ def advance(
         at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
 
     Raises:
-        Superseded: Another consumer has moved it; two must never write the same changes.
+        Superseded: Another consumer has moved it; two must never write the same changes. Or these are of
+            WAL that a later history has left.
     """
-    cursor.execute(_ADVANCE, [*new, message, at, slot, lane, *old])
+    # In the middle of a transaction, the sequence number is where it commits.
+    end = format_lsn(lsn_of(new.sequence) + (new.ordinal > 0))
+    cursor.execute(_ADVANCE, [*new, message, at, slot, lane, *old, new.sequence, end])
     if cursor.fetchone() is None:
         raise Superseded
 

@@ -18,10 +18,11 @@ from bemi_django.ingest.loop.queued_baselines import QueuedBaselines
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.queue.backlog import Backlog
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.outbox import Waiting
 from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
-from bemi_django.ingest.queue.stream_config import warn_of_durability
+from bemi_django.ingest.queue.server.stream_config import warn_of_durability
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
@@ -73,8 +74,8 @@ def assemble(
     queue = None if config.queue is None else session.keep(Broker(config.queue))
     target: ExportTarget | None = None if config.export is None else config.export.open(session.slot)
     try:
-        published = (target.position or 0) if target else queue.published(session.slot) if queue else 0
-        start = session.start(writer.source, published)
+        backlog = None if queue is None else Backlog(queue, session.slot)
+        start = session.start(writer.source, (target.position or 0) if target else 0, backlog)
     except BaseException:
         if target is not None:
             target.close()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import orjson
 
 from bemi_django.exceptions import QueueFull, QueueUnavailable
+from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
-from bemi_django.ingest.queue.connection import Connection
-from bemi_django.ingest.queue.stream_config import require_stream
+from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.stream_config import require_stream
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import STREAM, QueueAddress
 
@@ -70,16 +71,15 @@ class Broker:
         """Begin to publish messages in their order."""
         self.connection.loop.call_soon_threadsafe(self._begin, messages, acknowledgements)
 
-    def published(self, source: str) -> int:
-        """Return where the last message of a source ends, as a sequence number; 0 if there is none.
+    def has_messages(self, source: str) -> bool:
+        """Return whether the queue has a message of a source."""
+        return self.connection.run(self._last(f"{STREAM}.{source}.*")) is not None
+
+    def ends(self, source: str, lanes: Sequence[int]) -> dict[int, LaneState]:
+        """Return the end of the last message of each lane that has one in the queue, and its number.
 
         Messages before it may end later: a publisher that was interrupted begins anew.
         """
-        found = self.connection.run(self._last(f"{STREAM}.{source}.*"))
-        return 0 if found is None else found.sequence
-
-    def ends(self, source: str, lanes: Sequence[int]) -> dict[int, LanePosition]:
-        """Return the end of the last chunk of each lane that has one in the queue."""
         return self.connection.run(self._ends(source, lanes))
 
     def sources(self) -> list[str]:
@@ -188,11 +188,11 @@ class Broker:
             before = min(before, await self._number_at(subject, limit))
         await self.connection.jetstream.purge_stream(self.address.stream, seq=before, subject=subject)
 
-    async def _ends(self, source: str, lanes: Sequence[int]) -> dict[int, LanePosition]:
+    async def _ends(self, source: str, lanes: Sequence[int]) -> dict[int, LaneState]:
         found = {lane: await self._last(self.address.subject(source, lane)) for lane in lanes}
         return {lane: end for lane, end in found.items() if end is not None}
 
-    async def _last(self, subject: str) -> LanePosition | None:
+    async def _last(self, subject: str) -> LaneState | None:
         from nats.js.errors import NotFoundError
 
         try:
@@ -200,7 +200,7 @@ class Broker:
         except NotFoundError:
             return None
         sequence, _, ordinal = (message.headers or {}).get(END_HEADER, "0.0").partition(".")
-        return LanePosition(int(sequence), int(ordinal))
+        return LaneState(LanePosition(int(sequence), int(ordinal)), message.seq or 0)
 
     def _fail(self, failure: QueueUnavailable) -> None:
         for acknowledgements in self._waiting:

@@ -6,6 +6,7 @@ The form is described in docs/queue-format.md. Values are text, so that no reade
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from struct import Struct
 from typing import Any, NamedTuple
@@ -130,6 +131,19 @@ def lane_of(values: Values, lanes: int) -> int | None:
     if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
         return None
     return crc32(f"{values[_SCHEMA]}\0{values[_TABLE]}\0{key or ''}\0".encode()) % lanes
+
+
+def may_follow(chunk: Chunk, positions: Mapping[int, LanePosition]) -> bool:
+    """Return whether the lanes that a chunk comes after have come to where they have to be.
+
+    Args:
+        chunk: The chunk.
+        positions: Where each lane of its source is.
+    """
+    if chunk.after is None:
+        return True
+    waited_for = [positions.get(0)] if chunk.lane else list(positions.values())
+    return all(position is not None and position >= chunk.after for position in waited_for)
 
 
 def encode(chunk: Chunk, changes: list[bytes]) -> bytes:

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import Chunk
+from bemi_django.ingest.queue.chunk import Chunk, may_follow
 from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
@@ -23,6 +24,7 @@ from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.sequence import HistoryStart
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +124,11 @@ class Consumption:
             self._readers.pop(lane).close()
         for slot, number in taken:
             with self._connection, self._connection.cursor() as cursor:
-                state = lanes.read(cursor, slot)[number]
+                state, histories = lanes.read(cursor, slot)[number], Histories(slot).read(cursor)
                 # Whoever wrote the lane before may have been killed in between.
                 lanes.move_checkpoint(cursor, slot)
             logger.info("writing lane %d of %s", number, slot)
-            self._read((slot, number), state)
+            self._read((slot, number), state, histories)
         self._follow_publishers()
         self._note_trouble()
 
@@ -134,16 +136,18 @@ class Consumption:
         """Read lanes anew that a publisher has moved: they begin again where a history does."""
         for source in {slot for slot, _ in self._readers}:
             with self._connection, self._connection.cursor() as cursor:
-                states = lanes.read(cursor, source)
+                states, histories = lanes.read(cursor, source), Histories(source).read(cursor)
             for (slot, number), reader in list(self._readers.items()):
                 state = states.get(number)
+                if slot == source:
+                    reader.histories = histories
                 if slot == source and state is not None and state.position > reader.position:
                     reader.close()
-                    self._read((slot, number), state)
+                    self._read((slot, number), state, histories)
 
-    def _read(self, lane: Lane, state: lanes.LaneState) -> None:
+    def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
         self._readers[lane] = LaneReader(
-            self._broker, *lane, state.position, state.message, self._message.set
+            self._broker, *lane, state.position, state.message, self._message.set, histories
         )
 
     def _write(self) -> bool:
@@ -182,8 +186,7 @@ class Consumption:
                 for (slot, lane), reader in self._readers.items()
                 if slot == chunk.source
             )
-            waited_for = [known.get(0)] if chunk.lane else list(known.values())
-            if not all(position is not None and position >= chunk.after for position in waited_for):
+            if not may_follow(chunk, known):
                 return False
         return self._writer.are_shown(chunk)
 
@@ -198,7 +201,7 @@ class Consumption:
             cursor.execute("SELECT slot, count(*) FROM _bemi.lanes GROUP BY slot")
             found = cursor.fetchall()
         return {
-            (slot, lane): end
+            (slot, lane): end.position
             for slot, number in found
             for lane, end in self._broker.ends(slot, range(number)).items()
         }

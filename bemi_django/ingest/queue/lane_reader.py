@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.queue.broker import PART_HEADER, Broker
 from bemi_django.ingest.queue.chunk import Chunk, decode
-from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.lane import LanePosition, is_of_lost_wal
+from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
 if TYPE_CHECKING:
     from nats.js.client import JetStreamContext
@@ -45,6 +46,7 @@ class LaneReader:
         position: How far the lane is written.
         message: The number of the last message that was written.
         wake: Called in the thread of the connection when a message is there.
+        histories: The histories of the log; chunks of WAL that one of them has left are not taken.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class LaneReader:
         position: LanePosition,
         message: int,
         wake: Callable[[], object],
+        histories: Sequence[HistoryStart] = (FIRST_HISTORY,),
     ) -> None:
         self._connection = broker.connection
         self._stream = broker.address.stream
@@ -64,6 +67,9 @@ class LaneReader:
         self.position = position
         #: The number of the last message that was taken.
         self.message = message
+        self.histories = histories
+        #: The number of the last message that was read.
+        self.seen = message
         self._wake = wake
         self._messages: deque[Any] = deque()
         self._parts: list[Any] = []
@@ -81,7 +87,7 @@ class LaneReader:
         """
         while self._next is None and (found := self.read()) is not None:
             chunk = found.chunk
-            if chunk.end <= self.position:
+            if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
                 if self._ahead is None:
                     self.message = max(self.message, found.last)
             elif chunk.begin > self.position:
@@ -100,6 +106,7 @@ class LaneReader:
         """
         while self._messages:
             message = self._messages.popleft()
+            self.seen = message.metadata.sequence.stream
             number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
             if number == "1":
                 self._parts = []

@@ -43,6 +43,8 @@ class Continuation:
         self._config = config
         self._database = database
         self._source = source
+        #: Up to where parts of the log go further than all of it, in bytes: the fastest lane of a queue.
+        self.reached = 0
         sink = "" if config.export is None else config.export.name
         self._checkpoints = Checkpoints(destination, config.slot, sink=sink)
         self._histories = Histories(config.slot)
@@ -80,7 +82,7 @@ class Continuation:
             slot: The slot, if there is one.
             switches: The timeline history of the server; empty if it is on the log's timeline.
         """
-        branch = find_branch(checkpoint, origin, switches, self._end())
+        branch = find_branch(checkpoint, origin, switches, self._end(), self.reached)
         if branch.is_older and slot is not None and not slot.is_lost:
             # What came since the slot's position is sent again, as it has become.
             common = min(slot.confirmed, checkpoint.lsn)
@@ -127,8 +129,9 @@ class Continuation:
         """Begin the histories of the timelines that came since, and mark what the server does not have."""
         if not branch.left:
             return
-        if branch.common < checkpoint.lsn:
-            self._mark_diverged(cursor, checkpoint, branch.common)
+        first, last = branch.left[0].lsn, max(checkpoint.lsn, self.reached)
+        if first < last:
+            self._mark_diverged(cursor, first, last)
         timelines = [*(switch.timeline for switch in branch.left[1:]), origin.timeline]
         for switch, timeline in zip(branch.left, timelines, strict=True):
             if switch.timeline == timeline:
@@ -138,16 +141,16 @@ class Continuation:
             self._histories.begin(cursor, origin.system_identifier, timeline, switch.lsn, reason)
             logger.info("the server was %s at %s: the log follows it", reason, format_lsn(switch.lsn))
 
-    def _mark_diverged(self, cursor: Any, checkpoint: Checkpoint, lsn: int) -> None:
+    def _mark_diverged(self, cursor: Any, first: int, last: int) -> None:
         histories = self._histories.read(cursor)
-        first, last = sequence_at(histories, lsn), sequence_at(histories, checkpoint.lsn)
-        cursor.execute(_MARK_DIVERGED, [self._source, first, last])
+        bounds = [sequence_at(histories, lsn) for lsn in (first, last)]
+        cursor.execute(_MARK_DIVERGED, [self._source, *bounds])
         (marked,) = cursor.fetchone()
         logger.warning(
             "the server does not have the transactions from %s to %s any more: %d changes of them are in the "
             "log, marked as diverged",
-            format_lsn(lsn),
-            format_lsn(checkpoint.lsn),
+            format_lsn(first),
+            format_lsn(last),
             marked,
         )
 

@@ -17,10 +17,11 @@ from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, O
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.continuation import Continuation
+from bemi_django.ingest.stream.reach import Queued, reach_of, with_queued
 from bemi_django.ingest.stream.slot import Slot
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.timelines import Switch
-from bemi_django.wire.sequence import history_of, lsn_of, sequence_at
+from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of, sequence_at
 
 _ORIGIN = """
 SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0), oid::bigint
@@ -61,13 +62,15 @@ class LogStart:
         #: The number of lanes of the queue; 0 without one.
         self.lanes = 0
 
-    def find(self, number: int, published: int = 0, *, is_wal_missing: bool = False) -> int:
+    def find(
+        self, number: int, exported: int = 0, queued: Queued | None = None, *, is_wal_missing: bool = False
+    ) -> int:
         """Return the position, in bytes; the slot is created where it has to be.
 
         Args:
             number: The number of the source in the ids of its changes.
-            published: The greatest sequence number up to which a queue or an export has the changes; 0 for
-                none.
+            exported: The sequence number up to which an export has the changes; 0 for none.
+            queued: What the queue has, if there is one.
             is_wal_missing: Whether the server does not have the WAL that the slot needs.
 
         Raises:
@@ -83,8 +86,8 @@ class LogStart:
             with self._destination, self._destination.cursor() as cursor:
                 lanes.move_checkpoint(cursor, config.slot)
         checkpoint = continuation.read_checkpoint()
-        if config.export is not None and published:
-            checkpoint = self._at_export(config.export.name, checkpoint, published)
+        if config.export is not None and exported:
+            checkpoint = self._at_export(config.export.name, checkpoint, exported)
         #: What the positions of the stream belong to.
         self.origin = self._find_origin()
         if slot is not None and slot.is_failover is (not config.failover) and not slot.is_lost:
@@ -93,31 +96,43 @@ class LogStart:
             is_republished = self._publish()
             start = continuation.begin(self.origin, slot, is_republished)
         else:
-            start = self._continue(continuation, checkpoint, slot, published)
+            start = self._continue(continuation, checkpoint, slot, queued)
         #: The histories of the log, the oldest first, and what writes to it.
         self.histories, self.copier = continuation.histories(start), continuation.copier
         self.gaps = continuation.gaps
         if config.queue is not None:
             end = start if checkpoint is None or self._is_anew else checkpoint.lsn
             with self._destination, self._destination.cursor() as cursor:
-                lanes.begin(cursor, config.slot, config.queue.lanes, end, self.histories, published)
+                is_queued = queued is not None and not queued.is_empty
+                lanes.begin(cursor, config.slot, config.queue.lanes, end, self.histories, is_queued=is_queued)
             self.lanes = self._count_lanes()
         return start
 
     def _continue(
-        self, continuation: Continuation, checkpoint: Checkpoint, slot: Slot | None, published: int
+        self, continuation: Continuation, checkpoint: Checkpoint, slot: Slot | None, queued: Queued | None
     ) -> int:
         """Return where a log that has begun goes on; see :meth:`find`."""
         config = self._config
-        known = self._with_published(checkpoint, slot, published)
+        histories, states = self._read_lanes()
+        if config.queue is None:
+            self._require_written(checkpoint, slot, histories, states)
+        positions = [state.position for state in states.values()]
+        logged = reach_of(positions, histories)
+        reach = logged if queued is None else reach_of(with_queued(states, queued), histories)
+        continuation.reached = reach.fastest
+        known = checkpoint._replace(lsn=max(checkpoint.lsn, reach.slowest))
         switches = self._read_switches(checkpoint.origin)
         branch, gap = continuation.judge(known, self.origin, slot, switches)
         self._is_anew = gap is not None or bool(branch.left)
         if not self._is_anew and slot is not None:
             # What the queue has acknowledged was confirmed; without a queue, the log's end is not before it.
             return max(checkpoint.lsn, slot.confirmed) if config.queue else branch.common
-        if known.lsn > checkpoint.lsn:
-            raise QueueUnavailable(_BEHIND.format(reason=gap or "the server was promoted or restored"))
+        if queued is not None:
+            # What consumers write may have been removed from the queue in the meantime.
+            if queued.is_writable(states, histories) or self._read_lanes() != (histories, states):
+                raise QueueUnavailable(_BEHIND.format(reason=gap or "the server was promoted or restored"))
+            checkpoint = checkpoint._replace(lsn=max(checkpoint.lsn, logged.slowest))
+            branch, gap = continuation.judge(checkpoint, self.origin, slot, switches)
         if gap is None:
             return continuation.follow(checkpoint, branch, self.origin)
         if not config.accept_gap:
@@ -125,26 +140,29 @@ class LogStart:
         self._publish()
         return continuation.accept(gap, branch, self.origin, slot)
 
-    def _with_published(self, checkpoint: Checkpoint, slot: Slot | None, published: int) -> Checkpoint:
-        """Return the checkpoint as if the log had what its queue has.
-
-        Raises:
-            ReplicationError: There is to be no queue, and the log does not have yet what one has.
-        """
+    def _read_lanes(self) -> tuple[list[HistoryStart], dict[int, lanes.LaneState]]:
         config = self._config
         with self._destination, self._destination.cursor() as cursor:
-            histories = Histories(config.slot).read(cursor)
             is_readable = config.queue is not None or lanes.may_read(cursor)
             found = lanes.read(cursor, config.slot) if is_readable else {}
-        if config.queue is None:
-            # Changes of an unfinished cut are in some of the lanes.
-            is_ahead = lanes.are_ahead(found, sequence_at(histories, checkpoint.lsn))
-            if found and slot is not None and (is_ahead or slot.confirmed > checkpoint.lsn):
-                raise ReplicationError(_UNFINISHED)
-            return checkpoint
-        history = histories[-1].number
-        end = lsn_of(published) if history_of(published) == history else 0
-        return checkpoint._replace(lsn=max(checkpoint.lsn, end))
+            return Histories(config.slot).read(cursor), found
+
+    @staticmethod
+    def _require_written(
+        checkpoint: Checkpoint,
+        slot: Slot | None,
+        histories: list[HistoryStart],
+        states: dict[int, lanes.LaneState],
+    ) -> None:
+        """Check that the log has what a queue has, where there is to be none.
+
+        Raises:
+            ReplicationError: It has not.
+        """
+        # Changes of an unfinished cut are in some of the lanes.
+        is_ahead = lanes.are_ahead(states, sequence_at(histories, checkpoint.lsn))
+        if states and slot is not None and (is_ahead or slot.confirmed > checkpoint.lsn):
+            raise ReplicationError(_UNFINISHED)
 
     def _at_export(self, name: str, checkpoint: Checkpoint | None, kept: int) -> Checkpoint:
         """Return the checkpoint, moved to where the exported changes end by the account that is with them.

@@ -33,6 +33,7 @@ from bemi_django.ingest.stream.connections import (
     system_identifier,
 )
 from bemi_django.ingest.stream.log_start import LogStart
+from bemi_django.ingest.stream.reach import Queued
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import shut_down
 from bemi_django.ingest.timeouts import Timeouts
@@ -117,13 +118,13 @@ class Session:
         is_same = config.queue is None and system_identifier(destination) == self.system_identifier
         self._is_log_in_source = is_same
 
-    def start(self, source: int, published: int = 0) -> int:
+    def start(self, source: int, exported: int = 0, queued: Queued | None = None) -> int:
         """Begin to stream at the position where the log ends.
 
         Args:
             source: The number of the source in the ids of its changes.
-            published: The greatest sequence number up to which a queue or an export has the changes; 0 for
-                none.
+            exported: The sequence number up to which an export has the changes; 0 for none.
+            queued: What the queue has, if there is one.
 
         Returns:
             That position, in bytes.
@@ -131,8 +132,8 @@ class Session:
         Raises:
             LostHistory: The slot does not continue there, and a gap was not accepted.
         """
-        start = self.find_start(source, published)
-        self._began = source, published
+        start = self.find_start(source, exported, queued)
+        self._began = source, exported, queued
         self.source.start(self._config.slot, self._config.publication, start)
         logger.info("reading the slot %s from %s", self._config.slot, format_lsn(start))
         return start
@@ -236,9 +237,9 @@ class Session:
         while self._opened:
             self._opened.pop().close()
 
-    def find_start(self, source: int, published: int = 0) -> int:
+    def find_start(self, source: int, exported: int = 0, queued: Queued | None = None) -> int:
         """Do the same without streaming; the slot is created where it has to be."""
-        start = self._start.find(source, published)
+        start = self._start.find(source, exported, queued)
         self.histories, self.copier, self.lanes = self._start.histories, self._start.copier, self._start.lanes
         self.origin = self._start.origin
         self.gaps = self._start.gaps

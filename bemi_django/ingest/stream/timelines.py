@@ -54,7 +54,9 @@ class Branch(NamedTuple):
     is_older: bool = False
 
 
-def find_branch(checkpoint: Checkpoint, origin: Origin, switches: list[Switch], end: int) -> Branch:
+def find_branch(
+    checkpoint: Checkpoint, origin: Origin, switches: list[Switch], end: int, reached: int = 0
+) -> Branch:
     """Find where the log's WAL and the server's part.
 
     Args:
@@ -62,6 +64,7 @@ def find_branch(checkpoint: Checkpoint, origin: Origin, switches: list[Switch], 
         origin: The server and its timeline now.
         switches: The timeline history of the server; empty if it is on the log's timeline.
         end: Where the server's WAL ends, in bytes.
+        reached: Up to where parts of the log go further than all of it, in bytes.
     """
     known = checkpoint.origin
     if known.system_identifier != origin.system_identifier:
@@ -78,7 +81,7 @@ def find_branch(checkpoint: Checkpoint, origin: Origin, switches: list[Switch], 
             )
             return Branch(checkpoint.lsn, reason=reason)
         return Branch(min(checkpoint.lsn, switch.lsn), tuple(switches[switches.index(switch) :]))
-    if end < checkpoint.lsn:
+    if end < max(checkpoint.lsn, reached):
         # The same server without a new timeline: a snapshot of its disk.
         reason = f"the server was restored to an older state: its WAL ends at {format_lsn(end)}"
         return Branch(checkpoint.lsn, reason=reason, is_older=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
-from bemi_django.ingest.queue.connection import Connection
+from bemi_django.ingest.queue.server.connection import Connection
 from bemi_django.wire.queue_address import QueueAddress
 
 if TYPE_CHECKING:

@@ -396,9 +396,9 @@ def test_lanes_are_not_left_while_a_message_of_theirs_is_in_the_queue(queued: Qu
         cursor.execute("SELECT lsn - '0/0' FROM _bemi.checkpoint")
         end = int(cursor.fetchone()[0])
         # Its last message may end before others that a publisher has left behind when it was killed.
-        lanes.begin(cursor, "bemi_trail", 5, end, histories, published=1)
+        lanes.begin(cursor, "bemi_trail", 5, end, histories, is_queued=True)
         assert len(lanes.read(cursor, "bemi_trail")) == 3
-        lanes.begin(cursor, "bemi_trail", 5, end, histories, published=0)
+        lanes.begin(cursor, "bemi_trail", 5, end, histories, is_queued=False)
         assert len(lanes.read(cursor, "bemi_trail")) == 5
 
 
@@ -415,7 +415,7 @@ def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
 
     assert queued.config.queue is not None
     broker = Broker(queued.config.queue)
-    assert broker.published("nobody") == 0
+    assert not broker.has_messages("nobody")
     broker.close()
     broker.close()
     assert "bemi-queue" not in {thread.name for thread in threading.enumerate()}

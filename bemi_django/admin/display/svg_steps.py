@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.utils.formats import get_format, number_format
+
 HEIGHT = 144
 #: The distance in per cent at which two labels do not touch.
 _APART = 9
@@ -126,4 +128,6 @@ def _grid(numbers: Sequence[float]) -> list[float]:
 
 
 def _figure(number: float) -> str:
-    return f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:.4g}"
+    if number == round(number) and abs(number) < 1e15:
+        return number_format(round(number), force_grouping=True)
+    return f"{number:.4g}".replace(".", get_format("DECIMAL_SEPARATOR"))

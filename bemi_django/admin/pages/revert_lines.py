@@ -12,13 +12,15 @@ from bemi_django.admin.access.editable_fields import EditableFields
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
 
+#: Rows of a plan that are named. Of others it has the key.
+_NAMED = 200
 _PERMISSIONS = {"insert": "add", "update": "change", "delete": "delete"}
 
 
@@ -27,7 +29,7 @@ class StepLine(NamedTuple):
 
     Attributes:
         step: The step.
-        object: The model and the key of its row.
+        object: The model and the name of its row, or its key.
         values: Column, present value and new value of each column to write.
         forced: The same, if the conflict is overridden.
         conflict: Why the row cannot be reverted, or an empty string.
@@ -64,10 +66,18 @@ class StepRules:
     def lines(self, plan: Plan) -> list[StepLine]:
         """Return the steps of a plan in order."""
         seen = self._within_scope(plan)
+        named = [
+            step.changes[0] for step in plan.steps[:_NAMED] if step.changes and step.changes[0].pk in seen
+        ]
+        labels = ObjectLabels(named, self._viewer)
+        names = {change.pk: labels.of(change).label for change in named}
         for step in plan.steps:
             for row in (step.current or {}, step.values, step.forced.values if step.forced else {}):
                 self._formatter.learn(self._model_at(step.schema, step.table), self._masked(step, row))
-        return [self._line(step, {change.pk for change in step.changes} <= seen) for step in plan.steps]
+        return [
+            self._line(step, names, is_within_scope={change.pk for change in step.changes} <= seen)
+            for step in plan.steps
+        ]
 
     def is_read_only(self, step: Step, column: str) -> bool:
         """Tell whether the admin makes a column read-only for the user."""
@@ -107,7 +117,7 @@ class StepRules:
         wanted = {change.pk for step in plan.steps for change in step.changes}
         return set(self._viewer.changes().filter(pk__in=wanted).values_list("pk", flat=True))
 
-    def _line(self, step: Step, is_within_scope: bool) -> StepLine:
+    def _line(self, step: Step, names: Mapping[Any, str], *, is_within_scope: bool) -> StepLine:
         logged = self._model_at(step.schema, step.table)
         name = self._name(step.schema, step.table)
         if not is_within_scope:
@@ -116,9 +126,10 @@ class StepRules:
         hidden = self._viewer.masks.hidden(step.schema, step.table, columns)
         is_hidden_key = any(map(self._viewer.masks.hide_key, step.changes))
         key = MASK if is_hidden_key else step.primary_key or ""
+        named = names.get(step.changes[0].pk, key) if step.changes else key
         return StepLine(
             step,
-            f"{name} {key}".strip(),
+            f"{name} {named}".strip(),
             self._values(step, step.values),
             self._values(step, step.forced.values) if step.forced else [],
             self._conflict(step, is_hidden=bool(hidden) or is_hidden_key),

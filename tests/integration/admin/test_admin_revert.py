@@ -79,6 +79,8 @@ def test_a_transaction_and_a_request_are_undone_whole(admin: Client, drain: Drai
     page = admin.get(f"{LIST}{first.pk}/change/").content.decode()
     for query in (f"?transaction={first.pk}", f"?request={first.pk}"):
         assert f"{REVERT}{query}" in page
+    plan = admin.get(f"{REVERT}?transaction={second.pk}").context["actions"]
+    assert sorted(line.object for line in plan) == ["todo a", "todo b"]
     confirm(admin, f"?transaction={second.pk}")
     assert list(Todo.objects.values_list("task", flat=True)) == ["c"]
     response = confirm(admin, f"?request={third.pk}", on_conflict="skip")

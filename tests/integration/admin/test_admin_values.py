@@ -13,13 +13,15 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
+from django.utils.translation import override
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.display.values.shown_value import ShownValue, shown
+from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored
 from bemi_django.admin.display.values.stored_files import file_url
+from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.shop.models import Category, Product
@@ -75,6 +77,19 @@ def test_a_value_is_what_people_call_it(field: Any, value: Any, kind: str, text:
 )
 def test_a_value_in_one_line_has_no_indentation(value: Any, brief: str) -> None:
     assert shown(None, value).brief == brief
+
+
+def test_a_number_has_the_separator_of_the_reader_s_language_and_all_digits() -> None:
+    value = loads("[49.90, -0.000000000000000000001, 1.5e300, 1234567]")
+    with override("de"):
+        assert [shown(models.DecimalField(), number).text for number in value] == [
+            "49,90",
+            "-0,000000000000000000001",
+            dumps(value[2]),
+            "1234567",
+        ]
+        assert stored(value[0]).text == "49.90"
+    assert shown(models.DecimalField(), value[0]).text == "49.90"
 
 
 class HostileStorage(FileSystemStorage):

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
@@ -24,6 +25,7 @@ Kind = Literal[
 CHARACTERS = 80
 #: How many times as long JSON may be before its indentation is removed.
 _INDENTED = 40
+_DECIMAL = re.compile(r"-?\d+\.\d+")
 _LINE = re.compile(r"\n *")
 
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
@@ -93,10 +95,15 @@ def shown(field: models.Field[Any, Any] | None, value: Any, *, may_open: bool = 
     if isinstance(value, bool):
         return ShownValue("flag", _("yes") if value else _("no"))
     if isinstance(value, (int, float)):
-        return ShownValue("number", dumps(value))
+        return ShownValue("number", _number(dumps(value)))
     if isinstance(value, (dict, list)):
         return ShownValue("json", as_text(value))
     return _text(field, str(value), may_open=may_open)
+
+
+def _number(text: str) -> str:
+    """Return a number with all of its digits and the decimal separator of the reader's language."""
+    return text.replace(".", get_format("DECIMAL_SEPARATOR")) if _DECIMAL.fullmatch(text) else text
 
 
 def _text(field: models.Field[Any, Any] | None, value: str, *, may_open: bool) -> ShownValue:

@@ -12,6 +12,7 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from bemi_django import destinations
 from bemi_django.declarations import declarations
 from bemi_django.setting_values import patterns
 from bemi_django.wire import table_name
@@ -38,8 +39,8 @@ def context_function() -> ContextFunction | None:
 
 
 def destination() -> str:
-    """Return ``BEMI_DESTINATION``, the alias of the database that holds ``changes``."""
-    return cast(str, getattr(settings, "BEMI_DESTINATION", "default"))
+    """Return ``BEMI_DESTINATION``, the alias of the database that holds ``changes``, or a chosen one."""
+    return destinations.current()
 
 
 def table() -> TableName:
@@ -71,12 +72,10 @@ def is_source(alias: str) -> bool:
     """Return whether the changes of a database are recorded.
 
     Args:
-        alias: Alias of the database.
-
-    Returns:
-        False for a database that is not PostgreSQL or only holds ``changes``.
+        alias: Alias of the database; none are if it is not PostgreSQL or only holds ``changes``.
     """
-    return connections[alias].vendor == "postgresql" and (alias == "default" or alias != destination())
+    is_log = alias != "default" and alias in destinations.aliases()
+    return connections[alias].vendor == "postgresql" and not is_log
 
 
 def slot(alias: str = "default") -> str | None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
-from bemi_django import conf, handlers
+from bemi_django import conf, destinations, handlers
 from bemi_django.checks.selection import check_names
 from bemi_django.checks.types import check_types
 from bemi_django.exceptions import NotInstalled
@@ -50,7 +50,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
             found += _check_computation(alias) + _check_coverage(alias)
             if not _is_of_test_runner(alias):
                 found += check_worker(alias)
-        if alias == conf.destination() and connections[alias].vendor == "postgresql":
+        if alias in destinations.aliases() and connections[alias].vendor == "postgresql":
             found += _check_log_schema(alias) + _check_log_name(alias)
     return found + check_names([alias for alias in databases or () if conf.is_source(alias)])
 

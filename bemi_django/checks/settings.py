@@ -19,6 +19,7 @@ from bemi_django import conf
 from bemi_django.capture.functions import accepts, is_async
 from bemi_django.capture.proxies import TrustedProxies
 from bemi_django.checks.alerts import check_alerts
+from bemi_django.checks.destinations import check_destinations
 from bemi_django.checks.masks import check_masks
 from bemi_django.checks.seals import check_seals
 from bemi_django.checks.selection import check_rules
@@ -48,7 +49,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found += _check_async() if not found else []
     found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
     found += _check_retention() + check_masks() + check_seals() + check_keys() + _check_events()
-    found += check_site_past() + check_alerts()
+    found += check_site_past() + check_alerts() + check_destinations()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connections, models
 from django.db.models import QuerySet
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure import records
 from bemi_django.erasure.live_keys import require_gone
@@ -130,6 +130,7 @@ def plan_erasure(
     Raises:
         BemiError: The role may not do this, a legal hold is in the way, or a row has to be deleted first.
     """
+    destinations.require_choice("whose log to erase from")
     destination = conf.destination()
     with closed_cursor(destination) as cursor:
         installed.require(cursor, "erased_change_v1")

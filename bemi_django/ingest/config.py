@@ -9,6 +9,7 @@ from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance
 from bemi_django.masking.rules import DEFAULT, Rules
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
+from bemi_django.wire.division import Division
 from bemi_django.wire.queue_address import QueueAddress
 
 
@@ -21,6 +22,23 @@ class Export(NamedTuple):
 
     name: str
     open: Callable[[str], Any]
+
+
+class Divided(NamedTuple):
+    """The part of the changes that a consumer writes, where several destinations share them.
+
+    ``division`` says which changes are those of its destination ``name``. ``others`` return the parameters of
+    libpq of the other destinations by their names.
+    """
+
+    name: str
+    division: Division
+    others: Mapping[str, Callable[[], dict[str, Any]]]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the publisher begins the log of this destination; the others begin with the queue."""
+        return self.name == self.division.rest
 
 
 class WorkerConfig(NamedTuple):
@@ -37,7 +55,8 @@ class WorkerConfig(NamedTuple):
     ``is_sealed`` tells whether changes are sealed against tampering, and ``provenance`` what is recorded of
     where contexts come from. ``queue`` is where changes are published, instead of being
     written to the destination, and from where a consumer takes them. ``export`` is where changes are
-    written instead; the destination has the checkpoint only.
+    written instead; the destination has the checkpoint only. ``divided`` is the part of the changes that a
+    consumer writes, None for all.
     """
 
     source: dict[str, Any]
@@ -57,6 +76,7 @@ class WorkerConfig(NamedTuple):
     provenance: Provenance = NO_PROVENANCE
     queue: QueueAddress | None = None
     export: Export | None = None
+    divided: Divided | None = None
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

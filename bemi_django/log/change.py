@@ -1,160 +1,20 @@
-"""A row of the log as a Django model, and the queryset that asks for them."""
+"""A row of the log as a Django model."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any, Literal
 
-from django.db import models, router
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django import conf
-from bemi_django.log import conditions
 from bemi_django.log.fields import Decryptable, RowField
 from bemi_django.log.instances import instance_of, instance_with_key, live_instance
-from bemi_django.log.places import Place, place_of
-from bemi_django.log.undo import Restorable, Revertible
-from bemi_django.wire import UNVERIFIED_KEY
+from bemi_django.log.places import Place
+from bemi_django.log.querysets.change_queryset import ChangeQuerySet
+from bemi_django.log.undo import Revertible
 
-_ANY = object()
-
-
-class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
-    """Query the log; all methods can be chained, also with Django's own.
-
-    Results are in commit order. Example: ``Change.objects.for_object(todo).updated().by(user)``.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        conf.table()  # raises if the setting is not valid: the model has the default name then
-        super().__init__(*args, **kwargs)
-
-    def for_model(self, model: type[models.Model], using: str | None = None) -> ChangeQuerySet:
-        """Return changes of a model's table.
-
-        Args:
-            model: The model; a proxy stands for the model that it is based on.
-            using: Alias of the database that was changed; by default the one that the router writes to.
-        """
-        return self.of_table(place_of(model, using or router.db_for_write(model)))
-
-    def for_object(
-        self, instance: models.Model, *, related: bool | Collection[str] = False
-    ) -> ChangeQuerySet:
-        """Return changes of one object, under all primary keys that it had; see ``log.identity``.
-
-        With multi-table inheritance, changes of its rows in the parents' tables are included.
-
-        Args:
-            instance: A saved or deleted instance.
-            related: True to include changes of rows that refer to the object: children, generic relations
-                and rows of many-to-many tables, which belong to both ends. A list of relation names, such
-                as ``["tags", "comment"]``, includes only those.
-
-        Raises:
-            BemiError: ``related`` names a relation that the model does not have.
-        """
-        log = self.model._base_manager.using(self.db).all()
-        return self.filter(conditions.of_object(log, instance, related))
-
-    def of_table(self, place: Place) -> ChangeQuerySet:
-        """Return changes of a table, whether a model has it or not."""
-        return self.filter(conditions.in_table(place))
-
-    def of_key(self, primary_key: str) -> ChangeQuerySet:
-        """Return changes of rows that have or had a primary key, given as the log stores it."""
-        return self.filter(conditions.with_key(primary_key))
-
-    def created(self) -> ChangeQuerySet:
-        """Return inserted rows."""
-        return self.filter(operation="CREATE")
-
-    def updated(self) -> ChangeQuerySet:
-        """Return updated rows."""
-        return self.filter(operation="UPDATE")
-
-    def deleted(self) -> ChangeQuerySet:
-        """Return deleted rows."""
-        return self.filter(operation="DELETE")
-
-    def before(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes whose row had these values before."""
-        return self.filter(conditions.in_row("before", values))
-
-    def before_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes whose row did not have these values before."""
-        return self.exclude(conditions.in_row("before", values))
-
-    def after(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes whose row had these values afterwards."""
-        return self.filter(conditions.in_row("after", values))
-
-    def after_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes whose row did not have these values afterwards."""
-        return self.exclude(conditions.in_row("after", values))
-
-    def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes made in a context that contains these values."""
-        return self.filter(conditions.in_context(values))
-
-    def context_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
-        """Return changes made in a context that does not contain these values."""
-        return self.exclude(conditions.in_context(values))
-
-    def field_changed(self, column: str, *, from_: Any = _ANY, to: Any = _ANY) -> ChangeQuerySet:
-        """Return updates that gave a column another value.
-
-        Args:
-            column: Name of the column.
-            from_: Value before the update; any by default.
-            to: Value after the update; any by default.
-        """
-        has_both = (conditions.HasKey(side, column) for side in ("before", "after"))
-        changes = self.updated().filter(conditions.Differs(column), *has_both)
-        if from_ is not _ANY:
-            changes = changes.before({column: from_})
-        return changes if to is _ANY else changes.after({column: to})
-
-    def by(self, user: Any) -> ChangeQuerySet:
-        """Return changes made by a user, an instance or its primary key (``user_id`` of the context)."""
-        return self.context({"user_id": user})
-
-    def in_request(self, request_id: str) -> ChangeQuerySet:
-        """Return changes made in one request (``request_id`` of the context)."""
-        return self.context({"request_id": request_id})
-
-    def outside(self) -> ChangeQuerySet:
-        """Return changes made without an application's context, for example in psql."""
-        return self.filter(conditions.outside())
-
-    def unverified(self) -> ChangeQuerySet:
-        """Return changes with a context that no application has signed (``BEMI_CONTEXT_KEYS``)."""
-        return self.context({UNVERIFIED_KEY: True})
-
-    def in_transaction(self, transaction_id: int) -> ChangeQuerySet:
-        """Return changes of one transaction, by its 64-bit id (``pg_current_xact_id()``)."""
-        return self.filter(transaction_id=transaction_id)
-
-    def between(self, start: datetime, end: datetime) -> ChangeQuerySet:
-        """Return changes committed at or after ``start`` and before ``end``."""
-        return self.filter(committed_at__gte=start, committed_at__lt=end)
-
-    def asc(self) -> ChangeQuerySet:
-        """Return the changes in commit order, the oldest first."""
-        return self.order_by("id")
-
-    def desc(self) -> ChangeQuerySet:
-        """Return the changes in reverse commit order, the newest first."""
-        return self.order_by("-id")
-
-    def by_time(self, *, newest_first: bool = False) -> ChangeQuerySet:
-        """Sort by the time of the commit, which several servers have in common, and then in commit order.
-
-        Args:
-            newest_first: Whether the newest change is the first one.
-        """
-        return self.order_by("-committed_at", "-id") if newest_first else self.order_by("committed_at", "id")
+__all__ = ["Change", "ChangeQuerySet"]
 
 
 class Change(Revertible, Decryptable, models.Model):
@@ -243,6 +103,12 @@ class Change(Revertible, Decryptable, models.Model):
         unknown = self.unavailable or {}
         lost = [*unknown.get(side, ()), *unknown.get("ignored", ())]
         return instance_of(self.place, row, lost, unknown.get("erased", ()))
+
+    @property
+    def destination(self) -> str | None:
+        """The alias of the database whose log has the change; None if it was read from none."""
+        alias: str | None = self._state.db
+        return alias
 
     @property
     def place(self) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from bemi_django import conf
-from bemi_django.log.belongings import belongings
+from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.fields import RowField
-from bemi_django.log.identity import KeySpan, key_spans
+from bemi_django.log.identity import KeySpan, RowLog, key_spans
 from bemi_django.log.json_values import contained, contained_in_context, contained_in_row
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
@@ -146,30 +146,41 @@ def with_key(primary_key: str) -> Q:
 
 
 def of_object(
-    log: models.QuerySet[Any], instance: models.Model, related: bool | Collection[str] = False
+    logged: Callable[[Q], RowLog], instance: models.Model, related: bool | Collection[str] = False
 ) -> Q:
     """Return the condition for changes of one object, under all keys that it had.
 
     Args:
-        log: All changes.
+        logged: Returns all changes that meet a condition.
         instance: A saved or deleted instance.
         related: True to include the rows that refer to the object, or the names of the relations to include.
     """
-    alias = instance._state.db or router.db_for_write(instance.__class__)
-    own = models_of(instance)
-    names = None if related is True else related or ()
-    others = belongings(instance, names) if related else []
-    places = places_of([*own, *(other.model for other in others)], alias)
+    own, others, places = _tables_of(instance, related)
     conditions = []
     for model, place in zip(own, places, strict=False):
         here = in_table(place)
-        spans = key_spans(TableLog(log.filter(here)), key_of(instance, model))
+        spans = key_spans(logged(here), key_of(instance, model))
         conditions.append(here & reduce(or_, [in_span(span) for span in spans]))
     for other, place in zip(others, places[len(own) :], strict=True):
         values = as_jsonb(other.values)
         holds = Q(before__contains=values) | Q(after__contains=values)
         conditions.append(in_table(place) & holds)
     return reduce(or_, conditions)
+
+
+def places_of_object(instance: models.Model, related: bool | Collection[str] = False) -> list[Place]:
+    """Return the tables of which :func:`of_object` asks for changes."""
+    return _tables_of(instance, related)[2]
+
+
+def _tables_of(
+    instance: models.Model, related: bool | Collection[str]
+) -> tuple[list[type[models.Model]], list[Belonging], list[Place]]:
+    alias = instance._state.db or router.db_for_write(instance.__class__)
+    own = models_of(instance)
+    names = None if related is True else related or ()
+    others = belongings(instance, names) if related else []
+    return own, others, places_of([*own, *(other.model for other in others)], alias)
 
 
 class TableLog(NamedTuple):

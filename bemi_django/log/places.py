@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.db import connections, models
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
 from bemi_django.schema.sql import quote
@@ -112,7 +112,12 @@ def complete_from(place: Place) -> datetime | None:
     Args:
         place: The table.
     """
-    with connections[conf.destination()].cursor() as cursor:
+    last = [moment for alias in destinations.of_table(*place) if (moment := _last_removed(alias, place))]
+    return max(last, default=None)
+
+
+def _last_removed(alias: str, place: Place) -> datetime | None:
+    with connections[alias].cursor() as cursor:
         cursor.execute(_LAST, list(place))
         found: datetime | None = cursor.fetchone()[0]
     return found

@@ -17,7 +17,7 @@ from bemi_django.management.erasure import erase_command, rewrap_command, subjec
 from bemi_django.management.log_arguments import as_of, blame, revert
 from bemi_django.management.log_output import FORMATS
 from bemi_django.management.retention import convert_command, prune_command
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_choice_of_log, add_subcommand
 from bemi_django.management.worker import consume_command
 from bemi_django.wire.lsn import parse_lsn
 
@@ -26,7 +26,9 @@ def add_subcommands(parser: CommandParser) -> None:
     """Add all subcommands to the parser of ``manage.py bemi``."""
     added = parser.add_subparsers(dest="subcommand", title="subcommands", metavar="subcommand")
     for add in (*_FOR_ANY_PROJECT, _handlers, as_of):
-        add(added).add_argument(
+        subcommand = add(added)
+        add_choice_of_log(subcommand)
+        subcommand.add_argument(
             "--database",
             default="default",
             choices=tuple(connections),

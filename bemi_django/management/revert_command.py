@@ -7,9 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bemi_django import destinations
 from bemi_django.capture.context import bound_context
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change
 from bemi_django.revert import Plan
@@ -69,9 +71,9 @@ def _operator(database: str, options: dict[str, Any]) -> dict[str, Any]:
     return operator_context("bemi revert", given, database, options["reason"])
 
 
-def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet:
+def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet | ChangesEverywhere:
     name = database_name(database)
-    changes = Change.objects.filter(database=name)
+    changes = _log_of(name).filter(database=name)
     if options["request"] is not None:
         changes, what = changes.in_request(options["request"]), f"request {options['request']}"
     elif options["transaction"] is not None:
@@ -84,6 +86,12 @@ def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet:
             f"the log of {name} has no changes of {what}: check the id, and that 'bemi run' is running"
         )
     return changes
+
+
+def _log_of(database: str) -> ChangeQuerySet | ChangesEverywhere:
+    # What was changed together may be in several destinations.
+    is_divided = not destinations.is_chosen() and len(destinations.of_database(database)) > 1
+    return Change.objects.everywhere() if is_divided else Change.objects.all()
 
 
 def _print(command: BaseCommand, plan: Plan) -> None:

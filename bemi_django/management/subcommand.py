@@ -5,6 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+#: The option in which :func:`add_choice_of_log` keeps the alias.
+CHOSEN_LOG = "chosen_log"
+
 
 def add_subcommand(added: Any, name: str, summary: str) -> ArgumentParser:
     """Add a subcommand and return its parser.
@@ -18,3 +21,13 @@ def add_subcommand(added: Any, name: str, summary: str) -> ArgumentParser:
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
     )
     return subcommand
+
+
+def add_choice_of_log(subcommand: ArgumentParser) -> None:
+    """Add ``--destination``."""
+    subcommand.add_argument(
+        "--destination",
+        dest=CHOSEN_LOG,
+        metavar="ALIAS",
+        help="alias of the database whose log is meant, if there are several (BEMI_DESTINATIONS)",
+    )

@@ -12,8 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from bemi_django import conf, destinations
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.schema.database_names import database_name
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.seals.anchors import read
 from bemi_django.seals.verify import verify_chains
@@ -83,6 +85,7 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
             raise CommandError(f"--{name} belongs to --chain: add it")
     if options["reason"] and not options["accept"]:
         raise CommandError("--reason says why differences are accepted: add --accept")
+    _require_whole(database, options["tables"])
     accept = None
     if options["accept"]:
         arguments = {"tables": options["tables"]} if options["tables"] else {}
@@ -106,6 +109,28 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     wrong = [result for result in results if not result.is_true]
     if wrong:
         raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+
+
+def _require_whole(database: str, tables: list[str]) -> None:
+    """Check that the log that is meant has all changes of what is compared.
+
+    Raises:
+        CommandError: Another destination has changes, too.
+    """
+    log, division, name = conf.destination(), destinations.division(), database_name(database)
+    if not division.shares or division.of_database(name) == [log]:
+        return
+    if not tables:
+        raise CommandError(
+            f"{log!r} does not have all changes of {name} (BEMI_DESTINATIONS): name tables of which it has"
+        )
+    for table in tables:
+        found = division.of_table(name, *table.split(".", 1)) if "." in table else [log]
+        if found != [log]:
+            raise CommandError(
+                f"the changes of {table} are in {' and '.join(found)}: "
+                + ("name that one with --destination" if len(found) == 1 else "no log has all of its rows")
+            )
 
 
 def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from bemi_django import destinations
 from bemi_django.log.belongings import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.log.instances import instance_of
 from bemi_django.log.live.live_tables import Reference, read_references
@@ -16,6 +17,8 @@ from bemi_django.revert.net import differ
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change
+    from bemi_django.log.querysets.change_queryset import ChangeQuerySet
+    from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 
 _Values = tuple[str, ...]
 
@@ -82,19 +85,27 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
 
 def _generic_children(parent: Change) -> Iterator[Change]:
     """Yield deletions of rows that referred to the deleted one by a generic relation."""
-    deleted = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id).deleted()
+    deleted = _same_transaction(parent).deleted()
     for found in generic_belongings(instance_of(parent.place, parent.before)):
         yield from deleted.of_table(place_of(found.model, alias_of(parent.database))).before(found.values)
 
 
 def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:
     schema, table = reference.child
-    changes = type(parent).objects.using(parent._state.db).in_transaction(parent.transaction_id)
+    changes = _same_transaction(parent)
     children: dict[_Values, list[Change]] = defaultdict(list)
     for change in changes.filter(database=parent.database, schema=schema, table=table):
         if _lost(change, reference):
             children[values_of(change.before, reference.columns)].append(change)
     return children
+
+
+def _same_transaction(parent: Change) -> ChangeQuerySet | ChangesEverywhere:
+    """Return the changes of the transaction of a change, in whichever destinations they are."""
+    log = type(parent).objects
+    if len(destinations.of_database(parent.database)) > 1:
+        return log.everywhere().in_transaction(parent.transaction_id)
+    return log.using(parent.destination).in_transaction(parent.transaction_id)
 
 
 def _lost(change: Change, reference: Reference) -> bool:

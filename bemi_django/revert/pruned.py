@@ -49,12 +49,18 @@ def pruned_tables(changes: Sequence[Change]) -> tuple[PrunedTable, ...]:
     """
     moments = [change.committed_at.astimezone(timezone.utc) for change in changes]
     first, last = min(moments) - _MARGIN, max(moments)
-    with closed_cursor(conf.destination()) as cursor:
+    asked = [changes[0].database, first, _month(first), _month(last)]
+    logs = sorted({change.destination or conf.destination() for change in changes})
+    return tuple(_pruned(*row) for log in logs for row in _removed(log, asked))
+
+
+def _removed(log: str, asked: list[Any]) -> list[Any]:
+    with closed_cursor(log) as cursor:
         cursor.execute(_MAY_READ)
         if cursor.fetchone() == (0,):
-            return ()
-        cursor.execute(_PRUNED, [changes[0].database, first, _month(first), _month(last)])
-        return tuple(_pruned(*row) for row in cursor.fetchall())
+            return []
+        cursor.execute(_PRUNED, asked)
+        return list(cursor.fetchall())
 
 
 def _month(moment: datetime) -> Any:

@@ -12,7 +12,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import installed, sql, tenancy
 from bemi_django.schema.replication.slots import slot_of
@@ -67,7 +67,7 @@ class RunSQLFile(Operation):
         return f"Run the SQL file {self.name}"
 
     def _is_wanted(self, alias: str) -> bool:
-        is_source, is_log = conf.is_source(alias), alias == conf.destination()
+        is_source, is_log = conf.is_source(alias), alias in destinations.aliases()
         return {
             "source": is_source,
             "log": is_log,

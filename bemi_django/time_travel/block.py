@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.capture.statement import is_write
 from bemi_django.exceptions import (
     HistoryError,
@@ -21,6 +21,7 @@ from bemi_django.exceptions import (
     sqlstate_of,
 )
 from bemi_django.schema import installed, search_path
+from bemi_django.schema.database_names import database_name
 from bemi_django.time_travel import cursor_paths
 from bemi_django.time_travel.moments import PastMoment, locate
 from bemi_django.time_travel.past import Past, go, look
@@ -139,14 +140,29 @@ def _log(connection: BaseDatabaseWrapper) -> str:
         with connection.cursor() as cursor:
             installed.require(cursor, "past_refresh_v1")
         # All queries that name it have parameters.
-        return installed.log(connection.alias).replace("%", "%%")
+        log = installed.log(connection.alias).replace("%", "%%")
     except NotInstalled:
         if conf.destination() == connection.alias:
             raise
+    else:
+        _require_whole(connection.alias)
+        return log
     raise HistoryError(
         f"the log of {connection.alias!r} is in {conf.destination()!r} (BEMI_DESTINATION), but as_of() joins "
         "tables with the log and needs both in one database: query Change.objects instead"
     )
+
+
+def _require_whole(alias: str) -> None:
+    """Check that no other destination has changes of a database."""
+    if len(destinations.aliases()) == 1:
+        return
+    others = [one for one in destinations.of_database(database_name(alias)) if one != alias]
+    if others:
+        raise HistoryError(
+            f"the changes of {alias!r} are also in {' and '.join(others)} (BEMI_DESTINATIONS), but as_of() "
+            "needs all of them in the database of the tables: query Change.objects.everywhere() instead"
+        )
 
 
 def _check_transaction(connection: BaseDatabaseWrapper) -> None:

@@ -309,3 +309,20 @@ def test_a_handler_of_a_table_that_is_not_tracked_is_said(
 def test_an_archive_is_a_directory_or_an_address(settings: Any, value: object, is_reported: bool) -> None:
     settings.BEMI_ARCHIVE = value
     assert ("bemi.E015" in {message.id for message in checks.check_settings()}) is is_reported
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"nowhere": {"hash": "1/2"}}, "has 'nowhere', which is no alias of DATABASES."),
+        ({"default": {"hash": "1/2"}}, "has 'default', which is a source: make it BEMI_DESTINATION."),
+        ({"other": {"tables": 1}}, "has wrong conditions for 'other': patterns must be a list of texts."),
+        ({"other": {"tables": ["public.todo"]}}, None),
+    ],
+)
+def test_destinations_are_checked(settings: Any, value: Any, message: str | None) -> None:
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    settings.BEMI_DESTINATION = "default" if "default" not in value else "other"
+    settings.BEMI_DESTINATIONS = value
+    found = [one.msg for one in checks.check_settings() if one.id == "bemi.E028"]
+    assert found == ([f"BEMI_DESTINATIONS {message}"] if message else [])

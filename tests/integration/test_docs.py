@@ -45,7 +45,7 @@ def test_the_examples_work(drain: Drain) -> None:
             drain()
     finally:
         names["engine"].dispose()
-    assert len(python) == 12
+    assert len(python) == 13
     with transaction.atomic():
         for statement in blocks("sql"):
             with connection.cursor() as cursor:

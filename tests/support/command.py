@@ -19,12 +19,13 @@ MANAGE = [sys.executable, str(ROOT / "sample_project" / "manage.py")]
 class Command:
     """A context manager: the process does not outlive the block."""
 
-    def __init__(self, *arguments: str, source: str, log: str, slot: str) -> None:
+    def __init__(self, *arguments: str, source: str, log: str, slot: str, **environment: str) -> None:
         settings = {
             "DJANGO_SETTINGS_MODULE": "tests.support.command_settings",
             "DATABASE_URL": source,
             "LOG_URL": log,
             "SLOT": slot,
+            **environment,
         }
         self._files = ExitStack()
         self._out, self._errors = (

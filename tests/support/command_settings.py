@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from sample_project.database import database_from
@@ -22,4 +23,7 @@ BEMI_WEBHOOK_NETWORKS = ["127.0.0.0/8"]
 BEMI_SINK_SECRET = "a secret for tests"
 BEMI_SLOT = os.environ["SLOT"]
 BEMI_ACCEPT_GAP = "ACCEPT_GAP" in os.environ
+if "SECOND_LOG_URL" in os.environ:
+    DATABASES["second"] = database_from({"DATABASE_URL": os.environ["SECOND_LOG_URL"]})
+    BEMI_DESTINATIONS = json.loads(os.environ["DESTINATIONS"])
 BEMI_TAMPER_EVIDENCE = "TAMPER_EVIDENCE" in os.environ

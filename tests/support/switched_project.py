@@ -56,7 +56,7 @@ class SwitchedProject:
         self._trail = trail
         execute(sql.up(*_PARTS))
         tracking.sync()
-        self._model = _load()
+        self._model = load_model()
         self._heard: list[int] = []
         self._noted: list[tuple[Any, list[Any]]] = []
 
@@ -107,7 +107,9 @@ class SwitchedProject:
         return self._heard
 
 
-def _load() -> Any:
+def load_model() -> Any:
+    """Return a model of the table ``load``; in isolated apps, it is known nowhere else."""
+
     class Load(models.Model):
         n = models.IntegerField()
 

@@ -163,7 +163,7 @@ def test_prometheus_asks_the_publishers() -> None:
 
 
 def test_the_page_has_settings_for_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    block, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     environment = SERVICES["shop-publisher"]["environment"]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -105,6 +105,13 @@ def add(cursor: Any, slot: str, lane: int, position: LanePosition, message: int)
     cursor.execute(_ADD, [slot, lane, *position, message])
 
 
+def divide_anew(cursor: Any, slot: str, number: int, position: LanePosition) -> None:
+    """Let another number of lanes go on where all lanes are."""
+    cursor.execute(_DELETE, [slot])
+    for lane in range(number):
+        add(cursor, slot, lane, position, 0)
+
+
 def advance(
     cursor: Any, slot: str, lane: int, old: LanePosition, new: LanePosition, message: int, at: int | None
 ) -> None:

@@ -82,8 +82,8 @@ class Broker:
         """
         return self.connection.run(self._ends(source, lanes))
 
-    def sources(self) -> list[str]:
-        """Return the sources of which the queue has messages."""
+    def sources(self) -> dict[str, int]:
+        """Return the sources of which the queue has messages, and a number above those of their lanes."""
         return self.connection.run(self._sources())
 
     def number_at(self, source: str, lane: int, moment: datetime) -> int:
@@ -156,10 +156,13 @@ class Broker:
         if acknowledgements.is_over:
             self._waiting.discard(acknowledgements)
 
-    async def _sources(self) -> list[str]:
+    async def _sources(self) -> dict[str, int]:
         info = await self.connection.jetstream.stream_info(self.address.stream, f"{STREAM}.>")
         subjects = [subject.split(".") for subject in info.state.subjects or {}]
-        return sorted({parts[1] for parts in subjects if len(parts) == 3 and parts[2].isdecimal()})
+        lanes = sorted(
+            (parts[1], int(parts[2])) for parts in subjects if len(parts) == 3 and parts[2].isdecimal()
+        )
+        return {source: lane + 1 for source, lane in lanes}
 
     async def _number_at(self, subject: str, moment: datetime) -> int:
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy

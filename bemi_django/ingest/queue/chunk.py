@@ -11,7 +11,6 @@ from contextlib import suppress
 from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
-from zlib import crc32
 
 import orjson
 
@@ -23,6 +22,7 @@ from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
+from bemi_django.wire.division import Division, row_hash
 from bemi_django.wire.ids import ordinal_in, sequence_in
 from bemi_django.wire.lane import LanePosition
 
@@ -36,8 +36,9 @@ _NUMBERS = frozenset(
 )
 _CONTEXT = COLUMNS.index("context")
 _JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
-_SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
-    COLUMNS.index(name) for name in ("schema", "table", "primary_key", "operation", "previous_primary_key")
+_DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
+    COLUMNS.index(name)
+    for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
 )
 _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 
@@ -130,7 +131,12 @@ def lane_of(values: Values, lanes: int) -> int | None:
     key = values[_KEY]
     if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
         return None
-    return crc32(f"{values[_SCHEMA]}\0{values[_TABLE]}\0{key or ''}\0".encode()) % lanes
+    return row_hash(values[_SCHEMA], values[_TABLE], key) % lanes
+
+
+def destination_of(values: Values, division: Division) -> str:
+    """Return the destination of a change; an update of the key is one of the row with the new key."""
+    return division.destination_of(values[_DATABASE], values[_SCHEMA], values[_TABLE], values[_KEY])
 
 
 def may_follow(chunk: Chunk, positions: Mapping[int, LanePosition]) -> bool:

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+from bemi_django.exceptions import QueueUnavailable
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -46,7 +47,8 @@ class Consumption:
         progress: Counts what is written.
         timeouts: Timeouts of the connections.
         is_stopping: Set when the session is to end after the present transaction.
-        replayed: What to begin the log of sources with that have none; None to begin no log.
+        replayed: What to begin the log of sources with that have none; None to begin no log, unless this is
+            one of several destinations, and not the first: it begins with all that the queue has.
     """
 
     def __init__(
@@ -57,7 +59,8 @@ class Consumption:
         is_stopping: threading.Event,
         replayed: Replayed | None = None,
     ) -> None:
-        self._replayed = replayed
+        self._divided = divided = config.divided
+        self._is_first = divided is None or divided.is_first
         self._progress = progress
         self._is_stopping = is_stopping
         self._message = threading.Event()
@@ -73,7 +76,10 @@ class Consumption:
             assert config.queue is not None
             self._broker = Broker(config.queue)
             opened.callback(self._broker.close)
-            self._removal = Removal(self._broker)
+            self._removal = Removal(self._broker, divided.others if divided else {})
+            opened.callback(self._removal.close)
+            begins = replayed if self._is_first else replayed or Replayed()
+            self._replay = None if begins is None else Replay(connection, self._broker, begins)
             self._locks = LaneLocks(connection)
             self._writer = LogWriter(connection, is_sealed=config.is_sealed)
             self.close: Callable[[], None] = opened.pop_all().close
@@ -88,8 +94,9 @@ class Consumption:
             BemiError: An administrator has to do something, or the queue is not there.
             psycopg2.Error: The destination cannot be written to.
         """
-        if self._replayed is not None:
-            Replay(self._connection, self._broker, self._replayed).begin()
+        if self._replay is not None and self._is_first:
+            self._replay.begin()
+        self._begin_sources()
         targets = self._ends() if until_current else {}
         while not self._is_stopping.is_set():
             self._message.clear()
@@ -118,7 +125,14 @@ class Consumption:
         self._forget()
         self._removal.settle()
 
+    def _begin_sources(self) -> None:
+        """Begin the log of sources that have come, where the publisher does not do it."""
+        if self._replay is not None and not self._is_first:
+            with suppress(QueueUnavailable):  # their first messages are being published
+                self._replay.begin()
+
     def _balance(self) -> None:
+        self._begin_sources()
         taken, released = self._locks.balance()
         for lane in released:
             self._readers.pop(lane).close()
@@ -163,7 +177,7 @@ class Consumption:
                     continue
                 position = reader.position
                 reader.take()
-                one = TakenChunk(chunk, position, reader.message)
+                one = TakenChunk(chunk, position, reader.message, self._divided)
                 size += len(one.changes)
                 taken.append(one)
                 is_open = True

@@ -9,13 +9,21 @@ from uuid import UUID
 
 import orjson
 
+from bemi_django.ingest.config import Divided
 from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.protocol.messages import Begin, Relation
-from bemi_django.ingest.queue.chunk import Chunk, Values, canonical_values, position_of, row_of
+from bemi_django.ingest.queue.chunk import (
+    Chunk,
+    Values,
+    canonical_values,
+    destination_of,
+    position_of,
+    row_of,
+)
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.stitching.stitched import ChangeHeader
@@ -38,19 +46,25 @@ _IS_LOCAL = "SELECT is_local FROM _bemi.checkpoint WHERE slot = %s"
 
 
 class TakenChunk:
-    """A chunk that is to be written: what of it is not in the log yet.
+    """A chunk that is to be written: what of it is not in the log yet, and belongs there.
 
     Args:
         chunk: The chunk.
         position: Where its lane is.
         message: The number of its last message, as the queue counts.
+        divided: Which changes belong to the destination; None for all. Every destination has all dead letters
+            and omissions: which table a letter is of may not be known.
     """
 
-    def __init__(self, chunk: Chunk, position: LanePosition, message: int) -> None:
+    def __init__(
+        self, chunk: Chunk, position: LanePosition, message: int, divided: Divided | None = None
+    ) -> None:
         self.chunk, self.position, self.message = chunk, position, message
         changes = chunk.changes
         if chunk.begin < position:
             changes = [one for one in changes if position_of(UUID(one[_ID]).bytes) >= position]
+        if divided is not None:
+            changes = [one for one in changes if destination_of(one, divided.division) == divided.name]
         self.changes: list[Values] = changes
         #: The chain in which they are sealed, if it is open.
         self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)

@@ -2,14 +2,76 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from contextlib import closing
+from typing import Any
 
+import psycopg2
+
+from bemi_django.exceptions import first_line
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_locks import Lane
 
+logger = logging.getLogger(__name__)
+
 #: Seconds between two looks at what is kept.
 _LONGEST = 60.0
+#: Seconds between two looks at another destination, and after one that failed.
+_LOOK, _RETRY = 1.0, 2.0
+_WRITTEN = "SELECT slot, lane, message FROM _bemi.lanes"
+
+
+class OtherDestination:
+    """Tells how far another destination has come with the messages of each lane, in a thread of its own.
+
+    One that cannot be reached is where it was last seen.
+
+    Args:
+        name: Its name, for messages.
+        ask: Returns its parameters of libpq.
+    """
+
+    def __init__(self, name: str, ask: Callable[[], dict[str, Any]]) -> None:
+        self._name, self._ask = name, ask
+        self._written: Mapping[Lane, int] = {}
+        self._is_over = threading.Event()
+        # It may wait for a server that does not answer, which is nothing to wait for at the end.
+        threading.Thread(target=self._watch, name=f"bemi-{name}", daemon=True).start()
+
+    def written(self, lane: Lane) -> int:
+        """Return the number of the last message of a lane that it has; 0 if it has none."""
+        return self._written.get(lane, 0)
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._is_over.set()
+
+    def _watch(self) -> None:
+        is_away = False
+        while not self._is_over.is_set():
+            try:
+                with closing(psycopg2.connect(**self._ask())) as connection:
+                    connection.autocommit = True
+                    while not self._is_over.is_set():
+                        self._look(connection)
+                        is_away = False
+                        self._is_over.wait(_LOOK)
+            except psycopg2.Error as error:
+                if not is_away:
+                    logger.warning(
+                        "the queue keeps what the destination %s lacks: %s", self._name, first_line(error)
+                    )
+                is_away = True
+                self._is_over.wait(_RETRY)
+
+    def _look(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_WRITTEN)
+            self._written = {(slot, lane): message for slot, lane, message in cursor.fetchall()}
 
 
 class Removal:
@@ -17,10 +79,13 @@ class Removal:
 
     Args:
         broker: The connection to the queue.
+        others: Other destinations by their names, as :class:`OtherDestination` takes them: what one of them
+            does not have stays in the queue.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, others: Mapping[str, Callable[[], dict[str, Any]]]) -> None:
         self._broker = broker
+        self._others = [OtherDestination(name, ask) for name, ask in others.items()]
         self._running: dict[Lane, tuple[int, Future[None]]] = {}
         self._done: dict[Lane, int] = {}
         #: What is kept for some time is looked at again from time to time.
@@ -29,6 +94,7 @@ class Removal:
 
     def begin(self, lane: Lane, message: int) -> None:
         """Begin to remove the messages of a lane up to this one, unless that is being done."""
+        message = min([message, *(other.written(lane) for other in self._others)])
         if lane in self._running:
             number, running = self._running[lane]
             if not running.done():
@@ -46,3 +112,8 @@ class Removal:
     def settle(self) -> None:
         """Wait for what has begun."""
         wait([running for _, running in self._running.values()])
+
+    def close(self) -> None:
+        """Look at other destinations no longer."""
+        for other in self._others:
+            other.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -58,11 +59,13 @@ class Replay:
             ReplicationError: The log of a source was begun in another way.
             QueueUnavailable: Lanes of a source have no message from then on yet.
         """
-        for source in self._broker.sources():
+        for source, number in self._broker.sources().items():
             has_log = Checkpoints(self._connection, source).read() is not None
             with self._connection, self._connection.cursor() as cursor:
                 cursor.execute(_LOCK)
-                if lanes.read(cursor, source):
+                if found := lanes.read(cursor, source):
+                    if number != len(found):
+                        self._divide_anew(cursor, source, number, found)
                     continue
                 if has_log:
                     raise ReplicationError(
@@ -83,6 +86,25 @@ class Replay:
         Histories(source).add(cursor, start, origin.system_identifier, origin.timeline, _REASON)
         Checkpoints(self._connection, source).start(cursor, lsn, _NO_XID, origin)
         logger.info("the log of %s begins with what the queue has", source)
+
+    def _divide_anew(
+        self, cursor: Any, source: str, number: int, found: Mapping[int, lanes.LaneState]
+    ) -> None:
+        """Follow a publisher that has begun with another number of lanes, if one has.
+
+        Raises:
+            ReplicationError: The lanes lack changes that the queue does not have any more.
+        """
+        chunk = self._first(source, number - 1).chunk
+        if chunk.lanes == len(found):
+            return
+        places = {state.position for state in found.values()}
+        if len(places) > 1:
+            raise ReplicationError(
+                f"the queue has {chunk.lanes} lanes of {source}, and the {len(found)} in this log lack some"
+            )
+        lanes.divide_anew(cursor, source, chunk.lanes, places.pop())
+        logger.info("the log of %s goes on with %d lanes", source, chunk.lanes)
 
     def _first(self, source: str, lane: int) -> StoredChunk:
         number = 1 if self._since is None else self._broker.number_at(source, lane, self._since)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bemi_django import destinations
 from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.verify_command import watching
@@ -55,6 +56,7 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         CommandError: A table could not be read to its end; the exit status is 1.
         BemiError: A table is not tracked.
     """
+    destinations.require_one("'bemi baseline' asks only one which rows it has")
     if options["where"] and len(options["tables"]) != 1:
         raise CommandError("--where is a condition on the rows of one table: name that table")
     arguments = {name: options[name] for name in ("tables", "where") if options[name]}

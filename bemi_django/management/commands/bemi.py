@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.alerts import configured as alerts
 from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
@@ -30,6 +30,7 @@ from bemi_django.management.erasure import erase_command, rewrap_command, subjec
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
+from bemi_django.management.subcommand import CHOSEN_LOG
 from bemi_django.management.worker import consume_command, letters_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.retention import rules
@@ -39,6 +40,11 @@ from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 
 _READ_ONLY = "25006"
+#: What works on one log alone, and would do half of what is meant where there are several.
+_OF_ONE_LOG = (
+    "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
+    "rewrap-keys", "status", "subject", "verify",
+)  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -68,7 +74,11 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
-            getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
+            # A command without a project has an option of its own for its one log.
+            with destinations.choosing(options.get(CHOSEN_LOG)):
+                if subcommand in _OF_ONE_LOG:
+                    destinations.require_choice("which one is meant")
+                getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) == _READ_ONLY and installed.is_standby(database)

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.conf import settings
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.exceptions import ReplicationError
-from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.config import Divided, WorkerConfig
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.ingest.stitching.signatures import Signatures
@@ -47,7 +47,15 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         masking=configured_masks(),
         is_sealed=is_sealed(),
         provenance=Provenance(conf.provenance(), Signatures(configured_keys())),
+        divided=_divided(),
     )
+
+
+def _divided() -> Divided | None:
+    division, name = destinations.division(), conf.destination()
+    others = [alias for alias in destinations.aliases() if alias != name]
+    asking = {alias: partial(conf.connection_parameters, alias) for alias in others}
+    return Divided(name, division, asking) if others else None
 
 
 def config_of_sink(database: str, url: str | None) -> WorkerConfig:

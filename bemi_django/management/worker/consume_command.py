@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bemi_django import destinations
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.replay import Replayed
@@ -102,6 +103,7 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     if options["format"] == DEBEZIUM:
         if replayed is not None:
             raise CommandError("--from is for what 'bemi run --to' has published")
+        destinations.require_one("records of Debezium are written to one")
         consumer = records_consumer(database, options)
     else:
         require_unused(options, OF_RECORDS, "--format debezium")

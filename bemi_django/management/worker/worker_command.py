@@ -14,7 +14,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connections
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
@@ -56,6 +56,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
     names = databases if len(databases) > 1 else ()
     address = None if options["handlers"] else sink_address(options["to"])
     is_export = isinstance(address, ExportAddress)
+    _require_consumers(address, options)
     output = command.stdout
     if isinstance(address, ExportAddress):
         if names and not address.is_shared:
@@ -84,6 +85,20 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         for done, work in running.items():
             for line in _lines_of(done, work.database if names else ""):
                 output.write(line)
+
+
+def _require_consumers(address: object, options: dict[str, Any]) -> None:
+    """Check that consumers divide what is published, where there are several destinations."""
+    if options["handlers"]:
+        destinations.require_choice("whose changes to handle")
+    elif address is None:
+        destinations.require_one("publish with 'bemi run --to nats://...', and let 'bemi consume' divide")
+    elif destinations.current() != destinations.first():
+        raise CommandError("'bemi run --to' goes on where BEMI_DESTINATION is: leave --destination out")
+    elif len(destinations.aliases()) > 1 and not options["no_handlers"]:
+        logger.info(
+            "handlers get what is in %s; see 'bemi run --handlers --destination'", destinations.first()
+        )
 
 
 @contextmanager
@@ -170,6 +185,7 @@ def skip_transaction(command: BaseCommand, database: str, lsn: int, reason: str 
     Raises:
         BemiError: If it cannot be skipped.
     """
+    destinations.require_one("a gap would be in one of them alone")
     who = operator_context("bemi skip", {"lsn": format_lsn(lsn)}, database, reason)
     with log_to(command.stdout):
         skipped = skip(worker_config(database), lsn, who=who)

@@ -1,0 +1,1 @@
+"""Changes as they are asked for: of one log, or of all destinations together."""

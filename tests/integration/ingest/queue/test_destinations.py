@@ -1,0 +1,245 @@
+"""Several destinations read one queue: each change is in one of them, once, whatever is killed or away."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from django.test.utils import isolate_apps
+from psycopg2.extras import Json
+
+from bemi_django.destinations import choosing
+from bemi_django.exceptions import BemiError, ReplicationError
+from bemi_django.log.blame import blame
+from bemi_django.log.places import Place
+from bemi_django.models import Change
+from tests.support.cluster import Cluster
+from tests.support.command import Command
+from tests.support.divided_pipeline import DividedPipeline
+from tests.support.load_pipeline import load_cluster
+from tests.support.polling import until
+from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.switched_project import load_model
+
+BLOWS = int(os.environ.get("BEMI_BLOWS", "2"))
+SEED = int(os.environ.get("BEMI_SEED", "1"))
+BY_HASH = {"hash": "1/2"}
+BY_TABLE = {"tables": ["public.load"]}
+
+
+@pytest.fixture(scope="module")
+def second_log() -> Iterator[Cluster]:
+    with closing(load_cluster(wal_level="replica")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def by_hash(queued: QueuedPipeline, second_log: Cluster) -> Iterator[DividedPipeline]:
+    with DividedPipeline(queued, second_log, BY_HASH).emptied() as divided:
+        yield divided
+
+
+@pytest.fixture
+def by_table(queued: QueuedPipeline, second_log: Cluster) -> Iterator[DividedPipeline]:
+    with DividedPipeline(queued, second_log, BY_TABLE).emptied() as divided:
+        yield divided
+
+
+def test_each_destination_has_its_part_and_its_position(by_table: DividedPipeline) -> None:
+    divided, queued = by_table, by_table.queued
+    divided.trail.source.run("ALTER PUBLICATION bemi ADD TABLE junk")
+    divided.trail.write(10)
+    divided.trail.source.run("INSERT INTO junk VALUES ('a'), ('b')")
+    divided.trail.source.run("TRUNCATE load")
+    assert queued.publish() == 13
+    assert divided.consume("second") == 11
+    # The first one lacks all of it.
+    assert queued.server.messages() > 0
+    assert divided.consume("log") == 2
+    tables = 'SELECT DISTINCT "table", operation FROM changes ORDER BY 1, 2'
+    assert divided.trail.log.run(tables) == [("junk", "CREATE")]
+    assert divided.second.run(tables) == [("load", "CREATE"), ("load", "TRUNCATE"), ("load", "UPDATE")]
+    divided.are_complete()
+    # A transaction of which a destination gets nothing moves its position.
+    divided.trail.source.run("INSERT INTO junk VALUES ('c')")
+    assert (queued.publish(), divided.consume("second"), divided.consume("log")) == (1, 0, 1)
+    divided.are_complete()
+    again = "SELECT slot, system_identifier, timeline, publication, database FROM _bemi.checkpoint"
+    assert divided.second.run(again) == divided.trail.log.run(again)
+
+
+def test_an_update_of_the_key_is_in_one_destination(by_hash: DividedPipeline) -> None:
+    divided = by_hash
+    divided.trail.write(20)
+    divided.trail.source.run("UPDATE load SET id = -id")
+    rows = divided.trail.source.one("SELECT count(*) FROM load")
+    assert divided.queued.publish() == 20 + rows
+    written = divided.consume("log"), divided.consume("second")
+    assert sum(written) == 20 + rows
+    assert min(written) > 0
+    keys = "SELECT id::text FROM changes WHERE previous_primary_key IS NOT NULL"
+    assert len({*divided.trail.log.run(keys), *divided.second.run(keys)}) == rows
+
+
+def test_the_queue_keeps_what_a_destination_lacks_that_is_away(by_hash: DividedPipeline) -> None:
+    divided, queued = by_hash, by_hash.queued
+    divided.trail.write(10)
+    queued.publish()
+    divided.second.stop()
+    try:
+        divided.consume("log")
+        divided.trail.write(10)
+        queued.publish()
+        divided.consume("log")
+        assert queued.server.messages() > 0
+    finally:
+        divided.second.start()
+    divided.consume("second")
+    divided.catch_up()
+    divided.are_complete()
+    with divided.running("log", "second"):
+        until(lambda: queued.server.messages() == 0)
+
+
+@pytest.fixture
+def project(by_hash: DividedPipeline, django_db_blocker: Any) -> Iterator[DividedPipeline]:
+    with django_db_blocker.unblock(), by_hash.project():
+        yield by_hash
+
+
+def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> None:
+    project.trail.write(30)
+    # Keys that move between the destinations.
+    project.trail.source.run("UPDATE load SET id = id + 1000; UPDATE load SET n = n + 100 WHERE id = 1001")
+    rows = project.trail.source.one("SELECT count(*) FROM load")
+    project.queued.publish()
+    total = project.consume("log") + project.consume("second")
+    place = Place("postgres", "public", "load")
+    everywhere = Change.objects.everywhere().of_table(place)
+    assert everywhere.count() == total == 31 + rows
+    found = list(everywhere)
+    assert [change.pk for change in found] == sorted(change.pk for change in found)
+    assert {change.destination for change in found} == {"log", "second"}
+    for alias in ("log", "second"):
+        one = Change.objects.using(alias).of_table(place)
+        assert list(one) == [change for change in found if change.destination == alias]
+    assert list(Change.objects.all()) == list(Change.objects.using("log"))
+    assert everywhere[:5] == found[:5] and everywhere[5:9] == found[5:9] and everywhere[7] == found[7]
+    assert list(everywhere.desc()) == found[::-1]
+    assert (everywhere.first(), everywhere.last()) == (found[0], found[-1])
+    assert everywhere.updated().filter(previous_primary_key=None).count() == 30 - rows + 1
+    assert everywhere.exists() and not everywhere.deleted().exists()
+    with pytest.raises(IndexError):
+        everywhere[total]
+    with isolate_apps("tests.shop"):
+        load = load_model()
+    row = load.objects.using("shop").get(pk=1001)
+    history = [
+        (change.operation, change.primary_key) for change in Change.objects.everywhere().for_object(row)
+    ]
+    assert history == [("CREATE", "1"), ("UPDATE", "1001"), ("UPDATE", "1001")]
+    with pytest.raises(BemiError, match=r"are in log and second .*: ask Change.objects.everywhere\(\)"):
+        Change.objects.for_object(row)
+    with pytest.raises(BemiError, match="are in log and second"):
+        Change.objects.for_model(load, "shop")
+    # A change that both have, since the division was changed, is there once.
+    twice = project.second.run("SELECT * FROM changes ORDER BY id LIMIT 1")
+    columns = ", ".join(["%s"] * len(twice[0]))
+    project.trail.log.run(
+        f"INSERT INTO changes VALUES ({columns})",  # noqa: S608 - only places
+        [Json(value) if isinstance(value, dict) else value for value in twice[0]],
+    )
+    assert list(everywhere) == found
+
+
+def test_the_destination_of_a_table_is_found(by_table: DividedPipeline, django_db_blocker: Any) -> None:
+    divided = by_table
+    divided.trail.write(3)
+    divided.queued.publish()
+    divided.consume("second")
+    with django_db_blocker.unblock(), divided.project(), isolate_apps("tests.shop"):
+        load = load_model()
+        row = load.objects.using("shop").get(n=3)
+        changes = Change.objects.for_object(row)
+        assert [change.destination for change in changes] == ["second", "second"]
+        assert Change.objects.for_model(load, "shop").count() == 3
+        newest = changes.latest("id")
+        assert blame(row)["n"].change == newest
+        assert not Change.objects.all().exists()
+        plan = newest.revert(dry_run=True)
+        assert [step.primary_key for step in plan.steps] == ["2"]
+        with choosing("log"):
+            assert not Change.objects.for_object(row).exists()
+
+
+def test_a_destination_follows_another_number_of_lanes(by_hash: DividedPipeline) -> None:
+    divided = by_hash
+    more = DividedPipeline(
+        QueuedPipeline(divided.trail, divided.queued.server, lanes=5), divided.second, BY_HASH
+    )
+    divided.trail.write(10)
+    divided.queued.publish()
+    with divided.running("log", "second"):
+        until(lambda: divided.queued.server.messages() == 0)
+    divided.trail.write(10)
+    more.queued.publish()
+    assert more.consume("log") + more.consume("second") == 10
+    more.catch_up()
+    more.are_complete()
+    assert [lane for lane, *_ in more.second.run("SELECT lane FROM _bemi.lanes ORDER BY lane")] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+    # A destination that lacks changes of the former lanes does not go on.
+    more.second.run(
+        "DELETE FROM _bemi.lanes WHERE lane = 4; UPDATE _bemi.lanes SET sequence = 0 WHERE lane = 1"
+    )
+    more.trail.write(1)
+    more.queued.publish()
+    with pytest.raises(ReplicationError, match="5 lanes of bemi_trail, and the 4 in this log lack some"):
+        more.consume("second")
+
+
+def test_nothing_is_lost_and_nothing_twice(by_hash: DividedPipeline) -> None:
+    divided, url = by_hash, by_hash.queued.url
+    chance = random.Random(SEED)
+    arguments = (
+        ("run", "--to", url),
+        ("consume", url),
+        ("consume", url, "--destination", "second"),
+    )
+    with ExitStack() as stack:
+
+        def start(number: int) -> Command:
+            return stack.enter_context(divided.process(*arguments[number]))
+
+        with divided.trail.load():
+            running = [start(number) for number in range(3)]
+            until(
+                lambda: divided.logged("log") and divided.logged("second"),
+                why=lambda: "".join(one.out + one.errors for one in running),
+            )
+            for blow in range(BLOWS):
+                # Random moments are what this is about.
+                time.sleep(chance.uniform(0.05, 0.4))
+                if blow % 3 == 0:
+                    divided.second.stop(is_crash=True)
+                    time.sleep(chance.uniform(0.0, 0.3))
+                    divided.second.start()
+                number = (2, 1, 0)[blow % 3]
+                running[number].send(signal.SIGKILL)
+                assert running[number].ends() == -signal.SIGKILL
+                running[number] = start(number)
+        divided.catch_up()
+        divided.are_complete()
+        until(lambda: divided.queued.server.messages() == 0)
+        assert not any("row-value" in one.out + one.errors for one in running)

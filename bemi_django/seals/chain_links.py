@@ -7,7 +7,11 @@ from typing import Any
 from bemi_django.seals.findings import ChainReport, of_link
 from bemi_django.seals.links import CHANGES, READ, Link, SealedChange, read_links
 from bemi_django.seals.operations import Expected
+from bemi_django.seals.spans import Spans
+from bemi_django.wire.ids import ordinal_in
 
+#: The ordinal of a gap, which is written before the chain begins again or ends.
+_GAP = 0xFFFFFFFF
 _HEAD = "SELECT number, hash FROM _bemi.chains WHERE name = %s"
 
 
@@ -29,7 +33,7 @@ class ChainLinks:
             if link.number != self.number + 1:
                 self._add(f"the links {self.number + 1} to {link.number - 1} were removed")
                 # Nobody knows what the next hash was made of.
-            elif link.hash != link.hash_after(self.name, self._hash):
+            elif link.hash != link.hash_after(self.name, self._hash) or not link.is_findable:
                 self._add(f"the link {link.number} was changed")
             self.number, self._hash = link.number, link.hash
             self._report.links += 1
@@ -75,13 +79,23 @@ class ReadAhead:
         self._report = report
         #: Changes by id.
         self.expected: dict[bytes, Expected] = {}
+        self._last = b""
 
-    def add(self, link: Link) -> None:
-        """Take the changes of a link."""
+    def add(self, link: Link, spans: Spans) -> None:
+        """Take the changes of a link, which come after those before, and where the chain is open.
+
+        Args:
+            link: The link.
+            spans: Where the chain has begun and ended before the link.
+        """
+        name, is_right = self.links.name, True
         for sealed in link.changes():
-            if sealed.id in self.expected:
-                self._report.add(of_link(self.links.name, f"the link {link.number} repeats a change"))
-            self.expected[sealed.id] = Expected(sealed, link.sealed_at, sealed.digest, sealed.salt)
+            change = sealed.id
+            is_right &= change > self._last and (spans.are_open(name, change) or ordinal_in(change) == _GAP)
+            self._last = max(self._last, change)
+            self.expected[change] = Expected(sealed, link.sealed_at, sealed.digest, sealed.salt)
+        if not is_right:
+            self._report.add(of_link(name, f"the link {link.number} has changes that are not its own"))
 
     def take(self, last: bytes) -> dict[bytes, Expected]:
         """Return the changes up to an id, and keep the others."""
@@ -97,11 +111,12 @@ class ReadAhead:
             [*(part.hex() for part in one.sealed[:3]), *one.sealed[3:], one.sealed_at]
             for one in self.expected.values()
         ]
-        return [self.links.place, ahead]
+        return [self.links.place, self._last.hex(), ahead]
 
     @place.setter
     def place(self, place: list[Any]) -> None:
-        self.links.place, ahead = place
+        self.links.place, last, ahead = place
+        self._last = bytes.fromhex(last)
         self.expected = {}
         for change, digest, salt, position, committed_at, sealed_at in ahead:
             parts = bytes.fromhex(change), bytes.fromhex(digest), bytes.fromhex(salt)

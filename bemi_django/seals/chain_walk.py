@@ -94,8 +94,9 @@ class ChainWalk:
         self._expected = {}
         for name, chain in self._chains.items():
             taken = chain.take(last)
-            if not taken.keys().isdisjoint(self._expected):
-                self._report.add(of_link(name, "it repeats a change of another chain"))
+            is_foreign = self._spans.are_mixed and any(map(self._spans.contradict, taken))
+            if is_foreign or not taken.keys().isdisjoint(self._expected):
+                self._report.add(of_link(name, "it has changes of another chain"))
             self._expected |= taken
         self._operations.apply(cursor, self._expected)
         if self._reached is None:
@@ -120,7 +121,7 @@ class ChainWalk:
 
     def _take(self, chain: ReadAhead, link: Link) -> None:
         if link.kind not in ("begin", "end"):
-            chain.add(link)
+            chain.add(link, self._spans)
             return
         name, says = chain.links.name, link.says
         try:

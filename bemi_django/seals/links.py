@@ -17,7 +17,10 @@ READ, CHANGES = 500, 20_000
 
 _INT64 = Struct(">q").pack
 _READ = """
-SELECT number, kind, details, timestamptz_send(sealed_at), transactions, ids, replaced, digests, salts, hash
+SELECT number, kind, details, timestamptz_send(sealed_at), transactions, ids, replaced, digests, salts, hash,
+    replace(first::text, '-', '') IS NOT DISTINCT FROM nullif(encode(substr(ids, 1, 16), 'hex'), '')
+    AND replace(last::text, '-', '')
+        IS NOT DISTINCT FROM nullif(encode(substr(ids, greatest(length(ids) - 15, 1), 16), 'hex'), '')
 FROM (
     SELECT l.*, sum(length(l.ids)) OVER (ORDER BY l.number) - length(l.ids) AS size_before FROM (
         SELECT * FROM _bemi.links WHERE chain = %s AND number > %s ORDER BY number LIMIT %s) l) l
@@ -36,7 +39,10 @@ class SealedChange(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A link as it is stored; ``sealed_at`` is in microseconds since 2000-01-01 UTC."""
+    """A link as it is stored; ``sealed_at`` is in microseconds since 2000-01-01 UTC.
+
+    ``is_findable`` tells whether it is found by the ids of its changes.
+    """
 
     number: int
     kind: str
@@ -48,6 +54,7 @@ class Link(NamedTuple):
     digests: bytes
     salts: bytes
     hash: bytes
+    is_findable: bool = True
 
     def hash_after(self, chain: str, previous: bytes) -> bytes:
         """Return the hash that the link must have in a chain after another hash."""
@@ -103,7 +110,12 @@ def read_links(cursor: Any, chain: str, after: int, limit: int = READ, changes: 
         changes: About the greatest number of changes.
     """
     cursor.execute(_READ, [chain, after, limit, ID * changes])
-    return [
-        Link(number, kind, details, int.from_bytes(sealed_at, "big", signed=True), *map(bytes, packed))
-        for number, kind, details, sealed_at, *packed in cursor.fetchall()
-    ]
+    return [_link(found) for found in cursor.fetchall()]
+
+
+def _link(found: tuple[Any, ...]) -> Link:
+    number, kind, details, sealed_at, *packed, is_findable = found
+    transactions, ids, replaced, digests, salts, link_hash = map(bytes, packed)
+    moment = int.from_bytes(sealed_at, "big", signed=True)
+    of_changes = transactions, ids, replaced, digests, salts
+    return Link(number, kind, details, moment, *of_changes, link_hash, is_findable)

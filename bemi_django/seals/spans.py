@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from bemi_django.ingest.destination.sealing import chain_of_lane
+from bemi_django.wire.ids import source_in
 
 #: Lanes that a slot can have; more are not looked for.
 _MOST = 10_000
@@ -47,6 +48,8 @@ class Spans:
             LookupError, TypeError, ValueError: The details of the link say nothing of the kind.
         """
         span = _span_of(says)
+        if chain not in self._names(span.lanes):
+            raise ValueError(f"{chain} is no chain of {span.lanes} lanes")
         # Another source takes the place of the one before, which must not have any more changes.
         self._end(chain, span.source, span.after)
         self._spans.setdefault(chain, []).append(span)
@@ -68,6 +71,21 @@ class Spans:
             )
             for number in numbers
         )
+
+    def are_open(self, chain: str, change: bytes) -> bool:
+        """Return whether a change may be sealed by the next link of a chain."""
+        source = source_in(change)
+        return any(span.last is None and span.has(source, change) for span in self._spans.get(chain, ()))
+
+    def contradict(self, change: bytes) -> bool:
+        """Return whether a change is one of chains that cannot be open at once."""
+        source = source_in(change)
+        return len({span.lanes for span in self._all() if span.has(source, change)}) > 1
+
+    @property
+    def are_mixed(self) -> bool:
+        """Whether there are chains for several numbers of lanes."""
+        return len({span.lanes for span in self._all()}) > 1
 
     @property
     def sources(self) -> set[int]:

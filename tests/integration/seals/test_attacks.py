@@ -20,6 +20,7 @@ from bemi_django.seals.links import read_links
 from bemi_django.seals.verify import verify_chains, verify_over
 from bemi_django.wire.ids import change_id, source_in
 from tests.integration.seals.conftest import whole
+from tests.support import sealed_log
 from tests.support.forger import forge
 from tests.support.old_months import FIRST, SECOND
 from tests.support.project_database import execute
@@ -91,11 +92,18 @@ def exchange(chance: random.Random) -> str:
 
 def falsify_chain(chance: random.Random) -> str:
     column = chance.choice(
-        ("details", "transactions", "ids", "digests", "salts", "hash", "sealed_at", "kind")
+        (
+            *("details", "transactions", "ids", "digests", "salts", "hash", "sealed_at", "kind"),
+            *("number", "chain", "replaced", "first", "last"),
+        )
     )
     value = {
         "details": "details || ' '",
         "kind": "'begin'",
+        "number": "number + 1000",
+        "chain": "'other'",
+        "first": "gen_random_uuid()",
+        "last": "NULL",
         "sealed_at": "sealed_at + interval '1 us'",
     }.get(column, f"overlay({column} PLACING '\\x00ff'::bytea FROM 1)")
     number = chance.randrange(2, CHANGES // 2 + 2)
@@ -107,8 +115,20 @@ def cut_chain(chance: random.Random) -> str:
     return f"DELETE FROM _bemi.links WHERE chain = '{SLOT}' AND number = {number}"
 
 
+def falsify_head(chance: random.Random) -> str:
+    """The head of a chain is renamed, removed, or moved back."""
+    return chance.choice(
+        (
+            f"UPDATE _bemi.chains SET name = 'other' WHERE name = '{SLOT}'",
+            f"DELETE FROM _bemi.chains WHERE name = '{SLOT}'",
+            f"UPDATE _bemi.chains SET number = number - 1 WHERE name = '{SLOT}'",
+            f"UPDATE _bemi.chains SET hash = sha256(hash) WHERE name = '{SLOT}'",
+        )
+    )
+
+
 ATTACK: list[Callable[[random.Random], str]] = [
-    edit, edit, edit, edit, edit, edit, remove, insert, insert, exchange, falsify_chain, cut_chain
+    *[edit] * 6, remove, insert, insert, exchange, falsify_chain, falsify_chain, cut_chain, falsify_head
 ]  # fmt: skip
 
 
@@ -142,6 +162,31 @@ def test_a_change_before_the_first_sealed_one_is_found_when_sealing_has_ended(
     copied = _NAMES.replace('"id"', f"'{change_id(32, 0, source).hex()}'::uuid")
     execute(f"INSERT INTO changes ({_NAMES}) SELECT {copied} {_FROM.format(0)}")
     assert [finding.kind for finding in verify_chains().findings] == ["inserted"]
+
+
+def test_a_change_of_the_past_that_is_sealed_now_is_found(old_log: None) -> None:
+    write_sealed(FIRST, 4, begin=True)
+    write_sealed(FIRST, 4, first=11)
+    # As a worker does it, at the end of the chain.
+    write_sealed(FIRST, 1, first=7)
+    assert [found.kind for found in verify_chains().findings] == ["link"]
+
+
+@pytest.mark.parametrize("lanes", [0, 1])
+def test_a_chain_that_is_added_beside_that_of_the_worker_is_found(
+    old_log: None, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    write_sealed(FIRST, 4, begin=True)
+    execute(
+        "INSERT INTO _bemi.chains (name) VALUES (%s);"
+        "SELECT _bemi.seal_v1(%s, kind, (details::jsonb || %s::jsonb)::text, '', '', '', '', '') "
+        "FROM _bemi.links WHERE kind = 'begin'",
+        [f"{SLOT}.0", f"{SLOT}.0", f'{{"lanes": {lanes}}}'],
+    )
+    write_sealed(FIRST, 4, first=11)
+    monkeypatch.setattr(sealed_log, "SLOT", f"{SLOT}.0")
+    write_sealed(FIRST, 1, first=7)
+    assert "link" in {found.kind for found in verify_chains().findings}
 
 
 def test_whoever_makes_the_chain_again_is_found_by_an_anchor(attacked: None) -> None:

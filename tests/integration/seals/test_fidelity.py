@@ -86,8 +86,9 @@ def values(sealing: Pipeline) -> Iterator[Pipeline]:
 def test_any_row_has_the_digest_that_was_computed_for_it(
     values: Pipeline, rows: list[dict[str, Any]], context: str
 ) -> None:
-    for table in ("changes", "sealed_values", "_bemi.links", "_bemi.chains"):
+    for table in ("changes", "sealed_values", "_bemi.links WHERE kind <> 'begin'"):
         execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+    execute("UPDATE _bemi.chains c SET (number, hash) = (SELECT l.number, l.hash FROM _bemi.links l)")
     with connection.cursor() as cursor:
         for row in rows:
             *simple, pair = (row[name] for name in NAMES)

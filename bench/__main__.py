@@ -24,6 +24,7 @@ TOPICS = (
     "tables",
     "ddl",
     "scale",
+    "export",
 )
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from bemi_django.log.lossless_json import dumps, loads
-from bemi_django.models import Change
+
+_MOMENT = re.compile(r"(?<=\d)T(?=\d)")
 
 
-def holds_value(change: Change, hidden: set[str]) -> bool:
-    """Tell whether a part of a key is a value of some columns, as when the table had another key.
+def holds_value(keys: Iterable[str | None], values: Iterable[Any]) -> bool:
+    """Tell whether a part of a key is one of some values, as when the table had another key.
 
     Args:
-        change: The change whose keys are meant.
-        hidden: The columns.
+        keys: The keys of a change.
+        values: Values of its row.
     """
-    values = [row[name] for row in (change.before, change.after) for name in hidden if name in row]
     texts = {_plain(value) for value in values if value is not None}
-    keys = (change.primary_key, change.previous_primary_key)
     return any(_plain(part) in texts for key in keys if key is not None for part in _parts(key))
 
 
@@ -36,4 +36,4 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "t" if value else "f"
     text = value if isinstance(value, str) else dumps(value)
-    return re.sub(r"(?<=\d)T(?=\d)", " ", text).removesuffix(":00")
+    return _MOMENT.sub(" ", text).removesuffix(":00") if ":" in text else text

@@ -66,6 +66,59 @@ def dumps(value: Any) -> str:
     return _encoder.encode(value)
 
 
+def span(text: str, key: str) -> tuple[int, int] | None:
+    """Return where the value under a key of an object begins and ends in its text, or None without the key.
+
+    Args:
+        text: A JSON object as PostgreSQL or orjson prints it.
+        key: A key without characters that JSON escapes.
+
+    Raises:
+        RecursionError: A value is nested too deeply.
+    """
+    quoted = f'"{key}":'
+    found = text.find(quoted)
+    if found == -1:
+        return None
+    if not is_flat(text) or text[found - 1] == "\\" or text.find(quoted, found + 1) != -1:
+        # It can be a key of an inner object, or the end of another key.
+        return spans(text).get(key)
+    at = found + len(quoted)
+    at += text[at] == " "
+    return at, end_of(text, at)
+
+
+def spans(text: str) -> dict[str, tuple[int, int]]:
+    """Return where the values of an object begin and end in its text, by their keys.
+
+    Args:
+        text: A JSON object as PostgreSQL or orjson prints it.
+
+    Raises:
+        RecursionError: A value is nested too deeply.
+    """
+    found = {}
+    at, last = 1, len(text) - 1
+    while at < last:
+        key, at = _scan(text, at)
+        at += 1 + (text[at + 1] == " ")
+        end = end_of(text, at)
+        found[key] = (at, end)
+        at = end + 1 + (end < last and text[end + 1] == " ")
+    return found
+
+
+def is_flat(text: str) -> bool:
+    """Return whether an object has no other one in it, as is certain from its text."""
+    return text.find("{", 1) == -1
+
+
+def end_of(text: str, begin: int) -> int:
+    """Return where the value ends that begins at a position of a JSON text."""
+    end: int = _scan(text, begin)[1]
+    return end
+
+
 def hstore(value: Any) -> Any:
     """Return the hstore text for the JSON that ``to_jsonb`` makes of an hstore or an array of them."""
     if isinstance(value, list):
@@ -87,4 +140,7 @@ def _integer(literal: str) -> int | Number:
 
 # One of each: making one takes longer than a value.
 _decoder = LosslessDecoder()
+# Of numbers, only their length is asked for.
+_decoder_of_lengths: Any = json.JSONDecoder(parse_float=str, parse_int=str)
+_scan = _decoder_of_lengths.scan_once
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

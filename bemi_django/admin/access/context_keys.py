@@ -31,8 +31,16 @@ class ContextKeys:
         """Return a context without the values under masked keys."""
         if not self:
             return dict(context)
-        values: dict[str, Any] = loads(self._masks.masked(dumps(context).encode()).decode())
+        values: dict[str, Any] = loads(self.visible_text(dumps(context)))
         return values
+
+    def visible_text(self, context: str) -> str:
+        """Return a context, given as JSON, without the values under masked keys; the same text without any.
+
+        Raises:
+            RecursionError: The context is nested too deeply.
+        """
+        return self._masks.masked(context.encode()).decode() if self else context
 
     def hidden_in(self, part: dict[str, Any]) -> list[str]:
         """Return the outermost keys of a part of a context that must not be compared with contexts.

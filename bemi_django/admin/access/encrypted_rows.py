@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bemi_django import conf
@@ -25,6 +26,11 @@ class EncryptedRows:
 
     def __init__(self, *, may_read: bool) -> None:
         self._decrypter = Decrypter(loads) if may_read else None
+
+    def learn(self, changes: Iterable[Change]) -> None:
+        """Ask for the keys of changes at once."""
+        if self._decrypter is not None:
+            self._decrypter.learn(changes)
 
     def hidden(self, change: Change) -> frozenset[str]:
         """Return the encrypted columns of a change whose values the user cannot see."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
 WHERE n.nspname = %s AND c.relname = %s
 """
 
+_WILDCARDS = re.compile(r"[*?\[]")
 #: A column of a table: schema, table, column.
 _Column = tuple[str, str, str]
 
@@ -52,18 +53,19 @@ class Masks:
         self._logged_models = logged_models
         self._known: dict[_Column, bool] = {}
         self._keys: dict[Place, bool | None] = {}
+        self._maskable: dict[Place, Collection[str] | None] = {}
         self._fields: dict[type[models.Model], frozenset[str]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._patterns or self._context)
 
-    def hide_keys_of_contexts(self) -> bool:
-        """Tell whether values under some keys of contexts are masked."""
-        return bool(self._context)
-
     def of_context(self, context: dict[str, Any]) -> dict[str, Any]:
         """Return a context without the values under masked keys."""
         return self._context.visible(context)
+
+    def of_context_text(self, text: str) -> str:
+        """Return a context, given as JSON, without the values under masked keys."""
+        return self._context.visible_text(text)
 
     def hidden_in_context(self, part: dict[str, Any]) -> list[str]:
         """Return the outermost keys of a part of a context that contexts must not be searched for."""
@@ -110,37 +112,46 @@ class Masks:
         if not self._patterns:
             return False
         hidden = self.hidden(change.schema, change.table, {*change.before, *change.after})
-        place = change.place
+        values = [row[name] for row in (change.before, change.after) for name in hidden if name in row]
+        return self.hide_keys(change.place, (change.primary_key, change.previous_primary_key), values)
+
+    def hide_keys(self, place: Place, keys: Iterable[str | None], values: Sequence[Any]) -> bool:
+        """Tell whether the keys of a change are masked.
+
+        Args:
+            place: The table of the change.
+            keys: The keys.
+            values: The values of masked columns in its row, before and after.
+        """
         if place not in self._keys:
             self._keys[place] = self._hide_key_of(place)
         is_hidden = self._keys[place]
         # The key of a table that is gone is unknown.
-        return bool(hidden) if is_hidden is None else is_hidden or holds_value(change, hidden)
+        return bool(values) if is_hidden is None else is_hidden or bool(values and holds_value(keys, values))
 
-    def may_concern(self, place: Place, before: str, after: str) -> bool:
-        """Tell from the text of a change whether a value of it may be masked; False is certain.
+    def maskable_columns(self, place: Place) -> Collection[str] | None:
+        """Return the names that masked columns of a table can have, or None if they can be any.
 
         Args:
-            place: The table of the change.
-            before: ``before``, as the server prints it.
-            after: ``after``, likewise.
-        """
-        if not self._patterns:
-            return False
-        if place not in self._keys:
-            self._keys[place] = self._hide_key_of(place)
-        if self._needles is None or self._keys[place] is not False:
-            return True
-        return any(name in before or name in after for name in self._needles)
+            place: The table.
 
-    @cached_property
-    def _needles(self) -> list[str] | None:
-        """The ends of masked columns' names in JSON, or None if they can be any."""
-        names = {pattern.rpartition(".")[2] for pattern in self._patterns}
-        names |= {column for _, _, column in self._derived}
+        Returns:
+            The names, none if nothing of the table is masked. A masked column has one of them, or ends with
+            a dot and one of them.
+        """
+        if place not in self._maskable:
+            self._maskable[place] = self._maskable_of(place)
+        return self._maskable[place]
+
+    def _maskable_of(self, place: Place) -> Collection[str] | None:
+        tables = (f"{place.table}.", f"{place.schema}.{place.table}.")
+        # With a wildcard, it can be a pattern of any table.
+        patterns = [name for name in self._patterns if _WILDCARDS.search(name) or name.startswith(tables)]
+        names = {name.rpartition(".")[2] for name in patterns}
+        names |= {column for schema, table, column in self._derived if (schema, table) == place[1:]}
         is_literal = all(re.fullmatch(r"\w+", name, re.ASCII) for name in names)
-        has_column = all("." in pattern for pattern in self._patterns)
-        return [f'{name}":' for name in names] if is_literal and has_column else None
+        has_column = all("." in name for name in patterns)
+        return frozenset(names) if is_literal and has_column else None
 
     def hide_search(self, column: str) -> bool:
         """Tell whether values of a column must not be searched for, because some table's are masked."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from django.db import models
 
@@ -12,7 +12,8 @@ from bemi_django.capture.context import kept_context
 from bemi_django.events.configured import admin_events
 from bemi_django.events.recording import try_to_emit
 
-Part = TypeVar("Part")
+#: The values of some rows by column.
+Page = Mapping[str, Sequence[Any]]
 #: Keys of a table that are recorded of one page.
 _MOST_KEYS = 100
 
@@ -52,21 +53,21 @@ class Unmasked:
         self._columns, self._keys, self._context = {}, {}, set()
 
 
-class Counted(Generic[Part]):
-    """Counts what an iterator yields; ``number`` is how much that is."""
+class Counted:
+    """Counts the rows of the pages that an iterator yields; ``number`` is how many they are."""
 
-    def __init__(self, items: Iterator[Part]) -> None:
-        self._items = items
+    def __init__(self, pages: Iterator[Page]) -> None:
+        self._pages = pages
         self.number = 0
 
-    def __iter__(self) -> Iterator[Part]:
-        for item in self._items:
-            self.number += 1
-            yield item
+    def __iter__(self) -> Iterator[Page]:
+        for page in self._pages:
+            self.number += len(page["id"])
+            yield page
 
 
 def noted_export(
-    content: Iterator[bytes], counted: Counted[Any], details: dict[str, Any]
+    content: Iterator[bytes], counted: Counted, details: dict[str, Any]
 ) -> Generator[bytes, None, None]:
     """Return the parts of a file; when it ends, or is broken off, it is recorded how much it has.
 
@@ -83,7 +84,7 @@ def noted_export(
 
 def _noted(
     content: Iterator[bytes],
-    counted: Counted[Any],
+    counted: Counted,
     details: dict[str, Any],
     context: AbstractContextManager[None],
 ) -> Generator[bytes, None, None]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import io
-import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from datetime import datetime
 from typing import Any
@@ -18,13 +16,10 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.own_events import Counted, noted_export
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.csv_cells import csv_cell
-from bemi_django.admin.pages.export_rows import COLUMNS, JSON_COLUMNS, ExportRow, export_rows
+from bemi_django.admin.pages.export_lines import csv_lines, json_lines
+from bemi_django.admin.pages.export_rows import MOMENTS, ExportPage, export_pages
 from bemi_django.admin.search.filter_form import FilterForm
 
-# A new encoder for each line takes longer than the line.
-_encoder = json.JSONEncoder(ensure_ascii=False)
-_PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
 #: The number of changes in memory at a time, and in a row group of Parquet.
 BATCH = 1000
 
@@ -55,8 +50,8 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
     if not form.is_valid():
         raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
-    rows = Counted(export_rows(form.changes().changes, viewer, BATCH))
-    content = noted_export(write(iter(rows)), rows, _details(viewer, wanted))
+    pages = Counted(export_pages(form.changes().changes, viewer, BATCH))
+    content = noted_export(write(iter(pages)), pages, _details(viewer, wanted))
     # An ASGI server consumes a plain iterator entirely before it sends anything.
     streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
@@ -70,37 +65,7 @@ def _details(viewer: Viewer, wanted: str) -> dict[str, Any]:
     return {"format": wanted, "filters": filters, "is_unmasked": bool(viewer.lifted)}
 
 
-def _as_csv(found: Iterator[ExportRow]) -> Iterator[bytes]:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for number, record in enumerate(found, 1):
-        writer.writerow([csv_cell(record[name]) for name in COLUMNS])
-        if number % BATCH == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value for JSON: a moment in milliseconds, as Django's encoder writes it."""
-    if not isinstance(value, datetime):
-        return value
-    text = value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
-    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
-
-
-def _as_json_lines(found: Iterator[ExportRow]) -> Iterator[bytes]:
-    buffer = io.StringIO()
-    for number, record in enumerate(found, 1):
-        plain = {name: _plain(record[name]) for name in _PLAIN}
-        exact = "".join([f', "{name}": {record[name]}' for name in JSON_COLUMNS])
-        buffer.write(f"{_encoder.encode(plain)[:-1]}{exact}}}\n")
-        if number % BATCH == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
-
-
-def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
+def _as_parquet(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     import pyarrow
 
     from bemi_django.archive.columns import log_columns, open_writer, schema_of
@@ -108,15 +73,10 @@ def _as_parquet(found: Iterator[ExportRow]) -> Iterator[bytes]:
     schema = schema_of(log_columns())
     sink = _Sink()
     with open_writer(sink, schema) as writer:
-        batch: list[ExportRow] = []
-        for record in found:
-            batch.append(record)
-            if len(batch) == BATCH:
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-                batch = []
-                yield sink.taken()
-        if batch:
-            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+        for page in pages:
+            moments = {name: list(map(datetime.fromisoformat, page[name])) for name in MOMENTS}
+            writer.write_table(pyarrow.Table.from_pydict({**page, **moments}, schema))
+            yield sink.taken()
     yield sink.taken()
 
 
@@ -144,13 +104,6 @@ class _Sink(io.RawIOBase):
         return b"".join(parts)
 
 
-def _taken(buffer: io.StringIO) -> bytes:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text.encode()
-
-
 async def _in_steps(content: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
     try:
         while (part := await sync_to_async(lambda: next(content, None))()) is not None:
@@ -159,9 +112,9 @@ async def _in_steps(content: Generator[bytes, None, None]) -> AsyncIterator[byte
         await sync_to_async(content.close)()
 
 
-_Writer = Callable[[Iterator[ExportRow]], Iterator[bytes]]
+_Writer = Callable[[Iterator[ExportPage]], Iterator[bytes]]
 _WRITERS: dict[str, tuple[_Writer, str]] = {
-    "csv": (_as_csv, "text/csv; charset=utf-8"),
-    "jsonl": (_as_json_lines, "application/x-ndjson"),
+    "csv": (csv_lines, "text/csv; charset=utf-8"),
+    "jsonl": (json_lines, "application/x-ndjson"),
     "parquet": (_as_parquet, "application/vnd.apache.parquet"),
 }

@@ -1,101 +1,114 @@
-"""The rows of an export. JSON is passed on as the server prints it, unless values are masked in it."""
+"""The rows of an export, by column. The server prints moments and JSON, which are passed on as they are.
+
+The log is read in pages, each by a query of its own: a transaction with a cursor would hold back VACUUM in
+the whole database for as long as somebody takes to save a file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
-from django.db.models import TextField
-from django.db.models.functions import Cast
+from django.db.models import DateTimeField, F, Func, JSONField, TextField, UUIDField, Value
+from django.db.models.functions import Cast, Coalesce
 
-from bemi_django.admin.access.viewer import Viewer, aware
-from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.access.masked_texts import ROW_COLUMNS, MaskedTexts, TableMasks, TextRow
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search.change_reader import read_json
 from bemi_django.admin.search.list_order import ListPlace, order_of_list
 from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps, loads
-from bemi_django.log.places import Place
 from bemi_django.models import Change
 
-JSON_COLUMNS = ("before", "after", "context", "unavailable")
-COLUMNS = [field.name for field in Change._meta.concrete_fields]
+_FIELDS = {field.name: field for field in Change._meta.concrete_fields}
+COLUMNS = list(_FIELDS)
+JSON_COLUMNS = [name for name, field in _FIELDS.items() if isinstance(field, JSONField)]
+MOMENTS = [name for name, field in _FIELDS.items() if isinstance(field, DateTimeField)]
 
-#: A change by column. JSON columns are text.
-ExportRow = dict[str, Any]
+#: The values of some changes by column. Ids and JSON are text; so are moments, as :data:`MOMENT` says.
+ExportPage = Mapping[str, Sequence[Any]]
 
-_PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
-_TEXTS = {f"{name}_text": Cast(name, TextField()) for name in JSON_COLUMNS}
+#: ISO 8601 with six digits of the second and an offset, which is that of the connection's time zone.
+MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.USTZH:TZM'
+
+_UNREAD: TextRow = (None, None, "", "")
 _ENCRYPTED = f'"{PREFIX}'
-_REDACTED = ('"SQL"', '"_bemi_invalid"')
-_MOMENTS = [field.name for field in Change._meta.concrete_fields if "Date" in field.get_internal_type()]
 
 
-def export_rows(changes: ChangeQuerySet, viewer: Viewer, batch_size: int) -> Iterator[ExportRow]:
+def export_pages(changes: ChangeQuerySet, viewer: Viewer, size: int) -> Iterator[ExportPage]:
     """Yield changes in commit order, up to the newest one at the start.
 
     Args:
         changes: The changes to export.
         viewer: The user, whose masks apply.
-        batch_size: The number of changes in memory at a time.
+        size: The number of changes in memory at a time.
     """
     order = order_of_list()
     newest = order.apply(Change.objects.all(), is_newer=False).values_list("committed_at", "id").first()
     if newest is None:
         return
     query = order.up_to(order.apply(changes, is_newer=True), ListPlace(*newest), is_newer=True)
+    texts = MaskedTexts(viewer.masks)
     last = None
     while True:
         part = query if last is None else order.beyond(query, last, is_newer=True)
         with no_seqscan():
-            rows = list(part.annotate(**_TEXTS).values(*_PLAIN, *_TEXTS)[:batch_size])
-        # Before a row is handed on, its id becomes text.
-        end = ListPlace(rows[-1]["committed_at"], rows[-1]["id"]) if rows else None
-        yield from _masked(rows, viewer)
-        if len(rows) < batch_size:
+            rows = list(part.values_list(*map(_printed, COLUMNS))[:size])
+        if rows:
+            page: ExportPage = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+            last = ListPlace(datetime.fromisoformat(page["committed_at"][-1]), UUID(page["id"][-1]))
+            yield _masked(page, viewer, texts)
+        if len(rows) < size:
             return
-        last = end
 
 
-def _masked(rows: list[dict[str, Any]], viewer: Viewer) -> Iterator[ExportRow]:
-    concerned = {row["id"] for row in rows if _may_hold_masked_values(row, viewer)}
-    parsed = {}
-    if concerned:
-        with no_seqscan():
-            parsed = {change.id: change for change in read_changes(Change.objects.filter(id__in=concerned))}
-    for row in rows:
-        change = parsed.get(row["id"])
-        yield _as_printed(row, viewer) if change is None else _parsed(change, viewer)
+def _printed(name: str) -> Any:
+    field = _FIELDS[name]
+    if isinstance(field, DateTimeField):
+        return Func(F(name), Value(MOMENT), function="to_char", output_field=TextField())
+    if isinstance(field, UUIDField):
+        return Cast(name, TextField())
+    if isinstance(field, JSONField):
+        return Coalesce(Cast(name, TextField()), Value("null"), output_field=TextField())
+    return F(name)
 
 
-def _may_hold_masked_values(row: dict[str, Any], viewer: Viewer) -> bool:
-    if any(_ENCRYPTED in row[name] for name in ("before_text", "after_text")):
-        return True
-    place = Place(row["database"], row["schema"], row["table"])
-    return bool(viewer.masks) and viewer.masks.may_concern(place, row["before_text"], row["after_text"])
+def _masked(page: ExportPage, viewer: Viewer, texts: MaskedTexts) -> ExportPage:
+    encrypted = {
+        number for name in ("before", "after") for number, text in enumerate(page[name]) if _ENCRYPTED in text
+    }
+    if not viewer.masks and not encrypted:
+        return page
+    tables = map(texts.table, page["database"], page["schema"], page["table"])
+    rows = list(map(_visible, tables, zip(*(page[name] for name in ROW_COLUMNS), strict=True)))
+    found = {"context": list(map(texts.context, page["context"]))}
+    found |= dict(zip(ROW_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    unread = {number for number, row in enumerate(rows) if row is _UNREAD}
+    _parse(page, sorted(encrypted | unread), found, viewer)
+    return {**page, **found}
 
 
-def _as_printed(row: dict[str, Any], viewer: Viewer) -> ExportRow:
-    for name in JSON_COLUMNS:
-        text = row.pop(f"{name}_text")
-        row[name] = "null" if text is None else text
-    row["id"] = str(row["id"])
-    if viewer.masks and (
-        viewer.masks.hide_keys_of_contexts() or any(name in row["context"] for name in _REDACTED)
-    ):
-        row["context"] = _visible_context(row["context"], viewer)
-    for name in _MOMENTS:
-        row[name] = aware(row[name])
-    return row
-
-
-def _visible_context(text: str, viewer: Viewer) -> str:
+def _visible(table: TableMasks, row: TextRow) -> TextRow:
     try:
-        return dumps(viewer.visible_context(loads(text)))
+        return table.visible(row)
     except RecursionError:
-        return "null"
+        return _UNREAD
 
 
-def _parsed(change: Change, viewer: Viewer) -> ExportRow:
-    record = viewer.record(change)
-    return record | {name: dumps(record[name]) for name in JSON_COLUMNS}
+def _parse(page: ExportPage, numbers: list[int], found: dict[str, list[Any]], viewer: Viewer) -> None:
+    """Fill in the changes that only a model can decrypt, or that are nested too deeply for text."""
+    changes = [Change(**{name: _parsed(name, page[name][number]) for name in COLUMNS}) for number in numbers]
+    viewer.encrypted.learn(changes)
+    for number, change in zip(numbers, changes, strict=True):
+        record = viewer.record(change)
+        for name, values in found.items():
+            values[number] = dumps(record[name]) if name in JSON_COLUMNS else record[name]
+
+
+def _parsed(name: str, value: Any) -> Any:
+    return read_json(partial(loads, value)) if name in JSON_COLUMNS else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -44,13 +45,14 @@ def read_with(
         found = read(changes.defer(*_JSON))
     for change in found:
         for name in names:
-            setattr(change, name, _json_field(change, name))
+            setattr(change, name, read_json(partial(getattr, change, name)))
     return found
 
 
-def _json_field(change: Change, name: str) -> Any:
+def read_json(read: Callable[[], Any]) -> Any:
+    """Return a JSON value that a function reads, cut below ``DEEPEST`` levels."""
     try:
-        return prune(getattr(change, name))
+        return prune(read())
     except RecursionError:
         return {_("(nested too deeply to be read)"): None}
 

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db import connection, connections
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages import export
-from bemi_django.admin.pages.export_rows import COLUMNS
+from bemi_django.admin.pages.export_rows import COLUMNS, MOMENTS
 from bemi_django.masking import sql_literals
+from bemi_django.models import Change
 from tests.support.audit import LIST, record, record_many, visitor
 
 EXPORT = f"{LIST}export/"
@@ -182,3 +186,82 @@ def test_no_encoder_is_made_and_no_statement_is_redacted_again_for_a_row(
     for format in ("csv", "jsonl"):
         assert b"secret" not in content(exporter, f"?format={format}")
     assert len(made) < few and redacted.count(statement) == 1
+
+
+def test_a_thousand_changes_more_take_as_many_queries(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.task", "context->endpoint"]
+    monkeypatch.setattr(export, "BATCH", 100)
+    exporter = visitor("bemi_django.view_change", "bemi_django.export_change")
+    record_many(400)
+    numbers = []
+    for rows in (400, 300, 200):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM changes WHERE position > %s", [rows * 8])
+        with CaptureQueriesContext(connection) as queries:
+            assert len(lines(exporter)) == rows
+        numbers.append(len(queries))
+    assert numbers[0] - numbers[1] == numbers[1] - numbers[2] < 10
+
+
+HARD_ROWS: list[dict[str, Any]] = [
+    {"id": 1, "task": "Sleep", "note": '"task": 1, {'},
+    {"id": 1, "task": None},
+    {"id": 1, "task": ["a", "b"], "other": 2},
+    {"id": 1, "task": {"task": 1}, "json": {"task": 2, "deep": [{"task": 3}]}},
+    {"id": 1, 'a"task': "kept", "task": "hidden"},
+    {"id": 1, 'a"task': "kept"},
+    {"id": 1, "a.task": "hidden by todo.a.task", "task": 'with "quotes" and \\'},
+    {"id": 1, "key": "task", "list": ["task"]},
+    {},
+]
+HARD_CONTEXTS: list[dict[str, Any]] = [
+    {"SQL": "UPDATE todo SET task = 'secret' WHERE id = 7", "user_id": 7},
+    {"SQL": "SELECT 1", "user_id": {"SQL": "SELECT 2"}, "inner": {"user_id": 3, "SQL": "SELECT 3"}},
+    {"_bemi_invalid": "{'a': secret", "SQL": 5},
+    {'a"SQL': "SELECT 4"},
+]
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["todo.task"],
+        ["public.todo.task", "context->user_id"],
+        ["todo.t*", "context->inner->*"],
+        ["*.task", "todo.a.task"],
+        ["tag.task"],
+        ["todo.id"],
+        ["context->**->user_id"],
+    ],
+)
+def test_an_export_has_what_the_pages_show(db: None, settings: Any, patterns: list[str]) -> None:
+    settings.BEMI_MASKED_FIELDS = patterns
+    for number, row in enumerate(HARD_ROWS, 1):
+        context = HARD_CONTEXTS[number % len(HARD_CONTEXTS)]
+        table = "unknown" if number % 4 == 0 else "todo"
+        record(number, before=row, after=HARD_ROWS[-number], context=context, table=table)
+    exporter = visitor("bemi_django.view_change", "bemi_django.export_change")
+    request: Any = RequestFactory().get("/")
+    request.user = get_user_model().objects.get(username="ann")
+    viewer = Viewer(request, admin.site)
+    shown = [viewer.record(change) for change in Change.objects.order_by("id")]
+    for record_shown, line in zip(shown, lines(exporter), strict=True):
+        assert line == {name: line[name] if name in MOMENTS else record_shown[name] for name in COLUMNS}
+    rows = csv.DictReader(io.StringIO(content(exporter, "?format=csv").decode(), newline=""))
+    for record_shown, cells in zip(shown, rows, strict=True):
+        for name in ("before", "after", "context"):
+            assert json.loads(cells[name]) == record_shown[name]
+        assert cells["primary_key"] == record_shown["primary_key"]
+
+
+def test_values_that_are_nested_too_deeply_are_cut_where_something_is_masked(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.task"]
+    change = record(1)
+    deep = f'{{"task": "secret", "json": {{"a": {"[" * 3000}{"]" * 3000}}}}}'
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE changes SET after = %s WHERE id = %s", [deep, change.pk])
+    (line,) = lines(visitor("bemi_django.view_change", "bemi_django.export_change"))
+    assert "secret" not in json.dumps(line) and line["before"]["task"] == "••••••"
+    assert line["after"] == {"(nested too deeply to be read)": None}

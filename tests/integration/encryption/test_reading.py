@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from bemi_django import bound_context
 from bemi_django.admin.access.viewer import Viewer
@@ -106,6 +108,18 @@ def test_who_may_see_what_is_masked_sees_encrypted_values(moved: Change) -> None
         text = text_of(trusted, page)
         assert "ann@example" in text or page == "", page
         assert PREFIX not in text, page
+
+
+def test_an_export_asks_for_all_keys_at_once(pipeline: Pipeline, moved: Change) -> None:
+    for name in ("bea", "cid"):
+        User.objects.create(username=name, email=f"{name}@example.org")
+    logged(pipeline, table="auth_user")
+    trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
+    with CaptureQueriesContext(connection) as queries:
+        text = text_of(trusted, "export/?format=jsonl")
+    assert all(f"{name}@example.org" in text for name in ("ann", "bea", "cid"))
+    asked = [query for query in queries.captured_queries if "wrapped FROM _bemi.subject_keys" in query["sql"]]
+    assert len(asked) == 1
 
 
 def test_nobody_sees_a_value_whose_key_is_gone(moved: Change) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.admin.display.csv_cells import _HARMLESS, _is_formula, csv_cell
-from bemi_django.admin.pages.export import _plain
+from bemi_django.admin.pages.export_lines import csv_moment, csv_text, json_moment
 
 SIGNS = ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "−"]
 BLANKS = st.text("\n\r\t \u00a0\u3000\ufeff\u200b\u2028\x00\x0b", max_size=3)
@@ -57,5 +60,14 @@ def test_what_begins_harmlessly_is_no_formula(text: str) -> None:
 
 
 @given(st.datetimes(timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=5, minutes=45))])))
-def test_moments_in_json_are_those_of_django(moment: datetime) -> None:
-    assert f'"{_plain(moment)}"' == json.dumps(moment, cls=DjangoJSONEncoder)
+def test_moments_are_those_of_django_and_of_python(moment: datetime) -> None:
+    printed = moment.isoformat(timespec="microseconds")
+    assert f'"{json_moment(printed)}"' == json.dumps(moment, cls=DjangoJSONEncoder)
+    assert csv_moment(printed) == moment.isoformat()
+
+
+@given(st.none() | st.integers() | st.booleans() | st.text(max_size=8))
+def test_a_cell_is_read_as_it_was_written(value: Any) -> None:
+    line = f"{csv_text(value)},{csv_text(value)}\r\n"
+    expected = "" if value is None else str(csv_cell(value))
+    assert list(csv.reader(io.StringIO(line, newline=""))) == [[expected, expected]]

@@ -6,12 +6,14 @@ import pickle
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+import orjson
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bemi_django.log.lossless_json import Number, dumps, hstore, loads
+from bemi_django.log.lossless_json import Number, dumps, hstore, loads, span, spans
 
 numbers = st.decimals(allow_nan=False, allow_infinity=False).map(lambda value: f"{value:f}")
+KEYS = st.sampled_from(["a", "b", 'b"a', '"a":', "a\\", ".a", "ü"])
 digits = st.integers(1, 9).map(lambda digit: str(digit) * 5000)
 
 
@@ -23,6 +25,26 @@ def test_a_number_is_printed_as_it_was_written(number: str) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
 def test_all_else_is_json(value: Any) -> None:
     assert json.loads(dumps(value)) == loads(json.dumps(value)) == value
+
+
+nested = st.recursive(
+    st.none() | st.integers(-9, 9) | st.text(max_size=4),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(KEYS, parts, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(KEYS, nested, max_size=4), st.sampled_from([orjson.dumps, dumps]))
+@settings(max_examples=50, deadline=None)
+def test_the_values_of_an_object_are_found_in_its_text(values: dict[str, Any], write: Any) -> None:
+    written = write(values)
+    text = written if isinstance(written, str) else written.decode()
+    found = {key: loads(text[begin:end]) for key, (begin, end) in spans(text).items()}
+    assert found == values
+    for key in ("a", "b"):
+        at = span(text, key)
+        assert (None if at is None else loads(text[slice(*at)])) == values.get(key)
+        assert (at is None) == (key not in values)
 
 
 def test_numbers_that_are_the_same_float_are_told_apart() -> None:

@@ -1,0 +1,90 @@
+"""Pages of changes as the lines of a CSV file, and as lines of JSON.
+
+A value is written once for all changes of a page that have it: tables, contexts and times come again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from bemi_django.admin.display.csv_cells import csv_cell
+from bemi_django.admin.pages.export_rows import COLUMNS, JSON_COLUMNS, MOMENTS, ExportPage
+
+# A new encoder for each value takes longer than the value.
+_encoder = json.JSONEncoder(ensure_ascii=False)
+_IN_QUOTES = re.compile(r'[",\r\n]')
+_PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
+_CSV_END = "\r\n"
+_JSON_LINE = "{" + ", ".join(f'"{name}": %s' for name in [*_PLAIN, *JSON_COLUMNS]) + "}\n"
+
+
+def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
+    """Yield the parts of a CSV file with a header."""
+    head = f"{','.join(COLUMNS)}{_CSV_END}"
+    for page in pages:
+        cells = [_written(_csv_writer(name), page[name]) for name in COLUMNS]
+        lines = "".join([f"{line}{_CSV_END}" for line in map(",".join, zip(*cells, strict=True))])
+        yield f"{head}{lines}".encode()
+        head = ""
+    if head:
+        yield head.encode()
+
+
+def json_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
+    """Yield the parts of a file with a JSON object on each line."""
+    for page in pages:
+        plain = [_written(_in_json if name in MOMENTS else _encoder.encode, page[name]) for name in _PLAIN]
+        values = [*plain, *(page[name] for name in JSON_COLUMNS)]
+        yield "".join(map(_JSON_LINE.__mod__, zip(*values, strict=True))).encode()
+
+
+def _written(write: Callable[[Any], str], column: Sequence[Any]) -> Iterator[str]:
+    known = {value: write(value) for value in set(column)}
+    return map(known.__getitem__, column)
+
+
+def _csv_writer(name: str) -> Callable[[Any], str]:
+    if name in JSON_COLUMNS:
+        return _quoted
+    return csv_moment if name in MOMENTS else csv_text
+
+
+def csv_text(value: Any) -> str:
+    """Return a value as a cell of a line of CSV, which no spreadsheet runs."""
+    cell = "" if value is None else str(csv_cell(value))
+    return _quoted(cell) if _IN_QUOTES.search(cell) else cell
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def csv_moment(text: str) -> str:
+    """Return a moment without a fraction of the second that is zero.
+
+    Args:
+        text: The moment as the server prints it for :data:`bemi_django.admin.pages.export_rows.MOMENT`.
+    """
+    return text.replace(".000000", "")
+
+
+def json_moment(text: str) -> str:
+    """Return a moment in milliseconds, as Django writes it into JSON.
+
+    Args:
+        text: The moment as the server prints it for :data:`bemi_django.admin.pages.export_rows.MOMENT`.
+    """
+    seconds, _, rest = text.partition(".")
+    fraction, offset = rest[:6], rest[6:]
+    return (
+        seconds
+        + ("" if fraction == "000000" else f".{fraction[:3]}")
+        + ("Z" if offset == "+00:00" else offset)
+    )
+
+
+def _in_json(moment: str) -> str:
+    return f'"{json_moment(moment)}"'

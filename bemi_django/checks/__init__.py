@@ -20,6 +20,7 @@ bemi.E025  TimeTravelMiddleware is not where it works, or BEMI_TIME_TRAVEL_PRESE
 bemi.E026  BEMI_CONTEXT_KEYS has a key that is none, or too short
 bemi.E027  BEMI_ALERT_HANDLERS or BEMI_WEBHOOK_NETWORKS is wrong
 bemi.E028  BEMI_DESTINATIONS is wrong
+bemi.E029  BEMI_SINK, BEMI_SINK_SECRET or BEMI_SINK_ATTEMPTS is wrong, or an extra is missing
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
 bemi.W012  no admin site of the project's URLs has the audit trail

@@ -24,6 +24,7 @@ from bemi_django.checks.masks import check_masks
 from bemi_django.checks.seals import check_seals
 from bemi_django.checks.selection import check_rules
 from bemi_django.checks.signing import check_keys
+from bemi_django.checks.sinks import check_sink
 from bemi_django.checks.site_past import check_site_past
 from bemi_django.checks.types import check_types
 from bemi_django.middleware import BemiMiddleware
@@ -49,7 +50,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     found += _check_async() if not found else []
     found += _check_proxies() + _check_table() + _check_bookkeeping() + _check_archive()
     found += _check_retention() + check_masks() + check_seals() + check_keys() + _check_events()
-    found += check_site_past() + check_alerts() + check_destinations()
+    found += check_site_past() + check_alerts() + check_destinations() + check_sink()
     if importlib.util.find_spec("psycopg2") is None:
         found.append(
             Error("psycopg2 is not installed.", hint="Run pip install psycopg2-binary.", id="bemi.E002")

@@ -19,4 +19,7 @@ bemi.D014  standbys are not set up to take over the slot
 bemi.D015  roles lack rights
 bemi.D016  the server does not accept the wal_sender_timeout of the worker
 bemi.D017  the log can be changed, although it is to be append-only
+bemi.D018  the queue of BEMI_SINK cannot be reached
+bemi.D019  the stream of the queue would lose changes
+bemi.D020  what the queue has acknowledged may be lost with a machine
 """

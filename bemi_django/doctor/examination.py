@@ -10,7 +10,16 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.checks import check_databases, check_settings
-from bemi_django.doctor import append_only_log, connection, known_tables, rights, server, standbys, tables
+from bemi_django.doctor import (
+    append_only_log,
+    connection,
+    known_tables,
+    queue,
+    rights,
+    server,
+    standbys,
+    tables,
+)
 from bemi_django.doctor.cost import TableCost, estimate
 from bemi_django.doctor.finding import Finding, of_check
 from bemi_django.doctor.trial import creatable_event_triggers, installed_for_now
@@ -54,6 +63,7 @@ def examine(source: str, config: WorkerConfig) -> Examination:
         return Examination(source, [server.is_standby(source)], [], [])
     found = [of_check(message) for message in check_settings() if not message.is_silenced()]
     found += [*server.findings(source), *standbys.findings(source), *connection.findings(source, config)]
+    found += queue.findings()
     coverage: list[TableCoverage] = []
     costs: list[TableCost] = []
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage
 
 #: Findings of the system checks that keep changes from being recorded.
 _STOPPING = frozenset(
-    ("bemi.E002", "bemi.E003", "bemi.E007", "bemi.E008", "bemi.W004", "bemi.W005")
+    ("bemi.E002", "bemi.E003", "bemi.E007", "bemi.E008", "bemi.E029", "bemi.W004", "bemi.W005")
 )  # fmt: skip
 
 

@@ -5,9 +5,28 @@ from __future__ import annotations
 from django.conf import settings
 
 from bemi_django.exceptions import ReplicationError
+from bemi_django.sinks.addresses import ExportAddress, parse
+from bemi_django.wire.queue_address import QueueAddress
 
 #: Characters of a secret that nobody guesses.
 _SHORTEST = 16
+
+
+def sink_address(url: str | None = None) -> QueueAddress | ExportAddress | None:
+    """Return the address of what changes are written to, given or from ``BEMI_SINK``; None for the log.
+
+    Raises:
+        ReplicationError: It is not valid.
+    """
+    url = url or getattr(settings, "BEMI_SINK", None)
+    if not url:
+        return None
+    if not isinstance(url, str):
+        raise ReplicationError(f"BEMI_SINK is of the type {type(url).__name__}, and not an address")
+    try:
+        return parse(url)
+    except ValueError as error:
+        raise ReplicationError(str(error)) from None
 
 
 def secret() -> str:

@@ -6,10 +6,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from bemi_django import conf, destinations
-from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Divided, WorkerConfig
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.stitching.provenance import Provenance
@@ -18,8 +15,8 @@ from bemi_django.mask_rules import configured_masks
 from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.seals.configured import is_sealed
 from bemi_django.signing_keys import configured_keys
-from bemi_django.sinks.addresses import ExportAddress, parse
-from bemi_django.wire.queue_address import QueueAddress
+from bemi_django.sinks.addresses import ExportAddress
+from bemi_django.sinks.configured import sink_address
 
 logger = logging.getLogger(__name__)
 
@@ -74,21 +71,6 @@ def config_of_sink(database: str, url: str | None) -> WorkerConfig:
         name_slot = partial(_name_export, database, address)
         return config._replace(export=address.export, slot="", name_slot=name_slot, is_sealed=False)
     return config._replace(queue=address)
-
-
-def sink_address(url: str | None) -> QueueAddress | ExportAddress | None:
-    """Return the address of what changes are written to, given or from ``BEMI_SINK``; None for the log.
-
-    Raises:
-        ReplicationError: It is not valid.
-    """
-    url = url or getattr(settings, "BEMI_SINK", None)
-    if not url:
-        return None
-    try:
-        return parse(url)
-    except ValueError as error:
-        raise ReplicationError(str(error)) from None
 
 
 def _name_export(database: str, address: ExportAddress, source: Any, log: Any) -> str:

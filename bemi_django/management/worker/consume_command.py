@@ -16,7 +16,7 @@ from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.replay import Replayed
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
-from bemi_django.management.worker.configured_worker import sink_address, worker_config
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.record_formats import (
     DEBEZIUM,
     OF_RECORDS,
@@ -25,6 +25,7 @@ from bemi_django.management.worker.record_formats import (
     require_unused,
 )
 from bemi_django.management.worker.stop_signals import stopped_by_signals
+from bemi_django.sinks.configured import sink_address
 from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)

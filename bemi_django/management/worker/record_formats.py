@@ -16,7 +16,8 @@ from bemi_django.ingest.debezium.reading.record_source import RecordSource
 from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
 from bemi_django.ingest.debezium.record_consumption import RecordConsumption
 from bemi_django.ingest.queue.consumer import Consumer
-from bemi_django.management.worker.configured_worker import sink_address, worker_config
+from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.sinks.configured import sink_address
 from bemi_django.wire.queue_address import QueueAddress
 
 BEMI, DEBEZIUM = "bemi", "debezium"

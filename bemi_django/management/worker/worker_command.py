@@ -22,7 +22,7 @@ from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.configured_worker import config_of_sink, sink_address, worker_config
+from bemi_django.management.worker.configured_worker import config_of_sink, worker_config
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
@@ -32,6 +32,7 @@ from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
 from bemi_django.seals.anchoring import anchoring
 from bemi_django.sinks.addresses import ExportAddress
+from bemi_django.sinks.configured import sink_address
 from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
-from bemi_django.wire.queue_address import STREAM
+from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.wire.queue_address import STREAM, QueueAddress
 
 if TYPE_CHECKING:
     from nats.js.api import StreamConfig
@@ -44,22 +45,55 @@ async def require_stream(jetstream: JetStreamContext, name: str, replicas: int =
             )
         )
         logger.info("created the stream %s", name)
-    _require_fit(name, info.config)
+    if missing := lacking(info.config):
+        raise ReplicationError(f"the stream {name} would lose changes: it needs {', '.join(missing)}")
     return info.config.num_replicas or 1
 
 
-def _require_fit(name: str, config: StreamConfig) -> None:
+def lacking(config: StreamConfig) -> list[str]:
+    """Return the settings without which a stream would lose changes, and which it has not, in words."""
     from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType
 
     wanted = {
+        f"subjects {STREAM}.>": bool({f"{STREAM}.>", ">"}.intersection(config.subjects or ())),
         "retention limits": config.retention == RetentionPolicy.LIMITS,
         "storage file": config.storage == StorageType.FILE,
         "discard new": config.discard == DiscardPolicy.NEW,
         "no max_age": not config.max_age,
         "no max_msgs_per_subject": (config.max_msgs_per_subject or -1) < 0,
     }
-    if missing := [name for name, is_met in wanted.items() if not is_met]:
-        raise ReplicationError(f"the stream {name} would lose changes: it needs {', '.join(missing)}")
+    return [name for name, is_met in wanted.items() if not is_met]
+
+
+class StreamFitness(NamedTuple):
+    """What a stream is: its replicas, and the settings that it lacks, in words."""
+
+    replicas: int
+    lacking: list[str]
+
+
+def examine_stream(address: QueueAddress) -> StreamFitness | None:
+    """Return what the stream of an address is, or None if it is to be made; nothing is changed.
+
+    Raises:
+        QueueUnavailable: No server can be reached, or it has no JetStream.
+        ReplicationError: The extra is not installed.
+    """
+    connection = Connection(address, lambda failure: None)
+    try:
+        return connection.run(_examine(connection.jetstream, address.stream))
+    finally:
+        connection.close()
+
+
+async def _examine(jetstream: JetStreamContext, name: str) -> StreamFitness | None:
+    from nats.js.errors import NotFoundError
+
+    try:
+        config = (await jetstream.stream_info(name)).config
+    except NotFoundError:
+        return None
+    return StreamFitness(config.num_replicas or 1, lacking(config))
 
 
 def warn_of_durability(name: str, replicas: int) -> None:

@@ -1,0 +1,103 @@
+"""What ``bemi doctor`` and the system checks find out about the queue of ``BEMI_SINK``."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bemi_django.checks.sinks import check_sink
+from bemi_django.doctor import queue
+from tests.support.nats_server import NatsServer, free_port
+
+
+@pytest.fixture
+def server(nats_server: NatsServer) -> Iterator[NatsServer]:
+    yield nats_server
+    nats_server.delete()
+
+
+def made(server: NatsServer, **settings: Any) -> None:
+    """Make the stream as an operator would."""
+
+    async def make(jetstream: Any) -> None:
+        from nats.js.api import DiscardPolicy, StreamConfig
+
+        given = {"subjects": ["bemi.>"], "discard": DiscardPolicy.NEW, **settings}
+        await jetstream.add_stream(StreamConfig(name="bemi", **given))
+
+    server.ask(make)
+
+
+def test_without_a_queue_there_is_nothing_to_find(settings: Any) -> None:
+    for sink in (None, "file:///srv/changes.jsonl"):
+        settings.BEMI_SINK = sink
+        assert list(queue.findings()) == [] == check_sink()
+
+
+def test_a_queue_that_is_right_or_to_be_made_is_no_finding(server: NatsServer, settings: Any) -> None:
+    settings.BEMI_SINK = server.url()
+    assert list(queue.findings()) == [] == check_sink()
+    made(server)
+    assert list(queue.findings()) == []
+
+
+def test_a_queue_that_cannot_be_reached(settings: Any) -> None:
+    settings.BEMI_SINK = f"nats://me:secret@127.0.0.1:{free_port()}/bemi"
+    (found,) = queue.findings()
+    assert found.id == "bemi.D018" and found.stops and "secret" not in found.message
+    assert "nats-server -js" in found.remedy
+    assert check_sink() == []
+
+
+def test_a_stream_that_would_lose_changes(server: NatsServer, settings: Any) -> None:
+    from nats.js.api import DiscardPolicy
+
+    settings.BEMI_SINK = server.url()
+    made(server, subjects=["bemi.old.*"], discard=DiscardPolicy.OLD, max_age=3600)
+    (found,) = queue.findings()
+    assert found.id == "bemi.D019" and found.stops
+    options = "--subjects 'bemi.>' --discard new --max-age 0s"
+    assert found.remedy == f"Run nats stream edit bemi {options}."
+
+
+def test_a_stream_in_memory_has_to_be_made_again(server: NatsServer, settings: Any) -> None:
+    from nats.js.api import StorageType
+
+    settings.BEMI_SINK = f"{server.servers[0]}/bemi"
+    made(server, storage=StorageType.MEMORY)
+    stream, durability = queue.findings()
+    assert stream.id == "bemi.D019" and "nats stream rm bemi" in stream.remedy
+    assert durability.id == "bemi.D020" and not durability.stops
+    assert "sync=always" in durability.remedy
+
+
+@pytest.mark.parametrize(
+    ("sink", "said"),
+    [
+        ("nats://me:secret@host/bemi?lanes=0", "lanes of the queue's address"),
+        ("kafka://me:secret@host/topic", "the address of the sink is not known"),
+        ("nats://me:secret@[host/bemi", "the address"),
+        (["nats://me:secret@host"], "of the type list"),
+        ("https://example.com/secret", "BEMI_SINK_SECRET"),
+    ],
+)
+def test_an_address_that_is_none_is_an_error(sink: Any, said: str, settings: Any) -> None:
+    settings.BEMI_SINK, settings.BEMI_SINK_SECRET = sink, ""
+    (found,) = check_sink()
+    assert found.id == "bemi.E029" and said in found.msg and "secret@" not in found.msg
+    assert list(queue.findings()) == []
+
+
+@pytest.mark.parametrize(
+    ("sink", "extra"), [("nats://host/bemi", "nats"), ("parquet:///srv/audit", "parquet")]
+)
+def test_an_extra_that_is_missing_is_named(
+    sink: str, extra: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_SINK = sink
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (found,) = check_sink()
+    assert found.hint == f"Run pip install 'bemi-django-wal[{extra}]'."

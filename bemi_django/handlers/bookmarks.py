@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connections
+from django.db import OperationalError, connections
 
 from bemi_django import conf
 from bemi_django.schema.replication.slots import slot_of
 
-# A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id.
+logger = logging.getLogger(__name__)
+
+# A transaction-level lock works behind a pooler, needs no cleaning up, and assigns no transaction id. But any
+# role that may connect can take one. It only saves work: a bookmark is moved from where it was, or not.
 _LOCK = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+# Sessions of other roles than those that move bookmarks, which hold the lock.
+_STRANGERS = """
+SELECT a.pid, a.usename::pg_catalog.text
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid
+WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 1
+    AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    AND l.database OPERATOR(pg_catalog.=) a.datid
+    AND ((l.classid::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32)
+         OPERATOR(pg_catalog.|) l.objid::pg_catalog.int8
+    ) OPERATOR(pg_catalog.=) pg_catalog.hashtextextended(%s, 0)
+    AND a.usename OPERATOR(pg_catalog.<>) session_user
+    AND NOT pg_catalog.has_table_privilege(a.usesysid, '_bemi.handlers', 'UPDATE')
+"""
 _READ = """
 SELECT system_identifier, start_sequence, last, attempts,
        pg_catalog.date_part('epoch', retry_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())
@@ -24,6 +41,8 @@ VALUES (%s, %s, %s, %s, %s, %s,
 ON CONFLICT (handler, slot) DO UPDATE SET system_identifier = excluded.system_identifier,
     start_sequence = excluded.start_sequence, last = excluded.last, attempts = excluded.attempts,
     retry_at = excluded.retry_at, updated_at = pg_catalog.clock_timestamp()
+WHERE handlers.last OPERATOR(pg_catalog.=) %s::pg_catalog.uuid
+    AND handlers.attempts OPERATOR(pg_catalog.=) %s::pg_catalog.int4
 """
 _REMOVE = """
 DELETE FROM _bemi.handlers
@@ -53,6 +72,8 @@ class Bookmarks:
     def __init__(self, source: str, handler: str) -> None:
         self._connection = connections[conf.destination()]
         self._key = slot_of(source), handler
+        self._read: Bookmark | None = None
+        self._strangers: list[tuple[int, str]] = []
 
     @staticmethod
     def remove(prefix: str, known: list[str]) -> None:
@@ -61,27 +82,50 @@ class Bookmarks:
             cursor.execute(_REMOVE, [prefix, known])
 
     def lock(self) -> bool:
-        """Lock the handler until the end of the transaction; return False if another process has it."""
+        """Lock the handler until the end of the transaction; return False if another process has it.
+
+        A lock that a role has taken that may not move bookmarks does not count.
+        """
+        name = " ".join(("_bemi_handlers", *self._key))
         with self._connection.cursor() as cursor:
-            cursor.execute(_LOCK, [" ".join(("_bemi_handlers", *self._key))])
-            return bool(cursor.fetchone()[0])
+            cursor.execute(_LOCK, [name])
+            if cursor.fetchone()[0]:
+                return True
+            cursor.execute(_STRANGERS, [name])
+            strangers = cursor.fetchall()
+        if strangers and strangers != self._strangers:
+            logger.warning(
+                "a session of another role holds the lock of %s, which is ignored: pid %d, role %r",
+                *(self._key[1], *strangers[0]),
+            )
+        self._strangers = strangers
+        return bool(strangers)
 
     def read(self) -> Bookmark | None:
         """Return the bookmark, or None if the handler has never run."""
         with self._connection.cursor() as cursor:
             cursor.execute(_READ, self._key)
             found = cursor.fetchone()
-        if found is None:
-            return None
-        system_identifier, start, last, attempts, pause = found
-        return Bookmark(system_identifier, int(start), last, attempts, pause or 0.0)
+        self._read = None
+        if found is not None:
+            system_identifier, start, last, attempts, pause = found
+            self._read = Bookmark(system_identifier, int(start), last, attempts, pause or 0.0)
+        return self._read
 
     def save(self, bookmark: Bookmark) -> None:
-        """Store the bookmark."""
+        """Store the bookmark.
+
+        Raises:
+            OperationalError: Another process has moved it since it was read.
+        """
         system_identifier, start, last, attempts, pause = bookmark
         retry_in = pause if pause > 0 else None
+        before = (self._read.last, self._read.attempts) if self._read else (None, None)
         with self._connection.cursor() as cursor:
-            cursor.execute(_SAVE, [*self._key, system_identifier, start, last, attempts, retry_in])
+            cursor.execute(_SAVE, [*self._key, system_identifier, start, last, attempts, retry_in, *before])
+            if cursor.rowcount == 0:
+                raise OperationalError("another process has moved the bookmark")
+        self._read = bookmark
 
     def keep_aside(self, change: UUID, attempts: int, reason: str) -> None:
         """Store a change as undelivered: the handler is not called with it again."""

@@ -8,8 +8,9 @@ from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
 _READ = "SELECT number, start_lsn - '0/0' FROM _bemi.histories WHERE slot = %s ORDER BY number"
-# Until the end of the transaction: two workers must not take one number for two branches.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('_bemi.histories', 0))"
+# Until the end of the transaction: two workers must not take one number for two branches. Checkpoints can be
+# moved meanwhile. Any role that may connect could take an advisory lock, and keep it.
+_LOCK = "LOCK TABLE _bemi.checkpoint IN SHARE UPDATE EXCLUSIVE MODE"
 # The databases of one server share its histories, so that their ids have a common order.
 _SHARED = """
 SELECT max(number) FROM _bemi.histories

@@ -6,15 +6,26 @@ from typing import Any
 
 _ALL = "SELECT slot, lane FROM _bemi.lanes ORDER BY lane, slot"
 _CONSUMER = "hashtextextended('_bemi.consumers', 0)"
-_JOIN = f"SELECT pg_advisory_lock_shared({_CONSUMER})"
+_JOIN = f"SELECT pg_try_advisory_lock_shared({_CONSUMER})"
+# Any role that may connect can take these locks: who may not move lanes does not count.
+_HELD = """
+SELECT l.mode, l.classid, l.objid,
+       a.usename = session_user OR has_table_privilege(a.usesysid, '_bemi.lanes', 'UPDATE')
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.datname = current_database()
+"""
+_HELD_OF_KEY = f"""
+SELECT FROM ({_HELD}) held (mode, high, low, is_ours)
+WHERE high = ((key >> 32) & 4294967295)::oid AND low = (key & 4294967295)::oid
+"""
 _COUNT = f"""
-SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND classid = ((({_CONSUMER}) >> 32) & 4294967295)::oid
-    AND objid = (({_CONSUMER}) & 4294967295)::oid AND objsubid = 1
+SELECT count(*) FROM (SELECT {_CONSUMER}) k (key) CROSS JOIN LATERAL (
+    {_HELD_OF_KEY} AND mode = 'ShareLock' AND is_ours) others
 """  # noqa: S608 - a constant
 _LANE = "hashtextextended(format('_bemi.lanes %%s.%%s', %s::text, %s::integer), 0)"
-_TAKE = f"SELECT pg_try_advisory_lock({_LANE})"
+_TAKE = f"""
+SELECT pg_try_advisory_lock(key) OR EXISTS ({_HELD_OF_KEY} AND NOT is_ours) FROM (SELECT {_LANE}) k (key)
+"""  # noqa: S608 - a constant
 _RELEASE = f"SELECT pg_advisory_unlock({_LANE})"
 
 #: A lane by the name of its slot and its number.

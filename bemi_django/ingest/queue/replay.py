@@ -21,7 +21,8 @@ from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of
 logger = logging.getLogger(__name__)
 
 # Several consumers may begin at once.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('_bemi.replay', 0))"
+# Any role that may connect could take an advisory lock, and keep it.
+_LOCK = "LOCK TABLE _bemi.lanes IN SHARE UPDATE EXCLUSIVE MODE"
 _REASON = "replayed from a queue"
 #: Of which transactions all changes are in the log, is not known.
 _NO_XID = 2**63 - 1

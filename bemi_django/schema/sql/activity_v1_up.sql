@@ -30,24 +30,29 @@ CREATE TABLE _bemi.activity_days PARTITION OF _bemi.activity_names FOR VALUES IN
 CREATE TABLE _bemi.activity_months PARTITION OF _bemi.activity_names FOR VALUES IN ('month')
     WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
--- Keep others from counting the months (UTC) of a period anew, or, if that is what is to be done, from counting in them.
+-- Keep others from counting the months (UTC) of a period anew, or, if that is what is to be done, from writing to them.
+-- The worker has the first of these locks as soon as it writes rows of a month. They are locks of tables, because any role
+-- that may connect can take, and keep, any advisory lock.
 CREATE FUNCTION _bemi.share_activity_v1(first timestamptz, last timestamptz, is_shared boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $function$
 DECLARE
-    month integer;
+    log constant regclass := _bemi.log_v1();
+    part regclass;
 BEGIN
-    FOR month IN
-        SELECT extract(epoch FROM m)::bigint / 86400
-        FROM generate_series(date_trunc('month', first), last, interval '1 month') m ORDER BY 1
+    FOR part IN
+        -- Months without a partition are in the log itself, or there are none.
+        SELECT DISTINCT coalesce(i.inhrelid, log) FROM generate_series(date_trunc('month', first), last, interval '1 month') m
+        LEFT JOIN (pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid)
+            ON i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = format(
+                'FOR VALUES FROM (%L) TO (%L)', m, m + interval '1 month')
+        ORDER BY 1
     LOOP
-        IF is_shared THEN
-            PERFORM pg_advisory_xact_lock_shared(1650814313, month);
-        ELSE
-            PERFORM pg_advisory_xact_lock(1650814313, month);
-        END IF;
+        EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', part,
+                       CASE WHEN is_shared THEN 'ROW EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
     END LOOP;
 END
 $function$;
@@ -103,15 +108,9 @@ SET timezone = 'UTC'
 SET enable_seqscan = off
 AS $function$
 DECLARE
-    first timestamptz;
-    last timestamptz;
     -- The greatest number of names of a kind.
     most constant jsonb := '{"hour": 200, "day": 1000, "month": 2000}';
 BEGIN
-    SELECT min(h), max(h) FROM (
-        SELECT timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour' FROM jsonb_to_recordset(entries) e (hour bigint)
-    ) m (h) INTO first, last;
-    PERFORM _bemi.share_activity_v1(first, last, true);
     WITH said AS MATERIALIZED (
         SELECT e.kind, timestamptz '2000-01-01 00:00:00+00' + e.hour * interval '1 hour' AS hour, e.database, e.schema,
                e.name, e.detail, e.context, e.changes, e.event_table
@@ -326,6 +325,7 @@ BEGIN
     IF entries IS NULL THEN
         RETURN;
     END IF;
+    PERFORM _bemi.share_activity_v1(min(m.moment), max(m.moment), true) FROM _bemi.moments_v1(entries) m WHERE m.unit = 'hour';
     PERFORM _bemi.add_activity_v1(entries);
     IF NOT is_removal THEN
         RETURN;

@@ -124,8 +124,8 @@ DECLARE
     planned jsonb;
     asked constant oid[] := coalesce(targets, ARRAY(SELECT k.relation FROM _bemi.past k));
 BEGIN
-    -- Two migrations at the same time would create the same view.
-    PERFORM pg_advisory_xact_lock(hashtext('_bemi_past'));
+    -- Two migrations at the same time would create the same view. Any role could take, and keep, an advisory lock.
+    LOCK TABLE _bemi.past IN SHARE UPDATE EXCLUSIVE MODE;
     -- The statements below fire event triggers.
     PERFORM set_config('_bemi.is_following', 'yes', true);
     here := pg_current_wal_insert_lsn();

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
@@ -10,6 +12,10 @@ from django.utils.translation import gettext as _
 
 from bemi_django.alerts import configured
 from bemi_django.models import AlertRule, Change
+from bemi_django.wire.visible_text import one_line
+
+_PLAIN_NAME = re.compile(r"[\w $-]*")
+_MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&@:/.*_~`|[]()#!"}
 
 
 def notice_of(rule: AlertRule, change: Change) -> dict[str, Any]:
@@ -57,14 +63,22 @@ def sample_of(rule: AlertRule) -> dict[str, Any]:
 
 def _text(rule: AlertRule, found: dict[str, Any]) -> str:
     lines = [
-        f"{rule.name}: {AlertRule.Kind(rule.kind).label}",
-        f"{found['operation']} {found['schema']}.{found['table']}, {found['committed_at']}",
+        f"{one_line(rule.name)}: {AlertRule.Kind(rule.kind).label}",
+        f"{found['operation']} {_name(found['schema'])}.{_name(found['table'])}, {found['committed_at']}",
     ]
     if found["fields"] and found["operation"] == "UPDATE":
-        lines.append(_("Fields: %(fields)s") % {"fields": ", ".join(found["fields"])})
+        lines.append(_("Fields: %(fields)s") % {"fields": ", ".join(map(_name, found["fields"]))})
     if found["url"]:
         lines.append(found["url"])
     return "\n".join(lines)
+
+
+def _name(text: str) -> str:
+    """Return a name that mail and chat programs take for no link, no mention and no markup.
+
+    Any role that may connect can record events of tables that do not exist, with any name.
+    """
+    return text if _PLAIN_NAME.fullmatch(text) else json.dumps(text).translate(_MARKUP)
 
 
 def _url(change: Change) -> str | None:

@@ -35,7 +35,7 @@ tr.changed td {{ background: #fff8e0; }}
 <p>{note}</p>
 """
 _CHANGE = """<section>
-<h2>{what} of {table} {key}</h2>
+<h2>{what} of <bdi>{table}</bdi> <bdi>{key}</bdi></h2>
 <p>{when} · {relation}{who}</p>
 {rows}</section>
 """
@@ -85,8 +85,10 @@ def end(number: int) -> str:
     return format_html(_END, number=number)
 
 
-def _who(context: Mapping[str, Any]) -> str:
-    return "".join(f" · {key}: {_text(context[key])}" for key in _WHO if key in context)
+def _who(context: Mapping[str, Any]) -> SafeString:
+    # No value turns the direction of what stands behind it.
+    found = ((key, _text(context[key])) for key in _WHO if key in context)
+    return format_html_join("", " · {}: <bdi>{}</bdi>", found)
 
 
 def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 
+from bemi_django.wire.visible_text import one_line, visible
+
 #: Values of ``--log-format``.
 FORMATS = ("text", "json")
 
@@ -20,6 +22,14 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; names in the message cannot begin another one."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Return the lines of a traceback."""
+        return visible(super().formatException(ei))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Return the time as ISO 8601, with its offset."""
@@ -39,7 +49,26 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
-        return json.dumps(values, ensure_ascii=False)
+        text = json.dumps(values, ensure_ascii=False)
+        # Some characters that act on a terminal are not escaped in JSON.
+        return text if visible(text) == text else json.dumps(values)
+
+
+class VisibleOutput(OutputWrapper):
+    """The output of a command. Names and values in it cannot act on a terminal."""
+
+    @classmethod
+    def of(cls, output: OutputWrapper) -> VisibleOutput:
+        """Return an output that writes to where another one does, in the same style."""
+        made = cls(vars(output)["_out"], output.ending)
+        made.style_func = output.style_func
+        return made
+
+    def write(  # type: ignore[override]
+        self, msg: str = "", style_func: Any = None, ending: str | None = None
+    ) -> None:
+        """Write a text."""
+        super().write(visible(msg), style_func, ending)
 
 
 @contextmanager

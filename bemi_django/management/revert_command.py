@@ -96,12 +96,12 @@ def _log_of(database: str) -> ChangeQuerySet | ChangesEverywhere:
 
 def _print(command: BaseCommand, plan: Plan) -> None:
     for conflict in plan.conflicts:
-        command.stdout.write(command.style.ERROR(f"conflict: {conflict}"))
+        command.stdout.write(f"conflict: {conflict}", command.style.ERROR)
     for step in plan.steps:
         if step.conflict is None:
             command.stdout.write(str(step))
     for pruned in plan.pruned:
-        command.stdout.write(command.style.WARNING(str(pruned)))
+        command.stdout.write(str(pruned), command.style.WARNING)
 
 
 def _refusal(plan: Plan) -> str:

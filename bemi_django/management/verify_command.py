@@ -21,6 +21,7 @@ from bemi_django.seals.anchors import read
 from bemi_django.seals.verify import verify_chains
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
+from bemi_django.wire.visible_text import one_line
 
 # What a shell reports for a command that SIGINT has ended.
 _INTERRUPTED = 130
@@ -102,7 +103,7 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
             )
             for result in verify(worker_config(database, slot_of(database)), chosen):
                 results.append(result)
-                command.stdout.write(str(result))
+                command.stdout.write(one_line(str(result)))
     except KeyboardInterrupt:
         message = "interrupted: the same command with --resume continues"
         raise CommandError(message, returncode=_INTERRUPTED) from None

@@ -28,6 +28,7 @@ from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
+from bemi_django.management.log_output import VisibleOutput
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG
@@ -65,6 +66,7 @@ class Command(BaseCommand):
         Raises:
             CommandError: With one line that says what went wrong and what to do.
         """
+        self.stdout, self.stderr = map(VisibleOutput.of, (self.stdout, self.stderr))
         subcommand = options["subcommand"]
         if subcommand is None:
             self.stdout.write(self._parser.format_help())

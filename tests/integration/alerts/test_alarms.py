@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -246,3 +247,33 @@ def test_tenants_do_not_share_rules(serve: Serve, monkeypatch: pytest.MonkeyPatc
     assert Dispatcher("default", rhythm=QUICK).has_handlers
     monkeypatch.setattr("bemi_django.alerts.configured.tenancy.has_tenants", lambda alias: True)
     assert not Dispatcher("default", rhythm=QUICK).has_handlers
+
+
+NAMES = (
+    "x\n\nhttps://evil.example",
+    "<https://evil.example|Log in>",
+    "@channel",
+    "\u202etxt.exe",
+    "[a](//b.c)",
+)
+
+
+def test_no_name_adds_a_line_a_link_or_a_mention_to_what_people_are_told(
+    serve: Serve, django_user_model: Any
+) -> None:
+    owner = str(django_user_model.objects.create_superuser("root").pk)
+    rule("filter", owner=owner, filter="operation=EVENT", channel="mail", recipients="ann@example.org")
+    rule("filter", owner=owner, filter="operation=EVENT")
+    serve()
+    for name in NAMES:
+        # Any role that may connect can do so.
+        event = json.dumps({"event": "e", "schema": "public", "table": name})
+        execute("SELECT pg_logical_emit_message(true, '_bemi_event', %s::text)", [event])
+    serve()
+    assert [notice["table"] for notice in called] == list(NAMES)
+    for text in (*(str(message.body) for message in mail.outbox), *(notice["text"] for notice in called)):
+        about = text.splitlines()[1]
+        assert about.startswith("EVENT public.") and len(text.splitlines()) == 3
+        shown = about.removeprefix("EVENT public.").partition(", ")[0]
+        assert not set(shown) & set("<>@/|[]()\u202e\n")
+    assert len(mail.outbox) == len(NAMES)

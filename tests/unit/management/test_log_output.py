@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 from django.core.management.base import OutputWrapper
 
-from bemi_django.management.log_output import log_to
+from bemi_django.management.log_output import VisibleOutput, log_to
+from bemi_django.wire.visible_text import one_line, visible
 
 LOGGER = logging.getLogger("bemi_django")
 
@@ -74,3 +75,41 @@ def test_the_logger_is_left_as_it_was(unconfigured: None) -> None:
     with log_to(OutputWrapper(io.StringIO()), "json"):
         pass
     assert (LOGGER.level, LOGGER.propagate, LOGGER.handlers) == before
+
+
+#: A colour, another line, a bell, C1 controls, separators of lines, another direction, half of a character.
+HOSTILE = "t\x1b[31m\r\nforged\x07\x9b2J\x85\u2028\u202etxt\u2066\udc80\x00"
+ACTING = frozenset("\x1b\r\x07\x9b\x85\u2028\u202e\u2066\udc80\x00")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_name_in_a_message_acts_on_a_terminal_or_begins_a_line(
+    unconfigured: None, log_format: str
+) -> None:
+    output = io.StringIO()
+    with log_to(OutputWrapper(output), log_format):
+        LOGGER.warning("the table %s", HOSTILE)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            LOGGER.exception("failed")
+    written = output.getvalue()
+    assert ACTING.isdisjoint(written) and "forged" in written
+    first = written.splitlines()[0]
+    assert "forged" in first and "txt" in first
+    if log_format == "json":
+        assert json.loads(first)["message"] == f"the table {HOSTILE}"
+    else:
+        assert r"t\x1b[31m\x0d\nforged\x07\u009b2J\u0085\u2028\u202etxt\u2066\udc80\x00" in first
+
+
+def test_no_value_in_the_output_of_a_command_acts_on_a_terminal() -> None:
+    output = io.StringIO()
+    command = VisibleOutput.of(OutputWrapper(output))
+    command.write(HOSTILE, lambda text: f"\x1b[1m{text}\x1b[0m")
+    assert output.getvalue().startswith("\x1b[1m") and output.getvalue().endswith("\x1b[0m")
+    assert ACTING.isdisjoint(output.getvalue()[4:-4])
+    # What people read is left as it is.
+    text = "naïve\tمی\u200cخواهم 👩\u200d💻\n\u00a0"
+    assert visible(text) == text
+    assert one_line("a\tb\nc") == r"a\tb\nc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 from django.conf import settings
@@ -17,7 +18,9 @@ from bemi_django.wire.name_pattern import table_pattern
 _CONDITIONS = {"databases", "tables", "hash"}
 _HASH = re.compile(r"([0-9]{1,2})/([0-9]{1,2})")
 _MANY = "the log has several destinations (BEMI_DESTINATIONS): {}"
+#: What was chosen in this process, and in this request.
 _chosen: list[str] = []
+_here: ContextVar[str | None] = ContextVar("bemi_destination", default=None)
 
 
 def first() -> str:
@@ -26,13 +29,18 @@ def first() -> str:
 
 
 def current() -> str:
-    """Return the alias of the destination that was chosen for this process, by default the first one."""
-    return _chosen[-1] if _chosen else first()
+    """Return the alias of the destination that was chosen, by default the first one."""
+    return _here.get() or (_chosen[-1] if _chosen else first())
 
 
 def is_chosen() -> bool:
-    """Return whether a destination was chosen for this process."""
-    return bool(_chosen)
+    """Return whether a destination was chosen for this process or request."""
+    return bool(_here.get() or _chosen)
+
+
+def choose_here(alias: str) -> None:
+    """Let a destination be the one that is meant in the present context, such as a request."""
+    _here.set(alias)
 
 
 def aliases() -> list[str]:

@@ -6,9 +6,11 @@ from typing import Any
 
 from django.db.models import Model
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 
 _APP = "bemi_django"
+#: What belongs to no log in particular is where the first one is.
+_OF_ALL_LOGS = ("AlertRule", "SavedView")
 
 
 class BemiRouter:
@@ -16,7 +18,9 @@ class BemiRouter:
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
         """Return the alias of the database that holds the log, for models of this app only."""
-        return conf.destination() if model._meta.app_label == _APP else None
+        if model._meta.app_label != _APP:
+            return None
+        return destinations.first() if model.__name__ in _OF_ALL_LOGS else conf.destination()
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
         """Return the alias of the database that holds the log, for models of this app only."""

@@ -121,7 +121,7 @@ class Viewer:
             query = changes.query.get_compiler(changes.db).as_sql()
         except EmptyResultSet:
             query = None
-        text = repr((self.request.user.pk, query, self.has("unmask"), *parts))
+        text = repr((self.request.user.pk, changes.db, query, self.has("unmask"), *parts))
         return f"bemi.{name}.{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:32]}"
 
     def url(self, page: str, *args: object) -> str:

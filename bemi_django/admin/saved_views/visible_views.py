@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
-from bemi_django import conf
+from bemi_django import destinations
 from bemi_django.admin.access.kept_tables import SAVED_VIEWS, may_keep
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.saved_views.view_query import opened, query_of
@@ -97,19 +97,19 @@ class VisibleViews:
         view.name, view.is_shared = name, is_shared
         if not is_shared:
             view.default_of = [key for key in view.default_of if key == view.owner]
-        view.save(using=conf.destination(), update_fields=["name", "is_shared", "default_of", "updated_at"])
+        view.save(using=destinations.first(), update_fields=["name", "is_shared", "default_of", "updated_at"])
         self._forget()
 
     def set_default(self, view: SavedView, *, is_default: bool) -> None:
         """Let the viewer's list begin with a view, and with no other, or not with this one any more."""
-        with transaction.atomic(conf.destination()):
+        with transaction.atomic(destinations.first()):
             chosen = Q(default_of__contains=[self.owner])
             for other in self._all().select_for_update().filter(chosen | Q(pk=view.pk)).order_by("pk"):
                 others = [key for key in other.default_of if key != self.owner]
                 mine = [self.owner] if is_default and other.pk == view.pk else []
                 if is_default or other.pk == view.pk:
                     other.default_of = [*others, *mine]
-                    other.save(using=conf.destination(), update_fields=["default_of"])
+                    other.save(using=destinations.first(), update_fields=["default_of"])
         self._forget()
 
     def address(self, view: SavedView) -> str:
@@ -137,7 +137,7 @@ class VisibleViews:
         return found
 
     def _all(self) -> Any:
-        return SavedView.objects.using(conf.destination()).filter(tenant=self.tenant)
+        return SavedView.objects.using(destinations.first()).filter(tenant=self.tenant)
 
     def _forget(self) -> None:
         self.__dict__.pop("views", None)

@@ -104,7 +104,8 @@ def read_last_hour() -> LastHour | None:
     """Return the last hour, or None if it has too many changes to count in time."""
     now = timezone.now().replace(second=0, microsecond=0)
     moments = [now - timedelta(minutes=back) for back in reversed(range(SHOWN))]
-    groups: list[MinuteGroup] | None = cache.get(_KEY)
+    key = f"{_KEY}.{Change.objects.db}"
+    groups: list[MinuteGroup] | None = cache.get(key)
     if groups is None:
         try:
             with bitmap_scan_only(query_timeouts.COUNT), connections[Change.objects.db].cursor() as cursor:
@@ -112,7 +113,7 @@ def read_last_hour() -> LastHour | None:
                 groups = [MinuteGroup(*row) for row in cursor.fetchall()]
         except OperationalError:
             return None
-        cache.set(_KEY, groups, _FRESH)
+        cache.set(key, groups, _FRESH)
     return LastHour(moments, groups)
 
 

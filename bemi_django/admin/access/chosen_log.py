@@ -1,0 +1,87 @@
+"""Which of several logs the pages of the audit trail show (``BEMI_DESTINATIONS``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
+from functools import partial, wraps
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import router
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+
+from bemi_django import destinations
+from bemi_django.log.places import place_of
+
+_PARAMETER, _KEPT = "log", "bemi_log"
+
+
+class LogChoice(NamedTuple):
+    """A log that may be chosen."""
+
+    alias: str
+    query: str
+    is_chosen: bool
+
+
+def in_chosen_log(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Return a view whose page shows one log: the one that the session has chosen, or the first one.
+
+    The history of an object is shown from the log that has the changes of its table.
+    """
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        aliases = destinations.aliases()
+        if len(aliases) == 1:
+            return view(request, *args, **kwargs)
+        if (chosen := request.GET.get(_PARAMETER)) in aliases:
+            request.session[_KEPT] = chosen
+            query = request.GET.copy()
+            del query[_PARAMETER]
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+        context = copy_context()
+        context.run(destinations.choose_here, _log_of(request, aliases, **kwargs))
+        response: Any = context.run(view, request, *args, **kwargs)
+        # What is asked for when the view has returned is asked of the same log.
+        if isinstance(response, TemplateResponse):
+            response.render = partial(context.run, response.render)  # type: ignore[method-assign]
+        elif isinstance(response, StreamingHttpResponse):
+            response.streaming_content = _within(context, response.streaming_content)
+        return response  # type: ignore[no-any-return]
+
+    return shown
+
+
+def choices(request: HttpRequest) -> list[LogChoice]:
+    """Return the logs to choose from; none if there is one only."""
+    aliases = destinations.aliases()
+    if len(aliases) == 1:
+        return []
+    found = []
+    for alias in aliases:
+        query = request.GET.copy()
+        query[_PARAMETER] = alias
+        found.append(LogChoice(alias, f"?{query.urlencode()}", alias == destinations.current()))
+    return found
+
+
+def _log_of(request: HttpRequest, aliases: list[str], **address: Any) -> str:
+    kept = request.session.get(_KEPT)
+    log = kept if kept in aliases else aliases[0]
+    try:
+        model = apps.get_model(address["app_label"], address["model_name"])
+    except LookupError:
+        return log
+    place = place_of(model, router.db_for_write(model))
+    having = destinations.division().of_table(*place)
+    return log if log in having else having[0]
+
+
+def _within(context: Context, content: Any) -> Iterator[Any]:
+    pieces = iter(content)
+    end = object()
+    while (piece := context.run(next, pieces, end)) is not end:
+        yield piece

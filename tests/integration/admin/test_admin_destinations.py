@@ -1,0 +1,85 @@
+"""The pages of the audit trail show one of several logs, and say which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+
+from bemi_django.admin.access.chosen_log import choices
+from bemi_django.models import Change, SavedView
+from tests.support.audit import LIST, listed, record
+
+pytestmark = [
+    pytest.mark.administrator,
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+]
+
+
+@pytest.fixture
+def logs(settings: Any, transactional_db: None) -> Iterator[list[Change]]:
+    """A change of a todo in the log of the first destination, and one of a tag in the second one."""
+    call_command("migrate", "bemi_django", "zero", database="other", verbosity=0)
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    settings.BEMI_DESTINATIONS = {"other": {"tables": ["public.tag"]}}
+    call_command("migrate", database="other", verbosity=0)
+    first, second = record(1), record(2, table="tag", primary_key="2")
+    with connections["other"].cursor() as cursor:
+        cursor.execute("SELECT _bemi.partition_v1(%s)", [second.committed_at])
+    second.save(using="other", force_insert=True)
+    Change.objects.using("default").filter(pk=second.pk).delete()
+    cache.clear()
+    yield [first, second]
+    Change.objects.using("other").delete()
+    call_command("migrate", "bemi_django", "zero", database="other", verbosity=0)
+    settings.BEMI_DESTINATIONS = {}
+    call_command("migrate", database="other", verbosity=0)
+
+
+def chosen(client: Client, page: str) -> str:
+    """Return the log that a page says it shows."""
+    (name,) = (log.alias for log in client.get(page).context["logs"] if log.is_chosen)
+    return str(name)
+
+
+def test_the_list_shows_the_log_that_was_chosen(admin_client: Client, logs: list[Change]) -> None:
+    first, second = logs
+    assert listed(admin_client) == [1]
+    assert chosen(admin_client, LIST) == "default"
+    response = admin_client.get(LIST, {"log": "other", "operation": "UPDATE"})
+    assert response.headers["Location"] == f"{LIST}?operation=UPDATE"
+    assert listed(admin_client) == listed(admin_client, "?operation=UPDATE") == [2]
+    page = admin_client.get(LIST).content.decode()
+    assert '<a href="?log=other" aria-current="true">other</a>' in page
+    # What is read when the view has returned is of the same log.
+    export = admin_client.get(f"{LIST}export/", {"format": "jsonl"})
+    lines = b"".join(export.streaming_content).decode()  # type: ignore[attr-defined]
+    assert str(second.pk) in lines and str(first.pk) not in lines
+    assert admin_client.get(f"{LIST}{second.pk}/change/").status_code == 200
+    assert admin_client.get(f"{LIST}{first.pk}/change/").status_code == 404
+    for page in ("activity", "health", "deleted"):
+        assert chosen(admin_client, f"{LIST}{page}/") == "other"
+    # Saved views belong to no log.
+    saved = admin_client.post(f"{LIST}views/", {"name": "mine", "query": "operation=UPDATE"})
+    assert saved.status_code in (200, 302)
+    assert not SavedView.objects.using("other").exists()
+    assert [view.name for view in SavedView.objects.using("default")] == ["mine"]
+
+
+def test_the_history_of_an_object_is_shown_from_the_log_that_has_it(
+    admin_client: Client, logs: list[Change]
+) -> None:
+    assert chosen(admin_client, f"{LIST}timeline/todos/tag/2/") == "other"
+    assert chosen(admin_client, f"{LIST}timeline/todos/todo/1/") == "default"
+    admin_client.get(LIST, {"log": "other"})
+    assert chosen(admin_client, f"{LIST}timeline/todos/todo/1/") == "default"
+
+
+def test_without_several_logs_there_is_nothing_to_choose(admin_client: Client, rf: Any) -> None:
+    assert choices(rf.get("/")) == []
+    assert 'href="?log=' not in admin_client.get(LIST).content.decode()

@@ -1,17 +1,20 @@
-"""What the event triggers cost DDL, in processor time of the server's process."""
+"""What the event triggers cost DDL, in processor time of the server's process.
+
+Statement by statement, and in the migrations of Django's and Wagtail's apps.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bemi_django.schema import sql
 from bemi_django.wire.table_name import TableName
-from bench import measure
+from bench import measure, recorded_migrations
 from bench.report import Findings, Table, Target
 from bench.servers import connect, create_database, execute, one, server
 from sample_project.postgres_server import Server
@@ -32,6 +35,7 @@ INSERT INTO _bemi.tracking (publication, include, exclude) VALUES ('bemi', '{pub
 CREATE PUBLICATION bemi;
 SELECT _bemi.event_triggers_v1();
 """
+_REFRESH = "SELECT count(*) FROM _bemi.past_refresh_v1()"
 
 
 def run(is_quick: bool, is_long: bool = False) -> Findings:
@@ -51,20 +55,63 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         own = followed.median - without.median
         findings.targets.append(Target(claim, f"{own:.1f} ms", own <= 10))
     findings.tables.append(table)
+    _compare_migrations(findings, 2 if is_quick else 7)
     return findings
 
 
+def _compare_migrations(findings: Findings, rounds: int) -> None:
+    """Replay the DDL of the migrations in one session, in turns without and with event triggers."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    views: list[float] = []
+    with server(fsync="off") as started:
+        create_database(started, "recorded")
+        migrations = recorded_migrations.recorded(started, "recorded")
+        for turn in range(rounds):
+            for is_followed in (turn % 2 == 0, turn % 2 == 1):
+                with _database(started, is_followed) as connection:
+                    clock = partial(_processor_time, one(connection, "SELECT pg_backend_pid()"))
+                    began = clock()
+                    for statements in migrations:
+                        execute(connection, "BEGIN")
+                        for statement in statements:
+                            execute(connection, statement)
+                        execute(connection, "COMMIT")
+                    found[is_followed].append(clock() - began)
+                    if is_followed:
+                        began = clock()
+                        execute(connection, _REFRESH)
+                        views.append(clock() - began)
+    count = sum(map(len, migrations))
+    table = Table(
+        f"Milliseconds of processor time for {len(migrations)} migrations with {count} statements",
+        ["without", "with event triggers", "views of the past afterwards", "factor"],
+    )
+    without, followed = (measure.spread(found[key]) for key in (False, True))
+    factor = followed.median / without.median
+    table.add(without.show(), followed.show(), measure.spread(views).show(), f"{factor:.2f}")
+    findings.tables.append(table)
+    claim = "the DDL of migrations takes twice the processor time with event triggers at most"
+    findings.targets.append(Target(claim, f"{factor:.2f} times", factor <= 2))
+
+
 def _milliseconds(started: Server, is_followed: bool) -> dict[str, float]:
+    with _database(started, is_followed) as connection:
+        return dict(_spent(connection))
+
+
+@contextmanager
+def _database(started: Server, is_followed: bool) -> Iterator[Any]:
+    """Yield a connection to a new database, whose DDL is followed or not."""
     create_database(started, "ddl")
     with closing(connect(started, "ddl")) as connection:
         if is_followed:
             parts = (*sql.SOURCE, *sql.LOG[1:], *sql.PAST)
             execute(connection, sql.install("bemi", *parts, log=TableName(None, "changes")))
             execute(connection, _FOLLOW)
-        spent = dict(_spent(connection))
+    with closing(connect(started, "ddl")) as connection:
+        yield connection
     with closing(connect(started)) as connection:
         execute(connection, "DROP DATABASE ddl WITH (FORCE)")
-    return spent
 
 
 def _spent(connection: Any) -> Iterator[tuple[str, float]]:

@@ -111,6 +111,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
         # as_of() needs these, and the right to read the tables.
         needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.prunings"
         yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
+        yield f"GRANT EXECUTE ON FUNCTION _bemi.past_make_v1(int) TO {quote(reader)};"
 
 
 def _for_handlers(alias: str, handlers: str) -> Iterator[str]:

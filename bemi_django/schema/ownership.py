@@ -14,7 +14,7 @@ _OF_THE_APPLICATION = (
 )  # fmt: skip
 # What was removed from the log, and what may be.
 _REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.touched, _bemi.walked"
-_STAYS = ("follow_ddl_v1", "compute_v1")
+_STAYS = ("follow_ddl_v1", "past_make_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name FROM pg_class c

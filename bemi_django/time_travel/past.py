@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django.exceptions import HistoryError, PastIsReadOnly
 from bemi_django.schema import search_path
-from bemi_django.time_travel import cursor_paths, late, snapshots
+from bemi_django.time_travel import cursor_paths, due_views, late, snapshots
 from bemi_django.time_travel.erased_rows import ErasedRows
 from bemi_django.time_travel.moments import LogPosition, PastMoment, locate
 from bemi_django.time_travel.snapshots import Snapshot
@@ -129,6 +129,9 @@ def _looked(
             return None
         if any(not change.is_seen and change.position <= found.position for change in snapshot.late):
             # A commit is streamed before it becomes visible; with synchronous replication, long before.
+            return None
+        if due_views.are_due(cursor):
+            due_views.make(snapshot, cursor, connection.alias)
             return None
         cursor.execute(_PATH, schemas)
         path, is_known = cursor.fetchone()

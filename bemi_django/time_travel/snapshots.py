@@ -105,7 +105,7 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
     """
     if conf.as_of_patience() <= 0:
         return snapshot
-    with _another(using) as connection, connection.cursor() as cursor:
+    with another(using) as connection, connection.cursor() as cursor:
         _mark(cursor, snapshot, using)
         _wait(cursor, snapshot)
         # The next commit may begin exactly where the checkpoint ends.
@@ -120,7 +120,8 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
 
 
 @contextmanager
-def _another(using: str) -> Iterator[BaseDatabaseWrapper]:
+def another(using: str) -> Iterator[BaseDatabaseWrapper]:
+    """Yield a connection beside the one that is in the past."""
     connection = connections.create_connection(using)
     try:
         yield connection
@@ -134,24 +135,40 @@ def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
     if not snapshot.is_standby:
         cursor.execute(_MARK, [mark])
         return
+    # A standby cannot write: ask the primary. Without it, the log moves on with the next change.
+    for alias in primaries(cursor, using):
+        try:
+            with another(alias) as connection, connection.cursor() as there:
+                there.execute(_MARK, [mark])
+                return
+        except DatabaseError:
+            continue
+
+
+def primaries(cursor: Any, using: str) -> Iterator[str]:
+    """Yield the aliases of the same database on other servers of its cluster that can write.
+
+    Args:
+        cursor: A cursor of the standby ``using``.
+        using: Its alias.
+    """
     cursor.execute(_WHERE)
     here = cursor.fetchone()
     for alias in connections:
-        # A standby cannot write: ask the primary. Without it, the log moves on with the next change.
-        if alias != using and connections[alias].vendor == "postgresql" and _mark_at(alias, here, mark):
-            return
+        if alias != using and connections[alias].vendor == "postgresql" and _is_primary(alias, here):
+            yield alias
 
 
-def _mark_at(alias: str, here: tuple[Any, ...], mark: str) -> bool:
+def _is_primary(alias: str, here: tuple[Any, ...]) -> bool:
     try:
-        with _another(alias) as connection, connection.cursor() as cursor:
+        with another(alias) as connection, connection.cursor() as cursor:
             cursor.execute(_WHERE)
             if cursor.fetchone() != here:
                 return False
-            cursor.execute(_MARK, [mark])
+            cursor.execute("SELECT NOT pg_is_in_recovery()")
+            return bool(cursor.fetchone()[0])
     except DatabaseError:
         return False
-    return True
 
 
 def _wait(cursor: Any, snapshot: Snapshot) -> None:

@@ -47,6 +47,8 @@ SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $function$
 DECLARE
+    -- A command that makes or drops them for a table names the table as well.
+    parts constant text[] := '{index,sequence,toast table}';
     tables oid[];
     schemas oid[];
     types oid[];
@@ -58,6 +60,7 @@ DECLARE
     step text;
     is_gone boolean := false;
     is_done boolean := true;
+    is_between boolean;
     needed pg_lsn;
 BEGIN
     -- The statements below fire event triggers, too.
@@ -66,15 +69,15 @@ BEGIN
     END IF;
     IF TG_EVENT = 'sql_drop' THEN
         -- Dropping a type drops its columns. Dropping a cast changes how its type is rendered.
-        SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0), false),
-               array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass),
+        SELECT coalesce(bool_or(classid = 'pg_class'::regclass AND objsubid = 0 AND object_type <> ALL (parts)), false),
+               array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass AND object_type <> ALL (parts)),
                CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
                    SELECT DISTINCT type.key::oid FROM _bemi.relations k, jsonb_each(k.description -> 'types') type
                    WHERE type.value ? 'cast') END
         FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary
         INTO is_gone, tables, types;
     ELSE
-        SELECT array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass),
+        SELECT array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass AND object_type <> ALL (parts)),
                array_agg(objid) FILTER (WHERE classid = 'pg_namespace'::regclass),
                array_agg(objid) FILTER (WHERE classid = 'pg_type'::regclass),
                array_agg(objid) FILTER (WHERE classid = 'pg_cast'::regclass),
@@ -88,24 +91,23 @@ BEGIN
         tables := ARRAY(
             SELECT t.oid FROM unnest(tables) t (oid)
             WHERE NOT EXISTS (
-                SELECT FROM _bemi.signatures_v1(ARRAY[t.oid], chosen::text) s JOIN _bemi.followed k ON k.relation = s.relation
-                WHERE k.signature = s.signature));
+                SELECT FROM _bemi.followed k
+                WHERE k.relation = t.oid
+                    AND k.signature = (SELECT s.signature FROM _bemi.signatures_v1(ARRAY[t.oid], chosen::text) s)));
         IF tables = '{}' AND num_nonnulls(schemas, types, casts, functions) = 0 THEN
             RETURN;
         END IF;
     END IF;
     IF TG_EVENT <> 'sql_drop' THEN
-        types := ARRAY(
-            SELECT unnest(types)
-            UNION
-            -- An index has no type.
-            SELECT c.reltype FROM pg_class c WHERE c.oid = ANY (tables) AND c.reltype <> 0
-            UNION
-            SELECT k.castsource FROM pg_cast k WHERE k.oid = ANY (casts)
-            UNION
-            -- A function that is replaced keeps its oid, and a cast by it renders another JSON.
-            SELECT k.castsource FROM pg_cast k
-            WHERE k.castfunc = ANY (functions) AND k.casttarget = 'json'::regtype);
+        -- An index has no type.
+        types := coalesce(types, '{}') || ARRAY(SELECT c.reltype FROM pg_class c WHERE c.oid = ANY (tables) AND c.reltype <> 0);
+        IF num_nonnulls(casts, functions) > 0 THEN
+            types := types || ARRAY(
+                SELECT k.castsource FROM pg_cast k
+                WHERE k.oid = ANY (casts)
+                    -- A function that is replaced keeps its oid, and a cast by it renders another JSON.
+                    OR k.castfunc = ANY (functions) AND k.casttarget = 'json'::regtype);
+        END IF;
     END IF;
     touched := ARRAY(
         SELECT unnest(tables)
@@ -163,8 +165,8 @@ BEGIN
     END LOOP;
     -- Only if this database holds the log as well.
     BEGIN
-        IF to_regprocedure('_bemi.past_refresh_v1(oid[], int)') IS NOT NULL THEN
-            EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1($1)' USING touched;
+        IF to_regprocedure('_bemi.past_follow_v1(oid[])') IS NOT NULL THEN
+            PERFORM _bemi.past_follow_v1(touched);
         END IF;
     EXCEPTION WHEN OTHERS THEN
         is_done := false;
@@ -179,10 +181,13 @@ BEGIN
         DELETE FROM _bemi.replica_identities k
         WHERE k.relation = ANY (touched) AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     END IF;
-    SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
-    DELETE FROM _bemi.relations WHERE dropped < needed;
     -- There is nothing between fewer than three.
-    IF EXISTS (SELECT FROM _bemi.relations k WHERE needed IS NOT NULL AND k.relation = ANY (touched) OFFSET 2) THEN
+    is_between := EXISTS (SELECT FROM _bemi.relations k WHERE k.relation = ANY (touched) OFFSET 2);
+    IF is_between OR EXISTS (SELECT FROM _bemi.relations k WHERE k.dropped IS NOT NULL) THEN
+        SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
+        DELETE FROM _bemi.relations WHERE dropped < needed;
+    END IF;
+    IF is_between AND needed IS NOT NULL THEN
         DELETE FROM _bemi.relations k USING (
             SELECT d.relation, d.since, d.system,
                    lag(d.description) OVER versions AS before, lead(d.description) OVER versions AS after,

@@ -62,11 +62,12 @@ BEGIN
 END
 $block$;
 
--- The tables that have a view.
+-- The tables that have a view, or get one when it is needed.
 --   since       from where on the table has been tracked under this name and key; NULL if its past cannot be derived
 --   names       {number of the column: its names, the newest first}
 --   hidden      columns that the view can show as NULL, because they are or were ignored
---   definition  a fingerprint of what the view is made from
+--   definition  a fingerprint of what the view is made from; '' if there is no view
+--   is_due      the view is to be made or made anew, at the latest when somebody looks at the past
 CREATE TABLE _bemi.past (
     relation oid PRIMARY KEY,
     schema text NOT NULL,
@@ -78,8 +79,11 @@ CREATE TABLE _bemi.past (
     key int2[] NOT NULL,
     names jsonb NOT NULL,
     hidden text[] NOT NULL DEFAULT '{}',
-    definition text NOT NULL
+    definition text NOT NULL DEFAULT '',
+    is_due boolean NOT NULL
 );
+-- as_of() asks for them each time.
+CREATE INDEX past_due ON _bemi.past (schema) WHERE is_due;
 
 -- Return the sequence number of the last commit before the first one after a moment, 0 if there is none. It bisects
 -- the log: commits are ordered by sequence number, and nearly ordered by time.

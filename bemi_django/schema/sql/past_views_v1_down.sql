@@ -8,6 +8,9 @@ BEGIN
     END LOOP;
 END
 $block$;
+DROP FUNCTION _bemi.past_make_v1(int);
+DROP FUNCTION _bemi.past_follow_v1(oid[]);
 DROP FUNCTION _bemi.past_refresh_v1(oid[], int);
+DROP FUNCTION _bemi.past_note_v1(jsonb);
 DROP FUNCTION _bemi.past_fingerprints_v1(oid[]);
 DROP FUNCTION _bemi.past_plan_v1(name, oid[]);

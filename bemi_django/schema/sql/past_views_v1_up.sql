@@ -37,11 +37,16 @@ BEGIN
         SELECT (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisprimary) AS columns) keys
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' AND c.oid = ANY (asked)
+        -- A table without columns needs no view.
+        AND (SELECT count(*) > 0 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
         -- In schemas of which a table is tracked. They have one for their past, or get it with their first table.
         AND (targets IS NULL
             OR to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
+            OR (SELECT true FROM _bemi.past k WHERE k.schema = n.nspname::text COLLATE "default" AND k.is_due LIMIT 1)
             OR (SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published))
-        AND c.oid NOT IN (SELECT _bemi.ours_v1(asked));
+        -- Ours are not published.
+        AND ((SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published)
+             OR c.oid NOT IN (SELECT _bemi.ours_v1(asked)));
 END
 $function$;
 
@@ -95,6 +100,34 @@ BEGIN
 END
 $function$;
 
+-- Remember of planned tables, as _bemi.past_plan_v1 returns them, what cannot be told later: from where on they are tracked
+-- under their name and key, and what their columns are called. Their views are to be made.
+CREATE FUNCTION _bemi.past_note_v1(planned jsonb) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    here constant pg_lsn := pg_current_wal_insert_lsn();
+BEGIN
+    INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, is_due)
+    SELECT p.relation, p.schema, p.name, CASE WHEN p.reason IS NULL THEN here END, p.key, (
+               SELECT jsonb_object_agg(a.attnum::text, CASE
+                   WHEN known.names -> a.attnum::text ->> 0 = a.attname THEN known.names -> a.attnum::text
+                   ELSE jsonb_build_array(a.attname) || coalesce(known.names -> a.attnum::text, '[]') END)
+               FROM pg_attribute a WHERE a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped), true
+    FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
+    LEFT JOIN _bemi.past known ON known.relation = p.relation
+    ON CONFLICT (relation) DO UPDATE SET
+        -- The log has older changes under the name and the key of then.
+        (since, system, since_time) = (
+            SELECT k.since, k.system, k.since_time
+            WHERE k.since IS NOT NULL AND excluded.since IS NOT NULL
+                AND (k.schema, k.name, k.key) = (excluded.schema, excluded.name, excluded.key)
+            UNION ALL SELECT excluded.since, excluded.system, excluded.since_time LIMIT 1),
+        schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names, is_due = true;
+END
+$function$;
+
 -- Bring the views of all or some tables in line with the tables, and return what was done. Views depend on types but
 -- not on tables, which can be altered and dropped. "most" is how many views to make: a transaction that makes thousands
 -- would run out of locks.
@@ -116,11 +149,10 @@ DECLARE
     columns text;
     nulls text;
     called jsonb;
-    hidden text[];
+    hideable text[];
     body text;
     past name;
     owner name;
-    here pg_lsn;
     planned jsonb;
     asked constant oid[] := coalesce(targets, ARRAY(SELECT k.relation FROM _bemi.past k));
 BEGIN
@@ -128,20 +160,20 @@ BEGIN
     LOCK TABLE _bemi.past IN SHARE UPDATE EXCLUSIVE MODE;
     -- The statements below fire event triggers.
     PERFORM set_config('_bemi.is_following', 'yes', true);
-    here := pg_current_wal_insert_lsn();
     planned := (SELECT coalesce(jsonb_agg(to_jsonb(p.*)), '[]') FROM _bemi.past_plan_v1(chosen, targets) p);
     FOR known IN
         SELECT k.* FROM _bemi.past k
         LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON c.oid = k.relation
-        WHERE k.definition <> '' AND k.relation = ANY (asked)
+        WHERE (k.definition <> '' OR k.is_due) AND k.relation = ANY (asked)
             AND ((n.nspname, c.relname) IS DISTINCT FROM (k.schema, k.name)
                  OR k.relation NOT IN (SELECT (p.value ->> 'relation')::oid FROM jsonb_array_elements(planned) p))
     LOOP
         EXECUTE format('DROP FUNCTION IF EXISTS %I.%I() CASCADE', _bemi.past_schema_v1(known.schema), known.name);
         -- A renamed table keeps the names that its columns had.
-        UPDATE _bemi.past k SET since = NULL, definition = '' WHERE k.relation = known.relation;
+        UPDATE _bemi.past k SET since = NULL, definition = '', is_due = false WHERE k.relation = known.relation;
         DELETE FROM _bemi.past k
         WHERE k.relation = known.relation AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = known.relation);
+        CONTINUE WHEN known.definition = '';
         RETURN NEXT format('no past: %s.%s', known.schema, known.name);
     END LOOP;
     FOR due IN
@@ -151,28 +183,26 @@ BEGIN
                        SELECT string_agg(DISTINCT o."column", ', ' ORDER BY o."column") FROM _bemi.omitted_columns o
                        WHERE (o.schema, o."table") = (p.schema, p.name)))) AS definition
             FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
-            -- A table without columns needs no view.
             JOIN _bemi.past_fingerprints_v1(ARRAY(
                 SELECT (p.value ->> 'relation')::oid FROM jsonb_array_elements(planned) p)) f ON f.relation = p.relation
         )
         SELECT d.* FROM described d
-        WHERE d.definition IS DISTINCT FROM (SELECT k.definition FROM _bemi.past k WHERE k.relation = d.relation)
+        WHERE d.definition IS DISTINCT FROM (
+                SELECT k.definition FROM _bemi.past k WHERE k.relation = d.relation AND NOT k.is_due)
             OR to_regclass(format('%I.%I', d.past, d.name)) IS NULL
         ORDER BY d.schema, d.name
         LIMIT most
     LOOP
-        SELECT k.* FROM _bemi.past k WHERE k.relation = due.relation INTO known;
+        PERFORM _bemi.past_note_v1(jsonb_build_array(to_jsonb(due)));
+        called := (SELECT k.names FROM _bemi.past k WHERE k.relation = due.relation);
         SELECT string_agg(format('%I %s', a.name, a.shown), ', ' ORDER BY a.number),
-               string_agg(format('NULL::%s', a.shown), ', ' ORDER BY a.number),
-               jsonb_object_agg(a.number::text, CASE
-                   WHEN known.names -> a.number::text ->> 0 = a.name THEN known.names -> a.number::text
-                   ELSE jsonb_build_array(a.name) || coalesce(known.names -> a.number::text, '[]') END)
+               string_agg(format('NULL::%s', a.shown), ', ' ORDER BY a.number)
         FROM _bemi.past_columns_v1(due.relation, due.key) a
-        INTO columns, nulls, called;
-        hidden := ARRAY(
+        INTO columns, nulls;
+        hideable := ARRAY(
             SELECT DISTINCT n.value ->> 0 FROM jsonb_each(called) n JOIN _bemi.omitted_columns o ON n.value ? o."column"
             WHERE (o.schema, o."table") = (due.schema, due.name) AND n.key::int2 <> ALL (due.key));
-        body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called, hidden)
+        body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called, hideable)
             ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L::pg_catalog.text)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
         past := due.past;
@@ -190,20 +220,54 @@ BEGIN
         EXECUTE format('CREATE FUNCTION %I.%I() RETURNS TABLE (%s) LANGUAGE sql STABLE AS %L', past, due.name, columns, body);
         EXECUTE format('CREATE VIEW %1$I.%2$I AS SELECT * FROM %1$I.%2$I()', past, due.name);
         EXECUTE format('GRANT SELECT ON %I.%I TO PUBLIC', past, due.name);
-        INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, hidden, definition)
-        VALUES (due.relation, due.schema, due.name, CASE WHEN due.reason IS NULL THEN here END, due.key, called,
-                hidden, due.definition)
-        ON CONFLICT (relation) DO UPDATE SET
-            -- The log has older changes under the name and the key of then.
-            (since, system, since_time) = (
-                SELECT k.since, k.system, k.since_time
-                WHERE k.since IS NOT NULL AND excluded.since IS NOT NULL
-                    AND (k.schema, k.name, k.key) = (excluded.schema, excluded.name, excluded.key)
-                UNION ALL SELECT excluded.since, excluded.system, excluded.since_time LIMIT 1),
-            schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names,
-            hidden = excluded.hidden, definition = excluded.definition;
+        UPDATE _bemi.past k SET hidden = hideable, definition = due.definition, is_due = false
+        WHERE k.relation = due.relation;
         RETURN NEXT format('past: %s.%s', due.schema, due.name);
     END LOOP;
     PERFORM set_config('_bemi.is_following', coalesce(following, ''), true);
 END
 $function$;
+
+-- Follow a command of DDL. Views that exist are brought in line at once, because somebody may be in the past and must not
+-- read other values, or the present. Nobody in the past sees a row of a table that is new: its view is made when somebody
+-- looks at the past for the first time since, or by sync.
+CREATE FUNCTION _bemi.past_follow_v1(touched oid[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    made constant oid[] := ARRAY(
+        SELECT k.relation FROM _bemi.past k WHERE k.relation = ANY (touched) AND k.definition <> ''
+        UNION ALL
+        SELECT c.oid FROM pg_class c WHERE c.oid = ANY (touched) AND c.relkind IN ('v', 'm', 'f'));
+    planned jsonb;
+BEGIN
+    IF made <> '{}' THEN
+        PERFORM _bemi.past_refresh_v1(made);
+    END IF;
+    DELETE FROM _bemi.past k
+    WHERE k.relation = ANY (touched) AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+    planned := (
+        SELECT jsonb_agg(to_jsonb(p.*))
+        FROM _bemi.past_plan_v1(
+            (SELECT t.publication FROM _bemi.tracking t), ARRAY(SELECT unnest(touched) EXCEPT SELECT unnest(made))) p);
+    IF planned IS NOT NULL THEN
+        PERFORM _bemi.past_note_v1(planned);
+    END IF;
+END
+$function$;
+
+-- Make views that are due, and return how many: for roles that may look at the past, but not create views. "most" is how
+-- many to make in a transaction.
+CREATE FUNCTION _bemi.past_make_v1(most int) RETURNS int
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- A transaction that alters tables may be making views.
+SET lock_timeout = '2s'
+AS $function$
+BEGIN
+    RETURN (SELECT count(*) FROM _bemi.past_refresh_v1(ARRAY(SELECT k.relation FROM _bemi.past k WHERE k.is_due), most));
+END
+$function$;
+REVOKE ALL ON FUNCTION _bemi.past_make_v1(int) FROM PUBLIC;

@@ -172,10 +172,13 @@ BEGIN
                known IS NULL OR NOT relispartition AND known -> 'root' <> known -> 'name' AS is_new
         FROM relations
     )
-    SELECT r.oid, r.name, step.what, format(step.statement, r.quoted, publication, r.oid, r.name, before.identity),
+    SELECT r.oid, r.name, step.what,
+           format(step.statement, r.quoted, publication, r.oid, r.name, before.identity, present.description),
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
     FROM decided r
-    LEFT JOIN _bemi.describe_v1(ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen), false) present
+    -- A table that is not known yet is described once it has triggers.
+    LEFT JOIN _bemi.describe_v1(
+        ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen AND d.known IS NOT NULL), false) present
         ON present.relation = r.oid
     -- The replica identity to restore: nobody else reads the old rows, so FULL would only cost WAL.
     CROSS JOIN LATERAL (
@@ -208,8 +211,12 @@ BEGIN
             'ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),
         -- After the triggers, because a description says whether they are on. Whoever executes this step turns the
         -- event triggers off, which would take the table for a new one at the steps before.
-        (4, r.is_chosen AND present.description IS DISTINCT FROM r.known - 'generated', 'described',
-            'INSERT INTO _bemi.relations (relation, description) SELECT * FROM _bemi.describe_v1(''{%3$s}''); '
+        (4, r.is_chosen AND (r.known IS NULL OR present.description IS DISTINCT FROM r.known - 'generated'), 'described',
+            'INSERT INTO _bemi.relations (relation, description) ' || CASE
+                -- What was compared is the whole description, if nothing is generated.
+                WHEN r.current_triggers = 2 AND present.description -> 'expressions' = '{}'
+                    THEN 'VALUES (''%3$s'', %6$L::pg_catalog.jsonb OPERATOR(pg_catalog.||) ''{"generated": []}''); '
+                ELSE 'SELECT * FROM _bemi.describe_v1(''{%3$s}''); ' END ||
             'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')'),
         (5, NOT r.is_chosen AND r.is_published, 'no longer published',
             'ALTER PUBLICATION %2$I DROP TABLE ONLY %1$s'),

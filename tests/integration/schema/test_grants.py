@@ -88,6 +88,7 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "SELECT FROM _bemi.activity",
         "INSERT INTO _bemi.activity VALUES ('user', true, now(), '', '', '7', '', 1)",
         "SELECT _bemi.recount_v1(now(), now())",
+        "SELECT _bemi.past_make_v1(1)",
         "DELETE FROM changes",
         "UPDATE changes SET context = '{}'",
         "DELETE FROM _bemi.checkpoint",
@@ -102,6 +103,7 @@ def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, An
     for name in ("changes", "_bemi.checkpoint", "_bemi.past", "_bemi.activity", "_bemi.saved_views"):
         allowed = f"SELECT FROM {name}"
         assert may(reader, allowed), allowed
+    assert may(reader, "SELECT _bemi.past_make_v1(1)")
     for forbidden in (
         "SELECT FROM auth_user",
         "INSERT INTO changes DEFAULT VALUES",

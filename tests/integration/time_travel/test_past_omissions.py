@@ -117,6 +117,7 @@ def test_a_renamed_column_is_not_known_where_its_old_name_was_ignored(
 def test_without_sync_the_past_says_what_to_do(pipeline: Pipeline, selecting: Any) -> None:
     selecting("visit.seen")
     execute("CREATE TABLE lab.visit (id int PRIMARY KEY, page text, seen int)")
+    execute("SELECT _bemi.past_make_v1(500)")
     execute("INSERT INTO lab.visit VALUES (1, 'a', 1)")
     moment = now(pipeline)
     execute("UPDATE lab.visit SET seen = 2")

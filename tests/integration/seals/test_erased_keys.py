@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
+from bemi_django.schema import tracking
 from bemi_django.seals.verify import verify_chains
 from bemi_django.time_travel import as_of
 from tests.integration.encryption.conftest import KEY, REASON, RULES, bemi
@@ -21,6 +22,7 @@ from tests.support.project_database import execute
 def ann(sealing: Pipeline, settings: Any) -> User:
     """A user in a sealed log, whose address is encrypted there."""
     settings.BEMI_MASK, settings.BEMI_ENCRYPTION_KEY = RULES, KEY
+    tracking.sync()
     sealing.config = sealing.config._replace(masking=configured_masks())
     user = User.objects.create(username="ann", email="ann@example.org", last_name="Miller")
     sealing.run()

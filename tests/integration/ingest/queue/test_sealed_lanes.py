@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg2
 import pytest
@@ -15,6 +16,7 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.seals import verify
 from bemi_django.seals.chain_links import ChainLinks
 from bemi_django.seals.findings import ChainReport
+from bemi_django.seals.records import note_changed_rows
 from bemi_django.seals.verify import snapshot, verify_over
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
@@ -248,3 +250,33 @@ def test_consumers_of_two_minds_leave_chains_that_hold(sealed: QueuedPipeline) -
     Consumer(off, QUICK).run(until_current=True)
     record(sealed, 5)
     assert whole(sealed) == (10, 5)
+
+
+def test_what_the_package_erases_in_a_lane_is_none_of_the_edits(sealed: QueuedPipeline) -> None:
+    record(sealed, 12)
+    trail = sealed.trail
+    ids = [identifier for (identifier,) in trail.log.run("SELECT id::text FROM changes ORDER BY id")]
+    erased, removed = ids[3:5], ids[7]
+    with closing(psycopg2.connect(**trail.log.parameters)) as opened, opened, opened.cursor() as cursor:
+        cursor.execute("UPDATE changes SET after = '{}' WHERE id = ANY (%s::uuid[])", [erased])
+        who = {"reason": "request 7"}
+        note_changed_rows(cursor, "changes", list(map(UUID, erased)), who, is_erased=True)
+        cursor.execute("DELETE FROM changes WHERE id = %s", [removed])
+        cursor.execute(
+            "SELECT _bemi.note_v1('removed', '{\"changes\": 1}', decode(%s, 'hex'))",
+            [removed.replace("-", "")],
+        )
+    found = report(sealed)
+    assert list(map(str, found.findings)) == [] and found.changes == 11
+    assert any("2 changes replaced" in line for line in found.operations)
+    # Nobody finds out by trying what was erased: each salt is one of 16 bytes.
+    salts = trail.log.run("SELECT ids, salts FROM _bemi.links WHERE kind = 'changes'")
+    gone = [
+        bytes(packed[at : at + 16]).hex()
+        for packed, drawn in ((bytes(packed), bytes(drawn)) for packed, drawn in salts)
+        for at in range(0, len(packed), 16)
+        if drawn[at : at + 16] == bytes(16)
+    ]
+    assert sorted(gone) == sorted(one.replace("-", "") for one in erased)
+    trail.log.run("UPDATE changes SET after = '{\"n\": 4}' WHERE id = %s", [erased[0]])
+    assert kinds(sealed) == ["edited"]

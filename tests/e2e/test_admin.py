@@ -353,6 +353,9 @@ def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
     fold.focus()
     visit.page.keyboard.press("Enter")
     assert visit.page.locator("#bemi-json").is_visible()
+    visit.goto(f"{LIST}timeline/todos/todo/1/")
+    visit.page.keyboard.press("j")
+    assert visit.page.locator(".bemi-step:first-child .bemi-when a:focus").count() == 1
 
 
 @pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no-script"])

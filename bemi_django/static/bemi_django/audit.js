@@ -37,7 +37,7 @@ document.querySelectorAll("[data-bemi-refresh]").forEach((part) => {
 
 // "/" goes to the search, "j" and "k" to the next and the previous change; Enter opens it, as any link.
 function step(by) {
-  const links = [...document.querySelectorAll(".bemi-changes tbody .bemi-when a, .bemi-action > .bemi-when a")];
+  const links = [...document.querySelectorAll(".bemi-changes tbody .bemi-when a, .bemi-action > .bemi-when a, .bemi-step > .bemi-when a")];
   const here = links.findIndex((link) => link.closest("tr, li").contains(document.activeElement));
   const there = links[here < 0 ? (by > 0 ? 0 : links.length - 1) : here + by];
   if (there) {

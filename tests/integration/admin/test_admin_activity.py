@@ -246,6 +246,15 @@ def test_too_many_to_count_is_said(admin_client: Client, monkeypatch: pytest.Mon
     pytest.fail("everything was counted")
 
 
+def test_a_period_and_a_log_without_anything_say_so(admin_client: Client) -> None:
+    record(1)
+    text = admin_client.get(f"{LIST}activity/?since=2020-01-01&until=2020-01-02").content.decode()
+    assert "No changes in this period." in text and 'class="bemi-hours"' not in text
+    assert "The log has no deleted objects." in admin_client.get(f"{LIST}deleted/").content.decode()
+    text = admin_client.get(f"{LIST}deleted/?table=todo").content.decode()
+    assert "No deleted objects match." in text and '<a href="?">Any model</a>' in text
+
+
 def facts(client: Client) -> dict[str, Any]:
     return {fact.label: fact for fact in source(client, "default").facts}
 

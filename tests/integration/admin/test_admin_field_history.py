@@ -76,6 +76,20 @@ def test_each_value_says_since_when_for_how_long_and_by_whom(admin_client: Clien
     assert "until now" in text and '<q class="bemi-because">Black Friday</q>' in text
 
 
+def test_a_long_text_marks_what_differs_from_the_value_before(admin_client: Client, product: Product) -> None:
+    text = (
+        "A lamp of oak that was oiled by hand in a small workshop, and that fits into the smallest of rooms."
+    )
+    rows = [{"id": product.pk, "sku": text.replace("oiled", word)} for word in ("oiled", "waxed")]
+    key = {"table": "shop_product", "primary_key": str(product.pk)}
+    record(7, **key, operation="UPDATE", before={"id": product.pk, "sku": "lamp"}, after=rows[0])
+    record(8, **key, operation="UPDATE", before=rows[0], after=rows[1])
+    response = page(admin_client, product, "?field=sku")
+    newest = response.context["values"][1]
+    assert [piece.text for piece in newest.pieces if piece.is_changed] == ["waxed"]
+    assert "<mark>waxed</mark>" in response.content.decode()
+
+
 def test_a_number_has_a_step_chart_and_a_text_has_none(admin_client: Client, product: Product) -> None:
     chart = page(admin_client, product, "?field=price").context["chart"]
     assert [(dot.text, dot.is_outside) for dot in chart.dots] == [

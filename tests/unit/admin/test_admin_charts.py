@@ -38,6 +38,7 @@ def test_nothing_is_a_chart_too() -> None:
 def test_amounts_are_those_of_the_reader_s_language() -> None:
     with override("de"):
         assert (seconds_text(0.25), seconds_text(12.4), count_text(17152)) == ("0,25 s", "12 s", "17.152")
+        assert seconds_text(0.239) == "0,24 s"
         assert bytes_text(1536) == "1,5\xa0KB"
     with override("fr"):
         assert bytes_text(20 * 2**20) == "20,0\xa0Mio"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.formats import number_format
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
@@ -82,7 +83,7 @@ def _figures(viewer: Viewer, asked: ActivityRange, counts: HourCounts) -> list[t
     if "outside" in kinds:
         outside = counts.kinds.get("outside")
         number = outside.changes if outside else 0
-        share = f"{100 * number / total:.1f} %" if total else "0 %"
+        share = f"{number_format(round(100 * number / total, 1), 1)} %" if total else "0 %"
         told = _("%(count)s changes") % {"count": grouped(number)}
         query = f"{asked.query}&outside=on" if number else ""
         found.append((_("Outside the application"), share, told, query))

@@ -20,4 +20,4 @@ def count_text(count: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return a time."""
     digits = 0 if seconds >= 10 or seconds == int(seconds) else 2
-    return _("%(number)s s") % {"number": number_format(seconds, digits, force_grouping=True)}
+    return _("%(number)s s") % {"number": number_format(round(seconds, digits), digits, force_grouping=True)}

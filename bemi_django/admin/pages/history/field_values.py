@@ -15,6 +15,7 @@ from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import Actor, Actors, why
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.svg_steps import Level, StepChart, step_chart
+from bemi_django.admin.display.text_diff import Piece
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.shown_value import ShownValue
@@ -46,6 +47,7 @@ class FieldValue(NamedTuple):
         puts_back: The page that gives the field this value again, or None.
         reason: Why it was set, if the context says so.
         stored: The value as the log has it, or the mask.
+        pieces: The parts of a long value, with what differs from the one before marked.
     """
 
     value: ShownValue | None
@@ -58,6 +60,7 @@ class FieldValue(NamedTuple):
     puts_back: str | None = None
     reason: str = ""
     stored: Any = None
+    pieces: Sequence[Piece] = ()
 
 
 def field_history(subject: HistorySubject, column: str) -> FieldHistory:
@@ -182,7 +185,15 @@ class FieldHistory:
             self._puts_back(change, later, "after"),
             why(change, self._viewer),
             self._stored(change, "after"),
+            self._pieces(change),
         )
+
+    def _pieces(self, change: Change) -> Sequence[Piece]:
+        if not (self._is_known(change, "before") and self._is_known(change, "after")):
+            return ()
+        before, after = (self._stored(change, side) for side in ("before", "after"))
+        pair = self._formatter.pair(self._subject.logged, self._column, before, after)
+        return pair.sides.after if pair.sides is not None and pair.is_long else ()
 
     def _puts_back(self, change: Change, later: Change | None, side: str) -> str | None:
         """Return the page that gives the field the value that the next change replaced."""

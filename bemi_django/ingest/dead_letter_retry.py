@@ -13,13 +13,7 @@ import psycopg2
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
-from bemi_django.ingest.destination.sealing import (
-    SEALED_COLUMNS,
-    SealedRows,
-    is_sealing,
-    note_replaced,
-    seal_rows,
-)
+from bemi_django.ingest.destination.sealing import SealedRows, copy_sealed, is_sealing, note_replaced
 from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.rendering import NOTHING
@@ -134,12 +128,10 @@ class _Copier:
         self.sealed: list[SealedRows] = []
 
     def copy(self, cursor: Any, row: bytes) -> SealedRows | None:
-        if not self._is_sealing:
-            copy_rows(cursor, [row])
-            return None
-        sealed = seal_rows([row])
-        copy_rows(cursor, sealed.rows, SEALED_COLUMNS)
-        return sealed
+        if self._is_sealing:
+            return copy_sealed(cursor, [row])
+        copy_rows(cursor, [row])
+        return None
 
 
 def _mend(

@@ -77,4 +77,4 @@ def seal_again(rows: Iterable[BinaryRow]) -> SealedRows:
         digests.append(hashlib.sha256(salt + sealed_fields(fields)).digest())
         ids.append(fields[0][-ID:])
         salts.append(salt)
-    return SealedRows([], b"".join(ids), b"".join(digests), b"".join(salts))
+    return SealedRows(b"".join(ids), b"".join(digests), b"".join(salts))

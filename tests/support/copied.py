@@ -8,9 +8,8 @@ from bemi_django.ingest.rows.row_writer import COLUMNS
 
 
 def read(row: bytes) -> dict[str, bytes | None]:
-    (count,) = struct.unpack_from(">h", row)
-    offset, fields = 2, []
-    for _ in range(count):
+    offset, fields = 0, []
+    while offset < len(row):
         (length,) = struct.unpack_from(">i", row, offset)
         offset += 4
         fields.append(row[offset : offset + length] if length >= 0 else None)

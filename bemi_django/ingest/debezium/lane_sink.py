@@ -8,6 +8,7 @@ from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, values_of
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
@@ -85,7 +86,7 @@ class LaneSink:
             row, letter = self._outline(pending)
             self.add_letter(letter)
             values = values_of(row)
-        position = position_of(row[6:22])
+        position = position_of(row[ID_AT])
         if position < self._written:
             # Of a transaction that is read once more from its beginning.
             return

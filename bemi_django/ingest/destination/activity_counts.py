@@ -15,7 +15,7 @@ import psycopg2
 
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin
-from bemi_django.ingest.rows.copy_format import HEADER, TRAILER, jsonb
+from bemi_django.ingest.rows.copy_format import HEADER, ID_AT, TRAILER, jsonb
 from bemi_django.ingest.stitching.activity_names import Name, Names, names_of
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, EVENT, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
@@ -31,7 +31,7 @@ _EPOCH = datetime(2000, 1, 1)
 _LASTING = ("21", "22", "23", "54", "P0", "XX")
 #: Where the fields of a row begin that follow its id: database, schema, table, key, operation, before,
 #: after and context.
-_AFTER_ID = 22
+_AFTER_ID = ID_AT.stop
 _LENGTH = Struct(">i")
 #: Operations of messages of one row, by the first byte.
 _OPERATIONS = {b"I": CREATE, b"U": UPDATE, b"D": DELETE}

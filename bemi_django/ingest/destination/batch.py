@@ -12,7 +12,7 @@ from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 
 class Pending(NamedTuple):
-    """A row as COPY takes it, with the change and the message it was made from."""
+    """The fields of a row as COPY takes them, with the change and the message it was made from."""
 
     row: bytes
     change: Stitched | ChangeHeader

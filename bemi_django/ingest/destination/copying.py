@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2
 
 from bemi_django.ingest.destination.activity_counts import ActivityCounts
 from bemi_django.ingest.destination.batch import Pending
-from bemi_django.ingest.rows import copy_format, row_writer
+from bemi_django.ingest.rows import copy_format
+from bemi_django.ingest.rows.row_writer import COLUMNS
 
 _COPY = "COPY {} ({}) FROM STDIN (FORMAT binary)"
+#: The column that a row may have beside those of its change.
+CREATED_AT = "created_at"
 #: Bytes that are handed to libpq, which copies them, at a time.
 _PIECE = 8 * 1024 * 1024
 # Data exceptions and program limits: the row is at fault, and would be refused again.
@@ -59,18 +62,25 @@ class KeptRows(RowCopier):
         self._rows += rows
 
 
-def copy_rows(cursor: Any, rows: list[bytes], columns: Iterable[str] = row_writer.COLUMNS) -> None:
+def copy_rows(cursor: Any, rows: list[bytes], created_at: bytes = b"") -> None:
     """Write rows to ``changes``.
 
     Args:
         cursor: A cursor of the destination.
-        rows: Rows in the binary format of COPY, without its header and trailer.
-        columns: The names of their columns.
+        rows: The fields of each row in the binary format of COPY.
+        created_at: The field of ``created_at`` of all rows; without it, it is the server's time.
 
     Raises:
         psycopg2.Error: The destination refuses a row, or cannot be reached.
     """
-    data = b"".join((copy_format.HEADER, *rows, copy_format.TRAILER))
+    if not rows:
+        return
+    columns = (*COLUMNS, CREATED_AT) if created_at else COLUMNS
+    count = len(columns).to_bytes(2, "big")
+    # What is between two rows separates them here, so that no row has to be copied by itself.
+    pieces = [copy_format.HEADER + count + rows[0], *rows[1:]]
+    pieces[-1] += created_at + copy_format.TRAILER
+    data = (created_at + count).join(pieces)
     # Usually in one piece: between two pieces the driver would wait for its turn to run Python.
     copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
     cursor.copy_expert(copy, io.BytesIO(data), min(len(data), _PIECE))

@@ -14,7 +14,7 @@ import orjson
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.batch import Pending
-from bemi_django.ingest.destination.copying import RowCopier, copy_rows
+from bemi_django.ingest.destination.copying import CREATED_AT, RowCopier, copy_rows
 from bemi_django.ingest.protocol.messages import Begin
 from bemi_django.ingest.rows.copy_format import ID_AT, int64
 from bemi_django.ingest.rows.row_writer import COLUMNS, EPOCH_SECONDS
@@ -22,7 +22,7 @@ from bemi_django.wire.ids import change_id
 from bemi_django.wire.sequence import HistoryStart, sequence_at
 
 #: The columns that a digest is of: those of any row, and when it was written.
-SEALED_COLUMNS = (*COLUMNS, "created_at")
+SEALED_COLUMNS = (*COLUMNS, CREATED_AT)
 #: Bytes of an id, of a salt and of a digest.
 ID, SALT, DIGEST = 16, 16, 32
 #: A transaction of a link: its commit LSN, its commit time and the number of its changes.
@@ -36,22 +36,23 @@ _NOTE_REPLACED = "SELECT _bemi.note_replaced_v1(%s::jsonb, %s, %s, %s, %s)"
 
 
 class SealedRows(NamedTuple):
-    """Rows of :data:`SEALED_COLUMNS`, and what is kept of them: their ids, digests and salts, joined."""
+    """What is kept of rows: their ids, digests and salts, joined."""
 
-    rows: list[bytes]
     ids: bytes
     digests: bytes
     salts: bytes
 
 
-def seal_rows(rows: Sequence[bytes]) -> SealedRows:
-    """Return rows of COPY with the time of now as ``created_at``, and their digests."""
+def copy_sealed(cursor: Any, rows: list[bytes]) -> SealedRows:
+    """Write rows to ``changes``, as :func:`copy_rows` does, with the time of now as ``created_at``."""
     now = int64(time.time_ns() // 1000 - EPOCH_SECONDS * 1_000_000)
-    drawn = os.urandom(SALT * len(rows))
-    salts = [drawn[place : place + SALT] for place in range(0, len(drawn), SALT)]
-    sealed = [_COUNT + row[2:] + now for row in rows]
-    digests = [hashlib.sha256(salt + row).digest() for salt, row in zip(salts, sealed, strict=True)]
-    return SealedRows(sealed, b"".join([row[ID_AT] for row in sealed]), b"".join(digests), drawn)
+    salts = os.urandom(SALT * len(rows))
+    digests = [
+        hashlib.sha256(b"".join((salts[place : place + SALT], _COUNT, row, now))).digest()
+        for place, row in zip(range(0, len(salts), SALT), rows, strict=True)
+    ]
+    copy_rows(cursor, rows, now)
+    return SealedRows(b"".join([row[ID_AT] for row in rows]), b"".join(digests), salts)
 
 
 def is_sealing(cursor: Any, slot: str) -> bool:
@@ -114,8 +115,7 @@ class SealingCopier(RowCopier):
 
     def copy(self, cursor: Any, rows: Sequence[Pending]) -> None:
         """Write rows; see :meth:`RowCopier.copy`."""
-        sealed = seal_rows([pending.row for pending in rows])
-        copy_rows(cursor, sealed.rows, SEALED_COLUMNS)
+        sealed = copy_sealed(cursor, [pending.row for pending in rows])
         self._activity.add(rows)
         # The destination has taken them. What it refuses is not sealed.
         self._ids.append(sealed.ids)

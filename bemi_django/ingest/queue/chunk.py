@@ -30,7 +30,6 @@ VERSION = 1
 
 _LENGTH = Struct(">i").unpack_from
 _INT64 = Struct(">q").unpack
-_COUNT = Struct(">h").pack(len(COLUMNS))
 _NUMBERS = frozenset(
     COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
 )
@@ -95,7 +94,7 @@ def values_of(row: bytes) -> Values:
 
 def row_of(values: Values) -> bytes:
     """Return the row of COPY that :func:`values_of` has read."""
-    fields = [_COUNT, field(UUID(values[0]).bytes)]
+    fields = [field(UUID(values[0]).bytes)]
     for number, value in enumerate(values[1:], 1):
         if value is None:
             fields.append(NULL)

@@ -9,7 +9,7 @@ integers nor its recursion limit applies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|[^\s\[\]{},:"]+', re.DO
 #: Digits: more than numeric can hold.
 _LONGEST_NUMBER = 200_000
 _OPEN = {b"]": b"[", b"}": b"{"}
+_SIMPLE = frozenset((str, int, bool, type(None)))
 _CANONICAL = frozenset((values.text, values.boolean, values.number, values.timestamp, values.timestamptz))
 
 
@@ -135,7 +136,9 @@ def _without_fractions(context: bytes) -> bytes | None:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _has_fraction(held: Iterable[Any]) -> bool:
+def _has_fraction(held: Collection[Any]) -> bool:
+    if _SIMPLE.issuperset(map(type, held)):
+        return False
     for value in held:
         kind = value.__class__
         if kind is float:

@@ -9,8 +9,8 @@ TRAILER = b"\xff\xff"
 #: A field without a value.
 NULL = b"\xff\xff\xff\xff"
 
-#: Where the id of a row of the log is: after the number of fields and its own length.
-ID_AT = slice(6, 22)
+#: Where the id is in the fields of a row of the log: after its length.
+ID_AT = slice(4, 20)
 
 _LENGTH = Struct(">i").pack
 _INT64 = Struct(">iq").pack

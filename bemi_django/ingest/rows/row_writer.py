@@ -1,4 +1,4 @@
-"""Write a stitched change as a row of ``changes``, in the binary format of COPY."""
+"""Write a stitched change as a row of ``changes``: fields that binary COPY takes, without their number."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _EPOCH = EPOCH_SECONDS * 1_000_000
 _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 #: Stands for the row of a change that is not recorded.
 OMITTED = b""
-_START = Struct(">hi").pack(len(COLUMNS), 16)  # The number of fields, and the length of the id.
+_START = Struct(">i").pack(16)  # The length of the id.
 
 
 class RowWriter:

@@ -17,7 +17,6 @@ from bemi_django.ingest.rows.canonical_json import canonical_context
 from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
 from bemi_django.ingest.rows.rendering import NO_ROW
 from bemi_django.ingest.rows.row_layout import head
-from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.stitching.stitched import ChangeHeader
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
 from bemi_django.ingest.stream.slot import Slot
@@ -26,7 +25,6 @@ from bemi_django.wire.ids import change_id
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, sequence_at
 
-_COUNT = len(COLUMNS).to_bytes(2, "big")
 _NO_TABLE = Relation(0, "", "", ())
 
 
@@ -195,7 +193,7 @@ def _copy(
         int64(xid) + int64(lsn),
         NULL * 3,
     )
-    row = _COUNT + b"".join(fields)
+    row = b"".join(fields)
     header = ChangeHeader(Begin(lsn, moment, xid & 0xFFFFFFFF), 0, _NO_TABLE, NO_CONTEXT, lsn)
     copier.copy(cursor, [Pending(row, header, b"")])
     copier.seal(cursor)

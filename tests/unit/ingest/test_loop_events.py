@@ -12,6 +12,7 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.loop.intake import Intake
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.event_message import EventReader
 from bemi_django.masking.rules import DEFAULT, Rules
@@ -37,7 +38,7 @@ class Stream:
         self.intake.take(data, 0)
 
     def ids(self) -> list[bytes]:
-        return [pending.row[6:22] for pending in self.sink.rows]
+        return [pending.row[ID_AT] for pending in self.sink.rows]
 
 
 def event(lsn: int, content: bytes = CONTENT, *, transactional: bool = False) -> bytes:

@@ -15,6 +15,7 @@ from bemi_django.masking.rules import Rules
 from bemi_django.masking.sql_calls import calls_functions
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.wire import INVALID_KEY, MAX_SQL_CHARACTERS, SQL_KEY
+from bemi_django.wire.json_values import values_of
 
 #: What stands for a literal, and for a text that is masked as a whole.
 MASK = "***"
@@ -63,7 +64,7 @@ class ContextMasks:
         if not self.has_rules or context == b"{}":
             return context
         try:
-            values = orjson.loads(context)
+            values = values_of(context)
         except ValueError:
             # Numbers that only jsonb holds.
             values = read(context)

@@ -17,6 +17,7 @@ import orjson
 
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
+from bemi_django.wire.json_values import values_of
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL)
 #: Digits: more than numeric can hold.
@@ -128,7 +129,7 @@ def _number(token: bytes) -> Decimal:
 
 def _without_fractions(context: bytes) -> bytes | None:
     try:
-        value = orjson.loads(context)
+        value = values_of(context)
     except ValueError:
         return None
     if _has_fraction(value.values() if isinstance(value, dict) else (value,)):

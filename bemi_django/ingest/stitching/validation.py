@@ -11,9 +11,8 @@ import re
 from decimal import Decimal
 from math import isfinite
 
-import orjson
-
 from bemi_django.wire import INVALID_KEY, MAX_CONTEXT_CHARACTERS, MAX_SQL_CHARACTERS
+from bemi_django.wire.json_values import values_of
 
 #: The context of a row whose statement sent none.
 NO_CONTEXT = b"{}"
@@ -44,7 +43,7 @@ def storable_json(content: bytes) -> bytes:
     try:
         # What this parser accepts, jsonb accepts, too, except for NUL and tiny numbers; it is faster by far.
         if not (b"\\" in content and b"\\u0000" in content or b"-" in content and _has_tiny(content)):
-            return content if isinstance(orjson.loads(content), dict) else invalid_context(content)
+            return content if isinstance(values_of(content), dict) else invalid_context(content)
     except ValueError:
         pass
     try:

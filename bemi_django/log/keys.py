@@ -27,6 +27,13 @@ def key_of(instance: models.Model, model: type[models.Model] | None = None) -> s
     return key_text([_stored(field, getattr(instance, field.attname)) for field in fields])
 
 
+def key_of_value(model: type[models.Model], value: Any) -> str:
+    """Return ``changes.primary_key`` for the value of a model's key; a tuple if it has several columns."""
+    fields: list[Any] = getattr(model._meta, "pk_fields", [model._meta.pk])
+    values = value if len(fields) > 1 else [value]
+    return key_text([_stored(field, part) for field, part in zip(fields, values, strict=True)])
+
+
 def models_of(instance: models.Model) -> list[type[models.Model]]:
     """Return the models whose tables hold an object: its own concrete model, then its parents."""
     return [instance._meta.concrete_model or instance.__class__, *instance._meta.get_parent_list()]

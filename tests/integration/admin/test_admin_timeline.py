@@ -153,6 +153,11 @@ def test_a_row_that_is_gone_has_a_timeline(admin_client: Client) -> None:
     assert "<s>Gone</s>" in response.content.decode()
 
 
+def test_a_row_that_is_gone_is_found_by_its_key_as_django_reads_it(admin_client: Client) -> None:
+    record(1, primary_key="99", operation="DELETE", before={"id": 99, "task": "Gone"}, after={})
+    assert "<s>Gone</s>" in timeline(admin_client, Todo(), key="0099").content.decode()
+
+
 @pytest.mark.parametrize("path", ["todos/todo/99", "todos/nothing/1", "nowhere/todo/1", "todos/todo/a%00"])
 def test_what_never_was_is_not_found(admin_client: Client, path: str) -> None:
     assert admin_client.get(f"{LIST}timeline/{path}/").status_code == 404

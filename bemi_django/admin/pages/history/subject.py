@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -10,14 +12,14 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, models
 from django.http import Http404
 
-from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.logged_models import LoggedModel, parse_key
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.instance_labels import guarded
 from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels, timeline_url
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.exceptions import BemiError
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.keys import key_of
+from bemi_django.log.keys import key_of, key_of_value
 from bemi_django.models import Change
 
 
@@ -78,18 +80,20 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
         Http404: If there is no such model, or neither the object nor a change of it.
         PermissionDenied: If the viewer may not view the object, or keys of the model are masked.
     """
-    model, key = _named(app_label, model_name, object_id)
+    model, named = _named(app_label, model_name, object_id)
     if not viewer.may("view", model) or viewer.masks.hide_model_key(model):
         raise PermissionDenied
     logged = LoggedModel(model, viewer.logged_models.alias(model))
-    instance = live_instances(logged, [key], viewer).get(key)
+    seen = viewer.changes().for_model(model).exclude(operation__in=("EVENT", "ERASED"))
+    for key in _keys(model, named):
+        instance = live_instances(logged, [key], viewer).get(key)
+        newest = nearest_change(seen, [key])
+        if instance is not None or newest is not None:
+            break
+    else:
+        raise Http404
     if instance is not None and not viewer.may("view", model, instance):
         raise PermissionDenied
-    newest = nearest_change(
-        viewer.changes().for_model(model).exclude(operation__in=("EVENT", "ERASED")), [key]
-    )
-    if instance is None and newest is None:
-        raise Http404
     return HistorySubject(
         viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key)
     )
@@ -119,6 +123,15 @@ def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models
     except LookupError:
         raise Http404 from None
     return model, key
+
+
+def _keys(model: type[models.Model], named: str) -> Iterator[str]:
+    """Yield the key of an address, which may be as the log writes it, or else as Django does."""
+    yield named
+    value = parse_key(model, named)
+    with suppress(ArithmeticError, TypeError, ValueError):
+        if value is not None and (key := key_of_value(model, value)) != named:
+            yield key
 
 
 def _label(

@@ -94,6 +94,7 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
     from bemi_django import checks, conf
     from bemi_django.exceptions import NotInstalled
     from bemi_django.schema import installed
+    from bemi_django.schema.database_names import database_option
     from bemi_django.schema.django_commands import catalog_state
 
     if not conf.is_source(using):
@@ -109,9 +110,10 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
         failed = [str(error).strip()]
     else:
         if verbosity > 0 and stdout is not None and checks.is_recording_to_begin(using):
-            stdout.write(_NOT_YET.format("" if using == "default" else f" --database {using}"))
+            stdout.write(_NOT_YET.format(database_option(using)))
     for line in failed:
-        logger.warning("a table is not tracked yet, run 'manage.py bemi sync --database %s': %s", using, line)
+        option = database_option(using)
+        logger.warning("a table is not tracked yet, run 'manage.py bemi sync%s': %s", option, line)
 
 
 def _install_on_aldjemy() -> None:

@@ -15,6 +15,7 @@ from bemi_django.checks.selection import check_names
 from bemi_django.checks.types import check_types
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import computation, coverage, installed, tenancy, tracking
+from bemi_django.schema.database_names import database_option
 from bemi_django.schema.replication import publication
 from bemi_django.schema.sql import quote
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
@@ -77,7 +78,7 @@ def _check_tables(alias: str) -> list[CheckMessage]:
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
-            hint = f"Run manage.py bemi sync --database {alias}."
+            hint = f"Run manage.py bemi sync{database_option(alias)}."
             found.append(Warning(message, hint=hint, id=identifier))
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
 
@@ -107,7 +108,7 @@ def _check_coverage(alias: str) -> list[CheckMessage]:
         message = (
             f"New tables of {alias!r} are not tracked until migrate or bemi sync runs: no event triggers."
         )
-        hint = f"Run manage.py bemi sync --database {alias} as a role that may create event triggers."
+        hint = f"Run manage.py bemi sync{database_option(alias)} as a role that may create event triggers."
         found.append(Warning(message, hint=hint, id="bemi.W015"))
     return found
 
@@ -125,7 +126,7 @@ def _check_computation(alias: str) -> list[CheckMessage]:
         f"Generated columns and casts to json of {alias!r} may be recorded as unavailable: the role "
         f"{computation.ROLE}, which computes them, {lacks}."
     )
-    hint = f"Run what manage.py bemi grants --database {alias} prints, as a superuser."
+    hint = f"Run what manage.py bemi grants{database_option(alias)} prints, as a superuser."
     return [Warning(message, hint=hint, id="bemi.W010")]
 
 
@@ -140,7 +141,7 @@ def check_worker(alias: str) -> list[CheckMessage]:
     worker = read_worker(alias)
     if worker.state == RUNNING:
         return []
-    hint = f"Run manage.py bemi run --database {alias} beside the site."
+    hint = f"Run manage.py bemi run{database_option(alias)} beside the site."
     if worker.state == NOT_RUNNING:
         message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
     elif worker.has_begun:

@@ -14,6 +14,7 @@ from bemi_django.management.arguments import add_standalone_subcommands
 from bemi_django.management.commands.bemi import Command
 
 _RENAMED = {
+    "manage.py migrate bemi_django' (--database)": "bemi install'",
     "manage.py migrate bemi_django": "bemi install",
     "manage.py migrate' there (--database)": "bemi install'",
     "manage.py bemi": "bemi",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
+from bemi_django.schema.database_names import database_option
 from bemi_django.schema.replication import publication
 from bemi_django.schema.search_path import closed_cursor
 
@@ -65,7 +66,7 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
             "bemi.D010",
             f"The publication {conf.publication()} leaves out generated columns: UPDATE of tables that have "
             "some fails.",
-            f"Run manage.py bemi sync --database {source}.",
+            f"Run manage.py bemi sync{database_option(source)}.",
             stops=True,
         )
     if incomplete:

@@ -61,9 +61,7 @@ def _lines(found: Examination) -> Iterator[str]:
     if not found.findings:
         yield "no findings"
     if found.tables:
-        yield summary(
-            [table._replace(is_tracked=True) if table.needs_sync else table for table in found.tables]
-        )
+        yield summary(found.tables, is_plan=True)
     writes, wal, log = (
         sum(getattr(cost, name) for cost in found.costs) for name in ("writes", "wal_bytes", "log_bytes")
     )

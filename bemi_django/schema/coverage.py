@@ -106,12 +106,23 @@ def _of(
     return TableCoverage(name, False, _("removed by an administrator"), needs_sync=True, parent=parent)
 
 
-def summary(tables: Sequence[TableCoverage]) -> str:
-    """Return one line: how many tables are tracked, how many are not, and why."""
+def summary(tables: Sequence[TableCoverage], *, is_plan: bool = False) -> str:
+    """Return one line: how many tables are tracked, how many are not, and why.
+
+    Args:
+        tables: The tables.
+        is_plan: Whether tables that the next sync tracks are counted for themselves.
+    """
     tracked = sum(table.is_tracked for table in tables)
-    reasons = Counter(table.reason for table in tables if not table.is_tracked)
+    others = [table for table in tables if not table.is_tracked]
+    due = sum(table.needs_sync for table in others) if is_plan else 0
+    reasons = Counter(table.reason for table in others if not (is_plan and table.needs_sync))
     counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return f"{tracked} tables tracked" + (f", {len(tables) - tracked} not: {counted}" if counted else "")
+    return (
+        f"{tracked} tables tracked"
+        + (f", {due} to be tracked" if due else "")
+        + (f", {len(others) - due} not: {counted}" if counted else "")
+    )
 
 
 def unmatched_patterns(using: str) -> list[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: Seconds until a server that could not be reached is asked again by :func:`assumed_name`.
@@ -47,6 +47,14 @@ def assumed_name(alias: str) -> str:
 def configured_name(alias: str) -> str:
     """Return ``NAME`` in ``DATABASES``."""
     return str(connections[alias].settings_dict["NAME"] or "")
+
+
+def database_option(alias: str) -> str:
+    """Return the option with which a command is about a database, with a space before; none for the default.
+
+    The command ``bemi`` knows no other, and has no such option.
+    """
+    return "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
 
 
 def aliases_of(database: str) -> list[str]:

@@ -15,6 +15,7 @@ from django.db.migrations.state import ProjectState
 from bemi_django import conf, destinations
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import installed, sql, tenancy
+from bemi_django.schema.database_names import database_option
 from bemi_django.schema.replication.slots import slot_of
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class RequireUninstall(Operation):
             cursor.execute(_IN_USE, [slot_of(connection.alias), log])
             found = [what for (what,) in cursor.fetchall()]
         if found:
-            option = "" if connection.alias == "default" else f" --database {connection.alias}"
+            option = database_option(connection.alias)
             raise CommandError(
                 f"the migrations of {app_label} cannot be undone on {connection.alias!r} while there is "
                 f"{' and '.join(found)}: run 'manage.py bemi uninstall{option}' instead, with --keep-log to "

@@ -9,6 +9,7 @@ from bemi_django import conf
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.schema.database_names import database_option
 from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.exports import ExportStatus, problem_of, read_exports
 from bemi_django.status.last_verification import LastVerification, read_last_verification
@@ -66,7 +67,7 @@ def read_recording(database: str) -> Recording:
 
 def problems_of(found: Recording) -> Iterator[str]:
     """Yield what has to be done, a line each."""
-    option = "" if found.database == "default" else f" --database {found.database}"
+    option = database_option(found.database)
     worker = found.worker
     if worker.has_begun or not found.exports:
         yield from _of_worker(worker, f"'manage.py bemi run{option}'")

@@ -21,7 +21,7 @@ from bemi_django.log.blame import blame
 from bemi_django.log.places import alias_of, place_of
 from bemi_django.models import Change
 from bemi_django.schema import database_names
-from bemi_django.schema.database_names import assumed_name, database_name
+from bemi_django.schema.database_names import assumed_name, database_name, database_option
 from sample_project.todos.models import Todo
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
@@ -137,3 +137,11 @@ def test_an_unreachable_database_keeps_the_name_of_its_settings(monkeypatch: pyt
             database_name("other")
         assert assumed_name("other") == "away" == assumed_name("other")
         assert alias_of(name) == "default" and alias_of("away") == "other"
+
+
+def test_messages_name_the_database_of_a_command_unless_it_is_the_default() -> None:
+    """The command ``bemi`` has no option for it."""
+    assert (database_option("default"), database_option("other")) == ("", " --database other")
+    package = Path(database_names.__file__).parents[1]
+    named = [file.name for file in package.rglob("*.py") if " --database {" in file.read_text()]
+    assert named == ["database_names.py"]

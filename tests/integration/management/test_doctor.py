@@ -99,6 +99,9 @@ def test_before_the_installation_it_says_what_will_be(source: None, settings: An
             finding["id"] for finding in found["findings"]
         }
         assert found["tables"]["tracked"] == ["public.ours", "public.silk_request"]
+        printed = io.StringIO()
+        call_command("bemi", "doctor", stdout=printed)
+        assert "\n0 tables tracked, 2 to be tracked, 1 not: 1 unlogged\n" in printed.getvalue()
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE '\\_bemi%'")
             assert cursor.fetchone() == (0,)

@@ -153,3 +153,8 @@ def test_a_summary_counts_by_reason() -> None:
     ]
     assert coverage.summary(tables) == "1 tables tracked, 3 not: 2 not in BEMI_INCLUDE, 1 unlogged"
     assert coverage.summary([]) == "0 tables tracked"
+    due = coverage.TableCoverage("a.e", False, "missing: triggers", needs_sync=True)
+    assert coverage.summary([due]) == "0 tables tracked, 1 not: 1 missing: triggers"
+    assert coverage.summary([*tables[:2], due], is_plan=True) == (
+        "1 tables tracked, 1 to be tracked, 1 not: 1 unlogged"
+    )

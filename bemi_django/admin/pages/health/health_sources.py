@@ -15,7 +15,7 @@ from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.site_time import ago, local
 from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.throughput import LastHour
-from bemi_django.schema.database_names import assumed_name
+from bemi_django.schema.database_names import assumed_name, database_option
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.sealing import read_sealings
 from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, TOO_LATE, read_worker
@@ -59,8 +59,7 @@ class HealthFact(NamedTuple):
 
 def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], svg_charts.Chart | None]:
     """Return the facts of a source, and a chart of the bytes that the log was behind in the last hour."""
-    option = "" if alias == "default" else f" --database {alias}"
-    run = f"python manage.py bemi run{option}"
+    run = f"python manage.py bemi run{database_option(alias)}"
     worker = read_worker(alias)
     if worker.state == NEVER_RUN:
         hint = _("Recording has not begun: it begins when the worker first runs. Start it:")
@@ -104,9 +103,8 @@ def baseline_facts(alias: str) -> Iterator[HealthFact]:
         if one.is_running:
             yield HealthFact(label, one.progress)
         else:
-            option = "" if alias == "default" else f" --database {alias}"
             hint = _("It was interrupted. The same command continues it:")
-            command = f"python manage.py bemi baseline{option} {one.table}"
+            command = f"python manage.py bemi baseline{database_option(alias)} {one.table}"
             yield HealthFact(label, one.progress, "warning", hint, "" if one.condition else command)
 
 

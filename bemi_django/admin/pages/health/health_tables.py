@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema.coverage import TableCoverage, read_coverage
+from bemi_django.schema.database_names import database_option
 from bemi_django.status.omissions import LeftOut, read_omissions
 
 
@@ -24,13 +25,15 @@ class TableHealth(NamedTuple):
 
 def table_health(alias: str) -> Iterator[TableHealth]:
     """Yield the tables of a database, those that are not tracked first."""
-    option = "" if alias == "default" else f" --database {alias}"
-    sync = f"python manage.py bemi sync{option}"
+    sync = f"python manage.py bemi sync{database_option(alias)}"
     try:
         found = read_coverage(alias)
     except NotInstalled:
         yield TableHealth(
-            "", False, _("the audit trail is not installed"), f"python manage.py migrate{option}"
+            "",
+            False,
+            _("the audit trail is not installed"),
+            f"python manage.py migrate{database_option(alias)}",
         )
         return
     left_out = {one.table: _left_out(one) for one in read_omissions(alias)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class DebeziumProcess:
         # Another one, where the package is not beside the tests.
         self._python = os.environ.get("BEMI_DEBEZIUM_PYTHON") or sys.executable
         self._stream = stream
-        directory = Path(tempfile.mkdtemp(prefix="bemi-debezium-"))
+        self._directory = directory = Path(tempfile.mkdtemp(prefix="bemi-debezium-"))
         self.output, self.errors = directory / "records", directory / "log"
         self._properties = directory / "properties"
         address = trail.cluster.parameters
@@ -97,6 +98,10 @@ class DebeziumProcess:
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait(60)
+
+    def remove(self) -> None:
+        """Remove its files, the records among them."""
+        shutil.rmtree(self._directory)
 
     def wait_for(self, text: str) -> None:
         """Wait for a record that has a text."""

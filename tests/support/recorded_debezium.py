@@ -93,6 +93,7 @@ def _record(name: str, trail: DebeziumTrail) -> Recording:
         engine.stop()
     trail.read_slot("own")
     lines = engine.output.read_bytes().splitlines()
+    engine.remove()
     return Recording(lines, trail.oids(), trail.logged("own"))
 
 

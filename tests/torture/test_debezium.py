@@ -148,6 +148,7 @@ def test_nothing_is_lost_or_twice_when_all_are_killed(cluster: Cluster) -> None:
         finally:
             load.stop()
             engine.stop()
+            engine.remove()
         pairs = zip(trail.logged(), own, strict=True)
         # The first one is enough to see, and a comparison of all takes minutes.
         different = (

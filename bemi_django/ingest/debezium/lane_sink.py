@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, values_of
+from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, readable_values
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
@@ -15,8 +15,6 @@ from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
 _LIMIT = 1024 * 1024
 _LANE = 0
-#: Writes a row without the values that are not text, and returns a letter of the rest.
-Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]
 
 
 class LaneSink:
@@ -51,7 +49,7 @@ class LaneSink:
         self._outline = outline
         self._largest_letter = largest_letter
         self._omissions = omissions
-        self._written = self._next = position
+        self._written = self._next = self._last = position
         self._changes: list[Values] = []
         self._letters: list[tuple[LanePosition, RejectedMessage]] = []
         self._left_out: list[tuple[LanePosition, Omissions]] = []
@@ -79,27 +77,48 @@ class LaneSink:
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
-        row = pending.row
-        try:
-            values = values_of(row)
-        except UnicodeDecodeError:
-            row, letter = self._outline(pending)
+        values, letter = readable_values(pending, self._outline)
+        if letter is not None:
             self.add_letter(letter)
-            values = values_of(row)
-        position = position_of(row[ID_AT])
+        position = self._last = position_of(pending.row[ID_AT])
         if position < self._written:
             # Of a transaction that is read once more from its beginning.
             return
         self._changes.append(values)
         self._next = max(self._next, LanePosition(position.sequence, position.ordinal + 1))
-        self._size += len(row)
+        self._size += len(pending.row)
         self._committed_at = pending.change.begin.committed_at
 
     def add_letter(self, letter: RejectedMessage) -> None:
-        """Take a dead letter, of the open transaction if there is one."""
+        """Take a dead letter, of the next row of the open transaction if there is one."""
+        self._take_letter(self._place_of(letter), letter)
+
+    def add_refused(self, letter: RejectedMessage, ordinal: int) -> None:
+        """Take the dead letter of a record of the open transaction that has no row.
+
+        Args:
+            letter: The letter.
+            ordinal: The number in the transaction that a row would have.
+        """
+        position = self._last = self._place_of(letter)._replace(ordinal=ordinal)
+        if self._take_letter(position, letter):
+            self._next = max(self._next, position._replace(ordinal=ordinal + 1))
+
+    def _place_of(self, letter: RejectedMessage) -> LanePosition:
+        """Return the position after the last row, in the transaction of a letter."""
+        if not letter.position:
+            return self._next
+        sequence = sequence_at(self._histories, letter.position)
+        return LanePosition(sequence, self._last.ordinal + 1 if sequence == self._last.sequence else 0)
+
+    def _take_letter(self, position: LanePosition, letter: RejectedMessage) -> bool:
+        if position < self._written:
+            # Of a transaction that is read once more from its beginning.
+            return False
         kept = letter.limited(self._largest_letter)
-        self._letters.append((self._next, kept))
+        self._letters.append((position, kept))
         self._size += len(kept.message)
+        return True
 
     def end(self, lsn: int, committed_at: int, transaction: int = 0, is_notable: bool = False) -> None:
         """Complete the open transaction."""

@@ -153,7 +153,11 @@ def assemble_stages(
         counts["records that could not be taken"] += 1
         begin = None if current is None else current.begin
         letter = dead_letters.of_message(begin, refusal.data, refusal.reason)
-        sink.add_letter(letter.withheld() if may_hold_masked(refusal) else letter)
+        letter = letter.withheld() if may_hold_masked(refusal) else letter
+        if begin is None:
+            sink.add_letter(letter)
+        else:
+            sink.add_refused(letter, intake.pass_over())
 
     def may_hold_masked(refusal: Refusal) -> bool:
         if refusal.table is not None:

@@ -33,7 +33,6 @@ from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 
 #: Kinds of messages that hold a row: inserted, updated, deleted.
 _ROWS = (b"I", b"U", b"D")
-_CONTEXT_REASON = "the context is no JSON object"
 
 
 class Intake:
@@ -78,6 +77,7 @@ class Intake:
         self._decoder = Decoder()
         masking = self._context_masks, self._has_masks, provenance
         self._stitcher = Stitcher(writer.named_by, log_encoding, *masking)
+        self.pass_over = self._stitcher.pass_over  # counts an event of the transaction that has no row
         self._fast_path = FastPath(self._decoder, self._stitcher, writer, counts)
         reader = EventReader(self._context_masks, log_encoding, provenance.signatures)
         self._events = events.Events(self._stitcher, transactions, repairer, sink, self._shortages, reader)
@@ -119,7 +119,7 @@ class Intake:
         try:
             if not self._fast_path.follow(data):
                 return False
-            reason = _CONTEXT_REASON if self._stitcher.is_context_invalid else ""
+            reason = "the context is no JSON object" if self._stitcher.is_context_invalid else ""
         except Exception as error:
             self._shortages.raise_unless_of_message(error, data)
             reason = error_advice.reason_of_message(error)

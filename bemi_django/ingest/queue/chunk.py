@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
@@ -90,6 +91,20 @@ def values_of(row: bytes) -> Values:
             # The binary format of jsonb has a byte for its version.
             values.append((value[1:] if number in _JSON else value).decode())
     return values
+
+
+def readable_values(pending: Pending, outline: Outline) -> tuple[Values, RejectedMessage | None]:
+    """Return the values of a row; of one that is no text its outline, and a letter of the rest.
+
+    Args:
+        pending: The row.
+        outline: Writes a row whose values are not text.
+    """
+    try:
+        return values_of(pending.row), None
+    except UnicodeDecodeError:
+        row, letter = outline(pending)
+        return values_of(row), letter
 
 
 def row_of(values: Values) -> bytes:

@@ -13,7 +13,7 @@ from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.acknowledgements import Outgoing
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import Chunk, encode, lane_of, position_of, values_of
+from bemi_django.ingest.queue.chunk import Chunk, encode, lane_of, position_of, readable_values
 from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
@@ -96,14 +96,10 @@ class QueueSink:
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
-        row = pending.row
-        try:
-            values = values_of(row)
-        except UnicodeDecodeError:
-            row, letter = self._outline(pending)
+        values, letter = readable_values(pending, self._outline)
+        if letter is not None:
             self.add_letter(letter)
-            values = values_of(row)
-        position = position_of(row[ID_AT])
+        position = position_of(pending.row[ID_AT])
         lane = lane_of(values, self._source.lanes)
         is_barrier = lane is None
         if self._size >= _LIMIT or self._size and self._is_barrier is not is_barrier:

@@ -157,9 +157,14 @@ class Stitcher:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
         is_named = self.named is None or not self.named.isdisjoint(named_by)
         context = self._context if is_named else NO_CONTEXT
-        header = ChangeHeader(self.begin, self._ordinal, relation, context, lsn)
+        # This is called for each row.
         self._ordinal += 1
-        return header
+        return ChangeHeader(self.begin, self._ordinal - 1, relation, context, lsn)
+
+    def pass_over(self) -> int:
+        """Count an event of the open transaction, and return its number in it."""
+        self._ordinal += 1
+        return self._ordinal - 1
 
     def _attributed(self, relation: Relation, lsn: int) -> ChangeHeader:
         header = self.claim(relation, lsn, frozenset())

@@ -60,6 +60,14 @@ def test_a_message_holds_until_the_next_one_of_the_transaction() -> None:
     assert [change.begin.xid for change in changes] == [1, 1, 1, 1, 1, 2]
 
 
+def test_an_event_without_a_row_has_a_number_of_its_own() -> None:
+    stitcher = new_stitcher()
+    (first,) = feed(stitcher, Begin(8, 0, 1)) or feed(stitcher, ROW)
+    assert stitcher.pass_over() == 1
+    (second,) = feed(stitcher, ROW)
+    assert (first.ordinal, second.ordinal) == (0, 2)
+
+
 def test_a_message_may_hold_only_what_is_new() -> None:
     stitcher = new_stitcher()
     messages = [

@@ -49,6 +49,21 @@ def test_a_transaction_after_rows_of_an_incremental_snapshot_is_written_whole(
     assert numbers(records) == [1, 50, 2, 3, 4, 5]
 
 
+def test_a_record_that_could_not_be_taken_is_one_letter_however_often_its_transaction_is_read(
+    records: DebeziumTrail, consume: Consume
+) -> None:
+    one = Envelopes(700, 1000)
+    (first,) = created(one, 1)
+    bad = one.change("x", "pairs", after={"n": 9})
+    (second,) = created(one, 2)
+    other = one.change("x", "pairs", after={"n": 8})
+    for lines in ([first, bad], [first, bad], [first, bad, second, bad, other], [first, bad, second, bad]):
+        consume(lines)
+    assert [message for _, message in records.letters()] == [bad, bad, other]
+    consume([first, bad, second, bad, other, one.end(), *created(Envelopes(701, 2000), 3)])
+    assert numbers(records) == [1, 2, 3] and len(records.letters()) == 3
+
+
 def test_offsets_may_be_lost_within_a_transaction(records: DebeziumTrail, consume: Consume) -> None:
     known, lost = Envelopes(700, 1000), Envelopes(700, None, lsn=1100)
     consume(

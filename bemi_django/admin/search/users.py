@@ -62,7 +62,8 @@ def is_user(text: str, ids: list[Any], viewer: Viewer) -> bool:
         ids: What ``user_ids()`` has returned for it.
         viewer: The user who searches.
     """
-    if len(ids) > len(search_terms.literals(text)) or _is_key(text):
+    is_found = len(ids) > len(search_terms.literals(text)) or _is_key(text)
+    if is_found and _knows_users(viewer):
         return True
     # A context function can name anything as its user.
     try:
@@ -98,9 +99,15 @@ def _named(text: str, viewer: Viewer) -> list[Any]:
         return exact
     condition = Q(**{f"{model.USERNAME_FIELD}__iexact": text})
     email = _email_field(model)
-    if email is not None and email.column not in viewer.masks.hidden_fields(model):
+    is_hidden = email is not None and email.column in viewer.masks.hidden_fields(model)
+    if email is not None and not is_hidden and _knows_users(viewer):
         condition |= Q(**{f"{email.name}__iexact": text})
     return list(users.filter(condition))
+
+
+def _knows_users(viewer: Viewer) -> bool:
+    """Tell whether the viewer may know which users there are, beside those whose changes the viewer sees."""
+    return viewer.may("view", get_user_model()) or not viewer.is_scoped
 
 
 def _email_field(model: Any) -> Any:

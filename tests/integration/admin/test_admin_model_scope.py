@@ -115,3 +115,28 @@ def test_the_check_knows_the_word(settings: Any, scope: Any, is_valid: bool) -> 
     settings.BEMI_ADMIN_SCOPE = scope
     found = [one for one in run_checks() if one.id == "bemi.E001"]
     assert (found == []) == is_valid
+
+
+def test_whether_there_is_a_user_is_told_only_of_those_whose_changes_one_sees(
+    client: Client, django_user_model: Any
+) -> None:
+    seen = django_user_model.objects.create_user("seen", email="seen@example.com")
+    unseen = django_user_model.objects.create_user("unseen", email="unseen@example.com")
+    record(10, context={"user_id": seen.pk})
+    record(11, table="tag", context={"user_id": unseen.pk})
+
+    def said_of(viewer: Client, user: str) -> tuple[list[int], str]:
+        context = viewer.get(LIST, {"user": user, "view": "rows"}).context
+        errors = context["form"].errors.get("user", [])
+        return [row.change.position // 8 for row in context["rows"]], " ".join(errors).replace(user, "…")
+
+    nobody = said_of(client, "nobody at all")
+    assert nobody[1].startswith("No user has the name")
+    for user in ("unseen", "unseen@example.com", "seen@example.com", str(unseen.pk), "4711471"):
+        assert said_of(client, user) == nobody, user
+    assert said_of(client, "seen") == said_of(client, str(seen.pk)) == ([10], "")
+    for user in ("seen@example.com", "unseen@example.com"):
+        assert len(client.get(LIST, {"not_user": user, "view": "rows"}).context["rows"]) == 2
+    may_know = visitor(*ACTIONS, "todos.view_todo", "auth.view_user", name="knows")
+    assert said_of(may_know, "unseen@example.com") == ([], "")
+    assert said_of(may_know, "seen@example.com") == ([10], "")

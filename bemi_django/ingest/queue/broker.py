@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -73,7 +74,7 @@ class Broker:
 
     def has_messages(self, source: str) -> bool:
         """Return whether the queue has a message of a source."""
-        return self.connection.run(self._last(f"{STREAM}.{source}.*")) is not None
+        return self.connection.run(self._has_messages(f"{STREAM}.{source}.*"))
 
     def ends(self, source: str, lanes: Sequence[int]) -> dict[int, LaneState]:
         """Return the end of the last message of each lane that has one in the queue, and its number.
@@ -156,6 +157,10 @@ class Broker:
         if acknowledgements.is_over:
             self._waiting.discard(acknowledgements)
 
+    async def _has_messages(self, subjects: str) -> bool:
+        info = await self.connection.jetstream.stream_info(self.address.stream, subjects)
+        return bool(info.state.subjects)
+
     async def _sources(self) -> dict[str, int]:
         info = await self.connection.jetstream.stream_info(self.address.stream, f"{STREAM}.>")
         subjects = [subject.split(".") for subject in info.state.subjects or {}]
@@ -202,8 +207,16 @@ class Broker:
             message = await self.connection.jetstream.get_last_msg(self.address.stream, subject)
         except NotFoundError:
             return None
-        sequence, _, ordinal = (message.headers or {}).get(END_HEADER, "0.0").partition(".")
-        return LaneState(LanePosition(int(sequence), int(ordinal)), message.seq or 0)
+        number = message.seq or 0
+        first = (await self.connection.jetstream.stream_info(self.address.stream)).state.first_seq
+        for earlier in range(number, first - 1, -1):
+            with suppress(NotFoundError):
+                found = await self.connection.jetstream.get_msg(self.address.stream, earlier)
+                # A message without an end is none of a publisher.
+                end = (found.headers or {}).get(END_HEADER, "").split(".")
+                if found.subject == subject and len(end) == 2 and all(one.isdecimal() for one in end):
+                    return LaneState(LanePosition(*map(int, end)), number)
+        return LaneState(LanePosition(0), number)
 
     def _fail(self, failure: QueueUnavailable) -> None:
         for acknowledgements in self._waiting:

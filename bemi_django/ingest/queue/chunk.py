@@ -14,10 +14,11 @@ from uuid import UUID
 
 import orjson
 
-from bemi_django.exceptions import ProtocolError
+from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.queue.soundness import are_changes, sound_position
 from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
 from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
 from bemi_django.ingest.rows.row_writer import COLUMNS
@@ -190,19 +191,22 @@ def decode(data: bytes) -> Chunk:
     """Return the chunk that :func:`encode` has written.
 
     Raises:
-        ProtocolError: It is none, or one of a later version.
+        ProtocolError: It is none.
+        ReplicationError: It is one of another version.
     """
     try:
         found = orjson.loads(data)
-        if found["version"] != VERSION or tuple(found["columns"]) != COLUMNS:
-            raise ProtocolError("a chunk of another version: upgrade the consumers before the publishers")
+        if int(found["version"]) != VERSION or tuple(found["columns"]) != COLUMNS:
+            raise ReplicationError("a chunk of another version: upgrade the consumers before the publishers")
+        if not are_changes(found["changes"]):
+            raise ValueError
         after = found["after"]
         return Chunk(
             found["source"],
             found["lane"],
-            LanePosition(*found["begin"]),
-            LanePosition(*found["end"]),
-            None if after is None else LanePosition(*after),
+            sound_position(*found["begin"]),
+            sound_position(*found["end"]),
+            None if after is None else sound_position(*after),
             found["committed_at"],
             found["changes"],
             [(LanePosition(*one[:2]), _letter(*one[2:])) for one in found["letters"]],

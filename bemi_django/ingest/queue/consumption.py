@@ -37,6 +37,7 @@ _BALANCE, _FORGET = 1.0, 0.5
 _WAIT, _BLOCKED = 0.2, 0.02
 #: Seconds that a publisher may take to begin anew, before what is missing is taken for lost.
 _LOST = 60.0
+_WHY = "was its stream emptied, or a message damaged? See docs/scaling.md, 'An emptied stream'"
 
 
 class Consumption:
@@ -101,6 +102,8 @@ class Consumption:
         while not self._is_stopping.is_set():
             self._message.clear()
             self._broker.raise_if_lost()
+            for reader in self._readers.values():
+                self._writer.keep_rejected(reader)
             now = time.monotonic()
             if now >= self._balance_at:
                 self._balance_at = now + _BALANCE
@@ -240,6 +243,6 @@ class Consumption:
             if since is not None and time.monotonic() - since > _LOST and lane not in self._lacking:
                 self._lacking.add(lane)
                 slot, number = lane
-                trouble = f"lane {number} of the queue lacks changes that come next: was its stream emptied?"
+                trouble = f"lane {number} of the queue lacks changes that come next: {_WHY}"
                 logger.error("%s: %s", slot, trouble)
                 Checkpoints(self._connection, slot).note_trouble(trouble)

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bemi_django.exceptions import ProtocolError
+from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.queue.broker import PART_HEADER, Broker
 from bemi_django.ingest.queue.chunk import Chunk, decode
+from bemi_django.ingest.queue.soundness import RejectedChunk
 from bemi_django.wire.lane import LanePosition, is_of_lost_wal
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
@@ -22,6 +23,7 @@ _FETCHED, _PREFETCHED = 8, 16
 #: Seconds after which a request without an answer is repeated.
 _EXPIRES = 2.0
 _FULL = 0.005
+_OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run nats stream rmm {} {}"
 
 
 class StoredChunk(NamedTuple):
@@ -75,16 +77,14 @@ class LaneReader:
         self._parts: list[Any] = []
         self._next: StoredChunk | None = None
         self._ahead: int | None = None
+        #: What was read and is no chunk.
+        self.rejected: list[RejectedChunk] = []
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
         self.ahead_since: float | None = None
         self._start()
 
     def peek(self) -> Chunk | None:
-        """Return the next chunk that is to be written, if it is there.
-
-        Raises:
-            ProtocolError: A message is no chunk.
-        """
+        """Return the next chunk that is to be written, if it is there; see :meth:`read`."""
         while self._next is None and (found := self.read()) is not None:
             chunk = found.chunk
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
@@ -102,7 +102,7 @@ class LaneReader:
         """Return the chunk of the next messages, if they are there, whatever its position.
 
         Raises:
-            ProtocolError: A message is no chunk.
+            ReplicationError: A message is a chunk of another version.
         """
         while self._messages:
             message = self._messages.popleft()
@@ -110,20 +110,42 @@ class LaneReader:
             number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
             if number == "1":
                 self._parts = []
-            if int(number) != len(self._parts) + 1:
+            if number != str(len(self._parts) + 1):
                 # Of an attempt that was interrupted: the chunk comes again.
                 self._parts = []
                 continue
             self._parts.append(message)
             if number == parts:
-                data = b"".join(part.data for part in self._parts)
-                first, last = (part.metadata.sequence.stream for part in (self._parts[0], message))
-                self._parts = []
-                chunk = decode(data)
-                if (chunk.source, chunk.lane) != (self.source, self.lane):
-                    raise ProtocolError("a message of the queue is one of another lane")
-                return StoredChunk(chunk, first, last)
+                parts_of_it, self._parts = self._parts, []
+                if (found := self._decode(parts_of_it)) is not None:
+                    return found
         return None
+
+    def _decode(self, parts: Sequence[Any]) -> StoredChunk | None:
+        """Return the chunk of messages, or reject them if they are none."""
+        data = b"".join(part.data for part in parts)
+        numbers = [int(part.metadata.sequence.stream) for part in parts]
+        try:
+            chunk = decode(data)
+            if (chunk.source, chunk.lane) != (self.source, self.lane):
+                raise ProtocolError("a message of the queue is one of another lane")
+        except ProtocolError as error:
+            self.rejected.append(RejectedChunk(numbers, data, str(error)))
+            if self._ahead is None:
+                self.message = max(self.message, numbers[-1])
+            return None
+        except ReplicationError as error:
+            stream, number = self._stream, numbers[0]
+            raise ReplicationError(_OTHER.format(number, stream, error, stream, number)) from None
+        return StoredChunk(chunk, numbers[0], numbers[-1])
+
+    def discard_rejected(self) -> None:
+        """Remove messages that are no chunks from the queue: they are kept elsewhere."""
+        jetstream = self._connection.jetstream
+        for rejected in self.rejected:
+            for number in rejected.numbers:
+                self._connection.begin(jetstream.delete_msg(self._stream, number))
+        self.rejected.clear()
 
     def take(self) -> None:
         """Take the chunk that :meth:`peek` has returned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -24,11 +25,14 @@ from bemi_django.ingest.queue.chunk import (
     position_of,
     row_of,
 )
+from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.stitching.stitched import ChangeHeader
 from bemi_django.wire.ids import source_in
 from bemi_django.wire.lane import LanePosition
+
+logger = logging.getLogger(__name__)
 
 _ID, _COMMITTED_AT, _XID = (COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id"))
 _POSITION, _CONTEXT = COLUMNS.index("position"), COLUMNS.index("context")
@@ -36,6 +40,7 @@ _NO_TABLE = Relation(0, "", "", ())
 _LOST = {COLUMNS.index(name): "{}" for name in ("before", "after", "context")}
 _KEYS = (COLUMNS.index("primary_key"), COLUMNS.index("previous_primary_key"))
 _UNAVAILABLE, _DATABASE = COLUMNS.index("unavailable"), COLUMNS.index("database")
+_REJECTED = "%s: %d messages of lane %d of the queue are no chunks: they are kept in _bemi.dead_letters"
 _REASON = "not accepted by the destination"
 # Where the log lives in the source, tables and log must not be read together before the commit shows.
 _ARE_SHOWN = """
@@ -132,6 +137,22 @@ class LogWriter:
                 lanes.move_checkpoint(cursor, source)
         return len(changes)
 
+    def keep_rejected(self, reader: LaneReader) -> None:
+        """Keep messages that are no chunks as dead letters of the source.
+
+        Raises:
+            Superseded: Another consumer has written the lane.
+            psycopg2.Error: The destination cannot be written to.
+        """
+        if not reader.rejected:
+            return
+        position, rejected = reader.position, reader.rejected
+        with self._connection, self._connection.cursor() as cursor:
+            lanes.advance(cursor, reader.source, reader.lane, position, position, reader.message, None)
+            dead_letters.insert(cursor, reader.source, [one.letter(position) for one in rejected])
+        logger.error(_REJECTED, reader.source, len(rejected), reader.lane)
+        reader.discard_rejected()
+
     def _follow_setting(self, taken: Sequence[TakenChunk]) -> None:
         """Let sealing begin or end in all lanes of a source, if it is to."""
         sources = {
@@ -179,7 +200,10 @@ class LogWriter:
             # The key itself may be what is refused: an index has a limit.
             for number in _KEYS:
                 outline[number] = None
-            copier.copy(cursor, _pendings([outline]))
+            if not is_taken(cursor, lambda: copier.copy(cursor, _pendings([outline]))):
+                # Its very place is refused: no database has such a change.
+                yield RejectedMessage(change[_POSITION], None, orjson.dumps(change), {}, _REASON)
+                return
         yield RejectedMessage(change[_POSITION], UUID(change[_ID]), orjson.dumps(change), {}, _REASON)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from bemi_django.exceptions import ProtocolError
+from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
@@ -179,10 +179,15 @@ def test_what_is_written_already_is_left_out_of_a_chunk() -> None:
     made.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 2, "columns": []}', b"\xff"])
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff"])
 def test_what_is_no_chunk_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(data)
+
+
+def test_a_chunk_of_another_version_is_not_taken_for_none() -> None:
+    with pytest.raises(ReplicationError, match="upgrade the consumers"):
+        decode(b'{"version": 2, "columns": []}')
 
 
 class Message:

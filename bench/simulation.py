@@ -20,7 +20,7 @@ from bench import report
 from bench.measure import percentile
 from bench.report import Table
 
-#: Microseconds of processor time of a change as docs/scaling.md has them, as long as nothing was measured here.
+#: Microseconds of processor time of a change (docs/scaling.md), as long as nothing was measured here.
 _COSTS = {"publisher": 35.6, "queue": 4.2, "consumer": 15.4, "log": 14.4}
 #: Cores of a server of the log, and of a node of the queue.
 _CORES = 16

@@ -12,8 +12,8 @@ from bemi_django.time_travel.snapshots import Snapshot
 
 _ARE_DUE = "SELECT EXISTS (SELECT FROM _bemi.past WHERE is_due)"
 _MAKE = "SELECT _bemi.past_make_v1(%s)"
-# How many to make in a transaction, which holds locks on all of them.
-_MOST = 500
+# How many to make in a transaction, which holds locks that DDL would have to wait for.
+_MOST = 50
 _LOCK_NOT_AVAILABLE = "55P03"
 
 

@@ -236,17 +236,26 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    made constant oid[] := ARRAY(
+    made oid[] := ARRAY(
         SELECT k.relation FROM _bemi.past k WHERE k.relation = ANY (touched) AND k.definition <> ''
         UNION ALL
         SELECT c.oid FROM pg_class c WHERE c.oid = ANY (touched) AND c.relkind IN ('v', 'm', 'f'));
     planned jsonb;
 BEGIN
     IF made <> '{}' THEN
-        PERFORM _bemi.past_refresh_v1(made);
+        BEGIN
+            PERFORM _bemi.past_refresh_v1(made);
+        EXCEPTION WHEN lock_not_available THEN
+            -- Another transaction makes views, or reads one of these. They are put off, too: nobody may go into the past
+            -- with views of tables as they were.
+            made := '{}';
+        END;
     END IF;
+    -- Those of dropped tables that have a view still.
+    UPDATE _bemi.past k SET is_due = true
+    WHERE k.relation = ANY (touched) AND k.definition <> '' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     DELETE FROM _bemi.past k
-    WHERE k.relation = ANY (touched) AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+    WHERE k.relation = ANY (touched) AND k.definition = '' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     planned := (
         SELECT jsonb_agg(to_jsonb(p.*))
         FROM _bemi.past_plan_v1(
@@ -257,8 +266,8 @@ BEGIN
 END
 $function$;
 
--- Make views that are due, and return how many: for roles that may look at the past, but not create views. "most" is how
--- many to make in a transaction.
+-- Make views that are due, and return of how many tables: for roles that may look at the past, but not create views.
+-- "most" is how many to make in a transaction. Whoever has nothing to make locks nothing.
 CREATE FUNCTION _bemi.past_make_v1(most int) RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -266,8 +275,16 @@ SET search_path = pg_catalog, pg_temp
 -- A transaction that alters tables may be making views.
 SET lock_timeout = '2s'
 AS $function$
+DECLARE
+    -- Views of dropped tables first: others may have their names now.
+    due constant oid[] := ARRAY(
+        SELECT k.relation FROM _bemi.past k WHERE k.is_due
+        ORDER BY EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation), k.relation LIMIT most);
 BEGIN
-    RETURN (SELECT count(*) FROM _bemi.past_refresh_v1(ARRAY(SELECT k.relation FROM _bemi.past k WHERE k.is_due), most));
+    IF due <> '{}' THEN
+        PERFORM _bemi.past_refresh_v1(due);
+    END IF;
+    RETURN cardinality(due);
 END
 $function$;
 REVOKE ALL ON FUNCTION _bemi.past_make_v1(int) FROM PUBLIC;

@@ -97,6 +97,49 @@ def test_while_another_transaction_makes_views_one_has_to_wait(tool: Pipeline) -
 
 
 @contextmanager
+def busy(statement: str) -> Iterator[None]:
+    """Run a statement in another transaction, which stays open meanwhile."""
+    other = connections.create_connection("default")
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(statement)
+        yield
+        other.rollback()
+    finally:
+        other.close()
+
+
+def test_tables_that_are_altered_while_views_are_made_are_not_read_by_old_views(tool: Pipeline) -> None:
+    before = here()
+    tool.drain()
+    with as_of(before):
+        assert execute("SELECT word FROM lab.tool") == [("old",)]
+    execute("UPDATE lab.tool SET word = 'new'")
+    with busy("SELECT count(*) FROM _bemi.past_refresh_v1()"):
+        execute("ALTER TABLE lab.tool RENAME word TO name")
+        execute("ALTER TABLE lab.tool RENAME name TO title")
+    tool.drain()
+    with as_of(before):
+        assert execute("SELECT title FROM lab.tool") == [("old",)]
+    with busy("SELECT count(*) FROM _bemi.past_refresh_v1()"):
+        execute("DROP TABLE lab.tool; CREATE TABLE lab.tool (id int PRIMARY KEY)")
+    tool.drain()
+    with as_of(here()):
+        assert execute("SELECT * FROM lab.tool") == []
+    assert execute("SELECT count(*) FROM _bemi.past WHERE name = 'tool'") == [(1,)]
+
+
+def test_whoever_has_nothing_to_make_locks_nothing(pipeline: Pipeline) -> None:
+    with transaction.atomic():
+        assert execute("SELECT _bemi.past_make_v1(50)") == [(0,)]
+        assert execute(
+            "SELECT count(*) FROM pg_locks WHERE relation = '_bemi.past'::regclass "
+            "AND mode = 'ShareUpdateExclusiveLock'"
+        ) == [(0,)]
+
+
+@contextmanager
 def reader(*rights: str) -> Iterator[str]:
     """Yield the alias of a role that may read the past, and creates nothing."""
     execute(f"CREATE ROLE {_READER} LOGIN PASSWORD 'reader'")

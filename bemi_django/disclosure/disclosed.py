@@ -125,7 +125,9 @@ class Disclosure:
         old, new = (change.before, change.after) if rows is None else (rows.before, rows.after)
         before, after = (self._row(change, row, hidden) for row in (old, new))
         masked = {column for column in {**old, **new} if self._is_masked(change, column)}
-        key = MASK if change.primary_key is not None and holds_value(change, masked) else change.primary_key
+        values = [row[column] for row in (old, new) for column in masked & row.keys()]
+        keys = change.primary_key, change.previous_primary_key
+        key = MASK if change.primary_key is not None and holds_value(keys, values) else change.primary_key
         context = loads(self._contexts.masked(dumps(change.context).encode()).decode())
         if isinstance(context.get(SQL_KEY), str):
             # A statement may have values of others in it.

@@ -94,7 +94,8 @@ class Transactions:
         #: Marks that were written to the WAL and have not come back by the stream.
         self.marks: set[bytes] = set()
 
-    def require_plausible(self, begin: Begin) -> None:
+    @staticmethod
+    def require_plausible(begin: Begin) -> None:
         """Check what every row of a transaction needs.
 
         Raises:

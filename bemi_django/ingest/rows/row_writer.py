@@ -195,10 +195,11 @@ class RowWriter:
     def sequence_of(self, begin: Begin) -> int:
         """Return the sequence number of a transaction's changes."""
         if begin is not self._begin:
-            self._begin = begin
             self._sequence = sequence_at(self.histories, begin.commit_lsn)
             self._committed_at = int64(begin.committed_at)
             self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
+            # Last: a position may be out of range.
+            self._begin = begin
         return self._sequence
 
     def change_id(self, change: ChangeHeader | Stitched) -> bytes:

@@ -13,8 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.exceptions import ProtocolError
+from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.protocol.messages import UNAVAILABLE, Column, Decoded, Message, Relation, Row
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Column, Decoded, Message, Relation, Row
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template, with_reader
@@ -164,7 +165,7 @@ class Worker:
                 return [taken[0]]
         elif data[:1] == b"M" and self.fast_path.follow(data):
             return []
-        return [row for row in map(self.row, self.stitcher.feed(self.decode(data), 8)) if row is not None]
+        return [row for row in map(self.row, self.feed(self.decode(data))) if row is not None]
 
     def decode(self, data: bytes) -> Decoded:
         try:
@@ -174,6 +175,11 @@ class Worker:
             if outline is None:
                 raise
             return outline
+
+    def feed(self, message: Decoded) -> list[Stitched]:
+        if isinstance(message, Begin):
+            Transactions.require_plausible(message)
+        return self.stitcher.feed(message, 8)
 
     def row(self, change: Stitched) -> bytes | None:
         try:
@@ -189,6 +195,7 @@ class Worker:
         return self.writer.row(change, Lost(lost.before, lost.after))
 
 
+@example([b"B\x01" + bytes(19), b"T" + struct.pack(">IBII", 2, 1, 7, 8)])
 @given(st.lists(sent | damaged, max_size=12))
 def test_any_message_becomes_rows_or_a_protocol_error(messages: list[bytes]) -> None:
     worker = Worker()

@@ -56,7 +56,8 @@ class WorkerConfig(NamedTuple):
     where contexts come from. ``queue`` is where changes are published, instead of being
     written to the destination, and from where a consumer takes them. ``export`` is where changes are
     written instead; the destination has the checkpoint only. ``divided`` is the part of the changes that a
-    consumer writes, None for all.
+    consumer writes, None for all, and ``ask_destination`` returns the parameters of libpq of any destination
+    by its name.
     """
 
     source: dict[str, Any]
@@ -77,6 +78,12 @@ class WorkerConfig(NamedTuple):
     queue: QueueAddress | None = None
     export: Export | None = None
     divided: Divided | None = None
+    ask_destination: Callable[[str], dict[str, Any]] | None = None
+
+    @property
+    def division(self) -> str:
+        """The fingerprint of the division of the changes; empty if there is one destination."""
+        return self.divided.division.fingerprint if self.divided else ""
 
     def addresses(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the present parameters of the source and of the destination."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 from zlib import crc32
@@ -12,6 +14,19 @@ from bemi_django.wire.name_pattern import TablePattern, matches
 def row_hash(schema: str, table: str, key: str | None) -> int:
     """Return the CRC-32 of schema, table and key, each followed by NUL."""
     return crc32(f"{schema}\0{table}\0{key or ''}\0".encode())
+
+
+def destinations_in(fingerprint: str) -> list[str]:
+    """Return the names of the destinations of a division, the first one first; none if there is only one."""
+    return list(json.loads(fingerprint)[1:]) if fingerprint else []
+
+
+def is_division(fingerprint: str) -> bool:
+    """Return whether a text is the fingerprint of a division, or empty."""
+    try:
+        return all(isinstance(name, str) for name in destinations_in(fingerprint))
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 class Share(NamedTuple):
@@ -48,6 +63,14 @@ class Division(NamedTuple):
 
     rest: str
     shares: tuple[Share, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that another division does not have, with the names of all destinations; empty for one."""
+        if not self.shares:
+            return ""
+        digest = hashlib.sha256(json.dumps([self.rest, self.shares]).encode()).hexdigest()
+        return json.dumps([digest[:32], self.rest, *(share.destination for share in self.shares)])
 
     def destination_of(self, database: str, schema: str, table: str, key: str | None) -> str:
         """Return the destination of a change; ``key`` is that of the row after it."""

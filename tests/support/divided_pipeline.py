@@ -12,7 +12,7 @@ from django.db import connections
 from django.test import override_settings
 
 from bemi_django import destinations
-from bemi_django.ingest.config import Divided
+from bemi_django.ingest.config import Divided, WorkerConfig
 from bemi_django.ingest.queue.consumer import Consumer
 from tests.support.cluster import Cluster
 from tests.support.command import Command
@@ -50,6 +50,17 @@ class DividedPipeline:
         divided = Divided(name, self._division, others)
         config = self.queued.config._replace(destination=parameters[name], divided=divided)
         return Consumer(config, QUICK)
+
+    @property
+    def publishing(self) -> WorkerConfig:
+        """What publishes for these destinations."""
+        parameters = {each: log.parameters_of(WORKER) for each, log in self.logs.items()}
+        divided = Divided("log", self._division, {})
+        return self.queued.config._replace(divided=divided, ask_destination=parameters.__getitem__)
+
+    def publish(self) -> int:
+        """Publish what is in the WAL now; return the number of changes."""
+        return self.trail.run(self.publishing)
 
     def consume(self, name: str) -> int:
         """Write what is in the queue now to a destination; return the number of changes."""

@@ -8,10 +8,11 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from bemi_django import conf, destinations
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BemiError, ReplicationError
 from bemi_django.log.querysets.change_queryset import ChangeQuerySet
+from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
-from bemi_django.wire.division import row_hash
+from bemi_django.wire.division import destinations_in, is_division, row_hash
 
 PLACES = [("shop", "public", "orders"), ("shop", "public", "visit_1"), ("crm", "public", "visit_1")]
 
@@ -111,3 +112,27 @@ def test_changes_of_two_destinations_are_not_combined(divided: Any) -> None:
     here, there = (ChangeQuerySet(Change, using=alias) for alias in ("log", "crm"))
     with pytest.raises(BemiError, match=r"cannot be combined: ask Change.objects.everywhere\(\)"):
         here | there
+
+
+def test_a_division_has_a_fingerprint_of_its_own(divided: Any) -> None:
+    found = destinations.division().fingerprint
+    assert destinations_in(found) == ["log", "crm", "visits", "more"]
+    assert destinations.division().fingerprint == found
+    others = [{**divided.BEMI_DESTINATIONS, "more": {"hash": "2/3"}}]
+    others.append(dict(reversed(divided.BEMI_DESTINATIONS.items())))
+    others.append({**divided.BEMI_DESTINATIONS, "crm": {"databases": ["crm"]}})
+    for other in others:
+        divided.BEMI_DESTINATIONS = other
+        assert destinations.division().fingerprint != found
+    divided.BEMI_DESTINATIONS = {}
+    assert destinations.division().fingerprint == ""
+    assert destinations_in("") == []
+    assert is_division(found) and is_division("")
+    assert not any(map(is_division, ("{", "1", '["x", 1]', "null")))
+
+
+def test_a_former_destination_that_is_unknown_is_named() -> None:
+    ask = worker_config("default").ask_destination
+    assert ask is not None
+    with pytest.raises(ReplicationError, match="for the destination gone, which is no alias of DATABASES"):
+        ask("gone")

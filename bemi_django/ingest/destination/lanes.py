@@ -10,7 +10,7 @@ from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
-_READ = "SELECT lane, sequence, ordinal, message FROM _bemi.lanes WHERE slot = %s ORDER BY lane"
+_READ = "SELECT lane, sequence, ordinal, message, division FROM _bemi.lanes WHERE slot = %s ORDER BY lane"
 _HOLD = "SELECT lane, sequence, ordinal FROM _bemi.lanes WHERE slot = %s ORDER BY lane FOR UPDATE"
 _DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
 _BEGIN = """
@@ -22,7 +22,7 @@ UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, updated_at = clock_timestamp(
 WHERE slot = %s AND sequence < %s
 """
 _ADVANCE = """
-UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s,
+UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s, division = %s,
     committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
 WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s AND NOT EXISTS (
     SELECT FROM _bemi.histories later
@@ -44,18 +44,22 @@ WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
 
 
 class LaneState(NamedTuple):
-    """How far a lane has come, and the number of the last message that was written, as the queue counts."""
+    """How far a lane has come, and the number of the last message that was written, as the queue counts.
+
+    ``division`` is the fingerprint of how its changes are divided among several destinations.
+    """
 
     position: LanePosition
     message: int
+    division: str = ""
 
 
 def read(cursor: Any, slot: str) -> dict[int, LaneState]:
     """Return the lanes of a slot; there are none if it was never read into a queue."""
     cursor.execute(_READ, [slot])
     return {
-        lane: LaneState(LanePosition(sequence, ordinal), message)
-        for lane, sequence, ordinal, message in cursor.fetchall()
+        lane: LaneState(LanePosition(sequence, ordinal), message, division)
+        for lane, sequence, ordinal, message, division in cursor.fetchall()
     }
 
 
@@ -113,7 +117,14 @@ def divide_anew(cursor: Any, slot: str, number: int, position: LanePosition) -> 
 
 
 def advance(
-    cursor: Any, slot: str, lane: int, old: LanePosition, new: LanePosition, message: int, at: int | None
+    cursor: Any,
+    slot: str,
+    lane: int,
+    old: LanePosition,
+    new: LanePosition,
+    message: int,
+    at: int | None,
+    division: str = "",
 ) -> None:
     """Move a lane, in the transaction that writes its changes.
 
@@ -125,6 +136,7 @@ def advance(
         new: Where it goes.
         message: The number of the last message, as the queue counts.
         at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
+        division: The fingerprint of how changes were divided when the message was published.
 
     Raises:
         Superseded: Another consumer has moved it; two must never write the same changes. Or these are of
@@ -132,7 +144,7 @@ def advance(
     """
     # In the middle of a transaction, the sequence number is where it commits.
     end = format_lsn(lsn_of(new.sequence) + (new.ordinal > 0))
-    cursor.execute(_ADVANCE, [*new, message, at, slot, lane, *old, new.sequence, end])
+    cursor.execute(_ADVANCE, [*new, message, division, at, slot, lane, *old, new.sequence, end])
     if cursor.fetchone() is None:
         raise Superseded
 

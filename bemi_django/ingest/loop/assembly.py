@@ -20,6 +20,7 @@ from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.backlog import Backlog
 from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.division.former_division import FormerDivision
 from bemi_django.ingest.queue.outbox import Waiting
 from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
 from bemi_django.ingest.queue.server.stream_config import warn_of_durability
@@ -74,7 +75,10 @@ def assemble(
     queue = None if config.queue is None else session.keep(Broker(config.queue))
     target: ExportTarget | None = None if config.export is None else config.export.open(session.slot)
     try:
-        backlog = None if queue is None else Backlog(queue, session.slot)
+        backlog = None
+        if queue is not None:
+            backlog = Backlog(queue, session.slot)
+            FormerDivision(queue, backlog, config._replace(slot=session.slot)).require_written()
         start = session.start(writer.source, (target.position or 0) if target else 0, backlog)
     except BaseException:
         if target is not None:
@@ -116,7 +120,14 @@ def assemble(
             warn_of_durability(queue.address.stream, queue.replicas)
         sink = QueueSink(
             queue,
-            LaneSource(session.slot, session.lanes, session.histories, session.origin, config.is_sealed),
+            LaneSource(
+                session.slot,
+                session.lanes,
+                session.histories,
+                session.origin,
+                config.is_sealed,
+                config.division,
+            ),
             start,
             repairer.outline_of,
             largest_letter=config.largest_letter,

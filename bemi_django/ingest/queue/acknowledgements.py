@@ -11,13 +11,17 @@ from bemi_django.wire.lane import LanePosition
 
 
 class Outgoing(NamedTuple):
-    """A message to publish; ``identifier`` is the same for the same changes."""
+    """A message to publish; ``identifier`` is the same for the same changes.
+
+    ``division`` is the fingerprint of how they are divided among several destinations.
+    """
 
     subject: str
     identifier: str
     payload: bytes
     end: LanePosition
     part: str = "1/1"
+    division: str = ""
 
     def of_attempt(self, attempt: int) -> Outgoing:
         """Return the message to be published again: parts of two attempts must not be mixed."""

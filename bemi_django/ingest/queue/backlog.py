@@ -59,10 +59,9 @@ class Backlog:
     def _has_next(
         self, lane: int, last: int, states: Mapping[int, LaneState], histories: Sequence[HistoryStart]
     ) -> bool:
-        position, message = states[lane]
-        if last <= message:
+        if last <= states[lane].message:
             return False
-        reader = LaneReader(self._broker, self._source, lane, position, message, self._message.set, histories)
+        reader = LaneReader(self._broker, self._source, lane, states[lane], self._message.set, histories)
         try:
             deadline = time.monotonic() + _PATIENCE
             while (chunk := reader.peek()) is None and reader.seen < last:

@@ -24,8 +24,9 @@ from bemi_django.wire.queue_address import STREAM, QueueAddress
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-#: The headers of a message: where its chunk ends, and which of how many parts of the chunk it is.
-END_HEADER, PART_HEADER = "Bemi-End", "Bemi-Part"
+#: The headers of a message: where its chunk ends, which of how many parts of the chunk it is, and how changes
+#: are divided among several destinations.
+END_HEADER, PART_HEADER, DIVISION_HEADER = "Bemi-End", "Bemi-Part", "Bemi-Division"
 #: Seconds without an acknowledgement after which a publisher begins anew.
 ACKNOWLEDGE_SECONDS = 10.0
 #: A message of the server is at most so large; the default of NATS.
@@ -134,6 +135,8 @@ class Broker:
                         END_HEADER: f"{message.end.sequence}.{message.end.ordinal}",
                         PART_HEADER: message.part,
                     }
+                    if message.division:
+                        headers[DIVISION_HEADER] = message.division
                     reply = f"{self._inbox}.{self._number}"
                     await client.publish(message.subject, message.payload, reply=reply, headers=headers)
         except Exception as error:
@@ -213,9 +216,10 @@ class Broker:
             with suppress(NotFoundError):
                 found = await self.connection.jetstream.get_msg(self.address.stream, earlier)
                 # A message without an end is none of a publisher.
-                end = (found.headers or {}).get(END_HEADER, "").split(".")
+                headers = found.headers or {}
+                end = headers.get(END_HEADER, "").split(".")
                 if found.subject == subject and len(end) == 2 and all(one.isdecimal() for one in end):
-                    return LaneState(LanePosition(*map(int, end)), number)
+                    return LaneState(LanePosition(*map(int, end)), number, headers.get(DIVISION_HEADER, ""))
         return LaneState(LanePosition(0), number)
 
     def _fail(self, failure: QueueUnavailable) -> None:

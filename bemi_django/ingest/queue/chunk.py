@@ -54,10 +54,10 @@ class Chunk(NamedTuple):
 
     ``lanes`` is the number of lanes of the source, and ``origin`` what its positions belong to. With
     ``is_canonical``, JSON is written as jsonb prints it, so that rows can be sealed as they are.
-
     ``after`` is where other lanes have to be first: the first lane if this is another, all others if this is
     the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
     of all lanes, in microseconds since 2000-01-01 UTC. Letters and omissions have positions, too.
+    ``division`` says how changes are divided among several destinations; it is a header of the message.
     """
 
     source: str
@@ -72,6 +72,7 @@ class Chunk(NamedTuple):
     lanes: int = 1
     origin: Origin = NO_ORIGIN
     is_canonical: bool = False
+    division: str = ""
 
 
 def values_of(row: bytes) -> Values:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from bemi_django.exceptions import QueueUnavailable
+from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -16,10 +16,11 @@ from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.chunk import Chunk, may_follow
+from bemi_django.ingest.queue.division.former_division import is_of_another, require_same
+from bemi_django.ingest.queue.division.removal import Removal
 from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
-from bemi_django.ingest.queue.removal import Removal
 from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
@@ -35,9 +36,6 @@ _CHANGES = 5000
 _BALANCE, _FORGET = 1.0, 0.5
 #: Seconds of waiting for a message, and for what another consumer writes.
 _WAIT, _BLOCKED = 0.2, 0.02
-#: Seconds that a publisher may take to begin anew, before what is missing is taken for lost.
-_LOST = 60.0
-_WHY = "was its stream emptied, or a message damaged? See docs/scaling.md, 'An emptied stream'"
 
 
 class Consumption:
@@ -60,7 +58,7 @@ class Consumption:
         is_stopping: threading.Event,
         replayed: Replayed | None = None,
     ) -> None:
-        self._divided = divided = config.divided
+        self._config, divided = config, config.divided
         self._is_first = divided is None or divided.is_first
         self._progress = progress
         self._is_stopping = is_stopping
@@ -110,6 +108,7 @@ class Consumption:
                 self._balance()
                 if until_current and self._is_at(targets):
                     break
+                self._note_trouble(is_to_end=until_current)
             if now >= self._forget_at:
                 self._forget_at = now + _FORGET
                 self._forget()
@@ -117,8 +116,7 @@ class Consumption:
                 if until_current:
                     self._balance_at = 0.0
                 continue
-            is_blocked = any(reader.peek() is not None for reader in self._readers.values())
-            if is_blocked:
+            if any(reader.peek() is not None for reader in self._readers.values()):
                 time.sleep(_BLOCKED)
             else:
                 self._message.wait(_WAIT)
@@ -147,7 +145,6 @@ class Consumption:
             logger.info("writing lane %d of %s", number, slot)
             self._read((slot, number), state, histories)
         self._follow_publishers()
-        self._note_trouble()
 
     def _follow_publishers(self) -> None:
         """Read lanes anew that a publisher has moved: they begin again where a history does."""
@@ -163,13 +160,12 @@ class Consumption:
                     self._read((slot, number), state, histories)
 
     def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
-        self._readers[lane] = LaneReader(
-            self._broker, *lane, state.position, state.message, self._message.set, histories
-        )
+        self._readers[lane] = LaneReader(self._broker, *lane, state, self._message.set, histories)
 
     def _write(self) -> bool:
         """Write what is there, and return whether that was anything."""
         taken: list[TakenChunk] = []
+        others: list[Chunk] = []
         self._others.clear()
         size, is_open = 0, True
         while is_open and size < _CHANGES:
@@ -178,13 +174,17 @@ class Consumption:
                 chunk = reader.peek()
                 if chunk is None or size >= _CHANGES or not self._may_follow(chunk):
                     continue
+                if is_of_another(chunk, self._config):
+                    others.append(chunk)
+                    continue
                 position = reader.position
                 reader.take()
-                one = TakenChunk(chunk, position, reader.message, self._divided)
+                one = TakenChunk(chunk, position, reader.message, self._config.divided)
                 size += len(one.changes)
                 taken.append(one)
                 is_open = True
         if not taken:
+            require_same(others)
             return False
         self._progress.add(self._writer.write(taken))
         self._committed_at = max(self._committed_at, *(one.chunk.committed_at or 0 for one in taken))
@@ -234,15 +234,16 @@ class Consumption:
     def _forget(self) -> None:
         """Begin to remove from the queue what is in the log."""
         for lane, reader in self._readers.items():
-            self._removal.begin(lane, reader.message)
+            # What was divided in another way, other destinations may lack that this consumer does not know.
+            if reader.division == self._config.division:
+                self._removal.begin(lane, reader.message)
 
-    def _note_trouble(self) -> None:
+    def _note_trouble(self, *, is_to_end: bool) -> None:
         """Say where changes are missing that do not come; they stay so until the lane gets on."""
         for lane, reader in self._readers.items():
-            since = reader.ahead_since
-            if since is not None and time.monotonic() - since > _LOST and lane not in self._lacking:
+            if (trouble := reader.trouble) and lane not in self._lacking:
                 self._lacking.add(lane)
-                slot, number = lane
-                trouble = f"lane {number} of the queue lacks changes that come next: {_WHY}"
-                logger.error("%s: %s", slot, trouble)
-                Checkpoints(self._connection, slot).note_trouble(trouble)
+                logger.error("%s: %s", reader.source, trouble)
+                Checkpoints(self._connection, reader.source).note_trouble(trouble)
+            if trouble and is_to_end:
+                raise ReplicationError(f"{reader.source}: {trouble}")

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ProtocolError, ReplicationError
-from bemi_django.ingest.queue.broker import PART_HEADER, Broker
+from bemi_django.ingest.destination.lanes import LaneState
+from bemi_django.ingest.queue.broker import DIVISION_HEADER, PART_HEADER, Broker
 from bemi_django.ingest.queue.chunk import Chunk, decode
+from bemi_django.ingest.queue.server.lane_messages import LaneMessages
 from bemi_django.ingest.queue.soundness import RejectedChunk
-from bemi_django.wire.lane import LanePosition, is_of_lost_wal
-from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
+from bemi_django.wire.division import is_division
+from bemi_django.wire.lane import is_of_lost_wal
+from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, history_of
 
-if TYPE_CHECKING:
-    from nats.js.client import JetStreamContext
-
-#: Messages that are asked for at once, and those that may wait to be written.
-_FETCHED, _PREFETCHED = 8, 16
-#: Seconds after which a request without an answer is repeated.
-_EXPIRES = 2.0
-_FULL = 0.005
 _OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run nats stream rmm {} {}"
+#: Seconds that a publisher may take to begin anew, before what is missing is taken for lost.
+_LOST = 60.0
+_LACKING = (
+    "lane {} of the queue lacks changes that come next: was its stream emptied, or a message damaged? See "
+    "docs/scaling.md, 'An emptied stream'. If another log goes on after a gap or a promotion, begin this one "
+    "again in a new database, with --from a time after that"
+)
 
 
 class StoredChunk(NamedTuple):
@@ -34,7 +35,7 @@ class StoredChunk(NamedTuple):
     last: int
 
 
-class LaneReader:
+class LaneReader(LaneMessages):
     """Reads a lane from a message on.
 
     The queue may hold a chunk twice, or before one that comes first: a publisher that was interrupted begins
@@ -45,8 +46,7 @@ class LaneReader:
         broker: The connection to the queue.
         source: The name of the slot.
         lane: The number of the lane.
-        position: How far the lane is written.
-        message: The number of the last message that was written.
+        state: How far the lane is written.
         wake: Called in the thread of the connection when a message is there.
         histories: The histories of the log; chunks of WAL that one of them has left are not taken.
     """
@@ -56,24 +56,18 @@ class LaneReader:
         broker: Broker,
         source: str,
         lane: int,
-        position: LanePosition,
-        message: int,
+        state: LaneState,
         wake: Callable[[], object],
         histories: Sequence[HistoryStart] = (FIRST_HISTORY,),
     ) -> None:
-        self._connection = broker.connection
-        self._stream = broker.address.stream
-        self._subject = broker.address.subject(source, lane)
         self.source, self.lane = source, lane
         #: How far the lane has come with what was taken.
-        self.position = position
-        #: The number of the last message that was taken.
-        self.message = message
+        self.position = state.position
+        #: How the changes of the last chunk that was taken are divided.
+        self.division = state.division
         self.histories = histories
         #: The number of the last message that was read.
-        self.seen = message
-        self._wake = wake
-        self._messages: deque[Any] = deque()
+        self.seen = state.message
         self._parts: list[Any] = []
         self._next: StoredChunk | None = None
         self._ahead: int | None = None
@@ -81,12 +75,20 @@ class LaneReader:
         self.rejected: list[RejectedChunk] = []
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
         self.ahead_since: float | None = None
-        self._start()
+        #: The number of the latest history of which a chunk has come.
+        self._history = FIRST_HISTORY.number
+        address = broker.address
+        subject = address.subject(source, lane)
+        super().__init__(broker.connection, address.stream, subject, state.message, wake)
 
     def peek(self) -> Chunk | None:
-        """Return the next chunk that is to be written, if it is there; see :meth:`read`."""
+        """Return the next chunk that is to be written, if it is there, and of a history of the log.
+
+        It raises the errors of :meth:`read`.
+        """
         while self._next is None and (found := self.read()) is not None:
             chunk = found.chunk
+            self._history = max(self._history, history_of(chunk.end.sequence))
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
                 if self._ahead is None:
                     self.message = max(self.message, found.last)
@@ -96,7 +98,18 @@ class LaneReader:
                     self.ahead_since = time.monotonic()
             else:
                 self._next = found
-        return None if self._next is None else self._next.chunk
+        next_one = None if self._next is None else self._next.chunk
+        # A publisher begins a history in the log before it publishes: if not here, then in another log.
+        is_known = next_one and history_of(next_one.end.sequence) <= self.histories[-1].number
+        return next_one if is_known else None
+
+    @property
+    def trouble(self) -> str:
+        """Why the lane does not get on by itself, after the histories were read anew; empty if it may."""
+        since = self.ahead_since
+        is_lost = since is not None and time.monotonic() - since > _LOST
+        is_left_behind = self._history > self.histories[-1].number
+        return _LACKING.format(self.lane) if is_lost or is_left_behind else ""
 
     def read(self) -> StoredChunk | None:
         """Return the chunk of the next messages, if they are there, whatever its position.
@@ -126,9 +139,10 @@ class LaneReader:
         data = b"".join(part.data for part in parts)
         numbers = [int(part.metadata.sequence.stream) for part in parts]
         try:
-            chunk = decode(data)
-            if (chunk.source, chunk.lane) != (self.source, self.lane):
-                raise ProtocolError("a message of the queue is one of another lane")
+            division = (parts[0].headers or {}).get(DIVISION_HEADER, "")
+            chunk = decode(data)._replace(division=division)
+            if not is_division(division) or (chunk.source, chunk.lane) != (self.source, self.lane):
+                raise ProtocolError("a message of the queue is one of another lane, or divided by nothing")
         except ProtocolError as error:
             self.rejected.append(RejectedChunk(numbers, data, str(error)))
             if self._ahead is None:
@@ -150,7 +164,8 @@ class LaneReader:
     def take(self) -> None:
         """Take the chunk that :meth:`peek` has returned."""
         assert self._next is not None
-        self.position, self.message = self._next.chunk.end, self._next.last
+        chunk, _, self.message = self._next
+        self.position, self.division = chunk.end, chunk.division
         self._next = None
         if self._ahead is not None:
             # What was ahead may be next.
@@ -159,90 +174,3 @@ class LaneReader:
             self.close()
             self._messages, self._parts = deque(), []
             self._start()
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._connection.loop.call_soon_threadsafe(self._stop, self._reading)
-
-    @staticmethod
-    def _stop(reading: asyncio.Future[None]) -> None:
-        reading.cancel()
-
-    def _start(self) -> None:
-        messages = self._messages
-        made = asyncio.run_coroutine_threadsafe(
-            self._begin(self.message + 1, messages), self._connection.loop
-        )
-        self._reading = made.result()
-
-    async def _begin(self, first: int, messages: deque[Any]) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._fetch(first, messages))
-
-    async def _fetch(self, first: int, messages: deque[Any]) -> None:
-        try:
-            while True:
-                subscription = await self._subscribe(first)
-                first = await self._follow(subscription, first, messages)
-                await subscription.unsubscribe()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self._connection.lose(self._connection.unavailable(error))
-            self._wake()
-
-    async def _follow(
-        self, subscription: JetStreamContext.PullSubscription, first: int, messages: deque[Any]
-    ) -> int:
-        """Keep messages until the server has no such consumer any more; return the number of the next one.
-
-        A consumer is kept by one server: it is gone when that was restarted, or is away.
-        """
-        from nats.js.errors import APIError
-
-        was_there = False
-        while True:
-            if len(messages) >= _PREFETCHED:
-                await asyncio.sleep(_FULL)
-                continue
-            try:
-                found = await subscription.fetch(_FETCHED, timeout=_EXPIRES)
-            except asyncio.TimeoutError:
-                # The client raises it with and without a class of its own.
-                found = []
-            except APIError:
-                if not was_there:
-                    raise
-                return first
-            if found:
-                messages.extend(found)
-                first = found[-1].metadata.sequence.stream + 1
-                self._wake()
-            elif not await self._is_there(subscription):
-                return first
-            was_there = True
-
-    @staticmethod
-    async def _is_there(subscription: JetStreamContext.PullSubscription) -> bool:
-        from nats.js.errors import APIError
-
-        try:
-            await subscription.consumer_info()
-        except (APIError, asyncio.TimeoutError):
-            return False
-        return True
-
-    async def _subscribe(self, first: int) -> JetStreamContext.PullSubscription:
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
-        return await self._connection.jetstream.pull_subscribe(
-            self._subject,
-            stream=self._stream,
-            config=ConsumerConfig(
-                ack_policy=AckPolicy.NONE,
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=first,
-                inactive_threshold=30.0,
-                mem_storage=True,
-                num_replicas=1,
-            ),
-        )

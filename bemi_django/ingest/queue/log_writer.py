@@ -64,12 +64,16 @@ class TakenChunk:
     def __init__(
         self, chunk: Chunk, position: LanePosition, message: int, divided: Divided | None = None
     ) -> None:
-        self.chunk, self.position, self.message = chunk, position, message
         changes = chunk.changes
         if chunk.begin < position:
             changes = [one for one in changes if position_of(UUID(one[_ID]).bytes) >= position]
-        if divided is not None:
+        if divided is not None and chunk.division != divided.division.fingerprint:
+            # One without this destination: see is_of_another().
+            chunk = chunk._replace(letters=[], omissions=[])
+            changes = []
+        elif divided is not None:
             changes = [one for one in changes if destination_of(one, divided.division) == divided.name]
+        self.chunk, self.position, self.message = chunk, position, message
         self.changes: list[Values] = changes
         #: The chain in which they are sealed, if it is open.
         self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)
@@ -124,11 +128,9 @@ class LogWriter:
         with self._connection, self._connection.cursor() as cursor:
             for one in taken:
                 chunk = one.chunk
-                lanes.advance(
-                    cursor, chunk.source, chunk.lane, one.position, chunk.end, one.message, chunk.committed_at
-                )
-                letters = one.letters
-                dead_letters.insert(cursor, chunk.source, letters)
+                moved = one.position, chunk.end, one.message, chunk.committed_at, chunk.division
+                lanes.advance(cursor, chunk.source, chunk.lane, *moved)
+                dead_letters.insert(cursor, chunk.source, one.letters)
                 for omissions in one.omissions:
                     omissions_table.add(cursor, chunk.source, omissions)
             self._write_changes(cursor, taken)
@@ -148,7 +150,8 @@ class LogWriter:
             return
         position, rejected = reader.position, reader.rejected
         with self._connection, self._connection.cursor() as cursor:
-            lanes.advance(cursor, reader.source, reader.lane, position, position, reader.message, None)
+            moved = position, position, reader.message, None, reader.division
+            lanes.advance(cursor, reader.source, reader.lane, *moved)
             dead_letters.insert(cursor, reader.source, [one.letter(position) for one in rejected])
         logger.error(_REJECTED, reader.source, len(rejected), reader.lane)
         reader.discard_rejected()

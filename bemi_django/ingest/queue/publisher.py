@@ -31,7 +31,8 @@ class LaneSource(NamedTuple):
     """What is published.
 
     It has the name of a slot, a number of lanes, and the histories of its log; ``origin`` is what its
-    positions belong to now. With ``is_canonical``, JSON is rendered as jsonb prints it.
+    positions belong to now. With ``is_canonical``, JSON is rendered as jsonb prints it. ``division`` is the
+    fingerprint of how changes are divided among several destinations.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LaneSource(NamedTuple):
     histories: Sequence[HistoryStart]
     origin: Origin
     is_canonical: bool = False
+    division: str = ""
 
 
 class QueueSink:
@@ -219,10 +221,18 @@ class QueueSink:
         payload, largest = encode(chunk, self._rows[lane]), self._broker.largest
         subject = self._broker.address.subject(name, lane)
         identifier = f"{subject}.{begin.sequence}.{begin.ordinal}-{end.sequence}.{end.ordinal}"
+        division = self._source.division
         if len(payload) <= largest:
-            return [Outgoing(subject, identifier, payload, end)]
+            return [Outgoing(subject, identifier, payload, end, division=division)]
         parts = [payload[at : at + largest] for at in range(0, len(payload), largest)]
         return [
-            Outgoing(subject, f"{identifier}.{self._session}.{number}", part, end, f"{number}/{len(parts)}")
+            Outgoing(
+                subject,
+                f"{identifier}.{self._session}.{number}",
+                part,
+                end,
+                f"{number}/{len(parts)}",
+                division,
+            )
             for number, part in enumerate(parts, 1)
         ]

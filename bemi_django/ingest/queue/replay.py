@@ -109,7 +109,8 @@ class Replay:
 
     def _first(self, source: str, lane: int) -> StoredChunk:
         number = 1 if self._since is None else self._broker.number_at(source, lane, self._since)
-        reader = LaneReader(self._broker, source, lane, LanePosition(0), number - 1, self._message.set)
+        before = lanes.LaneState(LanePosition(0), number - 1)
+        reader = LaneReader(self._broker, source, lane, before, self._message.set)
         try:
             deadline = time.monotonic() + _PATIENCE
             while (found := reader.read()) is None:

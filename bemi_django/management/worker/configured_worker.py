@@ -6,7 +6,10 @@ import logging
 from functools import partial
 from typing import Any
 
+from django.utils.connection import ConnectionDoesNotExist
+
 from bemi_django import conf, destinations
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Divided, WorkerConfig
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.ingest.stitching.provenance import Provenance
@@ -45,6 +48,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         is_sealed=is_sealed(),
         provenance=Provenance(conf.provenance(), Signatures(configured_keys())),
         divided=_divided(),
+        ask_destination=_ask_destination,
     )
 
 
@@ -53,6 +57,16 @@ def _divided() -> Divided | None:
     others = [alias for alias in destinations.aliases() if alias != name]
     asking = {alias: partial(conf.connection_parameters, alias) for alias in others}
     return Divided(name, division, asking) if others else None
+
+
+def _ask_destination(alias: str) -> dict[str, Any]:
+    try:
+        return conf.connection_parameters(alias)
+    except ConnectionDoesNotExist:
+        raise ReplicationError(
+            f"the queue has changes for the destination {alias}, which is no alias of DATABASES any more: "
+            "add it again until it has them"
+        ) from None
 
 
 def config_of_sink(database: str, url: str | None) -> WorkerConfig:

@@ -134,6 +134,8 @@ CREATE TABLE _bemi.lanes (
     -- The message of the queue that was written last, and the commit time of the last change of all lanes by then.
     message bigint NOT NULL DEFAULT 0,
     committed_at bigint,
+    -- How changes were divided among several destinations when that message was published; empty for one destination.
+    division text NOT NULL DEFAULT '',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (slot, lane)
 );

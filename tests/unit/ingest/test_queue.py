@@ -13,6 +13,7 @@ from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.broker import PART_HEADER
@@ -27,7 +28,7 @@ from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
-from bemi_django.wire.sequence import FIRST_HISTORY
+from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, sequence_of
 
 LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
 WRITER = RowWriter("1", "db", 0, lambda change: iter([LAYOUT]))
@@ -204,7 +205,7 @@ class StoredLane(LaneReader):
 
     def __init__(self, broker: MemoryBroker, messages: list[Outgoing], position: LanePosition) -> None:
         self.stored = [Message(sent, number) for number, sent in enumerate(messages, 1)]
-        super().__init__(cast(Any, broker), "slot", 0, position, 0, lambda: None)
+        super().__init__(cast(Any, broker), "slot", 0, LaneState(position, 0), lambda: None)
 
     def _start(self) -> None:
         self._messages = deque(one for one in self.stored if one.metadata.sequence.stream > self.message)
@@ -261,6 +262,24 @@ def test_what_lies_before_a_position_is_known_after_a_restart() -> None:
     again.message = 1
     again._start()
     assert [end.sequence for _, end in again.read_all()] == [72, 136, 200]
+
+
+def test_what_comes_after_a_promotion_waits_until_the_log_has_it() -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"))
+    made.send()
+    promoted = HistoryStart(1, 20)
+    made._source = made._source._replace(histories=(FIRST_HISTORY, promoted))
+    transaction(made, 64, row(64, b"2"))
+    made.send()
+    made.close()
+    lane = StoredLane(broker, broker.sent, LanePosition(8))
+    assert [end for _, end in lane.read_all()] == [LanePosition(24)]
+    assert "lane 0 of the queue lacks changes" in lane.trouble
+    lane.histories = (FIRST_HISTORY, promoted)
+    assert lane.trouble == ""
+    assert [end.sequence for _, end in lane.read_all()] == [sequence_of(1, 72)]
 
 
 def test_parts_that_are_not_complete_are_left_out() -> None:

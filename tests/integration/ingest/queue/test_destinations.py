@@ -15,7 +15,8 @@ from django.test.utils import isolate_apps
 from psycopg2.extras import Json
 
 from bemi_django.destinations import choosing
-from bemi_django.exceptions import BemiError, ReplicationError
+from bemi_django.exceptions import BemiError, QueueUnavailable, ReplicationError
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.log.blame import blame
 from bemi_django.log.places import Place
 from bemi_django.models import Change
@@ -23,12 +24,14 @@ from tests.support.cluster import Cluster
 from tests.support.command import Command
 from tests.support.divided_pipeline import DividedPipeline
 from tests.support.load_pipeline import load_cluster
+from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.switched_project import load_model
 
-BLOWS = int(os.environ.get("BEMI_BLOWS", "2"))
+BLOWS = int(os.environ.get("BEMI_BLOWS", "1"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))
+IMPATIENT = QUICK._replace(patience=0.0)
 BY_HASH = {"hash": "1/2"}
 BY_TABLE = {"tables": ["public.load"]}
 
@@ -57,7 +60,7 @@ def test_each_destination_has_its_part_and_its_position(by_table: DividedPipelin
     divided.trail.write(10)
     divided.trail.source.run("INSERT INTO junk VALUES ('a'), ('b')")
     divided.trail.source.run("TRUNCATE load")
-    assert queued.publish() == 13
+    assert divided.publish() == 13
     assert divided.consume("second") == 11
     # The first one lacks all of it.
     assert queued.server.messages() > 0
@@ -68,7 +71,7 @@ def test_each_destination_has_its_part_and_its_position(by_table: DividedPipelin
     divided.are_complete()
     # A transaction of which a destination gets nothing moves its position.
     divided.trail.source.run("INSERT INTO junk VALUES ('c')")
-    assert (queued.publish(), divided.consume("second"), divided.consume("log")) == (1, 0, 1)
+    assert (divided.publish(), divided.consume("second"), divided.consume("log")) == (1, 0, 1)
     divided.are_complete()
     again = "SELECT slot, system_identifier, timeline, publication, database FROM _bemi.checkpoint"
     assert divided.second.run(again) == divided.trail.log.run(again)
@@ -79,7 +82,7 @@ def test_an_update_of_the_key_is_in_one_destination(by_hash: DividedPipeline) ->
     divided.trail.write(20)
     divided.trail.source.run("UPDATE load SET id = -id")
     rows = divided.trail.source.one("SELECT count(*) FROM load")
-    assert divided.queued.publish() == 20 + rows
+    assert divided.publish() == 20 + rows
     written = divided.consume("log"), divided.consume("second")
     assert sum(written) == 20 + rows
     assert min(written) > 0
@@ -90,12 +93,12 @@ def test_an_update_of_the_key_is_in_one_destination(by_hash: DividedPipeline) ->
 def test_the_queue_keeps_what_a_destination_lacks_that_is_away(by_hash: DividedPipeline) -> None:
     divided, queued = by_hash, by_hash.queued
     divided.trail.write(10)
-    queued.publish()
+    divided.publish()
     divided.second.stop()
     try:
         divided.consume("log")
         divided.trail.write(10)
-        queued.publish()
+        divided.publish()
         divided.consume("log")
         assert queued.server.messages() > 0
     finally:
@@ -118,7 +121,7 @@ def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> No
     # Keys that move between the destinations.
     project.trail.source.run("UPDATE load SET id = id + 1000; UPDATE load SET n = n + 100 WHERE id = 1001")
     rows = project.trail.source.one("SELECT count(*) FROM load")
-    project.queued.publish()
+    project.publish()
     total = project.consume("log") + project.consume("second")
     place = Place("postgres", "public", "load")
     everywhere = Change.objects.everywhere().of_table(place)
@@ -161,7 +164,7 @@ def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> No
 def test_the_destination_of_a_table_is_found(by_table: DividedPipeline, django_db_blocker: Any) -> None:
     divided = by_table
     divided.trail.write(3)
-    divided.queued.publish()
+    divided.publish()
     divided.consume("second")
     with django_db_blocker.unblock(), divided.project(), isolate_apps("tests.shop"):
         load = load_model()
@@ -184,11 +187,11 @@ def test_a_destination_follows_another_number_of_lanes(by_hash: DividedPipeline)
         QueuedPipeline(divided.trail, divided.queued.server, lanes=5), divided.second, BY_HASH
     )
     divided.trail.write(10)
-    divided.queued.publish()
+    divided.publish()
     with divided.running("log", "second"):
         until(lambda: divided.queued.server.messages() == 0)
     divided.trail.write(10)
-    more.queued.publish()
+    more.publish()
     assert more.consume("log") + more.consume("second") == 10
     more.catch_up()
     more.are_complete()
@@ -204,42 +207,120 @@ def test_a_destination_follows_another_number_of_lanes(by_hash: DividedPipeline)
         "DELETE FROM _bemi.lanes WHERE lane = 4; UPDATE _bemi.lanes SET sequence = 0 WHERE lane = 1"
     )
     more.trail.write(1)
-    more.queued.publish()
+    more.publish()
     with pytest.raises(ReplicationError, match="5 lanes of bemi_trail, and the 4 in this log lack some"):
         more.consume("second")
+
+
+def test_what_was_published_with_another_division_is_never_divided_anew(by_hash: DividedPipeline) -> None:
+    former, url = by_hash, by_hash.queued
+    present = DividedPipeline(url, former.second, {"hash": "2/2"})
+    former.trail.write(20)
+    former.publish()
+    for name in ("log", "second"):
+        with pytest.raises(ReplicationError, match="with another BEMI_DESTINATIONS .* for log, second"):
+            present.consume(name)
+    assert former.consume("log") > 0
+    former.trail.write(10)
+    with pytest.raises(QueueUnavailable, match="another BEMI_DESTINATIONS, and second lacks"):
+        Supervisor(present.publishing, IMPATIENT).run(until_current=True)
+    # One that knows no other destination removes nothing that the other one lacks.
+    assert url.consume() == 0
+    assert url.server.messages() > 0
+    former.consume("second")
+    assert present.publish() == 10
+    for name in ("log", "second"):
+        with pytest.raises(ReplicationError, match="first those with the former one"):
+            former.consume(name)
+        assert present.consume(name) > 0
+    present.catch_up()
+    present.are_complete()
+    with present.running("log", "second"):
+        until(lambda: url.server.messages() == 0)
+
+
+def test_a_new_destination_has_nothing_that_was_published_before_it(by_hash: DividedPipeline) -> None:
+    divided, queued = by_hash, by_hash.queued
+    divided.trail.write(10)
+    queued.publish()
+    assert divided.consume("second") == 0
+    with pytest.raises(ReplicationError, match="for one log"):
+        divided.consume("log")
+    divided.trail.write(10)
+    with pytest.raises(QueueUnavailable, match="the log lacks"):
+        Supervisor(divided.publishing, IMPATIENT).run(until_current=True)
+    assert queued.consume() == 10
+    divided.publish()
+    with pytest.raises(ReplicationError, match="for log, second"):
+        queued.consume()
+    assert 0 < divided.consume("second") + divided.consume("log") == 10
+    divided.catch_up()
+    divided.are_complete()
+
+
+def test_a_gap_stops_the_destinations_that_do_not_have_it(
+    by_hash: DividedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LOST", 0.5)
+    divided = by_hash
+    divided.trail.write(10)
+    divided.publish()
+    divided.consume("log")
+    divided.trail.source.run("SELECT pg_drop_replication_slot(%s)", [divided.trail.slot])
+    divided.trail.write(5)
+    gapped = divided.publishing._replace(accept_gap=True)
+    divided.trail.run(gapped)
+    divided.trail.write(10)
+    divided.publish()
+    assert divided.consume("log") > 0
+    assert divided.trail.log.one("SELECT count(*) FROM changes WHERE operation = 'GAP'") == 1
+    # What came before the gap is written, and nothing after it.
+    with pytest.raises(ReplicationError, match="If another log goes on after a gap or a promotion"):
+        divided.consume("second")
+    numbers = {n for _, n in divided.logged("second")}
+    assert numbers and max(numbers) <= 10
+    said = "SELECT trouble FROM _bemi.checkpoint WHERE slot = %s"
+    assert "in a new database, with --from" in divided.second.one(said, [divided.trail.slot])
+    assert divided.queued.server.messages() > 0
 
 
 def test_nothing_is_lost_and_nothing_twice(by_hash: DividedPipeline) -> None:
     divided, url = by_hash, by_hash.queued.url
     chance = random.Random(SEED)
-    arguments = (
-        ("run", "--to", url),
-        ("consume", url),
-        ("consume", url, "--destination", "second"),
-    )
+    arguments = {
+        "publisher": ("run", "--to", url),
+        "log": ("consume", url),
+        "second": ("consume", url, "--destination", "second"),
+    }
+    # What is not struck is a thread, which begins sooner.
+    struck = ("second", "log", "publisher")[:BLOWS]
     with ExitStack() as stack:
 
-        def start(number: int) -> Command:
-            return stack.enter_context(divided.process(*arguments[number]))
+        def start(name: str) -> Command:
+            return stack.enter_context(divided.process(*arguments[name]))
 
         with divided.trail.load():
-            running = [start(number) for number in range(3)]
+            running = {name: start(name) for name in struck}
+            if "publisher" not in struck:
+                stack.enter_context(divided.trail.worker(config=divided.publishing))
+            if "log" not in struck:
+                stack.enter_context(divided.running("log"))
             until(
                 lambda: divided.logged("log") and divided.logged("second"),
-                why=lambda: "".join(one.out + one.errors for one in running),
+                why=lambda: "".join(one.out + one.errors for one in running.values()),
             )
             for blow in range(BLOWS):
                 # Random moments are what this is about.
                 time.sleep(chance.uniform(0.05, 0.4))
-                if blow % 3 == 0:
+                name = struck[blow % len(struck)]
+                if name == "second":
                     divided.second.stop(is_crash=True)
                     time.sleep(chance.uniform(0.0, 0.3))
                     divided.second.start()
-                number = (2, 1, 0)[blow % 3]
-                running[number].send(signal.SIGKILL)
-                assert running[number].ends() == -signal.SIGKILL
-                running[number] = start(number)
+                running[name].send(signal.SIGKILL)
+                assert running[name].ends() == -signal.SIGKILL
+                running[name] = start(name)
         divided.catch_up()
         divided.are_complete()
         until(lambda: divided.queued.server.messages() == 0)
-        assert not any("row-value" in one.out + one.errors for one in running)
+        assert not any("row-value" in one.out + one.errors for one in running.values())

@@ -84,7 +84,7 @@ def test_everything_else_is_recorded(queued: QueuedPipeline) -> None:
 def test_a_chunk_that_was_damaged_stops_its_lane_alone(
     queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bemi_django.ingest.queue.consumption._LOST", 0.1)
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LOST", 0.1)
     queued.trail.write(10)
     queued.publish()
     whole = last(queued)

@@ -319,7 +319,7 @@ def test_one_replica_without_sync_is_warned_of(
 def test_what_is_missing_in_the_queue_is_told(
     queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("bemi_django.ingest.queue.consumption._LOST", 0.1)
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LOST", 0.1)
     queued.trail.write(5)
     queued.publish()
 
@@ -383,6 +383,19 @@ def test_a_key_that_no_index_takes_and_a_number_that_few_readers_take_are_left_o
         run("DROP TABLE public.large_key")
     query = "SELECT primary_key, unavailable::text FROM changes WHERE \"table\" = 'large_key'"
     assert queued.trail.log.run(query) == [(None, '{"after": ["n", "id"]}')]
+
+
+def test_a_stream_that_was_made_anew_is_read_from_its_beginning(queued: QueuedPipeline) -> None:
+    for number in (5, 5, 5):
+        queued.trail.write(number)
+        assert (queued.publish(), queued.consume()) == (number, number)
+    # Nothing is lost with it, but it counts its messages from 1 again.
+    queued.server.delete()
+    queued.trail.write(5)
+    assert queued.publish() == 5
+    with queued.consumers():
+        until(lambda: len(queued.trail.logged()) == 20)
+    queued.trail.check()
 
 
 def test_lanes_are_not_left_while_a_message_of_theirs_is_in_the_queue(queued: QueuedPipeline) -> None:

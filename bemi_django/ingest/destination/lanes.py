@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import Superseded
@@ -10,15 +11,19 @@ from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
-_READ = "SELECT lane, sequence, ordinal, message, division FROM _bemi.lanes WHERE slot = %s ORDER BY lane"
+_READ = """
+SELECT lane, sequence, ordinal, message, division, updated_at
+FROM _bemi.lanes WHERE slot = %s ORDER BY lane
+"""
 _HOLD = "SELECT lane, sequence, ordinal FROM _bemi.lanes WHERE slot = %s ORDER BY lane FOR UPDATE"
 _DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
 _BEGIN = """
 INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, %s FROM generate_series(0, %s - 1) lane
 """
 _ADD = "INSERT INTO _bemi.lanes (slot, lane, sequence, ordinal, message) VALUES (%s, %s, %s, %s, %s)"
+# Which messages come after that, their positions tell: a stream may have been made again.
 _RAISE = """
-UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, updated_at = clock_timestamp()
+UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, message = 0, updated_at = clock_timestamp()
 WHERE slot = %s AND sequence < %s
 """
 _ADVANCE = """
@@ -46,20 +51,22 @@ WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
 class LaneState(NamedTuple):
     """How far a lane has come, and the number of the last message that was written, as the queue counts.
 
-    ``division`` is the fingerprint of how its changes are divided among several destinations.
+    ``division`` is the fingerprint of how its changes are divided among several destinations, ``updated_at``
+    when that was written down, if it was.
     """
 
     position: LanePosition
     message: int
     division: str = ""
+    updated_at: datetime | None = None
 
 
 def read(cursor: Any, slot: str) -> dict[int, LaneState]:
     """Return the lanes of a slot; there are none if it was never read into a queue."""
     cursor.execute(_READ, [slot])
     return {
-        lane: LaneState(LanePosition(sequence, ordinal), message, division)
-        for lane, sequence, ordinal, message, division in cursor.fetchall()
+        lane: LaneState(LanePosition(sequence, ordinal), message, division, updated_at)
+        for lane, sequence, ordinal, message, division, updated_at in cursor.fetchall()
     }
 
 

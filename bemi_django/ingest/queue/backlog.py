@@ -11,6 +11,7 @@ from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.chunk import may_follow
 from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.server.numbering import Numbering
 from bemi_django.wire.sequence import HistoryStart
 
 #: Seconds that the queue may take for the next message of a lane.
@@ -54,14 +55,23 @@ class Backlog:
             QueueUnavailable: The queue does not send what it has.
         """
         ends = self.ends(list(states))
-        return any(self._has_next(lane, end.message, states, histories) for lane, end in ends.items())
+        numbering = Numbering(self._broker.connection, self._broker.address.stream)
+        return any(
+            self._has_next(lane, end.message, states, histories, numbering) for lane, end in ends.items()
+        )
 
     def _has_next(
-        self, lane: int, last: int, states: Mapping[int, LaneState], histories: Sequence[HistoryStart]
+        self,
+        lane: int,
+        last: int,
+        states: Mapping[int, LaneState],
+        histories: Sequence[HistoryStart],
+        numbering: Numbering,
     ) -> bool:
-        if last <= states[lane].message:
+        state = numbering.of_stream(self._source, lane, states[lane])
+        if last <= state.message:
             return False
-        reader = LaneReader(self._broker, self._source, lane, states[lane], self._message.set, histories)
+        reader = LaneReader(self._broker, self._source, lane, state, self._message.set, histories)
         try:
             deadline = time.monotonic() + _PATIENCE
             while (chunk := reader.peek()) is None and reader.seen < last:

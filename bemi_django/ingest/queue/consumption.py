@@ -69,8 +69,7 @@ class Consumption:
         self._committed_at = 0
         self._balance_at = self._forget_at = 0.0
         with ExitStack() as opened:
-            connection = connect_destination(config, timeouts.lock, timeouts.answer)
-            self._connection = connection
+            self._connection = connection = connect_destination(config, timeouts.lock, timeouts.answer)
             opened.callback(connection.close)
             assert config.queue is not None
             self._broker = Broker(config.queue)
@@ -160,7 +159,8 @@ class Consumption:
                     self._read((slot, number), state, histories)
 
     def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
-        self._readers[lane] = LaneReader(self._broker, *lane, state, self._message.set, histories)
+        counted = self._removal.numbering.of_stream(*lane, state)
+        self._readers[lane] = LaneReader(self._broker, *lane, counted, self._message.set, histories)
 
     def _write(self) -> bool:
         """Write what is there, and return whether that was anything."""
@@ -233,6 +233,7 @@ class Consumption:
 
     def _forget(self) -> None:
         """Begin to remove from the queue what is in the log."""
+        self._removal.numbering.require_same()
         for lane, reader in self._readers.items():
             # What was divided in another way, other destinations may lack that this consumer does not know.
             if reader.division == self._config.division:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import psycopg2
@@ -15,6 +16,7 @@ import psycopg2
 from bemi_django.exceptions import first_line
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_locks import Lane
+from bemi_django.ingest.queue.server.numbering import Numbering
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ logger = logging.getLogger(__name__)
 _LONGEST = 60.0
 #: Seconds between two looks at another destination, and after one that failed.
 _LOOK, _RETRY = 1.0, 2.0
-_WRITTEN = "SELECT slot, lane, message FROM _bemi.lanes"
+# Before that, another stream was counted.
+_WRITTEN = "SELECT slot, lane, message FROM _bemi.lanes WHERE updated_at > %s"
 
 
 class OtherDestination:
@@ -33,10 +36,11 @@ class OtherDestination:
     Args:
         name: Its name, for messages.
         ask: Returns its parameters of libpq.
+        since: When the stream was made.
     """
 
-    def __init__(self, name: str, ask: Callable[[], dict[str, Any]]) -> None:
-        self._name, self._ask = name, ask
+    def __init__(self, name: str, ask: Callable[[], dict[str, Any]], since: datetime) -> None:
+        self._name, self._ask, self._since = name, ask, since
         self._written: Mapping[Lane, int] = {}
         self._is_over = threading.Event()
         # It may wait for a server that does not answer, which is nothing to wait for at the end.
@@ -70,7 +74,7 @@ class OtherDestination:
 
     def _look(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_WRITTEN)
+            cursor.execute(_WRITTEN, [self._since])
             self._written = {(slot, lane): message for slot, lane, message in cursor.fetchall()}
 
 
@@ -85,7 +89,9 @@ class Removal:
 
     def __init__(self, broker: Broker, others: Mapping[str, Callable[[], dict[str, Any]]]) -> None:
         self._broker = broker
-        self._others = [OtherDestination(name, ask) for name, ask in others.items()]
+        #: The numbers of the messages of the stream.
+        self.numbering = Numbering(broker.connection, broker.address.stream)
+        self._others = [OtherDestination(name, ask, self.numbering.created) for name, ask in others.items()]
         self._running: dict[Lane, tuple[int, Future[None]]] = {}
         self._done: dict[Lane, int] = {}
         #: What is kept for some time is looked at again from time to time.

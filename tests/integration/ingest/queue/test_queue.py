@@ -345,6 +345,55 @@ def test_what_is_missing_in_the_queue_is_told(
     assert len(queued.trail.gaps()) == 1
 
 
+@pytest.mark.parametrize("number", [1, 6], ids=["fewer messages", "more messages"])
+def test_a_stream_that_is_made_again_is_read_from_its_beginning(
+    queued: QueuedPipeline, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    for _ in range(3):
+        queued.trail.write(1)
+        queued.publish()
+    queued.consume()
+    queued.server.delete()
+    for _ in range(number):
+        queued.trail.write(1)
+        queued.publish()
+    with queued.consumers():
+        queued.catch_up()
+    assert "the stream bemi was made again: reading lane 0 of bemi_trail" in caplog.text
+    until(lambda: queued.server.messages() == 0)
+    caplog.clear()
+    queued.trail.write(1)
+    assert (queued.publish(), queued.consume()) == (1, 1)
+    assert "made again" not in caplog.text
+
+
+def test_lost_history_is_a_gap_after_what_a_stream_that_was_made_again_has(queued: QueuedPipeline) -> None:
+    trail = queued.trail
+    for _ in range(3):
+        trail.write(1)
+        queued.publish()
+    queued.consume()
+    queued.server.delete()
+    trail.write(1)
+    queued.publish()
+    trail.source.run("SELECT pg_drop_replication_slot('bemi_trail')")
+    with pytest.raises(QueueUnavailable, match="is gone.*: waiting until consumers"):
+        Supervisor(queued.config, IMPATIENT).run(until_current=True)
+    assert queued.consume() == 1
+
+
+def test_consumers_that_run_notice_that_the_stream_was_made_again(queued: QueuedPipeline) -> None:
+    with queued.consumers(2):
+        for _ in range(3):
+            queued.trail.write(1)
+            queued.publish()
+        queued.catch_up()
+        queued.server.delete()
+        queued.trail.write(1)
+        queued.publish()
+        queued.catch_up()
+
+
 def test_what_the_destination_refuses_loses_its_values_and_nothing_else(queued: QueuedPipeline) -> None:
     trail = queued.trail
     trail.log.run(

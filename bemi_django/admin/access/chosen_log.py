@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context, copy_context
 from functools import partial, wraps
 from typing import Any, NamedTuple
@@ -43,13 +43,17 @@ def in_chosen_log(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRe
             del query[_PARAMETER]
             return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
         context = copy_context()
-        context.run(destinations.choose_here, _log_of(request, aliases, **kwargs))
+        log = _log_of(request, aliases, **kwargs)
+        context.run(destinations.choose_here, log)
         response: Any = context.run(view, request, *args, **kwargs)
         # What is asked for when the view has returned is asked of the same log.
         if isinstance(response, TemplateResponse):
             response.render = partial(context.run, response.render)  # type: ignore[method-assign]
         elif isinstance(response, StreamingHttpResponse):
-            response.streaming_content = _within(context, response.streaming_content)
+            content = response.streaming_content
+            response.streaming_content = (
+                _chosen(log, content) if response.is_async else _within(context, content)
+            )
         return response  # type: ignore[no-any-return]
 
     return shown
@@ -84,4 +88,11 @@ def _within(context: Context, content: Any) -> Iterator[Any]:
     pieces = iter(content)
     end = object()
     while (piece := context.run(next, pieces, end)) is not end:
+        yield piece
+
+
+async def _chosen(log: str, content: Any) -> AsyncIterator[Any]:
+    # The context of the view is one of a thread. Each request has a task of its own.
+    destinations.choose_here(log)
+    async for piece in content:
         yield piece

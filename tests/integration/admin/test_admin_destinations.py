@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connections
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from bemi_django.admin.access.chosen_log import choices
 from bemi_django.models import Change, SavedView
@@ -78,6 +81,24 @@ def test_the_history_of_an_object_is_shown_from_the_log_that_has_it(
     assert chosen(admin_client, f"{LIST}timeline/todos/todo/1/") == "default"
     admin_client.get(LIST, {"log": "other"})
     assert chosen(admin_client, f"{LIST}timeline/todos/todo/1/") == "default"
+
+
+def test_a_file_that_is_sent_by_an_asgi_server_is_of_the_chosen_log(logs: list[Change]) -> None:
+    first, second = logs
+    user = get_user_model().objects.create_superuser("ann", password="x")
+
+    async def exported(log: str) -> str:
+        client = AsyncClient()
+        await sync_to_async(client.force_login)(user)
+        await client.get(LIST, {"log": log})
+        response: Any = await client.get(f"{LIST}export/", {"format": "jsonl"})
+        parts = [part async for part in response.streaming_content]
+        await sync_to_async(connections.close_all)()
+        return b"".join(parts).decode()
+
+    for log, own, foreign in (("other", second, first), ("default", first, second)):
+        lines = asyncio.run(exported(log))
+        assert str(own.pk) in lines and str(foreign.pk) not in lines
 
 
 def test_without_several_logs_there_is_nothing_to_choose(admin_client: Client, rf: Any) -> None:

@@ -11,11 +11,11 @@ from bemi_django.capture.context import bound_context
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line, sqlstate_of
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import alias_of
+from bemi_django.revert.absence import pruned_tables, require_arrived
 from bemi_django.revert.cascade import with_cascades
 from bemi_django.revert.draft import Draft
 from bemi_django.revert.plan import Kind, OnConflict, Plan, ReadOnly
 from bemi_django.revert.planner import Planner
-from bemi_django.revert.pruned import pruned_tables
 from bemi_django.revert.write import Write, defer, move_sequences, run, settle
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def revert(
         PlanChanged: The plan differs from the one with the digest; nothing was written.
             ``error.plan`` is the new plan.
         UnknownDatabase: ``DATABASES`` does not have the database.
+        LogBehind: What was changed together with them is not in the log yet.
         BemiError: The changes are of several databases, or no row has the fields.
     """
     selected = sorted(changes, key=lambda change: change.pk)
@@ -95,6 +96,7 @@ def revert(
     (database,) = databases
     alias = alias_of(database)
     try:
+        require_arrived(selected)
         with row_session(alias) as cursor:
             concerned = with_cascades(cursor, selected) if cascade else selected
             pruned = pruned_tables(selected)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bemi_django.log.lossless_json import dumps
-from bemi_django.revert.pruned import PrunedTable
+from bemi_django.revert.absence import PrunedTable
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change

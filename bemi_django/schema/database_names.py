@@ -13,6 +13,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from bemi_django import destinations
+
 #: Seconds until a server that could not be reached is asked again by :func:`assumed_name`.
 _RETRY_AFTER = 60.0
 
@@ -60,7 +62,11 @@ def database_option(alias: str) -> str:
 def aliases_of(database: str) -> list[str]:
     """Return the PostgreSQL aliases in the order in which they are likely to have a database of this name."""
     aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"]
-    return sorted(aliases, key=lambda alias: (configured_name(alias) != database, alias != "default"))
+    # A log may be in a database of the same name on another server.
+    logs = destinations.aliases()
+    return sorted(
+        aliases, key=lambda alias: (configured_name(alias) != database, alias != "default", alias in logs)
+    )
 
 
 def _identifying(connection: BaseDatabaseWrapper) -> Hashable:

@@ -23,7 +23,8 @@ from tests.support.roles import WORKER, address
 
 NAMES = ("log", "second")
 _EMPTY = """
-TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity
+TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity,
+    _bemi.links, _bemi.chains
 """
 
 

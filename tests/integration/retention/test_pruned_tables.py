@@ -15,7 +15,7 @@ from django.test import Client
 
 from bemi_django.models import Change
 from bemi_django.revert import revert
-from bemi_django.revert.pruned import pruned_tables
+from bemi_django.revert.absence import pruned_tables
 from bemi_django.schema.database_names import database_name
 from tests.shop.models import Category, Product
 from tests.support.audit import LIST, visitor

@@ -10,22 +10,28 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import psycopg2
 import pytest
+from django.core.management import CommandError, call_command
 from django.test.utils import isolate_apps
 from psycopg2.extras import Json
 
 from bemi_django.destinations import choosing
-from bemi_django.exceptions import BemiError, QueueUnavailable, ReplicationError
+from bemi_django.exceptions import BemiError, LogBehind, QueueUnavailable, ReplicationError
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.log.blame import blame
 from bemi_django.log.places import Place
 from bemi_django.models import Change
+from bemi_django.schema import sql
+from bemi_django.schema.database_names import aliases_of
+from bemi_django.seals.verify import snapshot, verify_over
 from tests.support.cluster import Cluster
 from tests.support.command import Command
 from tests.support.divided_pipeline import DividedPipeline
 from tests.support.load_pipeline import load_cluster
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
+from tests.support.project_database import moved
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.switched_project import load_model
 
@@ -175,10 +181,74 @@ def test_the_destination_of_a_table_is_found(by_table: DividedPipeline, django_d
         newest = changes.latest("id")
         assert blame(row)["n"].change == newest
         assert not Change.objects.all().exists()
+        divided.consume("log")
         plan = newest.revert(dry_run=True)
         assert [step.primary_key for step in plan.steps] == ["2"]
         with choosing("log"):
             assert not Change.objects.for_object(row).exists()
+
+
+def test_what_was_changed_together_is_reverted_from_all_destinations(project: DividedPipeline) -> None:
+    divided, source = project, project.trail.source
+    divided.trail.write(20)
+    source.run("DELETE FROM load")
+    divided.publish()
+    divided.consume("log")
+    deleted = Change.objects.everywhere().deleted()
+    number = deleted.count()
+    # The other destination has not come to it: half of a transaction is not reverted.
+    with pytest.raises(LogBehind, match="the log in second does not have all changes"):
+        deleted.revert()
+    divided.consume("second")
+    assert deleted.count() > number > 0
+    with choosing("log"), pytest.raises(CommandError, match="no changes of transaction 1:"):
+        call_command("bemi", "revert", "--database", "shop", "--transaction", "1", "--noinput")
+    transaction = str(deleted[0].transaction_id)
+    server = source.server
+    with moved(
+        HOST=server.host, PORT=server.port, NAME=server.dbname, USER=server.user, PASSWORD=server.password
+    ):
+        call_command("bemi", "revert", "--transaction", transaction, "--noinput")
+    assert source.one("SELECT count(*) FROM load") == deleted.count()
+    # Logs may be in databases of the same name.
+    found = aliases_of(server.dbname)
+    assert found.index("shop") < min(found.index("log"), found.index("second"))
+    # A table that another destination has removed is named.
+    divided.second.run(sql.up("retention_v1"))
+    gone = """
+        INSERT INTO _bemi.completeness
+        SELECT database, 'public', 'gone', %s, true, 1, id, committed_at, transaction_id FROM changes
+        LIMIT 1"""
+    divided.second.run(gone, [deleted[0].committed_at.date().replace(day=1)])
+    (chosen,) = Change.objects.using("log").deleted()[:1]
+    assert [pruned.table for pruned in chosen.revert(dry_run=True).pruned] == ["gone"]
+
+
+def test_each_destination_seals_its_part(by_hash: DividedPipeline) -> None:
+    divided, queued = by_hash, by_hash.queued
+    queued.config = queued.config._replace(is_sealed=True)
+
+    def verified(name: str) -> tuple[list[str], int]:
+        with closing(psycopg2.connect(**divided.logs[name].parameters)) as connection:
+            connection.autocommit = True
+            found = verify_over(connection, (), lambda what, part: None, snapshot)
+        return [finding.kind for finding in found.findings], found.changes
+
+    try:
+        for _ in range(2):
+            divided.trail.write(20)
+            divided.publish()
+            for name in divided.logs:
+                divided.consume(name)
+                count = divided.logs[name].one("SELECT count(*) FROM changes")
+                assert verified(name) == ([], count)
+        divided.second.run(
+            "SET ROLE NONE; UPDATE changes SET context = '{}' WHERE id = (SELECT id FROM changes LIMIT 1)"
+        )
+        assert verified("second")[0] == ["edited"]
+        assert verified("log")[0] == []
+    finally:
+        divided.trail.log.run("TRUNCATE _bemi.links, _bemi.chains")
 
 
 def test_a_destination_follows_another_number_of_lanes(by_hash: DividedPipeline) -> None:

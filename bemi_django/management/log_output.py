@@ -71,6 +71,11 @@ class VisibleOutput(OutputWrapper):
         super().write(visible(msg), style_func, ending)
 
 
+def write_data(output: OutputWrapper, line: str) -> None:
+    """Write a line for a program to read: as it is, but not to a terminal."""
+    OutputWrapper.write(output, visible(line) if output.isatty() else line)
+
+
 @contextmanager
 def log_to(
     output: OutputWrapper, log_format: str | None = None, threads: Collection[str] = ()

@@ -26,4 +26,5 @@ def one_line(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     number = ord(found[0])
-    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}"
+    # JSON has escaped all but those that it knows by four digits.
+    return f"\\x{number:02x}" if number < 0x20 else f"\\u{number:04x}"

@@ -39,8 +39,11 @@ def _as_json(columns: _Columns, rows: Iterator[tuple[Any, ...]]) -> Iterator[str
 def _as_csv(columns: _Columns, rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
     for row in chain([[name for name, _ in columns]], rows):
         buffer = io.StringIO(newline="")
-        csv.writer(buffer, lineterminator="").writerow(["" if cell is None else _text(cell) for cell in row])
-        yield buffer.getvalue()
+        # What is in the end of a line is quoted in a cell.
+        csv.writer(buffer, lineterminator="\r\n").writerow(
+            ["" if cell is None else _text(cell) for cell in row]
+        )
+        yield buffer.getvalue()[:-2]
 
 
 def _as_table(columns: _Columns, rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:

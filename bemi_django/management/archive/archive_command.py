@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
 from bemi_django.management.archive.answer_output import answer_lines
+from bemi_django.management.log_output import write_data
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
@@ -116,7 +117,7 @@ def _query(command: BaseCommand, options: dict[str, Any]) -> None:
     output = "json" if options["json"] else "csv" if options["csv"] else "table"
     with asking(location, conf.table().name, options["sql"]) as answer:
         for line in answer_lines(answer.columns, answer.rows, output):
-            command.stdout.write(line)
+            write_data(command.stdout, line)
 
 
 def _who(options: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,13 @@ def test_csv_and_json_hold_any_type(ask: Bemi) -> None:
     assert (found["d"], found["l"], found["s"], found["nothing"]) == ("inf", [1, None], {"x": True}, None)
 
 
+def test_csv_and_json_hold_any_character(ask: Bemi) -> None:
+    for text in ("a\u200f\u202e\x7f\x85\x1b\rb", "a\nb"):
+        query = f"SELECT '{text}' AS t"
+        (row,) = csv.DictReader(io.StringIO(ask(query, "--csv"), newline=""))
+        assert row["t"] == json.loads(ask(query, "--json"))["t"] == text
+
+
 def test_a_month_without_a_manifest_is_not_asked(ask: Bemi, tmp_path: Path) -> None:
     (tmp_path / "archive" / SECOND / "manifest.json").unlink()
     (tmp_path / "archive" / "notes").mkdir()

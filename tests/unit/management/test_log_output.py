@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.core.management.base import OutputWrapper
 
-from bemi_django.management.log_output import VisibleOutput, log_to
+from bemi_django.management.log_output import VisibleOutput, log_to, write_data
 from bemi_django.wire.visible_text import one_line, visible
 
 LOGGER = logging.getLogger("bemi_django")
@@ -78,8 +78,8 @@ def test_the_logger_is_left_as_it_was(unconfigured: None) -> None:
 
 
 #: A colour, another line, a bell, C1 controls, separators of lines, another direction, half of a character.
-HOSTILE = "t\x1b[31m\r\nforged\x07\x9b2J\x85\u2028\u202etxt\u2066\udc80\x00"
-ACTING = frozenset("\x1b\r\x07\x9b\x85\u2028\u202e\u2066\udc80\x00")
+HOSTILE = "t\x1b[31m\r\nforged\x07\x7f\x9b2J\x85\u2028\u202etxt\u2066\udc80\x00"
+ACTING = frozenset("\x1b\r\x07\x7f\x9b\x85\u2028\u202e\u2066\udc80\x00")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -87,7 +87,7 @@ def test_no_name_in_a_message_acts_on_a_terminal_or_begins_a_line(
     unconfigured: None, log_format: str
 ) -> None:
     output = io.StringIO()
-    with log_to(OutputWrapper(output), log_format):
+    with log_to(VisibleOutput.of(OutputWrapper(output)), log_format):
         LOGGER.warning("the table %s", HOSTILE)
         try:
             raise ValueError(HOSTILE)
@@ -100,7 +100,7 @@ def test_no_name_in_a_message_acts_on_a_terminal_or_begins_a_line(
     if log_format == "json":
         assert json.loads(first)["message"] == f"the table {HOSTILE}"
     else:
-        assert r"t\x1b[31m\x0d\nforged\x07\u009b2J\u0085\u2028\u202etxt\u2066\udc80\x00" in first
+        assert r"t\x1b[31m\x0d\nforged\x07\u007f\u009b2J\u0085\u2028\u202etxt\u2066\udc80\x00" in first
 
 
 def test_no_value_in_the_output_of_a_command_acts_on_a_terminal() -> None:
@@ -113,3 +113,13 @@ def test_no_value_in_the_output_of_a_command_acts_on_a_terminal() -> None:
     text = "naïve\tمی\u200cخواهم 👩\u200d💻\n\u00a0"
     assert visible(text) == text
     assert one_line("a\tb\nc") == r"a\tb\nc"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_data_is_written_as_it_is_but_not_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(output, "isatty", lambda: is_terminal)
+    write_data(VisibleOutput.of(OutputWrapper(output)), HOSTILE)
+    assert output.getvalue() == f"{visible(HOSTILE) if is_terminal else HOSTILE}\n"

@@ -32,18 +32,21 @@ logger = logging.getLogger(__name__)
 _BATCH = 10
 _LETTERS = """
 SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
-WHERE slot = %s AND change_id IS NOT NULL AND id > %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+WHERE slot = %s AND change_id IS NOT NULL AND origin -> 'begin' IS NOT NULL AND id > %s
+ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _REMOVE_CHANGE = """
 DELETE FROM {}
 WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
 """
-# Retention has dropped the change that such a letter would complete.
+# Retention has dropped the change that such a letter would complete. What a consumer of a queue has kept does
+# not say when its change was committed.
 _PRUNE = """
 DELETE FROM _bemi.dead_letters d
 WHERE d.slot = %s AND d.change_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM {log} c WHERE c.id = d.change_id AND c.committed_at
         = timestamptz '2000-01-01 00:00:00+00' + (d.origin -> 'begin' ->> 1)::bigint * interval '1 us')
+    AND NOT (d.origin -> 'begin' IS NULL AND EXISTS (SELECT FROM {log} c WHERE c.id = d.change_id))
 """
 _COUNT = "SELECT _bemi.count_changes_v1(ARRAY[%s]::uuid[], %s)"
 _WHO = {"command": "bemi retry-dead-letters"}

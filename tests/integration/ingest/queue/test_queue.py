@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from bemi_django.exceptions import LostHistory, QueueUnavailable, ReplicationError
+from bemi_django.ingest.dead_letter_retry import RetriedLetters, retry
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.loop.supervisor import Supervisor
@@ -23,6 +24,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.roles import OWNER
 
 #: Gives up at once.
 IMPATIENT = QUICK._replace(patience=0.0)
@@ -414,6 +416,13 @@ def test_what_the_destination_refuses_loses_its_values_and_nothing_else(queued: 
     )
     assert trail.log.run(query) == [(True, "not accepted by the destination")]
     assert trail.log.one("SELECT count(*) FROM changes") == 10
+    config = queued.config._replace(
+        source=trail.source.parameters_of(OWNER), destination=trail.log.parameters_of(OWNER)
+    )
+    # It is no message of a slot: nothing reads it again, and nothing removes it before its change.
+    assert retry(config) == RetriedLetters(0, 1)
+    trail.log.run("DELETE FROM changes WHERE primary_key = '7'")
+    assert retry(config) == RetriedLetters(0, 0, 1)
 
 
 def test_a_key_that_no_index_takes_and_a_number_that_few_readers_take_are_left_out(

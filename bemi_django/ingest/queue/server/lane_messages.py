@@ -61,10 +61,6 @@ class LaneMessages:
 
     async def _fetch(self, first: int, messages: deque[Any]) -> None:
         try:
-            last = (await self._connection.jetstream.stream_info(self._stream)).state.last_seq
-            if first > last + 1:
-                # The stream was made anew, and counts from the beginning. Nothing has come yet.
-                first, self.message = 1, 0
             while True:
                 subscription = await self._subscribe(first)
                 first = await self._follow(subscription, first, messages)

@@ -443,19 +443,6 @@ def test_a_key_that_no_index_takes_and_a_number_that_few_readers_take_are_left_o
     assert queued.trail.log.run(query) == [(None, '{"after": ["n", "id"]}')]
 
 
-def test_a_stream_that_was_made_anew_is_read_from_its_beginning(queued: QueuedPipeline) -> None:
-    for number in (5, 5, 5):
-        queued.trail.write(number)
-        assert (queued.publish(), queued.consume()) == (number, number)
-    # Nothing is lost with it, but it counts its messages from 1 again.
-    queued.server.delete()
-    queued.trail.write(5)
-    assert queued.publish() == 5
-    with queued.consumers():
-        until(lambda: len(queued.trail.logged()) == 20)
-    queued.trail.check()
-
-
 def test_lanes_are_not_left_while_a_message_of_theirs_is_in_the_queue(queued: QueuedPipeline) -> None:
     queued.trail.write(5)
     queued.publish()

@@ -7,6 +7,7 @@ from typing import Any
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
+_ARE_THERE = "SELECT EXISTS (SELECT FROM _bemi.histories WHERE slot = %s)"
 _READ = "SELECT number, start_lsn - '0/0' FROM _bemi.histories WHERE slot = %s ORDER BY number"
 # Until the end of the transaction: two workers must not take one number for two branches. Checkpoints can be
 # moved meanwhile. Any role that may connect could take an advisory lock, and keep it.
@@ -34,6 +35,11 @@ class Histories:
         """Return the histories, the oldest first; there is always one."""
         cursor.execute(_READ, [self._slot])
         return [HistoryStart(number, int(lsn)) for number, lsn in cursor.fetchall()] or [FIRST_HISTORY]
+
+    def are_there(self, cursor: Any) -> bool:
+        """Return whether a history was written down."""
+        cursor.execute(_ARE_THERE, [self._slot])
+        return bool(cursor.fetchone()[0])
 
     def begin(self, cursor: Any, system_identifier: str, timeline: int, lsn: int, reason: str) -> None:
         """Begin a history with a number above all that the slot has had.

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 # Any role that may connect could take an advisory lock, and keep it.
 _LOCK = "LOCK TABLE _bemi.lanes IN SHARE UPDATE EXCLUSIVE MODE"
 _REASON = "replayed from a queue"
+_LEFT_BEHIND = (
+    "the destination has the histories of {source}, and no checkpoint: parts of an earlier log are left. "
+    "--from is for a new destination: use another database, or remove that log and install it again"
+)
 #: Of which transactions all changes are in the log, is not known.
 _NO_XID = 2**63 - 1
 #: Seconds that the queue may take for the first message of a lane.
@@ -72,6 +76,8 @@ class Replay:
                     raise ReplicationError(
                         f"the log of {source} has begun without a queue: --from is for a new destination"
                     )
+                if Histories(source).are_there(cursor):
+                    raise ReplicationError(_LEFT_BEHIND.format(source=source))
                 self._begin(cursor, source)
 
     def _begin(self, cursor: Any, source: str) -> None:

@@ -86,6 +86,10 @@ def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(
     destination.run("DELETE FROM _bemi.lanes")
     with pytest.raises(ReplicationError, match="--from is for a new destination"):
         replay(keeping, destination, Replayed())
+    destination.run("DELETE FROM _bemi.checkpoint")
+    advice = "has the histories of bemi_trail, and no checkpoint.*use another database"
+    with pytest.raises(ReplicationError, match=advice):
+        replay(keeping, destination, Replayed())
 
 
 def test_a_new_destination_begins_at_a_time(

@@ -1,4 +1,4 @@
-"""Kill publisher, consumers and servers of a queue, and take the destination away: the log is complete.
+"""Kill all parts of a queue, take the destination away, fill the disk: the log is complete.
 
 ``BEMI_BLOWS`` is the number of times: 100 in ``make torture``. ``BEMI_SEED`` chooses other moments.
 """
@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.nats_cluster import NatsCluster
+from tests.support.nats_server import NatsServer
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
 
@@ -75,3 +79,55 @@ def test_nothing_is_lost_and_nothing_twice(queued: QueuedPipeline, cluster: Nats
                     running[number] = start(number)
         queued.catch_up()
         assert "row-value" not in "".join(one.out + one.errors for one in running)
+
+
+@contextmanager
+def small_disk(server: NatsServer) -> Iterator[Path]:
+    """Let a server keep its data on a disk of its own, of 4 MB, and think that it has more."""
+    server.kill()
+    data, configuration = server.directory / "data", server.directory / "nats.conf"
+    content = configuration.read_text().replace("jetstream {", "jetstream { max_file_store: 1GB,")
+    configuration.write_text(content)
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", data], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mount: {mounted.stderr.decode().strip()}")
+    try:
+        server.start()
+        yield data
+    finally:
+        server.kill()
+        subprocess.run(["umount", data], check=True)
+        server.start()
+
+
+@pytest.mark.skipif(BLOWS < 10, reason="it mounts a disk: make torture")
+def test_the_disk_of_the_queue_is_full() -> None:
+    with (
+        closing(load_cluster()) as source,
+        closing(load_cluster(wal_level="replica")) as log,
+        closing(NatsServer()) as server,
+        small_disk(server) as disk,
+    ):
+        trail = LoadPipeline(source, log, "bemi_torture")
+        trail.run()
+        queued = QueuedPipeline(trail, server)
+        before = trail.confirmed()
+        source.run(
+            "INSERT INTO load (id, n, filler) SELECT i, i, 'row-value' || repeat('x', 10000) "
+            "FROM generate_series(1, 1000) i"
+        )
+        with queued.publisher():
+            until(lambda: log.one("SELECT trouble FROM _bemi.checkpoint"))
+            assert trail.confirmed() == before
+            assert shutil.disk_usage(disk).free < 100_000
+            # As an operator would: make room, and start the server again.
+            server.kill()
+            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+            server.start()
+            with queued.consumers(2):
+                queued.catch_up()
+                until(lambda: trail.confirmed() > before)

@@ -122,6 +122,26 @@ def project(by_hash: DividedPipeline, django_db_blocker: Any) -> Iterator[Divide
         yield by_hash
 
 
+def test_a_stream_that_is_made_again_keeps_what_a_destination_lacks(by_hash: DividedPipeline) -> None:
+    divided = by_hash
+    for _ in range(3):
+        divided.trail.write(2)
+        divided.publish()
+    divided.consume("log")
+    divided.consume("second")
+    divided.queued.server.delete()
+    divided.trail.write(10)
+    divided.publish()
+    with divided.running("log"):
+        # The time in which it looks at what the other one has.
+        until(lambda: divided.checkpoint("log") >= divided.trail.confirmed())
+        time.sleep(1.0)
+    assert divided.queued.server.messages() > 0
+    divided.consume("second")
+    divided.catch_up()
+    divided.are_complete()
+
+
 def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> None:
     project.trail.write(30)
     # Keys that move between the destinations.

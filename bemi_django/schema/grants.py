@@ -96,7 +96,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT, INSERT ON _bemi.subject_keys TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION {_RECORDED} TO {role};"
-    yield f"GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text), {_SEAL} TO {role};"
+    yield f"GRANT EXECUTE ON FUNCTION {_SEAL} TO {role};"
     yield f"GRANT SELECT ON _bemi.chains TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.mark_diverged_v1(bigint, bigint, bigint) TO {role};"
     if append_only.is_wanted():

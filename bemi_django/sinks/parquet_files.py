@@ -64,11 +64,12 @@ class ParquetFiles:
             self._recover()
 
     def render(self, row: bytes) -> bytes:
-        """Return the row, which has only text where text is expected."""
-        for value in values_of(row, self._decoders):
+        """Return the row as COPY sends it: it has only text where text is expected."""
+        sent = len(self._columns).to_bytes(2, "big") + row
+        for value in values_of(sent, self._decoders):
             if isinstance(value, bytes):
                 value.decode()
-        return row
+        return sent
 
     def write(self, part: ExportPart) -> None:
         """Write a part to the open file."""

@@ -46,8 +46,7 @@ GRANT SELECT, INSERT ON _bemi.histories, _bemi.subject_keys TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
     TO {WORKER};
 GRANT SELECT ON _bemi.chains TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi.chain_v1(text),
-    _bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea) TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea) TO {WORKER};
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.
 _TABLES = """

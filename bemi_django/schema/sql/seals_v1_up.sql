@@ -42,15 +42,6 @@ ALTER TABLE _bemi.links ALTER transactions SET STORAGE EXTERNAL, ALTER ids SET S
     ALTER replaced SET STORAGE EXTERNAL, ALTER digests SET STORAGE EXTERNAL, ALTER salts SET STORAGE EXTERNAL;
 CREATE INDEX links_last ON _bemi.links (chain, last) WHERE last IS NOT NULL;
 
--- Return whether a chain is open, and the number of its source; no row if there is no such chain.
-CREATE FUNCTION _bemi.chain_v1(name text, OUT is_open boolean, OUT source bigint) RETURNS SETOF record
-LANGUAGE sql STABLE
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $function$
-    SELECT c.is_open, c.source FROM _bemi.chains c WHERE c.name = chain_v1.name
-$function$;
-
 -- Add a link to a chain. It holds the chain until the end of the transaction, so it comes last in it. The one who calls it
 -- says what was written, and cannot change any link.
 CREATE FUNCTION _bemi.seal_v1(
@@ -152,7 +143,7 @@ DECLARE
     function regprocedure;
 BEGIN
     FOREACH function IN ARRAY ARRAY[
-        '_bemi.chain_v1(text)', '_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)',
+        '_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)',
         '_bemi.note_v1(text, jsonb, bytea)',
         '_bemi.note_replaced_v1(jsonb, bytea, bytea, bytea, boolean)']::regprocedure[]
     LOOP

@@ -237,7 +237,10 @@ def test_a_pooler_is_found(source: None) -> None:
         ("UPDATE ON _bemi.checkpoint", "UPDATE ON TABLE _bemi.checkpoint"),
         ("USAGE ON SCHEMA _bemi", "USAGE ON SCHEMA _bemi"),
         ("EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz)", "EXECUTE ON FUNCTION _bemi.partition_v1"),
-        ("EXECUTE ON FUNCTION _bemi.chain_v1(text)", "EXECUTE ON FUNCTION _bemi.chain_v1(text)"),
+        (
+            "EXECUTE ON FUNCTION _bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)",
+            "EXECUTE ON FUNCTION _bemi.seal_v1",
+        ),
         ("SELECT ON _bemi.baseline_rows", "SELECT ON TABLE _bemi.baseline_rows"),
     ],
 )

@@ -22,7 +22,7 @@ CREATE ROLE maker LOGIN PASSWORD 'p';
 GRANT USAGE ON SCHEMA _bemi TO "No-Rights", counter, maker;
 GRANT SELECT, INSERT, UPDATE ON _bemi.checkpoint TO counter, maker;
 GRANT SELECT, INSERT ON _bemi.histories TO counter, maker;
-GRANT EXECUTE ON FUNCTION _bemi.chain_v1 TO counter, maker;
+GRANT SELECT ON _bemi.chains TO counter, maker;
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1 TO maker;
 """
 UNMAKE = "; ".join(

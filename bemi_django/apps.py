@@ -91,13 +91,13 @@ def _read_settings_again(*, setting: str, **kwargs: Any) -> None:
 
 
 def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:
-    from bemi_django import checks, conf
+    from bemi_django import checks, conf, destinations
     from bemi_django.exceptions import NotInstalled
     from bemi_django.schema import installed
     from bemi_django.schema.database_names import database_option
     from bemi_django.schema.django_commands import catalog_state
 
-    if not conf.is_source(using):
+    if not conf.is_source(using) and not destinations.is_log(using):
         return
     try:
         # A standby has what its primary has.
@@ -109,11 +109,16 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
     except DatabaseError as error:
         failed = [str(error).strip()]
     else:
-        if verbosity > 0 and stdout is not None and checks.is_recording_to_begin(using):
+        if (
+            verbosity > 0
+            and stdout is not None
+            and conf.is_source(using)
+            and checks.is_recording_to_begin(using)
+        ):
             stdout.write(_NOT_YET.format(database_option(using)))
     for line in failed:
-        option = database_option(using)
-        logger.warning("a table is not tracked yet, run 'manage.py bemi sync%s': %s", option, line)
+        option = database_option(using) if conf.is_source(using) else ""
+        logger.warning("not everything is tracked yet, run 'manage.py bemi sync%s': %s", option, line)
 
 
 def _install_on_aldjemy() -> None:

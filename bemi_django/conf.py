@@ -74,8 +74,8 @@ def is_source(alias: str) -> bool:
     Args:
         alias: Alias of the database; none are if it is not PostgreSQL or only holds ``changes``.
     """
-    is_log = alias != "default" and alias in destinations.aliases()
-    return connections[alias].vendor == "postgresql" and not is_log
+    is_postgresql = connections[alias].vendor == "postgresql"
+    return is_postgresql and (alias == "default" or alias not in destinations.aliases())
 
 
 def slot(alias: str = "default") -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from bemi_django.exceptions import BemiError
 from bemi_django.wire.division import Division, Share
@@ -47,6 +48,11 @@ def aliases() -> list[str]:
     """Return the aliases of all destinations, the first one first, even if the setting is not valid."""
     given = getattr(settings, "BEMI_DESTINATIONS", {})
     return list(dict.fromkeys([first(), *(given if isinstance(given, Mapping) else ())]))
+
+
+def is_log(alias: str) -> bool:
+    """Return whether a database holds ``changes``; one that is not PostgreSQL cannot."""
+    return connections[alias].vendor == "postgresql" and alias in aliases()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.contrib import admin
 
 from bemi_django.admin import history_button
@@ -13,6 +14,8 @@ from bemi_django.models import AlertRule, Change
 
 __all__ = ["AlertRuleAdmin", "ChangeAdmin", "ChangesInline", "HistoryMixin"]
 
-admin.site.register(Change, ChangeAdmin)
-admin.site.register(AlertRule, AlertRuleAdmin)
-history_button.install()
+# Template tags and the API need these modules where no admin is installed.
+if apps.is_installed("django.contrib.admin"):
+    admin.site.register(Change, ChangeAdmin)
+    admin.site.register(AlertRule, AlertRuleAdmin)
+    history_button.install()

@@ -23,6 +23,7 @@ bemi.E028  BEMI_DESTINATIONS is wrong
 bemi.E029  BEMI_SINK, BEMI_SINK_SECRET or BEMI_SINK_ATTEMPTS is wrong, or an extra is missing
 bemi.W001  the middleware is missing
 bemi.W007  aldjemy is installed but cannot work with psycopg 3 or SQLAlchemy 2
+bemi.W016  BEMI_DESTINATION is not PostgreSQL, although another database is
 bemi.W012  no admin site of the project's URLs has the audit trail
 
 The following need ``manage.py check --database default``. ``migrate`` runs them too; warnings do not stop it.

@@ -51,7 +51,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
             found += _check_computation(alias) + _check_coverage(alias)
             if not _is_of_test_runner(alias):
                 found += check_worker(alias)
-        if alias in destinations.aliases() and connections[alias].vendor == "postgresql":
+        if destinations.is_log(alias):
             found += _check_log_schema(alias) + _check_log_name(alias)
     return found + check_names([alias for alias in databases or () if conf.is_source(alias)])
 

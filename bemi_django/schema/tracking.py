@@ -11,8 +11,10 @@ from django.db import DatabaseError, connections, transaction
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.mask_columns import remember_masked
-from bemi_django.schema import append_only, ignored, installed, log_indexes, tenancy
+from bemi_django.schema import ignored, installed, tenancy
 from bemi_django.schema.locking import briefly
+from bemi_django.schema.log_settings.sync import sync_log
+from bemi_django.schema.outcome import Outcome
 from bemi_django.schema.replication import publication
 from bemi_django.wire.name_pattern import as_like
 
@@ -51,13 +53,6 @@ class TrackingStep(NamedTuple):
         return f"{self.what}: {self.name}"
 
 
-class Outcome(NamedTuple):
-    """Lines that say what was done, and lines that say what could not be done, and why."""
-
-    done: list[str]
-    failed: list[str]
-
-
 def plan(using: str = "default", schema: str | None = None) -> list[TrackingStep]:
     """Return what ``sync`` would do to tables, in order.
 
@@ -87,16 +82,46 @@ def _targets(cursor: Any, schema: str | None) -> list[int] | None:
 def sync(
     using: str = "default",
     *,
+    dry_run: bool = False,
+    lock_timeout: float = 2.0,
+    attempts: int = 5,
+    report: Callable[[str], object] = lambda line: None,
+) -> Outcome:
+    """Bring a database and the log in line with the settings, one table per transaction.
+
+    Args:
+        using: The alias of the database. Nothing happens unless it is PostgreSQL.
+        dry_run: Only say what would be done.
+        lock_timeout: Seconds to wait for the lock on a table.
+        attempts: How often to try a table that is locked longer.
+        report: Called with each line as soon as it is done.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        NotInstalled: ``migrate`` was not run.
+    """
+    if connections[using].vendor != "postgresql":
+        return Outcome([], [])
+    source = sync_source(using, dry_run=dry_run, lock_timeout=lock_timeout, attempts=attempts, report=report)
+    log = sync_log(conf.destination(), dry_run=dry_run, report=report)
+    return Outcome(source.done + log.done, source.failed + log.failed)
+
+
+def sync_source(
+    using: str,
+    *,
     schema: str | None = None,
     dry_run: bool = False,
     lock_timeout: float = 2.0,
     attempts: int = 5,
     report: Callable[[str], object] = lambda line: None,
 ) -> Outcome:
-    """Bring a database in line with the settings, one table per transaction.
+    """Bring a database in line with the settings and leave the log alone, one table per transaction.
 
     Args:
-        using: The alias of the database. Nothing happens unless it is PostgreSQL.
+        using: The alias of the database, which is PostgreSQL.
         schema: The schema whose tables are meant; by default all tables.
         dry_run: Only say what would be done.
         lock_timeout: Seconds to wait for the lock on a table.
@@ -110,8 +135,6 @@ def sync(
         NotInstalled: ``migrate`` was not run.
     """
     outcome = Outcome([], [])
-    if connections[using].vendor != "postgresql":
-        return outcome
 
     def done(line: str) -> None:
         outcome.done.append(line)
@@ -134,17 +157,7 @@ def sync(
         done(line)
     if not dry_run and (failure := _refresh_past(using, schema)):
         outcome.failed.append(failure)
-    _sync_log(dry_run, done, outcome.failed)
     return outcome
-
-
-def _sync_log(dry_run: bool, done: Callable[[str], object], failed: list[str]) -> None:
-    for what, steps in (("indexes of the log", log_indexes.sync), ("BEMI_APPEND_ONLY", append_only.sync)):
-        try:
-            for line in steps(conf.destination(), dry_run):
-                done(line)
-        except DatabaseError as error:
-            failed.append(f"{what}: {str(error).strip().splitlines()[0]}")
 
 
 def _refresh_past(using: str, schema: str | None) -> str | None:

@@ -8,7 +8,8 @@ import pytest
 from django.apps import apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import connection, connections
+from django.db.utils import ConnectionHandler
 
 from bemi_django import checks
 from bemi_django.schema import tracking
@@ -326,3 +327,19 @@ def test_destinations_are_checked(settings: Any, value: Any, message: str | None
     settings.BEMI_DESTINATIONS = value
     found = [one.msg for one in checks.check_settings() if one.id == "bemi.E028"]
     assert found == ([f"BEMI_DESTINATIONS {message}"] if message else [])
+
+
+def test_a_log_that_cannot_be_where_the_setting_says_is_reported(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the default database is not PostgreSQL, changes of another one would go nowhere."""
+    lite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    monkeypatch.setitem(
+        connections.settings, "lite", ConnectionHandler({"default": lite}).settings["default"]
+    )
+    settings.BEMI_DESTINATION = "lite"
+    (found,) = [one for one in checks.check_settings() if one.id == "bemi.W016"]
+    assert found.msg.startswith("Changes of 'default' are not recorded: 'lite'")
+    settings.BEMI_DESTINATION = "default"
+    assert [one for one in checks.check_settings() if one.id == "bemi.W016"] == []
+    del connections["lite"]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.schema import tenancy, tracking
+from bemi_django.schema.log_settings.sync import sync_log
 
 # A row that is written gets a new transaction id; one that is removed is missing from the count. TRUNCATE
 # writes pg_class: there the columns count that matter to sync.
@@ -50,18 +51,19 @@ class CatalogState(NamedTuple):
     """What the catalogs say that decides what ``sync`` has to do to a schema, or to all of them."""
 
     schema: str | None
-    source: str
-    destination: str
+    catalogs: str
 
 
 _left: dict[str, CatalogState] = {}
 
 
 def sync_if_changed(using: str) -> list[str]:
-    """Bring tracking in line with the settings, unless nothing has changed since that was done last.
+    """Bring a database in line with the settings, unless nothing has changed since that was done last.
+
+    No other database is asked: a test may be allowed this one only.
 
     Args:
-        using: The alias of the database.
+        using: The alias of the database, of a source, of the log or both.
 
     Returns:
         Lines that say what could not be done, and why.
@@ -72,7 +74,11 @@ def sync_if_changed(using: str) -> list[str]:
     if state is not None and _left.get(using) == state:
         return []
     forget(using)
-    failed = tracking.sync(using, schema=schema).failed
+    failed: list[str] = []
+    if conf.is_source(using):
+        failed += tracking.sync_source(using, schema=schema).failed
+    if destinations.is_log(using):
+        failed += sync_log(using).failed
     if not failed and (state := _state(using, schema)):
         _left[using] = state
     return failed
@@ -87,15 +93,9 @@ def forget(using: str | None = None) -> None:
 
 
 def _state(using: str, schema: str | None) -> CatalogState | None:
-    """Return the state of a database and of the log's, or None in a transaction."""
-    destination = conf.destination()
-    if connections[using].in_atomic_block or connections[destination].in_atomic_block:
+    """Return the state of a database, or None in a transaction."""
+    if connections[using].in_atomic_block:
         return None
-    source = _read(using)
-    return CatalogState(schema, source, source if destination == using else _read(destination))
-
-
-def _read(using: str) -> str:
     with connections[using].cursor() as cursor:
         cursor.execute(_READ.format(", ".join(_WRITTEN.format(*catalog) for catalog in _CATALOGS.items())))
-        return str(cursor.fetchone()[0])
+        return CatalogState(schema, str(cursor.fetchone()[0]))

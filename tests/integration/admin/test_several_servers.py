@@ -14,7 +14,7 @@ from django.test import Client
 from bemi_django.admin.search import paging
 from bemi_django.admin.search.list_order import order_of_list
 from bemi_django.models import Change
-from bemi_django.schema import log_indexes
+from bemi_django.schema.log_settings import indexes
 from tests.support.audit import LIST, as_rows, listed, record
 from tests.support.project_database import execute
 
@@ -113,9 +113,9 @@ def test_an_export_has_the_order_of_the_list(admin_client: Client, monkeypatch: 
 
 def test_the_list_of_several_servers_has_an_index(db: None) -> None:
     begin("one")
-    assert list(log_indexes.sync("default", dry_run=False)) == []
+    assert list(indexes.sync("default", dry_run=False)) == []
     execute(CHECKPOINT, ["other", "other"])
-    assert list(log_indexes.sync("default", dry_run=False)) == ["index: changes_time"]
+    assert list(indexes.sync("default", dry_run=False)) == ["index: changes_time"]
     order = order_of_list()
     change = record(1)
     place = order.place(change.pk)
@@ -127,7 +127,7 @@ def test_the_list_of_several_servers_has_an_index(db: None) -> None:
     assert condition in plan and "Sort" not in plan, plan
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM _bemi.checkpoint WHERE slot = 'other'")
-    assert list(log_indexes.sync("default", dry_run=False)) == ["no index: changes_time"]
+    assert list(indexes.sync("default", dry_run=False)) == ["no index: changes_time"]
 
 
 def test_the_querysets_have_both_orders(db: None) -> None:

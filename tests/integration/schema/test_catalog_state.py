@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 
 from bemi_django.apps import _track_new_tables
 from bemi_django.schema import tracking
@@ -127,3 +127,10 @@ def test_what_failed_is_tried_again(schema: None, monkeypatch: pytest.MonkeyPatc
         assert plans() == 1
     assert plans() == 1
     assert plans() == 0
+
+
+def test_a_test_that_may_not_use_the_database_of_the_log_is_flushed(schema: None) -> None:
+    """Django refuses all databases but those that the test names."""
+    with override_settings(BEMI_DESTINATION="other"):
+        assert plans() == 1
+        assert plans() == 0

@@ -17,7 +17,8 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Message
 from bemi_django.ingest.queue.consumer import Consumer
-from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.rows.catalog.calculator import Calculator
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
@@ -90,12 +91,12 @@ def decode(config: WorkerConfig) -> None:
 
 def render(config: WorkerConfig) -> None:
     """Render the stream to rows in the format of COPY and drop them."""
-    from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+    from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
 
     server = connect_source(config)
     calculator = Calculator(lambda: connect_calculator(config), server)
     catalog = LayoutCatalog(server, "source", calculator)
-    writer = RowWriter("1", "source", 1, catalog.layouts)
+    writer = RowWriter(ChangeIds("1", "source", 1), catalog.layouts)
     stitcher = Stitcher(writer.named_by)
 
     def take(message: Any) -> None:

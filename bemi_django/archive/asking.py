@@ -99,10 +99,9 @@ def _bounds(manifest: Manifest) -> Any:
 
 
 def _view(table: str) -> str:
-    # The names of the columns are those of the model.
     columns = ", ".join(_selected(name, kind) for name, kind in log_columns().items())
     name = table.replace('"', '""')
-    return f'CREATE VIEW "{name}" AS SELECT {columns} FROM "{_ROWS}"'  # noqa: S608
+    return f'CREATE VIEW "{name}" AS SELECT {columns} FROM "{_ROWS}"'  # noqa: S608 - the model's names
 
 
 def _selected(name: str, kind: str) -> str:

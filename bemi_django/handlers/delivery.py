@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from uuid import UUID
@@ -10,13 +9,12 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from bemi_django import conf
-from bemi_django.capture.context import bound_context
+from bemi_django.handlers.attempts import Attempts
 from bemi_django.handlers.bookmarks import Bookmark, Bookmarks
-from bemi_django.handlers.failures import CRASHED, origin_of, reason_of
+from bemi_django.handlers.failures import CRASHED
 from bemi_django.handlers.feed import (
     FIRST,
     LAST,
-    UNREADABLE,
     Feed,
     FeedSpan,
     UnreadableChange,
@@ -27,10 +25,6 @@ from bemi_django.handlers.feed import (
 from bemi_django.handlers.log_history import LogHistory
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
-from bemi_django.models import Change, Undelivered
-from bemi_django.schema import tenancy
-
-logger = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -38,10 +32,10 @@ class Delivery:
 
     def __init__(self, handler: Handler, alias: str, rhythm: Rhythm, stopping: Callable[[], bool]) -> None:
         self.handler = handler
-        self._alias = alias
         self._destination = conf.destination()
         self._bookmarks = Bookmarks(alias, handler.name)
         self._feed = Feed(handler, alias)
+        self.attempts = Attempts(handler, alias, self._bookmarks, rhythm)
         self._rhythm = rhythm
         self._is_stopping = stopping
         self._through: LogHistory | None = None
@@ -90,22 +84,6 @@ class Delivery:
         left = self._feed.of(self._ahead(bookmark, history))[:limit].count()
         return left, bookmark.attempts, bookmark.pause
 
-    def retry(self, letter: Undelivered) -> bool:
-        """Deliver an undelivered change once more; return whether it was handled."""
-        change: Change | None = None
-        try:
-            change = Change.objects.using(self._destination).filter(pk=letter.change_id).first()
-            failure = None if change is None else self._call(change)
-        except UNREADABLE as error:
-            failure = error
-        if change is None or failure is not None:
-            letter.attempts += 1
-            letter.reason = "the log no longer has the change" if failure is None else reason_of(failure)
-            letter.save(using=self._destination)
-            return False
-        letter.delete(using=self._destination)
-        return True
-
     def _count_attempt(self, history: LogHistory, from_start: bool) -> bool:
         with transaction.atomic(using=self._destination):
             bookmark = self._take(history, from_start)
@@ -116,7 +94,7 @@ class Delivery:
                 return self._rest_at_end(bookmark, history)
             attempts = bookmark.attempts + 1
             if attempts > self.handler.retries + 1:
-                self._bookmarks.save(self._keep_aside(bookmark, ids[0], CRASHED))
+                self._bookmarks.save(self.attempts.keep_aside(bookmark, ids[0], CRASHED))
                 return False
             self._bookmarks.save(bookmark._replace(attempts=attempts))
         return True
@@ -133,10 +111,10 @@ class Delivery:
                 return self._rest_at_end(bookmark, history)
             is_counted = limit == 1 and bookmark.attempts > 0
             for change in self._feed.read(ids):
-                failure = change.error if isinstance(change, UnreadableChange) else self._call(change)
+                failure = change.error if isinstance(change, UnreadableChange) else self.attempts.call(change)
                 if failure is not None:
                     attempts = bookmark.attempts + (not is_counted)
-                    bookmark = self._after(failure, change, bookmark._replace(attempts=attempts))
+                    bookmark = self.attempts.after(failure, change.pk, bookmark._replace(attempts=attempts))
                     break
                 bookmark, is_counted = bookmark._replace(last=change.pk, attempts=0), False
                 self.handled += 1
@@ -209,38 +187,6 @@ class Delivery:
         # If nothing was recorded, there is nothing to skip.
         if self._feed.has_passed(FeedSpan(bookmark.system_identifier, bookmark.last, end)):
             self._bookmarks.save(bookmark._replace(last=end))
-
-    def _call(self, change: Change) -> BaseException | None:
-        context = bound_context(handler=self.handler.name, caused_by=str(change.pk))
-        tenant = tenancy.in_schema(self._alias, change.schema)
-        try:
-            # The savepoint discards what a failed attempt wrote.
-            with tenant, transaction.atomic(using=self._destination), context:
-                self.handler.function(change)
-        except (Exception, SystemExit) as error:
-            return error
-        return None
-
-    def _after(
-        self, failure: BaseException, change: Change | UnreadableChange, bookmark: Bookmark
-    ) -> Bookmark:
-        name, what = self.handler.name, origin_of(failure)
-        if bookmark.attempts > self.handler.retries:
-            return self._keep_aside(bookmark, change.pk, reason_of(failure))
-        pause = min(self._rhythm.first_pause * 2 ** (bookmark.attempts - 1), self._rhythm.longest_pause)
-        logger.warning(
-            "%s failed on the change %s (%s), attempt %d; trying again in %.1f s",
-            *(name, change.pk, what, bookmark.attempts, pause),
-        )
-        return bookmark._replace(pause=pause)
-
-    def _keep_aside(self, bookmark: Bookmark, change: UUID, reason: str) -> Bookmark:
-        self._bookmarks.keep_aside(change, bookmark.attempts, reason)
-        logger.error(
-            "%s failed on the change %s for the last time; the change is kept in _bemi.undelivered",
-            *(self.handler.name, change),
-        )
-        return bookmark._replace(last=change, attempts=0)
 
 
 def refresh_connections() -> None:

@@ -102,7 +102,7 @@ class Dispatcher(LoopInThread):
         for pk in list(letters.values_list("pk", flat=True)):
             with transaction.atomic(using=destination):
                 letter = letters.select_for_update(skip_locked=True).filter(pk=pk).first()
-                delivered += letter is not None and by_name[letter.handler].retry(letter)
+                delivered += letter is not None and by_name[letter.handler].attempts.retry(letter)
         return RetriedDeliveries(delivered, letters.count())
 
     def standings(self) -> list[Standing]:

@@ -14,8 +14,9 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.destination.sealing import SealedRows, copy_sealed, is_sealing, note_replaced
-from bemi_django.ingest.rows.calculator import Calculator
-from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.catalog.calculator import Calculator
+from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.rendering import NOTHING
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.operations import BASELINE
@@ -103,7 +104,7 @@ def _writer(server: Any, calculator: Calculator, config: WorkerConfig) -> RowWri
     catalog = LayoutCatalog(server, database, calculator, config.selection, config.masking)
     # Whether the rows are sealed or not: there are few of them.
     catalog.is_canonical = True
-    writer = RowWriter(system_identifier, database, xid, catalog.layouts)
+    writer = RowWriter(ChangeIds(system_identifier, database, xid), catalog.layouts)
     writer.render_context = catalog.render_context
     return writer
 
@@ -150,7 +151,7 @@ def _mend(
             return False
         # The row has the id that it had.
         history = history_of(sequence_in(UUID(change_id).bytes))
-        writer.histories = (HistoryStart(history, 0),)
+        writer.ids.histories = (HistoryStart(history, 0),)
         row = writer.row(change, NOTHING)
         cursor.execute(_COUNT, [change_id, True])
         with append_only.permitted(cursor, _WHO["command"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from bemi_django.retention.months import patiently
@@ -44,7 +45,8 @@ def walk(
     after, removed = _NOWHERE, 0
     while not is_stopping():
         began = time.monotonic()
-        reached, count, stopped_at = patiently(lambda: _batch(alias, month, since, after, waiting, pruning))  # noqa: B023
+        batch = partial(_batch, alias, month, since, after, waiting, pruning)
+        reached, count, stopped_at = patiently(batch)
         if reached is None:
             break
         removed += count

@@ -51,7 +51,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["bemi_django"]):
-        import bemi_django.ingest.loop.intake  # noqa: F401
+        import bemi_django.ingest.loop.intake.intake  # noqa: F401
     atheris.Setup(sys.argv, take_all)
     atheris.Fuzz()
 

@@ -14,6 +14,7 @@ from bemi_django.ingest.destination.sealing import SealingCopier, follow_setting
 from bemi_django.ingest.protocol.messages import Begin, Relation, Row
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.canonical_json import canonical_context
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched
@@ -40,13 +41,13 @@ def write_sealed(month: str, count: int, first: int = 1, begin: bool = False) ->
     layout = RowLayout(
         head(database, "public", "sealed"), NAMES, template(NAMES), (values.number, values.text), (0,)
     )
-    writer = RowWriter("1", database, 0, lambda change: iter([layout]))
+    writer = RowWriter(ChangeIds("1", database, 0), lambda change: iter([layout]))
     writer.render_context = canonical_context
     with closing(connect_destination(config)) as connection:
         with connection, connection.cursor() as cursor:
             make_partition(cursor, moment_in(month))
             if begin:
-                follow_setting(cursor, config, database, writer.source, [FIRST_HISTORY], 8)
+                follow_setting(cursor, config, database, writer.ids.source, [FIRST_HISTORY], 8)
         rows = [_pending(writer, month, number) for number in range(first, first + count)]
         copier = SealingCopier(SLOT)
         for start in range(0, count, 2):

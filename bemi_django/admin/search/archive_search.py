@@ -121,8 +121,8 @@ def _source() -> str:
     columns = log_columns()
     kinds = ", ".join(f'"{name}" pg_catalog.{_TYPES[kind][0]}' for name, kind in columns.items())
     values = ", ".join(f'{_TYPES[kind][1].format(name)} AS "{name}"' for name, kind in columns.items())
-    # The names are those of the model.
-    return f"SELECT {values} FROM pg_catalog.json_to_recordset(%s::pg_catalog.json) AS c ({kinds})"  # noqa: S608
+    rows = "pg_catalog.json_to_recordset(%s::pg_catalog.json)"
+    return f"SELECT {values} FROM {rows} AS c ({kinds})"  # noqa: S608 - the model's names
 
 
 def _json(rows: ArchivedRows) -> str:

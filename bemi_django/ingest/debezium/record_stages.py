@@ -23,11 +23,12 @@ from bemi_django.ingest.debezium.translation import Translator
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.intake.intake import Intake
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.queue.log_writer import LogWriter
-from bemi_django.ingest.rows.calculator import Calculator
-from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.catalog.calculator import Calculator
+from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.connections import (
@@ -102,10 +103,10 @@ def assemble_stages(
     masks, destination = config.masking, connections.destination
     catalog = LayoutCatalog(connections.server, server.name, connections.calculator, config.selection, masks)
     catalog.keys = connections.keys
-    writer = RowWriter(server.system_identifier, server.name, server.next_xid, catalog.layouts)
+    writer = RowWriter(ChangeIds(server.system_identifier, server.name, server.next_xid), catalog.layouts)
     is_local = is_database(destination, server.system_identifier, server.name)
     writer.notes_masks = is_local
-    writer.histories = log.histories
+    writer.ids.histories = log.histories
     catalog.stream_from(log.end().position)
     shortages = Shortages()
     repairer = Repairer(writer, server.name, shortages, masks)

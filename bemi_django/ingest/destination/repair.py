@@ -133,7 +133,7 @@ class Repairer:
             # It is not one of a row, and cannot be read again.
             kept = dead_letters.of_message(change.begin, message, reason)
             return kept.withheld() if self._masking else kept
-        identifier = self._writer.change_id(change)
+        identifier = self._writer.ids.of_change(change)
         letter = dead_letters.of_change(change, identifier, message, reason)
         if not self._masking or change.before is None and change.after is None:
             return letter

@@ -13,7 +13,7 @@ from bemi_django.ingest.export.export_sink import Exported, ExportSink
 from bemi_django.ingest.export.target import ExportTarget
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
-from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.intake.intake import Intake
 from bemi_django.ingest.loop.queued_baselines import QueuedBaselines
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.pipeline import Sink
@@ -24,7 +24,8 @@ from bemi_django.ingest.queue.division.former_division import FormerDivision
 from bemi_django.ingest.queue.outbox import Waiting
 from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
 from bemi_django.ingest.queue.server.stream_config import warn_of_durability
-from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.connections import is_database
@@ -70,7 +71,7 @@ def assemble(
     selection, masks = config.selection, config.masking
     catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
     catalog.is_canonical, catalog.keys = config.is_sealed, session.keys
-    writer = RowWriter(session.system_identifier, database, int(xid), catalog.layouts)
+    writer = RowWriter(ChangeIds(session.system_identifier, database, int(xid)), catalog.layouts)
     writer.notes_masks = is_database(session.destination, session.system_identifier, database)
     queue = None if config.queue is None else session.keep(Broker(config.queue))
     target: ExportTarget | None = None if config.export is None else config.export.open(session.slot)
@@ -79,12 +80,12 @@ def assemble(
         if queue is not None:
             backlog = Backlog(queue, session.slot)
             FormerDivision(queue, backlog, config._replace(slot=session.slot)).require_written()
-        start = session.start(writer.source, (target.position or 0) if target else 0, backlog)
+        start = session.start(writer.ids.source, (target.position or 0) if target else 0, backlog)
     except BaseException:
         if target is not None:
             target.close()
         raise
-    writer.histories = session.histories
+    writer.ids.histories = session.histories
     writer.render_context = catalog.render_context
     catalog.stream_from(start)
     repairer = Repairer(writer, database, shortages, masks, session.copier)

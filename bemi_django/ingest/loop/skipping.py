@@ -88,10 +88,10 @@ class _Skipper(Worker):
     def _leave_out(self, lsn: int, begin: Begin | None) -> SkippedTransactions:
         session = self._session
         first = self._sink.checkpoint
-        xid = None if begin is None else self._writer.full_xid(begin.xid)
+        xid = None if begin is None else self._writer.ids.full_xid(begin.xid)
         skipped = SkippedTransactions(first, lsn, begin, xid)
         with session.destination, session.destination.cursor() as cursor:
-            place = session.database, self._writer.source, session.histories
+            place = session.database, self._writer.ids.source, session.histories
             record_skipped(cursor, session.copier, skipped, *place, self.who)
             # The next transaction commits after it, wherever its commit record ends.
             committed_at = None if begin is None else begin.committed_at

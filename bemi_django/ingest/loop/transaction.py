@@ -11,7 +11,7 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.messages import Begin, Commit, Message
-from bemi_django.ingest.rows.layout_catalog import LayoutCatalog
+from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.wire.sequence import MAX_LSN
 
@@ -94,6 +94,11 @@ class Transactions:
         #: Marks that were written to the WAL and have not come back by the stream.
         self.marks: set[bytes] = set()
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether the log lacks what comes now; the server may send transactions again that it has."""
+        return self.current is None or not self.current.is_logged
+
     @staticmethod
     def require_plausible(begin: Begin) -> None:
         """Check what every row of a transaction needs.
@@ -115,7 +120,7 @@ class Transactions:
         self.latest = begin.committed_at
         # The server may send again what was written before it heard of it.
         is_logged = begin.commit_lsn < self._sink.checkpoint
-        self.current = OpenTransaction(begin, self._writer.full_xid(begin.xid), is_logged)
+        self.current = OpenTransaction(begin, self._writer.ids.full_xid(begin.xid), is_logged)
         if not self._partitions.covers(begin.committed_at):
             self._committer.flush()
             self._partitions.make(begin.committed_at)

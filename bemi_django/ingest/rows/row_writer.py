@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from struct import Struct
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
 from bemi_django.ingest.rows.rendering import (
     NOTHING,
@@ -22,8 +23,7 @@ from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.operations import ALL, BASELINE, CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
-from bemi_django.wire.ids import change_id, source_of
-from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, sequence_at
+from bemi_django.wire.ids import change_id
 
 COLUMNS = (
     "id",
@@ -59,26 +59,20 @@ class RowWriter:
     """Writes the changes of one source.
 
     Args:
-        system_identifier: The server's identifier from ``pg_control_system()``.
-        database: The name of the source.
-        xid: A recent transaction id of 64 bits, to complete those of the protocol, which have 32.
+        ids: Numbers the changes of the source.
         layouts: Returns the layouts by which a change may be written, the most likely first.
     """
 
     def __init__(
         self,
-        system_identifier: str,
-        database: str,
-        xid: int,
+        ids: ChangeIds,
         layouts: Callable[[ChangeHeader | Stitched], Iterator[RowLayout]],
     ) -> None:
-        self.source = source_of(system_identifier, database)
-        self._xid = xid
+        self.ids = ids
+        self._source = ids.source
         self._layouts_of = layouts
         #: By the table's oid: the relation as the stream described it, and its layout.
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
-        #: The histories of the log, the oldest first.
-        self.histories: Sequence[HistoryStart] = (FIRST_HISTORY,)
         #: What was left out of the open transaction, and whether masked columns are: as_of() asks for them.
         self.omissions, self.notes_masks = Omissions(), False
         self._begin: Begin | None = None
@@ -176,7 +170,7 @@ class RowWriter:
         return b"".join(
             (
                 _START,
-                change_id(self._sequence, header.ordinal, self.source),
+                change_id(self._sequence, header.ordinal, self._source),
                 layout.head,
                 key,
                 operation,
@@ -195,17 +189,12 @@ class RowWriter:
     def sequence_of(self, begin: Begin) -> int:
         """Return the sequence number of a transaction's changes."""
         if begin is not self._begin:
-            self._sequence = sequence_at(self.histories, begin.commit_lsn)
+            self._sequence = self.ids.sequence_of(begin)
             self._committed_at = int64(begin.committed_at)
-            self._transaction = int64(self.full_xid(begin.xid)) + int64(begin.commit_lsn)
+            self._transaction = int64(self.ids.full_xid(begin.xid)) + int64(begin.commit_lsn)
             # Last: a position may be out of range.
             self._begin = begin
         return self._sequence
-
-    def change_id(self, change: ChangeHeader | Stitched) -> bytes:
-        """Return the id that the change's row has, 16 bytes."""
-        sequence = sequence_at(self.histories, change.begin.commit_lsn)
-        return change_id(sequence, change.ordinal, self.source)
 
     def salvage(self, change: Stitched, accepts: Callable[[bytes], bool]) -> tuple[Lost, list[str]]:
         """Find the values that cannot be rendered, or that the destination does not accept.
@@ -239,12 +228,3 @@ class RowWriter:
     def forget(self) -> None:
         """Forget all layouts, because there was DDL."""
         self.known.clear()
-
-    def full_xid(self, xid: int) -> int:
-        """Return the transaction id of 64 bits that is nearest to the last one and has these low 32 bits."""
-        if not xid:  # of no transaction
-            return 0
-        distance = (xid - self._xid) & 0xFFFFFFFF
-        full = self._xid + (distance if distance < 1 << 31 else distance - (1 << 32))
-        self._xid = max(self._xid, full)
-        return full

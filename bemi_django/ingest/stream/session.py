@@ -22,7 +22,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.copying import RowCopier
-from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.rows.catalog.calculator import Calculator
 from bemi_django.ingest.stream import slot as slots
 from bemi_django.ingest.stream.connections import (
     connect_calculator,

@@ -12,7 +12,7 @@ from django.core.checks import run_checks
 from django.db import connection
 
 from bemi_django import conf
-from bemi_django.ingest.rows.calculator import Calculator
+from bemi_django.ingest.rows.catalog.calculator import Calculator
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source
 from bemi_django.schema import tracking
 from tests.support.attacks import ATTACKS, CLEAN, CONNECTIONS, DEFERRED, DEFERRED_TEMPORARY, RESIDUES, TABLE
@@ -136,7 +136,7 @@ def test_deferred_triggers_never_run_with_the_rights_of_the_worker(
     begin: str, code: str, calculator: Calculator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bemi_django.ingest.rows.calculator._COMPUTE",
+        "bemi_django.ingest.rows.catalog.calculator._COMPUTE",
         f"{begin} SELECT _bemi.compute_v1(%s, %s::pg_catalog.text[])",
     )
     execute(TABLE.replace("{}", code))

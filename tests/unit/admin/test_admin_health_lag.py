@@ -8,7 +8,7 @@ import re
 import pytest
 
 from bemi_django.admin.pages.health import health_sources
-from bemi_django.ingest.rows.mask_catalog import MASKS_FAILED
+from bemi_django.ingest.rows.catalog.mask_catalog import MASKS_FAILED
 from bemi_django.ingest.selection.condition import FAILED
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, WorkerStatus
 from tests.support.paths import ROOT

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Column, Message, Relation, Row
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
@@ -52,7 +53,7 @@ class Ways:
     def __post_init__(self) -> None:
         self.decoder = Decoder()
         self.decoder.know(self.relation)
-        self.writer = RowWriter("1", "db", 5 << 32, self.layouts)
+        self.writer = RowWriter(ChangeIds("1", "db", 5 << 32), self.layouts)
         self.stitcher = Stitcher(self.writer.named_by)
         self.writer.known[OID] = self.relation, self.layout
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)

@@ -16,6 +16,7 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Column, Decoded, Message, Relation, Row
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template, with_reader
@@ -154,7 +155,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.decoder = Decoder()
-        self.writer = RowWriter("1", "db", 5 << 32, layouts)
+        self.writer = RowWriter(ChangeIds("1", "db", 5 << 32), layouts)
         self.stitcher = Stitcher(self.writer.named_by)
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)
 

@@ -10,8 +10,9 @@ import pytest
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.intake.intake import Intake
 from bemi_django.ingest.loop.transaction import Transactions
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.event_message import EventReader
@@ -29,7 +30,7 @@ class Stream:
     def __init__(self) -> None:
         sink: Any = MemorySink()
         self.sink = sink
-        writer = RowWriter("1", "db", 5 << 32, lambda change: iter(()))
+        writer = RowWriter(ChangeIds("1", "db", 5 << 32), lambda change: iter(()))
         nothing: Any = Nothing()
         self.transactions = Transactions(nothing, writer, sink, nothing, nothing, lambda: True)
         self.intake = Intake(writer, sink, Repairer(writer, "db"), self.transactions, Counter())
@@ -120,6 +121,6 @@ def test_a_row_that_the_log_refuses_keeps_its_table_only(rules: Rules, kept: boo
     stream = Stream()
     stream.take(event(800))
     (pending,) = stream.sink.rows
-    writer = RowWriter("1", "db", 5 << 32, lambda change: iter(()))
+    writer = RowWriter(ChangeIds("1", "db", 5 << 32), lambda change: iter(()))
     letter = Repairer(writer, "db", masking=rules).letter(pending.change, pending.message, "refused")
     assert letter.change_id is None and bool(letter.message) is kept

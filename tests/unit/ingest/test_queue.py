@@ -22,6 +22,7 @@ from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.log_writer import TakenChunk
 from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
 from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import COLUMNS, RowWriter
 from bemi_django.ingest.selection.omissions import Omissions
@@ -31,7 +32,7 @@ from bemi_django.wire.queue_address import parse
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, sequence_of
 
 LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
-WRITER = RowWriter("1", "db", 0, lambda change: iter([LAYOUT]))
+WRITER = RowWriter(ChangeIds("1", "db", 0), lambda change: iter([LAYOUT]))
 TABLE = Relation(1, "public", "t", ())
 NOVEMBER = 815_000_000 * 1_000_000
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Relation, Row
 from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template
@@ -33,7 +34,7 @@ def layout(*key: int) -> RowLayout:
 
 
 def writer(*key: int, xid: int = XID) -> RowWriter:
-    return RowWriter("7000000000000000000", "db", xid, lambda change: iter([layout(*key)]))
+    return RowWriter(ChangeIds("7000000000000000000", "db", xid), lambda change: iter([layout(*key)]))
 
 
 def stitched(
@@ -137,7 +138,9 @@ def test_what_cannot_be_written_is_found_and_said() -> None:
 
 
 def test_the_partition_is_noted() -> None:
-    rows = RowWriter("1", "db", 0, lambda change: iter([layout()._replace(partition=field(b"public.t_1"))]))
+    rows = RowWriter(
+        ChangeIds("1", "db", 0), lambda change: iter([layout()._replace(partition=field(b"public.t_1"))])
+    )
     assert read(rows.row(stitched()))["partition"] == b"public.t_1"
 
 
@@ -149,7 +152,7 @@ def computing(compute: Callable[[Row], Row]) -> RowWriter:
         encoders=(values.text,) * 3 + (values.number,) * 2,
         computed=Computed(2, compute),
     )
-    return RowWriter("1", "db", 0, lambda change: iter([computed]))
+    return RowWriter(ChangeIds("1", "db", 0), lambda change: iter([computed]))
 
 
 def test_columns_that_were_left_out_are_computed_from_the_others() -> None:
@@ -188,7 +191,7 @@ class Asked:
         return iter(self.layouts)
 
     def writer(self) -> RowWriter:
-        return RowWriter("1", "db", 0, self)
+        return RowWriter(ChangeIds("1", "db", 0), self)
 
 
 def test_after_ddl_the_layout_is_asked_again() -> None:
@@ -295,7 +298,7 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:
     change = stitched(after=[b"1", None, None])
     here, again, elsewhere = (
-        read(RowWriter(system, "db", xid, lambda change: iter([layout(0)])).row(change))["id"]
+        read(RowWriter(ChangeIds(system, "db", xid), lambda change: iter([layout(0)])).row(change))["id"]
         for system, xid in (("1", 0), ("1", XID), ("2", 0))
     )
     assert here == again != elsewhere
@@ -303,7 +306,7 @@ def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> N
 
 def test_the_names_of_the_table_are_utf_8() -> None:
     nameless = RowLayout(head("dé", "s", "t😀"), (), template(()), (), ())
-    rows = RowWriter("1", "db", 0, lambda change: iter([nameless]))
+    rows = RowWriter(ChangeIds("1", "db", 0), lambda change: iter([nameless]))
     fields = read(rows.row(stitched()))
     assert (fields["database"], fields["table"]) == ("dé".encode(), "t😀".encode())
     assert json.loads((fields["after"] or b"")[1:]) == {}
@@ -312,7 +315,7 @@ def test_the_names_of_the_table_are_utf_8() -> None:
 @pytest.mark.parametrize("notes", [True, False])
 def test_masked_columns_are_noted_where_the_log_is_in_the_source(notes: bool) -> None:
     table = layout(0)._replace(masked=("b",), root=("public", "t"))
-    rows = RowWriter("1", "db", 0, lambda change: iter([table]))
+    rows = RowWriter(ChangeIds("1", "db", 0), lambda change: iter([table]))
     rows.notes_masks = notes
     rows.row(stitched(after=[b"1", b"2", b"3"]))
     assert list(rows.omissions.columns) == [("public", "t", ("b",))] * notes

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Column, Relation, Row
 from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.fast_path import FastPath
 from bemi_django.ingest.rows.rendering import NOTHING, unavailable_field
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template, with_reader
@@ -57,7 +58,7 @@ class Path:
 
         self.decoder = Decoder()
         self.decoder.know(RELATION)
-        self.writer = RowWriter("1", "db", 5 << 32, layouts)
+        self.writer = RowWriter(ChangeIds("1", "db", 5 << 32), layouts)
         self.stitcher = Stitcher(self.writer.named_by)
         self.writer.known[OID] = RELATION, known
         self.fast_path = FastPath(self.decoder, self.stitcher, self.writer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bemi_django.ingest.rows.sized_cache import SizedCache
+from bemi_django.ingest.rows.catalog.sized_cache import SizedCache
 
 
 def test_an_answer_is_asked_for_once_until_others_take_its_place() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from bemi_django.ingest.loop.intake import Intake
+from bemi_django.ingest.loop.intake.intake import Intake
 from tests.support.cluster import transaction
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until

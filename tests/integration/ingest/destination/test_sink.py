@@ -23,6 +23,7 @@ from bemi_django.ingest.destination.partitions import make_partition, moment_of
 from bemi_django.ingest.destination.sink import PostgresSink
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows import values
+from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched
@@ -32,7 +33,7 @@ from tests.support.project_database import execute
 
 SLOT = "bemi_sink"
 LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
-WRITER = RowWriter("1", "db", 0, lambda change: iter([LAYOUT]))
+WRITER = RowWriter(ChangeIds("1", "db", 0), lambda change: iter([LAYOUT]))
 TABLE = Relation(1, "public", "t", ())
 NOVEMBER = 815_000_000 * 1_000_000
 

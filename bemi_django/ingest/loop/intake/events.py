@@ -116,8 +116,7 @@ class Events:
             self._keep(data, _REASON)
 
     def _keep(self, data: bytes, reason: str, *, is_unread: bool = False) -> None:
-        transaction = self._transactions.current
-        if transaction is not None and transaction.is_logged:
+        if not self._transactions.is_recording:
             return
         letter = dead_letters.of_message(self._stitcher.begin, data, reason)
         may_hold = is_unread or self._reader.may_hold_masked(data)

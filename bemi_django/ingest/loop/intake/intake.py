@@ -12,23 +12,24 @@ from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.batch import Pending
-from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.repair import Repairer
-from bemi_django.ingest.loop import baseline_ranges, events
+from bemi_django.ingest.loop import baseline_ranges
 from bemi_django.ingest.loop.baseline_ranges import Baselines
+from bemi_django.ingest.loop.intake import events
+from bemi_django.ingest.loop.intake.change_rows import ChangeRows
 from bemi_django.ingest.loop.transaction import Transactions
 from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Begin, Commit, Decoded, Message
 from bemi_django.ingest.protocol.oversize import OVERSIZE, read_oversize
+from bemi_django.ingest.rows.catalog.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.fast_path import FastPath
-from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.row_writer import OMITTED, RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stitching.event_message import EventReader
 from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance, without_connection
-from bemi_django.ingest.stitching.stitched import RowMessage, Stitched, stitch
+from bemi_django.ingest.stitching.stitched import RowMessage, stitch
 from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 
 #: Kinds of messages that hold a row: inserted, updated, deleted.
@@ -66,14 +67,13 @@ class Intake:
         masks: MaskCatalog | None = None,
         provenance: Provenance = NO_PROVENANCE,
     ) -> None:
-        self._writer = writer
         self._has_masks = masks.has_masks if masks else lambda oid: False
         self._context_masks = masks.of_contexts() if masks else NO_MASKS
         self._sink = sink
-        self._repairer = repairer
         self._transactions = transactions
         self._baselines = baselines
         self._shortages = shortages or Shortages()
+        self._rows = ChangeRows(writer, sink, repairer, transactions, self._shortages)
         self._decoder = Decoder()
         masking = self._context_masks, self._has_masks, provenance
         self._stitcher = Stitcher(writer.named_by, log_encoding, *masking)
@@ -126,7 +126,7 @@ class Intake:
             # The rows that follow must not get the context of the statement before.
             self._stitcher.follow(b"")
             self._stitcher.is_touching = self._context_masks.has_rules
-        if reason and self._is_recording:
+        if reason and self._transactions.is_recording:
             letter = dead_letters.of_message(self._stitcher.begin, without_connection(data), reason)
             self._sink.add_letter(letter.withheld() if self._stitcher.may_hold_masked(data) else letter)
         return True
@@ -142,7 +142,7 @@ class Intake:
             self._shortages.raise_unless_of_message(error, data)
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
         else:
-            self._add(changes, data)
+            self._rows.add(changes, data)
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):
@@ -169,7 +169,7 @@ class Intake:
         if found is not None:
             known = self._decoder.relations.get(found.relation.oid)
             for change, row in found.changes(self._stitcher, known):
-                self._add([change], row)
+                self._rows.add([change], row)
 
     def _begin(self, begin: Begin) -> None:
         if self._stitcher.begin is begin:
@@ -182,7 +182,7 @@ class Intake:
         """Record that there was a change, if so much is known, and keep the message."""
         begin = self._stitcher.begin
         outline = self._decoder.outline(data)
-        if not self._is_recording:
+        if not self._transactions.is_recording:
             return
         if begin is None or not isinstance(outline, RowMessage):
             letter = dead_letters.of_message(begin, data, reason)
@@ -191,7 +191,7 @@ class Intake:
         relation = outline.relation
         # Which other tables' contexts it has, cannot be asked safely.
         change = stitch(self._stitcher.claim(relation, lsn, frozenset([relation.oid])), outline)
-        self._add_outline(change, data, reason)
+        self._rows.add_outline(change, data, reason)
 
     def _may_hold_masked(self, data: bytes) -> bool:
         """Return whether a message that cannot be read is one of a table with masked columns."""
@@ -211,40 +211,4 @@ class Intake:
             self._shortages.raise_unless_of_message(error, data)
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
             return
-        self._add(changes, data, "; ".join(reasons))
-
-    def _add(self, changes: list[Stitched], data: bytes, reason: str = "") -> None:
-        if not self._is_recording:
-            return
-        for change in changes:
-            try:
-                row, letter = self._row(change, data)
-            except Exception as error:
-                self._shortages.raise_unless_of_message(error, data)
-                self._add_outline(change, data, error_advice.reason_of_message(error))
-                continue
-            if row is OMITTED:
-                continue
-            if reason and letter is None:
-                letter = self._repairer.letter(change, data, reason)
-            if letter is not None:
-                self._sink.add_letter(letter)
-            self._sink.add(Pending(row, change, data))
-
-    def _row(self, change: Stitched, data: bytes) -> tuple[bytes, RejectedMessage | None]:
-        for write in (self._writer.row, self._writer.row_of_another_layout):
-            try:
-                return write(change), None
-            except (ValueError, LookupError):
-                continue
-        return self._repairer.mend(change, data)
-
-    def _add_outline(self, change: Stitched, data: bytes, reason: str) -> None:
-        row, letter = self._repairer.outline(change, data, reason)
-        self._sink.add_letter(letter)
-        self._sink.add(Pending(row, change, data))
-
-    @property
-    def _is_recording(self) -> bool:
-        transaction = self._transactions.current
-        return transaction is None or not transaction.is_logged
+        self._rows.add(changes, data, "; ".join(reasons))

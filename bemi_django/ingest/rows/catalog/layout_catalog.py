@@ -10,13 +10,13 @@ from bemi_django.encryption.column_ciphers import ciphers_of
 from bemi_django.encryption.key_ring import KeyRing
 from bemi_django.ingest.protocol.messages import Relation, Row
 from bemi_django.ingest.rows import copy_format, description, values
-from bemi_django.ingest.rows.calculator import Calculator
 from bemi_django.ingest.rows.canonical_json import canonical_context, canonical_encoder
+from bemi_django.ingest.rows.catalog.calculator import Calculator
+from bemi_django.ingest.rows.catalog.mask_catalog import MaskCatalog
+from bemi_django.ingest.rows.catalog.sized_cache import SizedCache
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
-from bemi_django.ingest.rows.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.rendering import unavailable_field
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, masked, template, with_reader
-from bemi_django.ingest.rows.sized_cache import SizedCache
 from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
@@ -182,8 +182,8 @@ class LayoutCatalog:
             for number, (column, (type_,)) in enumerate(zip(relation.columns, types, strict=True), 1)
         )
         targets = ", ".join(f"(({column.expression})::{column.type})::text" for column in left_out)
-        # The catalog has printed these names and expressions. They have no values in them.
-        query = f"SELECT ARRAY[{targets}]::text[] FROM (SELECT {sources}) sent"  # noqa: S608
+        # Names and expressions as the catalog has printed them: they have no values in them.
+        query = f"SELECT ARRAY[{targets}]::text[] FROM (SELECT {sources}) sent"  # noqa: S608 - printed
         return Computed(len(left_out), lambda row: self._compute(query, row))
 
     def _compute(self, query: str, row: Row) -> Row:

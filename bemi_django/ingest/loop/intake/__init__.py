@@ -1,0 +1,1 @@
+"""Messages of the stream are taken, and become rows for the sink."""

@@ -27,3 +27,4 @@ if "SECOND_LOG_URL" in os.environ:
     DATABASES["second"] = database_from({"DATABASE_URL": os.environ["SECOND_LOG_URL"]})
     BEMI_DESTINATIONS = json.loads(os.environ["DESTINATIONS"])
 BEMI_TAMPER_EVIDENCE = "TAMPER_EVIDENCE" in os.environ
+BEMI_ANCHORS = os.environ.get("ANCHORS", "").split()

@@ -61,6 +61,9 @@ CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON {0}
 CREATE TRIGGER _bemi_capture_truncate BEFORE TRUNCATE ON {0}
     FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
 """
+_WRITTEN = (
+    "changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.links, _bemi.chains"
+)
 _LOGGED = """
 SELECT schema, "table", partition, operation, primary_key, previous_primary_key, before::text, after::text,
        context::text, unavailable::text, transaction_id, committed_at::text, database
@@ -148,10 +151,9 @@ class DebeziumTrail:
         found = self.run(self.log, "SELECT reason, message FROM _bemi.dead_letters ORDER BY id")
         return [(reason, bytes(message)) for reason, message in found]
 
-    def empty(self) -> None:
+    def empty(self, log: str = "") -> None:
         """Forget all that was written to the log."""
-        for table in ("changes", "_bemi.dead_letters", "_bemi.checkpoint", "_bemi.histories", "_bemi.lanes"):
-            self.run(self.log, f"TRUNCATE {table}")
+        self.run(log or self.log, f"TRUNCATE {_WRITTEN}")
 
     def run(self, database: str, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
         """Run a statement as a superuser and return the rows."""

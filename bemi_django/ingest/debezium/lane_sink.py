@@ -9,12 +9,14 @@ from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, readable_values
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
 from bemi_django.ingest.rows.copy_format import ID_AT
+from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
 _LIMIT = 1024 * 1024
 _LANE = 0
+_XID = COLUMNS.index("transaction_id")
 
 
 class LaneSink:
@@ -28,6 +30,7 @@ class LaneSink:
         outline: Writes a row whose values are not text.
         largest_letter: Bytes of the largest message that is kept whole as a dead letter.
         omissions: What was left out of the open transaction; it is emptied when the transaction ends.
+        is_canonical: Whether rows have JSON as jsonb prints it, so that they can be sealed.
     """
 
     is_full = has_pending = False
@@ -42,6 +45,8 @@ class LaneSink:
         outline: Outline,
         largest_letter: int,
         omissions: Omissions,
+        *,
+        is_canonical: bool = False,
     ) -> None:
         self._writer = writer
         self._slot = slot
@@ -49,6 +54,7 @@ class LaneSink:
         self._outline = outline
         self._largest_letter = largest_letter
         self._omissions = omissions
+        self._is_canonical = is_canonical
         self._written = self._next = self._last = position
         self._changes: list[Values] = []
         self._letters: list[tuple[LanePosition, RejectedMessage]] = []
@@ -69,6 +75,11 @@ class LaneSink:
     def is_gathering(self) -> bool:
         """Whether there is something to write."""
         return self._next > self._written or bool(self._letters or self._left_out)
+
+    @property
+    def xids(self) -> set[int]:
+        """The ids of the transactions of what was gathered, 64 bits."""
+        return {change[_XID] for change in self._changes}
 
     @property
     def open_position(self) -> int | None:
@@ -154,6 +165,7 @@ class LaneSink:
             self._changes,
             self._letters,
             self._left_out,
+            is_canonical=self._is_canonical,
         )
         written = self._writer.write([TakenChunk(chunk, self._written, message)])
         self._changes, self._letters, self._left_out, self._size = [], [], [], 0
@@ -162,11 +174,6 @@ class LaneSink:
         self.message, self._written = message, self._next
         self.committed_at = self._committed_at or self.committed_at
         return written
-
-    def are_shown(self) -> bool:
-        """Return whether the tables show the transactions of what was gathered."""
-        chunk = Chunk(self._slot, _LANE, self._written, self._next, None, None, self._changes, [], [])
-        return self._writer.are_shown(chunk)
 
     def send(self) -> None:
         """Do nothing: what was gathered is written when the session says where it goes on."""

@@ -43,17 +43,12 @@ from bemi_django.ingest.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 
-_SEALED = (
-    "BEMI_TAMPER_EVIDENCE seals what the slot of 'bemi run' sends: it cannot be used with Debezium's records"
-)
 _HELD = (
     "the last deletion is not in the log yet: the next record tells whether both are an update; set "
     "provide.transaction.metadata or heartbeat.interval.ms of the connector, or give --complete with files"
 )
 #: Seconds without a message after which what is there is shown, and messages of which nothing is written.
 _SETTLE, _UNWRITTEN = 2.0, 1000
-#: Seconds between two questions whether the source shows a transaction.
-_SHOWN = 0.02
 
 
 class RecordConsumption:
@@ -75,8 +70,6 @@ class RecordConsumption:
         timeouts: Timeouts,
         is_stopping: threading.Event,
     ) -> None:
-        if config.is_sealed:
-            raise ReplicationError(_SEALED)
         self._source, self._config, self._slot = source, config, config.slot
         self._progress = progress
         self._is_stopping = is_stopping
@@ -127,7 +120,7 @@ class RecordConsumption:
         assert config.queue is not None
         log = self._log
         after, taken_at = (0, None) if log is None else (max(log.message, 0), log.written_at)
-        place = StreamPlace(config.queue, self._source.subject, after, taken_at, config.accept_gap)
+        place = StreamPlace(config.queue, self._source.subjects, after, taken_at, config.accept_gap)
         stream = RecordStream(place)
         try:
             while not self._is_stopping.is_set():
@@ -142,6 +135,8 @@ class RecordConsumption:
                     self._pass_over(stream.lack)
                     stream.lack = None
                 for data, number in messages:
+                    if self._is_stopping.is_set():
+                        break
                     self._take(data, partial(read_value, data, number))
                     self._number = number
                 self._write_of_stream(len(messages))
@@ -213,12 +208,17 @@ class RecordConsumption:
         for data, reason in self._early.taken():
             self._stages.translator.refuse(data, reason)
 
-    def _write(self) -> None:
-        """Write what was gathered, with where a later session goes on."""
+    def _write(self) -> bool:
+        """Write what was gathered, with where a later session goes on.
+
+        Returns:
+            Whether it was written: False if the consumer is to stop before the source shows all of it.
+        """
         assert self._stages is not None
-        translator, sink = self._stages
-        while not sink.are_shown() and not self._is_stopping.is_set():
-            time.sleep(_SHOWN)
+        translator, sink, awaited = self._stages
+        # Tables and log must not be read together before the commit shows.
+        if awaited is not None and not awaited.are_shown(sink.xids):
+            return False
         opened, number = translator.open, self._number
         if opened is None or opened.begin is None:
             written = sink.write(number)
@@ -232,13 +232,15 @@ class RecordConsumption:
             self._progress.counts["records left out, because they had been taken before"] += repeated
         if self._progress.is_due(time.time() - EPOCH_SECONDS - sink.committed_at / 1e6):
             logger.info("%s", self._progress.line(0, 0.0))
+        return True
 
     def _settle(self) -> None:
         """Write everything that is there, also of a transaction whose end is not in sight."""
         if self._stages is None:
             self._early.require_none()
             return
-        self._write()
+        if not self._write():
+            return
         if self._stages.translator.is_holding:
             logger.warning(_HELD)
         position = self._stages.sink.open_position

@@ -19,6 +19,7 @@ from bemi_django.ingest.debezium.printing.source_tables import SourceTables
 from bemi_django.ingest.debezium.printing.texts import Texts
 from bemi_django.ingest.debezium.reading.record import Modes
 from bemi_django.ingest.debezium.snapshot_rows import SnapshotRows
+from bemi_django.ingest.debezium.source_transactions import SourceTransactions
 from bemi_django.ingest.debezium.translation import Translator
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.partitions import Partitions
@@ -71,10 +72,11 @@ def connect(config: WorkerConfig, timeouts: Timeouts, opened: ExitStack) -> Conn
 
 
 class Stages(NamedTuple):
-    """The stages of one session."""
+    """The stages of one session; ``awaited`` are transactions of the source if the log is there, too."""
 
     translator: Translator
     sink: LaneSink
+    awaited: SourceTransactions | None
 
 
 def assemble_stages(
@@ -102,11 +104,12 @@ def assemble_stages(
     """
     masks, destination = config.masking, connections.destination
     catalog = LayoutCatalog(connections.server, server.name, connections.calculator, config.selection, masks)
-    catalog.keys = connections.keys
+    catalog.is_canonical, catalog.keys = config.is_sealed, connections.keys
     writer = RowWriter(ChangeIds(server.system_identifier, server.name, server.next_xid), catalog.layouts)
     is_local = is_database(destination, server.system_identifier, server.name)
     writer.notes_masks = is_local
     writer.ids.histories = log.histories
+    writer.render_context = catalog.render_context
     catalog.stream_from(log.end().position)
     shortages = Shortages()
     repairer = Repairer(writer, server.name, shortages, masks)
@@ -114,16 +117,23 @@ def assemble_stages(
     for _, condition in config.selection.conditions:
         condition.counts = counts
     sink = LaneSink(
-        LogWriter(destination),
+        LogWriter(destination, is_sealed=config.is_sealed),
         slot,
         log.position,
         log.histories,
         repairer.outline_of,
         config.largest_letter,
         writer.omissions,
+        is_canonical=config.is_sealed,
     )
+    source = SourceTransactions(connections.server, keep_alive, may_lack=config.accept_gap)
+
+    def is_awaited() -> bool:
+        assert transactions.current is not None
+        return source.is_awaited(transactions.current.xid)
+
     transactions = Transactions(
-        catalog, writer, sink, Partitions(destination, is_used=False), sink, keep_alive
+        catalog, writer, sink, Partitions(destination, is_used=False), sink, is_awaited
     )
     snapshot = SnapshotRows()
     encoding = destination.get_parameter_status("server_encoding")
@@ -177,7 +187,7 @@ def assemble_stages(
         Outlets(intake.take, snapshot.put, refuse),
         modes.binaries,
     )
-    return Stages(translator, sink)
+    return Stages(translator, sink, source if is_local else None)
 
 
 def _printed(rows: Callable[[str, list[Any]], list[tuple[Any, ...]]], query: str, value: str) -> str:

@@ -21,10 +21,12 @@ from bemi_django.management.worker.record_formats import (
     DEBEZIUM,
     OF_RECORDS,
     add_formats,
+    are_files,
     records_consumer,
     require_unused,
 )
 from bemi_django.management.worker.stop_signals import stopped_by_signals
+from bemi_django.seals.anchoring import anchoring
 from bemi_django.sinks.configured import sink_address
 from bemi_django.wire.queue_address import QueueAddress
 
@@ -100,8 +102,8 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         CommandError: No queue is given, or more than one.
         BemiError: An administrator has to do something.
     """
-    replayed = options["replayed"]
-    if options["format"] == DEBEZIUM:
+    replayed, is_of_records = options["replayed"], options["format"] == DEBEZIUM
+    if is_of_records:
         if replayed is not None:
             raise CommandError("--from is for what 'bemi run --to' has published")
         destinations.require_one("records of Debezium are written to one")
@@ -110,7 +112,13 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         require_unused(options, OF_RECORDS, "--format debezium")
         config = worker_config(database)._replace(queue=_address(options["queue"]))
         consumer = Consumer(config, open_session=partial(Consumption, replayed=replayed))
-    with log_to(command.stdout, options["log_format"]), stopped_by_signals(consumer.stop):
+    is_to_end = options["until_current"] or is_of_records and are_files(options)
+    with (
+        log_to(command.stdout, options["log_format"]),
+        stopped_by_signals(consumer.stop),
+        # With a queue, 'bemi run' does it.
+        anchoring(is_to_end=is_to_end, is_writing=is_of_records),
+    ):
         written = consumer.run(until_current=options["until_current"])
     command.stdout.write(f"{written} changes written")
 

@@ -58,12 +58,15 @@ def add_formats(consume: ArgumentParser) -> None:
     )
     consume.add_argument(
         "--subject",
-        help="the subject of the stream to which Debezium writes, * and > are wildcards (default: all)",
+        action="append",
+        help="a subject of the stream to which Debezium writes, * and > are wildcards; may be given several "
+        "times (default: all)",
     )
     consume.add_argument(
         "--accept-gap",
         action="store_true",
-        help="go on where the stream has removed records of Debezium that were not read",
+        help="go on where the stream has removed records of Debezium that were not read, or where the source "
+        "was promoted or restored",
     )
 
 
@@ -79,16 +82,23 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
     """
     given, config = list(options["queue"]), worker_config(database)
     modes = Modes(options["decimals"] or _DECIMALS[0], options["binaries"] or _BINARIES[0])
-    if given and not given[0].startswith(_SCHEMES):
-        require_unused(options, ("subject", "accept_gap"), "a stream")
+    if are_files(options):
+        require_unused(options, ("subject",), "a stream")
         source = RecordSource(RecordFiles(given), modes=modes, is_complete=options["complete"])
     else:
         if len(given) > 1:
             raise CommandError("give the address of one stream, or files")
         require_unused(options, ("complete",), "files")
-        config = config._replace(queue=_address(given), accept_gap=options["accept_gap"])
-        source = RecordSource(subject=options["subject"] or EVERYTHING, modes=modes)
+        config = config._replace(queue=_address(given))
+        source = RecordSource(subjects=tuple(options["subject"] or [EVERYTHING]), modes=modes)
+    config = config._replace(accept_gap=options["accept_gap"])
     return Consumer(config, open_session=partial(RecordConsumption, source))
+
+
+def are_files(options: dict[str, Any]) -> bool:
+    """Return whether records are read from files, and not from a stream."""
+    given = options["queue"]
+    return bool(given) and not given[0].startswith(_SCHEMES)
 
 
 def require_unused(options: dict[str, Any], names: Iterable[str], meant: str) -> None:

@@ -27,7 +27,6 @@ def test_what_concerns_records_of_debezium_needs_their_format(options: list[str]
 @pytest.mark.parametrize(
     ("source", "options", "meant"),
     [
-        ("records.jsonl", ["--accept-gap"], "a stream"),
         ("records.jsonl", ["--subject", "a"], "a stream"),
         (STREAM, ["--complete"], "files"),
     ],

@@ -10,12 +10,12 @@ from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
 
 
 class RecordSource(NamedTuple):
-    """Where records come from: files, or ``subject`` of the queue of the configuration.
+    """Where records come from: files, or ``subjects`` of the queue of the configuration.
 
     ``modes`` are settings of the connector. ``is_complete`` tells that no more records come after the files.
     """
 
     files: RecordFiles | None = None
-    subject: str = EVERYTHING
+    subjects: tuple[str, ...] = (EVERYTHING,)
     modes: Modes = DEFAULT_MODES
     is_complete: bool = False

@@ -34,13 +34,13 @@ class Lack(NamedTuple):
 
 
 class StreamPlace(NamedTuple):
-    """Where to read: the queue, its subject, and the number of the last message that was taken, and when.
+    """Where to read: the queue, its subjects, and the number of the last message that was taken, and when.
 
     ``may_lack`` goes on where messages are missing.
     """
 
     address: QueueAddress
-    subject: str = EVERYTHING
+    subjects: tuple[str, ...] = (EVERYTHING,)
     after: int = 0
     taken_at: datetime | None = None
     may_lack: bool = False
@@ -145,9 +145,10 @@ class RecordStream:
         is_anew = bool(created and place.taken_at and created > place.taken_at)
         self._require_all(name, info.state.first_seq, info.state.last_seq, is_anew=is_anew)
         return await jetstream.pull_subscribe(
-            place.subject,
+            place.subjects[0],
             stream=name,
             config=ConsumerConfig(
+                filter_subjects=list(place.subjects) if len(place.subjects) > 1 else None,
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=self._number + 1,

@@ -188,14 +188,18 @@ def test_masked_values_are_not_kept_in_letters(records: DebeziumTrail, consume: 
     assert message == b""
 
 
-def test_the_command_reads_files_and_standard_input(records: DebeziumTrail, tmp_path: Path) -> None:
-    file = tmp_path / "records.jsonl"
+def test_the_command_reads_files_seals_them_and_writes_anchors(
+    records: DebeziumTrail, tmp_path: Path
+) -> None:
+    file, anchored = tmp_path / "records.jsonl", tmp_path / "anchors.jsonl"
     file.write_bytes(Envelopes().change("c", "pairs", after=pair(1)))
     url = records.cluster.server.url
     source, log = (
         address(url, WORKER).rpartition("/")[0] + f"/{name}" for name in (records.source, records.log)
     )
     arguments = "bemi", "consume", "--format", "debezium", str(file)
-    with Command(*arguments, source=source, log=log, slot="bemi_debezium") as command:
+    sealing = {"TAMPER_EVIDENCE": "1", "ANCHORS": str(anchored)}
+    with Command(*arguments, source=source, log=log, slot="bemi_debezium", **sealing) as command:
         until(lambda: "1 changes written" in command.out, why=lambda: command.out + command.errors)
     assert numbers(records) == [1]
+    assert "bemi_debezium.0" in anchored.read_text()

@@ -53,8 +53,8 @@ class Installation:
 
         self._server.ask(publish)
 
-    def consumer(self, *, accept_gap: bool = False) -> Any:
-        source = RecordSource(subject="bemi")
+    def consumer(self, *subjects: str, accept_gap: bool = False) -> Any:
+        source = RecordSource(subjects=subjects or ("bemi",))
         return self._records.consumer(source, queue=self._address, accept_gap=accept_gap)
 
     def consume(self, *, accept_gap: bool = False) -> int:
@@ -185,6 +185,19 @@ def test_messages_of_other_subjects_are_not_missed(
     installation.publish([heartbeat, created(3)])
     installation.consume()
     assert numbers(records) == [1, 2, 3]
+
+
+def test_a_heartbeat_of_another_subject_tells_that_a_deletion_is_one(
+    records: DebeziumTrail, installation: Installation
+) -> None:
+    row = {"a": 1, "b": "b", "n": 1}
+    installation.publish([created(1), Envelopes(702, 2000).change("d", "pairs", before=row)])
+    installation.consume()
+    heartbeat = json.dumps({"topic": "__debezium-heartbeat.bemi", "value": {"ts_ms": 1}}).encode()
+    installation.publish([heartbeat])
+    assert installation.consume() == 0
+    installation.consumer("bemi", "__debezium-heartbeat.*").run(until_current=True)
+    assert [one.operation for one in records.logged()] == ["CREATE", "DELETE"]
 
 
 def test_a_stream_that_is_empty_when_its_gap_is_accepted_is_read_from_its_first_message(

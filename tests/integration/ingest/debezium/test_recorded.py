@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_the_log_is_that_of_our_own_reader(
     assert [comparable(one, lost) for one in logged] == [comparable(one, lost) for one in recording.changes]
     assert written == len(logged)
     assert records.letters() == []
+
+
+def test_recordings_have_every_kind_of_record() -> None:
+    kinds = set()
+    for line in (line for name in RECORDINGS for line in load(name).lines):
+        value = json.loads(line)["value"] or {"tombstone": None}
+        if value.keys() == {"schema", "payload"}:
+            kinds.add("schema")
+            value = value["payload"]
+        kinds.add(value.get("op") or value.get("status") or " ".join(sorted(value)))
+    # Rows of snapshots are made by hand.
+    assert kinds == {*"cudtm", "BEGIN", "END", "schema", "tombstone", "ts_ms"}
 
 
 def test_records_are_taken_once_wherever_they_are_cut(records: DebeziumTrail, consume: Consume) -> None:

@@ -21,6 +21,10 @@ _COLOURS = {
 }
 
 
+#: The topics that the picture is of.
+TOPICS = ("overhead", "ingest", "latency", "growth")
+
+
 def draw(stored: dict[str, Any], directory: Path) -> None:
     """Write ``results.png`` and ``results.svg`` from the latest results of all topics."""
     figure, axes = pyplot.subplots(2, 2, figsize=(13, 9), constrained_layout=True)

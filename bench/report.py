@@ -1,4 +1,8 @@
-"""The findings of a topic, and RESULTS.md, which is written from the latest findings of all topics."""
+"""The findings of a topic, and RESULTS.md, which has the latest ones of each topic.
+
+Findings are stored beside it, but not in the repository: of topics that were measured elsewhere, the page
+keeps its sections.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 FOUND = HERE / "results.json"
+_TARGETS = "Targets"
 _PACKAGES = (
     "django",
     "psycopg2-binary",
@@ -68,7 +73,14 @@ def keep(topic: str, findings: Findings, seconds: float, how: str, server: str) 
     """Replace the stored findings of a topic."""
     stored = load()
     now = datetime.now(timezone.utc).isoformat(timespec="minutes")
-    about = {"date": now, "seconds": round(seconds), "how": how, "machine": machine(), "server": server}
+    about = {
+        "date": now,
+        "seconds": round(seconds),
+        "how": how,
+        "machine": machine(),
+        "server": server,
+        "versions": versions(),
+    }
     stored[topic] = {**asdict(findings), **about}
     FOUND.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
 
@@ -93,36 +105,55 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def render(topics: Sequence[str]) -> str:
-    """Return the text of RESULTS.md."""
+def render(topics: Sequence[str], former: str = "") -> str:
+    """Return the text of RESULTS.md.
+
+    Args:
+        topics: The topics in their order.
+        former: The text so far.
+    """
     stored = load()
-    known = [topic for topic in topics if topic in stored]
+    known = {stored[topic]["title"]: (topic, stored[topic]) for topic in topics if topic in stored}
+    kept = {title: text for title, text in _sections(former).items() if title not in known}
+    rows = [row for row in _rows(former) if row[0] in kept]
+    targets = Table(_TARGETS, ["topic", "claim", "found", "met"], rows)
+    for title, (_, found) in known.items():
+        for target in found["targets"]:
+            met = {True: "yes", False: "**no**", None: "not measured"}[target["is_met"]]
+            targets.add(title, target["claim"], target["found"], met)
     parts = [
         "# Results",
         "Written by `make bench`; do not edit. Ratios compare runs side by side, round by round; numbers are "
-        "medians, with minimum and maximum in parentheses.",
+        "medians, with minimum and maximum in parentheses. Each section says when it was measured, and on "
+        "what.",
         "![results](results.svg)",
-        f"{versions()}.",
-        "## Targets",
-        _targets([stored[topic] for topic in known]),
+        f"## {_TARGETS}",
+        targets.markdown().split("\n\n", 1)[1],
+        *kept.values(),
+        *(_section(topic, found) for topic, found in known.values()),
     ]
-    parts += [_section(topic, stored[topic]) for topic in known]
     return "\n\n".join(parts) + "\n"
 
 
-def _targets(topics: Sequence[dict[str, Any]]) -> str:
-    table = Table("What was claimed", ["claim", "found", "met"])
-    for topic in topics:
-        for target in topic["targets"]:
-            met = {True: "yes", False: "**no**", None: "not measured"}[target["is_met"]]
-            table.add(target["claim"], target["found"], met)
-    return table.markdown().split("\n\n", 1)[1]
+def _sections(text: str) -> dict[str, str]:
+    """Return the sections of topics by their titles."""
+    found = {part.split("\n", 1)[0]: f"## {part.strip()}" for part in text.split("\n## ")[1:]}
+    found.pop(_TARGETS, None)
+    return found
+
+
+def _rows(text: str) -> list[Sequence[str]]:
+    """Return the rows of the table of targets."""
+    _, _, rest = text.partition(f"\n## {_TARGETS}\n")
+    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("|")]
+    return [line.strip("| ").split(" | ") for line in lines[2:]]
 
 
 def _section(topic: str, found: dict[str, Any]) -> str:
     parts = [f"## {found['title']}"]
     parts.append(
-        f"`{found['how']}`, {found['date']}, {found['seconds']} s; {found['server']}; {found['machine']}."
+        f"`{found['how']}`, {found['date']}, {found['seconds']} s; {found['server']}; {found['machine']}; "
+        f"{found['versions']}."
     )
     parts += [Table(**table).markdown() for table in found["tables"]]
     if found["unfair"]:

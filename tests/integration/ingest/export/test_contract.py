@@ -31,6 +31,9 @@ def test_nothing_is_lost_or_written_twice_by_killed_workers(sink: Sink) -> None:
         with sink.trail.load():
             until(lambda: sink.read(), why=lambda: "".join(one.out + one.errors for one in running))
             for blow in range(BLOWS):
+                if blow % 4:
+                    # Otherwise it is killed while it starts.
+                    goes_on(sink)
                 # Random moments are what this is about.
                 time.sleep(chance.uniform(0.02, 0.3))
                 number = blow % len(running)
@@ -39,3 +42,9 @@ def test_nothing_is_lost_or_written_twice_by_killed_workers(sink: Sink) -> None:
                 running[number] = start(number)
         sink.catch_up()
         assert not any("row-value" in one.out + one.errors for one in running)
+
+
+def goes_on(sink: Sink) -> None:
+    """Wait until the sink has more."""
+    known = len(sink.read())
+    until(lambda: len(sink.read()) > known, why=lambda: sink.url)

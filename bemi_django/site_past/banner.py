@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
+from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import LogBehind, PastIsReadOnly
@@ -104,6 +105,7 @@ def refusal_of(request: HttpRequest, chosen: ChosenMoment, error: Exception) -> 
 def _template_context(request: HttpRequest, chosen: ChosenMoment) -> dict[str, Any]:
     return {
         "time": timezone.localtime(chosen.time),
+        "moment_format": f"{get_format('DATE_FORMAT')} H:i:s",
         "zone": timezone.get_current_timezone_name(),
         "change": chosen.change,
         "address": _url("travel", chosen),

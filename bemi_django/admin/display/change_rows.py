@@ -12,7 +12,8 @@ from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.display.values.shown_value import MOMENT
+from bemi_django.admin.display.values.moments import MOMENT
+from bemi_django.admin.display.values.shown_value import ShownValue, told_apart
 from bemi_django.models import Change
 
 #: The number of fields, and of characters of a value, that fit in one row.
@@ -28,12 +29,14 @@ class Brief(NamedTuple):
         before: The old value, or None if the row did not exist before.
         after: The new value, or None if the row does not exist afterwards.
         column: The column.
+        exact: The stored moments, where the values are moments; else empty strings.
     """
 
     name: str
     before: str | None
     after: str | None
     column: str
+    exact: tuple[str, str] = ("", "")
 
 
 class ListedCell(NamedTuple):
@@ -118,18 +121,30 @@ def briefs(change: Change, viewer: Viewer, formatter: Formatter) -> list[Brief]:
     found = []
     for value in changed:
         before, after = (
-            formatter.show(logged, value.name, side).within(CHARACTERS) if is_there else None
+            formatter.show(logged, value.name, side) if is_there else None
             for side, is_there in ((value.before, value.has_before), (value.after, value.has_after))
         )
-        found.append(Brief(formatter.name(logged, value.name), before, after, value.name))
+        found.append(_brief(formatter.name(logged, value.name), before, after, value.name))
     return found
+
+
+def _brief(name: str, before: ShownValue | None, after: ShownValue | None, column: str) -> Brief:
+    if before is not None and after is not None:
+        before, after = told_apart(before, after)
+    return Brief(
+        name,
+        before and before.within(CHARACTERS),
+        after and after.within(CHARACTERS),
+        column,
+        (before.exact if before else "", after.exact if after else ""),
+    )
 
 
 def _event(context: dict[str, Any], formatter: Formatter) -> list[Brief]:
     details = context.get("details")
     named = {"event": context.get("event"), **(details if isinstance(details, dict) else {})}
     return [
-        Brief(name, None, formatter.show(None, name, value).within(CHARACTERS), name)
+        _brief(name, None, formatter.show(None, name, value), name)
         for name, value in named.items()
         if value is not None
     ]

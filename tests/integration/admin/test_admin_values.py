@@ -49,12 +49,15 @@ class Size(models.IntegerChoices):
         (models.CharField(choices=[("", "None yet")]), "", "choice", "None yet"),
         (models.CharField(choices=[("Group", [("a", "A")])]), "a", "choice", "A"),
         (models.JSONField(choices=[("a", "A")]), {"a": [1]}, "json", '{\n  "a": [\n    1\n  ]\n}'),
-        (models.DateTimeField(), "2026-03-01T22:30:00.123+00:00", "moment", "2026-03-01 23:30:00"),
-        (models.DateTimeField(), "2026-03-01T22:30:00", "moment", "2026-03-01 22:30:00"),
+        (models.DateTimeField(), "2026-03-01T22:30:00.123+00:00", "moment", "March 1, 2026 23:30:00"),
+        (models.DateTimeField(), "2026-03-01T22:30:00", "moment", "March 1, 2026 22:30:00"),
         (models.DateTimeField(), "infinity", "text", "infinity"),
         (models.DateTimeField(), "0001-01-01T00:00:00+14:00", "text", "0001-01-01T00:00:00+14:00"),
         (models.TextField(), "2026-03-01T22:30:00+00:00", "text", "2026-03-01T22:30:00+00:00"),
-        (None, "2026-03-01T22:30:00+00:00", "moment", "2026-03-01 23:30:00"),
+        (None, "2026-03-01T22:30:00+00:00", "moment", "March 1, 2026 23:30:00"),
+        (models.DateField(), "2026-03-01", "moment", "March 1, 2026"),
+        (models.DateField(), "2026-02-30", "text", "2026-02-30"),
+        (models.CharField(), "2026-03-01", "text", "2026-03-01"),
         (models.FileField(), MASK, "mask", MASK),
         (models.FileField(), "a.txt", "file", "a.txt"),
     ],
@@ -90,6 +93,35 @@ def test_a_number_has_the_separator_of_the_reader_s_language_and_all_digits() ->
         ]
         assert stored(value[0]).text == "49.90"
     assert shown(models.DecimalField(), value[0]).text == "49.90"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("de", "1. März 2026 23:30:00"), ("ar", "1 مارس، 2026 23:30:00"), ("fr", "1 mars 2026 23:30:00")],
+)
+def test_a_moment_is_in_the_reader_s_language_and_the_exact_one_beside_it(language: str, text: str) -> None:
+    stored_moment = "2026-03-01T22:30:00.5+00:00"
+    with override(language), timezone.override("Europe/Berlin"):
+        found = shown(models.DateTimeField(), stored_moment)
+        page = render_to_string("admin/bemi_django/value.html", {"value": found})
+    assert found.text == text
+    assert f'<time datetime="{stored_moment}" title="{stored_moment}">{text}</time>' in page
+    assert stored(stored_moment).text == f'"{stored_moment}"'
+
+
+def test_a_cell_of_the_list_has_the_exact_moment_as_its_title(admin_client: Client) -> None:
+    record(1, operation="UPDATE", table="todo", before={"at": None}, after={"at": "2026-03-01T22:30:00.5Z"})
+    record(
+        2,
+        operation="UPDATE",
+        table="todo",
+        before={"at": "2026-03-01T22:30:00.5+00:00"},
+        after={"at": "2026-03-01T22:30:00.25+00:00"},
+    )
+    page = admin_client.get(f"{LIST}?view=rows", headers={"accept-language": "de"}).content.decode()
+    assert '<ins title="2026-03-01T22:30:00.25+00:00">' in page
+    # Two moments of one second are told apart.
+    assert "22:30:00.5</del>" in page and "22:30:00.25</ins>" in page
 
 
 class HostileStorage(FileSystemStorage):

@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connection, connections
 from django.test import AsyncClient, Client
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from bemi_django.admin import ChangesInline
 from bemi_django.models import Change
@@ -95,7 +96,8 @@ def test_the_banner_says_when_and_leads_back(ann: Client, change: Change) -> Non
     page = response.content.decode()
     begin = page.index('<body class="a > b">') + len('<body class="a > b">')
     assert page[begin:].lstrip().startswith("<link")
-    assert f"{timezone.localtime(change.committed_at):%Y-%m-%d %H:%M:%S}" in page
+    moment = timezone.localtime(change.committed_at)
+    assert f"{date_format(moment)} {moment:%H:%M:%S}</strong>" in page
     assert f"{LIST}{change.pk}/change/" in page and "Back to the present" in page
     assert 'value="/page/?a=1&amp;b=2"' in page
     # The tests' other database has no log of its own.

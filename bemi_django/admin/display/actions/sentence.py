@@ -19,6 +19,7 @@ from bemi_django.admin.display.actions.action import AuditAction, ChangeKind, ki
 from bemi_django.admin.display.actions.event_clause import event_clause
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.display.values.shown_value import told_apart
 from bemi_django.models import Change
 
 #: The number of clauses, of fields that a clause names, and of characters of a value.
@@ -172,8 +173,9 @@ class _Clauses:
         if not (value.has_before and value.has_after) or value.is_masked:
             return None
         logged = self._viewer.logged_models.model_of(change)
-        before, after = (
-            self._formatter.show(logged, value.name, side) for side in (value.before, value.after)
+        before, after = told_apart(
+            self._formatter.show(logged, value.name, value.before),
+            self._formatter.show(logged, value.name, value.after),
         )
         is_short = max(len(before.text), len(after.text)) <= _CHARACTERS
         return (before.brief, after.brief) if is_short else None

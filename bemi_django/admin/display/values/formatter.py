@@ -14,7 +14,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances, live_labels, timeline_url
 from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides, folded, whole
 from bemi_django.admin.display.value_diff import differences
-from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored
+from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored, told_apart
 from bemi_django.models import Change
 
 #: A row's label and page.
@@ -125,7 +125,7 @@ class Formatter:
             sides = parts and (Sides(parts, []) if one is not None else Sides([], parts))
             return ShownPair(one, other, sides or None)
         if not (_is_compared(one) and _is_compared(other)):
-            return ShownPair(one, other, None)
+            return ShownPair(*told_apart(one, other), None)
         is_json = isinstance(before, (dict, list)) and isinstance(after, (dict, list))
         texts = (before, after) if is_json else (one.text, other.text)
         sides = differences(*texts, page=self._effort)

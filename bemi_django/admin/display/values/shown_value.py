@@ -7,13 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.value_diff import as_text
+from bemi_django.admin.display.values.moments import fraction_of, stored_day_text, stored_moment_text
 from bemi_django.admin.display.values.stored_files import StoredFile
 from bemi_django.log.lossless_json import dumps
 
@@ -28,15 +27,13 @@ _INDENTED = 40
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _LINE = re.compile(r"\n *")
 
-MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
-
 
 class ShownValue(NamedTuple):
     """A value as a page shows it.
 
     Attributes:
         kind: What it is.
-        text: The value in words.
+        text: The value in words; moments in the reader's time zone and language.
         key: The stored value, where it differs from the words: a foreign key, a choice, an exact moment.
         page: The page that the words lead to, or None.
         file: The file that the value names, if the reader may have it.
@@ -57,6 +54,11 @@ class ShownValue(NamedTuple):
     def is_picture(self) -> bool:
         """Whether the value is a file that browsers show as a picture."""
         return self.file is not None and self.file.is_picture
+
+    @property
+    def exact(self) -> str:
+        """The stored moment, or an empty string for other values."""
+        return self.key if self.kind == "moment" else ""
 
     @property
     def is_long(self) -> bool:
@@ -109,10 +111,13 @@ def _number(text: str) -> str:
 def _text(field: models.Field[Any, Any] | None, value: str, *, may_open: bool) -> ShownValue:
     if not value:
         return ShownValue("empty", _("empty text"))
+    moment = None
     if field is None or isinstance(field, models.DateTimeField):
-        moment = _moment(value)
-        if moment is not None:
-            return ShownValue("moment", moment, value)
+        moment = stored_moment_text(value)
+    elif isinstance(field, models.DateField):
+        moment = stored_day_text(value)
+    if moment is not None:
+        return ShownValue("moment", moment, value)
     if isinstance(field, models.FileField):
         return ShownValue("file", value, file=StoredFile(field, value) if may_open else None)
     return ShownValue("text", value)
@@ -141,14 +146,9 @@ def _choice(field: models.Field[Any, Any] | None, value: Any) -> str | None:
         return None
 
 
-def _moment(value: str) -> str | None:
-    """Return a moment to the second: one with an offset in the reader's time zone, others as they are."""
-    if not MOMENT.match(value):
-        return None
-    try:
-        found = parse_datetime(value)
-        if found is not None and timezone.is_aware(found):
-            found = timezone.localtime(found)
-    except (ValueError, OverflowError):
-        return None
-    return f"{found:%Y-%m-%d %H:%M:%S}" if found else None
+def told_apart(before: ShownValue, after: ShownValue) -> tuple[ShownValue, ShownValue]:
+    """Return two values with the fractions of their seconds, if they are moments of one second."""
+    if before.kind != "moment" or before.text != after.text or before.key == after.key:
+        return before, after
+    one, other = (value._replace(text=f"{value.text}{fraction_of(value.key)}") for value in (before, after))
+    return one, other

@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from bemi_django.admin.display import svg_charts
-from bemi_django.admin.display.site_time import ago, local
+from bemi_django.admin.display.site_time import ago
+from bemi_django.admin.display.values.moments import moment_text
 from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name, database_option
@@ -87,7 +88,7 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     facts.append(_held(worker.wal_status, worker.retained_bytes, worker.room_bytes, run))
     if log_end is not None:
         last = timezone.now() - timedelta(seconds=log_end.change_age)
-        facts.append(HealthFact(_("Last change"), ago(last), hint=f"{local(last):%Y-%m-%d %H:%M:%S}"))
+        facts.append(HealthFact(_("Last change"), ago(last), hint=moment_text(last)))
         facts += _counters(log_end.counters)
     facts += _sealing(worker.slot)
     if log_end is None or hour is None:
@@ -122,7 +123,7 @@ def _sealing(slot: str) -> Iterator[HealthFact]:
     for sealing in read_sealings():
         if sealing.slot == slot:
             hint = "" if sealing.is_open else _("Changes that came later are not sealed.")
-            yield HealthFact(_("Sealed until"), f"{local(sealing.until):%Y-%m-%d %H:%M:%S}", "good", hint)
+            yield HealthFact(_("Sealed until"), moment_text(sealing.until), "good", hint)
 
 
 def _held(wal_status: str, held: int, safe: int | None, run: str) -> HealthFact:

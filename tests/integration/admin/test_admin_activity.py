@@ -77,6 +77,18 @@ def test_changes_are_counted_by_hour_and_operation(admin_client: Client) -> None
     assert activity(admin_client, "?span=month")["total"] == "4"
 
 
+def test_the_latest_changes_are_those_of_the_period(admin_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    for number, moment in enumerate(("06-30T21:59", "06-30T22:00", "07-31T21:59", "07-31T22:00"), 1):
+        record(number, committed_at=f"2026-{moment}:00+00:00", context={"user_id": 10**6})
+    for user in ("", "&user=1000000"):
+        found = activity(admin_client, f"?since=2026-07-01&until=2026-07-31{user}")
+        assert [row.change.position // 8 for row in found["rows"]] == [3, 2]
+    # A user who did nothing then is known all the same.
+    found = activity(admin_client, "?since=2026-01-01&until=2026-01-02&user=1000000")
+    assert not found["rows"] and not found["is_unknown"]
+
+
 def test_days_are_those_of_the_reader(admin_client: Client, settings: Any) -> None:
     for number, hour in enumerate((21, 22, 23), 1):
         moment = datetime(2026, 7, 4, hour, 30, tzinfo=dt_timezone.utc)

@@ -11,14 +11,16 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.change_rows import rows
+from bemi_django.admin.display.site_time import now
 from bemi_django.admin.pages.activity import hour_chart
 from bemi_django.admin.pages.activity.activity_range import ActivityRange, presets, range_of
 from bemi_django.admin.pages.activity.hour_counts import HourCounts, counts_of, visible_kinds
 from bemi_django.admin.pages.activity.rankings import grouped, rankings
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import PageCursor, read_page
+from bemi_django.admin.search.paging import Page, PageCursor, cursor_before, read_page
 from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.admin.search.users import by_user, user_ids
+from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
 _LATEST = 20
@@ -33,18 +35,17 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     if user:
         changes = changes.filter(by_user(user_ids(user, viewer), viewer))
     counts = counts_of(viewer, changes, asked)
-    page = read_page(
-        changes, PageCursor(), is_filtered=bool(user), timeout=query_timeouts.FILTER, size=_LATEST
-    )
+    page = _latest(changes, asked)
+    known = _newest(changes) if user and not page.changes else page
     # The name of a user of whom the viewer may see nothing is not told.
-    names = user_names([user], viewer) if user and page.changes else {}
+    names = user_names([user], viewer) if user and known.changes else {}
     here = {**asked.parameters, **({"user": user} if user else {})}
     heat_rows, busiest = hour_chart.heat(counts.hours) if counts else ([], "")
     return {
         "crumbs": [(_("Activity"), None), *([(names.get(user, user), None)] if user else [])],
         "person": user,
         "person_name": names.get(user, user),
-        "is_unknown": bool(user) and not page.changes and not page.is_partial,
+        "is_unknown": bool(user) and not known.changes and not known.is_partial,
         "users": suggestions(viewer).users,
         "asked": asked,
         "presets": [(key, label, urlencode({**here, "span": key})) for key, label in _presets(here)],
@@ -60,6 +61,18 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "hours": range(24),
         "rows": list(rows(page.changes, viewer)),
     }
+
+
+def _latest(changes: ChangeQuerySet, asked: ActivityRange) -> Page:
+    """Return the latest changes of the period."""
+    within = changes.filter(committed_at__gte=asked.begin, committed_at__lt=asked.end)
+    begin = cursor_before(asked.end) if asked.end <= now() else PageCursor()
+    return read_page(within, begin, is_filtered=True, timeout=query_timeouts.FILTER, size=_LATEST)
+
+
+def _newest(changes: ChangeQuerySet) -> Page:
+    """Return the newest change of a user, of whatever time."""
+    return read_page(changes, PageCursor(), is_filtered=True, timeout=query_timeouts.FILTER, size=1)
 
 
 def _presets(here: dict[str, str]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from bemi_django.revert import wording
 from bemi_django.revert.draft import Draft, Identity, identity, values_of
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
+from bemi_django.revert.wording import Sentence
 
 _NO_ACTION = "a"
 # ON DELETE CASCADE, SET NULL, SET DEFAULT: the database changes the rows that refer to a deleted one.
@@ -20,12 +21,12 @@ _FOLLOWS = ("c", "n", "d")
 
 
 class Holder(NamedTuple):
-    """A row that holds a value which a step writes into a unique index; ``what`` says so."""
+    """A row that holds a value which a step writes into a unique index; ``why`` says so."""
 
     draft: Draft
     unique: Unique
     holder: Identity
-    what: str
+    why: Sentence
     is_plain: bool = True
 
 
@@ -50,7 +51,7 @@ class Found(NamedTuple):
 
     draft: Draft
     kind: Kind
-    text: str
+    why: Sentence
     columns: tuple[str, ...]
     is_forcible: bool = False
     child: Name | None = None
@@ -80,7 +81,7 @@ class Surroundings:
         return found, edges
 
     def _check_uniques(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
-        for draft, unique, holder, what, is_plain in self._holders:
+        for draft, unique, holder, why, is_plain in self._holders:
             owner = self._owners.get(holder)
             if draft not in active or owner is draft:
                 continue
@@ -91,7 +92,7 @@ class Surroundings:
                 continue
             kind: Kind = "key_taken" if unique.is_primary else "unique"
             columns = unique.columns if is_plain else ()
-            found.append(Found(draft, kind, what, columns))
+            found.append(Found(draft, kind, why, columns))
 
     def _check_parents(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
         providers = self._providers(active)
@@ -105,8 +106,8 @@ class Surroundings:
             wanted = reference, values_of(draft.target or {}, reference.columns)
             provider = providers.get(wanted)
             if provider is None:
-                text = wording.no_parent(reference.parent)
-                found.append(Found(draft, "missing_parent", text, reference.columns))
+                why = wording.no_parent(reference.parent)
+                found.append(Found(draft, "missing_parent", why, reference.columns))
             else:
                 is_hard = not reference.is_deferrable
                 edges.append(Edge(provider, draft, is_hard, draft, _nullable(draft, reference.columns)))
@@ -121,9 +122,9 @@ class Surroundings:
                 edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, reference.columns)))
                 continue
             follows = draft.step.action == "delete" and reference.on_delete in _FOLLOWS
-            text = wording.referenced(reference.child, follows)
+            why = wording.referenced(reference.child, follows)
             columns = reference.parent_columns
-            found.append(Found(draft, "referenced", text, columns, follows, reference.child))
+            found.append(Found(draft, "referenced", why, columns, follows, reference.child))
 
     def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], Draft]:
         """Return the steps that restore a row which others may refer to."""
@@ -144,8 +145,8 @@ class Surroundings:
                     cursor, rows, name, unique.columns, name, unique.columns, unique.equalities, table.key
                 )
                 for number, key in found:
-                    what = wording.taken(unique.columns)
-                    yield Holder(writers[number], unique, identity(table, key), what)
+                    why = wording.taken(unique.columns)
+                    yield Holder(writers[number], unique, identity(table, key), why)
             yield from _read_partials(cursor, table, drafts)
 
     def _read_parents(self, cursor: Any) -> Iterator[Parent]:
@@ -204,8 +205,8 @@ def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterat
         # Any change of the row that holds the value may release it.
         unique = Unique(partial.name, table.columns, False, False, False, ())
         for number, key in find_partial(cursor, table, partial, rows):
-            what = wording.taken_in(partial.name)
-            yield Holder(writers[number], unique, identity(table, key), what, is_plain=False)
+            why = wording.taken_in(partial.name)
+            yield Holder(writers[number], unique, identity(table, key), why, is_plain=False)
 
 
 def _find(cursor: Any, rows: list[dict[str, Any]], *arguments: Any) -> Iterable[tuple[int, dict[str, Any]]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bemi_django.log.live.live_tables import ADDRESS, LiveTable, Name, RowValues
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert import wording
 from bemi_django.revert.columns import ColumnRules
 from bemi_django.revert.net import Net, differ
-from bemi_django.revert.plan import Conflict, Forced, Kind, Step
+from bemi_django.revert.plan import Conflict, Forced, Kind, Step, conflict_of
+from bemi_django.revert.wording import Sentence
 
 Identity = tuple[Name, tuple[str, ...]]
 
@@ -52,14 +52,12 @@ class Draft:
         return self.step.action == "insert" or any(column in self.step.values for column in columns)
 
     def stop(
-        self, kind: Kind, text: str, columns: tuple[str, ...] = (), *, is_forcible: bool = False
+        self, kind: Kind, why: Sentence | str, columns: tuple[str, ...] = (), *, is_forcible: bool = False
     ) -> Conflict:
         """Set the conflict of the step, unless it has one, and return it."""
         step = self.step
         if step.conflict is None:
-            step.conflict = Conflict(
-                kind, text, step.schema, step.table, step.primary_key, columns, is_forcible
-            )
+            step.conflict = conflict_of(step, kind, why, columns, is_forcible=is_forcible)
         return step.conflict
 
 
@@ -171,7 +169,7 @@ def _compare(draft: Draft, changed: list[str], torn: set[str]) -> None:
     if net.is_torn:
         draft.stop("changed_since", wording.replaced(), is_forcible=True)
     elif changed:
-        values = [(column, _short(live.get(column)), _short(net.new[column])) for column in changed]
+        values = [(column, live.get(column), net.new[column]) for column in changed]
         draft.stop("changed_since", wording.changed_since(values), tuple(changed), is_forcible=True)
     elif torn := {column for column in torn if draft.rules.puts_back(column)}:
         columns = tuple(sorted(torn))
@@ -184,8 +182,8 @@ def _know(draft: Draft, unknown: set[str]) -> None:
     if needed and draft.step.action == "insert":
         draft.stop("unavailable", wording.needed(needed, draft.net.is_erased), needed)
     elif masked:
-        text = wording.not_put_back(masked, draft.net.is_erased)
-        draft.stop("unavailable", text, masked, is_forcible=True)
+        why = wording.not_put_back(masked, draft.net.is_erased)
+        draft.stop("unavailable", why, masked, is_forcible=True)
     columns = tuple(
         column for column in draft.table.columns if column in unknown and draft.rules.puts_back(column)
     )
@@ -203,8 +201,3 @@ def _writable(draft: Draft, row: RowValues) -> RowValues:
     """Return the columns of a row that can be written, without those that are set to the present."""
     present = draft.rules.present
     return {column: row[column] for column in draft.table.columns if column in row and column not in present}
-
-
-def _short(value: Any) -> str:
-    text = dumps(value)
-    return text if len(text) <= 40 else text[:39] + "…"

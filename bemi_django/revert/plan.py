@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.absence import PrunedTable
+from bemi_django.revert.wording import Sentence, StoredNames
 
 if TYPE_CHECKING:
     from bemi_django.log.change import Change
@@ -36,7 +37,8 @@ Kind = Literal[
 class Conflict:
     """Why a row cannot be reverted.
 
-    ``columns`` are the columns concerned. If ``is_forcible``, ``on_conflict="force"`` overwrites what is in
+    ``columns`` are the columns concerned. ``sentence`` is the text before it is given its names, or None for
+    what the server says. If ``is_forcible``, ``on_conflict="force"`` overwrites what is in
     the way; other conflicts can only be skipped.
     """
 
@@ -47,6 +49,7 @@ class Conflict:
     primary_key: str | None
     columns: tuple[str, ...] = ()
     is_forcible: bool = False
+    sentence: Sentence | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{_row(self.schema, self.table, self.primary_key)}: {self.text} ({self.kind})"
@@ -189,3 +192,22 @@ def _row(schema: str, table: str, primary_key: str | None) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+def conflict_of(
+    step: Step, kind: Kind, why: Sentence | str, columns: tuple[str, ...] = (), *, is_forcible: bool = False
+) -> Conflict:
+    """Return a conflict of a step.
+
+    Args:
+        step: The step.
+        kind: What kind of conflict it is.
+        why: What is said of it; a text is what the server says.
+        columns: The columns concerned.
+        is_forcible: Whether the step can be forced.
+    """
+    sentence = None if isinstance(why, str) else why
+    text = why if isinstance(why, str) else why(StoredNames())
+    return Conflict(
+        kind, text, step.schema, step.table, step.primary_key, columns, is_forcible, sentence=sentence
+    )

@@ -18,7 +18,8 @@ from bemi_django.revert.consequences import CascadeReader, Consequences
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before
 from bemi_django.revert.net import Net, nets_of
 from bemi_django.revert.order import order
-from bemi_django.revert.plan import Conflict, Forced, Kind, OnConflict, Plan, ReadOnly, Step
+from bemi_django.revert.plan import Forced, Kind, OnConflict, Plan, ReadOnly, Step, conflict_of
+from bemi_django.revert.wording import Sentence
 from bemi_django.revert.write import Write, writes_of
 
 if TYPE_CHECKING:
@@ -186,17 +187,17 @@ class Planner:
 
     def _stops(self, found: Found, active: set[Draft]) -> bool:
         """Set the conflict on its draft, or force it; return whether it remains."""
-        draft, kind, text, columns, is_forcible, child = found
+        draft, kind, why, columns, is_forcible, child = found
         if child is not None and is_forcible:
             # Only the database's own actions on a delete can be forced here.
             consequences = self._consequences(draft, active)
             if consequences.blocker is not None:
                 is_forcible = False
-                text = wording.referenced(child, True, consequences.blocker)
+                why = wording.referenced(child, True, consequences.blocker)
             else:
                 draft.step.forced = Forced("delete", {})
                 draft.step.consequences = consequences.effects
-        draft.stop(kind, text, columns, is_forcible=is_forcible)
+        draft.stop(kind, why, columns, is_forcible=is_forcible)
         if self._on_conflict == "force":
             draft.step.force()
         return draft.step.conflict is not None
@@ -223,11 +224,13 @@ def _is_of_a_row(change: Change) -> bool:
 
 
 def _no_row(change: Change) -> Step:
-    text = wording.diverged() if change.diverged else wording.no_row(change.operation)
-    conflict = Conflict("not_a_row", text, change.schema, change.table, change.primary_key)
-    return Step((change,), change.schema, change.table, change.primary_key, "nothing", conflict=conflict)
+    why = wording.diverged() if change.diverged else wording.no_row(change.operation)
+    step = Step((change,), change.schema, change.table, change.primary_key, "nothing")
+    step.conflict = conflict_of(step, "not_a_row", why)
+    return step
 
 
-def _impossible(net: Net, kind: Kind, text: str) -> Step:
-    conflict = Conflict(kind, text, net.schema, net.table, net.primary_key)
-    return Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", conflict=conflict)
+def _impossible(net: Net, kind: Kind, why: Sentence) -> Step:
+    step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing")
+    step.conflict = conflict_of(step, kind, why)
+    return step

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 
-from bemi_django.admin.pages import revert_plan
+from bemi_django.admin.pages.reverts import revert_plan
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, visitor

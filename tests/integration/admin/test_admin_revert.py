@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 
 from bemi_django import bound_context
-from bemi_django.admin.pages import revert_plan
+from bemi_django.admin.pages.reverts import revert_plan
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record, visitor

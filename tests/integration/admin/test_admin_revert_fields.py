@@ -64,6 +64,35 @@ def test_each_field_says_what_it_is_and_becomes_and_why_not(admin_client: Client
     assert "Put back 2 fields" in response.content.decode()
 
 
+def test_a_conflict_quotes_values_as_people_know_them(
+    admin_client: Client, change: Change, settings: Any
+) -> None:
+    third = Category.objects.create(name="Outdoor")
+    Product.objects.update(category=third, price="139.50")
+    lines = {line.column: line.conflict for line in page(admin_client, change).context["fields"]}
+    assert lines["category_id"] == "changed since: category is Outdoor, not Lighting"
+    assert lines["price"] == "changed since: price is 139.50, not 129.00"
+    settings.LANGUAGE_CODE = "de"
+    german = {line.column: line.conflict for line in page(admin_client, change).context["fields"]}
+    assert "139,50" in german["price"] and "129,00" in german["price"]
+
+
+def test_a_conflict_masks_the_values_that_are_masked_and_quotes_the_others(
+    drain: Drain, settings: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["shop_product.price"]
+    category = Category.objects.create(name="Lamps")
+    product = Product.objects.create(sku="lamp", category=category, price="119.00", stock=3)
+    created = drain()[-1]
+    Product.objects.update(price="777.00", stock=8)
+    client = visitor(
+        "bemi_django.view_change", "bemi_django.revert_change", "shop.view_product", "shop.delete_product"
+    )
+    (line,) = client.get(f"{REVERT}?change={created.pk}").context["conflicts"]
+    assert line.conflict == "changed since: price is ••••••, not ••••••, stock is 8, not 3"
+    assert product.stock == 3
+
+
 def test_the_change_leads_to_one_field_that_is_put_back(admin_client: Client, change: Change) -> None:
     text = admin_client.get(f"{LIST}{change.pk}/change/").content.decode()
     (link,) = re.findall(r'href="([^"]*&amp;field=price)"', text)

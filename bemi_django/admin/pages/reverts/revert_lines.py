@@ -14,6 +14,7 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
+from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
@@ -74,6 +75,7 @@ class StepRules:
         for step in plan.steps:
             for row in (step.current or {}, step.values, step.forced.values if step.forced else {}):
                 self._formatter.learn(self._model_at(step.schema, step.table), self._masked(step, row))
+            self._names(step).learn(step.conflict)
         return [
             self._line(step, names, is_within_scope={change.pk for change in step.changes} <= seen)
             for step in plan.steps
@@ -174,9 +176,13 @@ class StepRules:
     def _conflict(self, step: Step, *, is_hidden: bool) -> str:
         if step.conflict is None:
             return ""
-        text = _conflict_texts().get(step.conflict.kind, "")
-        # The words of other conflicts contain values.
-        return text if text and (is_hidden or step.conflict.kind == "read_only") else step.conflict.text
+        if step.conflict.kind == "changed_since":
+            for column in step.conflict.columns:
+                self._note_unmasked(step, column)
+        return conflict_text(step.conflict, self._names(step), is_hidden=is_hidden)
+
+    def _names(self, step: Step) -> KnownNames:
+        return KnownNames(self._viewer, self._formatter, self._database, (step.schema, step.table))
 
     def _consequences(self, step: Step) -> list[str]:
         found = []
@@ -212,21 +218,3 @@ def pruned_tables(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:
         for place, model, last in found
         if viewer.request.user.is_superuser or model is not None and viewer.may("view", model)
     ]
-
-
-def _conflict_texts() -> dict[str, str]:
-    return {
-        "changed_since": _("the row was changed since"),
-        "missing_row": _("the row no longer exists"),
-        "key_taken": _("another row has the key of the row"),
-        "unique": _("another row has a value that must be unique"),
-        "missing_parent": _("the row refers to one that no longer exists"),
-        "referenced": _("other rows refer to the row"),
-        "unavailable": _("the log does not know a value"),
-        "missing_table": _("the table no longer exists"),
-        "cycle": _("rows refer to each other, and no order of statements works"),
-        "constraint": _("a constraint is violated"),
-        "refused": _("the database refuses the change"),
-        "read_only": _("you may not edit these fields in the admin"),
-        "not_a_row": _("this is not a change of a row"),
-    }

@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.formatter import ShownPair
-from bemi_django.admin.pages.revert_lines import StepRules
+from bemi_django.admin.pages.reverts.revert_lines import StepRules
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.revert import OnConflict, Plan, Step, revert

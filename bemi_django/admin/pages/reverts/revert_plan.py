@@ -17,9 +17,9 @@ from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
-from bemi_django.admin.pages.revert_fields import chosen_fields, field_lines
-from bemi_django.admin.pages.revert_lines import StepLine, StepRules, pruned_tables
-from bemi_django.admin.pages.revert_selection import RevertSelection, came_from, selected
+from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_lines
+from bemi_django.admin.pages.reverts.revert_lines import StepLine, StepRules, pruned_tables
+from bemi_django.admin.pages.reverts.revert_selection import RevertSelection, came_from, selected
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
 from bemi_django.revert import OnConflict, Plan, revert

@@ -1,4 +1,4 @@
-"""What a page reverts: a change, its transaction or request, what came after it, or what reverted it."""
+"""What a page reverts: a change, its transaction, request or run, what came after it, or what reverted it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.run import run_of
 from bemi_django.admin.display.instance_labels import guarded
 from bemi_django.admin.display.object_labels import live_instances
-from bemi_django.admin.pages.change_detail import in_request, in_transaction
+from bemi_django.admin.pages.change_detail import in_run, in_transaction
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.exceptions import BemiError
@@ -80,11 +81,11 @@ def selected(viewer: Viewer) -> RevertSelection:
     others = in_transaction(change, viewer)
     if way == "transaction":
         return RevertSelection(own | others, change, _("Revert the transaction"), back, way)
-    same = in_request(change, viewer)
-    if same is None:
+    run, same = run_of(change), in_run(change, viewer)
+    if run is None or same is None:
         raise Http404
-    others = others.context({"request_id": change.context["request_id"]}) | same
-    return RevertSelection(own | others, change, _("Revert the request"), back, way)
+    others = others.context(run.context) | same
+    return RevertSelection(own | others, change, run.undoing, back, way)
 
 
 def came_from(viewer: Viewer) -> str | None:

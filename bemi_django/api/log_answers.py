@@ -7,8 +7,9 @@ from typing import Any
 
 from django.http import Http404
 
+from bemi_django.admin.display.actions.run import ActionRun
 from bemi_django.admin.display.actors import Actor, Actors
-from bemi_django.admin.pages.request_page import FoundChanges, common_context, read_request, read_transaction
+from bemi_django.admin.pages.request_page import FoundChanges, common_context, read_run, read_transaction
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.paging import Page, PageCursor, read_page
@@ -50,7 +51,7 @@ def transaction(viewer: ApiViewer, given: Given) -> dict[str, Any]:
 
 def request(viewer: ApiViewer, given: Given) -> dict[str, Any]:
     """Return the changes of a request."""
-    found = read_request(given["id"], viewer)
+    found = read_run(ActionRun("request_id", given["id"]), viewer)
     if found is None:
         raise ApiProblem(
             503, "The request has too many changes to be found in time. List them with q=request:<id>."

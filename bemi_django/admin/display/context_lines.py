@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.utils.http import urlencode
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actions.action_lines import request_url
+from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_url
 from bemi_django.admin.display.value_diff import are_alike, as_text
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
@@ -49,9 +49,9 @@ def value_url(change: Change, name: str, value: Any, viewer: Viewer) -> str | No
         return None
     if viewer.masks.hidden_in_context({name: value}):
         return None
-    is_of_request = name in ("request_id", "parent_request_id") and isinstance(value, str) and value
-    if is_of_request and not viewer.masks.hide_context_key("request_id"):
-        return request_url(value, viewer)
+    key = name.removeprefix("parent_")
+    if key in RUN_KEYS and isinstance(value, str) and value and not viewer.masks.hide_context_key(key):
+        return run_url(ActionRun(key, value), viewer)
     address = viewer.url("changelist")
     field = {"user_id": "user", "endpoint": "endpoint"}.get(name)
     if field and type(value) in (str, int) and str(value).strip() == str(value) != "":

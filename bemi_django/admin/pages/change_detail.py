@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import ColumnValue, Viewer
 from bemi_django.admin.display import sql_text
-from bemi_django.admin.display.actions.action_lines import request_id_of, request_url
 from bemi_django.admin.display.actions.nouns import automatic_columns
+from bemi_django.admin.display.actions.run import run_of, run_url, shown_run_of
 from bemi_django.admin.display.actions.steps import change_as_sql
 from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
@@ -63,7 +63,9 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     fields = [_field(value, formatter, logged) for value in viewer.values(change)]
     sql = viewer.context(change).get("SQL")
     same_transaction = in_transaction(change, viewer)
-    same_request = in_request(change, viewer)
+    run = shown_run_of(change, viewer)
+    # A command may make millions of changes: the page of its run has the first of them.
+    same_request = in_run(change, viewer) if "request_id" in change.context else None
     own = viewer.changes().filter(pk=change.pk)
     transaction = _sequence(change, own | same_transaction, viewer)
     request = _sequence(
@@ -95,10 +97,10 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         "transaction_sequence": transaction,
         "request_rows": [row for row in request.rows if row.change.transaction_id != change.transaction_id],
         "request_sequence": request,
-        "request_id": (request_id := request_id_of(change, viewer)),
-        "request_url": request_id and request_url(request_id, viewer),
+        "run": run,
+        "run_url": run and run_url(run, viewer),
         "transaction_query": f"transaction:{change.transaction_id}",
-        "request_query": request_id and f'request:"{request_id}"',
+        "run_query": run and run.search,
         "previous": previous,
         "following": following,
         "reverts": reverts,
@@ -119,12 +121,12 @@ def in_transaction(change: Change, viewer: Viewer) -> ChangeQuerySet:
     return same.filter(database=change.database).exclude(id=change.id)
 
 
-def in_request(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
-    """Return the changes of its request in other transactions, or None if it has no request."""
-    request_id = change.context.get("request_id")
-    if request_id is None:
+def in_run(change: Change, viewer: Viewer) -> ChangeQuerySet | None:
+    """Return the changes of its request or run in other transactions, or None if it is of none."""
+    run = run_of(change)
+    if run is None:
         return None
-    same = viewer.changes().context({"request_id": request_id})
+    same = viewer.changes().context(run.context)
     # Events that belong to no transaction have the same id of one.
     return same.exclude(transaction_id=change.transaction_id, position=change.position)
 

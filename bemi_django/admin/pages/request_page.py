@@ -1,4 +1,4 @@
-"""The pages of a request and of a transaction: what it did, step by step."""
+"""The pages of a transaction, of a request and of a run of a task or a command: what it did, step by step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import action_of
+from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
 from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actions.steps import milliseconds, transactions
 from bemi_django.admin.display.actors import Actors
@@ -63,15 +64,15 @@ def read_transaction(change_id: UUID, viewer: Viewer) -> FoundChanges:
     return FoundChanges(found[:MOST], len(found) > MOST)
 
 
-def read_request(request_id: str, viewer: Viewer) -> FoundChanges | None:
-    """Return the changes of a request, or None if that takes too long.
+def read_run(run: ActionRun, viewer: Viewer) -> FoundChanges | None:
+    """Return the changes of a request or a run, or None if that takes too long.
 
     Raises:
         Http404: If the viewer may see no change of it.
     """
-    if not request_id or "\0" in request_id or viewer.masks.hide_context_key("request_id"):
+    if not run.id or "\0" in run.id or viewer.masks.hide_context_key(run.key):
         raise Http404
-    found = _read(viewer.changes().filter(context__contains={"request_id": request_id}))
+    found = _read(viewer.changes().filter(context__contains=run.context))
     if found is not None and not found.changes:
         raise Http404
     return found
@@ -90,22 +91,27 @@ def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
 
 
 def of_request(viewer: Viewer) -> dict[str, Any]:
-    """Return the context of the template for the request ``?id=``; see ``read_request()``."""
-    request_id = viewer.request.GET.get("id", "")
-    found = read_request(request_id, viewer)
+    """Return the context of the template for the request ``?id=``, or the run of a task or a command.
+
+    See ``read_run()``.
+    """
+    given = viewer.request.GET
+    key = next((key for key, name in RUN_KEYS.items() if given.get(name)), "request_id")
+    run = ActionRun(key, given.get(RUN_KEYS[key], ""))
+    found = read_run(run, viewer)
     if found is None:
-        return {"is_too_slow": True, "request_id": request_id, "heading": request_id, "transactions": []}
-    context = _context(found, f'request:"{request_id}"', viewer)
+        return {"is_too_slow": True, "run": run, "heading": run.id, "search": run.search, "transactions": []}
+    context = _context(found, run.search, viewer)
+    is_innermost = run_of(context["entry"]) == run
     return context | {
-        "request_id": request_id,
-        "crumbs": [(_("Request %(id)s") % {"id": request_id}, None)],
-        "revert": _revert("request", context, viewer),
-        "children": _children(request_id, viewer),
+        "run": run,
+        "crumbs": [(run.label, None)],
+        "revert": _revert("request", context, viewer) if is_innermost else None,
+        "children": _children(run, viewer),
     }
 
 
 def _read(changes: ChangeQuerySet) -> FoundChanges | None:
-    """Return the changes of a request, or None if that takes too long."""
     try:
         # Without an order, a request of any size stops at the limit.
         with bitmap_scan_only(query_timeouts.LOOKUP):
@@ -175,15 +181,16 @@ _FIRST = (
     "parent_request_id",
     "task_id",
     "parent_task_id",
+    "command_id",
     "trace_id",
     "span_id",
     "ip",
 )
 
 
-def _children(request_id: str, viewer: Viewer) -> str | None:
-    """Return where the changes are of requests that this one has made, or None if there are none."""
-    part = {"parent_request_id": request_id}
+def _children(run: ActionRun, viewer: Viewer) -> str | None:
+    """Return where the changes are of what this one has started, or None if there are none."""
+    part = {f"parent_{run.key}": run.id}
     if viewer.masks.hidden_in_context(part):
         return None
     condition = Q(context__contains=part)
@@ -192,7 +199,7 @@ def _children(request_id: str, viewer: Viewer) -> str | None:
             has_some = bool(viewer.changes().filter(condition).order_by()[:1])
     except OperationalError:
         has_some = True
-    query = urlencode({"q": search_for("parent_request_id", request_id)})
+    query = urlencode({"q": search_for(f"parent_{run.key}", run.id)})
     return f"{viewer.url('changelist')}?{query}" if has_some else None
 
 

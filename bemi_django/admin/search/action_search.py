@@ -1,4 +1,4 @@
-"""Pages of actions: the list of changes, grouped by what one transaction or request did.
+"""Pages of actions: the list of changes, grouped by what one transaction, request or run of a task did.
 
 The cost is bounded by the page: of a transaction only the first changes are read, and its end is jumped to.
 """
@@ -20,6 +20,7 @@ from bemi_django.admin.display.actions.action import (
     kind_of,
     transaction_of,
 )
+from bemi_django.admin.display.actions.run import ActionRun, run_of
 from bemi_django.admin.search import transaction_spans
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
@@ -33,7 +34,7 @@ from bemi_django.wire.ids import sequence_in
 SIZE = 25
 #: Changes looked at between two jumps over the rest of a transaction.
 WINDOW = 100
-#: Transactions of a page. One request may have any number.
+#: Transactions of a page. One request or run may have any number.
 MOST_TRANSACTIONS = 100
 #: Time spent on finding actions (seconds), beside that of one search.
 BUDGET_SECONDS = 0.5
@@ -56,14 +57,14 @@ class _FoundSpans:
     def __init__(self) -> None:
         self.spans: dict[int, Span] = {}
         self.matches: dict[int, list[UUID]] = {}
-        self._names: set[str | int] = set()
+        self._names: set[ActionRun | int] = set()
 
     def add(self, change: Change) -> bool:
         """Add a change, and return whether there was room for it."""
         sequence = sequence_in(change.pk.bytes)
         span = self.spans.get(sequence)
         if span is None:
-            name = request_of(change) or sequence
+            name = run_of(change) or sequence
             if name not in self._names and len(self._names) == SIZE or len(self.spans) == MOST_TRANSACTIONS:
                 return False
             self._names.add(name)
@@ -85,7 +86,7 @@ def read_actions(filtered: FilteredChanges, cursor: PageCursor) -> ActionPage:
         cursor: Where the page begins.
 
     Returns:
-        The page; partial if the search ran out of time. A request that has more transactions than there is
+        The page; partial if the search ran out of time. A request or run with more transactions than there is
         room for goes on on the next page.
     """
     if cursor.id is not None and cursor.committed_at is None and order_of_list().place(cursor.id) is None:
@@ -149,10 +150,10 @@ def _actions(
         for change in read_changes(filtered.whole.filter(pk__in=wanted)) if wanted else ():
             by_name[transaction_of(change)].append(change)
     place = {span.sequence: number for number, span in enumerate(spans)}
-    groups: dict[str | TransactionName, list[TransactionName]] = {}
+    groups: dict[ActionRun | TransactionName, list[TransactionName]] = {}
     for name in sorted(by_name, key=lambda name: place[name.sequence]):
-        request = next(filter(None, map(request_of, by_name[name])), None)
-        groups.setdefault(request or name, []).append(name)
+        run = next(filter(None, map(run_of, by_name[name])), None)
+        groups.setdefault(run or name, []).append(name)
     known = {found for some in matches.values() for found in some} if filtered.is_narrowed else set()
     return [_action(names, by_name, counts, known) for names in groups.values()]
 
@@ -178,9 +179,3 @@ def _action(
     # Where all of them match, there is nothing to mark.
     marked = frozenset(matches) if len(matches) < sum(total.values()) else frozenset()
     return AuditAction(shown, total, is_cut, len(names), marked)
-
-
-def request_of(change: Change) -> str | None:
-    """Return the id of a change's request, or None; a context can hold anything."""
-    found = change.context.get("request_id")
-    return found if isinstance(found, str) and found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
+from secrets import token_hex
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -80,11 +81,17 @@ def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
         # The command for which the process was started is the context of its other threads, too.
         is_process = getattr(self, "_called_from_command_line", False)
         enter = process_context if is_process else provided_context
-        with enter(partial(command_context, self, args, options)):
+        with enter(partial(_context_of_run, self, args, options, token_hex(16))):
             return execute(self, *args, **options)
 
     wrapped._bemi_wraps = execute  # type: ignore[attr-defined]
     return wrapped
+
+
+def _context_of_run(
+    command: BaseCommand, args: tuple[Any, ...], options: Mapping[str, Any], run: str
+) -> dict[str, Any]:
+    return {**command_context(command, args, options), "command_id": run}
 
 
 def _is_given(value: Any, default: Any) -> bool:

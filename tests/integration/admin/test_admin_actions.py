@@ -172,6 +172,35 @@ def test_an_update_of_what_was_created_is_not_told(admin: Client) -> None:
     assert said(admin) == ["created todo Wake up"]
 
 
+@pytest.mark.parametrize(
+    ("key", "whole"), [("task_id", "Whole task"), ("command_id", "Whole command")], ids=["task", "command"]
+)
+def test_a_run_of_several_transactions_is_one_line_with_a_page_of_its_own(
+    admin: Client, key: str, whole: str
+) -> None:
+    first = [created(number, primary_key=str(number), context={key: "a"}) for number in (1, 2)]
+    created(3, primary_key="3", context={key: "b"})
+    # What a request did inside of the run is a line of its own.
+    created(4, primary_key="4", context={key: "b", "request_id": "r"})
+    assert numbers(admin) == [[4], [3], [1, 2]]
+    line = lines(admin)[-1]
+    assert (line.whole, line.action.transactions) == (whole, 2)
+    page = admin.get(line.url)
+    assert page.context["count"] == 2 and len(page.context["transactions"]) == 2
+    assert page.context["revert"] == f"{LIST}revert/?request={first[0].pk}"
+    assert page.context["run"].label == f"{key.removesuffix('_id').title()} a"
+    assert admin.get(page.context["revert"]).context["selection"].changes.count() == 2
+
+
+def test_the_id_of_a_run_that_is_masked_leads_nowhere(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["context->task_id"]
+    created(1, context={"task_id": "secret"})
+    reader = visitor("bemi_django.view_change")
+    (line,) = lines(reader)
+    assert "secret" not in line.url and line.whole == "Whole transaction"
+    assert reader.get(f"{LIST}request/?task_id=secret").status_code == 404
+
+
 def test_neighbouring_transactions_of_a_request_are_one_line(admin: Client) -> None:
     request = {"context": {"request_id": "r", "endpoint": "/a/"}}
     record(1, **request)
@@ -182,7 +211,7 @@ def test_neighbouring_transactions_of_a_request_are_one_line(admin: Client) -> N
     assert numbers(admin) == [[4], [1, 3, 3], [2]]
     assert [line.action.transactions for line in lines(admin)] == [1, 2, 1]
     _command, of_request, _other = lines(admin)
-    assert of_request.url == f"{LIST}request/?id=r" and of_request.is_of_request
+    assert of_request.url == f"{LIST}request/?id=r" and of_request.whole == "Whole request"
     assert (_command.url, _command.face) == (f"{LIST}transaction/{_command.last.pk}/", "machine")
 
 

@@ -238,7 +238,7 @@ def test_nothing_links_to_a_masked_request(changes: list[Change], curious: Clien
     assert curious.get(f"{LIST}request/", {"id": secret}).status_code == 404
     assert curious.get(f"{LIST}request/", {"id": parent}).status_code == 404
     page = curious.get(f"{LIST}{changes[0].pk}/change/")
-    assert (page.context["request_query"], page.context["request_url"]) == (None, None)
+    assert (page.context["run_query"], page.context["run_url"]) == (None, None)
     (line,) = [line for line in page.context["context"] if line.name == "parent_request_id"]
     assert line.text == parent and line.url == f"{LIST}?q=parent_request_id%3D{parent}"
     settings.BEMI_MASKED_FIELDS = ["context->parent_request_id"]

@@ -173,7 +173,7 @@ def test_a_masked_request_id_leads_nowhere(db: None, settings: Any) -> None:
     (line,) = client.get(LIST).context["actions"]
     assert line.url == f"{LIST}transaction/{change.pk}/"
     page = client.get(f"{LIST}{change.pk}/change/")
-    assert page.context["request_id"] is None
+    assert page.context["run"] is None
 
 
 def test_many_steps_take_few_queries(admin_client: Client, django_assert_max_num_queries: Any) -> None:

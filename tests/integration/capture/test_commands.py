@@ -42,7 +42,9 @@ class Command(BaseCommand):
 def contexts(changes: list[Change]) -> dict[str, dict[str, Any]]:
     """By the task that was written, without the statement."""
     return {
-        change.after["task"]: {key: value for key, value in change.context.items() if key != "SQL"}
+        change.after["task"]: {
+            key: value for key, value in change.context.items() if key not in ("SQL", "command_id")
+        }
         for change in changes
         if change.table == "todo"
     }
@@ -57,7 +59,10 @@ def test_a_command_that_code_calls_is_named(drain: Drain) -> None:
             call_command(Command(), "d", fail=True)
         assert get_context() == {"user_id": 7}
     named = {"user_id": 7, "command": "test_commands"}
-    assert contexts(drain()) == {
+    changes = drain()
+    runs = [change.context["command_id"] for change in changes if "command" in change.context]
+    assert len(set(runs)) == len(runs) == 3
+    assert contexts(changes) == {
         "a": {**named, "arguments": {"task": "a", "token": "***"}},
         "b": {**named, "arguments": {"task": "b", "token": "***"}},
         "c": {"job": "own"},

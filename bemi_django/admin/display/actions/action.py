@@ -1,4 +1,4 @@
-"""``AuditAction``: the changes of one transaction, or of neighbouring transactions of one request."""
+"""``AuditAction``: the changes of one transaction, or of neighbouring ones of one request or run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ChangeKind(NamedTuple):
 
 
 class AuditAction(NamedTuple):
-    """What one transaction did, or neighbouring ones of one request.
+    """What one transaction did, or neighbouring ones of one request, or of one run of a task or a command.
 
     Attributes:
         changes: The first of its changes, in commit order, at most ``SHOWN``.

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import AuditAction
+from bemi_django.admin.display.actions.run import run_url, shown_run_of
 from bemi_django.admin.display.actions.sentence import learn, sentence
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.change_rows import ListedCell, ListedRow, rows
@@ -37,7 +39,7 @@ class ListedAction(NamedTuple):
         initials: The first letters of a person's name.
         where: The endpoint, task, command or program.
         same_endpoint: The query string of the list of all changes by its endpoint, or nothing.
-        is_of_request: Whether it belongs to a request.
+        whole: What the link to its page is called.
         sentence: What it did.
         reason: The reason in the context, or nothing.
         rows: The changes that are shown.
@@ -55,7 +57,7 @@ class ListedAction(NamedTuple):
     initials: str
     where: str
     same_endpoint: str
-    is_of_request: bool
+    whole: str
     sentence: SafeString
     reason: str
     rows: list[ListedRow]
@@ -72,11 +74,12 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
     learn(actions, formatter)
     for action in actions:
         last = action.changes[-1]
+        run = shown_run_of(last, viewer)
         actor = actors.actor_of(*action.changes)
         yield ListedAction(
             action,
             last,
-            action_url(last, viewer),
+            run_url(run, viewer) if run else viewer.url("transaction", last.pk),
             local(last.committed_at).date(),
             ago(last.committed_at),
             actor,
@@ -84,30 +87,12 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
             initials(actor.label),
             where(last, viewer),
             _same_endpoint(last, viewer),
-            request_id_of(last, viewer) is not None,
+            run.whole if run else _("Whole transaction"),
             sentence(action, viewer, objects, formatter),
             reason_of(last, viewer),
             [listed[change.pk] for change in action.changes],
             action.total - len(action.changes),
         )
-
-
-def action_url(change: Change, viewer: Viewer) -> str:
-    """Return the page of a change's request, or of its transaction if it has none."""
-    request_id = request_id_of(change, viewer)
-    return viewer.url("transaction", change.pk) if request_id is None else request_url(request_id, viewer)
-
-
-def request_id_of(change: Change, viewer: Viewer) -> str | None:
-    """Return the id of a change's request, or None if it has none or if it is masked."""
-    found = change.context.get("request_id")
-    is_shown = isinstance(found, str) and found and not viewer.masks.hide_context_key("request_id")
-    return str(found) if is_shown else None
-
-
-def request_url(request_id: str, viewer: Viewer) -> str:
-    """Return the page of a request."""
-    return f"{viewer.url('request')}?{urlencode({'id': request_id})}"
 
 
 def reason_of(change: Change, viewer: Viewer) -> str:

@@ -1,0 +1,87 @@
+"""What made changes in several transactions: a request, or one run of a task or a command."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.log.lossless_json import dumps
+from bemi_django.models import Change
+
+#: The keys of contexts that hold its id, the innermost first, and the parameters of its page.
+RUN_KEYS = {"request_id": "id", "task_id": "task_id", "command_id": "command_id"}
+
+
+class ActionRun(NamedTuple):
+    """A request, or a run of a task or a command: the key of contexts that holds its id, and the id."""
+
+    key: str
+    id: str
+
+    @property
+    def context(self) -> dict[str, str]:
+        """The part of a context that its changes have."""
+        return {self.key: self.id}
+
+    @property
+    def search(self) -> str:
+        """The search for its changes in the list."""
+        return f'request:"{self.id}"' if self.key == "request_id" else dumps(self.context)
+
+    @property
+    def noun(self) -> str:
+        """What it is called."""
+        return {"request_id": _("Request"), "task_id": _("Task"), "command_id": _("Command")}[self.key]
+
+    @property
+    def label(self) -> str:
+        """What it is called, with its id."""
+        texts = {
+            "request_id": _("Request %(id)s"),
+            "task_id": _("Task %(id)s"),
+            "command_id": _("Command %(id)s"),
+        }
+        return texts[self.key] % {"id": self.id}
+
+    @property
+    def whole(self) -> str:
+        """What leads to all of it."""
+        texts = {
+            "request_id": _("Whole request"),
+            "task_id": _("Whole task"),
+            "command_id": _("Whole command"),
+        }
+        return texts[self.key]
+
+    @property
+    def undoing(self) -> str:
+        """What its revert is called."""
+        texts = {
+            "request_id": _("Revert the request"),
+            "task_id": _("Revert the task"),
+            "command_id": _("Revert the command"),
+        }
+        return texts[self.key]
+
+
+def run_of(change: Change) -> ActionRun | None:
+    """Return what a change was made by, or None; a context can hold anything."""
+    for key in RUN_KEYS:
+        found = change.context.get(key)
+        if isinstance(found, str) and found:
+            return ActionRun(key, found)
+    return None
+
+
+def shown_run_of(change: Change, viewer: Viewer) -> ActionRun | None:
+    """Return what a change was made by, or None if it is not known or masked."""
+    run = run_of(change)
+    return None if run is None or viewer.masks.hide_context_key(run.key) else run
+
+
+def run_url(run: ActionRun, viewer: Viewer) -> str:
+    """Return the page of a request or a run."""
+    return f"{viewer.url('request')}?{urlencode({RUN_KEYS[run.key]: run.id})}"

@@ -20,20 +20,26 @@ def holds_value(keys: Iterable[str | None], values: Iterable[Any]) -> bool:
         values: Values of its row.
     """
     texts = {_plain(value) for value in values if value is not None}
-    return any(_plain(part) in texts for key in keys if key is not None for part in _parts(key))
+    for key in keys if texts else ():
+        if key is not None and (_plain(key) in texts or any(_plain(part) in texts for part in _parts(key))):
+            return True
+    return False
 
 
-def _parts(key: str) -> list[Any]:
-    parts: list[Any] = [key]
+def _parts(key: str) -> Iterable[Any]:
     if key.startswith("["):
         with suppress(ValueError):
-            parts += loads(key)
-    return parts
+            found: list[Any] = loads(key)
+            return found
+    return ()
 
 
 def _plain(value: Any) -> str:
     """Return one text for a value, whether it is printed as text or as JSON."""
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool):
         return "t" if value else "f"
-    text = value if isinstance(value, str) else dumps(value)
+    else:
+        text = dumps(value)
     return _MOMENT.sub(" ", text).removesuffix(":00") if ":" in text else text

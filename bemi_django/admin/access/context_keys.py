@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.lossless_json import dumps, loads, span
 from bemi_django.masking.actions import DROP, Action
-from bemi_django.masking.contexts import ContextMasks
+from bemi_django.masking.contexts import MASK, ContextMasks
 from bemi_django.masking.patterns import Pattern, path_matches
 from bemi_django.masking.rules import Rule, Rules
+from bemi_django.wire import SQL_KEY
+
+_MASKED = dumps(MASK)
+#: A key that JSON prints as it is, and no pattern.
+_PLAIN = re.compile(r"\w+", re.ASCII)
 
 
 class ContextKeys:
@@ -21,6 +27,10 @@ class ContextKeys:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._paths = [pattern.path for pattern in patterns if pattern.path]
+        names = [path[0] for path in self._paths if len(path) == 1 and _PLAIN.fullmatch(path[0])]
+        is_plain = len(names) == len(patterns) and SQL_KEY not in names
+        #: The keys, if none is inside of another one: these are found in a text without parsing it.
+        self._names = names if is_plain else None
         rules = [Rule(pattern, Action(DROP)) for pattern in patterns]
         self._masks = ContextMasks(Rules(rules, has_defaults=False))
 
@@ -40,7 +50,15 @@ class ContextKeys:
         Raises:
             RecursionError: The context is nested too deeply.
         """
-        return self._masks.masked(context.encode()).decode() if self else context
+        if not self:
+            return context
+        if self._names is None:
+            return self._masks.masked(context.encode()).decode()
+        for name in self._names:
+            at = span(context, name)
+            if at is not None and context[slice(*at)] != "null":
+                context = f"{context[: at[0]]}{_MASKED}{context[at[1] :]}"
+        return context
 
     def hidden_in(self, part: dict[str, Any]) -> list[str]:
         """Return the outermost keys of a part of a context that must not be compared with contexts.

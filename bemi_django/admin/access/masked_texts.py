@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from bemi_django.admin.access.masks import MASK, Masks
-from bemi_django.log.lossless_json import dumps, end_of, is_flat, loads, span, spans
+from bemi_django.log.lossless_json import dumps, end_of, loads, span, spans
 from bemi_django.log.places import Place
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 _MASKED = dumps(MASK)
 _NULL = "null"
+_NUMBER = re.compile(r"[0-9]+")
 #: Contexts, statements and tables whose answers are remembered.
 _REMEMBERED = 1024
 
@@ -52,7 +53,7 @@ class MaskedTexts:
         try:
             text = self._masks.of_context_text(text)
             for name, redact in ((SQL_KEY, _redacted), (INVALID_KEY, _starred)):
-                if at := span(text, name):
+                if name in text and (at := span(text, name)):
                     text = f"{text[: at[0]]}{redact(text[slice(*at)])}{text[at[1] :]}"
         except RecursionError:
             return _NULL
@@ -72,11 +73,9 @@ class TableMasks:
         self._place = place
         names = masks.maskable_columns(place)
         self._is_open = names is None
-        self._names = self._hidden = re.compile("(?!)")
-        if names:
-            self._names = re.compile(f'(?:{"|".join(names)})":')
-            hidden = [name for name in names if self._hide(name)]
-            self._hidden = re.compile(f'"(?:{"|".join(hidden)})": ?' if hidden else "(?!)")
+        self._has_hidden_key = masks.hides_key_of(place)
+        #: How the keys of columns that can be masked end, and whether one that is only this name is.
+        self._ends = [(f'{name}":', self._hide(name)) for name in sorted(names or ())]
 
     def visible(self, row: TextRow) -> TextRow:
         """Return the keys and the row of a change with the masked values hidden.
@@ -89,25 +88,42 @@ class TableMasks:
         """
         key, previous, before, after = row
         old, new = self._spans(before), self._spans(after)
-        values = [_value(before[begin:end]) for begin, end in old]
-        values += [_value(after[begin:end]) for begin, end in new]
-        if self._masks.hide_keys(self._place, (key, previous), values):
+        if not (old or new or self._has_hidden_key):
+            return row
+        values = [before[begin:end] for begin, end in old]
+        values += [after[begin:end] for begin, end in new]
+        if self._hide_keys(key, previous, values):
             key, previous = key and MASK, previous and MASK
         return key, previous, _starred_at(before, old), _starred_at(after, new)
+
+    def _hide_keys(self, key: str | None, previous: str | None, values: list[str]) -> bool:
+        """Tell whether the keys of a change are masked, which has some masked values as JSON."""
+        if self._has_hidden_key is False and previous is None and key is not None and _NUMBER.fullmatch(key):
+            # JSON prints digits as they are.
+            return key in values or f'"{key}"' in values
+        return self._masks.hide_keys(self._place, (key, previous), list(map(_value, values)))
 
     def _hide(self, column: str) -> bool:
         return self._masks.hide_column(self._place.schema, self._place.table, column)
 
     def _spans(self, text: str) -> list[_Span]:
         """Return where the values of masked columns are in a row."""
-        found = () if self._is_open else self._names.findall(text)
-        if found or self._is_open:
-            exact = list(self._hidden.finditer(text)) if found and is_flat(text) else []
+        found = []
+        is_clear = not self._is_open
+        for end, is_hidden in self._ends:
+            at = text.find(end)
+            if at == -1:
+                continue
             # A name can have a dot or a quote in front of what looks like the whole of it.
-            if len(exact) == len(found) > 0 and all(text[match.start() - 1] != "\\" for match in exact):
-                return [(match.end(), end_of(text, match.end())) for match in exact]
-            return [at for name, at in spans(text).items() if self._hide(name)]
-        return []
+            is_exact = text[at - 1] == '"' and text[at - 2] != "\\" and text.find(end, at + 1) == -1
+            if not is_exact or text.find("{", 1) != -1:
+                is_clear = False
+                break
+            if is_hidden:
+                begin = at + len(end)
+                begin += text[begin] == " "
+                found.append((begin, end_of(text, begin)))
+        return found if is_clear else [at for name, at in spans(text).items() if self._hide(name)]
 
 
 @lru_cache(_REMEMBERED)
@@ -124,8 +140,8 @@ def _value(text: str) -> Any:
     return text[1:-1] if is_plain else loads(text)
 
 
-def _starred_at(text: str, hidden: Iterable[_Span]) -> str:
-    for begin, end in sorted(hidden, reverse=True):
+def _starred_at(text: str, hidden: Sequence[_Span]) -> str:
+    for begin, end in sorted(hidden, reverse=True) if len(hidden) > 1 else hidden:
         if text[begin:end] != _NULL:
             text = f"{text[:begin]}{_MASKED}{text[end:]}"
     return text

@@ -8,26 +8,17 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-from django.db import DatabaseError, connections, models
+from django.db import models
 
 from bemi_django.admin.access.context_keys import ContextKeys
-from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.admin.access.logged_models import LoggedModels, key_columns, key_fields
 from bemi_django.disclosure.keys_in_rows import holds_value
-from bemi_django.exceptions import UnknownDatabase
-from bemi_django.log.places import Place, alias_of
+from bemi_django.log.places import Place
 from bemi_django.masking.patterns import Pattern, parse
 from bemi_django.models import Change
 from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 MASK = "••••••"
-
-_KEY_COLUMNS = """
-SELECT a.attname::text FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-WHERE n.nspname = %s AND c.relname = %s
-"""
 
 _WILDCARDS = re.compile(r"[*?\[]")
 #: A column of a table: schema, table, column.
@@ -123,11 +114,15 @@ class Masks:
             keys: The keys.
             values: The values of masked columns in its row, before and after.
         """
-        if place not in self._keys:
-            self._keys[place] = self._hide_key_of(place)
-        is_hidden = self._keys[place]
+        is_hidden = self.hides_key_of(place)
         # The key of a table that is gone is unknown.
         return bool(values) if is_hidden is None else is_hidden or bool(values and holds_value(keys, values))
+
+    def hides_key_of(self, place: Place) -> bool | None:
+        """Return whether a column of a table's primary key is masked, or None if the key is not known."""
+        if place not in self._keys:
+            self._keys[place] = self._hide_key_of(place)
+        return self._keys[place]
 
     def maskable_columns(self, place: Place) -> Collection[str] | None:
         """Return the names that masked columns of a table can have, or None if they can be any.
@@ -221,7 +216,7 @@ class Masks:
         logged = self._logged_models.model_at(*place)
         if logged is not None:
             return self.hide_model_key(logged.model)
-        columns = _key_columns(place)
+        columns = key_columns(place)
         if not columns:
             return None
         return any(self.hide_column(place.schema, place.table, name) for name in columns)
@@ -237,12 +232,3 @@ def _parsed(text: str) -> Pattern:
 
 def _column_of(place: Place, field: Any) -> _Column:
     return (place.schema, place.table, field.column)
-
-
-def _key_columns(place: Place) -> list[str]:
-    try:
-        with connections[alias_of(place.database)].cursor() as cursor:
-            cursor.execute(_KEY_COLUMNS, [place.schema, place.table])
-            return [name for (name,) in cursor.fetchall()]
-    except (UnknownDatabase, DatabaseError):
-        return []

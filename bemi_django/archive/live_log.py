@@ -16,6 +16,7 @@ from bemi_django.archive.month import Month, month_of
 from bemi_django.archive.row_streams import FIRST, ReadRows, RowPlace, WrittenRows
 from bemi_django.exceptions import ArchiveError, first_line
 from bemi_django.schema import installed
+from bemi_django.schema.locking import Claim
 
 _BEGIN = """
 SET search_path = pg_catalog, pg_temp; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET statement_timeout = 0
@@ -38,8 +39,8 @@ _RETURNING = "CREATE TEMPORARY TABLE bemi_returning AS SELECT {columns} FROM {lo
 _ADD_MISSING = """
 INSERT INTO {log} ({columns}) SELECT {columns} FROM pg_temp.bemi_returning ON CONFLICT DO NOTHING
 """
-#: Any number, as long as it is always the same: one process at a time works on the archive of a log.
-_LOCK = 7_305_515_062_118_304_116
+#: One process at a time works on the archive of a log.
+_CLAIM = "_bemi.archive"
 
 
 class Copied(NamedTuple):
@@ -159,10 +160,14 @@ class LiveLog:
                 raise
             cursor.execute("COMMIT")
 
-    def lock(self) -> None:
+    def claim(self) -> None:
         """Make sure that no other process works on the archive, until the connection is closed."""
-        if not self._one("SELECT pg_try_advisory_lock(%s)", _LOCK):
-            raise ArchiveError("another 'bemi archive' or 'bemi import' is running: wait until it is done")
+        with self._connection.cursor() as cursor:
+            other = Claim(cursor, _CLAIM, self.name, "SELECT").take()
+        if other:
+            raise ArchiveError(
+                f"another 'bemi archive' or 'bemi import' is running ({other}): wait until it is done"
+            )
 
     def _query(self, text: str) -> Any:
         # The driver looks for parameters in the name, too.
@@ -192,7 +197,7 @@ def open_log() -> Iterator[LiveLog]:
     connection.autocommit = True
     try:
         log = LiveLog(connection)
-        log.lock()
+        log.claim()
         yield log
     finally:
         connection.close()

@@ -17,6 +17,7 @@ from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.masking.references import masked_key
+from bemi_django.schema.locking import Claim
 from bemi_django.verification.moment import wait_for_log
 from bemi_django.verification.table.compared_table import tracked_tables
 
@@ -36,7 +37,8 @@ ORDER BY c.oid
 """
 _HISTORY = "SELECT system_identifier || '/' || start_lsn FROM _bemi.checkpoint WHERE slot = %s"
 _OWNER = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = '_bemi'"
-_LOCK = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
+#: Seconds to wait for another run.
+_CLAIM_SECONDS = 10.0
 
 
 class BaselineOptions(NamedTuple):
@@ -124,8 +126,10 @@ class _Recording(NamedTuple):
                         f"its key ({', '.join(masked)}) is masked in the log, so its rows cannot be told "
                         "from those with changes: it is left out"
                     )
-                lock = f"_bemi.baseline/{oid}/{self.options.condition}"
-                cursor.execute(_LOCK, [lock])
+                name_of_claim = f"_bemi.baseline/{oid}/{self.options.condition}"
+                claim = Claim(cursor, name_of_claim, "_bemi.baselines", "INSERT")
+                if other := claim.take(_CLAIM_SECONDS):
+                    raise BemiError(f"another 'bemi baseline' reads it ({other})")
                 try:
                     record = ProgressRecord(cursor, oid, self.options.condition, self._history())
                     record.begin(table.root, anew=self.options.anew)
@@ -135,11 +139,11 @@ class _Recording(NamedTuple):
                     return Baselined(name, standing, was_there=was_there)
                 finally:
                     if not self.source.closed:
-                        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+                        claim.release()
         except psycopg2.errors.InsufficientPrivilege as error:
             return Baselined(name, failure=f"{first_line(error)}; run this as {self._owner()}")
         except psycopg2.errors.LockNotAvailable:
-            return Baselined(name, failure="another 'bemi baseline' reads it, or somebody has locked it")
+            return Baselined(name, failure="somebody has locked it")
         except psycopg2.ProgrammingError as error:
             return Baselined(name, failure=first_line(error))
         except psycopg2.DataError as error:

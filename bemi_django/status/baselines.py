@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bemi_django.schema.locking import CLAIMANTS
 from bemi_django.schema.search_path import closed_cursor
 
 _MAY_READ = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = '_bemi' AND c.relname = 'baselines' AND has_table_privilege(c.oid, 'SELECT')
 """
-# The command holds an advisory lock for each table that it reads.
-_UNFINISHED = """
+# The command has a claim for each table that it reads.
+_CLAIMANTS = CLAIMANTS.format(
+    name="concat('_bemi.baseline/', b.relation, '/', b.condition)",
+    table="'_bemi.baselines'::regclass",
+    right="'INSERT'",
+)
+_UNFINISHED = f"""
 SELECT concat(n.nspname, '.', c.relname), b.condition, b.rows, b.recorded,
        CASE WHEN b.condition = '' THEN greatest(c.reltuples, 0)::bigint ELSE 0 END,
-       to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS (
-           SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-           WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND d.datname = current_database()
-               AND (l.classid::bigint << 32) | l.objid::bigint
-                   = hashtextextended(format('_bemi.baseline/%s/%s', b.relation, b.condition), 0))
+       to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS ({_CLAIMANTS})
 FROM _bemi.baselines b JOIN pg_class c ON c.oid = b.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE b.ended_at IS NULL ORDER BY 1, 2
-"""
+"""  # noqa: S608 - a constant
 
 
 class UnfinishedBaseline(NamedTuple):

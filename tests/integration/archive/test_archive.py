@@ -26,6 +26,7 @@ from bemi_django.retention import passing
 from tests.integration.archive.conftest import Bemi
 from tests.support.activity import counted, to_count
 from tests.support.old_months import FIRST, SECOND, moment_in, remove, rows, write
+from tests.support.strangers import stranger_session
 
 MONTH = parse_month(FIRST)
 HOSTILE = [
@@ -336,9 +337,21 @@ def test_what_storage_gives_back_is_compared(place: Location, monkeypatch: pytes
 
 def test_one_process_at_a_time_works_on_the_archive(bemi: Bemi) -> None:
     write(1)
-    with open_log(), pytest.raises(CommandError, match="another 'bemi archive' or 'bemi import' is running"):
+    running = r"another 'bemi archive' or 'bemi import' is running \(pid \d+, role '"
+    with open_log(), pytest.raises(CommandError, match=running):
         bemi("archive", "--before", SECOND, "--keep")
     assert f"{FIRST}: archived" in bemi("archive", "--before", SECOND, "--keep")
+
+
+def test_a_stranger_with_locks_stops_neither_archives_nor_imports(bemi: Bemi) -> None:
+    write(1)
+    with stranger_session() as stranger:
+        stranger.execute(
+            "SELECT pg_advisory_lock(hashtext('_bemi.archive'), n) FROM generate_series(-9, 9) n"
+        )
+        stranger.execute("SELECT pg_advisory_lock(7305515062118304116)")
+        assert f"{FIRST}: archived" in bemi("archive", "--before", SECOND, "--keep")
+        assert FIRST in bemi("import", FIRST)
 
 
 @pytest.mark.parametrize(

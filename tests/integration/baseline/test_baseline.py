@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import signal
 import threading
 from collections import Counter
@@ -22,11 +23,13 @@ from bemi_django import conf, skip_tracking
 from bemi_django.baseline import ranges
 from bemi_django.baseline.baseline import Baselined, BaselineOptions, baseline
 from bemi_django.baseline.progress_record import ProgressRecord
+from bemi_django.exceptions import BemiError
 from bemi_django.ingest.loop import baseline_ranges
 from bemi_django.log.blame import blame_row
 from bemi_django.log.places import Place
 from bemi_django.models import Change
 from bemi_django.schema import tracking
+from bemi_django.status.baselines import read_baselines
 from bemi_django.time_travel import as_of
 from bemi_django.verification.verify import Options, verify
 from tests.support import roles
@@ -36,6 +39,7 @@ from tests.support.pipeline import Pipeline, worker_config
 from tests.support.polling import until
 from tests.support.processes import database_url
 from tests.support.project_database import execute
+from tests.support.strangers import stranger_session
 
 #: Rows that the table has before it is tracked.
 _OLD = 300
@@ -171,6 +175,40 @@ def test_a_row_with_a_change_is_left_to_it(book: Pipeline) -> None:
     (result,) = run(book)
     assert str(result) == f"lab.book: {_OLD} rows, {_OLD - 3} of them recorded"
     check_log()
+
+
+def test_a_stranger_with_locks_does_not_keep_rows_from_being_recorded(book: Pipeline) -> None:
+    with stranger_session() as stranger:
+        ((oid,),) = execute("SELECT 'lab.book'::regclass::oid::int")
+        name = f"_bemi.baseline/{oid}/"
+        stranger.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        stranger.execute("SELECT pg_advisory_lock(hashtext(%s), n) FROM generate_series(-9, 9) n", [name])
+        assert run(book, watch=interrupt)[0].failure == "interrupted"
+        # Nobody is at work on it.
+        assert [one.is_running for one in read_baselines("default")] == [False]
+        (result,) = run(book)
+    assert str(result) == f"lab.book: {_OLD} rows, {_OLD} of them recorded"
+
+
+def interrupt(table: str, part: float) -> None:
+    assert [one.is_running for one in read_baselines("default")] == [True]
+    raise BemiError("interrupted")
+
+
+def test_two_that_read_the_same_rows_wait_for_each_other(
+    book: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.baseline.baseline._CLAIM_SECONDS", 0.1)
+    others: list[Baselined] = []
+
+    def read_again(table: str, part: float) -> None:
+        if not others:
+            config = worker_config(book.slot, role=roles.OWNER)
+            others.extend(baseline(config, BaselineOptions(only=("lab.book",))))
+
+    (result,) = run(book, watch=read_again)
+    assert not result.failure
+    assert re.search(r"another 'bemi baseline' reads it \(pid \d+, role '", others[0].failure)
 
 
 def test_events_of_a_row_are_no_changes_of_it(book: Pipeline) -> None:

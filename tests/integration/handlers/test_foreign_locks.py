@@ -21,9 +21,9 @@ from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.models import Change
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
-from tests.support.project_database import ProjectDatabase, execute
+from tests.support.project_database import execute
+from tests.support.strangers import ROLE, stranger_session
 
-ROLE, PASSWORD = "bemi_stranger", "secret"
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 #: All that were ever taken by something that records, or that follows DDL.
 LOCKS = """
@@ -40,16 +40,9 @@ SELECT pg_advisory_lock(hashtextextended(name, 0))
 @pytest.fixture
 def stranger(drain: Drain) -> Iterator[Any]:
     """A session of a role without any right that holds locks."""
-    database = ProjectDatabase("default")
-    database.administer(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
-    try:
-        parameters = conf.connection_parameters("default") | {"user": ROLE, "password": PASSWORD}
-        with closing(psycopg2.connect(**parameters)) as session, session.cursor() as cursor:
-            session.autocommit = True
-            cursor.execute(LOCKS)
-            yield cursor
-    finally:
-        database.administer(f"DROP ROLE {ROLE}")
+    with stranger_session() as cursor:
+        cursor.execute(LOCKS)
+        yield cursor
 
 
 def test_a_stranger_with_locks_stops_neither_recording_nor_ddl(drain: Drain, stranger: Any) -> None:

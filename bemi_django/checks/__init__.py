@@ -17,7 +17,7 @@ bemi.E022  BEMI_MASKED_FIELDS has a wrong pattern
 bemi.E023  BEMI_TAMPER_EVIDENCE, BEMI_ANCHORS or BEMI_ANCHOR_EVERY is wrong
 bemi.E024  BEMI_AUTH_EVENTS or BEMI_ADMIN_EVENTS is wrong
 bemi.E025  TimeTravelMiddleware is not where it works, or BEMI_TIME_TRAVEL_PRESENT is wrong
-bemi.E026  BEMI_CONTEXT_KEYS has a key that is none, or too short
+bemi.E026  BEMI_CONTEXT_KEYS has a key that is none, or too short, or BEMI_CONTEXT_AGE is no number
 bemi.E027  BEMI_ALERT_HANDLERS or BEMI_WEBHOOK_NETWORKS is wrong
 bemi.E028  BEMI_DESTINATIONS is wrong
 bemi.E029  BEMI_SINK, BEMI_SINK_SECRET or BEMI_SINK_ATTEMPTS is wrong, or an extra is missing

@@ -24,6 +24,7 @@ SETTINGS: dict[str, type] = {
     "archive": str,
     "bookkeeping_tables": list,
     "conditions": dict,
+    "context_age": int,
     "context_keys": list,
     "encryption_key": list,
     "exclude": list,

@@ -12,6 +12,9 @@ TABLE = "changes"
 #: Bytes of the largest message that is kept whole as a dead letter.
 LARGEST_DEAD_LETTER = 16 * 1024 * 1024
 
+#: The greatest number of seconds between the signature of a context and the commit.
+CONTEXT_AGE = 86_400
+
 #: Patterns ``schema.table``, in which ``*`` and ``?`` are wildcards.
 EXCLUDE = ("*.alembic_version", "*.django_migrations", "*.django_session")
 

@@ -88,6 +88,7 @@ def test_a_setting_of_another_type_is_reported_and_nothing_else(
         ("BEMI_ARCHIVE", {"url": "s3://key:hunter2@bucket/folder"}),
         ("BEMI_KEY_STORE", {"password": "hunter2"}),
         ("BEMI_KEY_STORE", "vault-hunter2"),
+        ("BEMI_CONTEXT_AGE", "a day"),
         ("BEMI_CONTEXT_KEYS", {"password": "hunter2"}),
         ("BEMI_ANCHORS", {"url": "https://bemi:hunter2@example.org"}),
     ],

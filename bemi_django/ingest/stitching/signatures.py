@@ -7,10 +7,9 @@ from hmac import compare_digest
 from typing import NamedTuple
 
 from bemi_django.wire import STATEMENT
+from bemi_django.wire.defaults import CONTEXT_AGE
 from bemi_django.wire.signature import COMMENT_FORM, EVENT_FORM, SETTING_FORM, SIGNATURE_KEY, signature
 
-#: Seconds between a signature and the commit: who finds an old one cannot use it.
-MAX_AGE = 86_400
 #: Seconds from 1970 to 2000, from which PostgreSQL counts.
 _EPOCH = 946_684_800
 _MARK = f',"{SIGNATURE_KEY}": "'.encode()
@@ -27,9 +26,12 @@ class Signatures(NamedTuple):
     """Verifies signatures with some keys; without any key nothing is verified.
 
     A context is compared as bytes, so that whatever reads the same JSON in another way cannot be misled.
+    ``age`` is the greatest number of seconds between a signature and the commit: who finds an older one
+    cannot use it.
     """
 
     keys: tuple[bytes, ...] = ()
+    age: int = CONTEXT_AGE
 
     def parted(self, content: bytes, committed_at: int) -> tuple[bytes, bool]:
         """Return a context without its signature, and whether an application has signed it.
@@ -58,7 +60,7 @@ class Signatures(NamedTuple):
         return self._is_valid(EVENT_FORM, before[start.end() :], int(found[1]), found[2], committed_at)
 
     def _is_valid(self, form: str, content: bytes, seconds: int, code: bytes, committed_at: int) -> bool:
-        if abs(committed_at // 1_000_000 + _EPOCH - seconds) > MAX_AGE:
+        if abs(committed_at // 1_000_000 + _EPOCH - seconds) > self.age:
             return False
         given = b"%d.%b" % (seconds, code)
         return any(

@@ -17,7 +17,7 @@ from bemi_django.ingest.stitching.signatures import Signatures
 from bemi_django.mask_rules import configured_masks
 from bemi_django.schema.replication.slots import find_name, lost_names
 from bemi_django.seals.configured import is_sealed
-from bemi_django.signing_keys import configured_keys
+from bemi_django.signing_keys import configured_age, configured_keys
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.sinks.configured import sink_address
 
@@ -46,7 +46,7 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
         selection=configured_selection(),
         masking=configured_masks(),
         is_sealed=is_sealed(),
-        provenance=Provenance(conf.provenance(), Signatures(configured_keys())),
+        provenance=Provenance(conf.provenance(), Signatures(configured_keys(), configured_age())),
         divided=_divided(),
         ask_destination=_ask_destination,
     )

@@ -269,7 +269,10 @@ def test_a_wrong_key_is_an_error_of_check_and_of_the_worker_and_is_never_shown(
         with bound_context(user_id=7):
             execute("INSERT INTO lab.b VALUES (1)")
         call_command("bemi", "status")
-    with override_settings(BEMI_CONTEXT_KEYS=[KEY]):
+    with override_settings(BEMI_CONTEXT_KEYS=[KEY], BEMI_CONTEXT_AGE=0):
+        (age,) = check_keys()
+        assert age.id == "bemi.E026" and "BEMI_CONTEXT_AGE" in age.msg
+    with override_settings(BEMI_CONTEXT_KEYS=[KEY], BEMI_CONTEXT_AGE=600):
         assert check_keys() == []
         call_command("bemi", "status")
     printed = "".join(capfd.readouterr()) + caplog.text + str(error) + str(raised.value)

@@ -14,11 +14,12 @@ from bemi_django.events.emission import message
 from bemi_django.ingest.protocol.messages import Begin, Insert, Relation
 from bemi_django.ingest.stitching.event_message import EventReader
 from bemi_django.ingest.stitching.provenance import Provenance
-from bemi_django.ingest.stitching.signatures import MAX_AGE, Signatures
+from bemi_django.ingest.stitching.signatures import Signatures
 from bemi_django.ingest.stitching.stitcher import NO_MASKS, Stitcher
 from bemi_django.ingest.stitching.validation import MAX_BYTES
 from bemi_django.masking.rules import NOTHING
 from bemi_django.wire import RESERVED_KEYS
+from bemi_django.wire.defaults import CONTEXT_AGE
 from bemi_django.wire.signature import COMMENT_FORM, EVENT_FORM, SETTING_FORM, signature
 from tests.support.stitching import feed
 
@@ -59,9 +60,10 @@ def stored(
     keys: tuple[bytes, ...] = (KEY,),
     committed_at: int = COMMITTED,
     is_recorded: bool = False,
+    age: int = CONTEXT_AGE,
 ) -> list[Any]:
     """Return the context of a row behind each message of one transaction."""
-    stitcher = Stitcher(lambda header: {7}, provenance=Provenance(is_recorded, Signatures(keys)))
+    stitcher = Stitcher(lambda header: {7}, provenance=Provenance(is_recorded, Signatures(keys, age)))
     feed(stitcher, Begin(8, committed_at, 1))
     found = []
     for content in contents:
@@ -169,12 +171,14 @@ def test_without_a_key_the_comment_is_as_it_would_be_without_signatures() -> Non
     assert message("e", {}, None, "t", "1", "public").endswith('"table": "t", "key": "1"}')
 
 
-@pytest.mark.parametrize(
-    ("seconds", "is_verified"), [(-MAX_AGE, True), (MAX_AGE, True), (MAX_AGE + 1, False)]
-)
-def test_a_signature_is_worth_a_day(seconds: int, *, is_verified: bool) -> None:
+@pytest.mark.parametrize("age", [CONTEXT_AGE, 300])
+@pytest.mark.parametrize(("beyond", "is_verified"), [(0, True), (1, False)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_signature_is_worth_a_day_or_what_the_setting_says(
+    age: int, beyond: int, sign: int, *, is_verified: bool
+) -> None:
     content = b"7" + sent(comment.context_comment(SQL, CONTEXT))
-    (found,) = stored(content, committed_at=COMMITTED + seconds * 1_000_000)
+    (found,) = stored(content, committed_at=COMMITTED + sign * (age + beyond) * 1_000_000, age=age)
     assert ("unverified" not in found) == is_verified
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from django import forms
 from django.http import QueryDict
 
+from bemi_django.admin.display.values.moments import stored_day_text
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import ExcludedField
 from bemi_django.admin.search.filters.list_address import list_address
@@ -74,4 +75,6 @@ def _value(field: forms.Field, text: str) -> str:
     if isinstance(field, forms.ChoiceField):
         labels = {str(key): str(label) for key, label in field.choices}  # type: ignore[union-attr,misc]
         text = labels.get(text, text)
+    elif isinstance(field, forms.DateField):
+        text = stored_day_text(text) or text
     return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text

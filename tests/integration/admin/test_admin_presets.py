@@ -50,6 +50,7 @@ def test_a_time_needs_a_day(morning: None, admin_client: Client) -> None:
     assert "Enter a valid time" in admin_client.get(f"{LIST}?since=2025-03-05&since_time=8x").content.decode()
     response = admin_client.get(f"{LIST}?since=2025-03-05&since_time=08:30&table=todo")
     chips = {chip.label: chip.query for chip in response.context["chips"]}
+    assert {chip.value for chip in response.context["chips"]} == {"March 5, 2025", "08:30", "todos"}
     assert chips["From, time of day"] == "?since=2025-03-05&table=todo"
     # Without its day, there is no time.
     assert chips["From"] == "?table=todo"

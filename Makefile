@@ -22,7 +22,7 @@ help:
 	@echo "make demo-check  run the same, check the recorded changes and stop"
 	@echo "make test        run the tests, half with the oldest and half with the newest libraries; TOXARGS='-- -k name' is passed to tox"
 	@echo "make coverage    run all tests with the newest libraries and measure which lines they reach (half an hour)"
-	@echo "make torture     kill workers, servers, archives and baselines 100 times, promote standbys 20 times, pg_upgrade, Debezium (Java 17), 10 million rows (two hours)"
+	@echo "make torture     kill workers, servers, archives and baselines 100 times, edit sealed logs 1,000 times, promote standbys 20 times, pg_upgrade, Debezium (Java 17), 10 million rows (two hours)"
 	@echo "make foreign     run the tests of Django, SQLAlchemy and others without the package and with it (an hour)"
 	@echo "make bench       measure cost and speed beside other packages, in bench/RESULTS.md (15 minutes)"
 	@echo "make screenshots take the pictures in docs/images with Chromium"

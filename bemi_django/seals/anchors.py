@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
-from urllib.request import Request, urlopen
+from typing import Any, NamedTuple
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from bemi_django.exceptions import BemiError
 from bemi_django.schema.search_path import closed_cursor
@@ -105,10 +105,17 @@ def _parsed(text: str) -> Iterator[Anchor]:
             )
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """A page elsewhere, such as one to log in, has not got what was posted."""
+
+    def redirect_request(self, *request: Any) -> None:
+        """Follow none, so that the answer is an error."""
+
+
 def _post(url: str, text: str) -> None:
     headers = {"Content-Type": "application/x-ndjson"}
     request = Request(url, text.encode(), headers, method="POST")
-    with urlopen(request, timeout=_SECONDS) as answer:
+    with build_opener(_NoRedirects).open(request, timeout=_SECONDS) as answer:
         answer.read(1)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
@@ -51,3 +54,35 @@ def old_log(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     execute("TRUNCATE changes")
     for table in (*RECORDS, "links", "chains"):
         execute(f"DELETE FROM _bemi.{table}")  # noqa: S608 - names of our own
+
+
+class AnchorHook(BaseHTTPRequestHandler):
+    """A webhook that keeps what is posted to it."""
+
+    posted: ClassVar[list[str]] = []
+    status: ClassVar[int] = 200
+
+    def do_POST(self) -> None:
+        self.posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(self.status)
+        self.send_header("Location", "/login")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook() -> Iterator[str]:
+    AnchorHook.posted.clear()
+    AnchorHook.status = 200
+    with HTTPServer(("127.0.0.1", 0), AnchorHook) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/?token=row-value"
+        server.shutdown()
+        thread.join()

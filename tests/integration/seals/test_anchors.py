@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -17,7 +14,7 @@ from bemi_django.checks.seals import check_seals
 from bemi_django.exceptions import BemiError
 from bemi_django.seals import anchoring, anchors
 from bemi_django.status.sealing import read_sealings
-from tests.integration.seals.conftest import whole
+from tests.integration.seals.conftest import AnchorHook, whole
 from tests.support.forger import forge
 from tests.support.old_months import FIRST
 from tests.support.polling import until
@@ -29,55 +26,30 @@ def sealed(old_log: None) -> None:
     write_sealed(FIRST, 4, begin=True)
 
 
-class _Hook(BaseHTTPRequestHandler):
-    posted: ClassVar[list[str]] = []
-    status: ClassVar[int] = 200
-
-    def do_POST(self) -> None:
-        self.posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_response(self.status)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def webhook() -> Iterator[str]:
-    _Hook.posted.clear()
-    _Hook.status = 200
-    with HTTPServer(("127.0.0.1", 0), _Hook) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://user:row-value@127.0.0.1:{server.server_port}/?token=row-value"
-        server.shutdown()
-        thread.join()
-
-
 def test_each_place_gets_what_it_has_not_got(sealed: None, tmp_path: Path, webhook: str) -> None:
     file, folder = tmp_path / "anchors.jsonl", tmp_path / "folder"
-    webhook = webhook.replace("user:row-value@", "")
     writer = anchoring.AnchorWriter([str(file), webhook, folder.as_uri()])
     assert writer.write() and writer.write()
     (anchor,) = anchors.read(str(file))
     assert (anchor.chain, anchor.number) == (SLOT, 3)
-    assert [json.loads(text)["hash"] for text in _Hook.posted] == [anchor.hash]
+    assert [json.loads(text)["hash"] for text in AnchorHook.posted] == [anchor.hash]
     (written,) = folder.iterdir()
     assert anchors.read(str(written)) == [anchor]
     write_sealed(FIRST, 2, first=11)
     assert writer.write()
-    assert len(anchors.read(str(file))) == len(_Hook.posted) == len(list(folder.iterdir())) == 2
+    assert len(anchors.read(str(file))) == len(AnchorHook.posted) == len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize("status", [500, 302, 303])
 def test_a_place_that_fails_is_logged_without_secrets_and_tried_again(
-    sealed: None, webhook: str, caplog: pytest.LogCaptureFixture
+    sealed: None, webhook: str, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    _Hook.status = 500
-    writer = anchoring.AnchorWriter([webhook.replace("user:row-value@", ""), "/nowhere/anchors"])
+    AnchorHook.status = status
+    writer = anchoring.AnchorWriter([webhook, "/nowhere/anchors"])
     with caplog.at_level(logging.ERROR, "bemi_django"):
         assert not writer.write()
         assert not writer.write()
-    assert len(_Hook.posted) == 2
+    assert len(AnchorHook.posted) == 2
     assert "No such file or directory" in caplog.text and "row-value" not in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.seals import verify
+from bemi_django.seals.anchors import Anchor
 from bemi_django.seals.chain_links import ChainLinks
 from bemi_django.seals.findings import ChainReport
 from bemi_django.seals.records import note_changed_rows
@@ -23,7 +25,10 @@ from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.superuser import Superuser
 
+#: How often lanes are attacked.
+ATTACKS = int(os.environ.get("BEMI_ATTACKS", "12"))
 _OTHERS = """database, schema, "table", operation, before, after, context, committed_at, queued_at,
     transaction_id, position"""
 #: A copy of a change, at another place of the same source.
@@ -105,6 +110,23 @@ def test_what_is_done_to_a_lane_is_found(sealed: QueuedPipeline, attack: str, fo
     change = "(SELECT id FROM changes ORDER BY id OFFSET 10 LIMIT 1)"
     sealed.trail.log.run("SET ROLE NONE;" + attack.replace("{change}", change))
     assert set(found) <= set(kinds(sealed))
+
+
+def test_random_attacks_on_lanes_are_found_and_forged_chains_by_anchors(sealed: QueuedPipeline) -> None:
+    log = sealed.trail.log
+    told = []
+    with closing(Superuser(log.parameters, seed=13)) as superuser:
+        kept: list[Anchor] = []
+        for _ in range(2):
+            record(sealed, 12)
+            erase_and_remove(sealed)
+            whole(sealed)
+            for _ in range(-(-ATTACKS // 2)):
+                superuser.attack()
+            told += [superuser.forge(kept) for _ in range(max(ATTACKS // 100, 3))]
+            heads = log.run("SELECT name, number, encode(hash, 'hex'), '' FROM _bemi.chains WHERE number > 0")
+            kept = [Anchor(*head) for head in heads]
+    assert set(told) == {True, False}
 
 
 def test_sealing_begins_and_ends_in_all_lanes(sealed: QueuedPipeline) -> None:
@@ -252,9 +274,9 @@ def test_consumers_of_two_minds_leave_chains_that_hold(sealed: QueuedPipeline) -
     assert whole(sealed) == (10, 5)
 
 
-def test_what_the_package_erases_in_a_lane_is_none_of_the_edits(sealed: QueuedPipeline) -> None:
-    record(sealed, 12)
-    trail = sealed.trail
+def erase_and_remove(queued: QueuedPipeline) -> tuple[list[str], str]:
+    """Replace two changes and remove one, as the package does; return their ids."""
+    trail = queued.trail
     ids = [identifier for (identifier,) in trail.log.run("SELECT id::text FROM changes ORDER BY id")]
     erased, removed = ids[3:5], ids[7]
     with closing(psycopg2.connect(**trail.log.parameters)) as opened, opened, opened.cursor() as cursor:
@@ -266,6 +288,13 @@ def test_what_the_package_erases_in_a_lane_is_none_of_the_edits(sealed: QueuedPi
             "SELECT _bemi.note_v1('removed', '{\"changes\": 1}', decode(%s, 'hex'))",
             [removed.replace("-", "")],
         )
+    return erased, removed
+
+
+def test_what_the_package_erases_in_a_lane_is_none_of_the_edits(sealed: QueuedPipeline) -> None:
+    record(sealed, 12)
+    trail = sealed.trail
+    erased, _ = erase_and_remove(sealed)
     found = report(sealed)
     assert list(map(str, found.findings)) == [] and found.changes == 11
     assert any("2 changes replaced" in line for line in found.operations)

@@ -15,7 +15,7 @@ CREATE TABLE _bemi.relations (
     PRIMARY KEY (relation, since, system)
 );
 -- The event triggers look for these descriptions after each command.
-CREATE INDEX relations_types ON _bemi.relations USING gin ((description -> 'types'));
+CREATE INDEX relations_types ON _bemi.relations USING gin ((description -> 'types')) WITH (fastupdate = off);
 CREATE INDEX relations_partitions ON _bemi.relations (relation) WHERE description -> 'root' <> description -> 'name';
 CREATE INDEX relations_dropped ON _bemi.relations (dropped) WHERE dropped IS NOT NULL;
 
@@ -62,20 +62,26 @@ AS $function$
     SELECT coalesce(jsonb_object_agg(oid::text, definition) FILTER (WHERE definition IS NOT NULL), '{}') FROM defined
 $function$;
 
--- Return the tables whose message gives a context to the rows of a table: this one and those above it. This and the next
--- function are called for the few tables that need them, because a recursive query allocates its hash table for each.
-CREATE FUNCTION _bemi.named_by_v1(relation oid) RETURNS oid[]
+-- Return what a description says of the tables whose message gives a context to the rows of a table that has others
+-- above it. This and the next function are called for the few tables that need them, because a recursive query allocates
+-- its hash table for each.
+CREATE FUNCTION _bemi.named_by_v1(relation oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    RETURN ARRAY(
+    RETURN (
         WITH RECURSIVE above (oid) AS (
             SELECT relation
             UNION
             SELECT i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.oid
         )
-        SELECT a.oid FROM above a ORDER BY a.oid);
+        SELECT CASE WHEN bool_or(EXISTS (
+                SELECT FROM pg_trigger t
+                WHERE t.tgrelid = a.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                    AND t.tgenabled IN ('D', 'R')))
+            THEN '[]' ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid) END
+        FROM above a);
 END
 $function$;
 
@@ -126,13 +132,18 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-    asked constant oid[] := ARRAY(
-        SELECT DISTINCT a.atttypid FROM pg_attribute a
-        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
-            -- PostgreSQL's own scalar types have no definition.
-            AND (SELECT t.oid >= 16384 OR t.typelem <> 0 OR t.typtype <> 'b' FROM pg_type t WHERE t.oid = a.atttypid));
+    scalars constant oid[] := '{bool,int2,int4,int8,numeric,float8,text,varchar,date,timestamptz,jsonb,uuid}'::regtype[];
+    asked oid[];
     known jsonb := '{}';
 BEGIN
+    IF targets = '{}' THEN
+        RETURN;
+    END IF;
+    asked := ARRAY(
+        SELECT DISTINCT a.atttypid FROM pg_attribute a
+        WHERE a.attrelid = ANY (targets) AND a.attnum > 0 AND NOT a.attisdropped
+            -- PostgreSQL's own scalar types have no definition. Most columns have one of these.
+            AND a.atttypid <> ALL (scalars) AND (SELECT t.oid >= 16384 OR t.typelem <> 0 OR t.typtype <> 'b' FROM pg_type t WHERE t.oid = a.atttypid));
     IF asked <> '{}' THEN
         known := _bemi.types_v1(asked);
     END IF;
@@ -145,7 +156,14 @@ BEGIN
                 FROM pg_class r JOIN pg_namespace rn ON rn.oid = r.relnamespace
                 WHERE r.oid = coalesce(pg_partition_root(c.oid), c.oid))
                 ELSE jsonb_build_array(n.nspname, c.relname) END,
-            'named_by', named.by,
+            'named_by', CASE
+                WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) THEN _bemi.named_by_v1(c.oid)
+                WHEN (
+                    SELECT count(*) = 0 FROM pg_trigger t
+                    WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+                        AND t.tgenabled IN ('D', 'R'))
+                    THEN jsonb_build_array(c.oid::bigint)
+                ELSE '[]' END,
             'columns', coalesce(columns.types, '{}'),
             'key', coalesce(keys.columns, '[]'),
             'types', CASE WHEN columns.are_defined THEN _bemi.types_of_v1(c.oid, known) ELSE '{}' END,
@@ -153,19 +171,6 @@ BEGIN
         || CASE WHEN is_whole THEN jsonb_build_object('generated', coalesce(generated.expressions, '[]')) ELSE '{}' END
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (
-        SELECT CASE
-            WHEN bool_or((
-                SELECT count(*) > 0 FROM pg_trigger t
-                WHERE t.tgrelid = a.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                    AND t.tgenabled IN ('D', 'R')))
-                THEN '[]'
-            ELSE jsonb_agg(a.oid::bigint ORDER BY a.oid)
-        END AS by
-        FROM unnest(CASE
-            WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) THEN _bemi.named_by_v1(c.oid)
-            ELSE ARRAY[c.oid] END) a (oid)
-    ) named
     CROSS JOIN LATERAL (
         SELECT jsonb_object_agg(a.attname, a.atttypid::bigint) AS types,
                count(*) FILTER (WHERE a.attgenerated <> '') > 0 AS are_generated,

@@ -13,18 +13,21 @@ AS $function$
 #variable_conflict use_column
 DECLARE
     published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
-    asked constant oid[] := coalesce(targets, ARRAY(
-        SELECT c.oid FROM pg_class c WHERE c.relnamespace IN (
-            SELECT t.relnamespace FROM pg_publication_rel r JOIN pg_class t ON t.oid = r.prrelid
-            WHERE r.prpubid = published)));
+    asked oid[] := targets;
 BEGIN
+    IF targets IS NULL THEN
+        asked := ARRAY(
+            SELECT c.oid FROM pg_class c WHERE c.relnamespace IN (
+                SELECT t.relnamespace FROM pg_publication_rel r JOIN pg_class t ON t.oid = r.prrelid
+                WHERE r.prpubid = published));
+    END IF;
     RETURN QUERY
     SELECT c.oid, n.nspname::text, c.relname::text, CASE
         WHEN c.relkind NOT IN ('r', 'p') THEN
             'is a view: it is bound to the tables as they are; query the tables that it is made of'
         WHEN c.relispartition THEN
             format('is a partition: query %s', (SELECT relname FROM pg_class WHERE oid = pg_partition_root(c.oid)))
-        WHEN (SELECT count(*) = 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published) THEN
+        WHEN NOT published_here.is_there THEN
             'is not tracked: nothing is known of its past (BEMI_INCLUDE, BEMI_EXCLUDE)'
         WHEN keys.columns IS NULL THEN
             'has no primary key: which of its rows a change was of, the log does not know'
@@ -36,17 +39,18 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i
                 WHERE i.indrelid = c.oid AND i.indisprimary) AS columns) keys
+    CROSS JOIN LATERAL (
+        SELECT count(*) > 0 AS is_there FROM pg_publication_rel r
+        WHERE r.prrelid = c.oid AND r.prpubid = published) published_here
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' AND c.oid = ANY (asked)
         -- A table without columns needs no view.
         AND (SELECT count(*) > 0 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
         -- In schemas of which a table is tracked. They have one for their past, or get it with their first table.
-        AND (targets IS NULL
+        AND (targets IS NULL OR published_here.is_there
             OR to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
-            OR (SELECT true FROM _bemi.past k WHERE k.schema = n.nspname::text COLLATE "default" AND k.is_due LIMIT 1)
-            OR (SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published))
+            OR (SELECT true FROM _bemi.past k WHERE k.schema = n.nspname::text COLLATE "default" AND k.is_due LIMIT 1))
         -- Ours are not published.
-        AND ((SELECT count(*) > 0 FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prpubid = published)
-             OR c.oid NOT IN (SELECT _bemi.ours_v1(asked)));
+        AND (published_here.is_there OR c.oid NOT IN (SELECT o.oid FROM _bemi.ours_v1(asked) o (oid)));
 END
 $function$;
 
@@ -100,6 +104,16 @@ BEGIN
 END
 $function$;
 
+-- Return the names that the columns of a table have had, the newest first, by those that were known.
+CREATE FUNCTION _bemi.past_names_v1(relation oid, known jsonb) RETURNS TABLE (number text, names jsonb)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT a.attnum::text, CASE
+        WHEN known -> a.attnum::text ->> 0 = a.attname THEN known -> a.attnum::text
+        ELSE jsonb_build_array(a.attname) || coalesce(known -> a.attnum::text, '[]') END
+    FROM pg_attribute a WHERE a.attrelid = past_names_v1.relation AND a.attnum > 0 AND NOT a.attisdropped;
+END;
+
 -- Remember of planned tables, as _bemi.past_plan_v1 returns them, what cannot be told later: from where on they are tracked
 -- under their name and key, and what their columns are called. Their views are to be made.
 CREATE FUNCTION _bemi.past_note_v1(planned jsonb) RETURNS void
@@ -111,10 +125,7 @@ DECLARE
 BEGIN
     INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, is_due)
     SELECT p.relation, p.schema, p.name, CASE WHEN p.reason IS NULL THEN here END, p.key, (
-               SELECT jsonb_object_agg(a.attnum::text, CASE
-                   WHEN known.names -> a.attnum::text ->> 0 = a.attname THEN known.names -> a.attnum::text
-                   ELSE jsonb_build_array(a.attname) || coalesce(known.names -> a.attnum::text, '[]') END)
-               FROM pg_attribute a WHERE a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped), true
+               SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(p.relation, known.names) c), true
     FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
     LEFT JOIN _bemi.past known ON known.relation = p.relation
     ON CONFLICT (relation) DO UPDATE SET
@@ -230,8 +241,9 @@ $function$;
 
 -- Follow a command of DDL. Views that exist are brought in line at once, because somebody may be in the past and must not
 -- read other values, or the present. Nobody in the past sees a row of a table that is new: its view is made when somebody
--- looks at the past for the first time since, or by sync.
-CREATE FUNCTION _bemi.past_follow_v1(touched oid[]) RETURNS void
+-- looks at the past for the first time since, or by sync. "is_gone" is true if the command has dropped some of them,
+-- "are_tracked" if nothing has changed but their columns or keys.
+CREATE FUNCTION _bemi.past_follow_v1(touched oid[], is_gone boolean, are_tracked boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -240,6 +252,8 @@ DECLARE
         SELECT k.relation FROM _bemi.past k WHERE k.relation = ANY (touched) AND k.definition <> ''
         UNION ALL
         SELECT c.oid FROM pg_class c WHERE c.oid = ANY (touched) AND c.relkind IN ('v', 'm', 'f'));
+    others oid[] := touched;
+    renamed int;
     planned jsonb;
 BEGIN
     IF made <> '{}' THEN
@@ -250,16 +264,31 @@ BEGIN
             -- with views of tables as they were.
             made := '{}';
         END;
+        others := ARRAY(SELECT unnest(touched) EXCEPT SELECT unnest(made));
     END IF;
-    -- Those of dropped tables that have a view still.
-    UPDATE _bemi.past k SET is_due = true
-    WHERE k.relation = ANY (touched) AND k.definition <> '' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
-    DELETE FROM _bemi.past k
-    WHERE k.relation = ANY (touched) AND k.definition = '' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+    IF is_gone THEN
+        -- Those of dropped tables that have a view still.
+        UPDATE _bemi.past k SET is_due = true
+        WHERE k.relation = ANY (touched) AND k.definition <> ''
+            AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+        DELETE FROM _bemi.past k
+        WHERE k.relation = ANY (touched) AND k.definition = ''
+            AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+    END IF;
+    IF are_tracked THEN
+        -- With the same key, only columns can have got other names.
+        UPDATE _bemi.past k SET names = (
+            SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(k.relation, k.names) c)
+        WHERE k.relation = ANY (others) AND k.is_due AND k.key = (
+            SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i WHERE i.indrelid = k.relation AND i.indisprimary);
+        GET DIAGNOSTICS renamed = ROW_COUNT;
+        IF renamed = cardinality(others) THEN
+            RETURN;
+        END IF;
+    END IF;
     planned := (
         SELECT jsonb_agg(to_jsonb(p.*))
-        FROM _bemi.past_plan_v1(
-            (SELECT t.publication FROM _bemi.tracking t), ARRAY(SELECT unnest(touched) EXCEPT SELECT unnest(made))) p);
+        FROM _bemi.past_plan_v1((SELECT t.publication FROM _bemi.tracking t), others) p);
     IF planned IS NOT NULL THEN
         PERFORM _bemi.past_note_v1(planned);
     END IF;

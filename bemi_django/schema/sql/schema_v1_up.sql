@@ -24,32 +24,26 @@ CREATE FUNCTION _bemi.log_v1() RETURNS regclass
 LANGUAGE sql STABLE
 RETURN NULL::regclass;
 
--- Return the relations of this package, which are not tracked and have no past, or those among some relations.
+-- Return the relations of this package, which are not tracked and have no past, or those among some relations. A query that
+-- reads from it contains its query.
 CREATE FUNCTION _bemi.ours_v1(among oid[] DEFAULT NULL) RETURNS SETOF oid
-LANGUAGE plpgsql STABLE
--- Planning these queries takes much longer than they do, and their plans do not depend on the relations.
-SET plan_cache_mode = force_generic_plan
-SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-    asked constant oid[] := coalesce(among, ARRAY(SELECT c.oid FROM pg_class c));
-    log record;
-BEGIN
-    SELECT c.oid, c.relname::text AS name, c.relnamespace, c.relowner FROM pg_class c WHERE c.oid = _bemi.log_v1() INTO log;
-    RETURN QUERY
-    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = ANY (asked) AND (
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.oid
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_class log ON log.oid = _bemi.log_v1()
+    WHERE c.oid = ANY (coalesce(among, ARRAY(SELECT a.oid FROM pg_class a))) AND (
         n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_')
         OR c.oid = log.oid
         -- Partitions, also before they are attached and after they are detached.
         OR c.relnamespace = log.relnamespace AND c.relowner = log.relowner
-            AND starts_with(c.relname::text, log.name || '_')
-            AND substr(c.relname::text, length(log.name) + 2) ~ '^[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
+            AND starts_with(c.relname::text, log.relname || '_')
+            AND substr(c.relname::text, length(log.relname) + 2) ~ '^[0-9]{4}_[0-9]{2}(_[0-9]+)?$'
         -- Partitions that have the name of the log before it was renamed or moved.
         OR c.relispartition AND EXISTS (
             SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = log.oid));
-END
-$function$;
+END;
 
 -- The parts that are installed, and by whom: Django's migrations, Alembic revisions, the command bemi. A part is
 -- removed when the last of them removes it.

@@ -112,13 +112,17 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-    wanted constant oid[] := coalesce(targets, ARRAY(
-        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')));
+    wanted oid[] := targets;
     published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
     here constant bigint := (SELECT s.system_identifier FROM pg_control_system() s);
-    roots constant oid[] := ARRAY(SELECT DISTINCT coalesce(pg_partition_root(w.oid), w.oid) FROM unnest(wanted) w (oid));
+    roots oid[];
 BEGIN
+    IF targets IS NULL THEN
+        wanted := ARRAY(
+            SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema'));
+    END IF;
+    roots := ARRAY(SELECT DISTINCT coalesce(pg_partition_root(w.oid), w.oid) FROM unnest(wanted) w (oid));
     RETURN QUERY
     WITH relations AS MATERIALIZED (
         SELECT c.oid, c.relkind, c.relreplident, c.relispartition, virtual.is_there AS has_virtual,
@@ -126,7 +130,7 @@ BEGIN
                format('%I.%I', n.nspname, c.relname) AS quoted,
                c.relpersistence <> 't'
                    AND root.name LIKE ANY (include) AND NOT root.name LIKE ANY (exclude)
-                   AND root.oid NOT IN (SELECT _bemi.ours_v1(roots))
+                   AND root.oid NOT IN (SELECT o.oid FROM _bemi.ours_v1(roots) o (oid))
                    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
                    AND (SELECT count(*) = 0 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                         AND d.objid = c.oid AND d.deptype = 'e') AS is_wanted,
@@ -137,12 +141,7 @@ BEGIN
                        THEN 'virtual columns and no primary key'
                END AS obstacle,
                publications.one IS NOT NULL AS is_published, publications.other IS NOT NULL AS is_published_elsewhere,
-               (SELECT count(*) FROM pg_trigger t
-                WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')) AS triggers,
-               (SELECT count(*) FROM pg_trigger t
-                WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
-                  AND t.tgenabled = 'A' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers,
-               known.description AS known
+               ours.triggers, ours.current_triggers, known.description AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         -- The description that is valid since the last DDL that was noticed.
@@ -156,9 +155,16 @@ BEGIN
         -- PostgreSQL 18 refuses UPDATE and DELETE of a published table with virtual generated columns and REPLICA
         -- IDENTITY FULL. Of such tables only the old key is known.
         CROSS JOIN LATERAL (
-            SELECT (SELECT count(*) > 0 FROM pg_attribute a
-                    WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS is_there
+            SELECT count(*) > 0 AS is_there FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped
         ) virtual
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS triggers,
+                   count(*) FILTER (
+                       WHERE t.tgenabled = 'A' AND t.tgfoid = '_bemi.capture_v1()'::regprocedure) AS current_triggers
+            FROM pg_trigger t
+            WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
+        ) ours
         CROSS JOIN LATERAL (
             SELECT min(r.prpubid) FILTER (WHERE r.prpubid = published) AS one,
                    min(r.prpubid) FILTER (WHERE r.prpubid IS DISTINCT FROM published) AS other
@@ -177,9 +183,11 @@ BEGIN
            NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
     FROM decided r
     -- A table that is not known yet is described once it has triggers.
-    LEFT JOIN _bemi.describe_v1(
-        ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen AND d.known IS NOT NULL), false) present
-        ON present.relation = r.oid
+    LEFT JOIN (
+        SELECT p.relation, p.description
+        FROM _bemi.describe_v1(ARRAY(SELECT d.oid FROM decided d WHERE d.is_chosen AND d.known IS NOT NULL), false) p
+        WHERE EXISTS (SELECT FROM decided d WHERE d.is_chosen AND d.known IS NOT NULL)
+    ) present ON present.relation = r.oid
     -- The replica identity to restore: nobody else reads the old rows, so FULL would only cost WAL.
     CROSS JOIN LATERAL (
         SELECT CASE

@@ -164,6 +164,15 @@ BEGIN
     END IF;
     are_tracked := coalesce(seen.are_tracked AND touched <@ seen.tables, false);
     IF NOT are_tracked THEN
+        -- The command does not say whose child a table is no longer.
+        IF TG_TAG = 'ALTER TABLE' THEN
+            touched := ARRAY(
+                SELECT unnest(touched)
+                UNION
+                SELECT parent::oid
+                FROM _bemi.relations k CROSS JOIN jsonb_array_elements_text(k.description -> 'named_by') parent
+                WHERE k.relation = ANY (touched));
+        END IF;
         SELECT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = ANY (touched)) AS parents,
                EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = ANY (touched)) AS children
         INTO relatives;

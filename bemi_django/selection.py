@@ -21,9 +21,17 @@ def ignored_columns() -> list[ColumnPattern]:
     Raises:
         ImproperlyConfigured: One is not a pattern of columns.
     """
+    return [*configured_columns(), *(column for one in declarations() for column in one.columns())]
+
+
+def configured_columns() -> list[ColumnPattern]:
+    """Return ``BEMI_IGNORE_COLUMNS``.
+
+    Raises:
+        ImproperlyConfigured: One is not a pattern of columns.
+    """
     patterns = _listed(getattr(settings, "BEMI_IGNORE_COLUMNS", []))
-    found = [_pattern("BEMI_IGNORE_COLUMNS", column_pattern, text) for text in patterns]
-    return [*found, *(column for one in declarations() for column in one.columns())]
+    return [_pattern("BEMI_IGNORE_COLUMNS", column_pattern, text) for text in patterns]
 
 
 def ignores_unchanged() -> bool:
@@ -40,17 +48,25 @@ def conditions() -> list[tuple[TablePattern, str, ConditionFunction]]:
     Raises:
         ImproperlyConfigured: One is not a pattern of tables, or not a function.
     """
-    given = getattr(settings, "BEMI_CONDITIONS", {})
-    if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(f"BEMI_CONDITIONS is {given!r}: it must be {{table: function}}")
-    found = [
-        (_pattern("BEMI_CONDITIONS", table_pattern, text), str(path), _condition(path))
-        for text, path in given.items()
-    ]
     declared = [
         (one.table, f"of {one.model._meta.label}", one.condition) for one in declarations() if one.condition
     ]
-    return [*found, *declared]
+    return [*configured_conditions(), *declared]
+
+
+def configured_conditions() -> list[tuple[TablePattern, str, ConditionFunction]]:
+    """Return ``BEMI_CONDITIONS``, as :func:`conditions` does.
+
+    Raises:
+        ImproperlyConfigured: One is not a pattern of tables, or not a function.
+    """
+    given = getattr(settings, "BEMI_CONDITIONS", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"BEMI_CONDITIONS is {given!r}: it must be {{table: function}}")
+    return [
+        (_pattern("BEMI_CONDITIONS", table_pattern, text), str(path), _condition(path))
+        for text, path in given.items()
+    ]
 
 
 def _listed(patterns: object) -> Iterable[object]:

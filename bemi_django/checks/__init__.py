@@ -44,6 +44,7 @@ bemi.W013  patterns of BEMI_INCLUDE match no table
 bemi.W014  tables that inherit from tracked tables are not tracked
 bemi.W015  event triggers are missing, so new tables are not tracked at once
 bemi.W020  patterns of BEMI_IGNORE_COLUMNS or BEMI_CONDITIONS match nothing
+bemi.W021  tables are recorded that the settings leave out
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
 from bemi_django.exceptions import (
     BemiError,
@@ -143,8 +144,12 @@ def _grant(error: psycopg2.Error, reason: str) -> str:
         right = f"USAGE ON SCHEMA {schema[1]}"
     if right is None or error.cursor is None:
         return "grant it to the worker's role"
-    info = error.cursor.connection.info
-    return f"run as the owner in {quoted(info.dbname)}: GRANT {right} TO {quoted(info.user)}"
+    connection = error.cursor.connection
+    # libpq forgets them when the connection is closed.
+    given = parse_dsn(connection.dsn)
+    database = connection.info.dbname or given.get("dbname", "the_database")
+    role = connection.info.user or given.get("user", "the_role")
+    return f"run as the owner in {quoted(database)}: GRANT {right} TO {quoted(role)}"
 
 
 def _right(error: psycopg2.Error, what: str) -> str | None:

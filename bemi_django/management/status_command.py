@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,8 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
 def as_json(found: Recording) -> dict[str, Any]:
     """Return the status as values of JSON, with the problems."""
     worker = {name: value for name, value in found.worker._asdict().items() if name != "log_end"}
+    if math.isnan(found.worker.lag_seconds):
+        worker["lag_seconds"] = None
     end = found.worker.log_end
     log_end = None if end is None else {**end._asdict(), "counters": dict(end.counters)}
     return {
@@ -71,7 +74,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     worker, log = found.worker, found.log
     yield "worker", f"{worker.state} (slot {worker.slot})"
     if worker.wal_status:
-        yield "lag", f"{as_bytes(worker.lag_bytes)}, {worker.lag_seconds:.1f} s"
+        seconds = "" if math.isnan(worker.lag_seconds) else f", {worker.lag_seconds:.1f} s"
+        yield "lag", f"{as_bytes(worker.lag_bytes)}{seconds}"
         yield "retained", as_bytes(worker.retained_bytes) + _room(worker)
     if worker.queued_bytes:
         yield "queue", f"{as_bytes(worker.queued_bytes)} of WAL published and not in the log yet"
@@ -86,8 +90,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
         f"{as_bytes(growth.bytes_a_day)} a day: {as_bytes(growth.in_30_days)} in 30 days, "
         f"{as_bytes(growth.in_a_year)} in a year, if nothing is removed",
     )
-    yield "gaps", f"{log.gaps}"
-    yield "letters", f"{log.dead_letters} that could not be stored completely"
+    yield "gaps", _counted(log.gaps, "")
+    yield "letters", _counted(log.dead_letters, " that could not be stored completely")
     yield "tables", summary(found.tables)
     for one in found.left_out:
         yield "left out", f"{one.table}: {one}"
@@ -98,6 +102,10 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     yield "verified", "never" if found.verification is None else str(found.verification)
     for standing in found.handlers:
         yield "handler", str(standing)
+
+
+def _counted(count: int | None, what: str) -> str:
+    return "unknown: this role may not read them" if count is None else f"{count}{what}"
 
 
 def _room(worker: WorkerStatus) -> str:

@@ -11,6 +11,7 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError
 from bemi_django.metrics.recent import Recent
 from bemi_django.metrics.samples import DESCRIPTIONS, EVENTS, Sample, read_samples
+from bemi_django.schema.database_names import database_option
 from bemi_django.status.recording import problems_of, read_recording
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ class Answers:
 
         The answer does not say what it is: not everybody who may ask may know.
         """
-        count = self._problems.get()
-        if not count:
-            return Answer(200, _TEXT, b"ok\n")
-        return Answer(503, _TEXT, f"{count} to be resolved: run 'manage.py bemi status'\n".encode())
+        lines = [
+            f"{count} to be resolved: run 'manage.py bemi status{database_option(alias)}'\n"
+            for alias, count in self._problems.get().items()
+        ]
+        return Answer(503 if lines else 200, _TEXT, "".join(lines or ["ok\n"]).encode())
 
     def forget(self) -> None:
         """Read everything again when it is asked for next."""
@@ -84,14 +86,15 @@ class Answers:
     def _sources(self) -> Iterable[str]:
         return filter(conf.is_source, connections) if self._databases is None else self._databases
 
-    def _count_problems(self) -> int:
-        count = 0
+    def _count_problems(self) -> dict[str, int]:
+        """Return how many problems each database has, if it has any."""
+        found = {}
         for alias in self._sources():
             try:
-                count += len(list(problems_of(read_recording(alias))))
+                found[alias] = len(list(problems_of(read_recording(alias))))
             except (BemiError, DatabaseError):
-                count += 1
-        return count
+                found[alias] = 1
+        return {alias: count for alias, count in found.items() if count}
 
 
 #: The answers of the project's site.

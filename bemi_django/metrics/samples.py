@@ -11,9 +11,9 @@ from django.db import DatabaseError
 
 from bemi_django import conf
 from bemi_django.exceptions import BemiError
-from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.schema.coverage import read_coverage
 from bemi_django.status.log_status import read_log
+from bemi_django.status.recording import read_standings
 from bemi_django.status.worker_status import RUNNING, read_worker
 
 #: Name and description of each metric. All are gauges but the last one.
@@ -94,8 +94,10 @@ def _of_log(alias: str) -> Iterator[Sample]:
     log = read_log(conf.destination())
     yield Sample("bemi_log_size_bytes", log.size, {})
     yield Sample("bemi_log_changes", log.changes, {})
-    yield Sample("bemi_log_gaps", log.gaps, {})
-    yield Sample("bemi_log_dead_letters", log.dead_letters, {})
+    if log.gaps is not None:
+        yield Sample("bemi_log_gaps", log.gaps, {})
+    if log.dead_letters is not None:
+        yield Sample("bemi_log_dead_letters", log.dead_letters, {})
 
 
 def _of_tables(alias: str) -> Iterator[Sample]:
@@ -108,7 +110,7 @@ def _of_tables(alias: str) -> Iterator[Sample]:
 
 
 def _of_handlers(alias: str) -> Iterator[Sample]:
-    for standing in Dispatcher(alias).standings():
+    for standing in read_standings(alias):
         labels = {"handler": standing.handler.name}
         yield Sample("bemi_handler_pending", standing.pending, labels)
         yield Sample("bemi_handler_undelivered", standing.aside, labels)

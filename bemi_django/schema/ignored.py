@@ -92,11 +92,13 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
 def unmatched_columns(using: str) -> list[str]:
     """Return the patterns of ``BEMI_IGNORE_COLUMNS`` that match no column that can be ignored.
 
+    What models declare is left out: it names their fields, which exist or will when ``migrate`` was run.
+
     Raises:
         ImproperlyConfigured: A setting is wrong.
         NotInstalled: ``migrate`` was not run.
     """
-    return _unmatched(using, _UNMATCHED_COLUMNS, list(selection.ignored_columns()))
+    return _unmatched(using, _UNMATCHED_COLUMNS, list(selection.configured_columns()))
 
 
 def unmatched_tables(using: str) -> list[str]:
@@ -106,7 +108,9 @@ def unmatched_tables(using: str) -> list[str]:
         ImproperlyConfigured: A setting is wrong.
         NotInstalled: ``migrate`` was not run.
     """
-    return _unmatched(using, _UNMATCHED_TABLES, [pattern for pattern, *_ in selection.conditions()])
+    return _unmatched(
+        using, _UNMATCHED_TABLES, [pattern for pattern, *_ in selection.configured_conditions()]
+    )
 
 
 def _unmatched(using: str, query: str, patterns: Sequence[tuple[str, ...]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
@@ -16,6 +16,9 @@ FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _be
 """
 _GAPS = """SELECT count(*) FROM {} WHERE "table" = '' AND operation = 'GAP'"""
 _DEAD_LETTERS = "SELECT count(*) FROM _bemi.dead_letters"
+_MAY_READ = """
+SELECT has_table_privilege(_bemi.log_v1(), 'SELECT'), has_table_privilege('_bemi.dead_letters', 'SELECT')
+"""
 
 
 class LogStatus(NamedTuple):
@@ -27,8 +30,8 @@ class LogStatus(NamedTuple):
         changes: Number of changes, as the planner estimates it.
         months: Number of monthly partitions.
         last_month: The latest one, as ``2026-12``; None without any.
-        gaps: Number of gaps that were recorded.
-        dead_letters: Number of messages that could not be stored completely.
+        gaps: Number of gaps that were recorded; None if the role may not read the log, as the worker's.
+        dead_letters: Number of messages that could not be stored completely; None if it may not read them.
     """
 
     table: str
@@ -36,8 +39,8 @@ class LogStatus(NamedTuple):
     changes: int
     months: int
     last_month: str | None
-    gaps: int
-    dead_letters: int
+    gaps: int | None
+    dead_letters: int | None
 
 
 def read_log(alias: str) -> LogStatus:
@@ -53,10 +56,15 @@ def read_log(alias: str) -> LogStatus:
     with closed_cursor(alias) as cursor:
         cursor.execute(_SIZE)
         size, changes, months, last_month = cursor.fetchone()
+        cursor.execute(_MAY_READ)
+        may_read_log, may_read_letters = cursor.fetchone()
         # A GAP of lost history has no table, so the index of tables and keys finds it.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(_GAPS.format(table))
-        (gaps,) = cursor.fetchone()
-        cursor.execute(_DEAD_LETTERS)
-        (dead_letters,) = cursor.fetchone()
+        gaps = _count(cursor, _GAPS.format(table)) if may_read_log else None
+        dead_letters = _count(cursor, _DEAD_LETTERS) if may_read_letters else None
     return LogStatus(table, size, changes, months, last_month, gaps, dead_letters)
+
+
+def _count(cursor: Any, query: str) -> int:
+    cursor.execute(query)
+    return int(cursor.fetchone()[0])

@@ -10,6 +10,7 @@ from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.schema.database_names import database_option
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.exports import ExportStatus, problem_of, read_exports
 from bemi_django.status.last_verification import LastVerification, read_last_verification
@@ -17,6 +18,11 @@ from bemi_django.status.log_growth import LogGrowth, read_growth
 from bemi_django.status.log_status import LogStatus, read_log
 from bemi_django.status.omissions import LeftOut, read_omissions
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
+
+_MAY_READ_HANDLERS = """
+SELECT has_table_privilege(_bemi.log_v1(), 'SELECT') AND has_table_privilege('_bemi.handlers', 'SELECT')
+    AND has_table_privilege('_bemi.undelivered', 'SELECT')
+"""
 
 
 class Recording(NamedTuple):
@@ -27,7 +33,7 @@ class Recording(NamedTuple):
         worker: Its worker.
         log: Its log.
         tables: Its tables, and whether each is tracked.
-        handlers: The progress of each handler.
+        handlers: The progress of each handler; none if the role may not read it.
         verification: The last time that the log was compared with the tables; None if never.
         growth: How the log grows.
         left_out: What the settings have left out of the log, by table.
@@ -57,12 +63,23 @@ def read_recording(database: str) -> Recording:
         NotInstalled: The database has no log.
     """
     tables = read_coverage(database)
-    standings = Dispatcher(database).standings()
     log, verification = read_log(conf.destination()), read_last_verification(database)
+    standings = read_standings(database)
     growth, left_out = read_growth(conf.destination()), read_omissions(database)
     worker = read_worker(database)
     beside = read_baselines(database), read_exports(database)
     return Recording(database, worker, log, tables, standings, verification, growth, left_out, *beside)
+
+
+def read_standings(database: str) -> list[Standing]:
+    """Return the progress of each handler; nothing to a role that may not read it.
+
+    That is the role of a worker that calls no handlers.
+    """
+    with closed_cursor(conf.destination()) as cursor:
+        cursor.execute(_MAY_READ_HANDLERS)
+        (may_read,) = cursor.fetchone()
+    return Dispatcher(database).standings() if may_read else []
 
 
 def problems_of(found: Recording) -> Iterator[str]:

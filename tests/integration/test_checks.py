@@ -206,6 +206,17 @@ def test_a_table_that_lacks_something_is_said(transactional_db: None) -> None:
     assert not {"bemi.W002", "bemi.W003", "bemi.W004"} & ids(databases=["default"])
 
 
+def test_a_table_that_is_excluded_before_the_next_sync_is_said(transactional_db: None, settings: Any) -> None:
+    assert "bemi.W021" not in ids(databases=["default"])
+    settings.BEMI_EXCLUDE = ["public.tag"]
+    (found,) = (one for one in run_checks(databases=["default"]) if one.id == "bemi.W021")
+    assert (
+        found.msg
+        == "1 tracked tables of 'default' are recorded though the settings leave them out: public.tag."
+    )
+    assert found.hint == "Run manage.py bemi sync."
+
+
 def test_tables_that_cannot_be_tracked_are_named(transactional_db: None) -> None:
     has_virtual = connection.pg_version >= 180000  # type: ignore[attr-defined]
     names = ["fast", "Virtual"] if has_virtual else ["fast"]

@@ -87,6 +87,15 @@ def test_a_pattern_that_matches_nothing_is_reported(settings: Any, transactional
     ]
 
 
+def test_a_model_whose_table_is_not_made_yet_is_no_wrong_setting(
+    settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_IGNORE_COLUMNS = []
+    track(ignore=["task"], condition=any_change)(Todo)
+    monkeypatch.setattr(Todo._meta, "db_table", "not_made_yet")
+    assert [one for one in checks.check_databases(["default"]) if one.id == "bemi.W020"] == []
+
+
 def test_a_model_declares_what_the_settings_say(settings: Any) -> None:
     settings.BEMI_IGNORE_COLUMNS = []
     declare: Any = track(ignore=["task", "owner"], condition=any_change, exclude=True)

@@ -14,11 +14,14 @@ PHYSICAL_SLOT = "standby"
 
 
 class Standby(Cluster):
-    """Follows *primary*; ``port`` is where it connects, if that is not the primary's own port."""
+    """Follows *primary*; ``port`` is where it connects, if that is not the primary's own port.
 
-    def __init__(self, primary: Cluster, port: int | None = None) -> None:
+    Before PostgreSQL 17 it cannot synchronise slots.
+    """
+
+    def __init__(self, primary: Cluster, port: int | None = None, *, is_synchronising: bool = True) -> None:
         self._primary = primary
-        super().__init__(**_settings(primary, port))
+        super().__init__(**_settings(primary, port, is_synchronising))
 
     def start(self) -> None:
         if not (self.directory / "data").exists():
@@ -34,6 +37,14 @@ def follow(primary: Cluster, port: int | None = None, *, is_waited_for: bool = T
     _make_slot(primary)
     standby = Standby(primary, port)
     _wait_for(primary, is_waited_for)
+    return standby
+
+
+def follow_by_itself(primary: Cluster) -> Standby:
+    """Give *primary* a standby whose slots are not synchronised by PostgreSQL, of any version."""
+    _make_slot(primary)
+    standby = Standby(primary, is_synchronising=False)
+    _wait_until_connected(primary)
     return standby
 
 
@@ -64,7 +75,7 @@ def wait_until_synchronised(primary: Cluster, standby: Cluster, slot: str) -> No
     until(is_synchronised)
 
 
-def _settings(primary: Cluster, port: int | None = None) -> dict[str, str]:
+def _settings(primary: Cluster, port: int | None = None, is_synchronising: bool = True) -> dict[str, str]:
     address = {**primary.parameters, "port": port or primary.parameters["port"]}
     # A stream that stands still is not replaced by another one.
     address["options"] = "'-c wal_sender_timeout=0'"
@@ -72,9 +83,9 @@ def _settings(primary: Cluster, port: int | None = None) -> dict[str, str]:
         "hot_standby_feedback": "on",
         "primary_conninfo": " ".join(f"{name}={value}" for name, value in address.items()),
         "primary_slot_name": PHYSICAL_SLOT,
-        "sync_replication_slots": "on",
         "wal_receiver_status_interval": "1s",
         "wal_receiver_timeout": "0",
+        **({"sync_replication_slots": "on"} if is_synchronising else {}),
     }
 
 
@@ -87,11 +98,15 @@ def _make_slot(primary: Cluster) -> None:
 
 
 def _wait_for(primary: Cluster, is_waited_for: bool) -> None:
-    connected = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active"
-    until(lambda: primary.one(connected, [PHYSICAL_SLOT]) == 1)
+    _wait_until_connected(primary)
     waited_for = PHYSICAL_SLOT if is_waited_for else ""
     primary.run(f"ALTER SYSTEM SET synchronized_standby_slots = '{waited_for}'")
     primary.run("SELECT pg_reload_conf()")
+
+
+def _wait_until_connected(primary: Cluster) -> None:
+    connected = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active"
+    until(lambda: primary.one(connected, [PHYSICAL_SLOT]) == 1)
 
 
 def _copy(primary: Cluster, standby: Cluster) -> None:

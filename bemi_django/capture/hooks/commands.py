@@ -75,8 +75,7 @@ def command_context(
 def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(execute)
     def wrapped(self: BaseCommand, *args: Any, **options: Any) -> Any:
-        # Commands of this package maintain the log; their writes are not the application's.
-        if type(self).__module__.startswith("bemi_django."):
+        if _is_no_context(type(self).__module__):
             return execute(self, *args, **options)
         # The command for which the process was started is the context of its other threads, too.
         is_process = getattr(self, "_called_from_command_line", False)
@@ -92,6 +91,11 @@ def _context_of_run(
     command: BaseCommand, args: tuple[Any, ...], options: Mapping[str, Any], run: str
 ) -> dict[str, Any]:
     return {**command_context(command, args, options), "command_id": run}
+
+
+def _is_no_context(module: str) -> bool:
+    # Commands of this package maintain the log. Tests do what requests and tasks do, under any runner.
+    return module.startswith("bemi_django.") or module.rpartition(".")[2] == "test"
 
 
 def _is_given(value: Any, default: Any) -> bool:

@@ -123,6 +123,14 @@ def test_the_worker_is_running_while_it_runs(pipeline: Pipeline, get: Get) -> No
     assert get("/healthz") == (200, "ok\n")
 
 
+def test_of_several_databases_those_with_problems_are_named(pipeline: Pipeline) -> None:
+    with pipeline.worker():
+        until(lambda: read_recording("default").worker.state == "running")
+        answer = Answers(["default", "other"]).readiness()
+    assert answer.status == 503
+    assert answer.body == b"1 to be resolved: run 'manage.py bemi status --database other'\n"
+
+
 def test_what_was_read_a_moment_ago_is_not_read_again(
     pipeline: Pipeline, get: Get, django_assert_num_queries: Any, client: Client
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timezone
@@ -22,9 +23,13 @@ from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.metrics.answers import Answers
+from bemi_django.metrics.samples import read_samples
 from bemi_django.models import Change
 from bemi_django.retention.pruning import prune
 from bemi_django.schema import tracking
+from bemi_django.status.recording import read_recording
+from tests.support.polling import until
 from tests.support.separate_roles import SLOT, django_as, grant, may, superuser
 
 # It makes roles of its own.
@@ -96,6 +101,35 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(worker, forbidden), forbidden
+
+
+def test_what_the_worker_may_not_read_is_no_problem_of_its_probes(
+    roles: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever deploys it with the rights that are printed has a worker that gets ready."""
+    monkeypatch.setattr(handlers, "registered", {})
+    on_change(Group, name="of another process")(print)
+    worker = roles["bemi_worker"]
+    config = WorkerConfig(worker, worker, SLOT, conf.publication())
+    with django_as(worker), ThreadPoolExecutor(1) as pool:
+        supervisor = Supervisor(config)
+        running = pool.submit(supervisor.run)
+        try:
+            until(lambda: read_recording("default").worker.state == "running")
+            found = read_recording("default")
+            assert (found.log.gaps, found.log.dead_letters, found.handlers) == (None, None, [])
+            assert Answers(["default"]).readiness() == (200, "text/plain; charset=utf-8", b"ok\n")
+            told = io.StringIO()
+            call_command("bemi", "status", stdout=told)
+            assert told.getvalue().count("unknown: this role may not read them") == 2
+            told = io.StringIO()
+            call_command("bemi", "status", "--json", stdout=told)
+            assert json.loads(told.getvalue(), parse_constant=pytest.fail)["log"]["gaps"] is None
+            samples = {sample.name: sample.value for sample in read_samples(["default"])}
+            assert samples["bemi_log_size_bytes"] > 0 and "bemi_log_gaps" not in samples
+        finally:
+            supervisor.stop()
+            running.result(60)
 
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:

@@ -9,13 +9,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.exceptions import MiddlewareNotUsed
+from django.core.management import BaseCommand, call_command
 from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 from bemi_django import bound_context
 from bemi_django.exceptions import NotInTransaction
 from bemi_django.middleware import BemiMiddleware
+from bemi_django.schema import tracking
 from bemi_django.testing import ChangesMixin, RecordedChanges, assert_changes, captured_writes
 from sample_project import todos
 from sample_project.todos.models import Tag, Todo
@@ -137,6 +140,32 @@ def test_capture_can_be_turned_off(settings: Any) -> None:
     settings.BEMI_CAPTURE = False
     with pytest.raises(MiddlewareNotUsed):
         BemiMiddleware(lambda request: None)
+
+
+@pytest.mark.django_db
+def test_the_runner_of_the_tests_is_not_in_their_context() -> None:
+    class Command(BaseCommand):
+        __module__ = "django.core.management.commands.test"
+
+        def handle(self, *args: Any, **options: Any) -> None:
+            Todo.objects.create(task="a")
+
+    with captured_writes() as writes:
+        call_command(Command())
+    assert [write.context for write in writes] == [{}]
+
+
+def test_the_database_of_tests_without_capture_needs_no_tracked_table(
+    settings: Any, transactional_db: None
+) -> None:
+    execute("ALTER PUBLICATION bemi DROP TABLE todo")
+    try:
+        assert "bemi.W004" in {found.id for found in run_checks(databases=["default"])}
+        settings.BEMI_CAPTURE = False
+        assert run_checks(databases=["default"]) == []
+    finally:
+        settings.BEMI_CAPTURE = True
+        tracking.sync()
 
 
 @records

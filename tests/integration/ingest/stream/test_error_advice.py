@@ -53,6 +53,10 @@ CASES = {
         "source barred-from",
         'run as the owner in postgres: GRANT USAGE ON SCHEMA _bemi TO "barred-from"',
     ),
+    "no schema of the log": (
+        "log plain",
+        "run as the owner in postgres: GRANT USAGE ON SCHEMA _bemi TO plain",
+    ),
     "no descriptions": (
         "source No-Rights",
         'run as the owner in postgres: GRANT SELECT ON _bemi.relations TO "No-Rights"',

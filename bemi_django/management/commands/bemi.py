@@ -41,6 +41,7 @@ from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 
 _READ_ONLY = "25006"
+_NO_RIGHT = "42501"
 #: What works on one log alone, and would do half of what is meant where there are several.
 _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
@@ -84,7 +85,10 @@ class Command(BaseCommand):
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) == _READ_ONLY and installed.is_standby(database)
-            raise CommandError(first_line(IsStandby() if is_standby else error)) from error
+            line = first_line(IsStandby() if is_standby else error)
+            if sqlstate_of(error) == _NO_RIGHT and line.endswith(" _bemi"):
+                line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
+            raise CommandError(line) from error
 
     def _install(self, database: str, options: dict[str, Any]) -> None:
         install_command.install(self, database)

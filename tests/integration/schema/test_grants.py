@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 from django.contrib.auth.models import Group
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from bemi_django import conf, on_change
@@ -130,6 +130,20 @@ def test_what_the_worker_may_not_read_is_no_problem_of_its_probes(
         finally:
             supervisor.stop()
             running.result(60)
+
+
+@pytest.mark.parametrize("subcommand", ["doctor", "status"])
+def test_a_role_without_any_right_is_told_so(subcommand: str, roles: dict[str, dict[str, Any]]) -> None:
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        cursor.execute("REVOKE USAGE ON SCHEMA _bemi FROM bemi_reader")
+    try:
+        with (
+            django_as(roles["bemi_reader"]),
+            pytest.raises(CommandError, match=r"_bemi: use its owner's role"),
+        ):
+            call_command("bemi", subcommand)
+    finally:
+        grant()
 
 
 def test_the_reader_reads_the_log_and_nothing_else(roles: dict[str, dict[str, Any]]) -> None:

@@ -100,7 +100,7 @@ def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail:
     where, *identity = who.split()
     given = {where: address(getattr(trail, where), *identity)}
     with trail.command(**given) as worker:
-        assert worker.ends(10) == 1, worker.out
+        assert worker.ends() == 1, worker.out
         (line,) = worker.errors.splitlines()
         assert line.startswith("CommandError: ") and words in line
         assert "Traceback" not in worker.out and "trying again" not in worker.out
@@ -109,14 +109,14 @@ def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail:
 def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:
     source = address(trail.source, "postgres", database="empty")
     with trail.command(source=source, slot="bemi_unmade") as worker:
-        assert worker.ends(10) == 1
+        assert worker.ends() == 1
         assert worker.errors == f"CommandError: {NotInstalled.__doc__}\n"
 
 
 def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: LoadPipeline) -> None:
     trail.source.run("DROP PUBLICATION bemi")
     with trail.command(source=address(trail.source, "No-Rights"), slot="bemi_unmade") as worker:
-        assert worker.ends(10) == 1
+        assert worker.ends() == 1
         assert worker.errors == (
             "CommandError: cannot create the publication: permission denied for database postgres; "
             "run 'manage.py bemi sync' as the owner of the tables\n"
@@ -127,7 +127,7 @@ def test_a_slot_of_another_plugin_is_one_line(trail: LoadPipeline) -> None:
     trail.source.run("SELECT pg_create_logical_replication_slot('bemi_unmade', 'test_decoding')")
     try:
         with trail.command(slot="bemi_unmade") as worker:
-            assert worker.ends(10) == 1
+            assert worker.ends() == 1
             assert worker.errors == (
                 "CommandError: the slot bemi_unmade belongs to database postgres (plugin test_decoding): "
                 "choose another name with BEMI_SLOT\n"
@@ -138,7 +138,7 @@ def test_a_slot_of_another_plugin_is_one_line(trail: LoadPipeline) -> None:
 
 def test_a_server_without_logical_wal_is_one_line(trail: LoadPipeline) -> None:
     with trail.command(source=trail.log.server.url) as worker:
-        assert worker.ends(10) == 1
+        assert worker.ends() == 1
         assert worker.errors == (
             "CommandError: wal_level is replica: "
             "run ALTER SYSTEM SET wal_level = logical and restart the server\n"

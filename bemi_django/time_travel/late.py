@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -44,10 +44,11 @@ def in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=timezone.utc)
 
 
-def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
+def rendered(changes: Iterable[Late], bound: uuid.UUID, exchanging: Container[tuple[str, str]]) -> str:
     """Return the JSON for the setting ``bemi.as_of_late``: the changes after ``bound`` and their keys.
 
-    An entry with ``is_row`` is the first change of its key, so its ``before`` is the row in the past.
+    An entry with ``is_row`` is the first change of its key, so its ``before`` is the row in the past. Rows of
+    the tables ``exchanging`` may exchange their keys.
     """
     entries: list[str] = []
     touches: dict[tuple[str, str, str], list[_Touch]] = {}
@@ -57,7 +58,8 @@ def rendered(changes: Iterable[Late], bound: uuid.UUID) -> str:
         keys = [key for key in (change.previous_key, change.key) if key is not None]
         if change.operation in ("UPDATE", "DELETE") and keys:
             earlier = touches.get((change.schema, change.table, keys[0]), [])
-            if all(_only_came_by(touch, change) for touch in earlier):
+            may_exchange = (change.schema, change.table) in exchanging
+            if not earlier or may_exchange and all(_only_came_by(touch, change) for touch in earlier):
                 entries.append(_row(change, keys[0]))
         for key in keys:
             is_arrival = key == change.key and (change.operation == "CREATE" or len(keys) == 2)
@@ -87,7 +89,7 @@ def _row(change: Late, key: str) -> str:
         "schema": json.dumps(change.schema),
         "table": json.dumps(change.table),
         "key": json.dumps(key),
-        "position": str(change.position),
+        "transaction_id": str(change.transaction),
         # Copied as text, so that numbers keep their digits.
         "before": change.before,
         "unavailable": change.unavailable or "null",

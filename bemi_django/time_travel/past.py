@@ -24,7 +24,7 @@ _TABLES = """
 SELECT schema, name,
        CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
        since_time AT TIME ZONE 'UTC', _bemi.past_schema_v1(schema)::text,
-       row_security_active(relation)
+       row_security_active(relation), may_exchange
 FROM _bemi.past WHERE definition <> ''
 """
 _SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
@@ -62,6 +62,7 @@ class PastTable(NamedTuple):
 
     It is None if the past is not known, or if the table was tracked before the log came to this server.
     ``past`` is the schema that has its view. ``has_policies``: row-level security applies to the reader.
+    ``may_exchange``: two rows may exchange their keys in one transaction.
     """
 
     schema: str
@@ -70,6 +71,7 @@ class PastTable(NamedTuple):
     time: datetime
     past: str
     has_policies: bool
+    may_exchange: bool
 
 
 class Past(NamedTuple):
@@ -185,7 +187,8 @@ def go(cursor: Any, past: Past) -> Past:
     unknown.update(removed(cursor, past.position, bound))
     erased = ErasedRows(cursor, past.snapshot, bound)
     past = past._replace(hidden=past.redirection.of_past(omitted.hidden(position)), erased=erased)
-    changes = late.rendered(past.snapshot.late, uuid.UUID(bound))
+    exchanging = {(table.schema, table.name) for table in past.tables if table.may_exchange}
+    changes = late.rendered(past.snapshot.late, uuid.UUID(bound), exchanging)
     cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
     return past
 

@@ -1,4 +1,4 @@
-DROP FUNCTION _bemi.past_query_v1(oid, int2[], jsonb, text[]);
+DROP FUNCTION _bemi.past_query_v1(oid, int2[], jsonb, int2[], text[], boolean);
 DROP FUNCTION _bemi.past_key_v1(oid, int2[]);
 DROP FUNCTION _bemi.past_columns_v1(oid, int2[]);
 DROP FUNCTION _bemi.past_form_v1(oid);

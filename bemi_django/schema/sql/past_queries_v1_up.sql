@@ -146,7 +146,12 @@ $function$;
 -- it would evaluate joins before those of the user's query.
 -- A row before in the log is the past of its key if no earlier change since the moment left a row under that key. A
 -- row of the table is its own past if no change since the moment did.
-CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb, hidden text[]) RETURNS text
+--   names      {number of the column: its names, the newest first}
+--   contested  numbers of the columns of which a name was another column's at another time
+--   hidden     names of the columns that can be shown as NULL
+--   may_exchange  rows may exchange their keys
+CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb, contested int2[], hidden text[], may_exchange boolean)
+RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -192,6 +197,11 @@ DECLARE
     since constant text := ' AND e.id OPERATOR(pg_catalog.>) ' || moment;
     arms text;
     arm record;
+    -- If rows exchange their keys in one transaction, what came to a key is not what was there. Where they cannot, a row
+    -- that differs from the one that came is that one, altered by a command of the transaction.
+    exchanged constant text := CASE WHEN may_exchange THEN
+        ' AND NOT ((e.operation OPERATOR(pg_catalog.=) ''CREATE''::pg_catalog.text OR e.previous_primary_key IS NOT NULL) '
+        'AND e.position OPERATOR(pg_catalog.=) c.position AND e.after OPERATOR(pg_catalog.<>) c.before)' ELSE '' END;
     -- The subquery is executed once. Tables without ignored columns have none.
     may_hide constant text := 'CASE WHEN (SELECT _bemi.is_hidden_v1(%1$L::pg_catalog.text, %2$L::pg_catalog.text)) '
                               'THEN NULL ELSE %3$s END';
@@ -212,7 +222,13 @@ BEGIN
             json := CASE WHEN col.missing IS NOT NULL THEN
                 format('pg_catalog.to_jsonb(%L::%s)', col.missing, col.exact) END;
             unknown := NULL;
-            called := names -> col.number::text;
+            called := CASE WHEN col.number = ANY (contested) THEN '[]' ELSE names -> col.number::text END;
+            IF called = '[]' THEN
+                json := format(
+                    '_bemi.value_then_v1((SELECT _bemi.past_layouts_v1(%s::pg_catalog.oid, %s::pg_catalog.int2)), '
+                    'c.id, c.transaction_id, c.before, c.unavailable, %L::pg_catalog.text, %L::pg_catalog.text, %s)',
+                    target, col.number, named.full_name, col.name, coalesce(json, 'NULL::pg_catalog.jsonb'));
+            END IF;
             FOR place IN REVERSE jsonb_array_length(called) - 1 .. 0 LOOP
                 known := called ->> place;
                 -- What is unknown of a row is named as the columns were called then.
@@ -241,8 +257,9 @@ BEGIN
                     format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.name, col.exact)
                 ELSE format(get_text, json) || '::' || col.exact
             END;
-            past := format('CASE WHEN c.unavailable IS NOT NULL AND (%s) THEN NULL ELSE (%s)::%s END',
-                           unknown, past, col.shown);
+            past := CASE WHEN unknown IS NULL THEN format('(%s)::%s', past, col.shown)
+                ELSE format('CASE WHEN c.unavailable IS NOT NULL AND (%s) THEN NULL ELSE (%s)::%s END',
+                            unknown, past, col.shown) END;
         END IF;
         IF col.name = ANY (hidden) THEN
             value := format(may_hide, named.full_name, col.name, value);
@@ -275,19 +292,16 @@ BEGIN
     SELECT %s,
         %s AND c.operation OPERATOR(pg_catalog.=) ANY ('{UPDATE,DELETE}'::pg_catalog.text[])
         AND c.id OPERATOR(pg_catalog.>) %s%s
-        AND %s AND e.id OPERATOR(pg_catalog.<) c.id
-            -- If rows exchange their keys in one transaction, what came to a key is not what was there.
-            AND NOT ((e.operation OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text OR e.previous_primary_key IS NOT NULL)
-                     AND e.position OPERATOR(pg_catalog.=) c.position AND e.after OPERATOR(pg_catalog.<>) c.before))
+        AND %s AND e.id OPERATOR(pg_catalog.<) c.id%s)
     FROM %s c$arm$, coalesce(replace(logged, chr(1), replace(typed, '<key>', arm.key)), logged),
-            of_table_c || format(here, 'c'), moment, arm.condition, untouched || arm.key || since, log);
+            of_table_c || format(here, 'c'), moment, arm.condition, untouched || arm.key || since, exchanged, log);
     END LOOP;
     arms := arms || format($arm$
     UNION ALL
     SELECT %s, true
     FROM pg_catalog.jsonb_to_recordset(%s) AS c (
-        schema pg_catalog.text, "table" pg_catalog.text, key pg_catalog.text, before pg_catalog.jsonb,
-        unavailable pg_catalog.jsonb, is_row pg_catalog.bool)
+        id pg_catalog.uuid, transaction_id pg_catalog.int8, schema pg_catalog.text, "table" pg_catalog.text,
+        key pg_catalog.text, before pg_catalog.jsonb, unavailable pg_catalog.jsonb, is_row pg_catalog.bool)
     WHERE c.is_row AND %s AND %s)$arm$,
         coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
         of_table_c, untouched || 'c.key' || since);

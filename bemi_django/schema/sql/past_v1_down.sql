@@ -34,6 +34,8 @@ END
 $block$;
 DROP FUNCTION _bemi.key_v1(anyelement);
 DROP FUNCTION _bemi.is_hidden_v1(text, text);
+DROP FUNCTION _bemi.value_then_v1(jsonb, uuid, bigint, jsonb, jsonb, text, text, jsonb);
+DROP FUNCTION _bemi.past_layouts_v1(oid, int2);
 DROP FUNCTION _bemi.is_unknown_v1(jsonb, text, text);
 DROP FUNCTION _bemi.no_past_v1(text);
 DROP FUNCTION _bemi.past_gate_v1(text);

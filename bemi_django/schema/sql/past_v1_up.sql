@@ -65,6 +65,9 @@ $block$;
 -- The tables that have a view, or get one when it is needed.
 --   since       from where on the table has been tracked under this name and key; NULL if its past cannot be derived
 --   names       {number of the column: its names, the newest first}
+--   layouts     what commands have changed, the oldest first: [[position, transaction, system, whether an event trigger
+--               noticed it at once, {number of the column: its name from there on, null if it was dropped}], ...]
+--   may_exchange  rows may exchange their keys, because the key is deferrable or was
 --   hidden      columns that the view can show as NULL, because they are or were ignored
 --   definition  a fingerprint of what the view is made from; '' if there is no view
 --   is_due      the view is to be made or made anew, at the latest when somebody looks at the past
@@ -78,6 +81,8 @@ CREATE TABLE _bemi.past (
     since_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     key int2[] NOT NULL,
     names jsonb NOT NULL,
+    layouts jsonb NOT NULL,
+    may_exchange boolean NOT NULL,
     hidden text[] NOT NULL DEFAULT '{}',
     definition text NOT NULL DEFAULT '',
     is_due boolean NOT NULL
@@ -169,6 +174,83 @@ BEGIN
     END IF;
     -- What a mask has left of a value is not the value.
     RETURN coalesce(unavailable -> 'masked' ? col, false);
+END
+$function$;
+
+-- Return what a column was called and which columns the table had, from each position on, the newest first. Positions of
+-- another server are before all changes that can be read.
+CREATE FUNCTION _bemi.past_layouts_v1(target oid, number int2) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    here constant bigint := (SELECT s.system_identifier FROM pg_control_system() s);
+    layout jsonb;
+    columns jsonb := '{}';
+    found jsonb := '[]';
+BEGIN
+    FOR layout IN
+        SELECT l.value FROM _bemi.past k, jsonb_array_elements(k.layouts) WITH ORDINALITY l (value, place)
+        WHERE k.relation = target ORDER BY l.place
+    LOOP
+        columns := jsonb_strip_nulls(columns || (layout -> 4));
+        found := jsonb_build_array(jsonb_build_object(
+            'position', CASE WHEN (layout ->> 2)::bigint = here AND found <> '[]' THEN (layout ->> 0)::bigint ELSE 0 END,
+            'transaction', layout -> 1, 'is_noticed', layout -> 3, 'name', columns -> number::text,
+            'columns', (SELECT jsonb_agg(c.value ORDER BY c.value) FROM jsonb_each_text(columns) c))) || found;
+    END LOOP;
+    RETURN found;
+END
+$function$;
+
+-- Return the value in a row before that had a column of which the name was another column's at another time; NULL if it
+-- is masked, and what rows from before the column was added have in it if it was not there. Raise an error if
+-- the log does not know the value, or does not tell which column had the name.
+CREATE FUNCTION _bemi.value_then_v1(
+    layouts jsonb, id uuid, transaction bigint, before jsonb, unavailable jsonb, name text, col text, missing jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    -- Without the number of the history.
+    here constant bigint := _bemi.sequence_v1(id) & 2251799813685247;
+    layout jsonb;
+    later jsonb;
+    called jsonb := '[]';
+    fitting jsonb := '[]';
+    known text;
+BEGIN
+    FOR layout IN SELECT l.value FROM jsonb_array_elements(layouts) WITH ORDINALITY l (value, place) ORDER BY l.place LOOP
+        IF here <= (layout ->> 'position')::bigint THEN
+            later := layout;
+            CONTINUE;
+        END IF;
+        called := called || jsonb_build_array(layout -> 'name');
+        IF layout -> 'columns' = (SELECT jsonb_agg(k.value ORDER BY k.value) FROM jsonb_object_keys(before) k (value)) THEN
+            fitting := fitting || jsonb_build_array(layout -> 'name');
+        END IF;
+        -- What a transaction wrote before it altered the table has the names from before it.
+        EXIT WHEN (layout ->> 'transaction')::bigint <> transaction;
+    END LOOP;
+    IF (SELECT count(DISTINCT c.value) FROM jsonb_array_elements(called) c) > 1 THEN
+        called := fitting;
+    END IF;
+    IF (SELECT count(DISTINCT c.value) FROM jsonb_array_elements(called) c) <> 1
+        -- Nobody knows when it was altered.
+        OR NOT (later ->> 'is_noticed')::boolean AND later -> 'name' IS DISTINCT FROM called -> 0
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI1', MESSAGE = format(
+            'columns of %s have exchanged their names, and the log does not tell which one a value of %s was of: '
+            'leave the column out of the query', name, col);
+    END IF;
+    known := called ->> 0;
+    IF known IS NULL THEN
+        RETURN missing;
+    ELSIF unavailable IS NOT NULL AND _bemi.is_unknown_v1(unavailable, name, known) THEN
+        RETURN NULL;
+    END IF;
+    RETURN before -> known;
 END
 $function$;
 

@@ -10,8 +10,9 @@ END
 $block$;
 DROP FUNCTION _bemi.past_make_v1(int);
 DROP FUNCTION _bemi.past_follow_v1(oid[], boolean, boolean);
-DROP FUNCTION _bemi.past_refresh_v1(oid[], int);
-DROP FUNCTION _bemi.past_note_v1(jsonb);
+DROP FUNCTION _bemi.past_refresh_v1(oid[], int, boolean);
+DROP FUNCTION _bemi.past_note_v1(jsonb, boolean);
+DROP FUNCTION _bemi.past_layout_v1(oid, jsonb, boolean);
 DROP FUNCTION _bemi.past_names_v1(oid, jsonb);
 DROP FUNCTION _bemi.past_fingerprints_v1(oid[]);
 DROP FUNCTION _bemi.past_plan_v1(name, oid[]);

@@ -1,9 +1,9 @@
 -- The views of the past, kept in line with the tables.
 
--- Return every table, view and partition that queries may name, the reason if its past cannot be derived, and the
--- columns of its key.
+-- Return every table, view and partition that queries may name, the reason if its past cannot be derived, the columns
+-- of its key, and whether that is deferrable.
 CREATE FUNCTION _bemi.past_plan_v1(publication name, targets oid[] DEFAULT NULL)
-RETURNS TABLE (relation oid, schema text, name text, reason text, key int2[])
+RETURNS TABLE (relation oid, schema text, name text, reason text, key int2[], is_deferrable boolean)
 LANGUAGE plpgsql STABLE
 SET jit = off
 -- Planning takes much longer than running, and the plan is the same for all tables.
@@ -33,12 +33,12 @@ BEGIN
             'has no primary key: which of its rows a change was of, the log does not know'
         WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) THEN
             'has children by inheritance: their rows have logs of their own'
-        END, coalesce(keys.columns, '{}')
+        END, coalesce(keys.columns, '{}'), coalesce(keys.are_deferrable, false)
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (
-        SELECT (SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i
-                WHERE i.indrelid = c.oid AND i.indisprimary) AS columns) keys
+    LEFT JOIN LATERAL (
+        SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns, NOT i.indimmediate AS are_deferrable
+        FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary OFFSET 0) keys ON true
     CROSS JOIN LATERAL (
         SELECT count(*) > 0 AS is_there FROM pg_publication_rel r
         WHERE r.prrelid = c.oid AND r.prpubid = published) published_here
@@ -114,19 +114,44 @@ BEGIN ATOMIC
     FROM pg_attribute a WHERE a.attrelid = past_names_v1.relation AND a.attnum > 0 AND NOT a.attisdropped;
 END;
 
+-- Return what a command has changed in the names of a table's columns, as an array with an entry of _bemi.past.layouts, or
+-- '[]' if it has changed none.
+CREATE FUNCTION _bemi.past_layout_v1(relation oid, known jsonb, is_noticed boolean) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    altered constant jsonb := (
+        SELECT jsonb_object_agg(coalesce(a.attnum::text, old.number), a.attname)
+        FROM (SELECT n.key AS number, n.value ->> 0 AS name FROM jsonb_each(known) n) old
+        FULL JOIN (
+            SELECT a.attnum, a.attname FROM pg_attribute a
+            WHERE a.attrelid = past_layout_v1.relation AND a.attnum > 0 AND NOT a.attisdropped) a
+            ON a.attnum::text = old.number
+        WHERE a.attname::text IS DISTINCT FROM old.name);
+BEGIN
+    RETURN CASE WHEN altered IS NULL THEN '[]' ELSE jsonb_build_array(jsonb_build_array(
+        pg_current_wal_insert_lsn() - '0/0', pg_current_xact_id()::text::bigint,
+        (SELECT s.system_identifier FROM pg_control_system() s), is_noticed, altered)) END;
+END
+$function$;
+
 -- Remember of planned tables, as _bemi.past_plan_v1 returns them, what cannot be told later: from where on they are tracked
--- under their name and key, and what their columns are called. Their views are to be made.
-CREATE FUNCTION _bemi.past_note_v1(planned jsonb) RETURNS void
+-- under their name and key, and what their columns are called. Their views are to be made. "is_noticed" tells whether
+-- the command that altered them has just been executed.
+CREATE FUNCTION _bemi.past_note_v1(planned jsonb, is_noticed boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     here constant pg_lsn := pg_current_wal_insert_lsn();
 BEGIN
-    INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, is_due)
+    INSERT INTO _bemi.past AS k (relation, schema, name, since, key, names, layouts, may_exchange, is_due)
     SELECT p.relation, p.schema, p.name, CASE WHEN p.reason IS NULL THEN here END, p.key, (
-               SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(p.relation, known.names) c), true
-    FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
+               SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(p.relation, known.names) c),
+           coalesce(known.layouts, '[]') || _bemi.past_layout_v1(p.relation, known.names, is_noticed), p.is_deferrable, true
+    FROM jsonb_to_recordset(planned) p (
+        relation oid, schema text, name text, reason text, key int2[], is_deferrable boolean)
     LEFT JOIN _bemi.past known ON known.relation = p.relation
     ON CONFLICT (relation) DO UPDATE SET
         -- The log has older changes under the name and the key of then.
@@ -135,14 +160,16 @@ BEGIN
             WHERE k.since IS NOT NULL AND excluded.since IS NOT NULL
                 AND (k.schema, k.name, k.key) = (excluded.schema, excluded.name, excluded.key)
             UNION ALL SELECT excluded.since, excluded.system, excluded.since_time LIMIT 1),
-        schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names, is_due = true;
+        schema = excluded.schema, name = excluded.name, key = excluded.key, names = excluded.names,
+        layouts = excluded.layouts, may_exchange = k.may_exchange OR excluded.may_exchange, is_due = true;
 END
 $function$;
 
 -- Bring the views of all or some tables in line with the tables, and return what was done. Views depend on types but
 -- not on tables, which can be altered and dropped. "most" is how many views to make: a transaction that makes thousands
--- would run out of locks.
-CREATE FUNCTION _bemi.past_refresh_v1(targets oid[] DEFAULT NULL, most int DEFAULT NULL) RETURNS SETOF text
+-- would run out of locks. "is_noticed" is as in _bemi.past_note_v1.
+CREATE FUNCTION _bemi.past_refresh_v1(
+    targets oid[] DEFAULT NULL, most int DEFAULT NULL, is_noticed boolean DEFAULT false) RETURNS SETOF text
 LANGUAGE plpgsql
 SET jit = off
 -- The query of a view is parsed when it is asked, and made from what the catalog says.
@@ -159,7 +186,7 @@ DECLARE
     known _bemi.past;
     columns text;
     nulls text;
-    called jsonb;
+    contested int2[];
     hideable text[];
     body text;
     past name;
@@ -190,10 +217,11 @@ BEGIN
     FOR due IN
         WITH described AS (
             SELECT p.*, _bemi.past_schema_v1(p.schema) AS past,
-                   md5(concat_ws(' ', f.fingerprint, p.reason, p.key, (
+                   md5(concat_ws(' ', f.fingerprint, p.reason, p.key, p.is_deferrable, (
                        SELECT string_agg(DISTINCT o."column", ', ' ORDER BY o."column") FROM _bemi.omitted_columns o
                        WHERE (o.schema, o."table") = (p.schema, p.name)))) AS definition
-            FROM jsonb_to_recordset(planned) p (relation oid, schema text, name text, reason text, key int2[])
+            FROM jsonb_to_recordset(planned) p (
+                relation oid, schema text, name text, reason text, key int2[], is_deferrable boolean)
             JOIN _bemi.past_fingerprints_v1(ARRAY(
                 SELECT (p.value ->> 'relation')::oid FROM jsonb_array_elements(planned) p)) f ON f.relation = p.relation
         )
@@ -204,16 +232,23 @@ BEGIN
         ORDER BY d.schema, d.name
         LIMIT most
     LOOP
-        PERFORM _bemi.past_note_v1(jsonb_build_array(to_jsonb(due)));
-        called := (SELECT k.names FROM _bemi.past k WHERE k.relation = due.relation);
+        PERFORM _bemi.past_note_v1(jsonb_build_array(to_jsonb(due)), is_noticed);
+        SELECT k.* FROM _bemi.past k WHERE k.relation = due.relation INTO known;
+        contested := ARRAY(
+            WITH given (number, name) AS (
+                SELECT DISTINCT n.key, n.value FROM jsonb_array_elements(known.layouts) l, jsonb_each_text(l -> 4) n
+            )
+            SELECT DISTINCT a.number::int2 FROM given a JOIN given b ON b.name = a.name AND b.number <> a.number);
         SELECT string_agg(format('%I %s', a.name, a.shown), ', ' ORDER BY a.number),
                string_agg(format('NULL::%s', a.shown), ', ' ORDER BY a.number)
         FROM _bemi.past_columns_v1(due.relation, due.key) a
         INTO columns, nulls;
         hideable := ARRAY(
-            SELECT DISTINCT n.value ->> 0 FROM jsonb_each(called) n JOIN _bemi.omitted_columns o ON n.value ? o."column"
+            SELECT DISTINCT n.value ->> 0 FROM jsonb_each(known.names) n JOIN _bemi.omitted_columns o ON n.value ? o."column"
             WHERE (o.schema, o."table") = (due.schema, due.name) AND n.key::int2 <> ALL (due.key));
-        body := CASE WHEN due.reason IS NULL THEN _bemi.past_query_v1(due.relation, due.key, called, hideable)
+        body := CASE
+            WHEN due.reason IS NULL THEN _bemi.past_query_v1(
+                due.relation, due.key, known.names, contested, hideable, known.may_exchange)
             ELSE format('SELECT %s WHERE _bemi.no_past_v1(%L::pg_catalog.text)', nulls,
                         format('%s.%s %s', due.schema, due.name, due.reason)) END;
         past := due.past;
@@ -258,7 +293,7 @@ DECLARE
 BEGIN
     IF made <> '{}' THEN
         BEGIN
-            PERFORM _bemi.past_refresh_v1(made);
+            PERFORM _bemi.past_refresh_v1(made, is_noticed => true);
         EXCEPTION WHEN lock_not_available THEN
             -- Another transaction makes views, or reads one of these. They are put off, too: nobody may go into the past
             -- with views of tables as they were.
@@ -278,7 +313,10 @@ BEGIN
     IF are_tracked THEN
         -- With the same key, only columns can have got other names.
         UPDATE _bemi.past k SET names = (
-            SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(k.relation, k.names) c)
+                SELECT jsonb_object_agg(c.number, c.names) FROM _bemi.past_names_v1(k.relation, k.names) c),
+            layouts = k.layouts || _bemi.past_layout_v1(k.relation, k.names, true),
+            may_exchange = k.may_exchange OR (
+                SELECT NOT i.indimmediate FROM pg_index i WHERE i.indrelid = k.relation AND i.indisprimary)
         WHERE k.relation = ANY (others) AND k.is_due AND k.key = (
             SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] FROM pg_index i WHERE i.indrelid = k.relation AND i.indisprimary);
         GET DIAGNOSTICS renamed = ROW_COUNT;
@@ -290,7 +328,7 @@ BEGIN
         SELECT jsonb_agg(to_jsonb(p.*))
         FROM _bemi.past_plan_v1((SELECT t.publication FROM _bemi.tracking t), others) p);
     IF planned IS NOT NULL THEN
-        PERFORM _bemi.past_note_v1(planned);
+        PERFORM _bemi.past_note_v1(planned, true);
     END IF;
 END
 $function$;

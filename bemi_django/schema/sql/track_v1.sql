@@ -57,7 +57,7 @@ BEGIN
     PERFORM set_config('_bemi.is_following', '', true);
     -- Only if this database holds the log as well.
     BEGIN
-        IF to_regprocedure('_bemi.past_refresh_v1(oid[], int)') IS NOT NULL THEN
+        IF to_regprocedure('_bemi.past_refresh_v1(oid[], int, boolean)') IS NOT NULL THEN
             EXECUTE 'SELECT count(*) FROM _bemi.past_refresh_v1()';
         END IF;
     EXCEPTION WHEN insufficient_privilege THEN

@@ -24,6 +24,7 @@ from tests.support.server_conditions import no_standby
 from tests.support.travel import here, settled
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
+EXCHANGING = {("public", "t")}
 
 
 @contextmanager
@@ -150,7 +151,7 @@ def test_what_the_log_does_not_have_yet_is_known_all_the_same(drain: Drain) -> N
     with settled, as_of(moment):
         assert sorted(Category.objects.values_list("name", flat=True)) == ["d", "e"]
 
-        setting = late.rendered(changes, uuid.UUID(NOTHING))
+        setting = late.rendered(changes, uuid.UUID(NOTHING), EXCHANGING)
         execute("SELECT set_config('bemi.as_of_late', %s, true)", [setting])
         assert sorted(Category.objects.values_list("name", flat=True)) == ["a", "b"]
         assert Category.objects.get(pk=b.pk).name == "b"
@@ -182,8 +183,20 @@ def test_rows_that_exchange_their_keys_late(is_same: bool) -> None:
         position=8 if is_same else 16,
     )
 
-    entries = json.loads(late.rendered([first, second], uuid.UUID(NOTHING)))
+    entries = json.loads(late.rendered([first, second], uuid.UUID(NOTHING), EXCHANGING))
     assert [entry["key"] for entry in entries if entry.get("is_row")] == (["1", "2"] if is_same else ["1"])
+
+
+def test_a_late_row_that_its_transaction_altered_is_no_row_of_before() -> None:
+    came = Late(
+        _id(1), "public", "t", "1", None, "CREATE", "{}", '{"id": 1}', 8, None, 7, timezone.now(), True
+    )  # fmt: skip
+    changed = came._replace(
+        id=_id(2), operation="UPDATE", before='{"id": 1, "x": 2}', after='{"id": 1, "x": 3}'
+    )
+
+    entries = json.loads(late.rendered([came, changed], uuid.UUID(NOTHING), frozenset()))
+    assert entries == [{"schema": "public", "table": "t", "key": "1"}]
 
 
 def _id(number: int) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.audit_pages import LIST, PAGES, address, looks, problems, sheet
 from tests.support.browser import LOGIN, Site, chromium, launched, logged_in, optional, running_site, serving
 from tests.support.polling import until
 from tests.support.visitor import Visitor
 
 #: Where pictures are kept: those of docs/ are made with ``make screenshots``.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
-LIST = "/admin/bemi_django/change/"
 EVIL = "Write <script>document.title = 'run'</script> the report"
 
 
@@ -218,6 +218,21 @@ NAKED = """[...document.querySelectorAll('.bemi :is(button, .bemi-button, [type=
     }).map((e) => e.outerHTML)"""
 
 
+#: Pages with all kinds of parts.
+THEMED = [
+    "actions",
+    "rows",
+    "actions-refused",
+    "activity",
+    "deleted",
+    "travel",
+    "health",
+    "timeline",
+    "views",
+]
+THEMED += ["timeline-compared", "field-history", "request", "change", "revert"]
+
+
 @pytest.mark.parametrize("theme", ["unfold", "jazzmin"])
 def test_it_is_at_home_in_other_themes(
     theme: str, site: Site, browser: Any, session: Any, story: None, tmp_path: Path
@@ -226,7 +241,7 @@ def test_it_is_at_home_in_other_themes(
     with serving(site.database_url, f"tests.support.{theme}_settings") as themed:
         context = browser.new_context(viewport={"width": 1280, "height": 860}, storage_state=session)
         visitor = Visitor(context.new_page(), themed, Path(PICTURES) if PICTURES else tmp_path)
-        for page in PAGES:
+        for page in THEMED:
             visitor.goto(address(visitor, page))
             assert visitor.page.locator(".bemi-tabs").is_visible(), page
             assert visitor.page.evaluate(NAKED) == [], page
@@ -245,38 +260,22 @@ def test_it_is_at_home_in_other_themes(
         context.close()
 
 
-OWN = ["", "?view=rows", "?q={", "activity/", "deleted/", "travel/", "health/", "timeline/todos/todo/1/"]
-OWN += ["views/"]
-OWN += ["timeline/todos/todo/1/?and=2020-01-01T00:00:00", "timeline/todos/todo/1/?field=task"]
-PAGES = [*OWN, "request", "change", "revert"]
-
-
-def address(visit: Visitor, page: str) -> str:
-    if page in OWN:
-        return f"{LIST}{page}"
-    if page == "request":
-        visit.goto(f"{LIST}?table=todo")
-        link: str = visit.page.locator(".bemi-when a[href*='/request/']").first.get_attribute("href")
-        return link
-    visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")
-    link = visit.page.locator(".bemi-when a").last.get_attribute("href")
-    return link if page == "change" else f"{LIST}revert/?change={link.split('/')[-3]}"
-
-
-@pytest.mark.parametrize("visit", [{}, {"color_scheme": "dark"}], indirect=True, ids=["light", "dark"])
-@pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing(visit: Visitor, story: None, page: str) -> None:
-    axe = optional("axe_core_python.sync_playwright")
-    visit.goto(address(visit, page))
-    # Run by the driver: the policy of the site is no matter of the check.
-    found = axe.Axe().run(visit.page, {"include": [["#content-main"]]})
-    problems = [
-        f"{problem['id']}: {node['html']} {node['failureSummary']}"
-        for problem in found["violations"]
-        for node in problem["nodes"]
-    ]
-    assert found["passes"], "nothing was looked at"
-    assert problems == []
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_in_every_width_scheme_and_language(visit: Visitor, story: None, name: str) -> None:
+    path = address(visit, name)
+    if name.startswith("past-"):
+        visit.goto(address(visit, "change"))
+        visit.submit("Look at the site just before this")
+    found, pictures = [], {}
+    for look in looks(visit, path):
+        found += problems(visit.page, look)
+        if PICTURES:
+            pictures[look] = visit.page.screenshot(animations="disabled", type="jpeg", quality=80)
+    if PICTURES:
+        sheet(visit, name, pictures)
+    assert found == []
+    # An answer with an error is what the page is about.
+    visit.complaints = [one for one in visit.complaints if "400" not in one and "'data:,'" not in one]
 
 
 PHONE = {"width": 390, "height": 844}
@@ -316,18 +315,6 @@ def test_from_a_change_one_looks_at_the_site_just_before_it(visit: Visitor, stor
     assert visit.page.get_by_role("region", name="Time travel").count() == 0
     # The browser reports answers that are errors, and the empty icon of the sample project.
     visit.complaints = [one for one in visit.complaints if "405" not in one and "'data:,'" not in one]
-
-
-@pytest.mark.parametrize("visit", [{"viewport": PHONE}], indirect=True, ids=["phone"])
-@pytest.mark.parametrize("page", PAGES)
-def test_a_telephone_scrolls_in_one_direction_only(visit: Visitor, story: None, page: str) -> None:
-    visit.goto(address(visit, page))
-    wide = visit.page.evaluate(
-        "[...document.querySelectorAll('.bemi *')]"
-        ".filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 200))"
-    )
-    assert wide == []
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("visit", [{"color_scheme": "dark"}], indirect=True, ids=["dark"])

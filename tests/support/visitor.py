@@ -31,6 +31,12 @@ class Visitor:
     def picture(self, name: str) -> None:
         self.page.screenshot(path=self._pictures / f"{name}.png", animations="disabled")
 
+    def keep(self, name: str, picture: bytes) -> None:
+        """Keep a picture that was taken."""
+        path = self._pictures / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+
     def click(self, link: Any) -> None:
         """Click, and be on the next page; count it."""
         self.clicks += 1

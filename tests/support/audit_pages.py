@@ -89,13 +89,9 @@ def looks(visit: Visitor, path: str) -> Iterator[Look]:
 
 def problems(page: Any, look: Look) -> list[str]:
     """Return what is wrong with a page: what is cut, what is in another direction, and what axe finds."""
-    found = [f"beyond the window: {html}" for html in page.evaluate(_BEYOND)]
     main = _main(page)
-    if main != ".bemi-past" and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        found.append("it scrolls sideways")
-    shown = page.locator(main).evaluate("(e) => [e.closest('[lang]').lang, getComputedStyle(e).direction]")
-    if shown != [look.language, "rtl" if look.language == "ar" else "ltr"]:
-        found.append(f"it is in {shown}")
+    # Where the parts of a page are does not depend on their colours.
+    found = _misplaced(page, main, look) if look.scheme == "light" else []
     if look.is_examined:
         # Run by the driver: the policy of the site is no matter of the check.
         axe = optional("axe_core_python.sync_playwright").Axe().run(page, {"include": [[main]]})
@@ -106,6 +102,16 @@ def problems(page: Any, look: Look) -> list[str]:
             for node in one["nodes"]
         ]
     return [f"{look.language}, {look.width} px, {look.scheme}: {problem}" for problem in found]
+
+
+def _misplaced(page: Any, main: str, look: Look) -> list[str]:
+    found = [f"beyond the window: {html}" for html in page.evaluate(_BEYOND)]
+    if main != ".bemi-past" and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append("it scrolls sideways")
+    shown = page.locator(main).evaluate("(e) => [e.closest('[lang]').lang, getComputedStyle(e).direction]")
+    if shown != [look.language, "rtl" if look.language == "ar" else "ltr"]:
+        found.append(f"it is in {shown}")
+    return found
 
 
 def sheet(visit: Visitor, name: str, pictures: Mapping[Look, bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from bemi_django.exceptions import (
     Unsendable,
     first_line,
 )
+from bemi_django.ingest.back_off import BackOff
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.error_advice import is_lasting
 from bemi_django.ingest.loop.obstacle import Obstacle
@@ -40,7 +40,7 @@ class Supervisor:
         self._progress = Progress()
         self._stop = threading.Event()
         self._worker: Worker | None = None
-        self._pause = self._timeouts.first_pause
+        self._back_off = BackOff(self._timeouts, self._progress, self._stop)
         self._is_standby = False
         self._has_streamed = False
         self._has_stalled = False
@@ -66,7 +66,7 @@ class Supervisor:
     def _run(self, until_current: bool) -> int:
         deadline = time.monotonic() + self._timeouts.patience if until_current else math.inf
         while not self._stop.is_set():
-            began, total = time.monotonic(), self._progress.total
+            self._back_off.begin()
             try:
                 self._session(until_current)
                 break
@@ -78,14 +78,13 @@ class Supervisor:
                     break
                 is_stuck = until_current and isinstance(error, Unsendable) and error.is_stuck
                 is_over = is_lasting(error) and not self._is_promotion(error)
-                if is_over or is_stuck or began > deadline:
+                if is_over or is_stuck or self._back_off.began > deadline:
                     raise
                 if isinstance(error, SlotInUse):
                     self._stand_by(error, 0.05 if until_current else self._timeouts.standby)
                     continue
-                if self._progress.total > total or began + self._timeouts.good < time.monotonic():
-                    self._pause = self._timeouts.first_pause
-                self._rest(error)
+                self._is_standby = False
+                self._back_off.rest(error)
         if self._has_stalled:
             raise ReplicationError(self._stall())
         return self._progress.total
@@ -156,11 +155,3 @@ class Supervisor:
             logger.info("standing by: %s", first_line(error))
         self._is_standby = True
         self._stop.wait(seconds)
-
-    def _rest(self, error: Exception) -> None:
-        self._is_standby = False
-        self._progress.counts["sessions that failed"] += 1
-        logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
-        # Workers that fail together should not come back together.
-        self._stop.wait(self._pause * random.uniform(0.8, 1.2))
-        self._pause = min(self._pause * 2, self._timeouts.longest_pause)

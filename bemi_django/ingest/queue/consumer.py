@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -11,14 +9,13 @@ from typing import Protocol
 
 import psycopg2
 
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError
+from bemi_django.ingest.back_off import BackOff
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.error_advice import is_lasting
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.timeouts import Timeouts
-
-logger = logging.getLogger(__name__)
 
 
 class Consuming(Protocol):
@@ -66,22 +63,16 @@ class Consumer:
                 temporary error did not pass in time.
         """
         deadline = time.monotonic() + self._timeouts.patience if until_current else float("inf")
-        pause = self._timeouts.first_pause
+        back_off = BackOff(self._timeouts, self._progress, self._stop)
         while not self._stop.is_set():
-            began, total = time.monotonic(), self._progress.total
+            back_off.begin()
             try:
                 self._session(until_current)
                 break
             except (BemiError, psycopg2.Error) as error:
-                if is_lasting(error) or began > deadline:
+                if is_lasting(error) or back_off.began > deadline:
                     raise
-                if self._progress.total > total or began + self._timeouts.good < time.monotonic():
-                    pause = self._timeouts.first_pause
-                self._progress.counts["sessions that failed"] += 1
-                logger.warning("%s; trying again in %.1f s", first_line(error), pause)
-                # Consumers that fail together should not come back together.
-                self._stop.wait(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, self._timeouts.longest_pause)
+                back_off.rest(error)
         return self._progress.total
 
     def stop(self, *_: object) -> None:

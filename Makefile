@@ -58,7 +58,7 @@ screenshots: $(VENV)/.tox
 	$(TOX) -e screenshots
 
 lint: $(VENV)/.tox
-	$(TOX) -e lint,types,imports,package $(TOXARGS)
+	$(TOX) run-parallel -p 2 -e lint,types,imports,package $(TOXARGS)
 
 clean:
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

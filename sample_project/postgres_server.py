@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import psycopg2
 
+from sample_project import scram
 from sample_project.postgres_process import HOST, SUPERUSER, Site, cause, require_free, start, stop
 from sample_project.postgres_programs import (
     OLDEST,
@@ -136,18 +137,21 @@ def _site(data_dir: Path | None) -> Iterator[Site]:
 
 def _initialised(programs: Path, site: Site) -> str:
     """Create the data directory unless it exists; return the password of the superuser."""
-    data, secret = site.base / "data", site.base / "password"
+    data, secret, stored = (site.base / name for name in ("data", "password", "verifier"))
     if (data / "PG_VERSION").exists():
         return secret.read_text()
-    secret.touch(mode=0o600)
-    secret.write_text(secrets.token_urlsafe(24))
+    password = secrets.token_urlsafe(24)
+    for path, text in ((secret, password), (stored, scram.verifier(password))):
+        path.touch(mode=0o600)
+        path.write_text(text)
     data.mkdir(mode=0o700, exist_ok=True)
     if site.account:
-        for path in (data, secret):
+        for path in (data, secret, stored):
             os.chown(path, site.account["user"], site.account["group"])
-    command = [str(programs / "initdb"), "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}"]
+    command = [str(programs / "initdb"), "-D", str(data), "-U", SUPERUSER, f"--pwfile={stored}"]
     command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
     done = run(command, site.account)
+    stored.unlink()
     if done.returncode:
         raise ServerError(
             f"initdb failed: {cause(done.stderr)}; correct that or choose other binaries with PG_BIN"

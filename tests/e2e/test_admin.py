@@ -199,7 +199,7 @@ def test_the_health_page_says_that_the_worker_runs_and_stays_current(visit: Visi
 
 
 def test_who_did_what_is_a_page(visit: Visitor, story: None) -> None:
-    visit.goto(f"{LIST}?view=rows")
+    visit.goto(f"{LIST}?view=rows&table=todo&operation=CREATE")
     visit.follow(visit.page.locator("td.bemi-who a", has_text=LOGIN).first)
     assert "todos" in visit.page.locator("section", has_text="Tables").locator(".bemi-shares").inner_text()
     assert visit.page.locator("svg .bemi-bar").count() > 0

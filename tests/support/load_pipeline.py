@@ -15,12 +15,12 @@ from tests.support.cluster import Cluster, transaction
 from tests.support.command import Command
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
-from tests.support.roles import OWNER, PASSWORD, WORKER, address
+from tests.support.roles import OWNER, VERIFIER, WORKER, address
 
 #: Everything belongs to a role that is no superuser; the worker has what "bemi grants" prints.
 _ROLES = f"""
-CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
-CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{PASSWORD}';
+CREATE ROLE {OWNER} LOGIN PASSWORD '{VERIFIER}';
+CREATE ROLE {WORKER} LOGIN REPLICATION PASSWORD '{VERIFIER}';
 """
 #: What a database needs that is a source, or has a log, or both.
 INSTALLED = sql.up(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
+from sample_project.scram import verifier
 from tests.support.polling import until
 
 #: The URL of a superuser; set only while the tests run as other roles.
@@ -21,6 +22,8 @@ OWNER = "bemi_owner"
 WORKER = "bemi_worker"
 READER = "bemi_reader"
 PASSWORD = "secret"
+#: What the server stores of it.
+VERIFIER = verifier(PASSWORD)
 
 _READ = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
 _DROP_SLOTS = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
@@ -37,7 +40,7 @@ def take(url: str) -> None:
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", [OWNER])
         verb = "ALTER" if cursor.fetchone() else "CREATE"
         cursor.execute(
-            f"{verb} ROLE {OWNER} LOGIN CREATEDB NOSUPERUSER NOREPLICATION PASSWORD %s", [PASSWORD]
+            f"{verb} ROLE {OWNER} LOGIN CREATEDB NOSUPERUSER NOREPLICATION PASSWORD %s", [VERIFIER]
         )
     os.environ["DATABASE_URL"] = address(url, OWNER)
 
@@ -80,7 +83,7 @@ def _run_grants(script: str) -> None:
             for role in (WORKER, READER):
                 cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
                 if cursor.fetchone() == (1,):
-                    cursor.execute(f"ALTER ROLE {role} PASSWORD %s", [PASSWORD])
+                    cursor.execute(f"ALTER ROLE {role} PASSWORD %s", [VERIFIER])
     with administrator(parts[0]) as cursor:
         cursor.execute("SELECT _bemi.event_triggers_v1()")
 

@@ -18,11 +18,11 @@ from tests.support.random_load import TABLES
 #: Ends what hangs.
 SECONDS = 1800
 _OWNER = f"""
-CREATE ROLE {roles.OWNER} LOGIN PASSWORD '{roles.PASSWORD}';
+CREATE ROLE {roles.OWNER} LOGIN PASSWORD '{roles.VERIFIER}';
 GRANT CREATE ON DATABASE postgres TO {roles.OWNER};
 GRANT CREATE ON SCHEMA public TO {roles.OWNER};
 """
-_PASSWORD = f"ALTER ROLE {roles.WORKER} PASSWORD '{roles.PASSWORD}';"
+_PASSWORD = f"ALTER ROLE {roles.WORKER} PASSWORD '{roles.VERIFIER}';"
 
 
 class TorturePipeline(Pipeline):

@@ -22,7 +22,7 @@ from tests.support.random_load import Writer
 from tests.support.roles import OWNER, WORKER, address
 from tests.support.torture_pipeline import TorturePipeline
 
-BLOWS = int(os.environ.get("BEMI_BLOWS", "8"))
+BLOWS = int(os.environ.get("BEMI_BLOWS", "5"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))
 WRITERS = 3
 

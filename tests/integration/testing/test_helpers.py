@@ -22,8 +22,8 @@ from bemi_django.schema import tracking
 from bemi_django.testing import ChangesMixin, RecordedChanges, assert_changes, captured_writes
 from sample_project import todos
 from sample_project.todos.models import Tag, Todo
-from tests.integration.test_docs import blocks
 from tests.shop.models import Category
+from tests.support.pages import blocks
 from tests.support.paths import ROOT
 from tests.support.project_database import execute
 

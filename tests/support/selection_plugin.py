@@ -48,8 +48,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of which no test is taken, unless it is named."""
+    named = {Path(str(argument).partition("::")[0]).absolute() for argument in config.args}
+    if not collection_path.match("test_*.py") or collection_path in named:
+        return None
+    is_taken = config.option.roles != "with" or _is_of_integration(collection_path)
+    return None if is_taken and _is_of_half(collection_path, config.option.half) else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     roles, half = config.option.roles, config.option.half
+    # Those of files that were named, too.
     others = [item for item in items if not (_is_of_roles(item, roles) and _is_of_half(item.path, half))]
     if others:
         config.hook.pytest_deselected(items=others)
@@ -65,9 +75,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _is_of_roles(item: pytest.Item, roles: str | None) -> bool:
-    is_integration = item.path.is_relative_to(TESTS / "integration")
-    needs_no_superuser = is_integration and item.get_closest_marker("administrator") is None
+    needs_no_superuser = _is_of_integration(item.path) and item.get_closest_marker("administrator") is None
     return roles is None or needs_no_superuser == (roles == "with")
+
+
+def _is_of_integration(file: Path) -> bool:
+    return file.is_relative_to(TESTS / "integration")
 
 
 @cache
@@ -78,7 +91,7 @@ def _is_of_half(file: Path, half: str | None) -> bool:
         return half == "second"
     if any(map(file.is_relative_to, _IN_BOTH)) or _LIBRARIES.search(file.read_text()):
         return True
-    if not file.is_relative_to(TESTS / "integration") or file.stem == "test_postgres_server":
+    if not _is_of_integration(file) or file.stem == "test_postgres_server":
         return half == "first"
     number = crc32(file.relative_to(TESTS).as_posix().encode())
     # The second half has the unit tests, so the first has four files of seven.

@@ -32,7 +32,7 @@ def plan(viewer: ApiViewer, given: Given) -> dict[str, Any]:
     try:
         choice = choice_of(selection, rules, given["on_conflict"], given["field"] or None)
     except (BemiError, DatabaseError, RecursionError) as error:
-        raise ApiProblem(409, failure_text(viewer, selection, error)) from None
+        raise ApiProblem(409, failure_text(viewer, error)) from None
     return {
         "label": str(selection.label),
         "digest": choice.plan.digest,

@@ -9,7 +9,7 @@ from urllib.parse import quote as quote_url
 
 import pytest
 from django.contrib.admin.utils import quote
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tried
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bemi_django.log.keys import key_of
 from bemi_django.models import Change
 from tests.support.audit import LIST, record, visitor
+from tests.support.audit_api import API
 from tests.support.masked_models import SECRETS, fill, made
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -77,6 +78,77 @@ def test_no_secret_is_in_any_response(
     for page in pages(world):
         text = text_of(curious, page)
         assert [secret for secret in secrets if secret in text] == [], (page, settings.BEMI_MASKED_FIELDS)
+
+
+#: What others have written to the rows since, by column: a conflict for whoever reverts.
+SINCE = {
+    "hr.person.name": "Wilhelmina",
+    "hr.person.salary": "5151515.15",
+    "public.badge.code": "BADGE-SINCE-LM8",
+    "public.visit.room": "Room-Since-LM7",
+}
+
+
+@pytest.fixture
+def disputed(world: list[Any]) -> None:
+    """The rows have other values than the log says, and some refer to others."""
+    with connection.cursor() as cursor:
+        for name, value in SINCE.items():
+            schema, table, column = name.split(".")
+            where = "ssn = 'SSN-TWO-QX72'" if table == "person" else "true"
+            cursor.execute(f"UPDATE {schema}.{table} SET {column} = %s WHERE {where}", [value])  # noqa: S608
+        # A table without a model, which a revert reaches by a foreign key, and one that a trigger writes to.
+        cursor.execute(
+            "CREATE TABLE award (code text PRIMARY KEY, badge_id bigint REFERENCES badge ON DELETE CASCADE);"
+            "INSERT INTO award SELECT 'AWARD-PP3', id FROM badge;"
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE 'there is AWARD-PP3 already' USING ERRCODE = '23505'; END $$;"
+            "CREATE TRIGGER refuse BEFORE UPDATE ON visit FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+
+
+@pytest.mark.urls("tests.support.audit_api")
+@pytest.mark.parametrize("part", range(3))
+def test_no_secret_is_in_a_conflict_or_a_preview(
+    world: list[Any], disputed: None, curious: Client, settings: Any, part: int
+) -> None:
+    """A third of the columns is masked each time."""
+    masked = [*COLUMNS, "public.award.code"][part::3]
+    settings.BEMI_MASKED_FIELDS = masked
+    told = {**SECRETS, "public.award.code": ["AWARD-PP3"]}
+    secrets = [secret for name in masked for secret in told[name]]
+    secrets += [SINCE[name] for name in masked if name in SINCE]
+    tables = {name.split(".")[1] for name in masked} | (
+        {"badge", "visit"} if part == len(COLUMNS) % 3 else set()
+    )
+    changes = [change for change in Change.objects.exclude(table="journal") if change.table in tables]
+    assert changes
+    for number, change in enumerate(changes):
+        way = ("change", "transaction", "since")[number % 3]
+        query = f"revert/?{way}={change.pk}"
+        texts = {"page": text_of(curious, query)}
+        texts["answer"] = curious.get(f"{API}{query}&on_conflict=force").content.decode()
+        if number % 2:
+            with transaction.atomic():
+                posted = curious.post(f"{LIST}{query}", {"on_conflict": "skip"})
+                texts["posted"] = posted.content.decode()
+                transaction.set_rollback(True)
+        for what, text in texts.items():
+            assert [secret for secret in secrets if secret in text] == [], (what, change.table, masked)
+
+
+@pytest.mark.urls("tests.support.audit_api")
+def test_conflicts_and_previews_name_what_is_not_masked(
+    world: list[Any], disputed: None, curious: Client, settings: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["hr.person.ssn"]
+    changes = Change.objects.filter(table__in=["visit", "team", "badge"])
+    text = "".join(text_of(curious, f"revert/?change={change.pk}") for change in changes)
+    # What a delete takes along is said of the plan that overrides the conflicts.
+    made = Change.objects.get(table="badge", operation="CREATE")
+    text += curious.get(f"{API}revert/?change={made.pk}&on_conflict=force").content.decode()
+    for shown in ("Room-Since-LM7", "BADGE-SINCE-LM8", "AWARD-PP3"):
+        assert shown in text
 
 
 def test_what_is_not_masked_is_shown(world: list[Any], curious: Client, settings: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.db import models
@@ -17,7 +17,6 @@ from bemi_django.admin.display.values.formatter import MISSING, Formatter, Shown
 from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.log.places import Place, model_of
-from bemi_django.models import Change
 from bemi_django.revert import Plan, Step
 
 #: Rows of a plan that are named. Of others it has the key.
@@ -109,11 +108,6 @@ class StepRules:
         """Tell whether the user has the permissions for everything that a plan does."""
         return all(line.is_allowed for line in self.lines(plan))
 
-    def hide_values(self, changes: Iterable[Change]) -> bool:
-        """Tell whether messages of the database about the rows of changes may hold masked values."""
-        masks = self._viewer.masks
-        return any(masks.hide_key(change) or self._viewer.masked_columns(change) for change in changes)
-
     def _within_scope(self, plan: Plan) -> set[Any]:
         """Return the changes of the plan within the viewer's scope; cascades may add others."""
         wanted = {change.pk for step in plan.steps for change in step.changes}
@@ -179,6 +173,9 @@ class StepRules:
         if step.conflict.kind == "changed_since":
             for column in step.conflict.columns:
                 self._note_unmasked(step, column)
+        # What the database says may be of rows of any table that a trigger writes to.
+        is_of_database = step.conflict.kind in ("constraint", "refused")
+        is_hidden = is_hidden or (is_of_database and bool(self._viewer.masks))
         return conflict_text(step.conflict, self._names(step), is_hidden=is_hidden)
 
     def _names(self, step: Step) -> KnownNames:
@@ -187,8 +184,8 @@ class StepRules:
     def _consequences(self, step: Step) -> list[str]:
         found = []
         for effect in step.consequences:
-            logged = self._model_at(effect.schema, effect.table)
-            is_hidden = logged is not None and self._viewer.masks.hide_model_key(logged.model)
+            place = Place(self._database, effect.schema, effect.table)
+            is_hidden = self._viewer.masks.hide_keys(place, (effect.key,), ())
             name = f"{self._name(effect.schema, effect.table)} {MASK if is_hidden else effect.key or ''}"
             text = _("deletes %s") if effect.action == "delete" else _("changes %s")
             found.append(text % name.strip())

@@ -200,6 +200,58 @@ def test_the_scope_applies(client: Client, settings: Any) -> None:
     problem(client, "revert/", 404, change=str(hidden.pk))
 
 
+def of_acme(request: HttpRequest, changes: Any) -> Any:
+    return changes.filter(context__tenant="acme")
+
+
+def test_ids_of_another_tenant_lead_to_nothing_of_it(client: Client, settings: Any) -> None:
+    """Changes of both are in one transaction, one request and one object's history."""
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.of_acme"
+    Todo.objects.create(pk=1, task="Ours-now")
+    acme = {"tenant": "acme", "request_id": "r1", "user_id": 7}
+    other = {"tenant": "zqOther", "request_id": "r1", "user_id": 987123, "reverts": "zqOther"}
+    same = {"transaction_id": 5, "position": 40}
+    theirs = {"before": {"id": 1, "task": "zqOther-old"}, "after": {"id": 1, "task": "zqOther-new"}}
+    ours = record(1, context=acme, ordinal=1, **same)
+    hidden = [
+        record(1, context=other, ordinal=0, **same, **theirs),
+        record(2, context=other, **theirs),
+        record(3, context={**other, "request_id": "zqOther-request"}, operation="DELETE", **theirs),
+    ]
+    pages: list[tuple[str, dict[str, Any]]] = [
+        ("changes/", {}),
+        *(("changes/", {"q": query}) for query in ("zqOther", "task:zqOther-new", "tenant=zqOther", "pk:1")),
+        ("changes/", {"user": "987123"}),
+        ("request/", {"id": "r1"}),
+        ("request/", {"id": "zqOther-request"}),
+        (f"changes/{ours.pk}/transaction/", {}),
+        ("objects/todos/todo/1/", {}),
+        ("objects/todos/todo/1/", {"related": "true"}),
+        ("objects/todos/todo/1/fields/", {}),
+        ("objects/todos/todo/1/fields/task/", {}),
+        *(("revert/", {way: str(ours.pk)}) for way in ("change", "transaction", "request", "since", "undo")),
+    ]
+    for change in hidden:
+        pages += [(f"changes/{change.pk}/", {}), (f"changes/{change.pk}/transaction/", {})]
+        pages += [("changes/", {"older": str(change.pk)}), ("changes/", {"newer": str(change.pk)})]
+        pages += [("revert/", {way: str(change.pk)}) for way in ("change", "transaction", "request", "since")]
+    ids = [str(change.pk) for change in hidden]
+    for page, given in pages:
+        _, found = ask(client, page, **given)
+        # What was asked for may be repeated.
+        asked = [page, *map(str, given.values())]
+        told = [one for one in (*ids, "987123", "zqOther") if not any(one in text for text in asked)]
+        assert [one for one in told if one in str(found)] == [], (page, given, found)
+
+
+def test_the_moment_of_another_tenant_shows_nothing_of_it(client: Client, settings: Any) -> None:
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.of_acme"
+    Todo.objects.create(pk=1, task="Ours-now")
+    hidden = record(1, context={"tenant": "other"}, after={"id": 1, "task": "zqOther-new"})
+    status, found = ask(client, "objects/todos/todo/1/fields/", at=hidden.committed_at.isoformat())
+    assert "zqOther" not in str(found), (status, found)
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("changes/", {"tabel": "todo"}, "tabel"),
     ("changes/", {"limit": "0"}, "limit"),

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -21,8 +22,10 @@ from bemi_django.masking.actions import hashed
 from bemi_django.masking.settings import rules_of
 from bemi_django.models import Change, DeadLetter
 from tests.support.cluster import Cluster
+from tests.support.exporting import Sink
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import Drain
+from tests.support.receiver import receiving
 from tests.support.roles import OWNER
 
 KEY = "a key of the tests, of 16 bytes or more"
@@ -197,6 +200,58 @@ def test_no_secret_reaches_the_server_of_the_log(
         "SELECT DISTINCT unavailable -> 'masked' FROM changes WHERE \"table\" = 'account'"
     )
     assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary"],)]
+
+
+def texts_of(place: Path) -> dict[str, bytes]:
+    """Everything in a directory; Parquet files are compressed, so their rows as text."""
+    from pyarrow import parquet
+
+    found = {}
+    for path in filter(Path.is_file, place.rglob("*")):
+        if path.suffix == ".parquet":
+            found[str(path)] = repr(parquet.read_table(path, partitioning=None).to_pylist()).encode()
+        else:
+            found[str(path)] = path.read_bytes()
+    return found
+
+
+def test_no_secret_reaches_a_sink(
+    masked: LoadPipeline, tmp_path: Path, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("pyarrow")
+    caplog.set_level(logging.DEBUG)
+    settings.BEMI_WEBHOOK_HTTP, settings.BEMI_WEBHOOK_NETWORKS = True, ["127.0.0.0/8"]
+    settings.BEMI_SINK_SECRET, settings.BEMI_SINK_ATTEMPTS = "a secret of the tests", 1
+    with receiving() as receiver:
+        urls = (f"file://{tmp_path}/changes.jsonl", f"parquet://{tmp_path}/files", receiver.url)
+        sinks = [Sink(masked, url, list) for url in urls]
+        try:
+            for sink in sinks:
+                sink.run()
+            ways = write_secrets(masked.source)
+            # What is refused is kept, and a redirect is followed to no other server.
+            receiver.statuses[:] = [422, 302]
+            assert len({sink.run() for sink in sinks}) == 1
+        finally:
+            masked.source.run("RESET ROLE")
+            for sink in sinks:
+                sink.drop()
+        sent = {f"request {number}": one.body for number, one in enumerate(receiver.received)}
+        headers = repr([one.headers for one in receiver.received]).encode()
+    letters = masked.log.run("SELECT reason, message, origin::text FROM _bemi.dead_letters ORDER BY id")
+    assert any("the server answered 422" in reason for reason, *_ in letters)
+    assert {one.path.partition("?")[0] for one in receiver.received} == {"/hook"}
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    kept = b"".join(part for _, message, origin in letters for part in (bytes(message), origin.encode()))
+    others = {"letters": kept, "headers": headers, "our logs": logged.encode()}
+    files = texts_of(tmp_path)
+    haystacks = {**files, **sent, **others}
+    assert hits(f"{MARK}-", haystacks) == []
+    assert {way: found for way in ways if (found := hits(secret(way), haystacks))} == {}
+    # Each of them has got the changes.
+    assert hits(CONTROL, sent)
+    assert {Path(name).suffix for name in hits(CONTROL, files)} == {".jsonl", ".parquet"}
+    masked.log.run("DELETE FROM _bemi.dead_letters")
 
 
 def test_a_key_is_hashed_wherever_it_stands(masked: LoadPipeline) -> None:

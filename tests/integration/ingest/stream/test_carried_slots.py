@@ -14,8 +14,9 @@ from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.polling import until
 from tests.support.standby import follow_by_itself
 
+IS_LONG = "BEMI_PROMOTIONS" in os.environ
 #: How often the standby is promoted, and replaced by a new one.
-PROMOTIONS = int(os.environ.get("BEMI_PROMOTIONS", "1"))
+PROMOTIONS = max(int(os.environ.get("BEMI_PROMOTIONS", "1")) // 4, 1)
 SLOT = "bemi_carried"
 _HAS_REPLAYED = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _VERSION = "SELECT current_setting('server_version_num')::int"
@@ -45,11 +46,14 @@ def test_a_slot_behind_the_primary_is_enough(
     servers: ExitStack, carry: Carry, is_log_in_source: bool
 ) -> None:
     """Patroni copies slots and moves them every ten seconds; pg_failover_slots creates and moves them."""
-    if is_log_in_source and PROMOTIONS < 2:
+    if is_log_in_source and not IS_LONG:
         pytest.skip("the slot is the same wherever the log is: make torture")
     trail = record(servers, is_log_in_source=is_log_in_source)
-    if carry is create_slot and trail.source.one(_VERSION) < 160000:
+    can_create = trail.source.one(_VERSION) >= 160000
+    if carry is create_slot and not can_create:
         pytest.skip("standbys can create logical slots from PostgreSQL 16 on")
+    if carry is copy_slot and can_create and not IS_LONG:
+        pytest.skip("a slot that was created stands for a copied one here: make torture")
     for _ in range(PROMOTIONS):
         standby = servers.enter_context(closing(follow_by_itself(trail.source)))
         with trail.worker():

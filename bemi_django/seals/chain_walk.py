@@ -162,7 +162,9 @@ class ChainWalk:
         added = self._operations.added(cursor, [row.id for row in rows])
         for row in rows:
             sealed = added.get(row.id)
-            if sealed is None or not row.has_digest(sealed.digest, sealed.salt):
+            # It may have come after a failover marked the changes around it.
+            is_marked = row.is_diverged and not self._operations.is_diverged(row.source, row.id)
+            if sealed is None or is_marked or not row.has_digest(sealed.digest, sealed.salt):
                 kind = "inserted" if sealed is None else "edited"
                 self._report.add(of_change(kind, row.id, row.position, row.committed_at))
             else:

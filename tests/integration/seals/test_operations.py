@@ -174,10 +174,11 @@ def add_record() -> None:
         note_changed_rows(cursor, installed.log("default"), [added], WHO, is_added=True)
 
 
-def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None) -> None:
+@pytest.mark.parametrize("edit", ["context = '[]'", "diverged = true"])
+def test_a_row_that_the_package_adds_itself_is_sealed_by_its_record(sealed: None, edit: str) -> None:
     add_record()
     assert whole().changes == 21
-    execute("UPDATE changes SET context = '[]' WHERE operation = 'ERASED'")
+    execute(f"UPDATE changes SET {edit} WHERE operation = 'ERASED'")  # noqa: S608 - a constant
     assert [found.kind for found in verify_chains().findings] == ["edited"]
 
 

@@ -8,6 +8,7 @@ from django.test import Client
 
 from bemi_django.admin.pages.health.health_sources import source_facts
 from bemi_django.models import Change
+from bemi_django.templatetags.audit_moments import moment
 from sample_project.todos.models import Todo
 from tests.integration.seals.conftest import SLOT
 from tests.support.audit import LIST
@@ -23,7 +24,7 @@ def test_the_page_of_a_change_and_the_health_page_say_until_when_the_log_is_seal
     change = Change.objects.filter(table="todo").get()
     page = admin_client.get(f"{LIST}{change.pk}/change/")
     assert page.status_code == 200
-    assert f"sealed until {page.context['sealed_until']:%Y-%m-%d}" in page.content.decode()
+    assert f"sealed until {moment(page.context['sealed_until'])}" in page.content.decode()
     facts, _chart = source_facts("default", None)
     (fact,) = [fact for fact in facts if fact.label == "Sealed until"]
     assert (fact.state, fact.hint) == ("good", "")

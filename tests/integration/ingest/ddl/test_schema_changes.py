@@ -481,6 +481,30 @@ def test_a_function_that_renders_a_type_is_replaced_under_the_worker(pipeline: P
     assert [change.after for change in pipeline.drain()] == ['{"e": {"new": "x"}, "id": 2}']
 
 
+@pytest.mark.parametrize("has_seen_the_table", [True, False])
+def test_a_cast_that_renders_a_type_comes_and_goes_under_the_worker(
+    pipeline: Pipeline, has_seen_the_table: bool
+) -> None:
+    execute("CREATE TYPE lab.e AS ENUM ('x')")
+    execute(
+        "CREATE FUNCTION lab.hide(lab.e) RETURNS json LANGUAGE sql "
+        "AS $$SELECT json_build_object('k', $1::text)$$"
+    )
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY, e lab.e, es lab.e[])")
+    execute("INSERT INTO lab.t VALUES (1, 'x', '{x}')")
+    first = ['{"e": "x", "es": ["x"], "id": 1}']
+    if has_seen_the_table:
+        assert [change.after for change in pipeline.drain()] == first
+        first = []
+    execute("CREATE CAST (lab.e AS json) WITH FUNCTION lab.hide(lab.e)")
+    execute("INSERT INTO lab.t VALUES (2, 'x', '{x}')")
+    second = ['{"e": {"k": "x"}, "es": [{"k": "x"}], "id": 2}']
+    assert [change.after for change in pipeline.drain()] == first + second
+    execute("DROP CAST (lab.e AS json)")
+    execute("INSERT INTO lab.t VALUES (3, 'x', '{x}')")
+    assert [change.after for change in pipeline.drain()] == ['{"e": "x", "es": ["x"], "id": 3}']
+
+
 @pytest.mark.administrator
 def test_descriptions_that_no_slot_needs_are_removed(pipeline: Pipeline) -> None:
     def pass_all() -> None:

@@ -28,6 +28,11 @@ SELECT schema, name,
 FROM _bemi.past WHERE definition <> ''
 """
 _SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
+# Executed in the past: all names have their schema.
+_VIEW = """
+SELECT pg_catalog.to_regclass(pg_catalog.format(
+    '%%I.%%I', _bemi.past_schema_v1(%s::pg_catalog.text), %s::pg_catalog.text)) IS NOT NULL
+"""
 # Older changes were dropped with the partition of their month, by somebody who did not note what they were.
 _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
@@ -149,7 +154,7 @@ def _looked(
             for schema, name, since, time, *rest in cursor.fetchall()
         ]
         stay = _schemas_of(present, schemas["schemas"], tables)
-        redirection = _redirection(cursor, tables, stay, unnoticed)
+        redirection = _redirection(connection, cursor, tables, stay, unnoticed)
         past = go(cursor, Past(found, snapshot, tables, redirection, ignores_policies))
         search_path.put(cursor, path)
         return past
@@ -163,10 +168,20 @@ def _schemas_of(present: frozenset[str], path: list[str], tables: list[PastTable
 
 
 def _redirection(
-    cursor: Any, tables: list[PastTable], present: dict[str, str], unnoticed: frozenset[tuple[str, str]]
+    connection: BaseDatabaseWrapper,
+    cursor: Any,
+    tables: list[PastTable],
+    present: dict[str, str],
+    unnoticed: frozenset[tuple[str, str]],
 ) -> Redirection:
     cursor.execute(_SESSION)
     database, standard_strings = cursor.fetchone()
+
+    def came_since(schema: str, name: str) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(_VIEW, [schema, name])
+            return bool(cursor.fetchone()[0])
+
     return Redirection(
         {(table.schema, table.name) for table in tables if table.name not in present},
         {table.schema: table.past for table in tables},
@@ -174,6 +189,7 @@ def _redirection(
         standard_strings=standard_strings,
         present=present,
         unnoticed=unnoticed,
+        came_since=came_since,
     )
 
 

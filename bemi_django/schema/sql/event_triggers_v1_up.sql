@@ -238,7 +238,7 @@ BEGIN
     -- Only if this database holds the log as well.
     BEGIN
         IF to_regproc('_bemi.past_follow_v1') IS NOT NULL THEN
-            PERFORM _bemi.past_follow_v1(touched, is_gone, are_tracked);
+            PERFORM _bemi.past_follow_v1(touched, is_gone, are_tracked, TG_TAG LIKE 'ALTER %');
         END IF;
     EXCEPTION WHEN OTHERS THEN
         is_done := false;

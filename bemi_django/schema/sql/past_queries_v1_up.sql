@@ -305,7 +305,8 @@ BEGIN
     WHERE c.is_row AND %s AND %s)$arm$,
         coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
         of_table_c, untouched || 'c.key' || since);
-    RETURN format(E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L::pg_catalog.text)\n',
-                  shown, arms, named.full_name);
+    RETURN format(
+        E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L::pg_catalog.text, %s::pg_catalog.oid)\n',
+        shown, arms, named.full_name, target);
 END
 $function$;

@@ -38,7 +38,7 @@ DROP FUNCTION _bemi.value_then_v1(jsonb, uuid, bigint, jsonb, jsonb, text, text,
 DROP FUNCTION _bemi.past_layouts_v1(oid, int2);
 DROP FUNCTION _bemi.is_unknown_v1(jsonb, text, text);
 DROP FUNCTION _bemi.no_past_v1(text);
-DROP FUNCTION _bemi.past_gate_v1(text);
+DROP FUNCTION _bemi.past_gate_v1(text, oid);
 DROP FUNCTION _bemi.sequence_at_v1(timestamptz);
 DROP TABLE _bemi.past;
 DROP FUNCTION _bemi.uuid_v1(text);

@@ -135,8 +135,9 @@ BEGIN
 END
 $function$;
 
--- Return true, or raise an error if the past of the table at the moment is not known.
-CREATE FUNCTION _bemi.past_gate_v1(name text) RETURNS boolean
+-- Return true, or raise an error if the past of the table at the moment is not known. The snapshot of the transaction does
+-- not show what the table was called before, nor whether its past under that name is known.
+CREATE FUNCTION _bemi.past_gate_v1(name text, relation oid) RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -145,6 +146,11 @@ DECLARE
 BEGIN
     IF reason IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BEMI1', MESSAGE = reason;
+    ELSIF NOT EXISTS (
+        SELECT FROM _bemi.past k WHERE k.relation = past_gate_v1.relation AND k.schema || '.' || k.name = past_gate_v1.name)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI1', MESSAGE = format(
+            '%s was created, renamed or moved after the block began to read the past: enter it again', name);
     END IF;
     RETURN true;
 END

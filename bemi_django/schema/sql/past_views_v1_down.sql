@@ -9,7 +9,7 @@ BEGIN
 END
 $block$;
 DROP FUNCTION _bemi.past_make_v1(int);
-DROP FUNCTION _bemi.past_follow_v1(oid[], boolean, boolean);
+DROP FUNCTION _bemi.past_follow_v1(oid[], boolean, boolean, boolean);
 DROP FUNCTION _bemi.past_refresh_v1(oid[], int, boolean);
 DROP FUNCTION _bemi.past_note_v1(jsonb, boolean);
 DROP FUNCTION _bemi.past_layout_v1(oid, jsonb, boolean);

@@ -277,8 +277,9 @@ $function$;
 -- Follow a command of DDL. Views that exist are brought in line at once, because somebody may be in the past and must not
 -- read other values, or the present. Nobody in the past sees a row of a table that is new: its view is made when somebody
 -- looks at the past for the first time since, or by sync. "is_gone" is true if the command has dropped some of them,
--- "are_tracked" if nothing has changed but their columns or keys.
-CREATE FUNCTION _bemi.past_follow_v1(touched oid[], is_gone boolean, are_tracked boolean) RETURNS void
+-- "are_tracked" if nothing has changed but their columns or keys, "is_altered" if it has altered them. A table of which
+-- nothing is known then may have come from a schema without tracked tables, with rows that are older.
+CREATE FUNCTION _bemi.past_follow_v1(touched oid[], is_gone boolean, are_tracked boolean, is_altered boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -286,7 +287,11 @@ DECLARE
     made oid[] := ARRAY(
         SELECT k.relation FROM _bemi.past k WHERE k.relation = ANY (touched) AND k.definition <> ''
         UNION ALL
-        SELECT c.oid FROM pg_class c WHERE c.oid = ANY (touched) AND c.relkind IN ('v', 'm', 'f'));
+        SELECT c.oid FROM pg_class c
+        WHERE c.oid = ANY (touched)
+            -- By its index, for each of them.
+            AND (c.relkind IN ('v', 'm', 'f')
+                 OR is_altered AND (SELECT count(*) = 0 FROM _bemi.past k WHERE k.relation = c.oid)));
     others oid[] := touched;
     renamed int;
     planned jsonb;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from bemi_django.exceptions import HistoryError
 from bemi_django.schema.sql import quote
@@ -11,6 +11,8 @@ from bemi_django.time_travel.statements.present_tables import qualified
 from bemi_django.time_travel.statements.sql_tokens import Kind, Token, tokens_of
 
 _WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
+# What stands after one of these words is a table.
+_BEFORE_TABLE = frozenset(("from", "join", "only", "table"))
 
 
 def no_past(names: Collection[str]) -> str:
@@ -32,6 +34,7 @@ class Redirection:
         standard_strings: bool = True,
         present: Mapping[str, str] | None = None,
         unnoticed: Collection[tuple[str, str]] = (),
+        came_since: Callable[[str, str], bool] = lambda schema, name: False,
     ) -> None:
         """Prepare to redirect.
 
@@ -42,6 +45,7 @@ class Redirection:
             standard_strings: The setting ``standard_conforming_strings``.
             present: The schema of each table that is shown as it is now; none of ``tables`` is one of these.
             unnoticed: Pairs of schema and name that have no view of the past: statements may not name them.
+            came_since: Tells whether a table that is none of these has a view of the past by now.
         """
         self._present = present or {}
         self._tables = frozenset(tables)
@@ -49,6 +53,7 @@ class Redirection:
         self._database = database
         self._standard_strings = standard_strings
         self._unnoticed = frozenset(unnoticed)
+        self._came_since = came_since
         written = self._tables | self._unnoticed
         self._written = {schema.replace('"', '""').encode().lower() for schema, _ in written}
 
@@ -68,8 +73,8 @@ class Redirection:
             return sql
         parts: list[str] = []
         end = 0
-        for name in _qualified_names(tokens_of(sql, standard_strings=self._standard_strings)):
-            schema = self._schema_in(name)
+        for name, before in _qualified_names(tokens_of(sql, standard_strings=self._standard_strings)):
+            schema = self._schema_in(name, is_table=before in _BEFORE_TABLE)
             if schema is not None:
                 parts += [sql[end : schema.start], quote(self._schemas[schema.name])]
                 end = schema.end
@@ -107,7 +112,7 @@ class Redirection:
             name: columns for name, columns in hidden.items() if name.rpartition(".")[2] not in self._present
         }
 
-    def _schema_in(self, name: Sequence[Token]) -> Token | None:
+    def _schema_in(self, name: Sequence[Token], *, is_table: bool) -> Token | None:
         """Return the token of the schema, if the name is one of the tables or of its columns."""
         names = [token.name for token in name]
         for first in (0, 1) if names[0] == self._database else (0,):
@@ -116,13 +121,22 @@ class Redirection:
                 return name[first]
             if table in self._unnoticed:
                 raise HistoryError(no_past([".".join(table)]))
+            if is_table and len(table) == 2 and self._has_come(*table):
+                return name[first]
         return None
 
+    def _has_come(self, schema: str, name: str) -> bool:
+        # Tables of the present keep their schema.
+        return (
+            schema in self._schemas and self._present.get(name) != schema and self._came_since(schema, name)
+        )
 
-def _qualified_names(tokens: Iterator[Token]) -> Iterator[list[Token]]:
-    """Yield names with dots between them, as lists of their parts."""
+
+def _qualified_names(tokens: Iterator[Token]) -> Iterator[tuple[list[Token], str]]:
+    """Yield names with dots between them, as lists of their parts, with the name before them, or ''."""
     parts: list[Token] = []
     is_after_dot = False
+    before = ""
     for token in tokens:
         if token.kind is Kind.BLANK:
             continue
@@ -135,8 +149,9 @@ def _qualified_names(tokens: Iterator[Token]) -> Iterator[list[Token]]:
                 parts.append(token)
         else:
             if len(parts) > 1:
-                yield parts
+                yield parts, before
+            before = parts[-1].name if parts else ""
             parts = [token] if token.kind is Kind.NAME else []
         is_after_dot = False
     if len(parts) > 1:
-        yield parts
+        yield parts, before

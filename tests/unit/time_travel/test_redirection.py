@@ -57,6 +57,24 @@ def test_only_tables_that_are_named_with_their_schema_are_redirected(sql: str, e
     assert REDIRECTION.of(sql) == (expected or sql)
 
 
+def test_tables_that_came_since_are_asked_for_where_only_a_table_can_stand() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def came_since(schema: str, name: str) -> bool:
+        asked.append((schema, name))
+        return name == "moved"
+
+    redirection = Redirection(
+        TABLES, {"app": "past"}, "base", came_since=came_since, present={"other": "app"}
+    )
+    sql = (
+        "SELECT app.f(app.moved.x), moved.id FROM app.moved "
+        "JOIN base.app . moved y ON true, x.y JOIN app.new z JOIN ONLY app.other"
+    )
+    assert redirection.of(sql) == sql.replace("FROM app.", 'FROM "past".').replace("base.app", 'base."past"')
+    assert asked == [("app", "moved"), ("app", "moved"), ("app", "new")]
+
+
 def test_a_backslash_escapes_where_the_session_says_so() -> None:
     old = Redirection(TABLES, {"app": "past"}, "base", standard_strings=False)
     assert old.of(r"SELECT 'it\'s app.thing', app.thing") == r"""SELECT 'it\'s app.thing', "past".thing"""

@@ -15,6 +15,7 @@ from bemi_django.log.change import Change
 from bemi_django.log.conditions import TableLog, in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.live.column_names import ColumnNames, read_names
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.omitted_columns import omitted_columns
@@ -22,6 +23,7 @@ from bemi_django.log.live.present_types import rendered
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.wire.ids import sequence_in
 
 #: Operations with which the changes of a row begin.
@@ -88,14 +90,16 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         primary_key: The key of the row, as in ``changes.primary_key``.
         model: The model of the table, if it has one. It orders the columns, and may name renamed ones.
     """
-    names = renamed_columns(place, model)
-    omitted = omitted_columns(place, names)
+    declared = renamed_columns(place, model)
+    columns = _names(place, declared)
+    omitted = omitted_columns(place, declared)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
     is_newest = True
     decrypter = Decrypter(loads)
     for change in _backwards(place, primary_key):
         rows = decrypter.rows(change)
+        names, untold = columns.of(change)
         before = {names.get(column, column): value for column, value in rows.before.items()}
         after = {names.get(column, column): value for column, value in rows.after.items()}
         if now is None:
@@ -107,7 +111,7 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 return _in_order(live, fresh, model)
         # Since then, these may have got other values without a trace.
         lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
-        given.update(_ignored(now, (lost | _named(change, "ignored", names)) - given.keys()))
+        given.update(_ignored(now, (lost | untold | _named(change, "ignored", names)) - given.keys()))
         erased, set_here = _named(change, "erased", names), _named(change, "changed", names)
         hidden = {names.get(column, column) for column in rows.erased | rows.unreadable}
         erased |= {names.get(column, column) for column in rows.erased}
@@ -171,6 +175,11 @@ def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
     return rows.get(0)
+
+
+def _names(place: Place, declared: Mapping[str, str]) -> ColumnNames:
+    with closed_cursor(alias_of(place.database)) as cursor:
+        return read_names(cursor, place.schema, place.table, declared)
 
 
 def _as_now(place: Place, now: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

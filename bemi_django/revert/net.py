@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bemi_django.encryption.decryption import DecryptedRows, decrypt, encrypted_columns
+from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.live_tables import RowValues
 from bemi_django.log.lossless_json import dumps, loads
 
@@ -93,23 +94,24 @@ def differ(one: Any, other: Any) -> bool:
     return one is not other and dumps(one) != dumps(other)
 
 
-def nets_of(changes: Iterable[Change], renamed: Mapping[tuple[str, str], Mapping[str, str]]) -> list[Net]:
+def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnNames]) -> list[Net]:
     """Return the net effects of changes of rows, in the order of their first changes.
 
     Args:
         changes: Changes in commit order.
-        renamed: Renamed columns, ``{(schema, table): {old: new}}``.
+        columns: The names of the columns of each table.
     """
     found: list[Net] = []
     waiting: dict[Any, list[Net]] = defaultdict(list)
     selected = list(changes)
     for change, rows in zip(selected, decrypt(selected, loads), strict=True):
-        names = renamed.get((change.schema, change.table), {})
+        names, untold = columns.get((change.schema, change.table), ColumnNames({})).of(change)
         old, new, hidden = _readable(change, rows)
         before = None if change.operation == "CREATE" else _renamed(old, names)
         after = None if change.operation == "DELETE" else _renamed(new, names)
         masked = {names.get(column, column) for column in hidden}
         before, after, changed = _without(before, after, masked)
+        changed |= untold
         changed |= {names.get(column, column) for column in (change.unavailable or {}).get("changed", ())}
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
         if same:

@@ -1,0 +1,75 @@
+"""Blame and revert where names of columns were exchanged, or taken over: each column has its own changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+
+from bemi_django.log.blame import blame_row
+from bemi_django.log.places import Place
+from bemi_django.models import Change
+from bemi_django.schema import tracking
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+from tests.support.server_conditions import no_event_triggers, sync_as_migrator
+
+EXCHANGE = "ALTER TABLE flag RENAME a TO c; ALTER TABLE flag RENAME b TO a; ALTER TABLE flag RENAME c TO b"
+
+
+@pytest.fixture
+def flag(drain: Drain) -> Iterator[Drain]:
+    """A row with equal values, so that only the names tell its columns apart."""
+    execute("CREATE TABLE flag (id int PRIMARY KEY, a boolean, b boolean)")
+    execute("INSERT INTO flag VALUES (1, true, true)")
+    yield drain
+    execute("DROP TABLE flag")
+    tracking.sync()
+
+
+def blamed() -> dict[str, str | None]:
+    place = Place(connection.settings_dict["NAME"], "public", "flag")
+    return {
+        column: "ignored" if one.is_ignored else one.change.operation if one.change is not None else None
+        for column, one in blame_row(place, "1").items()
+    }
+
+
+def test_columns_that_exchanged_their_names(flag: Drain) -> None:
+    execute("UPDATE flag SET a = false")
+    execute("UPDATE flag SET a = true")
+    execute(EXCHANGE)
+    flag()
+    assert blamed() == {"id": "CREATE", "a": "CREATE", "b": "UPDATE"}
+    Change.objects.filter(operation="UPDATE").asc()[1:2].get().revert()
+    assert execute("SELECT a, b FROM flag") == [(True, False)]
+
+
+def test_a_column_with_the_name_of_one_that_was_dropped(flag: Drain) -> None:
+    execute("UPDATE flag SET a = NOT a")
+    execute("ALTER TABLE flag DROP COLUMN a, ADD COLUMN a boolean DEFAULT false")
+    flag()
+    assert blamed() == {"id": "CREATE", "b": "CREATE", "a": None}
+    step = Change.objects.get(operation="UPDATE").revert(dry_run=True).steps[0]
+    assert (step.action, step.values) == ("nothing", {})
+
+
+@pytest.mark.parametrize(
+    "is_noticed", [True, False], ids=["in the same transaction", "without event triggers"]
+)
+def test_what_cannot_be_told_is_neither_blamed_nor_put_back(flag: Drain, is_noticed: bool) -> None:
+    if is_noticed:
+        with transaction.atomic():
+            execute("UPDATE flag SET a = false")
+            execute(EXCHANGE)
+    else:
+        with no_event_triggers():
+            execute("UPDATE flag SET a = false")
+            execute(EXCHANGE)
+            sync_as_migrator()
+    flag()
+    assert blamed() == {"id": "CREATE", "a": "ignored", "b": "ignored"}
+    step = Change.objects.get(operation="UPDATE").revert(dry_run=True).steps[0]
+    assert step.conflict is not None
+    assert step.conflict.kind == "unavailable"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from bemi_django.capture.layers import Context, Layer, Provider
+from bemi_django.capture.layers import Context, Layer, Provider, Skipping
 from bemi_django.capture.tracing import active_span
 from bemi_django.wire import SKIP_KEY
 
@@ -60,7 +60,7 @@ def skip_tracking(*, reason: str) -> Iterator[None]:
     Args:
         reason: Why the rows are not recorded.
     """
-    with bound_context(**{SKIP_KEY: True, "reason": reason}):
+    with bound_context(**{SKIP_KEY: Skipping(True), "reason": reason}):
         yield
 
 
@@ -112,8 +112,14 @@ def inheritable() -> dict[str, Any]:
         The context without the span and without :func:`skip_tracking`.
     """
     context = dict(_innermost().peek())
-    context.pop(SKIP_KEY, None)
+    if is_skipping(context):
+        del context[SKIP_KEY]
     return context
+
+
+def is_skipping(context: Mapping[str, Any]) -> bool:
+    """Return whether a context is that of :func:`skip_tracking`."""
+    return type(context.get(SKIP_KEY)) is Skipping
 
 
 def _innermost() -> Layer:

@@ -10,13 +10,17 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from bemi_django.capture import context_masks
-from bemi_django.capture.layers import Context
+from bemi_django.capture.layers import Context, Skipping
 from bemi_django.capture.warn_once import warn_once
-from bemi_django.wire import DROPPED_KEY, MAX_CONTEXT_CHARACTERS, RESERVED_KEYS
+from bemi_django.wire import DROPPED_KEY, INVALID_KEY, MAX_CONTEXT_CHARACTERS, RESERVED_KEYS, SKIP_KEY
 
 # Characters with a meaning to a driver or to the lexer; JSON itself needs none of them.
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
 _ACTIVE = re.compile(r"[*%?'$:\\]")
+# Under these keys the database records what it knows of a write that has no context, and the package what it
+# has made of a context.
+_OWN_KEYS = RESERVED_KEYS | {DROPPED_KEY, INVALID_KEY, SKIP_KEY}
+_SKIPPING = f"{json.dumps(SKIP_KEY)}: true"
 
 
 def context_json(context: Mapping[str, Any]) -> str:
@@ -36,7 +40,10 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _encode_context(context: Mapping[str, Any]) -> str:
-    pairs = [f"{_key(key)}: {_value(context_masks.masked(key, value))}" for key, value in context.items()]
+    pairs = [
+        _SKIPPING if type(value) is Skipping else f"{_key(key)}: {_value(context_masks.masked(key, value))}"
+        for key, value in context.items()
+    ]
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
         return f"{{{encoded}}}"
@@ -77,8 +84,7 @@ def json_string(text: str) -> str:
 @lru_cache(maxsize=512, typed=True)
 def _key(key: Any) -> str:
     text = _text(key)
-    # Under these keys the database records what it knows of a write that has no context.
-    return json_string(f"app_{text}" if text in RESERVED_KEYS else text)
+    return json_string(f"app_{text}" if text in _OWN_KEYS else text)
 
 
 def _dumps(value: Any) -> str:
@@ -120,7 +126,7 @@ def _without_largest(pairs: Mapping[str, str]) -> str:
         if room >= 0:
             kept.add(key)
     dropped = [_text(key)[:200] for key in pairs if key not in kept]
-    named = f"{_key(DROPPED_KEY)}: {_value(dropped)}"
+    named = f"{json_string(DROPPED_KEY)}: {_value(dropped)}"
     return f"{{{','.join([*(pairs[key] for key in pairs if key in kept), named])}}}"
 
 

@@ -27,6 +27,13 @@ class Context(dict[str, Any]):
         self.encoded: str | None = None
 
 
+class Skipping(int):
+    """The value of ``SKIP_KEY`` in the context of ``skip_tracking()``, and of no other.
+
+    Whoever chooses the keys of a context cannot keep rows out of the log.
+    """
+
+
 class Provisional(dict[str, Any]):
     """Values of a provider that is called again at the next write, since it could not find them all."""
 

@@ -19,7 +19,7 @@ from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import table_name
 from bemi_django.mask_rules import configured_masks
 from bemi_django.masking.rules import ColumnMask, Rules
-from bemi_django.wire import EVENT_PREFIX, SKIP_KEY
+from bemi_django.wire import EVENT_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def emit(
     if instance is not None and instance.pk is None:
         raise ValueError("the object has no primary key: save it before you record what happened to it")
     present = context.current()
-    if not conf.captures() or SKIP_KEY in present:
+    if not conf.captures() or context.is_skipping(present):
         return
     schema, table = (None, None) if instance is None else table_name(_concrete(instance))
     key = None if instance is None or table is None else _key(instance, schema or "public", table)

@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
+from bemi_django.capture.context import is_skipping
 from bemi_django.capture.hooks.sqlalchemy_engine import context_on
 from bemi_django.events import emission
 from bemi_django.exceptions import BemiError
@@ -29,7 +30,7 @@ from bemi_django.integrations.sqlalchemy_changes.mapped_table import value_of
 from bemi_django.log.printing import json_text, key_text
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.masking.settings import rules_of
-from bemi_django.wire import EVENT_PREFIX, SKIP_KEY
+from bemi_django.wire import EVENT_PREFIX
 
 
 def record(session: Any, event: str, instance: Any = None, /, **details: Any) -> None:
@@ -56,7 +57,7 @@ def record(session: Any, event: str, instance: Any = None, /, **details: Any) ->
         session.flush()
     connection = _connection(session, instance)
     present = context_on(connection)
-    if SKIP_KEY in present or not _captures():
+    if is_skipping(present) or not _captures():
         return
     schema, table, key = _row(instance) if instance is not None else (None, None, None)
     version = connection.dialect.server_version_info[0]

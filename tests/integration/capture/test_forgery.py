@@ -133,7 +133,7 @@ def test_an_application_name_is_never_taken_for_a_context(notes: None, drain: Dr
 
 
 #: Keys of ours, and the sign that stands for NUL.
-RESERVED = ("SQL", "_bemi_dropped", "_bemi_invalid", "\u2400")
+RESERVED = ("SQL", "_bemi_dropped", "_bemi_invalid", "_bemi_skip", "\u2400")
 texts = (
     st.lists(st.sampled_from([*HOSTILE, NUL]) | st.text(max_size=4), max_size=5)
     .map("".join)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +202,18 @@ def test_an_inner_id_names_the_outer_one_as_its_parent(key: str) -> None:
                 assert current() == {key: "c", parent: "b"}
             with bound_context(**{key: "c", parent: "mine"}):
                 assert current() == {key: "c", parent: "mine"}
+
+
+def test_no_key_of_a_context_keeps_rows_out_of_the_log() -> None:
+    with bound_context(_bemi_skip=True, _bemi_invalid=1, _bemi_dropped=[]):
+        assert json.loads(context_json(current())) == {
+            "app__bemi_skip": True,
+            "app__bemi_invalid": 1,
+            "app__bemi_dropped": [],
+        }
+        assert inheritable() == current()
+        with skip_tracking(reason="rebuild"):
+            assert json.loads(context_json(current()))["_bemi_skip"] is True
 
 
 def test_to_skip_needs_a_reason_and_is_not_handed_on() -> None:

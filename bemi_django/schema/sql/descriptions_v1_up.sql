@@ -118,6 +118,7 @@ $function$;
 --                the trigger of one of them is off, because a row could be of a statement that sent no message, after
 --                another one that did
 --   columns      {name: oid of the type}
+--   numbers      {name: number of the column}, because another column of the same type may get the name
 --   key          names of the columns of the primary key, in its order
 --   types        what _bemi.types_v1 returns for the columns' types
 --   generated    [column, type as SQL, expression] of each generated column
@@ -165,6 +166,7 @@ BEGIN
                     THEN jsonb_build_array(c.oid::bigint)
                 ELSE '[]' END,
             'columns', coalesce(columns.types, '{}'),
+            'numbers', coalesce(columns.numbers, '{}'),
             'key', coalesce(keys.columns, '[]'),
             'types', CASE WHEN columns.are_defined THEN _bemi.types_of_v1(c.oid, known) ELSE '{}' END,
             'expressions', coalesce(generated.fingerprints, '{}'))
@@ -173,6 +175,7 @@ BEGIN
     JOIN pg_namespace n ON n.oid = c.relnamespace
     CROSS JOIN LATERAL (
         SELECT jsonb_object_agg(a.attname, a.atttypid::bigint) AS types,
+               jsonb_object_agg(a.attname, a.attnum) AS numbers,
                count(*) FILTER (WHERE a.attgenerated <> '') > 0 AS are_generated,
                bool_or(known ? a.atttypid::text) AS are_defined
         FROM pg_attribute a

@@ -273,7 +273,8 @@ BEGIN
             AND (
                 SELECT bool_and(v.before -> part = k.description -> part AND v.after -> part = k.description -> part)
                 FROM unnest('{name,root,key}'::text[]) part)
-            AND v.after -> 'columns' @> (k.description -> 'columns');
+            AND v.after -> 'columns' @> (k.description -> 'columns')
+            AND v.after -> 'numbers' @> (k.description -> 'numbers');
     END IF;
     IF NOT (are_tracked OR is_new) OR NOT is_done THEN
         DELETE FROM _bemi.followed k WHERE k.relation = ANY (touched);

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 _VERSIONS = """
 SELECT relation::bigint, (since - '0/0')::bigint, since_xid::text::bigint, description -> 'name',
-       description -> 'root', description -> 'columns', description -> 'key'
+       description -> 'root', description -> 'columns', description -> 'key', description -> 'numbers'
 FROM _bemi.relations WHERE relation = ANY (%s::bigint[]::oid[])
     AND system = (SELECT s.system_identifier FROM pg_control_system() s) ORDER BY relation, since
 """
@@ -27,6 +27,7 @@ class TableVersion(NamedTuple):
         root: Schema and name under which its rows are recorded.
         columns: The oid of the type of each column.
         key: Columns of the primary key.
+        numbers: The number of each column, which another column of its name does not have.
     """
 
     lsn: int
@@ -35,6 +36,7 @@ class TableVersion(NamedTuple):
     root: tuple[str, str]
     columns: dict[str, int]
     key: list[str]
+    numbers: dict[str, int]
 
 
 def read_versions(cursor: Any, tables: Sequence[int]) -> dict[int, list[TableVersion]]:
@@ -46,8 +48,8 @@ def read_versions(cursor: Any, tables: Sequence[int]) -> dict[int, list[TableVer
     """
     cursor.execute(_VERSIONS, [list(tables)])
     found: dict[int, list[TableVersion]] = {}
-    for table, lsn, xid, name, root, columns, key in cursor.fetchall():
-        version = TableVersion(int(lsn), xid, (name[0], name[1]), (root[0], root[1]), columns, key)
+    for table, lsn, xid, name, root, columns, key, numbers in cursor.fetchall():
+        version = TableVersion(int(lsn), xid, (name[0], name[1]), (root[0], root[1]), columns, key, numbers)
         found.setdefault(table, []).append(version)
     return found
 
@@ -63,8 +65,13 @@ def own_versions(versions: list[TableVersion]) -> list[TableVersion]:
 def changed_types(versions: Sequence[TableVersion], columns: dict[str, int]) -> set[str]:
     """Return the columns that were not there, or had another type, in one of the versions or now."""
     shapes = [*(version.columns for version in versions), columns]
+    numbers = [version.numbers for version in versions]
     names = {name for shape in shapes for name in shape}
-    return {name for name in names if len({shape.get(name) for shape in shapes}) > 1}
+    return {
+        name
+        for name in names
+        if any(len({shape.get(name) for shape in kind}) > 1 for kind in (shapes, numbers))
+    }
 
 
 def is_other_column(versions: Sequence[TableVersion], columns: dict[str, int], name: str) -> bool:
@@ -78,7 +85,8 @@ def is_other_column(versions: Sequence[TableVersion], columns: dict[str, int], n
     types = [version.columns.get(name) for version in versions] + [columns.get(name)]
     while types and types[0] is None:
         types.pop(0)
-    return len(set(types)) != 1
+    numbers = {version.numbers[name] for version in versions if name in version.numbers}
+    return len(set(types)) != 1 or len(numbers) > 1
 
 
 def has_other_key(versions: Sequence[TableVersion], key: Sequence[str], columns: dict[str, int]) -> bool:

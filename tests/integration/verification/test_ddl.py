@@ -149,6 +149,10 @@ CASES = {
         ),
         "1 rows, 1 with values that ALTER changed",
     ),
+    "drop a column and add one of its name and type": Case(
+        (KEYED, ROWS, "ALTER TABLE lab.t DROP COLUMN n, ADD COLUMN n int DEFAULT 5"),
+        "3 rows, 3 with values that ALTER changed",
+    ),
     "alter a type": Case(
         (KEYED, ROWS, "ALTER TABLE lab.t ALTER n TYPE text USING 'n' || n"),
         "3 rows, 3 with values that ALTER changed",

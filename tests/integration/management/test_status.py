@@ -22,6 +22,7 @@ from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.schema.locking import Claim
 from bemi_django.status import log_growth
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.recording import problems_of, read_recording
@@ -228,7 +229,7 @@ def test_a_baseline_that_has_not_ended_is_shown_with_its_progress(
     page = admin_client.get(health).content.decode()
     assert "python manage.py bemi baseline public.todo" in page and "50 %, 30 rows read" in page
     with another_session() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"_bemi.baseline/{oid('todo')}/"])
+        assert Claim(cursor, f"_bemi.baseline/{oid('todo')}/", "_bemi.baselines", "INSERT").take() == ""
         assert status()[0].count("UTC, running\n") == 1
         assert "bemi baseline public.todo" not in admin_client.get(health).content.decode()
         (found,) = as_json()["baselines"]

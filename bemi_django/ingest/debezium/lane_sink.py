@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.queue.chunk import Chunk, Values, position_of, readable_values
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.queue.message.chunk import Chunk
+from bemi_django.ingest.queue.message.row_values import Values, position_of, readable_values
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions

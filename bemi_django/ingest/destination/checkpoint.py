@@ -39,6 +39,11 @@ WHERE slot = %s
 """
 # What the sink has was written before the checkpoint of it; or it lacks what it once had.
 _TAKE_OVER = "UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, written = %s WHERE slot = %s"
+# Only so many, for a message of a queue holds them.
+_KEEP_GAP = """
+UPDATE _bemi.checkpoint SET gaps = (gaps || %s::bytea)[greatest(cardinality(gaps) - 98, 1):] WHERE slot = %s
+"""
+_READ_GAPS = "SELECT gaps FROM _bemi.checkpoint WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL, counters = %s,
@@ -126,6 +131,16 @@ class Checkpoints:
     def follow(self, cursor: Any, lsn: int, timeline: int) -> None:
         """Note that the server is on another timeline, whose WAL is the log's up to ``lsn``."""
         cursor.execute(_FOLLOW, [format_lsn(lsn), format_lsn(lsn), timeline, self._slot])
+
+    def keep_gap(self, cursor: Any, row: bytes) -> None:
+        """Keep the row of a gap, which other destinations of a queue have to get, too."""
+        cursor.execute(_KEEP_GAP, [row, self._slot])
+
+    def read_gaps(self, cursor: Any) -> list[bytes]:
+        """Return the rows of the last gaps that were kept, the oldest first."""
+        cursor.execute(_READ_GAPS, [self._slot])
+        found = cursor.fetchone()
+        return [bytes(row) for row in found[0]] if found else []
 
     def note_trouble(self, trouble: str) -> None:
         """Keep, until the checkpoint moves, the line that says why it does not."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
 _ARE_THERE = "SELECT EXISTS (SELECT FROM _bemi.histories WHERE slot = %s)"
 _READ = "SELECT number, start_lsn - '0/0' FROM _bemi.histories WHERE slot = %s ORDER BY number"
+_READ_WHOLE = """
+SELECT number, (start_lsn - '0/0')::bigint, system_identifier, timeline, reason
+FROM _bemi.histories WHERE slot = %s ORDER BY number
+"""
 # Until the end of the transaction: two workers must not take one number for two branches. Checkpoints can be
 # moved meanwhile. Any role that may connect could take an advisory lock, and keep it.
 _LOCK = "LOCK TABLE _bemi.checkpoint IN SHARE UPDATE EXCLUSIVE MODE"
@@ -25,6 +29,16 @@ VALUES (%s, %s, %s, %s, %s::pg_lsn, %s)
 """
 
 
+class LoggedHistory(NamedTuple):
+    """A history as a log has written it down: where it begins, on which server and timeline, and why."""
+
+    number: int
+    lsn: int
+    system_identifier: str
+    timeline: int
+    reason: str
+
+
 class Histories:
     """The histories of the log of one slot, over cursors of the destination."""
 
@@ -35,6 +49,11 @@ class Histories:
         """Return the histories, the oldest first; there is always one."""
         cursor.execute(_READ, [self._slot])
         return [HistoryStart(number, int(lsn)) for number, lsn in cursor.fetchall()] or [FIRST_HISTORY]
+
+    def read_whole(self, cursor: Any) -> list[LoggedHistory]:
+        """Return the histories that were written down, the oldest first."""
+        cursor.execute(_READ_WHOLE, [self._slot])
+        return [LoggedHistory(*found) for found in cursor.fetchall()]
 
     def are_there(self, cursor: Any) -> bool:
         """Return whether a history was written down."""

@@ -26,6 +26,10 @@ _RAISE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, message = 0, updated_at = clock_timestamp()
 WHERE slot = %s AND sequence < %s
 """
+_MOVE = """
+UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = 0, updated_at = clock_timestamp()
+WHERE slot = %s AND lane = %s
+"""
 _ADVANCE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s, division = %s,
     committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
@@ -114,6 +118,11 @@ def begin(
 def add(cursor: Any, slot: str, lane: int, position: LanePosition, message: int) -> None:
     """Let a lane begin after a message, where the queue has it."""
     cursor.execute(_ADD, [slot, lane, *position, message])
+
+
+def move(cursor: Any, slot: str, lane: int, position: LanePosition) -> None:
+    """Move a lane, which :func:`hold` keeps, past changes that are not in any message."""
+    cursor.execute(_MOVE, [*position, slot, lane])
 
 
 def divide_anew(cursor: Any, slot: str, number: int, position: LanePosition) -> None:

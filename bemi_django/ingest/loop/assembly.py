@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.batch import Outline
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.destination.sink import PostgresSink
@@ -20,9 +21,11 @@ from bemi_django.ingest.pipeline import Sink
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.backlog import Backlog
 from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.course.course_follower import read_course
 from bemi_django.ingest.queue.division.former_division import FormerDivision
+from bemi_django.ingest.queue.lane_source import LaneSource
 from bemi_django.ingest.queue.outbox import Waiting
-from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
+from bemi_django.ingest.queue.publisher import QueueSink
 from bemi_django.ingest.queue.server.stream_config import warn_of_durability
 from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
 from bemi_django.ingest.rows.change_ids import ChangeIds
@@ -117,24 +120,8 @@ def assemble(
             copier=session.copier,
         )
     else:
-        if not queue.address.is_synced:
-            warn_of_durability(queue.address.stream, queue.replicas)
-        sink = QueueSink(
-            queue,
-            LaneSource(
-                session.slot,
-                session.lanes,
-                session.histories,
-                session.origin,
-                config.is_sealed,
-                config.division,
-            ),
-            start,
-            repairer.outline_of,
-            largest_letter=config.largest_letter,
-            waiting=Waiting(hold_stream, keep_alive, note_trouble),
-            omissions=writer.omissions,
-        )
+        waiting = Waiting(hold_stream, keep_alive, note_trouble)
+        sink = _publishing(queue, session, config, start, repairer.outline_of, waiting, writer)
     session.keep(sink)
     for gap in session.gaps:
         sink.add(gap)
@@ -169,3 +156,41 @@ def assemble(
         config.provenance,
     )
     return Assembled(writer, sink, committer, transactions, intake)
+
+
+def _publishing(
+    queue: Broker,
+    session: Session,
+    config: WorkerConfig,
+    start: int,
+    outline: Outline,
+    waiting: Waiting,
+    writer: RowWriter,
+) -> QueueSink:
+    """Return the sink that publishes, which has told other destinations how the log has come to its start."""
+    if not queue.address.is_synced:
+        warn_of_durability(queue.address.stream, queue.replicas)
+    sink = QueueSink(
+        queue,
+        LaneSource(
+            session.slot,
+            session.lanes,
+            session.histories,
+            session.origin,
+            config.is_sealed,
+            config.division,
+        ),
+        start,
+        outline,
+        largest_letter=config.largest_letter,
+        waiting=waiting,
+        omissions=writer.omissions,
+    )
+    try:
+        course = read_course(session.destination, session.slot, writer.ids.source)
+        if course.has_turns and (config.division or queue.address.keep):
+            sink.tell(course)
+    except BaseException:
+        sink.close()
+        raise
+    return sink

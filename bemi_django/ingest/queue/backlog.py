@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from bemi_django.exceptions import QueueUnavailable
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import may_follow
 from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.message.chunk import may_follow
 from bemi_django.ingest.queue.server.numbering import Numbering
 from bemi_django.wire.sequence import HistoryStart
 
 #: Seconds that the queue may take for the next message of a lane.
 _PATIENCE = 5.0
+
+
+class _Next(NamedTuple):
+    """What comes next in a lane: a chunk that can be written, or what the log has to follow."""
+
+    is_writable: bool = False
+    is_turn: bool = False
 
 
 class Backlog:
@@ -54,33 +62,39 @@ class Backlog:
         Raises:
             QueueUnavailable: The queue does not send what it has.
         """
-        ends = self.ends(list(states))
-        numbering = Numbering(self._broker.connection, self._broker.address.stream)
-        return any(
-            self._has_next(lane, end.message, states, histories, numbering) for lane, end in ends.items()
-        )
+        return any(next_one.is_writable for next_one in self._next(states, histories))
 
-    def _has_next(
+    def has_turn(self, states: Mapping[int, LaneState], histories: Sequence[HistoryStart]) -> bool:
+        """Return whether the log has to follow a gap or a new history first; see :meth:`is_writable`."""
+        return any(next_one.is_turn for next_one in self._next(states, histories))
+
+    def _next(self, states: Mapping[int, LaneState], histories: Sequence[HistoryStart]) -> Iterator[_Next]:
+        numbering = Numbering(self._broker.connection, self._broker.address.stream)
+        for lane, end in self.ends(list(states)).items():
+            yield self._next_of(lane, end.message, states, histories, numbering)
+
+    def _next_of(
         self,
         lane: int,
         last: int,
         states: Mapping[int, LaneState],
         histories: Sequence[HistoryStart],
         numbering: Numbering,
-    ) -> bool:
+    ) -> _Next:
         state = numbering.of_stream(self._source, lane, states[lane])
         if last <= state.message:
-            return False
+            return _Next()
         reader = LaneReader(self._broker, self._source, lane, state, self._message.set, histories)
         try:
             deadline = time.monotonic() + _PATIENCE
-            while (chunk := reader.peek()) is None and reader.seen < last:
+            while (chunk := reader.peek()) is None and reader.turning is None and reader.seen < last:
                 self._broker.raise_if_lost()
                 if time.monotonic() > deadline:
                     raise QueueUnavailable(f"the queue does not send what lane {lane} of {self._source} has")
                 self._message.wait(0.05)
                 self._message.clear()
             positions = {number: state.position for number, state in states.items()}
-            return chunk is not None and may_follow(chunk, positions)
+            is_writable = chunk is not None and may_follow(chunk, positions)
+            return _Next(is_writable, reader.turning is not None)
         finally:
             reader.close()

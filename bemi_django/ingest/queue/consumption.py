@@ -11,22 +11,19 @@ from contextlib import ExitStack, suppress
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
-from bemi_django.ingest.destination.checkpoint import Checkpoints
-from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import Chunk, may_follow
 from bemi_django.ingest.queue.division.former_division import is_of_another, require_same
 from bemi_django.ingest.queue.division.removal import Removal
-from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
-from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.held_lanes import HeldLanes
+from bemi_django.ingest.queue.lane_locks import Lane
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.wire.lane import LanePosition
-from bemi_django.wire.sequence import HistoryStart
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +60,6 @@ class Consumption:
         self._progress = progress
         self._is_stopping = is_stopping
         self._message = threading.Event()
-        self._readers: dict[Lane, LaneReader] = {}
-        self._lacking: set[Lane] = set()
-        self._others: dict[Lane, LanePosition] = {}
         self._committed_at = 0
         self._balance_at = self._forget_at = 0.0
         with ExitStack() as opened:
@@ -78,7 +72,7 @@ class Consumption:
             opened.callback(self._removal.close)
             begins = replayed if self._is_first else replayed or Replayed()
             self._replay = None if begins is None else Replay(connection, self._broker, begins)
-            self._locks = LaneLocks(connection)
+            self._lanes = HeldLanes(connection, self._broker, config, self._removal, self._message.set)
             self._writer = LogWriter(connection, is_sealed=config.is_sealed)
             self.close: Callable[[], None] = opened.pop_all().close
 
@@ -99,7 +93,7 @@ class Consumption:
         while not self._is_stopping.is_set():
             self._message.clear()
             self._broker.raise_if_lost()
-            for reader in self._readers.values():
+            for reader in self._lanes.readers.values():
                 self._writer.keep_rejected(reader)
             now = time.monotonic()
             if now >= self._balance_at:
@@ -107,22 +101,24 @@ class Consumption:
                 self._balance()
                 if until_current and self._is_at(targets):
                     break
-                self._note_trouble(is_to_end=until_current)
+                trouble = self._lanes.note_trouble()
+                if trouble and until_current:
+                    raise ReplicationError(trouble)
             if now >= self._forget_at:
                 self._forget_at = now + _FORGET
-                self._forget()
+                self._lanes.forget()
             if self._write():
                 if until_current:
                     self._balance_at = 0.0
                 continue
-            if any(reader.peek() is not None for reader in self._readers.values()):
+            if any(reader.peek() is not None for reader in self._lanes.readers.values()):
                 time.sleep(_BLOCKED)
             else:
                 self._message.wait(_WAIT)
             if self._progress.is_due(time.time() - EPOCH_SECONDS - self._committed_at / 1e6):
                 logger.info("%s", self._progress.line(0, 0.0))
         self._removal.settle()
-        self._forget()
+        self._lanes.forget()
         self._removal.settle()
 
     def _begin_sources(self) -> None:
@@ -133,44 +129,17 @@ class Consumption:
 
     def _balance(self) -> None:
         self._begin_sources()
-        taken, released = self._locks.balance()
-        for lane in released:
-            self._readers.pop(lane).close()
-        for slot, number in taken:
-            with self._connection, self._connection.cursor() as cursor:
-                state, histories = lanes.read(cursor, slot)[number], Histories(slot).read(cursor)
-                # Whoever wrote the lane before may have been killed in between.
-                lanes.move_checkpoint(cursor, slot)
-            logger.info("writing lane %d of %s", number, slot)
-            self._read((slot, number), state, histories)
-        self._follow_publishers()
-
-    def _follow_publishers(self) -> None:
-        """Read lanes anew that a publisher has moved: they begin again where a history does."""
-        for source in {slot for slot, _ in self._readers}:
-            with self._connection, self._connection.cursor() as cursor:
-                states, histories = lanes.read(cursor, source), Histories(source).read(cursor)
-            for (slot, number), reader in list(self._readers.items()):
-                state = states.get(number)
-                if slot == source:
-                    reader.histories = histories
-                if slot == source and state is not None and state.position > reader.position:
-                    reader.close()
-                    self._read((slot, number), state, histories)
-
-    def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
-        counted = self._removal.numbering.of_stream(*lane, state)
-        self._readers[lane] = LaneReader(self._broker, *lane, counted, self._message.set, histories)
+        self._lanes.balance()
 
     def _write(self) -> bool:
         """Write what is there, and return whether that was anything."""
         taken: list[TakenChunk] = []
         others: list[Chunk] = []
-        self._others.clear()
+        self._lanes.look_anew()
         size, is_open = 0, True
         while is_open and size < _CHANGES:
             is_open = False
-            for reader in self._readers.values():
+            for reader in self._lanes.readers.values():
                 chunk = reader.peek()
                 if chunk is None or size >= _CHANGES or not self._may_follow(chunk):
                     continue
@@ -191,27 +160,7 @@ class Consumption:
         return True
 
     def _may_follow(self, chunk: Chunk) -> bool:
-        """Return whether the lanes that a chunk comes after have come to where they have to be."""
-        if chunk.after is not None:
-            if not self._others:
-                self._read_others()
-            known = {
-                lane: position for (slot, lane), position in self._others.items() if slot == chunk.source
-            }
-            known.update(
-                (lane, reader.position)
-                for (slot, lane), reader in self._readers.items()
-                if slot == chunk.source
-            )
-            if not may_follow(chunk, known):
-                return False
-        return self._writer.are_shown(chunk)
-
-    def _read_others(self) -> None:
-        for slot in {slot for slot, _ in self._readers}:
-            with self._connection, self._connection.cursor() as cursor:
-                for lane, state in lanes.read(cursor, slot).items():
-                    self._others[slot, lane] = state.position
+        return self._lanes.may_follow(chunk) and self._writer.are_shown(chunk)
 
     def _ends(self) -> dict[Lane, LanePosition]:
         with self._connection, self._connection.cursor() as cursor:
@@ -230,21 +179,3 @@ class Consumption:
             if any(states[lane].position < end for (of, lane), end in targets.items() if of == slot):
                 return False
         return True
-
-    def _forget(self) -> None:
-        """Begin to remove from the queue what is in the log."""
-        self._removal.numbering.require_same()
-        for lane, reader in self._readers.items():
-            # What was divided in another way, other destinations may lack that this consumer does not know.
-            if reader.division == self._config.division:
-                self._removal.begin(lane, reader.message)
-
-    def _note_trouble(self, *, is_to_end: bool) -> None:
-        """Say where changes are missing that do not come; they stay so until the lane gets on."""
-        for lane, reader in self._readers.items():
-            if (trouble := reader.trouble) and lane not in self._lacking:
-                self._lacking.add(lane)
-                logger.error("%s: %s", reader.source, trouble)
-                Checkpoints(self._connection, reader.source).note_trouble(trouble)
-            if trouble and is_to_end:
-                raise ReplicationError(f"{reader.source}: {trouble}")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.broker import DIVISION_HEADER, PART_HEADER, Broker
-from bemi_django.ingest.queue.chunk import Chunk, decode
+from bemi_django.ingest.queue.message.chunk import Chunk, decode
+from bemi_django.ingest.queue.message.soundness import RejectedChunk
 from bemi_django.ingest.queue.server.lane_messages import LaneMessages
-from bemi_django.ingest.queue.soundness import RejectedChunk
 from bemi_django.wire.division import is_division
 from bemi_django.wire.lane import is_of_lost_wal
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, history_of
@@ -22,8 +22,8 @@ _OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run na
 _LOST = 60.0
 _LACKING = (
     "lane {} of the queue lacks changes that come next: was its stream emptied, or a message damaged? See "
-    "docs/scaling.md, 'An emptied stream'. If another log goes on after a gap or a promotion, begin this one "
-    "again in a new database, with --from a time after that"
+    "docs/scaling.md, 'An emptied stream'. If this is not the first destination, begin it again in a new "
+    "database, with --from a time after that"
 )
 
 
@@ -75,6 +75,9 @@ class LaneReader(LaneMessages):
         self.rejected: list[RejectedChunk] = []
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
         self.ahead_since: float | None = None
+        #: What the log has to follow before anything else of the lane is taken, and whether it cannot.
+        self.turning: Chunk | None = None
+        self.is_lacking = False
         #: The number of the latest history of which a chunk has come.
         self._history = FIRST_HISTORY.number
         address = broker.address
@@ -86,8 +89,16 @@ class LaneReader(LaneMessages):
 
         It raises the errors of :meth:`read`.
         """
-        while self._next is None and (found := self.read()) is not None:
+        if self.turning is not None and self._has_followed(self.turning):
+            self.turning = None
+        while self._next is None and self.turning is None and (found := self.read()) is not None:
             chunk = found.chunk
+            if chunk.course is not None:
+                if not self._has_followed(chunk):
+                    self.turning = chunk
+                elif self._ahead is None:
+                    self.message = max(self.message, found.last)
+                continue
             self._history = max(self._history, history_of(chunk.end.sequence))
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
                 if self._ahead is None:
@@ -106,10 +117,15 @@ class LaneReader(LaneMessages):
     @property
     def trouble(self) -> str:
         """Why the lane does not get on by itself, after the histories were read anew; empty if it may."""
+        if self.turning is not None:
+            return _LACKING.format(self.lane) if self.is_lacking else ""
         since = self.ahead_since
         is_lost = since is not None and time.monotonic() - since > _LOST
         is_left_behind = self._history > self.histories[-1].number
         return _LACKING.format(self.lane) if is_lost or is_left_behind else ""
+
+    def _has_followed(self, chunk: Chunk) -> bool:
+        return chunk.course is None or chunk.course.is_known(self.histories, self.position)
 
     def read(self) -> StoredChunk | None:
         """Return the chunk of the next messages, if they are there, whatever its position.

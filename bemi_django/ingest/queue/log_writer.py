@@ -12,31 +12,29 @@ import orjson
 
 from bemi_django.ingest.config import Divided
 from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
-from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
-from bemi_django.ingest.protocol.messages import Begin, Relation
-from bemi_django.ingest.queue.chunk import (
-    Chunk,
+from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.message.chunk import Chunk
+from bemi_django.ingest.queue.message.row_values import (
+    COMMITTED_AT,
+    ID,
+    POSITION,
+    TRANSACTION_ID,
     Values,
     canonical_values,
     destination_of,
+    pendings_of,
     position_of,
-    row_of,
 )
-from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
-from bemi_django.ingest.stitching.stitched import ChangeHeader
 from bemi_django.wire.ids import source_in
 from bemi_django.wire.lane import LanePosition
 
 logger = logging.getLogger(__name__)
 
-_ID, _COMMITTED_AT, _XID = (COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id"))
-_POSITION, _CONTEXT = COLUMNS.index("position"), COLUMNS.index("context")
-_NO_TABLE = Relation(0, "", "", ())
 _LOST = {COLUMNS.index(name): "{}" for name in ("before", "after", "context")}
 _KEYS = (COLUMNS.index("primary_key"), COLUMNS.index("previous_primary_key"))
 _UNAVAILABLE, _DATABASE = COLUMNS.index("unavailable"), COLUMNS.index("database")
@@ -66,7 +64,7 @@ class TakenChunk:
     ) -> None:
         changes = chunk.changes
         if chunk.begin < position:
-            changes = [one for one in changes if position_of(UUID(one[_ID]).bytes) >= position]
+            changes = [one for one in changes if position_of(UUID(one[ID]).bytes) >= position]
         if divided is not None and chunk.division != divided.division.fingerprint:
             # One without this destination: see is_of_another().
             chunk = chunk._replace(letters=[], omissions=[])
@@ -108,7 +106,7 @@ class LogWriter:
                 self._local[chunk.source] = bool((cursor.fetchone() or [False])[0])
             if not self._local[chunk.source]:
                 return True
-            cursor.execute(_ARE_SHOWN, [list({one[_XID] for one in chunk.changes})])
+            cursor.execute(_ARE_SHOWN, [list({one[TRANSACTION_ID] for one in chunk.changes})])
             return bool(cursor.fetchone()[0])
 
     def write(self, taken: Sequence[TakenChunk]) -> int:
@@ -121,7 +119,7 @@ class LogWriter:
         # Two consumers must not wait for each other.
         taken = sorted(taken, key=lambda one: (one.chunk.source, one.chunk.lane))
         changes = [change for one in taken for change in one.changes]
-        for moment in sorted({change[_COMMITTED_AT] for change in changes}):
+        for moment in sorted({change[COMMITTED_AT] for change in changes}):
             if not self._partitions.covers(moment):
                 self._partitions.make(moment)
         self._follow_setting(taken)
@@ -190,7 +188,7 @@ class LogWriter:
 
     def _copy(self, cursor: Any, copier: RowCopier, changes: list[Values]) -> Iterator[RejectedMessage]:
         """Copy changes; halve them while they are refused, until one is left, which loses its values."""
-        if is_taken(cursor, lambda: copier.copy(cursor, _pendings(changes))):
+        if is_taken(cursor, lambda: copier.copy(cursor, pendings_of(changes))):
             return
         if len(changes) > 1:
             middle = len(changes) // 2
@@ -199,20 +197,20 @@ class LogWriter:
             return
         (change,) = changes
         outline = _outline(change)
-        if not is_taken(cursor, lambda: copier.copy(cursor, _pendings([outline]))):
+        if not is_taken(cursor, lambda: copier.copy(cursor, pendings_of([outline]))):
             # The key itself may be what is refused: an index has a limit.
             for number in _KEYS:
                 outline[number] = None
-            if not is_taken(cursor, lambda: copier.copy(cursor, _pendings([outline]))):
+            if not is_taken(cursor, lambda: copier.copy(cursor, pendings_of([outline]))):
                 # Its very place is refused: no database has such a change.
-                yield RejectedMessage(change[_POSITION], None, orjson.dumps(change), {}, _REASON)
+                yield RejectedMessage(change[POSITION], None, orjson.dumps(change), {}, _REASON)
                 return
-        yield RejectedMessage(change[_POSITION], UUID(change[_ID]), orjson.dumps(change), {}, _REASON)
+        yield RejectedMessage(change[POSITION], UUID(change[ID]), orjson.dumps(change), {}, _REASON)
 
 
 def _source_of(change: Values) -> int:
     """Return the number of the source in the id of a change."""
-    return source_in(UUID(change[_ID]).bytes)
+    return source_in(UUID(change[ID]).bytes)
 
 
 def _outline(change: Values) -> list[Any]:
@@ -230,17 +228,3 @@ def _columns_of(values: str) -> list[str]:
         return list(json.loads(values))
     except (ValueError, RecursionError):
         return []
-
-
-def _pendings(changes: Sequence[Values]) -> list[Pending]:
-    """Return changes as what writes to the log takes them, without the messages that they were made from."""
-    made: list[Pending] = []
-    begin = None
-    for change in changes:
-        of_change = Begin(change[_POSITION], change[_COMMITTED_AT], change[_XID] & 0xFFFFFFFF)
-        # Changes of one transaction have one.
-        begin = begin if begin == of_change else of_change
-        ordinal = position_of(UUID(change[_ID]).bytes).ordinal
-        header = ChangeHeader(begin, ordinal, _NO_TABLE, change[_CONTEXT].encode(), 0)
-        made.append(Pending(row_of(change), header, b""))
-    return made

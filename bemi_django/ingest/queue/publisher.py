@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import orjson
 
 from bemi_django.ingest.destination.batch import Outline, Pending
-from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.acknowledgements import Outgoing
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import Chunk, encode, lane_of, position_of, readable_values
+from bemi_django.ingest.queue.course.course import Course
+from bemi_django.ingest.queue.lane_source import LaneSource
+from bemi_django.ingest.queue.message.chunk import Chunk, encode
+from bemi_django.ingest.queue.message.row_values import lane_of, position_of, readable_values
 from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 from bemi_django.wire.lane import LanePosition
-from bemi_django.wire.sequence import HistoryStart, sequence_at
+from bemi_django.wire.sequence import sequence_at
 
 #: Bytes that are gathered before they are published.
 _LIMIT = 1024 * 1024
 
 _NOBODY = Waiting()
-
-
-class LaneSource(NamedTuple):
-    """What is published.
-
-    It has the name of a slot, a number of lanes, and the histories of its log; ``origin`` is what its
-    positions belong to now. With ``is_canonical``, JSON is rendered as jsonb prints it. ``division`` is the
-    fingerprint of how changes are divided among several destinations.
-    """
-
-    name: str
-    lanes: int
-    histories: Sequence[HistoryStart]
-    origin: Origin
-    is_canonical: bool = False
-    division: str = ""
 
 
 class QueueSink:
@@ -95,6 +79,30 @@ class QueueSink:
         self.committed_at = 0
         self.written = self.kept = 0
         self._taken = self._taken_letters = 0
+
+    def tell(self, course: Course) -> None:
+        """Publish how the log has come here before anything else, for destinations that have to follow it.
+
+        Raises:
+            QueueUnavailable: As :meth:`settle`.
+        """
+        source, at = self._source, self._begin
+        told = Chunk(
+            source.name, 0, at, at, None, None, [], [], [], source.lanes, source.origin, course=course
+        )
+        subjects = [self._broker.address.subject(source.name, lane) for lane in range(source.lanes)]
+        messages = [
+            Outgoing(
+                subject,
+                f"{subject}.course.{self._session}",
+                encode(told._replace(lane=lane), []),
+                at,
+                division=source.division,
+            )
+            for lane, subject in enumerate(subjects)
+        ]
+        self._outbox.publish(messages, PublishedBatch(0, 0, None, None))
+        self.settle()
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""

@@ -113,9 +113,11 @@ class Continuation:
             is_exported = self._config.export is not None
             copier = KeptRows(self.gaps) if is_exported else copier_of_gap(cursor, self._config)
             place = self._database, self._source, slot.confirmed, histories
-            gaps.record_gap(cursor, copier, gap, *place, self._config.operator())
+            row = gaps.record_gap(cursor, copier, gap, *place, self._config.operator())
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
             self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
+            if self._config.queue is not None:
+                self._checkpoints.keep_gap(cursor, row)
         return slot.confirmed
 
     def histories(self, start: int) -> list[HistoryStart]:

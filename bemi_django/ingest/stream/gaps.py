@@ -97,8 +97,8 @@ def record_gap(
     lsn: int,
     histories: Sequence[HistoryStart],
     who: Mapping[str, Any],
-) -> None:
-    """Write the gap as a row of ``changes``.
+) -> bytes:
+    """Write the gap as a row of ``changes``, and return that.
 
     Args:
         cursor: A cursor of the destination.
@@ -123,7 +123,7 @@ def record_gap(
     }
     # It sorts just before the first change that can follow.
     identifier = change_id(max(sequence_at(histories, lsn) - 8, 0), 0xFFFFFFFF, source)
-    _copy(cursor, copier, identifier, database, context, now, 0, lsn)
+    return _copy(cursor, copier, identifier, database, context, now, 0, lsn)
 
 
 def record_skipped(
@@ -179,7 +179,7 @@ def _copy(
     committed_at: datetime,
     xid: int,
     lsn: int,
-) -> None:
+) -> bytes:
     moment = microseconds_of(committed_at)
     fields = (
         field(identifier),
@@ -197,3 +197,4 @@ def _copy(
     header = ChangeHeader(Begin(lsn, moment, xid & 0xFFFFFFFF), 0, _NO_TABLE, NO_CONTEXT, lsn)
     copier.copy(cursor, [Pending(row, header, b"")])
     copier.seal(cursor)
+    return row

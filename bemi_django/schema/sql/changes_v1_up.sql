@@ -120,6 +120,8 @@ CREATE TABLE _bemi.checkpoint (
     -- its own account, NULL if it keeps none.
     sink text NOT NULL DEFAULT '',
     written bigint,
+    -- The rows of the last gaps as COPY takes them: what is published tells other destinations of them.
+    gaps bytea[] NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -17,10 +17,12 @@ from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.broker import PART_HEADER
-from bemi_django.ingest.queue.chunk import Chunk, decode, lane_of, position_of, row_of, values_of
 from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.lane_source import LaneSource
 from bemi_django.ingest.queue.log_writer import TakenChunk
-from bemi_django.ingest.queue.publisher import LaneSource, QueueSink
+from bemi_django.ingest.queue.message.chunk import Chunk, decode
+from bemi_django.ingest.queue.message.row_values import lane_of, position_of, row_of, values_of
+from bemi_django.ingest.queue.publisher import QueueSink
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template

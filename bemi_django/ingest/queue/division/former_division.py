@@ -15,7 +15,7 @@ from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.backlog import Backlog
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import Chunk
+from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.wire.division import destinations_in, is_division
 
@@ -96,7 +96,8 @@ class FormerDivision:
                 histories = Histories(self._config.slot).read(cursor)
         except psycopg2.OperationalError as error:
             raise QueueUnavailable(f"the destination {name} cannot be asked: {first_line(error)}") from error
-        return set(ends) <= set(states) and not self._backlog.is_writable(states, histories)
+        backlog, log = self._backlog, (states, histories)
+        return set(ends) <= set(states) and not backlog.is_writable(*log) and not backlog.has_turn(*log)
 
     def _connect(self, name: str) -> Any:
         """Connect to a destination by its name; without one, that of the publisher."""

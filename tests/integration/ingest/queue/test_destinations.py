@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -19,6 +19,9 @@ from psycopg2.extras import Json
 from bemi_django.destinations import choosing
 from bemi_django.exceptions import BemiError, LogBehind, QueueUnavailable, ReplicationError
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.course.course_follower import CourseFollower
 from bemi_django.log.blame import blame
 from bemi_django.log.places import Place
 from bemi_django.models import Change
@@ -244,15 +247,17 @@ def test_what_was_changed_together_is_reverted_from_all_destinations(project: Di
     assert [pruned.table for pruned in chosen.revert(dry_run=True).pruned] == ["gone"]
 
 
+def verified(divided: DividedPipeline, name: str) -> tuple[list[str], int]:
+    """Return what is wrong with the seals of a destination, and the number of changes that they cover."""
+    with closing(psycopg2.connect(**divided.logs[name].parameters)) as connection:
+        connection.autocommit = True
+        found = verify_over(connection, (), lambda what, part: None, snapshot)
+    return [finding.kind for finding in found.findings], found.changes
+
+
 def test_each_destination_seals_its_part(by_hash: DividedPipeline) -> None:
     divided, queued = by_hash, by_hash.queued
     queued.config = queued.config._replace(is_sealed=True)
-
-    def verified(name: str) -> tuple[list[str], int]:
-        with closing(psycopg2.connect(**divided.logs[name].parameters)) as connection:
-            connection.autocommit = True
-            found = verify_over(connection, (), lambda what, part: None, snapshot)
-        return [finding.kind for finding in found.findings], found.changes
 
     try:
         for _ in range(2):
@@ -261,12 +266,12 @@ def test_each_destination_seals_its_part(by_hash: DividedPipeline) -> None:
             for name in divided.logs:
                 divided.consume(name)
                 count = divided.logs[name].one("SELECT count(*) FROM changes")
-                assert verified(name) == ([], count)
+                assert verified(divided, name) == ([], count)
         divided.second.run(
             "SET ROLE NONE; UPDATE changes SET context = '{}' WHERE id = (SELECT id FROM changes LIMIT 1)"
         )
-        assert verified("second")[0] == ["edited"]
-        assert verified("log")[0] == []
+        assert verified(divided, "second")[0] == ["edited"]
+        assert verified(divided, "log")[0] == []
     finally:
         divided.trail.log.run("TRUNCATE _bemi.links, _bemi.chains")
 
@@ -348,29 +353,82 @@ def test_a_new_destination_has_nothing_that_was_published_before_it(by_hash: Div
     divided.are_complete()
 
 
-def test_a_gap_stops_the_destinations_that_do_not_have_it(
+def test_a_gap_is_followed_whoever_is_killed(
     by_hash: DividedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LOST", 0.5)
-    divided = by_hash
-    divided.trail.write(10)
+    divided, trail = by_hash, by_hash.trail
+    gapped = divided.publishing._replace(accept_gap=True)
+    divided.queued.config = divided.queued.config._replace(is_sealed=True)
+    trail.write(10)
     divided.publish()
     divided.consume("log")
-    divided.trail.source.run("SELECT pg_drop_replication_slot(%s)", [divided.trail.slot])
-    divided.trail.write(5)
-    gapped = divided.publishing._replace(accept_gap=True)
-    divided.trail.run(gapped)
-    divided.trail.write(10)
+    publish = Broker.publish
+    for number, lane in enumerate(("none", ".1"), 1):
+        trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
+        trail.source.run("UPDATE load SET filler = 'lost'")
+
+        # The publisher is killed when the gap is in the first log, and before the queue knows all of it.
+        def publish_some(
+            broker: Broker, messages: Sequence[Outgoing], acknowledgements: Acknowledgements, lane: str = lane
+        ) -> None:
+            stored = [one for one in messages if one.subject.endswith(lane)]
+            publish(broker, stored, Acknowledgements(len(stored), lambda: None))
+            acknowledgements.fail(QueueUnavailable("killed"))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Broker, "publish", publish_some)
+            with pytest.raises(QueueUnavailable, match="killed"):
+                Supervisor(gapped, IMPATIENT).run(until_current=True)
+        trail.write(10)
+        divided.publish()
+        divided.consume("log")
+        assert trail.log.one("SELECT count(*) FROM changes WHERE operation = 'GAP'") == number
+    take, taken = CourseFollower._take, iter(range(9))
+
+    def take_some(follower: CourseFollower, *what: Any) -> None:
+        take(follower, *what)
+        if next(taken) < 2:
+            raise psycopg2.OperationalError("killed")
+
+    monkeypatch.setattr(CourseFollower, "_take", take_some)
+    divided.consume("second")
+    divided.catch_up()
+    divided.are_complete()
+    gaps = "SELECT id::text, committed_at, context FROM changes WHERE operation = 'GAP' ORDER BY id"
+    assert divided.second.run(gaps) == trail.log.run(gaps)
+    state = "SELECT lane, sequence FROM _bemi.lanes ORDER BY lane"
+    assert divided.second.run(state) == trail.log.run(state)
+    with divided.running("log", "second"):
+        until(lambda: divided.queued.server.messages() == 0)
+    try:
+        for name in divided.logs:
+            assert verified(divided, name) == ([], divided.logs[name].one("SELECT count(*) FROM changes"))
+    finally:
+        trail.log.run("TRUNCATE _bemi.links, _bemi.chains")
+
+
+def test_a_gap_is_no_excuse_for_what_only_another_destination_has(by_hash: DividedPipeline) -> None:
+    divided, trail = by_hash, by_hash.trail
+    trail.write(10)
+    divided.publish()
+    divided.consume("second")
+    trail.write(10)
+    divided.publish()
+    divided.consume("log")
+    # Somebody has emptied the stream, and the first log goes on after a gap.
+    divided.queued.server.delete()
+    trail.source.run("SELECT pg_drop_replication_slot(%s)", [trail.slot])
+    trail.write(1)
+    trail.run(divided.publishing._replace(accept_gap=True))
+    trail.write(10)
     divided.publish()
     assert divided.consume("log") > 0
-    assert divided.trail.log.one("SELECT count(*) FROM changes WHERE operation = 'GAP'") == 1
-    # What came before the gap is written, and nothing after it.
-    with pytest.raises(ReplicationError, match="If another log goes on after a gap or a promotion"):
+    with pytest.raises(ReplicationError, match="begin it again in a new database, with --from"):
         divided.consume("second")
     numbers = {n for _, n in divided.logged("second")}
     assert numbers and max(numbers) <= 10
     said = "SELECT trouble FROM _bemi.checkpoint WHERE slot = %s"
-    assert "in a new database, with --from" in divided.second.one(said, [divided.trail.slot])
+    assert "in a new database, with --from" in divided.second.one(said, [trail.slot])
     assert divided.queued.server.messages() > 0
 
 

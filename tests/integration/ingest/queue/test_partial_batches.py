@@ -1,5 +1,7 @@
 """A publisher dies when a batch is in some of the lanes; the server goes on, is promoted, or loses its slot.
 
+All destinations follow: those that have a part of the changes, too.
+
 ``BEMI_BLOWS`` of 10 or more tries all combinations: ``make torture``.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import pytest
@@ -19,7 +22,8 @@ from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.timelines import Switch
 from tests.support.cluster import Cluster
-from tests.support.load_pipeline import LoadPipeline
+from tests.support.divided_pipeline import DividedPipeline
+from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
@@ -57,7 +61,14 @@ FEW = [
     Case("split", (1, 0), True, "elsewhere", "restart"),
 ]
 ALL = [Case(*one) for one in itertools.product(FORMS, LANES, (False, True), ("elsewhere", "source"), EVENTS)]
-CASES = ALL if int(os.environ.get("BEMI_BLOWS", "2")) >= 10 else FEW
+DIVIDED = [
+    Case("split", (2, 1), True, "elsewhere", "promotion"),
+    Case("whole", (0,), True, "elsewhere", "loss"),
+    Case("split", (1, 0), False, "elsewhere", "gap"),
+]
+IS_LONG = int(os.environ.get("BEMI_BLOWS", "2")) >= 10
+CASES = ALL if IS_LONG else FEW
+DIVIDED_CASES = [one for one in ALL if one.place == "elsewhere"] if IS_LONG else DIVIDED
 
 
 @pytest.fixture
@@ -90,13 +101,7 @@ def test_a_batch_in_some_of_the_lanes_stops_nothing(
     trail.source.run("INSERT INTO load (id, n) SELECT i, i FROM generate_series(1, 10) i")
     queued.publish()
     queued.consume()
-    switch = interrupt(case, queued)
-    if case.event in ("promotion", "loss"):
-        # As if the server had been on a timeline before.
-        trail.log.run("UPDATE _bemi.checkpoint SET timeline = 0 WHERE slot = 'bemi_partial'")
-        monkeypatch.setattr(SlotSource, "timeline_history", lambda source, timeline: [Switch(0, switch)])
-    elif case.event == "gap":
-        trail.source.run("SELECT pg_drop_replication_slot('bemi_partial')")
+    switch_source(case, queued, monkeypatch)
     with queued.consumers(2):
         Supervisor(queued.config._replace(accept_gap=True), QUICK).run(until_current=True)
         trail.release()
@@ -104,6 +109,56 @@ def test_a_batch_in_some_of_the_lanes_stops_nothing(
         queued.publish()
         until(lambda: trail.checkpoint() >= trail.confirmed(), 20, lambda: str(queued.lanes()))
     check(case, trail)
+
+
+@pytest.fixture(scope="module")
+def second_log() -> Iterator[Cluster]:
+    with closing(load_cluster(wal_level="replica")) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("case", DIVIDED_CASES, ids=lambda one: "-".join(map(str, one)), indirect=True)
+def test_all_destinations_follow(
+    case: Case, queued: QueuedPipeline, second_log: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.consumption._BALANCE", 0.1)
+    monkeypatch.setattr("bemi_django.ingest.queue.publisher._LIMIT", 2000)
+    trail = queued.trail
+    with DividedPipeline(queued, second_log, {"hash": "1/2"}).emptied() as divided:
+        queued.config = divided.publishing
+        trail.source.run("INSERT INTO load (id, n) SELECT i, i FROM generate_series(1, 10) i")
+        divided.publish()
+        divided.consume("log")
+        divided.consume("second")
+        switch_source(case, queued, monkeypatch)
+        gapped = queued.config._replace(accept_gap=True)
+        # The other destination is away, or beside it, while the first one follows.
+        names = ("log", "second")[: 1 + case.is_followed]
+        with divided.running(*names):
+            Supervisor(gapped, QUICK).run(until_current=True)
+        trail.release()
+        trail.source.run("INSERT INTO load (id, n) SELECT i, i FROM generate_series(201, 212) i")
+        divided.publish()
+        with divided.running("log", "second"):
+            divided.are_complete()
+        rows = "SELECT diverged, operation, id::text, context FROM changes WHERE operation = 'GAP'"
+        gaps = [log.run(rows) for log in divided.logs.values()]
+        assert gaps[0] == gaps[1] and len(gaps[0]) == (case.event == "gap")
+        histories = "SELECT number, start_lsn, timeline, reason FROM _bemi.histories ORDER BY number"
+        assert second_log.run(histories)[1:] == trail.log.run(histories)[1:]
+        check(case, trail, *divided.logs.values())
+
+
+def switch_source(case: Case, queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt the publisher, and let happen to the server what the case says."""
+    trail = queued.trail
+    switch = interrupt(case, queued)
+    if case.event in ("promotion", "loss"):
+        # As if the server had been on a timeline before.
+        trail.log.run("UPDATE _bemi.checkpoint SET timeline = 0 WHERE slot = 'bemi_partial'")
+        monkeypatch.setattr(SlotSource, "timeline_history", lambda source, timeline: [Switch(0, switch)])
+    elif case.event == "gap":
+        trail.source.run("SELECT pg_drop_replication_slot('bemi_partial')")
 
 
 def interrupt(case: Case, queued: QueuedPipeline) -> int:
@@ -148,12 +203,13 @@ def interrupted(
     return publish_some
 
 
-def check(case: Case, trail: LoadPipeline) -> None:
-    """Assert that the log is what the table is; what was in a gap may be missing."""
-    logged = trail.log.run(
-        "SELECT operation, primary_key::int, previous_primary_key::int, (after ->> 'n')::int FROM changes "
-        "WHERE NOT diverged AND operation IN ('CREATE', 'UPDATE') ORDER BY id"
+def check(case: Case, trail: LoadPipeline, *logs: Cluster) -> None:
+    """Assert that the log is what the table is, or the logs together; what was in a gap may be missing."""
+    query = (
+        "SELECT id::text, primary_key::int, previous_primary_key::int, (after ->> 'n')::int FROM changes "
+        "WHERE NOT diverged AND operation IN ('CREATE', 'UPDATE')"
     )
+    logged = sorted(row for log in logs or (trail.log,) for row in log.run(query))
     numbers = [n for *_, n in logged]
     assert len(numbers) == len(set(numbers))
     rows: dict[int, int] = {}

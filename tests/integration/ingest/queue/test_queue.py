@@ -17,8 +17,8 @@ from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.queue.broker import Broker
-from bemi_django.ingest.queue.chunk import decode
 from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.ingest.queue.message.chunk import decode
 from bemi_django.ingest.stream.source import SlotSource
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK

@@ -7,46 +7,24 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from contextlib import suppress
-from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from bemi_django.exceptions import ProtocolError, ReplicationError
-from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.queue.soundness import are_changes, sound_position
-from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
-from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
+from bemi_django.ingest.queue.course.course import Course, course_of
+from bemi_django.ingest.queue.message.row_values import Values
+from bemi_django.ingest.queue.message.soundness import are_changes, sound_position
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
-from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
-from bemi_django.wire.division import Division, row_hash
-from bemi_django.wire.ids import ordinal_in, sequence_in
 from bemi_django.wire.lane import LanePosition
 
 VERSION = 1
 
-_LENGTH = Struct(">i").unpack_from
-_INT64 = Struct(">q").unpack
-_NUMBERS = frozenset(
-    COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
-)
-_CONTEXT = COLUMNS.index("context")
-_JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
-_DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
-    COLUMNS.index(name)
-    for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
-)
-_OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
-
 NO_ORIGIN = Origin("", 0, 0)
-
-#: The values of a change in the order of ``COLUMNS``: the id, text, JSON text, or numbers.
-Values = list[Any]
 
 
 class Chunk(NamedTuple):
@@ -58,6 +36,7 @@ class Chunk(NamedTuple):
     the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
     of all lanes, in microseconds since 2000-01-01 UTC. Letters and omissions have positions, too.
     ``division`` says how changes are divided among several destinations; it is a header of the message.
+    A chunk without changes may say how the log has come to its position: ``course``.
     """
 
     source: str
@@ -73,86 +52,7 @@ class Chunk(NamedTuple):
     origin: Origin = NO_ORIGIN
     is_canonical: bool = False
     division: str = ""
-
-
-def values_of(row: bytes) -> Values:
-    """Return the values of a row of COPY."""
-    values: Values = [str(UUID(bytes=row[ID_AT]))]
-    at = ID_AT.stop
-    for number in range(1, len(COLUMNS)):
-        (length,) = _LENGTH(row, at)
-        at += 4
-        if length < 0:
-            values.append(None)
-            continue
-        value = row[at : at + length]
-        at += length
-        if number in _NUMBERS:
-            values.append(_INT64(value)[0])
-        else:
-            # The binary format of jsonb has a byte for its version.
-            values.append((value[1:] if number in _JSON else value).decode())
-    return values
-
-
-def readable_values(pending: Pending, outline: Outline) -> tuple[Values, RejectedMessage | None]:
-    """Return the values of a row; of one that is no text its outline, and a letter of the rest.
-
-    Args:
-        pending: The row.
-        outline: Writes a row whose values are not text.
-    """
-    try:
-        return values_of(pending.row), None
-    except UnicodeDecodeError:
-        row, letter = outline(pending)
-        return values_of(row), letter
-
-
-def row_of(values: Values) -> bytes:
-    """Return the row of COPY that :func:`values_of` has read."""
-    fields = [field(UUID(values[0]).bytes)]
-    for number, value in enumerate(values[1:], 1):
-        if value is None:
-            fields.append(NULL)
-        elif number in _NUMBERS:
-            fields.append(int64(value))
-        else:
-            fields.append((jsonb if number in _JSON else field)(value.encode()))
-    return b"".join(fields)
-
-
-def canonical_values(values: Values) -> Values:
-    """Return the values of a change with JSON as jsonb prints it; what is none, a destination refuses."""
-    made = list(values)
-    for number in _JSON:
-        if made[number] is not None:
-            render = canonical_context if number == _CONTEXT else canonical
-            with suppress(ValueError):
-                made[number] = render(made[number].encode()).decode()
-    return made
-
-
-def position_of(identifier: bytes) -> LanePosition:
-    """Return the position of a change from its id, 16 bytes."""
-    return LanePosition(sequence_in(identifier), ordinal_in(identifier))
-
-
-def lane_of(values: Values, lanes: int) -> int | None:
-    """Return the lane of a change; None if it has to be between all that are before and after it.
-
-    It is CRC-32 of schema, table and key, each followed by NUL, modulo the number of lanes. A change of the
-    key belongs to two rows, and one without a table or a row to none.
-    """
-    key = values[_KEY]
-    if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
-        return None
-    return row_hash(values[_SCHEMA], values[_TABLE], key) % lanes
-
-
-def destination_of(values: Values, division: Division) -> str:
-    """Return the destination of a change; an update of the key is one of the row with the new key."""
-    return division.destination_of(values[_DATABASE], values[_SCHEMA], values[_TABLE], values[_KEY])
+    course: Course | None = None
 
 
 def may_follow(chunk: Chunk, positions: Mapping[int, LanePosition]) -> bool:
@@ -185,6 +85,8 @@ def encode(chunk: Chunk, changes: list[bytes]) -> bytes:
         "letters": [[*position, *_sent_letter(letter)] for position, letter in chunk.letters],
         "omissions": [[*position, *_sent_omissions(omissions)] for position, omissions in chunk.omissions],
     }
+    if chunk.course is not None:
+        head["course"] = chunk.course.sent()
     return orjson.dumps(head)[:-1] + b',"changes":[' + b",".join(changes) + b"]}"
 
 
@@ -215,6 +117,7 @@ def decode(data: bytes) -> Chunk:
             found["lanes"],
             Origin(*found["origin"]),
             found["canonical"],
+            course=course_of(found.get("course")),
         )
     except (KeyError, TypeError, ValueError) as error:
         # The message of the error might hold values.

@@ -1,0 +1,129 @@
+"""The lanes that a consumer holds, and what reads them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination import lanes
+from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.destination.histories import Histories
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.course.course_follower import CourseFollower
+from bemi_django.ingest.queue.division.removal import Removal
+from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
+from bemi_django.ingest.queue.lane_reader import LaneReader
+from bemi_django.ingest.queue.message.chunk import Chunk, may_follow
+from bemi_django.wire.lane import LanePosition
+from bemi_django.wire.sequence import HistoryStart
+
+logger = logging.getLogger(__name__)
+
+
+class HeldLanes:
+    """Takes lanes, shares them with other consumers, and reads each from where the log is.
+
+    Args:
+        connection: The connection to the destination on which chunks are written.
+        broker: The connection to the queue.
+        config: What the consumer works on.
+        removal: Knows how the stream counts, and removes what is in the log.
+        wake: Called in another thread when a message is there.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        broker: Broker,
+        config: WorkerConfig,
+        removal: Removal,
+        wake: Callable[[], object],
+    ) -> None:
+        self._connection, self._broker, self._config = connection, broker, config
+        self._removal, self._wake = removal, wake
+        self._locks = LaneLocks(connection)
+        self._follower = CourseFollower(connection, broker, config)
+        self.readers: dict[Lane, LaneReader] = {}
+        self._others: dict[Lane, LanePosition] = {}
+        self._lacking: set[Lane] = set()
+
+    def balance(self) -> None:
+        """Take and release lanes, follow the course of their sources, and read on from where that leads."""
+        taken, released = self._locks.balance()
+        for lane in released:
+            self.readers.pop(lane).close()
+        for slot, number in taken:
+            with self._connection, self._connection.cursor() as cursor:
+                state, histories = lanes.read(cursor, slot)[number], Histories(slot).read(cursor)
+                # Whoever wrote the lane before may have been killed in between.
+                lanes.move_checkpoint(cursor, slot)
+            logger.info("writing lane %d of %s", number, slot)
+            self._read((slot, number), state, histories)
+        self._follow_courses()
+        self._follow_positions()
+
+    def _follow_courses(self) -> None:
+        """Follow gaps and new histories that the log does not have yet: who holds the first lane does it."""
+        for (_, number), reader in self.readers.items():
+            if number == 0 and reader.peek() is None and reader.turning is not None:
+                reader.is_lacking = self._follower.follow(reader.turning)
+
+    def _follow_positions(self) -> None:
+        """Read lanes anew that were moved: they begin again where a history does, or after a gap."""
+        for source in {slot for slot, _ in self.readers}:
+            with self._connection, self._connection.cursor() as cursor:
+                states, histories = lanes.read(cursor, source), Histories(source).read(cursor)
+            for (slot, number), reader in list(self.readers.items()):
+                state = states.get(number)
+                if slot == source:
+                    reader.histories = histories
+                if slot == source and state is not None and state.position > reader.position:
+                    reader.close()
+                    self._read((slot, number), state, histories)
+
+    def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
+        counted = self._removal.numbering.of_stream(*lane, state)
+        self.readers[lane] = LaneReader(self._broker, *lane, counted, self._wake, histories)
+
+    def look_anew(self) -> None:
+        """Look at lanes of others again when a chunk has to wait for them."""
+        self._others.clear()
+
+    def may_follow(self, chunk: Chunk) -> bool:
+        """Return whether the lanes that a chunk comes after have come to where they have to be."""
+        if chunk.after is None:
+            return True
+        if not self._others:
+            self._read_others()
+        known = {lane: position for (slot, lane), position in self._others.items() if slot == chunk.source}
+        known.update(
+            (lane, reader.position) for (slot, lane), reader in self.readers.items() if slot == chunk.source
+        )
+        return may_follow(chunk, known)
+
+    def _read_others(self) -> None:
+        for slot in {slot for slot, _ in self.readers}:
+            with self._connection, self._connection.cursor() as cursor:
+                for lane, state in lanes.read(cursor, slot).items():
+                    self._others[slot, lane] = state.position
+
+    def forget(self) -> None:
+        """Begin to remove from the queue what is in the log."""
+        self._removal.numbering.require_same()
+        for lane, reader in self.readers.items():
+            # What was divided in another way, other destinations may lack that this consumer does not know.
+            if reader.division == self._config.division:
+                self._removal.begin(lane, reader.message)
+
+    def note_trouble(self) -> str:
+        """Say where changes are missing that do not come, until the lane gets on; return it, or nothing."""
+        found = ""
+        for lane, reader in self.readers.items():
+            if (trouble := reader.trouble) and lane not in self._lacking:
+                self._lacking.add(lane)
+                logger.error("%s: %s", reader.source, trouble)
+                Checkpoints(self._connection, reader.source).note_trouble(trouble)
+            found = found or (f"{reader.source}: {trouble}" if trouble else "")
+        return found

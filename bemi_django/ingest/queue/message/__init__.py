@@ -1,0 +1,1 @@
+"""The messages of a queue: chunks of changes, and the values of a change."""

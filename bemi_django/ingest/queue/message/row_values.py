@@ -1,0 +1,135 @@
+"""The values of a change in a message: text, JSON text, and numbers, in the order of the columns of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from struct import Struct
+from typing import Any
+from uuid import UUID
+
+from bemi_django.ingest.destination.batch import Outline, Pending
+from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
+from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
+from bemi_django.ingest.rows.row_writer import COLUMNS
+from bemi_django.ingest.stitching.operations import BASELINE, CREATE, DELETE, UPDATE
+from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.wire.division import Division, row_hash
+from bemi_django.wire.ids import ordinal_in, sequence_in
+from bemi_django.wire.lane import LanePosition
+
+_LENGTH = Struct(">i").unpack_from
+_INT64 = Struct(">q").unpack
+_NUMBERS = frozenset(
+    COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
+)
+#: The places of some values of a change.
+ID, COMMITTED_AT, TRANSACTION_ID, POSITION, CONTEXT = (
+    COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id", "position", "context")
+)
+_NO_TABLE = Relation(0, "", "", ())
+_JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
+_DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
+    COLUMNS.index(name)
+    for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
+)
+_OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
+
+#: The values of a change in the order of ``COLUMNS``: the id, text, JSON text, or numbers.
+Values = list[Any]
+
+
+def values_of(row: bytes) -> Values:
+    """Return the values of a row of COPY."""
+    values: Values = [str(UUID(bytes=row[ID_AT]))]
+    at = ID_AT.stop
+    for number in range(1, len(COLUMNS)):
+        (length,) = _LENGTH(row, at)
+        at += 4
+        if length < 0:
+            values.append(None)
+            continue
+        value = row[at : at + length]
+        at += length
+        if number in _NUMBERS:
+            values.append(_INT64(value)[0])
+        else:
+            # The binary format of jsonb has a byte for its version.
+            values.append((value[1:] if number in _JSON else value).decode())
+    return values
+
+
+def readable_values(pending: Pending, outline: Outline) -> tuple[Values, RejectedMessage | None]:
+    """Return the values of a row; of one that is no text its outline, and a letter of the rest.
+
+    Args:
+        pending: The row.
+        outline: Writes a row whose values are not text.
+    """
+    try:
+        return values_of(pending.row), None
+    except UnicodeDecodeError:
+        row, letter = outline(pending)
+        return values_of(row), letter
+
+
+def row_of(values: Values) -> bytes:
+    """Return the row of COPY that :func:`values_of` has read."""
+    fields = [field(UUID(values[0]).bytes)]
+    for number, value in enumerate(values[1:], 1):
+        if value is None:
+            fields.append(NULL)
+        elif number in _NUMBERS:
+            fields.append(int64(value))
+        else:
+            fields.append((jsonb if number in _JSON else field)(value.encode()))
+    return b"".join(fields)
+
+
+def canonical_values(values: Values) -> Values:
+    """Return the values of a change with JSON as jsonb prints it; what is none, a destination refuses."""
+    made = list(values)
+    for number in _JSON:
+        if made[number] is not None:
+            render = canonical_context if number == CONTEXT else canonical
+            with suppress(ValueError):
+                made[number] = render(made[number].encode()).decode()
+    return made
+
+
+def position_of(identifier: bytes) -> LanePosition:
+    """Return the position of a change from its id, 16 bytes."""
+    return LanePosition(sequence_in(identifier), ordinal_in(identifier))
+
+
+def lane_of(values: Values, lanes: int) -> int | None:
+    """Return the lane of a change; None if it has to be between all that are before and after it.
+
+    It is CRC-32 of schema, table and key, each followed by NUL, modulo the number of lanes. A change of the
+    key belongs to two rows, and one without a table or a row to none.
+    """
+    key = values[_KEY]
+    if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
+        return None
+    return row_hash(values[_SCHEMA], values[_TABLE], key) % lanes
+
+
+def destination_of(values: Values, division: Division) -> str:
+    """Return the destination of a change; an update of the key is one of the row with the new key."""
+    return division.destination_of(values[_DATABASE], values[_SCHEMA], values[_TABLE], values[_KEY])
+
+
+def pendings_of(changes: Sequence[Values]) -> list[Pending]:
+    """Return changes as what writes to the log takes them, without the messages that they were made from."""
+    made: list[Pending] = []
+    begin = None
+    for change in changes:
+        of_change = Begin(change[POSITION], change[COMMITTED_AT], change[TRANSACTION_ID] & 0xFFFFFFFF)
+        # Changes of one transaction have one.
+        begin = begin if begin == of_change else of_change
+        ordinal = position_of(UUID(change[ID]).bytes).ordinal
+        header = ChangeHeader(begin, ordinal, _NO_TABLE, change[CONTEXT].encode(), 0)
+        made.append(Pending(row_of(change), header, b""))
+    return made

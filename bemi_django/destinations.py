@@ -22,6 +22,7 @@ _MANY = "the log has several destinations (BEMI_DESTINATIONS): {}"
 #: What was chosen in this process, and in this request.
 _chosen: list[str] = []
 _here: ContextVar[str | None] = ContextVar("bemi_destination", default=None)
+_are_all_meant: ContextVar[bool] = ContextVar("bemi_destinations", default=False)
 
 
 def first() -> str:
@@ -44,6 +45,29 @@ def choose_here(alias: str) -> None:
     _here.set(alias)
 
 
+def choose_all_here() -> None:
+    """Let all destinations be meant in the present context, by whatever can ask them together."""
+    _are_all_meant.set(True)
+    _here.set(first())
+
+
+def are_all_meant() -> bool:
+    """Return whether all destinations were chosen for the present context."""
+    return _are_all_meant.get()
+
+
+@contextmanager
+def here(alias: str) -> Iterator[None]:
+    """Let a destination be the one that is asked in the present context, until the block ends."""
+    before = _here.get()
+    _here.set(alias)
+    try:
+        yield
+    finally:
+        # A generator may end in another context.
+        _here.set(before)
+
+
 def aliases() -> list[str]:
     """Return the aliases of all destinations, the first one first, even if the setting is not valid."""
     given = getattr(settings, "BEMI_DESTINATIONS", {})
@@ -53,6 +77,13 @@ def aliases() -> list[str]:
 def is_log(alias: str) -> bool:
     """Return whether a database holds ``changes``; one that is not PostgreSQL cannot."""
     return connections[alias].vendor == "postgresql" and alias in aliases()
+
+
+def each_meant() -> Iterator[str]:
+    """Yield the destinations that are meant in this context, each while it is the one that is asked."""
+    for alias in aliases() if are_all_meant() else [current()]:
+        with here(alias):
+            yield alias
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from bemi_django import destinations
 from bemi_django.admin.access.chosen_log import choices
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.site_past.departure import may_travel
@@ -59,6 +60,7 @@ def audit_page(
         "time_zone": timezone.get_current_timezone_name(),
         **_raw_switch(request, name),
         "logs": choices(request),
+        "are_all_logs": destinations.are_all_meant(),
         "tabs": [(label, viewer.url(page), key == name) for key, label, page, shown in tabs if shown],
         **found,
     }

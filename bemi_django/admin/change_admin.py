@@ -104,9 +104,7 @@ class ChangeAdmin(ChangeAdminBase):
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
         # Who may see the site as it was need not see the log.
-        views = [
-            *((route, in_chosen_log(self._require_view(view, name)), name) for route, view, name in pages)
-        ]
+        views = [(at, in_chosen_log(self._require_view(view, name), name), name) for at, view, name in pages]
         views.append(("travel/", of_the_present(non_atomic_requests(partial(self.travel_view))), "travel"))
         return [
             path(route, self.admin_site.admin_view(view), name=f"bemi_django_change_{name}")

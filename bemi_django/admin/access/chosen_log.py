@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context, copy_context
 from functools import partial, wraps
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.apps import apps
 from django.db import router
@@ -14,22 +15,33 @@ from django.template.response import TemplateResponse
 
 from bemi_django import destinations
 from bemi_django.log.places import place_of
+from bemi_django.models import Change
 
 _PARAMETER, _KEPT = "log", "bemi_log"
+#: The choice of all logs, on the pages that can show them together.
+_ALL = "*"
+_OF_ALL = frozenset(("changelist", "request", "transaction"))
+#: Parameters of pages that name a change.
+_NAMING = ("change", "transaction", "request")
 
 
 class LogChoice(NamedTuple):
-    """A log that may be chosen."""
+    """A log that may be chosen; without an alias, all of them."""
 
     alias: str
     query: str
     is_chosen: bool
 
 
-def in_chosen_log(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Return a view whose page shows one log: the one that the session has chosen, or the first one.
+def in_chosen_log(view: Callable[..., HttpResponseBase], page: str) -> Callable[..., HttpResponseBase]:
+    """Return a view whose page shows what the session has chosen: one log, by default the first one, or all.
 
-    The history of an object is shown from the log that has the changes of its table.
+    A page that cannot show all shows the log that has its change, or the first one. The history of an object
+    is shown from the log that has the changes of its table.
+
+    Args:
+        view: The view.
+        page: The name of its page.
     """
 
     @wraps(view)
@@ -37,14 +49,18 @@ def in_chosen_log(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRe
         aliases = destinations.aliases()
         if len(aliases) == 1:
             return view(request, *args, **kwargs)
-        if (chosen := request.GET.get(_PARAMETER)) in aliases:
+        if (chosen := request.GET.get(_PARAMETER)) in (*aliases, _ALL):
             request.session[_KEPT] = chosen
             query = request.GET.copy()
             del query[_PARAMETER]
             return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
         context = copy_context()
-        log = _log_of(request, aliases, **kwargs)
-        context.run(destinations.choose_here, log)
+        log = aliases[0]
+        if request.session.get(_KEPT) == _ALL and page in _OF_ALL:
+            context.run(destinations.choose_all_here)
+        else:
+            log = _log_of(request, aliases, **kwargs)
+            context.run(destinations.choose_here, log)
         response: Any = context.run(view, request, *args, **kwargs)
         # What is asked for when the view has returned is asked of the same log.
         if isinstance(response, TemplateResponse):
@@ -64,17 +80,18 @@ def choices(request: HttpRequest) -> list[LogChoice]:
     aliases = destinations.aliases()
     if len(aliases) == 1:
         return []
+    shown = _ALL if destinations.are_all_meant() else destinations.current()
     found = []
-    for alias in aliases:
+    for alias in (*aliases, _ALL):
         query = request.GET.copy()
         query[_PARAMETER] = alias
-        found.append(LogChoice(alias, f"?{query.urlencode()}", alias == destinations.current()))
+        found.append(LogChoice(alias.replace(_ALL, ""), f"?{query.urlencode()}", alias == shown))
     return found
 
 
 def _log_of(request: HttpRequest, aliases: list[str], **address: Any) -> str:
     kept = request.session.get(_KEPT)
-    log = kept if kept in aliases else aliases[0]
+    log = _having(request, aliases, **address) if kept == _ALL else kept if kept in aliases else aliases[0]
     try:
         model = apps.get_model(address["app_label"], address["model_name"])
     except LookupError:
@@ -82,6 +99,23 @@ def _log_of(request: HttpRequest, aliases: list[str], **address: Any) -> str:
     place = place_of(model, router.db_for_write(model))
     having = destinations.division().of_table(*place)
     return log if log in having else having[0]
+
+
+def _having(request: HttpRequest, aliases: list[str], **address: Any) -> str:
+    """Return the log that has the change that a page is about; the first one if it is about none."""
+    named = [address.get("object_id"), *(request.GET.get(name) for name in _NAMING)]
+    identifiers = [found for found in map(_identifier, named) if found is not None]
+    for alias in aliases if identifiers else ():
+        if Change.objects.using(alias).filter(pk__in=identifiers).exists():
+            return alias
+    return aliases[0]
+
+
+def _identifier(text: object) -> UUID | None:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        return None
 
 
 def _within(context: Context, content: Any) -> Iterator[Any]:

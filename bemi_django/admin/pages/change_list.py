@@ -8,6 +8,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from bemi_django import destinations
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action_lines import action_lines
 from bemi_django.admin.display.change_rows import rows
@@ -23,29 +24,29 @@ from bemi_django.admin.search.action_search import read_actions
 from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilterForm
-from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.filters.list_address import list_address
 from bemi_django.admin.search.hints.facets import facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets
-from bemi_django.admin.search.paging import PageCursor, cursor_of, read_page
+from bemi_django.admin.search.logs.listed_logs import ListedLogs, listed_logs
+from bemi_django.admin.search.paging import PageCursor, cursor_of
 from bemi_django.admin.search.suggestions import suggestions
 
 
 def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template: of actions, or of rows with ``?view=rows``."""
     form = FilterForm(request.GET, viewer)
-    filtered = form.changes()
+    logs = listed_logs(request.GET, form, viewer)
+    filtered = logs.first
     asked = getattr(form, "cleaned_data", {})
     cursor = cursor_of(request.GET)
     if cursor.id is None:
         cursor = form.first_place()
     is_rows = request.GET.get("view") == "rows"
-    found = _rows(filtered, cursor, viewer) if is_rows else _actions(filtered, cursor, viewer)
+    found = _rows(logs, cursor, viewer) if is_rows else _actions(logs, cursor, viewer)
     page, count = found["page"], found["count"]
-    likely = row_estimate.matching(filtered.changes) if filtered.is_filtered else row_estimate.total()
-    estimate = row_estimate.rounded(max(likely, count))
-    terms = asked.get("q")
+    estimate = row_estimate.rounded(max(logs.estimate(), count))
+    terms, is_of_all = asked.get("q"), destinations.are_all_meant()
     is_filtered = any(request.GET.get(name) for name in form.fields)
     return found | {
         "form": form,
@@ -58,7 +59,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "newer": _address(request.GET, newer=page.newer),
         "newest": _address(request.GET),
         "archive": f"{viewer.url('archive')}{_address(request.GET)}"
-        if page.older is None and archive_is_there()
+        if page.older is None and not is_of_all and archive_is_there()
         else None,
         "estimate": estimate,
         "about": number_format(estimate, force_grouping=True),
@@ -67,27 +68,31 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "is_future": any(day and day > today() for day in (asked.get("since"), asked.get("until"))),
         "readings": terms.readings if terms else (),
         "found_objects": found_objects(" ".join(terms.free_words), viewer)
-        if terms and cursor_of(request.GET).id is None
+        if terms and cursor_of(request.GET).id is None and not is_of_all
         else [],
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
         "presets": presets(request.GET, viewer),
         "facets": facets(form, filtered, cursor, viewer)
-        if form.is_valid() and cursor_of(request.GET).id is None
+        if form.is_valid() and cursor_of(request.GET).id is None and not is_of_all
         else None,
         "suggestions": suggestions(viewer)._asdict(),
         **(_saved_views(request.GET, viewer) if form.is_valid() else {}),
-        "exports": _exports(viewer) if viewer.has("export") and form.is_valid() else [],
-        "is_empty_log": not count and not is_filtered and cursor.id is None and not viewer.changes()[:1],
+        "exports": _exports(viewer) if viewer.has("export") and form.is_valid() and not is_of_all else [],
+        "is_empty_log": not count and not is_filtered and cursor.id is None and not _has_some(viewer),
     }
 
 
-def _rows(filtered: FilteredChanges, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:
-    page = read_page(filtered.changes, cursor, is_filtered=filtered.is_filtered, timeout=filtered.timeout)
+def _has_some(viewer: Viewer) -> bool:
+    return bool([found for _alias in destinations.each_meant() for found in viewer.changes()[:1]])
+
+
+def _rows(logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:
+    page = logs.page(cursor)
     return {"page": page, "rows": list(rows(page.changes, viewer)), "count": len(page.changes)}
 
 
-def _actions(filtered: FilteredChanges, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:
-    page = read_actions(filtered, cursor)
+def _actions(logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:
+    page = read_actions(logs, cursor)
     return {
         "page": page,
         "actions": list(action_lines(page.actions, viewer)),

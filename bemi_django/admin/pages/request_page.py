@@ -11,6 +11,7 @@ from django.http import Http404
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
+from bemi_django import destinations
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
@@ -53,15 +54,22 @@ def read_transaction(change_id: UUID, viewer: Viewer) -> FoundChanges:
         Http404: If the viewer may see no change of it.
     """
     first, last = ids_of_transaction(sequence_in(change_id.bytes))
-    same = viewer.changes().filter(id__gte=first, id__lte=last).order_by("id")
-    with no_seqscan():
-        named = read_changes(viewer.changes().filter(pk=change_id)) or read_changes(same[:1])
-        if not named:
-            raise Http404
-        (about,) = named
-        same = same.filter(database=about.database, transaction_id=about.transaction_id)
-        found = read_changes(same[: MOST + 1])
-    return FoundChanges(found[:MOST], len(found) > MOST)
+    named: list[Change] = []
+    for _alias in destinations.each_meant():
+        with no_seqscan():
+            named += read_changes(viewer.changes().filter(pk=change_id))
+    found: list[Change] = []
+    for _alias in destinations.each_meant():
+        same = viewer.changes().filter(id__gte=first, id__lte=last).order_by("id")
+        with no_seqscan():
+            if not named:
+                named = read_changes(same[:1])
+            if named:
+                of_it = {"database": named[0].database, "transaction_id": named[0].transaction_id}
+                found += read_changes(same.filter(**of_it)[: MOST + 1])
+    if not found:
+        raise Http404
+    return _first(found)
 
 
 def read_run(run: ActionRun, viewer: Viewer) -> FoundChanges | None:
@@ -72,10 +80,15 @@ def read_run(run: ActionRun, viewer: Viewer) -> FoundChanges | None:
     """
     if not run.id or "\0" in run.id or viewer.masks.hide_context_key(run.key):
         raise Http404
-    found = _read(viewer.changes().filter(context__contains=run.context))
-    if found is not None and not found.changes:
+    read = [
+        _read(viewer.changes().filter(context__contains=run.context)) for _alias in destinations.each_meant()
+    ]
+    found = [changes for changes in read if changes is not None]
+    if len(found) < len(read):
+        return None
+    if not any(found):
         raise Http404
-    return found
+    return _first([change for changes in found for change in changes])
 
 
 def of_transaction(change_id: UUID, viewer: Viewer) -> dict[str, Any]:
@@ -111,15 +124,20 @@ def of_request(viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _read(changes: ChangeQuerySet) -> FoundChanges | None:
+def _first(found: list[Change]) -> FoundChanges:
+    """Return the first changes, each once if two logs have it."""
+    once = {change.pk: change for change in found}.values()
+    ordered = sorted(once, key=lambda change: (change.committed_at, change.pk))
+    return FoundChanges(ordered[:MOST], len(ordered) > MOST)
+
+
+def _read(changes: ChangeQuerySet) -> list[Change] | None:
     try:
         # Without an order, a request of any size stops at the limit.
         with bitmap_scan_only(query_timeouts.LOOKUP):
-            found = read_changes(changes.order_by()[: MOST + 1])
+            return read_changes(changes.order_by()[: MOST + 1])
     except OperationalError:
         return None
-    found.sort(key=lambda change: (change.committed_at, change.pk))
-    return FoundChanges(found[:MOST], len(found) > MOST)
 
 
 def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
@@ -207,6 +225,9 @@ def _revert(what: str, context: dict[str, Any], viewer: Viewer) -> str | None:
     """Return the page that reverts all of it, if the viewer may."""
     changes = [row.change for part in context["transactions"] for step in part.steps for row in step.rows]
     # The plan examines all of them.
+    if len({change.destination for change in changes}) > 1:
+        # The page of a revert asks one log which changes are to be reverted.
+        return None
     if not viewer.has("revert") or not may_undo(changes[:NEIGHBOURS], viewer):
         return None
     return f"{viewer.url('revert')}?{what}={changes[0].pk}"

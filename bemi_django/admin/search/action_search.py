@@ -22,11 +22,10 @@ from bemi_django.admin.display.actions.action import (
 )
 from bemi_django.admin.display.actions.run import ActionRun, run_of
 from bemi_django.admin.search import transaction_spans
-from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
-from bemi_django.admin.search.list_order import ids_of_transaction, order_of_list
-from bemi_django.admin.search.paging import Page, PageCursor, read_page
-from bemi_django.admin.search.transaction_spans import Span, counts_of, rows_of
+from bemi_django.admin.search.list_order import ids_of_transaction
+from bemi_django.admin.search.logs.listed_logs import ListedLogs
+from bemi_django.admin.search.paging import Page, PageCursor
+from bemi_django.admin.search.transaction_spans import Span
 from bemi_django.models import Change
 from bemi_django.wire.ids import sequence_in
 
@@ -78,20 +77,20 @@ class _FoundSpans:
         return True
 
 
-def read_actions(filtered: FilteredChanges, cursor: PageCursor) -> ActionPage:
+def read_actions(logs: ListedLogs, cursor: PageCursor) -> ActionPage:
     """Read one page of actions.
 
     Args:
-        filtered: The changes of the list. An action has all changes of the transaction of one of these.
+        logs: The changes of the list. An action has all changes of the transaction of one of these.
         cursor: Where the page begins.
 
     Returns:
         The page; partial if the search ran out of time. A request or run with more transactions than there is
         room for goes on on the next page.
     """
-    if cursor.id is not None and cursor.committed_at is None and order_of_list().place(cursor.id) is None:
+    if cursor.id is not None and cursor.committed_at is None and not logs.knows(cursor.id):
         cursor = PageCursor()
-    found, first, last, is_full = _find(filtered, cursor)
+    found, first, last, is_full = _find(logs, cursor)
     spans = list(found.spans.values())
     following = last.newer if cursor.is_newer else last.older
     end: UUID | None = None
@@ -103,22 +102,19 @@ def read_actions(filtered: FilteredChanges, cursor: PageCursor) -> ActionPage:
         start = _bound(spans[0], is_newer=not cursor.is_newer)
     if cursor.is_newer:
         spans.reverse()
-    actions = _actions(spans, filtered, found.matches)
+    actions = _actions(spans, logs, found.matches)
     older, newer = (start, end) if cursor.is_newer else (end, start)
     return ActionPage(actions, older, newer, last.is_partial and not is_full)
 
 
-def _find(filtered: FilteredChanges, cursor: PageCursor) -> tuple[_FoundSpans, Page, Page, bool]:
+def _find(logs: ListedLogs, cursor: PageCursor) -> tuple[_FoundSpans, Page, Page, bool]:
     """Return what was found, the first and the last page of changes read for it, and whether it is full."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found = _FoundSpans()
-    light = filtered.changes.defer("before", "after", "unavailable")
     first = None
     place = cursor
     while True:
-        page = read_page(
-            light, place, is_filtered=filtered.is_filtered, timeout=filtered.timeout, size=WINDOW
-        )
+        page = logs.page(place, WINDOW, is_light=True)
         first = first or page
         changes = page.changes[::-1] if cursor.is_newer else page.changes
         is_full = not all(found.add(change) for change in changes)
@@ -136,25 +132,23 @@ def _bound(span: Span, *, is_newer: bool) -> UUID:
     return ids_of_transaction(span.sequence)[is_newer]
 
 
-def _actions(
-    spans: Sequence[Span], filtered: FilteredChanges, matches: dict[int, list[UUID]]
-) -> list[AuditAction]:
+def _actions(spans: Sequence[Span], logs: ListedLogs, matches: dict[int, list[UUID]]) -> list[AuditAction]:
     by_name: dict[TransactionName, list[Change]] = {}
-    for change in rows_of(spans, filtered.whole, SHOWN + 1):
+    for change in logs.first_rows(spans, SHOWN + 1):
         by_name.setdefault(transaction_of(change), []).append(change)
     long = {name.sequence for name, changes in by_name.items() if len(changes) > SHOWN}
-    counts = counts_of([span for span in spans if span.sequence in long], filtered.whole)
-    if filtered.is_narrowed:
+    counts = logs.counts([span for span in spans if span.sequence in long])
+    if logs.first.is_narrowed:
         wanted = {found for sequence in long for found in matches[sequence][:_MATCHES]}
         wanted -= {change.pk for changes in by_name.values() for change in changes}
-        for change in read_changes(filtered.whole.filter(pk__in=wanted)) if wanted else ():
+        for change in logs.of_ids(wanted):
             by_name[transaction_of(change)].append(change)
     place = {span.sequence: number for number, span in enumerate(spans)}
     groups: dict[ActionRun | TransactionName, list[TransactionName]] = {}
     for name in sorted(by_name, key=lambda name: place[name.sequence]):
         run = next(filter(None, map(run_of, by_name[name])), None)
         groups.setdefault(run or name, []).append(name)
-    known = {found for some in matches.values() for found in some} if filtered.is_narrowed else set()
+    known = {found for some in matches.values() for found in some} if logs.first.is_narrowed else set()
     return [_action(names, by_name, counts, known) for names in groups.values()]
 
 

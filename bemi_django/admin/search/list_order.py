@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import BooleanField, DateTimeField, F, Func, UUIDField, Value
 
+from bemi_django import destinations
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id as id_of
@@ -96,8 +97,8 @@ def order_of_list(*, is_one_server: bool = False) -> ListOrder:
     Args:
         is_one_server: Whether all changes of the list are of one server, whichever writes to the log.
     """
-    if is_one_server:
-        return ListOrder(by_time=False)
+    if is_one_server or destinations.are_all_meant():
+        return ListOrder(by_time=not is_one_server)
     with connections[Change.objects.db].cursor() as cursor:
         cursor.execute(_SERVERS)
         return ListOrder(by_time=cursor.fetchone()[0] > 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from bemi_django.admin.access.chosen_log import choices
+from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.search.logs.listed_logs import ListedLogs
 from bemi_django.models import Change, SavedView
-from tests.support.audit import LIST, listed, record
+from tests.support.audit import LIST, listed, record, visitor
 
 pytestmark = [
     pytest.mark.administrator,
@@ -104,3 +107,101 @@ def test_a_file_that_is_sent_by_an_asgi_server_is_of_the_chosen_log(logs: list[C
 def test_without_several_logs_there_is_nothing_to_choose(admin_client: Client, rf: Any) -> None:
     assert choices(rf.get("/")) == []
     assert 'href="?log=' not in admin_client.get(LIST).content.decode()
+
+
+def move_to_other(changes: list[Change]) -> None:
+    """Let the second log have changes, and no longer the first one."""
+    for change in changes:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("SELECT _bemi.partition_v1(%s)", [change.committed_at])
+        change.save(using="other", force_insert=True)
+        Change.objects.using("default").filter(pk=change.pk).delete()
+
+
+def test_all_logs_are_one_list(
+    admin_client: Client, logs: list[Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ListedLogs, "page", partialmethod(ListedLogs.page, size=4))
+    made = [record(number, primary_key=str(number)) for number in range(3, 15)]
+    move_to_other(made[::3] + made[1::3])
+    # One that both have, since the division was changed.
+    Change.objects.using("other").get(pk=made[0].pk).save(using="default", force_insert=True)
+    admin_client.get(LIST, {"log": "*"})
+    response = admin_client.get(LIST, {"view": "rows"})
+    assert [log.alias for log in response.context["logs"] if log.is_chosen] == [""]
+    page = response.content.decode()
+    assert 'aria-current="true">All logs</a>' in page
+    assert "are shown for one log: choose it above" in page
+    seen: list[Any] = []
+    places, newer = [], []
+    while True:
+        rows = response.context["rows"]
+        for row in rows:
+            assert f'title="Log">{row.change.destination}</span>' in response.content.decode()
+        seen += [row.change for row in rows]
+        places.append([row.change.pk for row in rows])
+        newer.append(response.context["newer"])
+        if response.context["older"] is None:
+            break
+        response = admin_client.get(f"{LIST}{response.context['older']}")
+    everywhere = list(Change.objects.everywhere().desc())
+    assert [change.pk for change in seen] == [change.pk for change in everywhere]
+    assert {change.destination for change in seen} == {"default", "other"}
+    assert [len(one) for one in places] == [4, 4, 4, 2]
+    # And back to the present.
+    for number in range(2, -1, -1):
+        response = admin_client.get(f"{LIST}{newer[number + 1]}")
+        assert [row.change.pk for row in response.context["rows"]] == places[number]
+    # Filters and search ask each log.
+    found = admin_client.get(LIST, {"view": "rows", "q": "pk:5"}).context["rows"]
+    assert [row.change.pk for row in found] == [c.pk for c in everywhere if c.primary_key == "5"]
+    # The page of a change, and of its transaction, is of the log that has it.
+    for change in seen:
+        assert chosen(admin_client, f"{LIST}{change.pk}/change/") == change.destination
+        assert admin_client.get(f"{LIST}transaction/{change.pk}/").status_code == 200
+    for other in ("activity", "health", "deleted"):
+        assert chosen(admin_client, f"{LIST}{other}/") == "default"
+
+
+def test_an_action_has_its_changes_of_all_logs(
+    admin_client: Client, logs: list[Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.admin.search.action_search.SIZE", 2)
+    monkeypatch.setattr("bemi_django.admin.search.action_search.WINDOW", 3)
+    first = record(20, context={"request_id": "q1"})
+    second = record(21, context={"request_id": "q1"})
+    third = record(22, context={"request_id": "q2"})
+    move_to_other([second])
+    admin_client.get(LIST, {"log": "*"})
+    response = admin_client.get(LIST)
+    found = [sorted(row.change.pk for row in line.rows) for line in response.context["actions"]]
+    assert found == [[third.pk], sorted([first.pk, second.pk])]
+    request = admin_client.get(f"{LIST}request/", {"id": "q1"})
+    assert request.context["count"] == 2
+    assert request.context["revert"] is None
+    assert admin_client.get(f"{LIST}request/", {"id": "q3"}).status_code == 404
+    last = admin_client.get(f"{LIST}{response.context['older']}")
+    assert {row.change.destination for line in last.context["actions"] for row in line.rows} == {
+        "default",
+        "other",
+    }
+    assert last.context["older"] is None
+
+
+def test_what_is_masked_or_out_of_sight_is_so_in_all_logs(logs: list[Change], settings: Any) -> None:
+    _first, second = logs
+    settings.BEMI_MASKED_FIELDS = ["tag.task", "todo.task"]
+    client = visitor("bemi_django.view_change")
+    client.get(LIST, {"log": "*"})
+    for view in ("rows", "actions"):
+        page = client.get(LIST, {"view": view}).content.decode()
+        assert ">default</span>" in page and ">other</span>" in page
+        assert MASK in page
+        assert "Wake up" not in page
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.own_scope"
+    rows = client.get(LIST, {"view": "rows"}).context["rows"]
+    assert [(row.change.pk, row.change.destination) for row in rows] == [(second.pk, "other")]
+
+
+def own_scope(request: Any, changes: Any) -> Any:
+    return changes.filter(table="tag")

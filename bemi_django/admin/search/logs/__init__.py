@@ -1,0 +1,1 @@
+"""The logs of a list: one, or all destinations side by side."""

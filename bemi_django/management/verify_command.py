@@ -17,7 +17,7 @@ from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.replication.slots import slot_of
-from bemi_django.seals.anchors import read
+from bemi_django.seals.anchors import Anchor, read
 from bemi_django.seals.verify import verify_chains
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
@@ -137,7 +137,11 @@ def _require_whole(database: str, tables: list[str]) -> None:
 def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["tables"] or options["sample"] or options["resume"] or options["accept"]:
         raise CommandError("--chain compares the whole log: give no tables, and none of the other options")
-    anchors = [anchor for path in options["anchor"] for anchor in read(path)]
+    given = [anchor for path in options["anchor"] for anchor in read(path)]
+    # Chains of several destinations have the same names.
+    anchors = [anchor for anchor in given if _is_of_log(anchor)]
+    if given and not anchors:
+        raise CommandError(f"no anchor is of the destination {conf.destination()!r}: give those that are")
     try:
         with watching() as watch:
             report = verify_chains(anchors, watch, options["progress"])
@@ -149,12 +153,20 @@ def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:
         lines.append(f"changes that were written while nothing was sealed: {report.unsealed:,}")
     if anchors:
         lines.append(f"anchors: {report.anchors:,}")
+    if len(given) > len(anchors):
+        lines.append(f"anchors of other destinations, which were not compared: {len(given) - len(anchors):,}")
     for line in (*lines, *report.operations, *map(str, report.findings)):
         command.stdout.write(line)
     if report.wrong > len(report.findings):
         command.stdout.write(f"and {report.wrong - len(report.findings):,} others")
     if report.wrong:
         raise CommandError(f"the log and its chains differ in {report.wrong:,} places")
+
+
+def _is_of_log(anchor: Anchor) -> bool:
+    if len(destinations.aliases()) == 1:
+        return True
+    return (anchor.destination or destinations.first()) == conf.destination()
 
 
 def _sample(text: str) -> RowSample:

@@ -26,11 +26,13 @@ SELECT schema, "table", max(committed_at) FROM _bemi.completeness
 WHERE database = %s AND "table" <> '' AND committed_at >= %s AND month BETWEEN %s AND %s
 GROUP BY schema, "table" ORDER BY schema, "table"
 """
-# Asked of the catalog, too.
+# Asked of the catalog, too: who may not read lanes may know whether there ever was one.
 _MAY_READ_LANES = """
-SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = '_bemi' AND c.relname IN ('lanes', 'checkpoint') AND has_schema_privilege(n.oid, 'USAGE')
-    AND has_table_privilege(c.oid, 'SELECT')
+SELECT coalesce(
+        bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false),
+    coalesce(max(pg_relation_size(c.oid)) FILTER (WHERE c.relname = 'lanes'), 0) > 0
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = '_bemi' AND c.relname IN ('lanes', 'checkpoint')
 """
 _SLOWEST = """
 SELECT k.system_identifier, min(l.sequence) FROM _bemi.lanes l JOIN _bemi.checkpoint k USING (slot)
@@ -39,6 +41,10 @@ GROUP BY slot, k.system_identifier HAVING count(*) > %s
 _BEHIND = (
     "the log in {log} does not have all changes of the transaction yet: wait until 'manage.py bemi consume' "
     "has written what the queue has"
+)
+_UNKNOWN = (
+    "whether the log in {log} has all changes of the transaction is not known: the role of the connection "
+    "may not read _bemi.lanes and _bemi.checkpoint; run what 'manage.py bemi grants' prints"
 )
 #: The first changes of a request are as much older than the first one that is left, at most.
 _MARGIN = timedelta(hours=1)
@@ -72,13 +78,12 @@ def pruned_tables(changes: Sequence[Change]) -> tuple[PrunedTable, ...]:
 def require_arrived(changes: Sequence[Change]) -> None:
     """Check that all lanes of a queue have come beyond the newest change, in each destination.
 
-    For a role that may not read how far they are, nothing is checked.
-
     Args:
         changes: Changes of one database, at least one.
 
     Raises:
-        LogBehind: What was changed together with it may still be in the queue.
+        LogBehind: What was changed together with it may still be in the queue, or the role may not read
+            whether it is.
     """
     newest = max(change.pk.bytes for change in changes)
     source = changes[0].database, source_in(newest)
@@ -103,8 +108,13 @@ def _reached(log: str, lanes: int, database: str, source: int) -> int | None:
     """Return up to where a log has all of more than some lanes, 0 without them; None if that is not known."""
     with closed_cursor(log) as cursor:
         cursor.execute(_MAY_READ_LANES)
-        if cursor.fetchone() != (2,):
-            return None
+        may_read, has_queue = cursor.fetchone()
+        # Several destinations have a queue, even if one of them has written nothing yet.
+        if not may_read and (has_queue or not lanes):
+            raise LogBehind(_UNKNOWN.format(log=log))
+        if not has_queue:
+            # Without a right to it, one that is empty is as good as one that can be read.
+            return 0 if may_read else None
         cursor.execute(_SLOWEST, [lanes])
         found = [slowest for of, slowest in cursor.fetchall() if source_of(of, database) == source]
         # A slot that was given up stays where it is.

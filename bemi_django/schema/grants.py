@@ -103,13 +103,14 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
         yield append_only.PROTECT
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
-    beside = "omitted_columns", "omitted_changes", "completeness", "chains", "activity"
+    # A revert asks how far each lane is.
+    beside = "omitted_columns", "omitted_changes", "completeness", "chains", "activity", "checkpoint", "lanes"
     readable = ", ".join((log, *(f"_bemi.{name}" for name in beside)))
     yield f"GRANT SELECT ON {readable} TO {quote(reader)};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.activity_of_v1(text, text, jsonb) TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        needed = "_bemi.checkpoint, _bemi.histories, _bemi.past, _bemi.prunings"
+        needed = "_bemi.histories, _bemi.past, _bemi.prunings"
         yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
         yield f"GRANT EXECUTE ON FUNCTION _bemi.past_make_v1(int) TO {quote(reader)};"
 

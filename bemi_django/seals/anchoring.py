@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from django.db import DatabaseError, connections
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.seals import configured
 from bemi_django.seals.anchors import Anchor, newest, shown, write
@@ -59,19 +59,23 @@ def anchoring(*, is_to_end: bool = False, is_writing: bool = True) -> Iterator[N
 
 
 class AnchorWriter:
-    """Writes the newest links to some places; each place gets what it has not got."""
+    """Writes the newest links of all destinations to some places; each place gets what it has not got."""
 
     def __init__(self, places: list[str]) -> None:
         self._written: dict[str, list[Anchor]] = {place: [] for place in places}
 
     def write(self) -> bool:
         """Write anchors, and log what cannot be written; return whether all were."""
-        try:
-            anchors = newest(conf.destination())
-        except (BemiError, DatabaseError) as error:
-            logger.error("anchors cannot be read: %s", first_line(error))
-            return False
-        return not [place for place in self._written if not self._write(place, anchors)]
+        anchors: list[Anchor] = []
+        is_read = True
+        for alias in [conf.destination()] if destinations.is_chosen() else destinations.aliases():
+            try:
+                anchors += newest(alias)
+            except (BemiError, DatabaseError) as error:
+                # One that is away keeps no others from being written.
+                logger.error("anchors of %s cannot be read: %s", alias, first_line(error))
+                is_read = False
+        return not [place for place in self._written if not self._write(place, anchors)] and is_read
 
     def _write(self, place: str, anchors: list[Anchor]) -> bool:
         fresh = [anchor for anchor in anchors if anchor not in self._written[place]]
@@ -88,7 +92,8 @@ class AnchorWriter:
                 "the anchor was not written to %s (%s): it will be tried again", shown(place), reason
             )
             return False
-        self._written[place] = anchors
+        known = {(anchor.destination, anchor.chain): anchor for anchor in (*self._written[place], *fresh)}
+        self._written[place] = [*known.values()]
         return True
 
 

@@ -24,13 +24,18 @@ _SECONDS = 30
 
 
 class Anchor(NamedTuple):
-    """A link that must be in the database; ``hash`` is hexadecimal."""
+    """A link that must be in the database; ``hash`` is hexadecimal.
+
+    ``destination`` is the alias of that database. It is from the settings: who may change the database does
+    not choose which anchors it is compared with.
+    """
 
     chain: str
     number: int
     hash: str
     sealed_at: str
     database: str = ""
+    destination: str = ""
 
 
 def newest(alias: str) -> list[Anchor]:
@@ -41,7 +46,7 @@ def newest(alias: str) -> list[Anchor]:
     """
     with closed_cursor(alias) as cursor:
         cursor.execute(_HEADS)
-        return [Anchor(*head) for head in cursor.fetchall()]
+        return [Anchor(*head)._replace(destination=alias) for head in cursor.fetchall()]
 
 
 def write(place: str, anchors: Iterable[Anchor]) -> None:
@@ -102,6 +107,7 @@ def _parsed(text: str) -> Iterator[Anchor]:
                 int(found["number"]),
                 str(found["hash"]),
                 str(found.get("sealed_at", "")[:40]),
+                destination=str(found.get("destination", "")),
             )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test.utils import isolate_apps
 from psycopg2.extras import Json
 
@@ -27,6 +31,7 @@ from bemi_django.log.places import Place
 from bemi_django.models import Change
 from bemi_django.schema import sql
 from bemi_django.schema.database_names import aliases_of
+from bemi_django.seals.anchoring import AnchorWriter
 from bemi_django.seals.verify import snapshot, verify_over
 from tests.support.cluster import Cluster
 from tests.support.command import Command
@@ -219,6 +224,14 @@ def test_what_was_changed_together_is_reverted_from_all_destinations(project: Di
     divided.consume("log")
     deleted = Change.objects.everywhere().deleted()
     number = deleted.count()
+    # Who may not read how far a log is, does not know whether it has all of a transaction.
+    divided.second.run("CREATE ROLE stranger; GRANT SELECT ON changes TO stranger")
+    with connections["second"].cursor() as cursor:
+        cursor.execute("SET ROLE stranger")
+        with pytest.raises(LogBehind, match="the log in second has all .* is not known"):
+            deleted.revert()
+        cursor.execute("RESET ROLE")
+    divided.second.run("REVOKE SELECT ON changes FROM stranger; DROP ROLE stranger")
     # The other destination has not come to it: half of a transaction is not reverted.
     with pytest.raises(LogBehind, match="the log in second does not have all changes"):
         deleted.revert()
@@ -255,7 +268,9 @@ def verified(divided: DividedPipeline, name: str) -> tuple[list[str], int]:
     return [finding.kind for finding in found.findings], found.changes
 
 
-def test_each_destination_seals_its_part(by_hash: DividedPipeline) -> None:
+def test_each_destination_seals_its_part(
+    by_hash: DividedPipeline, tmp_path: Path, django_db_blocker: Any
+) -> None:
     divided, queued = by_hash, by_hash.queued
     queued.config = queued.config._replace(is_sealed=True)
 
@@ -267,11 +282,32 @@ def test_each_destination_seals_its_part(by_hash: DividedPipeline) -> None:
                 divided.consume(name)
                 count = divided.logs[name].one("SELECT count(*) FROM changes")
                 assert verified(divided, name) == ([], count)
+        anchors, said = str(tmp_path / "anchors.jsonl"), io.StringIO()
+
+        def compare(name: str) -> None:
+            with django_db_blocker.unblock(), divided.project():
+                call_command(
+                    "bemi", "verify", "--chain", "--anchor", anchors, "--destination", name, stdout=said
+                )
+
+        with django_db_blocker.unblock(), divided.project():
+            assert AnchorWriter([anchors]).write()
+        compare("log")
+        compare("second")
         divided.second.run(
             "SET ROLE NONE; UPDATE changes SET context = '{}' WHERE id = (SELECT id FROM changes LIMIT 1)"
         )
         assert verified(divided, "second")[0] == ["edited"]
         assert verified(divided, "log")[0] == []
+        # Chains that were removed with their links are missed where they were, and only there.
+        divided.second.run("SET ROLE NONE; TRUNCATE _bemi.links, _bemi.chains")
+        with pytest.raises(CommandError, match="differ in"):
+            compare("second")
+        compare("log")
+        written = [json.loads(line)["destination"] for line in Path(anchors).read_text().splitlines()]
+        assert set(written) == {"log", "second"}
+        others = f"anchors of other destinations, which were not compared: {written.count('second')}\n"
+        assert others in said.getvalue()
     finally:
         divided.trail.log.run("TRUNCATE _bemi.links, _bemi.chains")
 

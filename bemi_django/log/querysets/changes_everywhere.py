@@ -26,6 +26,8 @@ _CHAINED = frozenset(
     + ("of_table", "outside", "unverified", "updated")
 )
 
+_IS_GAP = Q(operation="GAP", table="")
+
 
 class ChangesEverywhere(Revertible):
     """Changes of several logs, by the time of the commit and the id, each with its ``destination``.
@@ -79,8 +81,13 @@ class ChangesEverywhere(Revertible):
         return ChangesEverywhere(self._logs, newest_first=True)
 
     def count(self) -> int:
-        """Return the number of changes of all logs."""
-        return sum(log.count() for log in self._logs)
+        """Return the number of changes of all logs.
+
+        A gap, which all of them have, counts once. Another change counts in each log that has it: two have it
+        only where somebody has filled one of them again.
+        """
+        gaps = {gap for log in self._logs for gap in log.filter(_IS_GAP).values_list("pk", flat=True)}
+        return sum(log.exclude(_IS_GAP).count() for log in self._logs) + len(gaps)
 
     def exists(self) -> bool:
         """Return whether one of the logs has such a change."""

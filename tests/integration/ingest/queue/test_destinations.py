@@ -193,6 +193,14 @@ def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> No
         [Json(value) if isinstance(value, dict) else value for value in twice[0]],
     )
     assert list(everywhere) == found
+    assert everywhere.count() == total + 1
+    # As all logs have a gap.
+    for log in project.logs.values():
+        log.run(
+            "SET ROLE NONE; UPDATE changes SET operation = 'GAP', \"table\" = '' WHERE id = %s", [twice[0][0]]
+        )
+    whole = Change.objects.everywhere()
+    assert whole.count() == len(list(whole)) == total
 
 
 def test_the_destination_of_a_table_is_found(by_table: DividedPipeline, django_db_blocker: Any) -> None:

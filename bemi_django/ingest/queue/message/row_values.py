@@ -21,7 +21,7 @@ from bemi_django.wire.ids import ordinal_in, sequence_in
 from bemi_django.wire.lane import LanePosition
 
 _LENGTH = Struct(">i").unpack_from
-_INT64 = Struct(">q").unpack
+_INT64 = Struct(">q").unpack_from
 _NUMBERS = frozenset(
     COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
 )
@@ -31,6 +31,8 @@ ID, COMMITTED_AT, TRANSACTION_ID, POSITION, CONTEXT = (
 )
 _NO_TABLE = Relation(0, "", "", ())
 _JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
+#: Bytes before the text of each value but the id: jsonb has one for its version. None for numbers.
+_SKIPPED = tuple(None if number in _NUMBERS else int(number in _JSON) for number in range(1, len(COLUMNS)))
 _DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
     COLUMNS.index(name)
     for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
@@ -43,21 +45,18 @@ Values = list[Any]
 
 def values_of(row: bytes) -> Values:
     """Return the values of a row of COPY."""
-    values: Values = [str(UUID(bytes=row[ID_AT]))]
+    name = row[ID_AT].hex()
+    values: Values = [f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"]
     at = ID_AT.stop
-    for number in range(1, len(COLUMNS)):
+    for skipped in _SKIPPED:
         (length,) = _LENGTH(row, at)
         at += 4
         if length < 0:
             values.append(None)
             continue
-        value = row[at : at + length]
-        at += length
-        if number in _NUMBERS:
-            values.append(_INT64(value)[0])
-        else:
-            # The binary format of jsonb has a byte for its version.
-            values.append((value[1:] if number in _JSON else value).decode())
+        end = at + length
+        values.append(_INT64(row, at)[0] if skipped is None else row[at + skipped : end].decode())
+        at = end
     return values
 
 

@@ -74,6 +74,15 @@ def aliases() -> list[str]:
     return list(dict.fromkeys([first(), *(given if isinstance(given, Mapping) else ())]))
 
 
+def of_keys(alias: str | None = None) -> str:
+    """Return the alias of the destination that has the keys with which values are encrypted.
+
+    Args:
+        alias: Alias of the database of what is encrypted, if there is one destination.
+    """
+    return first() if len(aliases()) > 1 else alias or current()
+
+
 def is_log(alias: str) -> bool:
     """Return whether a database holds ``changes``; one that is not PostgreSQL cannot."""
     return connections[alias].vendor == "postgresql" and alias in aliases()

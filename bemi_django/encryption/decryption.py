@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from bemi_django import conf
+from bemi_django import destinations
 from bemi_django.encryption.configured import configured_keys
 from bemi_django.encryption.key_table import find_keys
 from bemi_django.encryption.known_keys import KnownKeys
@@ -64,7 +64,7 @@ class Decrypter:
 
     def __init__(self, read: Callable[[str], Any], alias: str | None = None) -> None:
         self._read = read
-        self._alias = alias or conf.destination()
+        self._alias = destinations.of_keys(alias)
         self._keys = KnownKeys(self._stored)
 
     def learn(self, changes: Iterable[LoggedRows]) -> None:

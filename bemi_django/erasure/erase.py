@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.encryption.configured import configured_keys
 from bemi_django.encryption.key_table import forget_keys
 from bemi_django.erasure import copies, records, rewriting
@@ -81,7 +81,10 @@ def erase_keys(plan: ErasurePlan, who: Mapping[str, Any]) -> list[ErasedRow]:
 
 def _forget_keys(cursor: Any, erasure: Erasure, plan: ErasurePlan) -> None:
     newest = Remains(erasure.targets, plan.key).of_key(erasure.targets[0].spans[0].key)
-    records.note_keys(cursor, erasure, forget_keys(cursor, plan.subjects, configured_keys().store), newest)
+    # In the same transaction, unless another destination has them.
+    with closed_cursor(destinations.of_keys()) as keys:
+        number = forget_keys(keys, plan.subjects, configured_keys().store)
+    records.note_keys(cursor, erasure, number, newest)
 
 
 @contextmanager

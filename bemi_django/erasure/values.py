@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from bemi_django import conf
+from bemi_django import conf, destinations
 from bemi_django.encryption.key_table import count_keys
 from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure.target import Target
@@ -55,19 +55,18 @@ def values_of(targets: Iterable[Target]) -> set[str]:
 
 def subjects_with_key(targets: Iterable[Target]) -> list[SubjectRow]:
     """Return the rows of targets that have a key with which values are encrypted."""
-    alias = conf.destination()
-    with closed_cursor(alias) as cursor:
+    with closed_cursor(destinations.of_keys()) as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM _bemi.subject_keys)")
         if cursor.fetchone() == (False,):
             return []
     found: dict[SubjectRow, None] = {}
     for target in targets:
         keys = {span.key for span in target.spans}
-        log = Change.objects.using(alias).filter(target.condition).order_by()
+        log = Change.objects.using(conf.destination()).filter(target.condition).order_by()
         for column in ("primary_key", "previous_primary_key"):
             keys |= {key for (key,) in log.values_list(column).distinct() if key is not None}
         found.update((SubjectRow(*target.place, key), None) for key in sorted(keys))
-    with closed_cursor(alias) as cursor:
+    with closed_cursor(destinations.of_keys()) as cursor:
         return [subject for subject in found if count_keys(cursor, [subject])]
 
 

@@ -13,12 +13,13 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from bemi_django import bound_context
+from bemi_django import bound_context, destinations
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.field_values import FieldHistory, field_history
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import subject_of
 from bemi_django.encryption import key_table
+from bemi_django.encryption.decryption import decrypt
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.exceptions import RevertConflict
 from bemi_django.log.blame import blame
@@ -187,3 +188,12 @@ def test_who_set_a_value_is_known_after_its_key_is_gone(moved: Change) -> None:
     bemi("erase", f"auth.User:{user.pk}", "--only-keys", *REASON)
     found = blame(user)["email"]
     assert (found.change, found.is_erased, found.is_pending) == (moved, True, False)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_keys_are_where_the_first_destination_is(moved: Change, settings: Any) -> None:
+    """The worker writes them there, whichever log is looked at or erased from."""
+    settings.BEMI_DESTINATIONS = {"other": {"tables": ["public.tag"]}}
+    with destinations.choosing("other"):
+        (rows,) = decrypt([moved], json.loads)
+        assert rows.after["email"] == "ann@example.net" and not rows.erased

@@ -213,8 +213,10 @@ def _children(run: ActionRun, viewer: Viewer) -> str | None:
         return None
     condition = Q(context__contains=part)
     try:
-        with bitmap_scan_only(query_timeouts.LOOKUP):
-            has_some = bool(viewer.changes().filter(condition).order_by()[:1])
+        has_some = False
+        for _alias in destinations.each_meant():
+            with bitmap_scan_only(query_timeouts.LOOKUP):
+                has_some = has_some or bool(viewer.changes().filter(condition).order_by()[:1])
     except OperationalError:
         has_some = True
     query = urlencode({"q": search_for(f"parent_{run.key}", run.id)})

@@ -103,6 +103,18 @@ def test_who_may_not_see_what_is_masked_sees_no_encrypted_value(moved: Change) -
     assert MASK in text_of(curious, f"{moved.pk}/change/")
 
 
+def test_a_revert_shows_no_value_that_was_encrypted_by_a_former_rule(moved: Change, settings: Any) -> None:
+    settings.BEMI_MASK = {}
+    page = f"revert/?change={moved.pk}"
+    curious, trusted = visitor(*RIGHTS), visitor(*RIGHTS, "bemi_django.unmask_change", name="eve2")
+    assert "ann@example" not in text_of(curious, page)
+    assert "ann@example.org" in text_of(trusted, page)
+    # Nor what a conflict is about.
+    User.objects.filter(username="eve").update(email="ann@example.com")
+    assert "ann@example" not in text_of(curious, page)
+    assert "ann@example.com" in text_of(trusted, page)
+
+
 def test_who_may_see_what_is_masked_sees_encrypted_values(moved: Change) -> None:
     trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
     for page in pages(moved):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -27,13 +28,17 @@ class KnownNames:
         formatter: Shows values.
         database: The database of the row.
         name: The table of the row.
+        encrypted: Columns whose values the user may not see, whatever the masks are.
     """
 
-    def __init__(self, viewer: Viewer, formatter: Formatter, database: str, name: Name) -> None:
+    def __init__(
+        self, viewer: Viewer, formatter: Formatter, database: str, name: Name, encrypted: Collection[str]
+    ) -> None:
         self._viewer = viewer
         self._formatter = formatter
         self._database = database
         self._name = name
+        self._encrypted = encrypted
         self._logged = viewer.logged_models.model_at(database, *name)
 
     def column(self, name: str) -> str:
@@ -53,7 +58,7 @@ class KnownNames:
 
     def hide(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
-        return self._viewer.masks.hide_column(*self._name, column)
+        return column in self._encrypted or self._viewer.masks.hide_column(*self._name, column)
 
     def learn(self, conflict: Conflict | None) -> None:
         """Let the formatter take note of the rows that the values of a conflict refer to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import models
@@ -16,7 +16,8 @@ from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
 from bemi_django.admin.search.change_reader import prune
-from bemi_django.log.places import Place, model_of
+from bemi_django.encryption.decryption import encrypted_columns
+from bemi_django.log.places import Place, model_of, renamed_columns
 from bemi_django.revert import Plan, Step
 
 #: Rows of a plan that are named. Of others it has the key.
@@ -62,6 +63,8 @@ class StepRules:
         self._editable = EditableFields(viewer)
         self._formatter = Formatter(viewer)
         self._instances: dict[tuple[LoggedModel, str], models.Model | None] = {}
+        #: The encrypted columns of steps, by their changes.
+        self._known: dict[tuple[Any, ...], frozenset[str]] = {}
 
     def lines(self, plan: Plan) -> list[StepLine]:
         """Return the steps of a plan in order."""
@@ -119,7 +122,7 @@ class StepRules:
         if not is_within_scope:
             return StepLine(step, name, [], [], "", [], is_allowed=False)
         columns = {**step.values, **(step.current or {})}
-        hidden = self._viewer.masks.hidden(step.schema, step.table, columns)
+        hidden = self._hidden(step, columns)
         is_hidden_key = any(map(self._viewer.masks.hide_key, step.changes))
         key = MASK if is_hidden_key else step.primary_key or ""
         named = names.get(step.changes[0].pk, key) if step.changes else key
@@ -135,8 +138,26 @@ class StepRules:
         )
 
     def _masked(self, step: Step, row: Mapping[str, Any]) -> dict[str, Any]:
-        hidden = self._viewer.masks.hidden(step.schema, step.table, row)
+        hidden = self._hidden(step, row)
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
+
+    def _hidden(self, step: Step, columns: Iterable[str]) -> set[str]:
+        """Return the masked columns of a row, with those that the log has encrypted, by whatever rules."""
+        hidden = self._viewer.masks.hidden(step.schema, step.table, columns)
+        return hidden | self._encrypted(step).intersection(columns)
+
+    def _encrypted(self, step: Step) -> frozenset[str]:
+        """Return the columns of a row whose encrypted values the user may not see."""
+        if self._viewer.has("unmask"):
+            return frozenset()
+        changes = tuple(change.pk for change in step.changes)
+        if changes not in self._known:
+            logged = self._model_at(step.schema, step.table)
+            place = Place(self._database, step.schema, step.table)
+            names = renamed_columns(place, logged.model if logged else None)
+            found = {name for change in step.changes for name in encrypted_columns(change)}
+            self._known[changes] = frozenset(found.union(names.get(name, name) for name in found))
+        return self._known[changes]
 
     def _note_unmasked(self, step: Step, column: str) -> None:
         lifted = self._viewer.lifted
@@ -179,7 +200,8 @@ class StepRules:
         return conflict_text(step.conflict, self._names(step), is_hidden=is_hidden)
 
     def _names(self, step: Step) -> KnownNames:
-        return KnownNames(self._viewer, self._formatter, self._database, (step.schema, step.table))
+        name, hidden = (step.schema, step.table), self._encrypted(step)
+        return KnownNames(self._viewer, self._formatter, self._database, name, hidden)
 
     def _consequences(self, step: Step) -> list[str]:
         found = []

@@ -88,13 +88,15 @@ BEGIN
                    array_agg(objid) FILTER (WHERE classid = 'pg_class'::regclass AND object_type <> ALL (parts)) AS tables,
                    CASE WHEN bool_or(object_type = 'cast') THEN ARRAY(
                        SELECT DISTINCT type.key::oid FROM _bemi.relations k, jsonb_each(k.description -> 'types') type
-                       WHERE type.value ? 'cast') END AS types
+                       WHERE type.value ? 'cast') END AS types,
+                   coalesce(bool_or(classid = 'pg_proc'::regclass), false) AS is_wide
             FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary) gone
         INTO seen;
         is_gone := coalesce(seen.is_gone, false);
         types := seen.types;
-        -- At the end of the command, the other event trigger looks at the tables that it has altered.
-        IF NOT is_gone AND (TG_TAG = 'ALTER TABLE' OR num_nonnulls(seen.tables, types) = 0) THEN
+        -- At the end of the command, the other event trigger looks at the tables that it has altered. With a function
+        -- that reads a column, casts and columns of other tables go.
+        IF NOT is_gone AND (TG_TAG = 'ALTER TABLE' AND NOT seen.is_wide OR num_nonnulls(seen.tables, types) = 0) THEN
             RETURN;
         END IF;
     ELSIF is_new THEN
@@ -164,14 +166,17 @@ BEGIN
     END IF;
     are_tracked := coalesce(seen.are_tracked AND touched <@ seen.tables, false);
     IF NOT are_tracked THEN
-        -- The command does not say whose child a table is no longer.
-        IF TG_TAG = 'ALTER TABLE' THEN
+        -- The command does not say whose child a table is no longer, or was.
+        IF TG_TAG = 'ALTER TABLE' OR is_gone THEN
             touched := ARRAY(
                 SELECT unnest(touched)
                 UNION
                 SELECT parent::oid
                 FROM _bemi.relations k CROSS JOIN jsonb_array_elements_text(k.description -> 'named_by') parent
-                WHERE k.relation = ANY (touched));
+                WHERE k.relation = ANY (touched) AND (TG_TAG = 'ALTER TABLE' OR EXISTS (
+                    SELECT FROM pg_class c
+                    WHERE c.oid = parent::oid AND c.relkind = 'r'
+                        AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid))));
         END IF;
         SELECT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = ANY (touched)) AS parents,
                EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = ANY (touched)) AS children

@@ -97,6 +97,35 @@ def test_a_table_becomes_a_child_and_is_one_no_longer(run: Run, witness: Witness
     ]
 
 
+def test_the_last_child_is_dropped(run: Run, witness: Witness) -> None:
+    run("CREATE TABLE lab.parent (id int PRIMARY KEY); CREATE TABLE lab.child () INHERITS (lab.parent)")
+    witness.keys["lab.parent"] = ["id"]
+    run("DROP TABLE lab.child")
+    witness.insert("lab.parent", "1")
+    assert execute("SELECT since IS NOT NULL FROM _bemi.past WHERE (schema, name) = ('lab', 'parent')") == [
+        (True,)
+    ]
+
+
+def test_a_dropped_column_takes_a_cast_and_a_column_of_others_with_it(run: Run, witness: Witness) -> None:
+    run(
+        "CREATE TABLE lab.read (a int, b int); CREATE TYPE lab.mood AS ENUM ('ok');"
+        "CREATE FUNCTION lab.shown(lab.mood) RETURNS json STABLE "
+        "    BEGIN ATOMIC SELECT to_json(count(a)) FROM lab.read; END;"
+        "CREATE CAST (lab.mood AS json) WITH FUNCTION lab.shown;"
+        "CREATE FUNCTION lab.more(int) RETURNS int IMMUTABLE "
+        "    BEGIN ATOMIC SELECT $1 + count(b)::int FROM lab.read; END;"
+        "CREATE TABLE lab.t (id int PRIMARY KEY, mood lab.mood);"
+        "CREATE TABLE lab.u (id int PRIMARY KEY, more int GENERATED ALWAYS AS (lab.more(id)) STORED)"
+    )
+    witness.keys["lab.t"] = witness.keys["lab.u"] = ["id"]
+    # It says what goes with it.
+    run("SET client_min_messages = warning")
+    run("ALTER TABLE lab.read DROP a CASCADE; ALTER TABLE lab.read DROP b CASCADE")
+    witness.insert("lab.t", "1, 'ok'")
+    witness.insert("lab.u", "1")
+
+
 def test_a_partition_is_detached_concurrently(run: Run, witness: Witness) -> None:
     run(
         "CREATE TABLE lab.root (id int PRIMARY KEY) PARTITION BY RANGE (id);"

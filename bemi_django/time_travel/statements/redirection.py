@@ -11,8 +11,8 @@ from bemi_django.time_travel.statements.present_tables import qualified
 from bemi_django.time_travel.statements.sql_tokens import Kind, Token, tokens_of
 
 _WRITES = frozenset(("insert", "update", "delete", "merge", "truncate"))
-# What stands after one of these words is a table.
-_BEFORE_TABLE = frozenset(("from", "join", "only", "table"))
+# What stands after one of these words is a table. After a sign, such as the comma of a list, it may be one.
+_BEFORE_TABLE = frozenset(("from", "join", "only", "table", ""))
 
 
 def no_past(names: Collection[str]) -> str:

@@ -37,10 +37,23 @@ def attic(drain: Drain) -> Iterator[Drain]:
     [
         (KEYED, "thing", "public.thing was created, renamed or moved after"),
         (KEYED, "public.thing", "public.thing was created, renamed or moved after"),
+        (KEYED, "(VALUES (1)) one, public.thing", "public.thing was created, renamed or moved after"),
+        (
+            KEYED,
+            "(public.thing CROSS JOIN (VALUES (1)) one)",
+            "public.thing was created, renamed or moved after",
+        ),
         (KEYED.replace("TABLE", "UNLOGGED TABLE"), 'ONLY "public" . "thing"', "public.thing is not tracked"),
         (PARTITION, "thing", "public.thing is a partition"),
     ],
-    ids=["tracked from then on", "named with its schema", "not tracked", "a partition"],
+    ids=[
+        "tracked from then on",
+        "named with its schema",
+        "in a list",
+        "in parentheses",
+        "not tracked",
+        "a partition",
+    ],
 )
 def test_a_table_that_comes_from_a_schema_without_tracked_ones(
     attic: Drain, table: str, name: str, reason: str

@@ -57,7 +57,7 @@ def test_only_tables_that_are_named_with_their_schema_are_redirected(sql: str, e
     assert REDIRECTION.of(sql) == (expected or sql)
 
 
-def test_tables_that_came_since_are_asked_for_where_only_a_table_can_stand() -> None:
+def test_tables_that_came_since_are_asked_for_where_a_table_can_stand() -> None:
     asked: list[tuple[str, str]] = []
 
     def came_since(schema: str, name: str) -> bool:
@@ -68,11 +68,13 @@ def test_tables_that_came_since_are_asked_for_where_only_a_table_can_stand() -> 
         TABLES, {"app": "past"}, "base", came_since=came_since, present={"other": "app"}
     )
     sql = (
-        "SELECT app.f(app.moved.x), moved.id FROM app.moved "
+        "SELECT app.f(1), moved.id FROM app.moved "
         "JOIN base.app . moved y ON true, x.y JOIN app.new z JOIN ONLY app.other"
     )
     assert redirection.of(sql) == sql.replace("FROM app.", 'FROM "past".').replace("base.app", 'base."past"')
     assert asked == [("app", "moved"), ("app", "moved"), ("app", "new")]
+    sql = "SELECT 1 FROM x, app.moved y, (app.moved z CROSS JOIN x)"
+    assert redirection.of(sql) == sql.replace("app.", '"past".')
 
 
 def test_a_backslash_escapes_where_the_session_says_so() -> None:

@@ -22,7 +22,7 @@ _PARAMETER, _KEPT = "log", "bemi_log"
 _ALL = "*"
 _OF_ALL = frozenset(("changelist", "request", "transaction"))
 #: Parameters of pages that name a change.
-_NAMING = ("change", "transaction", "request")
+_NAMING = ("change", "transaction", "request", "since", "undo")
 
 
 class LogChoice(NamedTuple):

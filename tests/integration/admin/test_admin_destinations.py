@@ -206,5 +206,16 @@ def test_what_is_masked_or_out_of_sight_is_so_in_all_logs(logs: list[Change], se
     assert [(row.change.pk, row.change.destination) for row in rows] == [(second.pk, "other")]
 
 
+@pytest.mark.parametrize("way", ["change", "transaction", "since", "undo"])
+def test_a_revert_is_of_the_log_that_has_the_change(
+    admin_client: Client, logs: list[Change], way: str
+) -> None:
+    admin_client.get(LIST, {"log": "*"})
+    page = f"{LIST}revert/?{way}={logs[1].pk}"
+    # There is no revert yet that could be undone.
+    assert admin_client.get(page).status_code == (302 if way == "undo" else 200)
+    assert way == "undo" or chosen(admin_client, page) == "other"
+
+
 def own_scope(request: Any, changes: Any) -> Any:
     return changes.filter(table="tag")

@@ -54,8 +54,9 @@ class Redirection:
         self._standard_strings = standard_strings
         self._unnoticed = frozenset(unnoticed)
         self._came_since = came_since
-        written = self._tables | self._unnoticed
-        self._written = {schema.replace('"', '""').encode().lower() for schema, _ in written}
+        # Of schemas whose tables all stay in the present, others may come.
+        written = {*schemas, *(schema for schema, _ in self._tables | self._unnoticed)}
+        self._written = {schema.replace('"', '""').encode().lower() for schema in written}
 
     def of(self, sql: str) -> str:
         """Return the statement with the schemas of the past instead of the present ones.

@@ -77,6 +77,13 @@ def test_tables_that_came_since_are_asked_for_where_a_table_can_stand() -> None:
     assert redirection.of(sql) == sql.replace("app.", '"past".')
 
 
+def test_a_table_that_came_since_is_found_among_tables_that_stay_in_the_present() -> None:
+    redirection = Redirection(
+        (), {"app": "past"}, "base", came_since=lambda *table: True, present={"other": "app"}
+    )
+    assert redirection.of("SELECT * FROM app.moved, other") == 'SELECT * FROM "past".moved, "app".other'
+
+
 def test_a_backslash_escapes_where_the_session_says_so() -> None:
     old = Redirection(TABLES, {"app": "past"}, "base", standard_strings=False)
     assert old.of(r"SELECT 'it\'s app.thing', app.thing") == r"""SELECT 'it\'s app.thing', "past".thing"""

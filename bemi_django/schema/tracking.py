@@ -198,8 +198,10 @@ def _sync_database(using: str, dry_run: bool) -> Iterator[str]:
 
 def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts: int) -> None:
     def work(cursor: Any) -> None:
-        # The event triggers would do the same again for a table that these steps describe.
-        cursor.execute(_FOLLOWING, ["yes" if any(step.what == "described" for step in steps) else ""])
+        # The event triggers would do the same again, and to parents and children of the table. But they
+        # describe a table that gets triggers.
+        what = {step.what for step in steps}
+        cursor.execute(_FOLLOWING, ["" if "triggers" in what and "described" not in what else "yes"])
         for step in steps:
             cursor.execute(step.statement)
 

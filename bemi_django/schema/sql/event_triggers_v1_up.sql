@@ -173,10 +173,10 @@ BEGIN
                 UNION
                 SELECT parent::oid
                 FROM _bemi.relations k CROSS JOIN jsonb_array_elements_text(k.description -> 'named_by') parent
-                WHERE k.relation = ANY (touched) AND (TG_TAG = 'ALTER TABLE' OR EXISTS (
+                WHERE k.relation = ANY (touched) AND EXISTS (
                     SELECT FROM pg_class c
-                    WHERE c.oid = parent::oid AND c.relkind = 'r'
-                        AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid))));
+                    WHERE c.oid = parent::oid AND c.relkind = 'r' AND (
+                        TG_TAG = 'ALTER TABLE' OR NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid))));
         END IF;
         SELECT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = ANY (touched)) AS parents,
                EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = ANY (touched)) AS children

@@ -65,7 +65,9 @@ def schema(transactional_db: None, settings: Any) -> Iterator[None]:
         "CREATE TYPE stated.pair AS (a int, b int); "
         "CREATE TABLE stated.thing (id int PRIMARY KEY, name text, mood stated.mood, pair stated.pair); "
         "CREATE TABLE stated.whole (id int PRIMARY KEY) PARTITION BY LIST (id); "
-        "CREATE TABLE stated.part PARTITION OF stated.whole FOR VALUES IN (2)"
+        "CREATE TABLE stated.part PARTITION OF stated.whole FOR VALUES IN (2); "
+        "CREATE TABLE stated.parent (id int PRIMARY KEY); "
+        "CREATE TABLE stated.child (PRIMARY KEY (id)) INHERITS (stated.parent)"
     )
     tracking.sync()
     _track_new_tables("default")

@@ -1,4 +1,4 @@
-"""A role that may do nothing but connect to the database of the tests."""
+"""Roles that may do nothing but connect to the database of the tests."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import psycopg2
 from bemi_django import conf
 from tests.support.project_database import ProjectDatabase
 
-ROLE, PASSWORD = "bemi_stranger", "secret"
+STRANGER, PASSWORD = "bemi_stranger", "secret"
 
 
 @contextmanager
-def stranger_session() -> Iterator[Any]:
-    """Yield a cursor of a session, in autocommit, of a role without any right."""
+def stranger_session(role: str = STRANGER) -> Iterator[Any]:
+    """Yield a cursor of a session, in autocommit, of a role without any right; then drop it."""
     database = ProjectDatabase("default")
-    database.administer(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+    database.administer(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
     try:
-        parameters = conf.connection_parameters("default") | {"user": ROLE, "password": PASSWORD}
+        parameters = conf.connection_parameters("default") | {"user": role, "password": PASSWORD}
         with closing(psycopg2.connect(**parameters)) as session, session.cursor() as cursor:
             session.autocommit = True
             yield cursor
     finally:
-        database.administer(f"DROP ROLE {ROLE}")
+        database.administer(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")

@@ -22,7 +22,7 @@ from bemi_django.models import Change
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
-from tests.support.strangers import ROLE, stranger_session
+from tests.support.strangers import STRANGER, stranger_session
 
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 #: All that were ever taken by something that records, or that follows DDL.
@@ -111,7 +111,7 @@ def test_a_stranger_with_the_lock_of_a_handler_is_named_and_ignored(
         Category.objects.create(name="Books")
         serve(drain)
     assert heard == ["Books"]
-    assert ROLE in caplog.text and str(stranger.connection.get_backend_pid()) in caplog.text
+    assert STRANGER in caplog.text and str(stranger.connection.get_backend_pid()) in caplog.text
 
 
 def test_a_bookmark_that_another_process_has_moved_is_not_moved_again(drain: Drain, heard: list[str]) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
 
-from bemi_django import conf
 from bemi_django.schema import coverage, tracking
 from tests.shop.models import Category
 from tests.support.pipeline import Drain
 from tests.support.project_database import ProjectDatabase, execute
+from tests.support.strangers import stranger_session
 
 # It makes a role of its own, and gives it rights.
 pytestmark = pytest.mark.administrator
 
-ROLE, PASSWORD = "bemi_intruder", "secret"
+ROLE = "bemi_intruder"
 CAPTURE = "CREATE OR REPLACE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON shop_category "
 NEVER = """
 CREATE SCHEMA intruder AUTHORIZATION bemi_intruder;
@@ -31,16 +30,9 @@ GRANT USAGE ON SCHEMA intruder TO PUBLIC;
 @pytest.fixture
 def intruder(drain: Drain) -> Iterator[Any]:
     """A cursor of a role that may only connect, and what has the rights of a superuser."""
-    database = ProjectDatabase("default")
-    database.administer(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
-    try:
-        parameters = conf.connection_parameters("default") | {"user": ROLE, "password": PASSWORD}
-        with closing(psycopg2.connect(**parameters)) as session, session.cursor() as cursor:
-            session.autocommit = True
-            yield cursor
-    finally:
-        database.administer(f"DROP OWNED BY {ROLE} CASCADE; DROP ROLE {ROLE}")
-        tracking.sync()
+    with stranger_session(ROLE) as cursor:
+        yield cursor
+    tracking.sync()
 
 
 def needs_sync() -> bool:

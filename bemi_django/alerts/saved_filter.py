@@ -55,8 +55,7 @@ def problem_of(rule: AlertRule) -> str:
 
 
 def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
-    from django.contrib import admin
-
+    from bemi_django.admin.access.audit_site import audit_site
     from bemi_django.admin.access.viewer import Viewer
     from bemi_django.admin.search.filter_form import FilterForm
 
@@ -66,8 +65,9 @@ def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
     if owner is None:
         return None, _("its owner is gone")
     request.user = owner
-    viewer = Viewer(request, admin.site)
-    if not admin.site.has_permission(request) or not viewer.has("view"):
+    site = audit_site()
+    viewer = Viewer(request, site)
+    if not site.has_permission(request) or not viewer.has("view"):
         return None, _("its owner may not see the log any more")
     form = FilterForm(parameters_of(rule.filter), viewer)
     return (form, "") if form.is_valid() else (None, _("the filter is not valid"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from django.apps import apps
-from django.contrib import admin
-from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
 
+from bemi_django.admin.access.audit_site import audit_site
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.api.problems import ApiProblem
 from bemi_django.models import Change
@@ -22,11 +20,6 @@ class ApiViewer(Viewer):
             return super().url(page, *args)
         except NoReverseMatch:
             return ""
-
-
-def audit_site() -> AdminSite:
-    """Return the admin site whose permissions apply: the default one, or an empty one without the admin."""
-    return admin.site if apps.is_installed("django.contrib.admin") else AdminSite()
 
 
 def viewer_of(request: HttpRequest) -> ApiViewer:

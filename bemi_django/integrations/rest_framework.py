@@ -9,8 +9,9 @@ from django.http import HttpResponse, QueryDict
 from django.utils.cache import add_never_cache_headers
 from rest_framework.decorators import action
 
+from bemi_django.admin.access.audit_site import audit_site
 from bemi_django.admin.pages.history.subject import subject_of_instance
-from bemi_django.api.api_viewer import ApiViewer, audit_site
+from bemi_django.api.api_viewer import ApiViewer
 from bemi_django.api.object_answers import history_of
 from bemi_django.api.operations import TIMELINE
 from bemi_django.api.parameters import parsed

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.sites import DefaultAdminSite
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
@@ -59,3 +62,17 @@ def test_a_database_that_fails_for_a_moment_silences_no_rule(
     drain()
     Dispatcher("default", rhythm=QUICK).run(until_current=True)
     assert len(called) == 1 and failures == []
+
+
+def test_a_worker_whose_settings_leave_out_the_admin_finds_what_a_rule_says(
+    owner: Any, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "django.contrib.admin" and installed(name))
+    monkeypatch.setattr(apps, "app_configs", {k: v for k, v in apps.app_configs.items() if k != "admin"})
+    monkeypatch.setattr(admin, "site", DefaultAdminSite())
+    Dispatcher("default", rhythm=QUICK).run(until_current=True)
+    Todo.objects.create(task="seen")
+    drain()
+    Dispatcher("default", rhythm=QUICK).run(until_current=True)
+    assert len(called) == 1

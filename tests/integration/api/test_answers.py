@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import include, path
 
+from bemi_django.admin.access.audit_site import audit_site
 from bemi_django.api import api_viewer
 from bemi_django.api.operations import OPERATIONS
 from bemi_django.models import Change
@@ -149,7 +150,7 @@ def test_an_object_that_one_may_not_view_is_refused(todo: Todo) -> None:
 
 
 def test_a_model_admin_of_the_log_decides_who_may_view(client: Client, monkeypatch: Any) -> None:
-    registered: Any = api_viewer.audit_site()._registry[Change]
+    registered: Any = audit_site()._registry[Change]
     monkeypatch.setattr(registered, "has_view_permission", lambda request, obj=None: False)
     problem(client, "changes/", 403)
 

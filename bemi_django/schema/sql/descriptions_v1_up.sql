@@ -10,14 +10,14 @@ CREATE TABLE _bemi.relations (
     -- In a copy of the database on another server, positions and oids mean something else.
     system bigint NOT NULL DEFAULT (pg_control_system()).system_identifier,
     description jsonb NOT NULL,
-    -- Where the table was dropped. Its rows from before may still be on their way to the worker.
-    dropped pg_lsn,
+    -- Where the table was dropped, or was tracked no longer. Its rows from before may still be on their way to the worker.
+    ended pg_lsn,
     PRIMARY KEY (relation, since, system)
 );
 -- The event triggers look for these descriptions after each command.
 CREATE INDEX relations_types ON _bemi.relations USING gin ((description -> 'types')) WITH (fastupdate = off);
 CREATE INDEX relations_partitions ON _bemi.relations (relation) WHERE description -> 'root' <> description -> 'name';
-CREATE INDEX relations_dropped ON _bemi.relations (dropped) WHERE dropped IS NOT NULL;
+CREATE INDEX relations_ended ON _bemi.relations (ended) WHERE ended IS NOT NULL;
 
 -- Return the definitions of types and of their parts as {oid: definition}, without PostgreSQL's own scalar types. A
 -- definition is {"base": oid} of a domain, {"element": oid, "delimiter": text} of an array, {"fields": [[name, oid],

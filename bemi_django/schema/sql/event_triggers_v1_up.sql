@@ -252,19 +252,22 @@ BEGIN
     -- Remove what nobody will need: the descriptions of dropped tables; and, among those that the slots have passed, the
     -- ones between two others of the same name and key to which columns were only added. bemi verify needs the rest.
     IF is_gone THEN
-        UPDATE _bemi.relations k SET dropped = pg_current_wal_insert_lsn()
-        WHERE k.relation = ANY (touched) AND k.dropped IS NULL
+        UPDATE _bemi.relations k SET ended = pg_current_wal_insert_lsn()
+        WHERE k.relation = ANY (touched) AND k.ended IS NULL
             AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
         DELETE FROM _bemi.replica_identities k
         WHERE k.relation = ANY (touched) AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     END IF;
     -- There is nothing between fewer than three.
     SELECT EXISTS (SELECT FROM _bemi.relations k WHERE k.relation = ANY (touched) OFFSET 2) AS is_between,
-           EXISTS (SELECT FROM _bemi.relations k WHERE k.dropped IS NOT NULL) AS is_dropped
+           EXISTS (
+               SELECT FROM _bemi.relations k
+               WHERE k.ended IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation)) AS is_dropped
     INTO spare;
     IF spare.is_between OR spare.is_dropped THEN
         SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
-        DELETE FROM _bemi.relations WHERE dropped < needed;
+        DELETE FROM _bemi.relations k
+        WHERE k.ended < needed AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
     END IF;
     IF spare.is_between AND needed IS NOT NULL THEN
         DELETE FROM _bemi.relations k USING (

@@ -115,6 +115,9 @@ DECLARE
     wanted oid[] := targets;
     published constant oid := (SELECT p.oid FROM pg_publication p WHERE p.pubname = publication);
     here constant bigint := (SELECT s.system_identifier FROM pg_control_system() s);
+    ended constant text :=
+        'UPDATE _bemi.relations SET ended = pg_catalog.pg_current_wal_insert_lsn() '
+        'WHERE relation OPERATOR(pg_catalog.=) ''%3$s''::pg_catalog.oid AND ended IS NULL';
     roots oid[];
 BEGIN
     IF targets IS NULL THEN
@@ -144,9 +147,10 @@ BEGIN
                ours.triggers, ours.current_triggers, known.description AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        -- The description that is valid since the last DDL that was noticed.
+        -- The description that is valid since the last DDL that was noticed. A table that was tracked no longer and is to be
+        -- tracked again is a new one.
         LEFT JOIN LATERAL (
-            SELECT k.description FROM _bemi.relations k WHERE k.relation = c.oid AND k.system = here
+            SELECT k.description FROM _bemi.relations k WHERE k.relation = c.oid AND k.system = here AND k.ended IS NULL
             ORDER BY k.since DESC LIMIT 1) known ON true
         CROSS JOIN LATERAL (
             SELECT rc.oid, rn.nspname || '.' || rc.relname AS name
@@ -227,10 +231,10 @@ BEGIN
                 ELSE 'SELECT * FROM _bemi.describe_v1(''{%3$s}''); ' END ||
             'SELECT pg_catalog.pg_logical_emit_message(true, ''_bemi_ddl'', '''')'),
         (5, NOT r.is_chosen AND r.is_published, 'no longer published',
-            'ALTER PUBLICATION %2$I DROP TABLE ONLY %1$s'),
+            'ALTER PUBLICATION %2$I DROP TABLE ONLY %1$s; ' || ended),
         (6, NOT r.is_chosen AND r.triggers > 0, 'no triggers',
             'DROP TRIGGER IF EXISTS _bemi_capture ON %1$s; '
-            'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s'),
+            'DROP TRIGGER IF EXISTS _bemi_capture_truncate ON %1$s; ' || ended),
         (7, before.identity IS NOT NULL,
             CASE before.identity
                 WHEN 'FULL' THEN 'replica identity as before'

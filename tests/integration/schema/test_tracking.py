@@ -187,6 +187,15 @@ def test_what_an_administrator_took_off_stays_off_until_sync(schema: str) -> Non
     assert tracking.sync().done == ["replica identity full: shed.tool", "published: shed.tool"]
 
 
+def test_a_table_that_comes_back_gets_what_an_administrator_took_off_before(schema: str) -> None:
+    execute("CREATE TABLE shed.tool (id int PRIMARY KEY)")
+    execute("DROP TRIGGER _bemi_capture ON shed.tool; DROP TRIGGER _bemi_capture_truncate ON shed.tool")
+    execute("ALTER TABLE shed.tool RENAME TO tool_tmp")
+    execute("ALTER TABLE shed.tool_tmp RENAME TO tool")
+    assert is_tracked("shed.tool")
+    assert tracking.sync().done == []
+
+
 def test_a_copy_of_the_database_is_described_anew(schema: str) -> None:
     execute("CREATE TABLE shed.tool (id int PRIMARY KEY)")
     execute(

@@ -182,6 +182,29 @@ def test_what_is_not_tracked_leaves_the_others_alone(run: Run, witness: Witness)
     witness.update("lab.t", "few = 3")
 
 
+def test_tables_leave_and_come_back(run: Run, witness: Witness) -> None:
+    run(
+        "CREATE TABLE lab.t (id int PRIMARY KEY, name text);"
+        "CREATE TABLE lab.p (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE lab.leaf PARTITION OF lab.p DEFAULT"
+    )
+    witness.keys["lab.t"] = witness.keys["lab.p"] = witness.keys["lab.leaf"] = ["id"]
+    witness.insert("lab.t", "1, 'a'")
+    witness.insert("lab.leaf", "1", under="lab.p")
+    run("CREATE SCHEMA elsewhere")
+    try:
+        for number in range(2):
+            run("ALTER TABLE lab.t SET SCHEMA elsewhere; ALTER TABLE lab.p SET SCHEMA elsewhere")
+            execute("INSERT INTO elsewhere.t VALUES (2, 'unseen')")
+            run(f"ALTER TABLE elsewhere.t ADD c{number} int DEFAULT {number}")
+            run("DELETE FROM elsewhere.t WHERE id = 2")
+            run("ALTER TABLE elsewhere.t SET SCHEMA lab; ALTER TABLE elsewhere.p SET SCHEMA lab")
+            witness.update("lab.t", f"name = 'back', c{number} = 7")
+            witness.update("lab.leaf", f"id = {number + 5}", under="lab.p")
+    finally:
+        execute("DROP SCHEMA elsewhere CASCADE")
+
+
 @pytest.mark.administrator
 def test_tables_of_another_server_are_not_tracked(run: Run, witness: Witness) -> None:
     execute("DROP EXTENSION IF EXISTS postgres_fdw CASCADE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,6 +11,7 @@ from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.exceptions import BemiError
 from bemi_django.schema.sql import quote
+from bemi_django.wire.table_name import beside
 
 Name = tuple[str, str]
 Typed = tuple[str, str | None, str]
@@ -202,11 +204,17 @@ def swap(cursor: Any, old: Name, new: Name) -> list[str]:
     schema, name = old
     lines = ["BEGIN;"]
     if _exists(cursor, old):
-        lines.append(f"ALTER TABLE {_quoted(old)} RENAME TO {quote(name + '_replaced')};")
+        lines.append(f"ALTER TABLE {_quoted(old)} RENAME TO {quote(_free_name(cursor, old))};")
     if new[0] != schema:
         lines.append(f"ALTER TABLE {_quoted(new)} SET SCHEMA {quote(schema)};")
     lines.append(f"ALTER TABLE {_quoted((schema, new[1]))} RENAME TO {quote(name)};")
     return [*lines, "COMMIT;"]
+
+
+def _free_name(cursor: Any, old: Name) -> str:
+    """Return a name for the old table that no other one has, such as one that was replaced before."""
+    suffixes = chain(["_replaced"], (f"_replaced_{number}" for number in count(2)))
+    return next(name for suffix in suffixes if not _exists(cursor, (old[0], name := beside(old[1], suffix))))
 
 
 def _quoted(name: Name) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bemi_django.wire.defaults import TABLE
 
 #: Bytes of an identifier of PostgreSQL, and of the suffix of a partition: ``_2026_01``.
-_LONGEST = 63
+LONGEST = 63
 _SUFFIX = 8
 
 # A part in double quotes, as in SQL, or whatever is before the next dot.
@@ -42,6 +42,12 @@ class TableName(NamedTuple):
         return self.in_query
 
 
+def beside(name: str, suffix: str) -> str:
+    """Return the name of another table: this one with a suffix, shortened to what PostgreSQL allows."""
+    room = LONGEST - _size(suffix)
+    return name.encode("utf-8", "surrogatepass")[:room].decode("utf-8", "ignore") + suffix
+
+
 def split(text: str) -> TableName | None:
     """Return the parts of ``name`` or ``schema.name``, or None if the text is neither.
 
@@ -72,13 +78,13 @@ def parse(value: object) -> TableName:
     if "\0" in value or "$" in value:
         # Django refuses to query a table with a dollar sign.
         raise ValueError("use other characters than the dollar sign and NUL")
-    if _size(found.name) > _LONGEST - _SUFFIX:
+    if _size(found.name) > LONGEST - _SUFFIX:
         raise ValueError(
-            f"shorten {found.name!r} to {_LONGEST - _SUFFIX} bytes: its partitions need {_SUFFIX} more, and "
-            f"PostgreSQL allows {_LONGEST}"
+            f"shorten {found.name!r} to {LONGEST - _SUFFIX} bytes: its partitions need {_SUFFIX} more, and "
+            f"PostgreSQL allows {LONGEST}"
         )
-    if found.schema is not None and _size(found.schema) > _LONGEST:
-        raise ValueError(f"shorten {found.schema!r} to {_LONGEST} bytes, which is what PostgreSQL allows")
+    if found.schema is not None and _size(found.schema) > LONGEST:
+        raise ValueError(f"shorten {found.schema!r} to {LONGEST} bytes, which is what PostgreSQL allows")
     if found.schema is not None and _RESERVED.fullmatch(found.schema):
         raise ValueError(f"choose another schema: {found.schema!r} is reserved")
     return found

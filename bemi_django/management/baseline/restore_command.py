@@ -44,7 +44,7 @@ def restore(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         BemiError: The log has no rows of the table, or the new one cannot be created.
     """
     schema, name = options["table"]
-    new = options["to"] or (schema, f"{name[:50]}_restored")
+    new = options["to"] or (schema, table_name.beside(name, "_restored"))
     moment = None if options["at"] is None else parse(options["at"])
     arguments = {"table": f"{schema}.{name}", "at": options["at"], "to": ".".join(new)}
     context = operator_context("bemi restore-table", arguments, database, None)
@@ -63,4 +63,7 @@ def _name(text: str) -> tuple[str, str]:
         raise ArgumentTypeError(
             f"{text!r} is not the name of a table with its schema, such as public.shop_order"
         )
+    # The server would take the beginning of a longer name, which may be another table.
+    if len(found.name.encode("utf-8", "surrogatepass")) > table_name.LONGEST:
+        raise ArgumentTypeError(f"{found.name!r} is longer than the {table_name.LONGEST} bytes of a name")
     return found.schema, found.name

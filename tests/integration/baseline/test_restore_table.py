@@ -16,6 +16,7 @@ from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import execute
 
 Restore = Callable[..., list[str]]
+_UPDATE = 'UPDATE lab."{}" SET price = 2'
 _ROWS = "SELECT to_jsonb(b)::text FROM {} b ORDER BY id"
 
 
@@ -143,6 +144,22 @@ def test_a_truncated_table_comes_back_as_it_was_before_or_at_a_moment(
     assert execute("SELECT id, word FROM lab.early ORDER BY id") == [
         (i, "newer" if i == 2 else f"old {i}") for i in range(1, 10)
     ]
+
+
+def test_names_are_free_and_as_long_as_the_server_allows(book: Pipeline, restore: Restore) -> None:
+    name = "ä" * 31 + "x"
+    execute(f'ALTER TABLE lab.book RENAME TO "{name}"')
+    execute(_UPDATE.format(name))
+    rows = execute(_ROWS.format(f'lab."{name}"'))
+    book.advance()
+    execute(f'TRUNCATE lab."{name}"')
+    for _ in range(2):
+        swap(restore(f"lab.{name}"))
+        assert execute(_ROWS.format(f'lab."{name}"')) == rows
+    replaced = execute("SELECT relname FROM pg_class WHERE relname ~ '_replaced' AND relkind = 'r'")
+    assert set(replaced) == {("ä" * 27 + "_replaced",), ("ä" * 26 + "_replaced_2",)}
+    with pytest.raises(CommandError, match="is longer than the 63 bytes of a name"):
+        restore(f"lab.{name}", "--to", f"lab.{name}_2")
 
 
 _EVIL = """

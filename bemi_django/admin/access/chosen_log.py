@@ -20,7 +20,7 @@ from bemi_django.models import Change
 _PARAMETER, _KEPT = "log", "bemi_log"
 #: The choice of all logs, on the pages that can show them together.
 _ALL = "*"
-_OF_ALL = frozenset(("changelist", "request", "transaction"))
+_OF_ALL = frozenset(("changelist", "request", "transaction", "export"))
 #: Parameters of pages that name a change.
 _NAMING = ("change", "transaction", "request", "since", "undo")
 

@@ -14,6 +14,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from bemi_django import destinations
 from bemi_django.admin.access.own_events import Counted, noted_export
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.export_lines import csv_lines, json_lines
@@ -38,7 +39,7 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
     """Return the file that a request asks for.
 
     Raises:
-        ExportRefused: If the format or the filters are not valid.
+        ExportRefused: If the format or the filters are not valid, or all logs are chosen.
     """
     request = viewer.request
     wanted = request.GET.get("format", "csv")
@@ -46,6 +47,8 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
         raise ExportRefused(_("Parquet needs pyarrow. Run pip install 'bemi-django-wal[parquet]'."))
     if wanted not in _WRITERS:
         raise ExportRefused(_("The format must be csv, jsonl or parquet."))
+    if destinations.are_all_meant():
+        raise ExportRefused(_("An export is of one log. Choose it above."))
     form = FilterForm(request.GET, viewer)
     if not form.is_valid():
         raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))

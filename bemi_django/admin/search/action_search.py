@@ -142,7 +142,8 @@ def _actions(spans: Sequence[Span], logs: ListedLogs, matches: dict[int, list[UU
         wanted = {found for sequence in long for found in matches[sequence][:_MATCHES]}
         wanted -= {change.pk for changes in by_name.values() for change in changes}
         for change in logs.of_ids(wanted):
-            by_name[transaction_of(change)].append(change)
+            # The rows of another transaction that shares its sequence number may have been all that was read.
+            by_name.setdefault(transaction_of(change), []).append(change)
     place = {span.sequence: number for number, span in enumerate(spans)}
     groups: dict[ActionRun | TransactionName, list[TransactionName]] = {}
     for name in sorted(by_name, key=lambda name: place[name.sequence]):

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.utils.dates import MONTHS
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -59,7 +58,7 @@ def links(parameters: Any, since: date | None, until: date | None) -> list[DateL
             found.append(_link(parameters, label, first, last, since, until))
         return found
     first, last = _bounds(chosen.year, chosen.month)
-    found.append(_link(parameters, f"{MONTHS[chosen.month]} {chosen.year}", first, last, since, until))
+    found.append(_link(parameters, date_format(first, "YEAR_MONTH_FORMAT"), first, last, since, until))
     for day in range(1, min(last, present).day + 1 if first <= present else 1):
         moment = first.replace(day=day)
         found.append(_link(parameters, str(day), moment, moment, since, until))

@@ -499,3 +499,13 @@ def test_the_actions_of_a_model_leave_out_django_s_own_records(admin_client: Cli
         (action,) = admin_client.get(f"{LIST}{query}").context["actions"]
         assert action.action.total == number, query
         assert ("log entry" in action.sentence) == (number == 2), query
+
+
+def test_a_match_is_shown_whose_transaction_is_hidden_behind_another_of_the_same_place(admin: Client) -> None:
+    for ordinal in range(30):
+        record(1, ordinal=ordinal, database="first")
+    record(1, ordinal=30, database="second", transaction_id=2, operation="DELETE")
+    (line,) = lines(admin, "?operation=DELETE")
+    assert [change.database for change in line.action.changes if change.pk in line.action.matches] == [
+        "second"
+    ]

@@ -132,6 +132,9 @@ def test_all_logs_are_one_list(
     page = response.content.decode()
     assert 'aria-current="true">All logs</a>' in page
     assert "are shown for one log: choose it above" in page
+    refused = admin_client.get(f"{LIST}export/", {"format": "csv", "view": "rows"})
+    assert refused.status_code == 400
+    assert "An export is of one log. Choose it above." in refused.content.decode()
     seen: list[Any] = []
     places, newer = [], []
     while True:

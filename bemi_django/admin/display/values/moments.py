@@ -48,6 +48,11 @@ def stored_day_text(value: str) -> str | None:
     return date_format(found) if found is not None else None
 
 
+def month_text(month: str) -> str:
+    """Return a month such as ``2026-11`` in words."""
+    return date_format(date.fromisoformat(f"{month}-01"), "YEAR_MONTH_FORMAT")
+
+
 def fraction_of(value: str) -> str:
     """Return the digits after the seconds of a moment as JSON has it, with the point before them."""
     found = MOMENT.match(value)

@@ -15,6 +15,7 @@ from bemi_django.admin.access.kept_tables import DEAD_LETTERS, may_read
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.value_diff import as_text
+from bemi_django.admin.display.values.moments import month_text
 from bemi_django.admin.pages.health import throughput
 from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.health_sources import HealthFact, baseline_facts, source_facts
@@ -104,7 +105,7 @@ def _growth() -> dict[str, Any] | None:
         return None
     return {
         "months": [
-            (month.month, bytes_text(month.size), count_text(month.changes))
+            (month_text(month.month), bytes_text(month.size), count_text(month.changes))
             for month in reversed(found.months)
         ],
         "a_day": bytes_text(found.bytes_a_day),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timezone
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
 from bemi_django.verification.masked.encrypted_values import EncryptedValues
+from bemi_django.verification.masked.key_connection import key_connection
 from bemi_django.verification.masked.masked_columns import Masks, masks_of
 from bemi_django.verification.moment import Moment, last_id_of_earlier_servers, take_moment, wait_for_log
 from bemi_django.verification.omissions import read_omissions
@@ -82,6 +83,7 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
         closing(connect_tables(config)) as source,
         closing(connect_source(config)) as server,
         closing(connect_destination(config)) as destination,
+        ExitStack() as stack,
     ):
         destination.autocommit = True
         source.set_session(readonly=True, autocommit=True)
@@ -115,6 +117,7 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
             options,
             run,
             config.masking,
+            stack.enter_context(key_connection(config, destination)),
         )
         wrong = 0
         for table in tables:
@@ -135,7 +138,7 @@ def _begin(destination: Any, slot: str, options: Options) -> Run:
 
 
 class _Comparison(NamedTuple):
-    """A run, with the source by the path of its role, the same by ``pg_catalog`` alone, and the log."""
+    """A run, with the source by the path of its role, by ``pg_catalog`` alone, the log, and the keys."""
 
     source: Any
     server: Any
@@ -147,6 +150,7 @@ class _Comparison(NamedTuple):
     options: Options
     run: Run
     masking: Rules
+    keys: Any
 
     def compare(self, tracked: TrackedTable) -> Verified:
         """Compare one table; what is wrong with it does not keep the others from being compared."""
@@ -158,7 +162,8 @@ class _Comparison(NamedTuple):
                 self.run.save(result, reached)
                 self.options.watch(tracked.name, part)
         except psycopg2.Error as error:
-            if any(connection.closed for connection in (self.source, self.server, self.destination)):
+            needed = (self.source, self.server, self.destination, self.keys)
+            if any(connection.closed for connection in needed):
                 raise
             # The server's message may hold values.
             result.failure = f"{type(error).__name__} ({error.pgcode})"
@@ -223,7 +228,7 @@ class _Comparison(NamedTuple):
         )
 
     def _keys(self, numbers: Collection[str]) -> Mapping[str, SubjectKey | None]:
-        with self.destination.cursor() as cursor:
+        with self.keys.cursor() as cursor:
             keys = project_keys(self.masking.encryption_keys, self.masking.key_store)
             return find_keys(cursor, numbers, keys)
 

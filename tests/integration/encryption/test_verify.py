@@ -8,24 +8,35 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, connections
 
+from bemi_django import conf
 from bemi_django.encryption import known_keys
+from bemi_django.ingest.config import Divided
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
+from bemi_django.schema import sql
 from bemi_django.verification import suspects
 from bemi_django.verification.verify import Options, verify
+from bemi_django.wire.division import Division, Share
 from tests.integration.encryption.conftest import REASON, bemi
 from tests.shop.models import Category, Product, Review
 from tests.support import roles
 from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import execute
 
+_PUT_KEY = """
+INSERT INTO _bemi.subject_keys SELECT (jsonb_populate_record(NULL::_bemi.subject_keys, %s::jsonb)).*
+"""
+#: What a source lacks to have a log with keys.
+_OF_KEYS = ("histories_v1", "changes_v1", "subject_keys_v1")
 
-def verified(pipeline: Pipeline, table: str = "auth_user") -> str:
+
+def verified(pipeline: Pipeline, table: str = "auth_user", **changes: Any) -> str:
     pipeline.stop()
     masks = configured_masks()
     pipeline.config = pipeline.config._replace(masking=masks)
-    config = worker_config(pipeline.slot, role=roles.OWNER)._replace(masking=masks)
+    config = worker_config(pipeline.slot, role=roles.OWNER)._replace(masking=masks, **changes)
     with pipeline.worker():
         (result,) = verify(config, Options(only=(f"public.{table}",)))
     return str(result).partition(": ")[2]
@@ -89,6 +100,24 @@ def test_without_the_key_of_the_project_it_is_said(
 ) -> None:
     settings.BEMI_ENCRYPTION_KEY = "another key of the tests"
     assert verified(pipeline) == "3 rows, 3 with encrypted values that no key decrypts, as in the log"
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_keys_of_another_destination_are_those_of_the_first(pipeline: Pipeline, users: list[User]) -> None:
+    others = {"other": lambda: conf.connection_parameters("other")}
+    divided = Divided("default", Division("other", (Share("default"),)), others)
+    with connection.cursor() as log, connections["other"].cursor() as first:
+        first.execute(sql.up(*_OF_KEYS))
+        try:
+            log.execute("DELETE FROM _bemi.subject_keys k RETURNING to_jsonb(k)::text")
+            for row in log.fetchall():
+                first.execute(_PUT_KEY, row)
+            assert verified(pipeline, divided=divided) == "3 rows, as in the log"
+            with unseen("auth_user"):
+                User.objects.filter(username="ann").update(email="other@example.org")
+            assert verified(pipeline, divided=divided) == f"3 rows, {different(f'{users[0].pk}: email')}"
+        finally:
+            first.execute(sql.down(*_OF_KEYS))
 
 
 def test_a_row_of_which_the_last_key_is_gone_is_missed_if_the_log_has_lost_it(

@@ -38,6 +38,15 @@ WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s AND NOT EXISTS 
     WHERE later.slot = lanes.slot AND later.number > %s::bigint >> 51 AND later.start_lsn < %s::pg_lsn)
 RETURNING lane
 """
+# One that is divided in another way begins anew: its changes are in other messages.
+_CLAIM = """
+UPDATE _bemi.lanes SET destination = %s || ' ' || %s
+WHERE slot = %s AND NOT starts_with(destination, %s || ' ')
+"""
+_CLAIMED = """
+SELECT substr(destination, length(%s) + 2) FROM _bemi.lanes
+WHERE slot = %s AND destination <> %s || ' ' || %s LIMIT 1
+"""
 _MOVE_CHECKPOINT = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL,
     committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at)
@@ -113,6 +122,24 @@ def begin(
         cursor.execute(_DELETE, [slot])
         cursor.execute(_BEGIN, [slot, sequence, number])
     cursor.execute(_RAISE, [sequence, slot, sequence])
+
+
+def claim(cursor: Any, slot: str, division: str, name: str) -> str:
+    """Let the lanes of a slot be written as one of several destinations.
+
+    Args:
+        cursor: A cursor of the destination.
+        slot: The name of the slot.
+        division: The fingerprint of how changes are divided.
+        name: The name of the destination.
+
+    Returns:
+        The name of another destination as which they are written already; empty if there is none.
+    """
+    cursor.execute(_CLAIM, [division, name, slot, division])
+    cursor.execute(_CLAIMED, [division, slot, division, name])
+    found = cursor.fetchone()
+    return str(found[0]) if found else ""
 
 
 def add(cursor: Any, slot: str, lane: int, position: LanePosition, message: int) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.checkpoint import Checkpoints
@@ -20,6 +21,11 @@ from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart
 
 logger = logging.getLogger(__name__)
+
+_TAKEN = (
+    "the destination {name} is a database in which changes of {source} are written for the destination "
+    "{other}, and not those for {name}: give each alias in DATABASES the database that it had, one for each"
+)
 
 
 class HeldLanes:
@@ -54,6 +60,7 @@ class HeldLanes:
         taken, released = self._locks.balance()
         for lane in released:
             self.readers.pop(lane).close()
+        self._claim({slot for slot, _ in taken})
         for slot, number in taken:
             with self._connection, self._connection.cursor() as cursor:
                 state, histories = lanes.read(cursor, slot)[number], Histories(slot).read(cursor)
@@ -63,6 +70,20 @@ class HeldLanes:
             self._read((slot, number), state, histories)
         self._follow_courses()
         self._follow_positions()
+
+    def _claim(self, sources: set[str]) -> None:
+        """Check that no other destination is written here, which would leave out what is for this one.
+
+        Raises:
+            ReplicationError: One is.
+        """
+        if (divided := self._config.divided) is None:
+            return
+        for source in sources:
+            with self._connection, self._connection.cursor() as cursor:
+                other = lanes.claim(cursor, source, divided.division.fingerprint, divided.name)
+            if other:
+                raise ReplicationError(_TAKEN.format(name=divided.name, source=source, other=other))
 
     def _follow_courses(self) -> None:
         """Follow gaps and new histories that the log does not have yet: who holds the first lane does it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 _ALL = "SELECT slot, lane FROM _bemi.lanes ORDER BY lane, slot"
 _CONSUMER = "hashtextextended('_bemi.consumers', 0)"
@@ -27,6 +30,21 @@ _TAKE = f"""
 SELECT pg_try_advisory_lock(key) OR EXISTS ({_HELD_OF_KEY} AND NOT is_ours) FROM (SELECT {_LANE}) k (key)
 """  # noqa: S608 - a constant
 _RELEASE = f"SELECT pg_advisory_unlock({_LANE})"
+#: Seconds after which a consumer that says nothing is taken for one that was paused, and after which one that
+#: is in the middle of a COPY, which a slow network may hold up.
+_PAUSED, _PAUSED_IN_COPY = 10.0, 60.0
+# The kernel of a paused process keeps its connection, and so its locks. Others ask something each second.
+_END_PAUSED = f"""
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.usename = session_user AND a.pid <> pg_backend_pid()
+    AND a.wait_event = 'ClientRead'
+    AND a.state_change < clock_timestamp()
+        - CASE state WHEN 'active' THEN %s ELSE %s END * interval '1 second'
+    AND EXISTS (
+        SELECT FROM pg_locks l, (SELECT {_CONSUMER}) k (key)
+        WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+            AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid)
+"""  # noqa: S608 - a constant
 
 #: A lane by the name of its slot and its number.
 Lane = tuple[str, int]
@@ -35,7 +53,8 @@ Lane = tuple[str, int]
 class LaneLocks:
     """The lanes that one consumer holds; each of several consumers holds about the same number.
 
-    The locks only save work: a lane is moved from where it was, or not at all.
+    The locks only save work: a lane is moved from where it was, or not at all. So the connection of a
+    consumer that was paused is ended, as if it were killed; it begins anew when it goes on.
 
     Args:
         connection: The connection to the destination on which chunks are written.
@@ -52,6 +71,7 @@ class LaneLocks:
         Returns:
             The lanes that were taken, and those that were released.
         """
+        self._end_paused()
         lanes = [(slot, lane) for slot, lane in self._rows(_ALL)]
         ((consumers,),) = self._rows(_COUNT)
         share = -(-len(lanes) // max(consumers, 1))
@@ -68,6 +88,10 @@ class LaneLocks:
                     self.held.append(lane)
                     taken.append(lane)
         return taken, released
+
+    def _end_paused(self) -> None:
+        for _ in self._rows(_END_PAUSED, _PAUSED_IN_COPY, _PAUSED):
+            logger.warning("the connection of a consumer that does nothing was ended: others take its lanes")
 
     def _run(self, query: str, *parameters: object) -> None:
         self._rows(query, *parameters)

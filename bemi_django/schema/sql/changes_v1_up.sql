@@ -138,6 +138,8 @@ CREATE TABLE _bemi.lanes (
     committed_at bigint,
     -- How changes were divided among several destinations when that message was published; empty for one destination.
     division text NOT NULL DEFAULT '',
+    -- As which destination the lane is written: how changes are divided, and its name; empty for one destination.
+    destination text NOT NULL DEFAULT '',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (slot, lane)
 );

@@ -378,6 +378,32 @@ def test_what_was_published_with_another_division_is_never_divided_anew(by_hash:
         until(lambda: url.server.messages() == 0)
 
 
+def test_databases_that_were_exchanged_are_noticed(by_hash: DividedPipeline) -> None:
+    divided = by_hash
+    divided.trail.write(10)
+    divided.publish()
+    divided.consume("log")
+    right = dict(divided.logs)
+    for wrong, name in (
+        ({"log": right["second"], "second": right["log"]}, "second"),
+        ({"log": right["log"], "second": right["log"]}, "second"),
+    ):
+        divided.logs = wrong
+        with pytest.raises(ReplicationError, match=f"{name} is a database .* for the destination log"):
+            divided.consume(name)
+    divided.logs = right
+    divided.consume("second")
+    divided.trail.write(10)
+    divided.publish()
+    divided.logs = {"log": right["second"], "second": right["log"]}
+    with pytest.raises(ReplicationError, match="log is a database .* for the destination second"):
+        divided.consume("log")
+    divided.logs = right
+    assert divided.consume("log") + divided.consume("second") == 10
+    divided.catch_up()
+    divided.are_complete()
+
+
 def test_a_new_destination_has_nothing_that_was_published_before_it(by_hash: DividedPipeline) -> None:
     divided, queued = by_hash, by_hash.queued
     divided.trail.write(10)

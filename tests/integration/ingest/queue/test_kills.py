@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import psycopg2
 import pytest
 
+from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.seals.verify import snapshot, verify_over
 from tests.support.command import Command
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.roles import WORKER
 
 BLOWS = int(os.environ.get("BEMI_BLOWS", "2"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))
@@ -61,16 +65,56 @@ def test_nothing_is_lost_and_nothing_twice(sealed: QueuedPipeline) -> None:
         assert not any("row-value" in one.out + one.errors for one in running)
 
 
-def test_another_consumer_takes_over_within_seconds(queued: QueuedPipeline) -> None:
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "paused"])
+def test_another_consumer_takes_over_within_seconds(
+    blow: signal.Signals, queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It asks the log each second.
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_locks._PAUSED", 1.5)
     trail = queued.trail
-    with queued.process("consume", queued.url) as killed:
+    with queued.process("consume", queued.url) as struck:
         trail.write(1)
         queued.publish()
         until(lambda: trail.logged())
         with queued.consumers():
-            killed.send(signal.SIGKILL)
+            struck.send(blow)
             since = time.monotonic()
             trail.write(20)
             queued.publish()
             queued.catch_up()
             assert time.monotonic() - since < 10
+        if blow == signal.SIGSTOP:
+            # It goes on with what comes then.
+            struck.send(signal.SIGCONT)
+            trail.write(1)
+            queued.publish()
+            queued.catch_up()
+
+
+def test_a_consumer_that_was_paused_within_a_copy_is_no_obstacle(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_locks._PAUSED_IN_COPY", 0.5)
+    trail, goes_on = queued.trail, threading.Event()
+    trail.write(10)
+    queued.publish()
+
+    class Rows:
+        def read(self, size: int) -> bytes:
+            goes_on.wait(DEADLINE)
+            return b""
+
+    with (
+        closing(psycopg2.connect(**trail.log.parameters_of(WORKER))) as paused,
+        ThreadPoolExecutor(1) as pool,
+        paused.cursor() as cursor,
+    ):
+        assert LaneLocks(paused).balance() == ([("bemi_trail", lane) for lane in range(3)], [])
+        copying = pool.submit(cursor.copy_expert, "COPY _bemi.dead_letters FROM STDIN", Rows())
+        try:
+            assert queued.consume() == 10
+        finally:
+            goes_on.set()
+        with pytest.raises(psycopg2.OperationalError):
+            copying.result()
+    queued.catch_up()

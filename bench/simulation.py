@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -20,8 +21,8 @@ from bench import report
 from bench.measure import percentile
 from bench.report import Table
 
-#: Microseconds of processor time of a change (docs/scaling.md), as long as nothing was measured here.
-_COSTS = {"publisher": 35.6, "queue": 4.2, "consumer": 15.4, "log": 14.4}
+#: Its table of stages has the microseconds of processor time of a change.
+_PAGE = report.HERE.parent / "docs" / "scaling.md"
 #: Cores of a server of the log, and of a node of the queue.
 _CORES = 16
 #: The part of a processor that is planned to be busy.
@@ -154,10 +155,22 @@ def table(rates: Sequence[float], costs: Costs, seconds: float) -> Table:
 
 
 def measured() -> Costs:
-    """Return what ``python -m bench scale`` has found last here, or what it has found elsewhere."""
+    """Return what ``python -m bench scale`` has found last here, or else what the page says."""
     points = report.load().get("scale", {}).get("points", {})
-    costs = {name: numbers[0] for name, numbers in points.get("costs", {}).items()}
-    return Costs(**{name: (costs or _COSTS)[name] / 1e6 for name in _COSTS})
+    if not points:
+        return of_page(_PAGE.read_text())
+    return Costs(**{name: points["costs"][name][0] / 1e6 for name in Costs._fields})
+
+
+def of_page(text: str) -> Costs:
+    """Return the costs that docs/scaling.md has, in microseconds: process, queue, server of the log."""
+
+    def row(stage: str) -> list[float]:
+        (cells,) = re.findall(rf"^\| {stage} \|(.*)\|$", text, re.MULTILINE)
+        return [float(cell.split()[0]) if cell.strip() else 0.0 for cell in cells.split("|")[:3]]
+
+    (publisher, published, _), (consumer, drawn, log) = row("publisher"), row("consumer")
+    return Costs(*(cost / 1e6 for cost in (publisher, published + drawn, consumer, log)))
 
 
 def main() -> None:

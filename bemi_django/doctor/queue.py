@@ -16,6 +16,8 @@ _OPTIONS = {
     "discard new": "--discard new",
     "no max_age": "--max-age 0s",
     "no max_msgs_per_subject": "--max-msgs-per-subject=-1",
+    "no max_msg_size": "--max-msg-size=-1",
+    "acknowledgements": "--ack",
 }
 _REPLICAS = 3
 
@@ -45,7 +47,8 @@ def findings() -> Iterator[Finding]:
     if found.lacking:
         yield Finding(
             "bemi.D019",
-            f"The stream {name} of the queue would lose changes: it needs {', '.join(found.lacking)}.",
+            f"The stream {name} of the queue would lose changes or hold them up: it needs "
+            f"{', '.join(found.lacking)}.",
             _remedy(name, found.lacking),
             stops=True,
         )

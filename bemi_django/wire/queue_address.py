@@ -42,6 +42,11 @@ class QueueAddress(NamedTuple):
         return f"{STREAM}.{source}.{lane}"
 
 
+def is_lane(text: str) -> bool:
+    """Return whether a part of a subject is the number of a lane."""
+    return text.isascii() and text.isdecimal() and text == str(int(text)) and int(text) < _MOST_LANES
+
+
 def parse(url: str) -> QueueAddress:
     """Return the address that a URL holds.
 

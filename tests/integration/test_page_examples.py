@@ -54,7 +54,7 @@ change = Change(after={"email": "ann@example.org"})
     "retention": "",
     "scaling": """
 import os
-os.environ.update(PGDATABASE="shop", LOG_HOST="log.internal", BEMI_SINK="nats://queue.internal/bemi")
+os.environ.update(PGDATABASE="shop", LOG_HOST="log.internal", LOG_ORDERS_HOST="log2.internal", BEMI_SINK="nats://queue.internal/bemi")
 """,
     "tamper-evidence": "",
     "selection": """

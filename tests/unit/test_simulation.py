@@ -7,8 +7,11 @@ from statistics import mean
 
 import pytest
 
-from bench.simulation import Arrival, Costs, plan, serve, simulate
+from bench.measure import percentile
+from bench.simulation import Arrival, Costs, of_page, plan, serve, simulate
+from tests.support.paths import ROOT
 
+PAGE = (ROOT / "docs" / "scaling.md").read_text()
 COSTS = Costs(publisher=20e-6, queue=4e-6, consumer=20e-6, log=30e-6)
 
 
@@ -48,3 +51,29 @@ def test_a_plan_that_is_too_small_falls_behind() -> None:
     needed = plan(100_000, COSTS)
     small = needed._replace(consumers=needed.consumers // 3)
     assert max(simulate(small, COSTS, seconds=1.0)) > 3 * max(simulate(needed, COSTS, seconds=1.0))
+
+
+def test_the_page_counts_with_the_costs_that_it_names() -> None:
+    costs = of_page(PAGE)
+    rows = [[cell.replace(",", "") for cell in line.split(" | ")] for line in _rows_of_rates()]
+    assert [float(rate) for rate, *_ in rows] == [10_000, 30_000, 100_000, 1_000_000]
+    for rate, *numbers, _p50, _p99 in rows:
+        assert [int(number) for number in numbers] == [*plan(float(rate), costs)[1:]]
+    # It takes long to simulate the larger ones.
+    for rate, *_, p50, p99 in rows[:2]:
+        found = simulate(plan(float(rate), costs), costs, seconds=2.0)
+        assert [f"{percentile(found, share) * 1000:.0f} ms" for share in (0.5, 0.99)] == [p50, p99]
+    made = plan(1_000_000, costs)
+    said = " ".join(PAGE.split())
+    for sentence in (
+        f"1,000,000 × {costs.publisher * 1e6:.1f} µs / 0.6 = {made.sources} publishers",
+        f"{made.leaders} streams; {made.consumers} consumers; and 1,000,000 × {costs.log * 1e6:.1f} µs "
+        f"/ (0.6 × 16) = {made.destinations} servers",
+    ):
+        assert sentence in said
+
+
+def _rows_of_rates() -> list[str]:
+    _, _, rest = PAGE.partition("| changes a second | publishers |")
+    lines = rest.partition("\n\n")[0].splitlines()[2:]
+    return [line.strip("| ") for line in lines]

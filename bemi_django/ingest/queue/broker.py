@@ -19,7 +19,7 @@ from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.server.connection import Connection
 from bemi_django.ingest.queue.server.stream_config import require_stream
 from bemi_django.wire.lane import LanePosition
-from bemi_django.wire.queue_address import STREAM, QueueAddress
+from bemi_django.wire.queue_address import STREAM, QueueAddress, is_lane
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -85,7 +85,10 @@ class Broker:
         return self.connection.run(self._ends(source, lanes))
 
     def sources(self) -> dict[str, int]:
-        """Return the sources of which the queue has messages, and a number above those of their lanes."""
+        """Return the sources of which the queue has messages, and a number above those of their lanes.
+
+        Others may publish to subjects that are none of a lane.
+        """
         return self.connection.run(self._sources())
 
     def number_at(self, source: str, lane: int, moment: datetime) -> int:
@@ -168,7 +171,7 @@ class Broker:
         info = await self.connection.jetstream.stream_info(self.address.stream, f"{STREAM}.>")
         subjects = [subject.split(".") for subject in info.state.subjects or {}]
         lanes = sorted(
-            (parts[1], int(parts[2])) for parts in subjects if len(parts) == 3 and parts[2].isdecimal()
+            (parts[1], int(parts[2])) for parts in subjects if len(parts) == 3 and is_lane(parts[2])
         )
         return {source: lane + 1 for source, lane in lanes}
 
@@ -211,11 +214,15 @@ class Broker:
         except NotFoundError:
             return None
         number = message.seq or 0
-        first = (await self.connection.jetstream.stream_info(self.address.stream)).state.first_seq
-        for earlier in range(number, first - 1, -1):
+        info = await self.connection.jetstream.stream_info(self.address.stream, subject)
+        left = (info.state.subjects or {}).get(subject, 0)
+        for earlier in range(number, info.state.first_seq - 1, -1):
+            if not left:
+                break
             with suppress(NotFoundError):
                 found = await self.connection.jetstream.get_msg(self.address.stream, earlier)
                 # A message without an end is none of a publisher.
+                left -= found.subject == subject
                 headers = found.headers or {}
                 end = headers.get(END_HEADER, "").split(".")
                 if found.subject == subject and len(end) == 2 and all(one.isdecimal() for one in end):

@@ -64,21 +64,32 @@ class Replay:
             ReplicationError: The log of a source was begun in another way.
             QueueUnavailable: Lanes of a source have no message from then on yet.
         """
+        lacking: QueueUnavailable | None = None
         for source, number in self._broker.sources().items():
-            has_log = Checkpoints(self._connection, source).read() is not None
-            with self._connection, self._connection.cursor() as cursor:
-                cursor.execute(_LOCK)
-                if found := lanes.read(cursor, source):
-                    if number != len(found):
-                        self._divide_anew(cursor, source, number, found)
-                    continue
-                if has_log:
-                    raise ReplicationError(
-                        f"the log of {source} has begun without a queue: --from is for a new destination"
-                    )
-                if Histories(source).are_there(cursor):
-                    raise ReplicationError(_LEFT_BEHIND.format(source=source))
-                self._begin(cursor, source)
+            try:
+                self._begin_source(source, number)
+            except QueueUnavailable as error:
+                # Others begin: it may be no source at all, as anybody may publish.
+                self._broker.raise_if_lost()
+                lacking = error
+        if lacking is not None:
+            raise lacking
+
+    def _begin_source(self, source: str, number: int) -> None:
+        has_log = Checkpoints(self._connection, source).read() is not None
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(_LOCK)
+            if found := lanes.read(cursor, source):
+                if number != len(found):
+                    self._divide_anew(cursor, source, number, found)
+                return
+            if has_log:
+                raise ReplicationError(
+                    f"the log of {source} has begun without a queue: --from is for a new destination"
+                )
+            if Histories(source).are_there(cursor):
+                raise ReplicationError(_LEFT_BEHIND.format(source=source))
+            self._begin(cursor, source)
 
     def _begin(self, cursor: Any, source: str) -> None:
         first = self._first(source, 0)
@@ -116,12 +127,13 @@ class Replay:
     def _first(self, source: str, lane: int) -> StoredChunk:
         number = 1 if self._since is None else self._broker.number_at(source, lane, self._since)
         before = lanes.LaneState(LanePosition(0), number - 1)
+        last = self._broker.ends(source, [lane]).get(lane, before).message
         reader = LaneReader(self._broker, source, lane, before, self._message.set)
         try:
             deadline = time.monotonic() + _PATIENCE
             while (found := reader.read()) is None:
                 self._broker.raise_if_lost()
-                if time.monotonic() > deadline:
+                if reader.seen >= last or time.monotonic() > deadline:
                     raise QueueUnavailable(
                         f"the queue has no message of lane {lane} of {source} from then on yet"
                     )

@@ -186,7 +186,10 @@ def skip_transaction(command: BaseCommand, database: str, lsn: int, reason: str 
     Raises:
         BemiError: If it cannot be skipped.
     """
-    destinations.require_one("a gap would be in one of them alone")
+    destinations.require_one(
+        "a gap would be in one of them alone; drop the slot, and 'manage.py bemi run --to nats://... "
+        "--accept-gap' records one in each"
+    )
     who = operator_context("bemi skip", {"lsn": format_lsn(lsn)}, database, reason)
     with log_to(command.stdout):
         skipped = skip(worker_config(database), lsn, who=who)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 import pytest
 
 from bemi_django.exceptions import ProtocolError, ReplicationError
@@ -187,6 +188,65 @@ def test_what_is_written_already_is_left_out_of_a_chunk() -> None:
 def test_what_is_no_chunk_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(data)
+
+
+#: A value that the key of a chunk must not have, and one of no key.
+UNSOUND: dict[str, list[Any]] = {
+    "source": [None, 1],
+    "lane": [None, "1", -1, True],
+    "lanes": [None, "1", -1, 2**63],
+    "begin": [None, [], [1], ["a", 0], [-1, 0], [2**63, 0]],
+    "end": [None, [1, 2, 3], [1.5, 0], [8, 2**63]],
+    "after": [1, ["a", "b"], [0, -1]],
+    "committed_at": ["now", 1.5, 2**63, True],
+    "canonical": [None, 1],
+    "origin": [None, [], ["7", "1", 2], [7, 1, 2, 0], ["7", 1, 2, 2**63]],
+    "letters": [
+        None,
+        [[]],
+        [["a", 0, 1, None, "", {}, ""]],
+        [[8, 0, 1, 5, "", {}, ""]],
+        [[8, 0, 2**63, None, "", {}, ""]],
+        [[8, 0, 1, None, 5, {}, ""]],
+        [[8, 0, 1, None, "", [], ""]],
+        [[8, 0, 1, None, "", {}, 5]],
+    ],
+    "omissions": [
+        None,
+        [[8, 0]],
+        [[8, 0, [["public", "t", [1], 8]], []]],
+        [[8, 0, [["public", "t", ["a"], "8"]], []]],
+        [[8, 0, [], [["public", None, "unchanged", 1, 8]]]],
+        [[8, 0, [], [["public", "t", "unchanged", 1, 2**63]]]],
+    ],
+}
+
+
+@pytest.mark.parametrize("key", UNSOUND)
+def test_a_chunk_has_what_it_should(key: str) -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"))
+    made.send()
+    content = orjson.loads(broker.sent[0].payload)
+    decode(orjson.dumps(content))
+    for value in UNSOUND[key]:
+        with pytest.raises(ProtocolError):
+            decode(orjson.dumps({**content, key: value}))
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["committed_at", "queued_at", "transaction_id", "position"])
+def test_a_change_has_numbers_that_a_column_takes(name: str) -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"))
+    made.send()
+    content = orjson.loads(broker.sent[0].payload)
+    content["changes"][0][COLUMNS.index(name)] = 2**63
+    with pytest.raises(ProtocolError):
+        decode(orjson.dumps(content))
+    made.close()
 
 
 def test_a_chunk_of_another_version_is_not_taken_for_none() -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from bemi_django.ingest.destination.histories import LoggedHistory
 from bemi_django.ingest.queue.message.row_values import CONTEXT, ID, Values
-from bemi_django.ingest.queue.message.soundness import are_changes
+from bemi_django.ingest.queue.message.soundness import are_changes, sound_number
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import parse_lsn
@@ -111,12 +111,12 @@ def course_of(sent: Any) -> Course | None:
         sequence_of(number, lsn)
         if any(type(text) is not str for text in (server, reason)) or type(timeline) is not int:
             raise TypeError
-    if not histories or not are_changes(sent["gaps"]) or type(sent["source"]) is not int:
+    if not histories or not are_changes(sent["gaps"]):
         raise ValueError
     for gap in sent["gaps"]:
         place_of_gap(gap)
         parse_lsn(orjson.loads(gap[CONTEXT])["from_lsn"])
-    return Course(sent["source"], histories, sent["gaps"])
+    return Course(sound_number(sent["source"]), histories, sent["gaps"])
 
 
 def place_of_gap(gap: Values) -> int:

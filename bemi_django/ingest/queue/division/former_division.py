@@ -78,9 +78,13 @@ class FormerDivision:
             ReplicationError: One of them is not known.
         """
         source = self._config.slot
-        ends = self._broker.ends(source, range(self._broker.sources().get(source, 0)))
-        # A message that is none of a publisher is no reason to wait.
-        found = {end.division for end in ends.values() if is_division(end.division)}
+        ends = {
+            # Messages that are none of a publisher are no reason to wait.
+            lane: end
+            for lane, end in self._broker.ends(source, range(self._broker.sources().get(source, 0))).items()
+            if end.position.sequence and is_division(end.division)
+        }
+        found = {end.division for end in ends.values()}
         formers = found - {self._config.division}
         for former in sorted(formers):
             of_former = {lane: end for lane, end in ends.items() if end.division == former}

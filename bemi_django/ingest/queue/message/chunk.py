@@ -17,7 +17,13 @@ from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.course.course import Course, course_of
 from bemi_django.ingest.queue.message.row_values import Values
-from bemi_django.ingest.queue.message.soundness import are_changes, sound_position
+from bemi_django.ingest.queue.message.soundness import (
+    are_changes,
+    sound,
+    sound_moment,
+    sound_number,
+    sound_position,
+)
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.lane import LanePosition
@@ -103,25 +109,34 @@ def decode(data: bytes) -> Chunk:
             raise ReplicationError("a chunk of another version: upgrade the consumers before the publishers")
         if not are_changes(found["changes"]):
             raise ValueError
-        after = found["after"]
+        after, committed_at = found["after"], found["committed_at"]
         return Chunk(
-            found["source"],
-            found["lane"],
+            sound(str, found["source"]),
+            sound_number(found["lane"]),
             sound_position(*found["begin"]),
             sound_position(*found["end"]),
             None if after is None else sound_position(*after),
-            found["committed_at"],
+            None if committed_at is None else sound_moment(committed_at),
             found["changes"],
-            [(LanePosition(*one[:2]), _letter(*one[2:])) for one in found["letters"]],
-            [(LanePosition(*one[:2]), _omissions(*one[2:])) for one in found["omissions"]],
-            found["lanes"],
-            Origin(*found["origin"]),
-            found["canonical"],
+            [(sound_position(*one[:2]), _letter(*one[2:])) for one in found["letters"]],
+            [(sound_position(*one[:2]), _omissions(*one[2:])) for one in found["omissions"]],
+            sound_number(found["lanes"]),
+            _origin(*found["origin"]),
+            sound(bool, found["canonical"]),
             course=course_of(found.get("course")),
         )
     except (KeyError, TypeError, ValueError) as error:
         # The message of the error might hold values.
         raise ProtocolError(f"a message of the queue is no chunk ({type(error).__name__})") from None
+
+
+def _origin(system_identifier: str, timeline: int, publication: int, database: int = 0) -> Origin:
+    return Origin(
+        sound(str, system_identifier),
+        sound_number(timeline),
+        sound_number(publication),
+        sound_number(database),
+    )
 
 
 def _sent_letter(letter: RejectedMessage) -> list[Any]:
@@ -133,8 +148,9 @@ def _sent_letter(letter: RejectedMessage) -> list[Any]:
 def _letter(
     position: int, change_id: str | None, message: str, origin: dict[str, Any], reason: str
 ) -> RejectedMessage:
-    identifier = None if change_id is None else UUID(change_id)
-    return RejectedMessage(position, identifier, b64decode(message), origin, reason)
+    identifier = None if change_id is None else UUID(sound(str, change_id))
+    data = b64decode(sound(str, message))
+    return RejectedMessage(sound_number(position), identifier, data, sound(dict, origin), sound(str, reason))
 
 
 def _sent_omissions(omissions: Omissions) -> list[Any]:
@@ -147,7 +163,9 @@ def _sent_omissions(omissions: Omissions) -> list[Any]:
 def _omissions(columns: list[Any], changes: list[Any]) -> Omissions:
     found = Omissions()
     for schema, table, names, last in columns:
-        found.columns[schema, table, tuple(names)] = last
+        names = tuple(sound(str, name) for name in names)
+        found.columns[sound(str, schema), sound(str, table), names] = sound_number(last)
     for schema, table, reason, number, last in changes:
-        found.changes[schema, table, reason] = number, last
+        key = sound(str, schema), sound(str, table), sound(str, reason)
+        found.changes[key] = sound_number(number), sound_number(last)
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.rows.row_writer import COLUMNS
@@ -18,6 +19,11 @@ _REQUIRED = frozenset(COLUMNS.index(name) for name in ("id", "context"))
 _COMMITTED_AT = COLUMNS.index("committed_at")
 #: No number is as large: in microseconds since 2000-01-01 UTC, the year after the last one that Python knows.
 _TOO_LARGE = 250_000_000_000_000_000
+#: The number after the largest one of a column.
+_BEYOND = 2**63
+_OTHERS = [itemgetter(number) for number in sorted(_NUMBERS - {_COMMITTED_AT})]
+
+Value = TypeVar("Value")
 
 
 class RejectedChunk(NamedTuple):
@@ -40,9 +46,42 @@ def sound_position(sequence: int, ordinal: int) -> LanePosition:
     Raises:
         TypeError: They are none.
     """
-    if type(sequence) is not int or type(ordinal) is not int:
+    return LanePosition(sound_number(sequence), sound_number(ordinal))
+
+
+def sound(kind: type[Value], value: object) -> Value:
+    """Return a value of a kind.
+
+    Raises:
+        TypeError: It is one of another.
+    """
+    if type(value) is not kind:
         raise TypeError
-    return LanePosition(sequence, ordinal)
+    return value
+
+
+def sound_number(value: object) -> int:
+    """Return a number that is not negative, and that a column takes.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    number = sound(int, value)
+    if not 0 <= number < _BEYOND:
+        raise ValueError
+    return number
+
+
+def sound_moment(value: object) -> int:
+    """Return a time, in microseconds since 2000-01-01 UTC.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    moment = sound(int, value)
+    if abs(moment) >= _TOO_LARGE:
+        raise ValueError
+    return moment
 
 
 def are_changes(changes: Sequence[Any]) -> bool:
@@ -58,7 +97,11 @@ def are_changes(changes: Sequence[Any]) -> bool:
         return False
     digits = "".join(identifiers).replace("-", "")
     moments = [abs(values[_COMMITTED_AT]) for values in changes]
-    return len(bytes.fromhex(digits)) == 16 * len(changes) and max(moments, default=0) < _TOO_LARGE
+    return (
+        len(bytes.fromhex(digits)) == 16 * len(changes)
+        and max(moments, default=0) < _TOO_LARGE
+        and all(max(map(number, changes), default=0) < _BEYOND for number in _OTHERS)
+    )
 
 
 def _is_pattern(types: tuple[type, ...]) -> bool:

@@ -89,6 +89,8 @@ class Connection:
         """Return the error that says so."""
         # The text of errors of the server names its limits, and no content.
         description = getattr(error, "description", None) or type(error).__name__
+        if "authorization violation" in str(error).lower():
+            description = "it refuses the user or the password of the address"
         return QueueUnavailable(f"the queue at {self.address.hosts}: {description}")
 
     def lose(self, failure: QueueUnavailable) -> None:
@@ -105,7 +107,7 @@ class Connection:
             self.loop.close()
 
     async def _connect(self) -> None:
-        import nats
+        from nats.aio.client import Client
 
         async def lost(*_: object) -> None:
             self.lose(QueueUnavailable(f"the connection to the queue at {self.address.hosts} was lost"))
@@ -115,12 +117,14 @@ class Connection:
             logger.debug("the queue: %s", type(error).__name__)
 
         # A session that is interrupted begins anew, with what was not acknowledged.
-        self._client = await nats.connect(
+        # It is closed where it cannot connect, too: a server that refuses a password has a connection.
+        self._client = Client()
+        await self._client.connect(
             list(self.address.servers),
             allow_reconnect=False,
             connect_timeout=int(_CONNECT_SECONDS),
             max_reconnect_attempts=1,
-            reconnect_time_wait=0.1,
+            reconnect_time_wait=0,
             disconnected_cb=lost,
             closed_cb=lost,
             error_cb=note,

@@ -1,4 +1,4 @@
-"""The stream of a queue: it is made if it is missing, and must not be one that loses changes."""
+"""The stream of a queue: it is made if it is missing, and must not be one that loses changes or holds them up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def require_stream(jetstream: JetStreamContext, name: str, replicas: int =
         replicas: The number of replicas of a stream that is made.
 
     Raises:
-        ReplicationError: The stream would lose changes.
+        ReplicationError: The stream would lose changes, or hold them up.
         nats.errors.Error: The server does not answer, or refuses.
     """
     from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -46,7 +46,8 @@ async def require_stream(jetstream: JetStreamContext, name: str, replicas: int =
         )
         logger.info("created the stream %s", name)
     if missing := lacking(info.config):
-        raise ReplicationError(f"the stream {name} would lose changes: it needs {', '.join(missing)}")
+        needed = ", ".join(missing)
+        raise ReplicationError(f"the stream {name} would lose changes or hold them up: it needs {needed}")
     return info.config.num_replicas or 1
 
 
@@ -61,6 +62,12 @@ def lacking(config: StreamConfig) -> list[str]:
         "discard new": config.discard == DiscardPolicy.NEW,
         "no max_age": not config.max_age,
         "no max_msgs_per_subject": (config.max_msgs_per_subject or -1) < 0,
+        # Others would never get on: publishers with a large change, or without an answer, and consumers that
+        # cannot read all lanes, or remove nothing.
+        "no max_msg_size": (config.max_msg_size or -1) < 0,
+        "no max_consumers": (config.max_consumers or -1) < 0,
+        "acknowledgements": not config.no_ack,
+        "purges": not config.deny_purge,
     }
     return [name for name, is_met in wanted.items() if not is_met]
 

@@ -63,6 +63,20 @@ def test_a_stream_that_would_lose_changes(server: NatsServer, settings: Any) -> 
     assert found.remedy == f"Run nats stream edit bemi {options}."
 
 
+def test_a_stream_that_would_hold_changes_up(server: NatsServer, settings: Any) -> None:
+    settings.BEMI_SINK = server.url()
+    made(server, max_msg_size=1000, no_ack=True)
+    (found,) = queue.findings()
+    assert found.id == "bemi.D019" and found.stops
+    assert found.remedy == "Run nats stream edit bemi --max-msg-size=-1 --ack."
+    server.delete()
+    # These cannot be changed.
+    made(server, max_consumers=1, deny_purge=True)
+    (found,) = queue.findings()
+    assert "it needs no max_consumers, purges." in found.message and "nats stream rm bemi" in found.remedy
+    server.delete()
+
+
 def test_a_stream_in_memory_has_to_be_made_again(server: NatsServer, settings: Any) -> None:
     from nats.js.api import StorageType
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -10,9 +12,12 @@ import pytest
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.consumer import Consumer
+from tests.support.cluster import Cluster
+from tests.support.divided_pipeline import DividedPipeline
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.shared_log import OtherDatabase
 
 LANE = "bemi.bemi_trail.1"
 
@@ -26,10 +31,10 @@ def last(queued: QueuedPipeline) -> Any:
     return queued.server.ask(read)
 
 
-def send(queued: QueuedPipeline, *messages: bytes, **headers: str) -> None:
+def send(queued: QueuedPipeline, *messages: bytes, subject: str = LANE, **headers: str) -> None:
     async def publish(jetstream: Any) -> None:
         for message in messages:
-            await jetstream.publish(LANE, message, headers=headers or None)
+            await jetstream.publish(subject, message, headers=headers or None)
 
     queued.server.ask(publish)
 
@@ -49,6 +54,17 @@ def changed(edit: Callable[[Any], object]) -> Callable[[bytes], bytes]:
         return orjson.dumps(content)
 
     return change
+
+
+#: Subjects of the stream that are none of a lane.
+ODD = (
+    "bemi.a.0",
+    "bemi.bemi_trail.7",
+    "bemi.bemi_trail.99999999",
+    "bemi.bemi_trail.01",
+    "bemi.x",
+    "bemi.a.b.c",
+)
 
 
 POISONS: dict[str, Callable[[bytes], bytes]] = {
@@ -79,6 +95,23 @@ def test_everything_else_is_recorded(queued: QueuedPipeline) -> None:
     until(lambda: queued.server.messages() == 0)
     queued.catch_up()
     assert queued.trail.checkpoint() == queued.trail.confirmed()
+
+
+def test_messages_of_other_subjects_stop_nobody(queued: QueuedPipeline, log_cluster: Cluster) -> None:
+    with closing(OtherDatabase(log_cluster, "second_log")) as second:
+        divided = DividedPipeline(queued, second, {"hash": "1/2"})
+        divided.publish()
+        for subject in ODD:
+            send(queued, b"{", subject=subject)
+        for _ in range(2):
+            divided.trail.write(10)
+            assert divided.publish() == 10
+            since = time.monotonic()
+            assert divided.consume("log") + divided.consume("second") == 10
+            # Nothing is waited for that does not come.
+            assert time.monotonic() - since < 10
+        divided.catch_up()
+        until(lambda: queued.server.messages() == len(ODD))
 
 
 def test_a_chunk_that_was_damaged_stops_its_lane_alone(

@@ -16,12 +16,14 @@ from bemi_django.exceptions import LostHistory
 from bemi_django.schema.replication.slots import find_name
 from bemi_django.wire.lsn import format_lsn, parse_lsn
 from tests.support.cluster import Cluster
+from tests.support.divided_pipeline import DividedPipeline
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.proxy import Proxy
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.shared_log import OtherDatabase
 from tests.support.standby import follow, rejoin, wait_until_synchronised
 from tests.support.switched_project import SwitchedProject, switched_project
 
@@ -110,21 +112,26 @@ def test_promotions_under_load_lose_nothing(
         assert find_name(source, log, "default") == SLOT
 
 
-def test_a_promotion_under_load_is_followed_with_a_queue(servers: ExitStack) -> None:
+def test_a_promotion_under_load_is_followed_with_a_queue_and_two_logs(servers: ExitStack) -> None:
     trail = pipeline(servers, is_log_in_source=False)
     first = trail.source
     second: Cluster = servers.enter_context(closing(follow(first)))
     point(trail, first, second)
     queued = QueuedPipeline(trail, servers.enter_context(closing(NatsServer())))
-    with queued.publisher(), queued.consumers(2):
-        lose_primary(trail, second, queue=queued)
+    other: Cluster = servers.enter_context(closing(OtherDatabase(trail.log, "other")))
+    divided = DividedPipeline(queued, other, {"hash": "1/2"})
+    with trail.worker(config=divided.publishing), divided.running("log", "second", "log"):
+        lose_primary(trail, second, queue=divided)
         for _ in range(PROMOTIONS - 1):
             rejoin(first, second)
-            lose_primary(trail, first, queue=queued)
+            lose_primary(trail, first, queue=divided)
             rejoin(second, first)
-            lose_primary(trail, second, queue=queued)
-    assert trail.gaps() == []
-    assert trail.log.one("SELECT count(*) FROM changes WHERE diverged") == 0
+            lose_primary(trail, second, queue=divided)
+        divided.are_complete()
+    histories = "SELECT number, start_lsn, timeline FROM _bemi.histories WHERE number > 0 ORDER BY number"
+    assert len(other.run(histories)) >= 1 and other.run(histories) == trail.log.run(histories)
+    for log in divided.logs.values():
+        assert log.one("SELECT count(*) FROM changes WHERE diverged OR operation = 'GAP'") == 0
     queued.check_order()
 
 
@@ -132,7 +139,7 @@ def lose_primary(
     trail: LoadPipeline,
     standby: Cluster,
     project: SwitchedProject | None = None,
-    queue: QueuedPipeline | None = None,
+    queue: DividedPipeline | None = None,
 ) -> None:
     """Crash the primary under load, promote its standby, and compare the log with the tables."""
     if project is not None:

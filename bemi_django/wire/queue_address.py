@@ -10,6 +10,7 @@ STREAM = "bemi"
 LANES = 4
 #: A lane is at least a row of a table, a lock and a consumer of the server.
 _MOST_LANES = 64
+_NUMBERS = frozenset(map(str, range(_MOST_LANES)))
 _DURATION = re.compile("([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -44,7 +45,7 @@ class QueueAddress(NamedTuple):
 
 def is_lane(text: str) -> bool:
     """Return whether a part of a subject is the number of a lane."""
-    return text.isascii() and text.isdecimal() and text == str(int(text)) and int(text) < _MOST_LANES
+    return text in _NUMBERS
 
 
 def parse(url: str) -> QueueAddress:

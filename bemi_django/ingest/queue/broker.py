@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from bemi_django.exceptions import QueueFull, QueueUnavailable
+from bemi_django.exceptions import QueueFull, QueueUnavailable, ReplicationError
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.server.connection import Connection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: The headers of a message: where its chunk ends, which of how many parts of the chunk it is, and how changes
 #: are divided among several destinations.
 END_HEADER, PART_HEADER, DIVISION_HEADER = "Bemi-End", "Bemi-Part", "Bemi-Division"
+_END = re.compile(r"([0-9]{1,19})\.([0-9]{1,19})")
 #: Seconds without an acknowledgement after which a publisher begins anew.
 ACKNOWLEDGE_SECONDS = 10.0
 #: A message of the server is at most so large; the default of NATS.
@@ -66,8 +68,18 @@ class Broker:
 
     @functools.cached_property
     def largest(self) -> int:
-        """The number of bytes that a message may have."""
-        return int(self.connection.client.max_payload) - _HEADERS
+        """The number of bytes that a message may have.
+
+        Raises:
+            ReplicationError: It is too small.
+        """
+        most = int(self.connection.client.max_payload)
+        if most < 2 * _HEADERS:
+            raise ReplicationError(
+                f"the queue at {self.address.hosts} takes messages of {most} bytes: let max_payload in the "
+                f"configuration of nats-server be {2 * _HEADERS} at least"
+            )
+        return most - _HEADERS
 
     def publish(self, messages: Sequence[Outgoing], acknowledgements: Acknowledgements) -> None:
         """Begin to publish messages in their order."""
@@ -224,9 +236,10 @@ class Broker:
                 # A message without an end is none of a publisher.
                 left -= found.subject == subject
                 headers = found.headers or {}
-                end = headers.get(END_HEADER, "").split(".")
-                if found.subject == subject and len(end) == 2 and all(one.isdecimal() for one in end):
-                    return LaneState(LanePosition(*map(int, end)), number, headers.get(DIVISION_HEADER, ""))
+                end = _END.fullmatch(headers.get(END_HEADER, ""))
+                if found.subject == subject and end is not None:
+                    position = LanePosition(int(end[1]), int(end[2]))
+                    return LaneState(position, number, headers.get(DIVISION_HEADER, ""))
         return LaneState(LanePosition(0), number)
 
     def _fail(self, failure: QueueUnavailable) -> None:

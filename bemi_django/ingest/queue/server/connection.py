@@ -113,7 +113,10 @@ class Connection:
             self.lose(QueueUnavailable(f"the connection to the queue at {self.address.hosts} was lost"))
 
         async def note(error: Exception) -> None:
-            # What is wrong is raised where it matters; its message could hold an address with a password.
+            if "permissions violation" in str(error).lower():
+                # It names a subject. Otherwise, an answer would be waited for that does not come.
+                self.lose(QueueUnavailable(f"the queue at {self.address.hosts} refuses a right: {error}"))
+            # What else is wrong is raised where it matters; its message could hold an address and a password.
             logger.debug("the queue: %s", type(error).__name__)
 
         # A session that is interrupted begins anew, with what was not acknowledged.

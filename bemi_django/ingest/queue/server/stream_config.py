@@ -1,4 +1,4 @@
-"""The stream of a queue: it is made if it is missing, and must not be one that loses changes or holds them up."""
+"""The stream of a queue: made if it is missing, it must not lose changes, or hold them up."""
 
 from __future__ import annotations
 

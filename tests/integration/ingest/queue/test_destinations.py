@@ -47,6 +47,19 @@ BLOWS = int(os.environ.get("BEMI_BLOWS", "1"))
 SEED = int(os.environ.get("BEMI_SEED", "1"))
 IMPATIENT = QUICK._replace(patience=0.0)
 BY_HASH = {"hash": "1/2"}
+#: Where a log is, as a backup has it with its changes.
+_BACKUP = """
+CREATE TABLE kept_lanes AS TABLE _bemi.lanes;
+CREATE TABLE kept_checkpoint AS TABLE _bemi.checkpoint;
+"""
+_RESTORE = """
+SET ROLE NONE;
+DELETE FROM changes WHERE id > %s::uuid;
+TRUNCATE _bemi.lanes, _bemi.checkpoint;
+INSERT INTO _bemi.lanes TABLE kept_lanes;
+INSERT INTO _bemi.checkpoint TABLE kept_checkpoint;
+DROP TABLE kept_lanes, kept_checkpoint;
+"""
 BY_TABLE = {"tables": ["public.load"]}
 
 
@@ -376,6 +389,29 @@ def test_what_was_published_with_another_division_is_never_divided_anew(by_hash:
     present.are_complete()
     with present.running("log", "second"):
         until(lambda: url.server.messages() == 0)
+
+
+def test_a_destination_that_is_restored_from_a_backup_reads_again_what_is_kept(
+    queued: QueuedPipeline, second_log: Cluster
+) -> None:
+    keeping = QueuedPipeline(queued.trail, queued.server, keep="1h")
+    with DividedPipeline(keeping, second_log, BY_HASH).emptied() as divided:
+        divided.trail.write(10)
+        divided.publish()
+        divided.consume("log")
+        divided.consume("second")
+        divided.second.run(_BACKUP)
+        kept = divided.logged("second")
+        divided.trail.write(10)
+        divided.publish()
+        divided.consume("second")
+        assert len(divided.logged("second")) > len(kept)
+        divided.second.run(_RESTORE, [kept[-1][0]])
+        assert divided.logged("second") == kept
+        divided.consume("log")
+        divided.consume("second")
+        divided.catch_up()
+        divided.are_complete()
 
 
 def test_databases_that_were_exchanged_are_noticed(by_hash: DividedPipeline) -> None:

@@ -103,6 +103,8 @@ def test_messages_of_other_subjects_stop_nobody(queued: QueuedPipeline, log_clus
         divided.publish()
         for subject in ODD:
             send(queued, b"{", subject=subject)
+        # The end of a lane is none.
+        send(queued, b"{", subject="bemi.bemi_trail.2", **{"Bemi-End": f"{'9' * 5000}.0"})
         for _ in range(2):
             divided.trail.write(10)
             assert divided.publish() == 10

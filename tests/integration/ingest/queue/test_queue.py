@@ -20,6 +20,7 @@ from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.message.chunk import decode
 from bemi_django.ingest.stream.source import SlotSource
+from bemi_django.wire.queue_address import parse
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
@@ -479,3 +480,24 @@ def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
     broker.close()
     broker.close()
     assert "bemi-queue" not in {thread.name for thread in threading.enumerate()}
+
+
+_READER = """
+authorization { users: [{ user: reader, password: secret, permissions: { publish: { deny: "bemi.>" } } }] }
+"""
+
+
+def test_a_right_that_is_missing_is_told(queued: QueuedPipeline) -> None:
+    queued.trail.write(1)
+    with closing(NatsServer(member=_READER)) as server:
+        queue = parse(server.url().replace("nats://", "nats://reader:secret@"))
+        with pytest.raises(QueueUnavailable, match=r"(?i)refuses a right: .*publish to \"bemi\.") as raised:
+            Supervisor(queued.config._replace(queue=queue), IMPATIENT).run(until_current=True)
+    assert "secret" not in str(raised.value)
+
+
+def test_messages_that_may_hold_next_to_nothing_are_refused(queued: QueuedPipeline) -> None:
+    queued.trail.write(1)
+    refused = pytest.raises(ReplicationError, match="messages of 4096 bytes: let max_payload")
+    with closing(NatsServer(payload=4096)) as server, refused:
+        queued.trail.run(queued.config._replace(queue=parse(server.url())))

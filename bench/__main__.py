@@ -14,7 +14,9 @@ _MET = {True: "met", False: "NOT MET", None: "not measured"}
 TOPICS = (
     "overhead",
     "trigger",
+    "provenance",
     "ingest",
+    "masks",
     "indexes",
     "latency",
     "memory",

@@ -5,18 +5,16 @@ Statement by statement, and in the migrations of Django's and Wagtail's apps.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bemi_django.schema import sql
 from bemi_django.wire.table_name import TableName
 from bench import measure, recorded_migrations
 from bench.report import Findings, Table, Target
-from bench.servers import connect, create_database, execute, one, server
+from bench.servers import connect, create_database, execute, one, processor_time, server
 from sample_project.postgres_server import Server
 
 _TABLES = 60
@@ -69,7 +67,7 @@ def _compare_migrations(findings: Findings, rounds: int) -> None:
         for turn in range(rounds):
             for is_followed in (turn % 2 == 0, turn % 2 == 1):
                 with _database(started, is_followed) as connection:
-                    clock = partial(_processor_time, one(connection, "SELECT pg_backend_pid()"))
+                    clock = partial(processor_time, one(connection, "SELECT pg_backend_pid()"))
                     began = clock()
                     for statements in migrations:
                         execute(connection, "BEGIN")
@@ -115,18 +113,9 @@ def _database(started: Server, is_followed: bool) -> Iterator[Any]:
 
 
 def _spent(connection: Any) -> Iterator[tuple[str, float]]:
-    clock = partial(_processor_time, one(connection, "SELECT pg_backend_pid()"))
+    clock = partial(processor_time, one(connection, "SELECT pg_backend_pid()"))
     for name, statement in _STATEMENTS.items():
         began = clock()
         for number in range(_TABLES):
             execute(connection, statement.format(number))
         yield name, (clock() - began) / _TABLES
-
-
-def _processor_time(process: int) -> float:
-    """Return the milliseconds that a process has run, by Linux's scheduler or, elsewhere, its clock ticks."""
-    schedule = Path(f"/proc/{process}/schedstat")
-    if schedule.exists():
-        return int(schedule.read_text().split()[0]) / 1e6
-    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) * 1000 / os.sysconf("SC_CLK_TCK")

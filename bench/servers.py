@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -66,3 +68,12 @@ def describe(server: Server) -> str:
     with closing(connect(server)) as connection:
         version = one(connection, "SHOW server_version")
     return f"PostgreSQL {version.split()[0]}, synchronous_commit and fsync on unless stated otherwise"
+
+
+def processor_time(process: int) -> float:
+    """Return the milliseconds that a process has run, by Linux's scheduler or, elsewhere, its clock ticks."""
+    schedule = Path(f"/proc/{process}/schedstat")
+    if schedule.exists():
+        return int(schedule.read_text().split()[0]) / 1e6
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) * 1000 / os.sysconf("SC_CLK_TCK")

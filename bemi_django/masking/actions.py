@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bemi_django.wire.keyed_hash import keyed_hash
+from bemi_django.wire.keyed_hash import keyed_states
 
 #: Turns a value, as JSON text, into what is kept of it, as JSON text.
 Masker = Callable[[bytes], bytes]
@@ -30,10 +30,12 @@ _BYTES = 16
 _KEPT, _LONG_ENOUGH = 4, 8
 _HIDDEN = "…"
 _BEGINNING = HASH_PREFIX.encode()
+_OPENED = b'"' + _BEGINNING
 _HASHED = re.compile(rb"hmac:[0-9a-f]{32}")
 _LONGEST_RESULT = 1024 * 1024
-#: Hashes that are remembered, and the bytes of the longest value of which they are.
-_REMEMBERED, _SHORT = 2048, 128
+#: Hashes that are remembered, and the bytes of the longest value of which they are. Most values that come
+#: again do so at once, and more would drive what the worker needs out of the processor's caches.
+_REMEMBERED, _SHORT = 64, 128
 
 
 class Encryption(NamedTuple):
@@ -84,7 +86,8 @@ def hashed(value: bytes, key: bytes) -> bytes:
 @lru_cache(maxsize=8)
 def text_hasher(key: bytes) -> Masker:
     """Return what hashes texts, which are not JSON, to what :func:`hashed` makes of them."""
-    code = keyed_hash(key)
+    # As keyed_hash() computes it, without one call more.
+    inner, outer = keyed_states(key)
     # The same values come again: before and after a change, and in rows that refer to each other.
     known: dict[bytes, bytes] = {}
     look = known.get
@@ -92,10 +95,13 @@ def text_hasher(key: bytes) -> Masker:
     def keep(text: bytes) -> bytes:
         if (found := look(text)) is not None:
             return found
-        if text.startswith(_BEGINNING) and _HASHED.fullmatch(text):
+        if text[:5] == _BEGINNING and _HASHED.fullmatch(text):
             # The application has hashed this value of its context already.
             return b'"%b"' % text
-        found = b'"hmac:%b"' % hexlify(code(text)[:_BYTES])
+        first, second = inner(), outer()
+        first.update(text)
+        second.update(first.digest())
+        found = _OPENED + hexlify(second.digest()[:_BYTES]) + b'"'
         if len(text) <= _SHORT:
             # A cache that drops the oldest one takes longer than it saves.
             if len(known) >= _REMEMBERED:

@@ -1,8 +1,8 @@
 """What the database knows of the connection that wrote a transaction, as the capture trigger sends it.
 
-``'app'4711'gunicorn'10.0.0.1 'owner'`` is the role that has logged in, the process of the server, the name of
-the program, the address, and the current role. Connections by a Unix socket have no address, and the current
-role is sent only if it is another one. Names may have any bytes; a quote in them is doubled.
+``'app' 'owner'4711 10.0.0.1 'gunicorn'`` is the role that has logged in, the current role, the process of the
+server, the address, and the name of the program. Connections by a Unix socket have no address. Names may have
+any bytes; they are quoted as literals of SQL.
 
 In the log it is an object of its own in each context of the transaction, under a key that no application can
 fill: a value of theirs under it is renamed. So is the mark of contexts that no application has signed.
@@ -22,7 +22,7 @@ from bemi_django.masking.json_paths import read
 from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX, SQL_KEY, UNVERIFIED_KEY
 
 _NAME = rb"(E?'(?:[^']|'')*')"
-_CONNECTION = re.compile(_NAME + rb"(\d{1,10})" + _NAME + rb"([0-9A-Fa-f.:]*) (?:" + _NAME + rb")?(?=\d)")
+_CONNECTION = re.compile(_NAME + b" " + _NAME + rb"(\d{1,10}) ([0-9A-Fa-f.:]*) " + _NAME + rb"(?=\d)")
 _PREFIX = MESSAGE_PREFIX.encode() + b"\0"
 _KEY, _MARK = (f'"{key}"'.encode() for key in (CONNECTION_KEY, UNVERIFIED_KEY))
 _OWN_KEYS = (CONNECTION_KEY, UNVERIFIED_KEY)
@@ -85,9 +85,9 @@ def _rendered(connection: bytes) -> bytes:
     """Return the key and the object for what :func:`parted` has found."""
     found = _CONNECTION.match(connection + b"0")
     assert found is not None
-    role, pid, program, address, current = found.groups()
+    role, current, pid, address, program = found.groups()
     values = {"role": _text(role), "application_name": _text(program)}
-    if current:
+    if current != role:
         values["current_role"] = _text(current)
     if address:
         values[ADDRESS_KEY] = address.decode()
@@ -95,8 +95,8 @@ def _rendered(connection: bytes) -> bytes:
 
 
 def _text(literal: bytes) -> str:
-    quoted = literal.removeprefix(b"E")[1:-1].replace(b"''", b"'")
-    return quoted.decode("utf-8", "replace")
+    text = literal.removeprefix(b"E")[1:-1].replace(b"''", b"'")
+    return (text if literal[:1] == b"'" else text.replace(b"\\\\", b"\\")).decode("utf-8", "replace")
 
 
 def marked(context: bytes) -> bytes:

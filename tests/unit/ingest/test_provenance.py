@@ -18,13 +18,14 @@ from tests.support.stitching import feed
 
 TABLE = Relation(7, "public", "t", ())
 NAMES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=63)
-APP = b"'app'4711'gunicorn'10.0.0.1 "
+APP = b"'app' 'app'4711 10.0.0.1 'gunicorn'"
 OF_APP = {"role": "app", "application_name": "gunicorn", "address": "10.0.0.1", "pid": 4711}
 
 
 def literal(name: str) -> str:
-    """Quote as quote_literal() does, whose doubled backslashes decode() has made one."""
-    return f"{'E' if chr(92) in name else ''}'{name.replace(chr(39), chr(39) * 2)}'"
+    """Quote as quote_literal() does."""
+    doubled = name.replace("'", "''").replace("\\", "\\\\")
+    return f"{'E' * (chr(92) in name)}'{doubled}'"
 
 
 def contexts(*contents: bytes, is_recorded: bool = True) -> list[Any]:
@@ -41,15 +42,17 @@ def contexts(*contents: bytes, is_recorded: bool = True) -> list[Any]:
 
 @given(NAMES, NAMES, NAMES | st.none(), st.sampled_from(["", "10.0.0.1", "fe80::1", "::ffff:10.0.0.1"]))
 def test_names_may_have_any_characters(role: str, program: str, current: str | None, address: str) -> None:
-    connection = f"{literal(role)}4711{literal(program)}{address} {literal(current) if current else ''}"
+    names = literal(role), literal(role if current is None else current)
+    connection = f"{names[0]} {names[1]}4711 {address} {literal(program)}"
     (context,) = contexts(connection.encode() + b'7{"a": 1}')
     expected = {"role": role, "application_name": program, "pid": 4711}
-    expected |= ({"current_role": current} if current else {}) | ({"address": address} if address else {})
+    expected |= {} if current in (None, role) else {"current_role": current}
+    expected |= {"address": address} if address else {}
     assert context == {"a": 1, "connection": expected}
 
 
 def test_names_in_another_encoding_are_readable_as_far_as_they_can_be() -> None:
-    (context,) = contexts(b"'caf\xe9'1'' 7{}")
+    (context,) = contexts(b"'caf\xe9' 'caf\xe9'1  ''7{}")
     assert context == {"connection": {"role": "caf\ufffd", "application_name": "", "pid": 1}}
 
 
@@ -105,7 +108,9 @@ def test_nothing_is_recorded_if_it_is_turned_off() -> None:
     assert contexts(APP + b'7{"n": 1}', b'7{"n": 2}', is_recorded=False) == [{"n": 1}, {"n": 2}]
 
 
-@pytest.mark.parametrize("content", [b"'app'4711'x'10.0.0.1", b"'app'x'y' 7{}", b"'a'1'b' x{}", b"E", b"''"])
+@pytest.mark.parametrize(
+    "content", [b"'app' 'app'4711 10.0.0.1 'x'", b"'app' 'b'x 'y'7{}", b"'a' 'a'1  'b' x{}", b"E", b"''"]
+)
 def test_what_only_looks_like_it_is_a_context_that_cannot_be_read(content: bytes) -> None:
     assert parse(content) is None
     assert contexts(content) == [{"_bemi_invalid": content.decode()}]

@@ -29,7 +29,7 @@ SECONDS = 1_795_915_520
 #: The same moment, in microseconds since 2000.
 COMMITTED = (SECONDS - 946_684_800) * 1_000_000
 SQL = "UPDATE \"t\" SET a = %s, b = '50%' -- \\ é"
-APP = b"'app'4711'gunicorn'10.0.0.1 "
+APP = b"'app' 'app'4711 10.0.0.1 'gunicorn'"
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,7 @@ def test_who_is_nobody_to_the_application_claims_nothing() -> None:
     # The database itself says who has logged in.
     for forged in (APP + b"7" + written.replace(b'"app"', b'"root"'), b"7" + written):
         assert stored(forged)[0]["unverified"] is True
-    assert "unverified" not in stored(b"'caf\xe9'1'' 7" + written)[0]
+    assert "unverified" not in stored(b"'caf\xe9' 'caf\xe9'1  ''7" + written)[0]
 
 
 def event(*, keys: tuple[bytes, ...] = (KEY,), content: bytes | None = None, schema: str = "public") -> Any:

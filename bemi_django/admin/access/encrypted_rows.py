@@ -39,6 +39,14 @@ class EncryptedRows:
             return found
         return self._decrypter.rows(change).unreadable
 
+    def readable(self, change: Change) -> frozenset[str]:
+        """Return the encrypted columns of a change whose values the user can see."""
+        found = encrypted_columns(change)
+        if not found or self._decrypter is None:
+            return frozenset()
+        rows = self._decrypter.rows(change)
+        return found - rows.unreadable - rows.erased
+
     def erased(self, change: Change) -> frozenset[str]:
         """Return the columns of a change whose key was erased, as far as the user may know."""
         if self._decrypter is None or not encrypted_columns(change):

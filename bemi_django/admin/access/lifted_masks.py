@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from django.db import models
@@ -17,7 +17,7 @@ from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 
 class LiftedMasks:
-    """The masks that the permission of a user lifts. All methods do nothing if there are none.
+    """The masks that the permission of a user lifts. Without any, only what was decrypted is noted.
 
     Args:
         masks: The masks of others, or None.
@@ -33,11 +33,10 @@ class LiftedMasks:
     def __bool__(self) -> bool:
         return self._masks is not None
 
-    def row(self, change: Change, row: Mapping[str, Any]) -> None:
-        """Note that a row of a change is shown."""
-        if self._masks is not None:
-            hidden = self._masks.hidden(change.schema, change.table, row)
-            self._add_columns(change, {name for name in hidden if row[name] is not None})
+    def row(self, change: Change, row: Mapping[str, Any], decrypted: frozenset[str] = frozenset()) -> None:
+        """Note that a row of a change is shown, with the values of columns that the log has encrypted."""
+        hidden = () if self._masks is None else self._masks.hidden(change.schema, change.table, row)
+        self._add_columns(change, decrypted.union(name for name in hidden if row[name] is not None))
 
     def key(self, change: Change) -> None:
         """Note that the key of a change is shown."""
@@ -48,9 +47,13 @@ class LiftedMasks:
         columns = {str(field.column) for field in key_fields(logged.model)} if logged else hidden
         self._add_columns(change, hidden & columns or hidden)
 
-    def column(self, place: Place, column: str, key: str | None, *, is_hidden_key: bool) -> None:
+    def column(
+        self, place: Place, column: str, key: str | None, *, is_hidden_key: bool, is_decrypted: bool
+    ) -> None:
         """Note that a value of a column is shown, of the row with a key."""
-        if self._masks is not None and self._masks.hide_column(place.schema, place.table, column):
+        if is_decrypted or (
+            self._masks is not None and self._masks.hide_column(place.schema, place.table, column)
+        ):
             self._unmasked.add(place.schema, place.table, {column}, None if is_hidden_key else key)
 
     def hides_key(self, changes: Iterable[Change]) -> bool:
@@ -89,7 +92,7 @@ class LiftedMasks:
         if self._masks is not None:
             self._unmasked.add_context({name for name in names if self._masks.hide_context_key(name)})
 
-    def _add_columns(self, change: Change, columns: set[str]) -> None:
-        if columns and self._masks is not None:
-            key = None if self._masks.hide_key(change) else change.primary_key
-            self._unmasked.add(change.schema, change.table, columns, key)
+    def _add_columns(self, change: Change, columns: Set[str]) -> None:
+        if columns:
+            key = None if self.hides_key([change]) else change.primary_key
+            self._unmasked.add(change.schema, change.table, {*columns}, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +32,9 @@ class Unmasked:
         self._keys: dict[str, set[str]] = {}
         self._context: set[str] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._columns or self._context)
+
     def add(self, schema: str, table: str, columns: set[str], key: str | None) -> None:
         """Note that values of columns were shown, of the row with a key."""
         name = f"{schema}.{table}"
@@ -45,7 +48,7 @@ class Unmasked:
 
     def note(self, page: str) -> None:
         """Record what was shown on a page, once."""
-        if self._columns or self._context:
+        if self:
             columns = {name: sorted(found) for name, found in self._columns.items()}
             keys = {name: sorted(found)[:_MOST_KEYS] for name, found in self._keys.items()}
             context: dict[str, Any] = {"context": sorted(self._context)} if self._context else {}
@@ -67,7 +70,7 @@ class Counted:
 
 
 def noted_export(
-    content: Iterator[bytes], counted: Counted, details: dict[str, Any]
+    content: Iterator[bytes], counted: Counted, details: Callable[[], dict[str, Any]]
 ) -> Generator[bytes, None, None]:
     """Return the parts of a file; when it ends, or is broken off, it is recorded how much it has.
 
@@ -76,7 +79,7 @@ def noted_export(
     Args:
         content: The parts.
         counted: The rows that are written to them.
-        details: What else is known of the export.
+        details: Returns what else is known of the export when it has ended.
     """
     # A server closes what is broken off when the request has ended, and with it its context.
     return _noted(content, counted, details, kept_context())
@@ -85,7 +88,7 @@ def noted_export(
 def _noted(
     content: Iterator[bytes],
     counted: Counted,
-    details: dict[str, Any],
+    details: Callable[[], dict[str, Any]],
     context: AbstractContextManager[None],
 ) -> Generator[bytes, None, None]:
     is_complete = False
@@ -94,4 +97,4 @@ def _noted(
         is_complete = True
     finally:
         with context:
-            note("exported", rows=counted.number, is_complete=is_complete, **details)
+            note("exported", rows=counted.number, is_complete=is_complete, **details())

@@ -187,7 +187,7 @@ class Viewer:
     def masked_columns(self, change: Change) -> set[str]:
         """Return the masked columns of a change's row."""
         row = {**change.before, **change.after}
-        self.lifted.row(change, row)
+        self.lifted.row(change, row, self.encrypted.readable(change))
         return self.masks.hidden(change.schema, change.table, row) | self.encrypted.hidden(change)
 
     def row(self, change: Change, side: str) -> dict[str, Any]:

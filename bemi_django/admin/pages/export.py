@@ -54,7 +54,7 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
         raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
     pages = Counted(export_pages(form.changes().changes, viewer, BATCH))
-    content = noted_export(write(iter(pages)), pages, _details(viewer, wanted))
+    content = noted_export(write(iter(pages)), pages, lambda: _details(viewer, wanted))
     # An ASGI server consumes a plain iterator entirely before it sends anything.
     streamed = _in_steps(content) if isinstance(request, ASGIRequest) else content
     name = f"changes-{timezone.now():%Y%m%d-%H%M%S}.{wanted}"
@@ -65,7 +65,9 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
 def _details(viewer: Viewer, wanted: str) -> dict[str, Any]:
     given = {name: ", ".join(values) for name, values in viewer.request.GET.lists() if name != "format"}
     filters = {name: value for name, value in given.items() if value}
-    return {"format": wanted, "filters": filters, "is_unmasked": bool(viewer.lifted)}
+    # What former rules have encrypted is only known of the changes.
+    is_unmasked = bool(viewer.lifted or viewer.unmasked)
+    return {"format": wanted, "filters": filters, "is_unmasked": is_unmasked}
 
 
 def _as_parquet(pages: Iterator[ExportPage]) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from bemi_django import bound_context, destinations
+from bemi_django.admin.access import own_events
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.field_values import FieldHistory, field_history
 from bemi_django.admin.pages.history.object_state import ObjectState
@@ -121,6 +122,26 @@ def test_who_may_see_what_is_masked_sees_encrypted_values(moved: Change) -> None
         text = text_of(trusted, page)
         assert "ann@example" in text or page == "", page
         assert PREFIX not in text, page
+
+
+def test_values_that_a_former_rule_has_encrypted_are_recorded_when_they_are_shown(
+    moved: Change, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_MASK, settings.BEMI_MASKED_FIELDS = {}, []
+    noted: list[dict[str, Any]] = []
+    monkeypatch.setattr(own_events, "note", lambda event, *given, **details: noted.append(details))
+    trusted = visitor(*RIGHTS, "bemi_django.unmask_change")
+    for page in pages(moved):
+        noted.clear()
+        if "ann@example" not in text_of(trusted, page):
+            assert page == ""
+            continue
+        (details,) = noted
+        if "is_unmasked" in details:
+            assert details["is_unmasked"], page
+        else:
+            assert "email" in details["columns"]["public.auth_user"], page
+            assert details["keys"] == {"public.auth_user": [moved.primary_key]}, page
 
 
 def test_an_export_asks_for_all_keys_at_once(pipeline: Pipeline, moved: Change) -> None:

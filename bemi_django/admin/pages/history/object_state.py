@@ -216,6 +216,7 @@ class ObjectState:
         """Return a row with encrypted values decrypted, if the viewer may read what is not masked anyway."""
         hidden = {name for name in self._viewer.encrypted.hidden(change) if not self.is_masked(name)}
         row = self._viewer.encrypted.row(change, side)
+        self._viewer.lifted.row(change, {}, self._viewer.encrypted.readable(change))
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
 
 

@@ -148,8 +148,10 @@ class StepRules:
 
     def _encrypted(self, step: Step) -> frozenset[str]:
         """Return the columns of a row whose encrypted values the user may not see."""
-        if self._viewer.has("unmask"):
-            return frozenset()
+        return frozenset() if self._viewer.has("unmask") else self._logged_encrypted(step)
+
+    def _logged_encrypted(self, step: Step) -> frozenset[str]:
+        """Return the columns of a row that the log has encrypted."""
         changes = tuple(change.pk for change in step.changes)
         if changes not in self._known:
             logged = self._model_at(step.schema, step.table)
@@ -163,7 +165,8 @@ class StepRules:
         lifted = self._viewer.lifted
         place = Place(self._database, step.schema, step.table)
         hides = lifted.hides_key(step.changes)
-        lifted.column(place, column, step.primary_key, is_hidden_key=hides)
+        is_decrypted = self._viewer.has("unmask") and column in self._logged_encrypted(step)
+        lifted.column(place, column, step.primary_key, is_hidden_key=hides, is_decrypted=is_decrypted)
 
     def _values(self, step: Step, values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         found = []

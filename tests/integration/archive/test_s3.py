@@ -5,36 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from django.core.management import CommandError
-from moto.server import ThreadedMotoServer
 
 from tests.integration.archive.conftest import Bemi
+from tests.support.object_store import SECRET, make_bucket, object_store, place_in
 from tests.support.old_months import FIRST, SECOND, remove, rows, write
-
-SECRET = "not-for/anybody+else"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a server, which binds a port that is free."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"{host}:{port}"
-    running.stop()
+    with object_store() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    found = boto3.resource("s3", endpoint_url=f"http://{server}", region_name="us-east-1").Bucket("logs")
-    found.create()
-    found.objects.all().delete()
-    return found
+    return make_bucket(server, "logs", monkeypatch)
 
 
 def test_months_go_to_s3_and_come_back(bemi: Bemi, server: str, bucket: Any) -> None:
@@ -42,7 +29,7 @@ def test_months_go_to_s3_and_come_back(bemi: Bemi, server: str, bucket: Any) -> 
         write(number)
     write(3, SECOND)
     before = rows()
-    place = f"s3://logs/of-shop?endpoint_override={server}&scheme=http&region=us-east-1"
+    place = place_in(server, "logs/of-shop")
     bemi("archive", "--before", "2003-07", "--keep", "--to", place)
     names = {thing.key for thing in bucket.objects.all()}
     assert names == {

@@ -24,6 +24,7 @@ from tests.integration.seals.conftest import AnchorHook, whole
 from tests.support import sealed_log
 from tests.support.attacked_log import HIDE, AttackedLog
 from tests.support.forger import forge
+from tests.support.object_store import make_bucket, object_store, place_in
 from tests.support.old_months import FIRST, SECOND, old_months
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
@@ -63,11 +64,19 @@ def busy(sealing: Pipeline, settings: Any, monkeypatch: pytest.MonkeyPatch) -> I
         execute(f"DELETE FROM _bemi.{table}")
 
 
+@pytest.fixture
+def store() -> Iterator[str]:
+    with object_store() as address:
+        yield address
+
+
 def test_attacks_between_all_that_the_package_does_are_found(
-    busy: Pipeline, settings: Any, tmp_path: Path, webhook: str
+    busy: Pipeline, settings: Any, tmp_path: Path, webhook: str, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, folder = tmp_path / "anchors.jsonl", tmp_path / "anchors"
-    log = AttackedLog(busy, [str(file), folder.as_uri(), webhook], tmp_path / "archive")
+    bucket = make_bucket(store, "anchors", monkeypatch, ObjectLockEnabledForBucket=True)
+    places = [str(file), folder.as_uri(), webhook, place_in(store, "anchors/shop")]
+    log = AttackedLog(busy, places, tmp_path / "archive")
     told, untold = log.attack(19, -(-ATTACKS // STAGES), max(ATTACKS // 100, 2), settings)
     # Of what was before the last anchor, and of what came after it.
     assert told and untold
@@ -75,6 +84,10 @@ def test_attacks_between_all_that_the_package_does_are_found(
         "file": file.read_text(),
         "folder": "".join(each.read_text() for each in sorted(folder.iterdir())),
         "webhook": "".join(AnchorHook.posted),
+        "object store": "".join(
+            each.get()["Body"].read().decode()
+            for each in sorted(bucket.objects.all(), key=lambda one: one.key)
+        ),
     }
     assert len(set(written.values())) == 1
     assert verify_chains(anchors.read(str(file))).wrong == 0

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from bemi_django import conf
+from bemi_django import destinations
 from bemi_django.capture.context import bound_context
 from bemi_django.encryption.master_keys import MasterKeys
 from bemi_django.encryption.rewrapping import rewrap
@@ -51,16 +51,15 @@ def rewrap_keys(command: BaseCommand, database: str, options: dict[str, Any]) ->
     keys = encryption_rules().encryption_keys
     if not keys:
         raise ImproperlyConfigured("set BEMI_ENCRYPTION_KEY to a list, the new key first: [new, old]")
-    dry_run = options["dry_run"]
+    # Of several destinations, the first one has the keys of all, whichever is named.
+    dry_run, alias = options["dry_run"], destinations.of_keys()
     if not dry_run:
         # Before anything is done, as it may be interrupted.
-        with bound_context(**operator_context(_COMMAND, {}, conf.destination(), options["reason"])):
+        with bound_context(**operator_context(_COMMAND, {}, alias, options["reason"])):
             emit(_EVENT, using=database, outlives_rollback=True)
     try:
         with watching() as watch:
-            found = rewrap(
-                conf.destination(), MasterKeys(keys), lambda part: watch("keys", part), dry_run=dry_run
-            )
+            found = rewrap(alias, MasterKeys(keys), lambda part: watch("keys", part), dry_run=dry_run)
     except KeyboardInterrupt:
         message = "interrupted: the same command goes on with it; until then the old key is needed"
         raise CommandError(message, returncode=_INTERRUPTED) from None

@@ -40,6 +40,14 @@ def emails(changes: list[Change]) -> list[Any]:
     return [change.decrypted().after["email"] for change in changes]
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_keys_of_all_destinations_are_those_of_the_first(users: list[Change], settings: Any) -> None:
+    settings.BEMI_ENCRYPTION_KEY = [NEW, KEY]
+    settings.BEMI_DESTINATIONS = {"other": {"tables": ["public.tag"]}}
+    said = bemi("rewrap-keys", "--destination", "other", "--reason", "yearly")
+    assert said.startswith("keys encrypted anew: 5; with the first key before: 0\nthe other keys")
+
+
 def test_keys_are_encrypted_anew_and_the_old_one_can_go(
     pipeline: Pipeline, users: list[Change], settings: Any
 ) -> None:

@@ -151,6 +151,7 @@ def check_worker(alias: str) -> list[CheckMessage]:
         message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
     elif worker.has_begun:
         message = f"No change of {alias!r} is recorded any more: the replication slot {worker.slot} is gone."
+        hint = f"Run manage.py bemi run{database_option(alias)} --accept-gap to record the gap."
     else:
         message = f"No change of {alias!r} is recorded yet: recording begins when its worker first runs."
     return [Warning(message, hint=hint, id=WORKER)]

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 from bemi_django.ingest.loop.preparation import prepare
 from bemi_django.management.log_output import log_to
 from bemi_django.management.worker.configured_worker import worker_config
-from bemi_django.status.worker_status import NEVER_RUN, RUNNING, read_worker
+from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 from bemi_django.wire.lsn import format_lsn
 
 
@@ -26,7 +26,7 @@ def create_slot(command: BaseCommand, database: str, *, dry_run: bool) -> bool:
         BemiError: The slot cannot be created, or the log's slot is gone.
     """
     worker = read_worker(database)
-    if worker.state != NEVER_RUN and (worker.log_end is not None or worker.state == RUNNING):
+    if worker.state == RUNNING or worker.state == NOT_RUNNING and worker.log_end is not None:
         return False
     if dry_run:
         command.stdout.write(f"to do: slot: {worker.slot}")

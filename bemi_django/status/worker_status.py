@@ -14,7 +14,7 @@ from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 
 #: States of a worker.
-RUNNING, NOT_RUNNING, NEVER_RUN = "running", "not running", "never run"
+RUNNING, NOT_RUNNING, NEVER_RUN, SLOT_GONE = "running", "not running", "never run", "slot gone"
 #: A lag in seconds that calls for attention, and one with which something is wrong.
 LATE, TOO_LATE = 30.0, 300.0
 
@@ -67,7 +67,8 @@ class WorkerStatus(NamedTuple):
 
     Attributes:
         slot: Name of its slot.
-        state: :data:`RUNNING`, :data:`NOT_RUNNING` or, if there is no slot, :data:`NEVER_RUN`.
+        state: :data:`RUNNING` or :data:`NOT_RUNNING`; without a slot :data:`NEVER_RUN`, or :data:`SLOT_GONE`
+            if the log knows one.
         log_end: The checkpoint; None before recording has begun.
         wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
         lag_bytes: Bytes of WAL that are not in the log yet.
@@ -94,7 +95,7 @@ class WorkerStatus(NamedTuple):
     @property
     def has_begun(self) -> bool:
         """Whether recording has begun: there is a slot, or there was one."""
-        return self.state != NEVER_RUN or self.log_end is not None
+        return self.state != NEVER_RUN
 
 
 def read_worker(alias: str) -> WorkerStatus:
@@ -108,7 +109,8 @@ def read_worker(alias: str) -> WorkerStatus:
         cursor.execute(_SLOT, [slot])
         found = cursor.fetchone()
     if found is None:
-        return WorkerStatus(slot, NEVER_RUN, _log_end(slot))
+        log_end = _log_end(slot)
+        return WorkerStatus(slot, NEVER_RUN if log_end is None else SLOT_GONE, log_end)
     is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = found
     log_end = _log_end(slot)
     # Without a queue, nothing is confirmed that the log does not have.

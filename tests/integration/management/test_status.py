@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 
 from bemi_django import conf
 from bemi_django.admin.pages.health import health_page, health_tables
-from bemi_django.admin.pages.health.health_sources import baseline_facts
+from bemi_django.admin.pages.health.health_sources import baseline_facts, source_facts
 from bemi_django.checks import databases
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
@@ -99,6 +99,23 @@ def test_a_worker_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:
     assert as_json()["worker"]["lag_bytes"] > 0
     (warning,) = databases.check_worker("default")
     assert "is not running" in warning.msg
+
+
+def test_a_slot_that_is_gone_is_a_problem_and_no_beginning(pipeline: Pipeline) -> None:
+    pipeline.run()
+    pipeline.stop()
+    pipeline.release()
+    pipeline.source.administer("SELECT pg_drop_replication_slot('bemi_status')")
+    output, problem = status()
+    assert "worker     slot gone (slot bemi_status)" in output
+    assert problem.startswith(
+        "the replication slot bemi_status is gone: run 'manage.py bemi run --accept-gap'"
+    )
+    (warning,) = databases.check_worker("default")
+    assert "any more" in warning.msg and "--accept-gap" in str(warning.hint)
+    ((fact,), _) = source_facts("default", None)
+    assert (fact.value, fact.state) == ("its replication slot is gone", "bad")
+    assert fact.command == "python manage.py bemi run --accept-gap"
 
 
 def test_what_could_not_be_stored_and_why_the_worker_is_stuck_are_problems(pipeline: Pipeline) -> None:

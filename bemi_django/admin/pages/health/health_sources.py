@@ -19,7 +19,7 @@ from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name, database_option
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.sealing import read_sealings
-from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, TOO_LATE, read_worker
+from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, SLOT_GONE, TOO_LATE, read_worker
 from bemi_django.wire.ids import source_of
 
 #: What a worker counts beside changes. It also counts the rows that take it longer, but nothing is wrong.
@@ -65,6 +65,11 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     if worker.state == NEVER_RUN:
         hint = _("Recording has not begun: it begins when the worker first runs. Start it:")
         return [HealthFact(_("Worker"), _("has never run"), "bad", hint, run)], None
+    if worker.state == SLOT_GONE:
+        hint = _("Changes are lost. Record the gap and continue:")
+        return [
+            HealthFact(_("Worker"), _("its replication slot is gone"), "bad", hint, f"{run} --accept-gap")
+        ], None
     is_running, log_end = worker.state == RUNNING, worker.log_end
     facts = [
         HealthFact(_("Worker"), _("running"))

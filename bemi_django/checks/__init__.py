@@ -45,12 +45,20 @@ bemi.W014  tables that inherit from tracked tables are not tracked
 bemi.W015  event triggers are missing, so new tables are not tracked at once
 bemi.W020  patterns of BEMI_IGNORE_COLUMNS or BEMI_CONDITIONS match nothing
 bemi.W021  tables are recorded that the settings leave out
+bemi.W022  the database cannot be reached, or the role may not read what is checked
 """
 
 from __future__ import annotations
 
 from bemi_django.checks.admin_sites import check_admin_sites
+from bemi_django.checks.asked_databases import check_asked_databases
 from bemi_django.checks.databases import check_databases, is_recording_to_begin
 from bemi_django.checks.settings import check_settings
 
-__all__ = ["check_admin_sites", "check_databases", "check_settings", "is_recording_to_begin"]
+__all__ = [
+    "check_admin_sites",
+    "check_asked_databases",
+    "check_databases",
+    "check_settings",
+    "is_recording_to_begin",
+]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
@@ -31,22 +30,23 @@ _LACKS = {
 }
 
 
-@register("database")
-def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check the servers and tables of the databases that were asked for.
+def check_databases(databases: Sequence[str]) -> list[CheckMessage]:
+    """Check the servers and tables of databases.
 
     Args:
-        databases: Aliases given with ``--database``.
-        kwargs: What Django passes to every check.
+        databases: Their aliases.
 
     Returns:
         The warnings found.
+
+    Raises:
+        DatabaseError: A database cannot be reached, or the role may not read what is checked.
     """
     if check_types():
         # The check of the settings says so.
         return []
     found: list[CheckMessage] = []
-    for alias in databases or ():
+    for alias in databases:
         # Tests that switch capture off expect no table to be tracked.
         if conf.is_source(alias) and (conf.captures() or not _is_of_test_runner(alias)):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
@@ -55,7 +55,7 @@ def check_databases(databases: Sequence[str] | None = None, **kwargs: Any) -> li
                 found += check_worker(alias)
         if destinations.is_log(alias):
             found += _check_log_schema(alias) + _check_log_name(alias)
-    return found + check_names([alias for alias in databases or () if conf.is_source(alias)])
+    return found + check_names([alias for alias in databases if conf.is_source(alias)])
 
 
 def _check_server(alias: str) -> list[CheckMessage]:

@@ -270,6 +270,17 @@ def test_an_aldjemy_that_cannot_work_is_said(
     assert all("bemi_django.integrations.sqlalchemy" in (message.hint or "") for message in found)
 
 
+def test_a_database_that_cannot_be_asked_is_reported(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.close()
+    with monkeypatch.context() as changed:
+        changed.setitem(connection.settings_dict, "NAME", "lab_nothing")
+        (found,) = (one for one in run_checks(databases=["default"]) if one.id == "bemi.W022")
+    assert found.msg.startswith("'default' cannot be checked: ")
+    assert 'database "lab_nothing" does not exist' in found.msg
+
+
 def test_every_id_is_listed_once() -> None:
     assert checks.__doc__ is not None
     listed = [word for word in checks.__doc__.split() if word.startswith("bemi.")]

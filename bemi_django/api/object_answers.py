@@ -16,6 +16,7 @@ from bemi_django.api.api_viewer import ApiViewer
 from bemi_django.api.log_answers import actor_json, cursor_in, described, places
 from bemi_django.api.parameters import Given
 from bemi_django.api.problems import refused
+from bemi_django.log.live.column_names import PresentNames
 from bemi_django.log.places import complete_from, place_of
 
 
@@ -37,7 +38,7 @@ def history_of(subject: HistorySubject, viewer: ApiViewer, given: Given) -> dict
         raise refused({name: [str(text) for text in texts] for name, texts in form.errors.items()})
     read = read_timeline(subject, form, cursor_in(given), given["limit"])
     results = [
-        {**line, "is_own": change.pk in read.own}
+        {**_by_present_names(line, viewer.logged_models.names_in(change)), "is_own": change.pk in read.own}
         for line, change in zip(described(read.page.changes, viewer), read.page.changes, strict=True)
     ]
     return {
@@ -102,6 +103,18 @@ def _set_by(setter: Setter | None, actors: Actors) -> dict[str, Any]:
         "changed_at": change.committed_at if change else None,
         "actor": actor_json(actors.actor_of(change)) if change else None,
         "is_pending": bool(setter and setter.is_pending),
+    }
+
+
+def _by_present_names(line: dict[str, Any], names: PresentNames) -> dict[str, Any]:
+    """Return a change with the names that its columns have now."""
+    unknown = line["unavailable"]
+    return {
+        **line,
+        "before": names.renamed(line["before"]),
+        "after": names.renamed(line["after"]),
+        "changed": list(map(names.now, line["changed"])),
+        "unavailable": unknown and {why: list(map(names.now, columns)) for why, columns in unknown.items()},
     }
 
 

@@ -15,15 +15,14 @@ from bemi_django.log.change import Change
 from bemi_django.log.conditions import TableLog, in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
-from bemi_django.log.live.column_names import ColumnNames, read_names
+from bemi_django.log.live.column_names import PresentNames, column_names
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.omitted_columns import omitted_columns
 from bemi_django.log.live.present_types import rendered
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps, loads
-from bemi_django.log.places import Place, alias_of, complete_from, place_of, renamed_columns
-from bemi_django.schema.search_path import closed_cursor
+from bemi_django.log.places import Place, alias_of, complete_from, place_of
 from bemi_django.wire.ids import sequence_in
 
 #: Operations with which the changes of a row begin.
@@ -90,18 +89,16 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         primary_key: The key of the row, as in ``changes.primary_key``.
         model: The model of the table, if it has one. It orders the columns, and may name renamed ones.
     """
-    declared = renamed_columns(place, model)
-    columns = _names(place, declared)
-    omitted = omitted_columns(place, declared)
+    columns = column_names(place, model)
+    omitted = omitted_columns(place, columns)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
     is_newest = True
     decrypter = Decrypter(loads)
     for change in _backwards(place, primary_key):
         rows = decrypter.rows(change)
-        names, untold = columns.of(change)
-        before = {names.get(column, column): value for column, value in rows.before.items()}
-        after = {names.get(column, column): value for column, value in rows.after.items()}
+        names = columns.of(change)
+        before, after = names.renamed(rows.before), names.renamed(rows.after)
         if now is None:
             live = _live(place, after or before)
             now = live or after or before
@@ -111,10 +108,10 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
                 return _in_order(live, fresh, model)
         # Since then, these may have got other values without a trace.
         lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
-        given.update(_ignored(now, (lost | untold | _named(change, "ignored", names)) - given.keys()))
+        given.update(_ignored(now, (lost | names.untold | _named(change, "ignored", names)) - given.keys()))
         erased, set_here = _named(change, "erased", names), _named(change, "changed", names)
-        hidden = {names.get(column, column) for column in rows.erased | rows.unreadable}
-        erased |= {names.get(column, column) for column in rows.erased}
+        hidden = set(map(names.now, rows.erased | rows.unreadable))
+        erased |= set(map(names.now, rows.erased))
         set_here |= hidden & _set_by(change, names)
         altered = _as_now(
             place, now, {c: v for c, v in after.items() if c not in erased | hidden | given.keys()}
@@ -143,8 +140,8 @@ def _ignored(now: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Blame]
     return {column: Blame(column, now[column], is_ignored=True) for column in columns if column in now}
 
 
-def _named(change: Change, why: str, names: Mapping[str, str]) -> set[str]:
-    return {names.get(column, column) for column in (change.unavailable or {}).get(why, ())}
+def _named(change: Change, why: str, names: PresentNames) -> set[str]:
+    return set(map(names.now, (change.unavailable or {}).get(why, ())))
 
 
 def _in_order(
@@ -177,11 +174,6 @@ def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
     return rows.get(0)
 
 
-def _names(place: Place, declared: Mapping[str, str]) -> ColumnNames:
-    with closed_cursor(alias_of(place.database)) as cursor:
-        return read_names(cursor, place.schema, place.table, declared)
-
-
 def _as_now(place: Place, now: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those values that are not as they are now, in the form that the types of now give them."""
     other = {c: value for c, value in values.items() if c in now and dumps(value) != dumps(now[c])}
@@ -193,10 +185,10 @@ def _as_now(place: Place, now: Mapping[str, Any], values: Mapping[str, Any]) -> 
         return rendered(cursor, table, [other])[0] if table is not None else {}
 
 
-def _set_by(change: Change, names: Mapping[str, str]) -> set[str]:
+def _set_by(change: Change, names: PresentNames) -> set[str]:
     """Return the columns that a change has set; equal values are encrypted alike."""
     return {
-        names.get(column, column)
+        names.now(column)
         for column, value in change.after.items()
         if dumps(change.before.get(column)) != dumps(value)
     }

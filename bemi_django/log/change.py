@@ -83,15 +83,15 @@ class Change(Revertible, Decryptable, models.Model):
         """
         if self.operation in ("EVENT", "ERASED"):
             return instance_with_key(self.place, self.primary_key)
-        return live_instance(self.place, self.after or self.before)
+        return live_instance(self)
 
     def as_instance(self, side: Literal["before", "after"] = "after") -> models.Model:
         """Return the row before or after the change as an unsaved instance of its model.
 
-        Each value has the type that its field gives out. Columns that were added since have the field's
-        default; columns that were dropped since are plain attributes. ``BEMI_RENAMED_COLUMNS`` and
-        ``History(renamed=...)`` name the columns that were renamed. ``unknown_fields`` has the names of the
-        fields whose values the log does not have.
+        Each value has the type that its field gives out, and each column the name that it has now. Columns
+        that were added since have the field's default; columns that were dropped since are plain attributes,
+        unless a field has their name. ``unknown_fields`` has the names of the fields whose values the log
+        does not have.
 
         Raises:
             NoModel: No model has the table.
@@ -102,7 +102,7 @@ class Change(Revertible, Decryptable, models.Model):
             raise ValueError(f"a {self.operation} has no row {side}")
         unknown = self.unavailable or {}
         lost = [*unknown.get(side, ()), *unknown.get("ignored", ())]
-        return instance_of(self.place, row, lost, unknown.get("erased", ()))
+        return instance_of(self, row, lost, unknown.get("erased", ()))
 
     @property
     def destination(self) -> str | None:

@@ -10,15 +10,16 @@ from django.db import DataError, connections, models, transaction
 from django.db.models.sql import Query
 
 from bemi_django.exceptions import NoModel
+from bemi_django.log.live.column_names import column_names
 from bemi_django.log.lossless_json import dumps, hstore, loads
-from bemi_django.log.places import Place, alias_of, model_of, renamed_columns
+from bemi_django.log.places import Place, alias_of, model_of
 from bemi_django.schema import tenancy
 from bemi_django.schema.sql import quote
 
 
-def live_instance(place: Place, row: Mapping[str, Any]) -> models.Model | None:
-    """Return the live object of a row, or None if it no longer exists. Raises NoModel."""
-    instance = instance_of(place, row)
+def live_instance(change: Any) -> models.Model | None:
+    """Return the live object of a change, or None if its row no longer exists. Raises NoModel."""
+    instance = instance_of(change, change.after or change.before)
     found: models.Model | None = (
         type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk).first()
     )
@@ -45,18 +46,20 @@ def instance_with_key(place: Place, primary_key: str | None) -> models.Model | N
 
 
 def instance_of(
-    place: Place, row: Mapping[str, Any], unknown: Collection[str] = (), erased: Collection[str] = ()
+    change: Any, row: Mapping[str, Any], unknown: Collection[str] = (), erased: Collection[str] = ()
 ) -> models.Model:
-    """Return a row as an unsaved instance whose values have the types that the fields give out.
+    """Return a row of a change as an unsaved instance whose values have the types that the fields give out.
 
     PostgreSQL converts the values (``jsonb_populate_record``), so every type works that the driver and the
-    field support. Columns missing from the row get their field's default; columns that the table no longer
-    has become plain attributes. ``unknown_fields`` has the names of the fields whose columns are
-    ``unknown`` and not in the row, or ``erased``.
+    field support. Columns have the names that they have now. Those missing from the row get their field's
+    default; those that the table no longer has become plain attributes, unless a field has their name.
+    ``unknown_fields`` has the names of the fields whose columns are ``unknown`` and not in the row, or
+    ``erased``, or of which the log does not tell what they were called.
 
     Raises:
         NoModel: No model has the table.
     """
+    place = change.place
     model = model_of(place)
     if model is None:
         name, alias = f"{place.schema}.{place.table}", alias_of(place.database)
@@ -66,8 +69,8 @@ def instance_of(
             )
         raise NoModel(f"no model has the table {name}: use change.before and change.after")
     alias = alias_of(place.database)
-    names = renamed_columns(place, model)
-    values = {names.get(column, column): value for column, value in row.items()}
+    names = column_names(place, model).of(change)
+    values = names.renamed({c: value for c, value in row.items() if c not in names.gone or c == names.now(c)})
     fields = {str(field.column): field for field in model._meta.local_concrete_fields}
     instance = _read(model, place, alias, fields, values)
     for column, field in fields.items():
@@ -76,8 +79,8 @@ def instance_of(
     for column, value in values.items():
         if column not in fields and not hasattr(instance, column):
             setattr(instance, column, value)
-    lost = {names.get(column, column) for column in unknown} - values.keys()
-    lost |= {names.get(column, column) for column in erased}
+    lost = set(map(names.now, unknown)) - values.keys()
+    lost |= set(map(names.now, erased)) | names.untold
     instance.__dict__["unknown_fields"] = frozenset(
         field.attname for column, field in fields.items() if column in lost
     )

@@ -86,7 +86,7 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
 def _generic_children(parent: Change) -> Iterator[Change]:
     """Yield deletions of rows that referred to the deleted one by a generic relation."""
     deleted = _same_transaction(parent).deleted()
-    for found in generic_belongings(instance_of(parent.place, parent.before)):
+    for found in generic_belongings(instance_of(parent, parent.before)):
         yield from deleted.of_table(place_of(found.model, alias_of(parent.database))).before(found.values)
 
 

@@ -105,14 +105,14 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
     waiting: dict[Any, list[Net]] = defaultdict(list)
     selected = list(changes)
     for change, rows in zip(selected, decrypt(selected, loads), strict=True):
-        names, untold = columns.get((change.schema, change.table), ColumnNames({})).of(change)
+        names = columns.get((change.schema, change.table), ColumnNames({})).of(change)
         old, new, hidden = _readable(change, rows)
-        before = None if change.operation == "CREATE" else _renamed(old, names)
-        after = None if change.operation == "DELETE" else _renamed(new, names)
-        masked = {names.get(column, column) for column in hidden}
+        before = None if change.operation == "CREATE" else names.renamed(old)
+        after = None if change.operation == "DELETE" else names.renamed(new)
+        masked = set(map(names.now, hidden))
         before, after, changed = _without(before, after, masked)
-        changed |= untold
-        changed |= {names.get(column, column) for column in (change.unavailable or {}).get("changed", ())}
+        changed |= names.untold
+        changed |= set(map(names.now, (change.unavailable or {}).get("changed", ())))
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
         if same:
             net = same.pop()
@@ -121,13 +121,13 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
             table = change.schema, change.table
             net = Net(*table, [], before is not None, after is not None, known, known)
             found.append(net)
-        lost = {names.get(column, column) for column in (change.unavailable or {}).get("before", ())}
+        lost = set(map(names.now, (change.unavailable or {}).get("before", ())))
         net.add(change, before, after, lost | masked)
         net.masked |= masked
         net.is_erased |= "erased" in (change.unavailable or {})
         net.unknown |= changed
         unknown = change.unavailable or {}
-        net.ignored |= {names.get(column, column) for column in unknown.get("ignored", ())}
+        net.ignored |= set(map(names.now, unknown.get("ignored", ())))
         waiting[_handle(change, change.primary_key, after)].append(net)
     return found
 
@@ -169,7 +169,3 @@ def _handle(change: Change, key: str | None, row: RowValues | None) -> tuple[Any
         return change.schema, change.table, key
     # No later change is of a deleted row.
     return change.schema, change.table, None, change.pk if row is None else dumps(row)
-
-
-def _renamed(row: RowValues, names: Mapping[str, str]) -> RowValues:
-    return {names.get(column, column): value for column, value in row.items()} if names else row

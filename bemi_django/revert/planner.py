@@ -79,7 +79,7 @@ class Planner:
         others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}
         self._models = {name: model_of(self._place(*name)) for name in names}
-        nets = nets_of(rows, {name: self._columns(name) for name in names})
+        nets = nets_of(rows, self._columns(names))
         nets = [net for net in nets if not self._is_left_alone(net)]
         for net in nets:
             net.give(self._values)
@@ -99,9 +99,9 @@ class Planner:
     def _place(self, schema: str, table: str) -> Place:
         return Place(self.plan.database or "", schema, table)
 
-    def _columns(self, name: tuple[str, str]) -> ColumnNames:
-        declared = renamed_columns(self._place(*name), self._models[name])
-        return read_names(self._cursor, *name, declared)
+    def _columns(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], ColumnNames]:
+        declared = {name: renamed_columns(self._place(*name), self._models[name]) for name in names}
+        return read_names(self._cursor, declared)
 
     def _is_left_alone(self, net: Net) -> bool:
         """Tell whether a row stays as it is: a record of what was done, or one with no fields to put back."""

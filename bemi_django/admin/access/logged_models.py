@@ -13,9 +13,10 @@ from django.db import DatabaseError, connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
+from bemi_django.log.live.column_names import ColumnNames, PresentNames, column_names, read_names
 from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
 from bemi_django.models import Change
-from bemi_django.schema.database_names import aliases_of, assumed_name
+from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
 
 _KEY_COLUMNS = """
 SELECT a.attname::text FROM pg_class c
@@ -44,6 +45,7 @@ class LoggedModels:
         self._found: dict[tuple[str, str, str], LoggedModel | None] = {}
         self._places: dict[type[models.Model], Place] | None = None
         self._paths: dict[str, list[str]] = {}
+        self._columns: dict[Place, ColumnNames] = {}
         self._sources = [alias for alias in connections if conf.is_source(alias)]
         for model in _concrete_models():
             self._add(model)
@@ -98,9 +100,40 @@ class LoggedModels:
         chosen = {alias: [model for model in found if is_wanted(model)] for alias, found in by_alias.items()}
         return [place for alias, found in chosen.items() if found for place in places_of(found, alias)]
 
-    def renamed_columns(self, model: type[models.Model]) -> Mapping[str, str]:
-        """Return ``{old: new}`` for the renamed columns of a model."""
-        return renamed_columns(self.places()[model], model)
+    def names_in(self, change: Change) -> PresentNames:
+        """Return what the columns of a change are called now."""
+        return self._names_at(change.place).of(change)
+
+    def former_names(self, model: type[models.Model], column: str) -> set[str]:
+        """Return all names that a column of a model, or of one of its parents, has had, with this one."""
+        owner = next((field.model for field in model._meta.concrete_fields if field.column == column), model)
+        place = self.places().get(owner)
+        return {column} if place is None else self._names_at(place).former(column)
+
+    def _names_at(self, place: Place) -> ColumnNames:
+        if place not in self._columns:
+            logged = self.model_at(*place)
+            model = logged.model if logged else None
+            try:
+                self._columns[place] = column_names(place, model)
+            except UnknownDatabase:
+                self._columns[place] = ColumnNames(renamed_columns(place, model))
+        return self._columns[place]
+
+    def renamed_columns(self) -> Iterator[tuple[Place, str, str]]:
+        """Yield the columns of models that had another name: their table, that name, and the present one."""
+        by_alias: dict[str, dict[tuple[str, str], Mapping[str, str]]] = {}
+        for model, place in self.places().items():
+            names = by_alias.setdefault(self.alias(model), {})
+            names[place[1:]] = {**names.get(place[1:], {}), **renamed_columns(place, model)}
+        for alias, tables in by_alias.items():
+            if connections[alias].vendor != "postgresql":
+                continue
+            with connections[alias].cursor() as cursor:
+                found = read_names(cursor, tables)
+            database = database_name(alias)
+            for name, columns in found.items():
+                yield from ((Place(database, *name), old, new) for old, new in columns.renamed())
 
     def alias(self, model: type[models.Model]) -> str:
         """Return the alias of the database that a model is written to."""

@@ -189,10 +189,9 @@ class Masks:
         """Columns that no pattern names but that hold values of masked columns."""
         places = self._logged_models.places()
         found: set[_Column] = set()
-        for model, place in places.items():
-            for old, new in self._logged_models.renamed_columns(model).items():
-                if self._matches(place.schema, place.table, new):
-                    found.add((place.schema, place.table, old))
+        for place, old, new in self._logged_models.renamed_columns():
+            if self._matches(place.schema, place.table, new):
+                found.add((place.schema, place.table, old))
         size = -1
         while len(found) > size:
             size = len(found)

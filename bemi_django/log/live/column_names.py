@@ -1,42 +1,78 @@
-"""What the columns of a change are called now, where a name was another column's at another time."""
+"""What the columns of a change are called now: a column is its number, whatever it was called."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bemi_django.log.lossless_json import loads
-from bemi_django.schema import installed
-from bemi_django.wire.ids import sequence_in
+from django.db import connections, models
 
-_MAY_READ = "SELECT pg_catalog.has_table_privilege('_bemi.past'::pg_catalog.text, 'SELECT'::pg_catalog.text)"
-_LAYOUTS = """
-SELECT k.layouts::pg_catalog.text, (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s)
-FROM _bemi.past k
-WHERE k.schema OPERATOR(pg_catalog.=) %s::pg_catalog.text
-    AND k.name OPERATOR(pg_catalog.=) %s::pg_catalog.text
+from bemi_django.log.lossless_json import loads
+from bemi_django.log.places import Place, alias_of, renamed_columns
+from bemi_django.wire.ids import sequence_in, source_in, source_of
+from bemi_django.wire.sequence import lsn_of
+
+# Asked of the catalog: a name in a schema that the role may not use is an error.
+_MAY_READ = """
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'::pg_catalog.text)
+    AND pg_catalog.has_table_privilege(c.oid, 'SELECT'::pg_catalog.text)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE n.nspname OPERATOR(pg_catalog.=) '_bemi'::pg_catalog.name
+    AND c.relname OPERATOR(pg_catalog.=) 'past'::pg_catalog.name
 """
-# Of a sequence number, without the number of the history.
-_POSITION = (1 << 51) - 1
+_LAYOUTS = """
+SELECT k.schema, k.name, k.layouts::pg_catalog.text,
+    (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s)
+FROM ROWS FROM (
+    pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[])) wanted (schema, name)
+JOIN _bemi.past k ON k.schema OPERATOR(pg_catalog.=) wanted.schema
+    AND k.name OPERATOR(pg_catalog.=) wanted.name
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation
+    AND c.relname::pg_catalog.text OPERATOR(pg_catalog.=) k.name
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) k.schema
+"""
 
 
 class Layout(NamedTuple):
     """What a table's columns are called, by their number, from a position on.
 
-    ``is_noticed`` tells whether that is where the table was altered, rather than where it was found out.
+    ``system`` is the identifier of the server to whose WAL the position belongs. ``is_noticed`` tells whether
+    that is where the table was altered, rather than where it was found out.
     """
 
     position: int
     transaction: int
+    system: str
     is_noticed: bool
     names: dict[str, str]
 
 
 class PresentNames(NamedTuple):
-    """The present names of a change's columns, ``{then: now}``, and those of which the log does not tell."""
+    """The present names of a change's columns.
+
+    Attributes:
+        names: ``{then: now}``. A name that is another column's now is not one of ``now``.
+        untold: Present columns of which the log does not tell what they were called.
+        gone: Those of ``then`` that no present column had, or perhaps none.
+    """
 
     names: Mapping[str, str]
     untold: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+    def now(self, column: str) -> str:
+        """Return what a column of the change is called now."""
+        return self.names.get(column, column)
+
+    def then(self, column: str, row: Iterable[str]) -> str | None:
+        """Return which of the columns of the change is called ``column`` now, or None."""
+        return next((name for name in row if self.now(name) == column), None)
+
+    def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a row under the present names of their columns."""
+        return {self.now(column): value for column, value in row.items()}
 
 
 class ColumnNames:
@@ -44,81 +80,133 @@ class ColumnNames:
 
     Args:
         declared: Renamed columns by the settings and the model, ``{old: new}``.
-        layouts: The layouts of the table, the oldest first.
+        layouts: The layouts of the table, the oldest first; without any, nothing but ``declared`` is known.
+        here: The identifier of the server.
     """
 
-    def __init__(self, declared: Mapping[str, str], layouts: Sequence[Layout] = ()) -> None:
-        self._declared = PresentNames(declared)
-        self._layouts = layouts if _are_contested(layouts) else ()
+    def __init__(self, declared: Mapping[str, str], layouts: Sequence[Layout] = (), here: str = "") -> None:
+        self._declared = declared
+        self._layouts = layouts
+        self._here = here
+        numbers: dict[str, set[str]] = defaultdict(set)
+        self._last: dict[str, str] = {}
+        for layout in layouts:
+            for number, name in layout.names.items():
+                numbers[name].add(number)
+                self._last[name] = number
+        self._is_contested = any(len(found) > 1 for found in numbers.values())
+        every = {name: self._present(number, name) for name, found in numbers.items() for number in found}
+        self._plain = PresentNames(self._with_declared(every))
+        former: dict[str, set[str]] = defaultdict(set)
+        for name, found in numbers.items():
+            for number in found:
+                former[self._present(number, name)].add(name)
+        for old, new in self._plain.names.items():
+            former[new].add(old)
+        self._former = former
+
+    def present(self, name: str) -> set[str]:
+        """Return the present names of all columns that had a name, at whatever time."""
+        return {now for now, former in self._former.items() if name in former} or {name}
+
+    def former(self, column: str) -> set[str]:
+        """Return all names that a column has had which is called ``column`` now, with this one."""
+        return {column} | self._former.get(column, set())
+
+    def renamed(self) -> Iterator[tuple[str, str]]:
+        """Yield former and present names of the columns that had another name."""
+        for now, former in self._former.items():
+            yield from ((name, now) for name in former if name != now)
 
     def of(self, change: Any) -> PresentNames:
-        """Return the names for a change. A column that was dropped gets a name that no column has."""
-        if not self._layouts:
-            return self._declared
-        position = sequence_in(change.pk.bytes) & _POSITION
+        """Return the names for a change."""
+        if not self._is_contested:
+            return self._plain
         row = change.before or change.after
-        found, later = self._at(position, change.transaction_id)
+        found, later = self._at(change)
         fitting = [one for one in found if set(one.names.values()) == row.keys()] or found
-        now = self._layouts[-1].names
-        told = [self._present(one, now) for one in fitting]
+        told = [self._names(one) for one in fitting]
         if later is not None and not later.is_noticed:
-            told.append(self._present(later, now))
+            told.append(self._names(later))
         meant = [{one.get(name) for one in told} for name in row]
         untold = {name for names in meant if len(names) > 1 for name in names}
-        names = {**self._declared.names, **told[0]}
+        names = self._with_declared(told[0])
+        present = set(self._layouts[-1].names.values())
         return PresentNames(
-            {then: f"{then} (not told)" if names[then] in untold else names[then] for then in names},
+            {then: f"{now} (not told)" if now in untold else now for then, now in names.items()},
             frozenset(name for name in untold if name is not None),
+            frozenset(then for then, now in names.items() if now in untold or now not in present),
         )
 
-    def _at(self, position: int, transaction: int) -> tuple[list[Layout], Layout | None]:
-        """Return the layouts that a change at a position may have, and the next one."""
+    def _with_declared(self, told: Mapping[str, str]) -> dict[str, str]:
+        return {**{old: told.get(new, new) for old, new in self._declared.items()}, **told}
+
+    def _at(self, change: Any) -> tuple[list[Layout], Layout | None]:
+        """Return the layouts that a change may have, the newest first, and the next one."""
+        position = lsn_of(sequence_in(change.pk.bytes))
+        source = source_in(change.pk.bytes)
+        own = [n for n, one in enumerate(self._layouts) if source_of(one.system, change.database) == source]
+        if not own and source != source_of(self._here, change.database):
+            # It comes from a server on which none of the layouts was found.
+            return list(reversed(self._layouts)), None
+        begin = own[0] if own else len(self._layouts)
         found: list[Layout] = []
         later = None
         for place, layout in reversed(list(enumerate(self._layouts))):
-            if place and position <= layout.position:
+            # What other servers have found is before all of this one's, or after it.
+            if place and (position <= layout.position if place in own else place > begin):
                 later = layout
                 continue
             found.append(layout)
             # What a transaction wrote before it altered the table has the names from before it.
-            if layout.transaction != transaction:
+            if place not in own or layout.transaction != change.transaction_id:
                 break
         return found, later
 
-    def _present(self, layout: Layout, now: Mapping[str, str]) -> dict[str, str]:
-        return {name: now.get(number, f"{name} (dropped)") for number, name in layout.names.items()}
+    def _names(self, layout: Layout) -> dict[str, str]:
+        return {name: self._present(number, name) for number, name in layout.names.items()}
+
+    def _present(self, number: str, name: str) -> str:
+        """Return the present name of a column. One that was dropped keeps its own, unless another took it."""
+        now = self._layouts[-1].names.get(number)
+        return now or (name if self._last[name] == number else f"{name} (dropped)")
 
 
-def read_names(cursor: Any, schema: str, table: str, declared: Mapping[str, str]) -> ColumnNames:
-    """Return the names of a table's columns. Nothing but ``declared`` is known if the log is elsewhere.
+def read_names(
+    cursor: Any, tables: Mapping[tuple[str, str], Mapping[str, str]]
+) -> dict[tuple[str, str], ColumnNames]:
+    """Return the names of the columns of tables. Nothing but those given is known if the log is elsewhere.
 
     Args:
-        cursor: A cursor of the database that has the table.
-        schema: The schema of the table.
-        table: Its name.
-        declared: Renamed columns by the settings and the model, ``{old: new}``.
+        cursor: A cursor of the database that has the tables.
+        tables: Renamed columns by the settings and the model, ``{old: new}``, by schema and name of the
+            tables.
     """
-    if not installed.has(cursor, "past_layouts_v1"):
-        return ColumnNames(declared)
+    found = {name: ColumnNames(declared) for name, declared in tables.items()}
     cursor.execute(_MAY_READ)
-    if not cursor.fetchone()[0]:
-        return ColumnNames(declared)
-    cursor.execute(_LAYOUTS, [schema, table])
-    found = cursor.fetchone()
-    return ColumnNames(declared, _layouts(loads(found[0]), found[1]) if found is not None else ())
+    if cursor.fetchone() != (True,):
+        return found
+    cursor.execute(_LAYOUTS, [[schema for schema, _ in tables], [name for _, name in tables]])
+    for schema, name, layouts, here in cursor.fetchall():
+        found[schema, name] = ColumnNames(tables[schema, name], _layouts(loads(layouts)), str(here))
+    return found
 
 
-def _layouts(stored: list[Any], system: int) -> list[Layout]:
+def column_names(place: Place, model: type[models.Model] | None) -> ColumnNames:
+    """Return what the columns of a table are called now in each of its changes.
+
+    Raises:
+        UnknownDatabase: No entry of ``DATABASES`` has the table.
+    """
+    name = place.schema, place.table
+    with connections[alias_of(place.database)].cursor() as cursor:
+        return read_names(cursor, {name: renamed_columns(place, model)})[name]
+
+
+def _layouts(stored: list[Any]) -> list[Layout]:
     names: dict[str, str] = {}
     layouts = []
-    for position, transaction, server, is_noticed, altered in stored:
+    for position, transaction, system, is_noticed, altered in stored:
         names = {number: name for number, name in {**names, **altered}.items() if name is not None}
-        # Positions of another server are before all of this one.
-        layouts.append(Layout(position if server == system else 0, transaction, is_noticed, names))
+        layouts.append(Layout(position, transaction, str(system), is_noticed, names))
     return layouts
-
-
-def _are_contested(layouts: Collection[Layout]) -> bool:
-    """Tell whether two columns had one name at different times."""
-    given = {pair for layout in layouts for pair in layout.names.items()}
-    return len(given) > len({name for _, name in given})

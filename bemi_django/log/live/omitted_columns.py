@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bemi_django import conf
+from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.places import Place
 from bemi_django.schema.search_path import closed_cursor
 
@@ -14,7 +13,7 @@ WHERE last > 0 AND (schema, "table") = (%s, %s) GROUP BY 1
 """
 
 
-def omitted_columns(place: Place, names: Mapping[str, str]) -> dict[str, int]:
+def omitted_columns(place: Place, names: ColumnNames) -> dict[str, int]:
     """Return the columns that were left out, each with the sequence number of the last change without it.
 
     A row may have been updated without a trace until then. A table of the same name in another database
@@ -22,12 +21,12 @@ def omitted_columns(place: Place, names: Mapping[str, str]) -> dict[str, int]:
 
     Args:
         place: The table.
-        names: The present names of renamed columns.
+        names: The names of its columns.
     """
     with closed_cursor(conf.destination()) as cursor:
         cursor.execute(_COLUMNS, [place.schema, place.table])
         found: dict[str, int] = {}
         for column, last in cursor.fetchall():
-            present = names.get(column, column)
-            found[present] = max(last, found.get(present, 0))
+            for present in names.present(column):
+                found[present] = max(last, found.get(present, 0))
     return found

@@ -1,16 +1,20 @@
-"""Blame and revert where names of columns were exchanged, or taken over: each column has its own changes."""
+"""Names of columns that were changed, exchanged or taken over: each column has its own changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from bemi_django.log.blame import blame_row
+from bemi_django.log.blame import blame, blame_row
 from bemi_django.log.places import Place
 from bemi_django.models import Change
 from bemi_django.schema import tracking
+from sample_project.todos.models import Todo
+from tests.support.exchanged_names import EXCHANGE as EXCHANGE_OF_TODO
+from tests.support.exchanged_names import todos_with_notes
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 from tests.support.server_conditions import no_event_triggers, sync_as_migrator
@@ -73,3 +77,52 @@ def test_what_cannot_be_told_is_neither_blamed_nor_put_back(flag: Drain, is_noti
     step = Change.objects.get(operation="UPDATE").revert(dry_run=True).steps[0]
     assert step.conflict is not None
     assert step.conflict.kind == "unavailable"
+
+
+def task_of(change: Change, side: Any = "after") -> str:
+    instance = change.as_instance(side)
+    assert isinstance(instance, Todo)
+    return instance.task
+
+
+def test_a_renamed_column_is_followed_without_being_declared(drain: Drain) -> None:
+    todo = Todo.objects.create(task="a")
+    execute("ALTER TABLE todo RENAME task TO title")
+    try:
+        execute("UPDATE todo SET title = 'b'")
+        execute("UPDATE todo SET title = 'c'")
+    finally:
+        execute("ALTER TABLE todo RENAME title TO task")
+    drain()
+    changes = list(todo.history.asc())
+    assert list(map(task_of, changes)) == ["a", "b", "c"]
+    found = blame(Todo.objects.get())["task"]
+    assert (found.change, found.previous, found.value) == (changes[2], "b", "c")
+    changes[2].revert()
+    assert Todo.objects.get().task == "b"
+
+
+def test_an_instance_has_the_values_of_its_columns_whatever_they_were_called(drain: Drain) -> None:
+    with todos_with_notes():
+        todo = Todo.objects.create(task="a")
+        execute(EXCHANGE_OF_TODO)
+        Todo.objects.update(task="b")
+        execute("ALTER TABLE todo ADD COLUMN mood text DEFAULT 'good'; UPDATE todo SET mood = 'bad'")
+        execute("ALTER TABLE todo DROP COLUMN mood")
+        drain()
+        created, updated, moody = todo.history.asc()
+        assert (task_of(created), vars(created.as_instance())["note"]) == ("n", "a")
+        assert (task_of(updated, "before"), task_of(updated)) == ("n", "b")
+        assert (vars(moody.as_instance())["mood"], moody.object) == ("bad", todo)
+
+
+def test_what_an_instance_cannot_be_told_is_unknown(drain: Drain) -> None:
+    with todos_with_notes():
+        Todo.objects.create(task="a")
+        with transaction.atomic():
+            Todo.objects.update(task="b")
+            execute(EXCHANGE_OF_TODO)
+        drain()
+        instance: Any = Change.objects.updated().get().as_instance()
+        assert instance.unknown_fields == {"task"}
+        assert instance.task == ""

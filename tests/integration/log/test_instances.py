@@ -15,6 +15,7 @@ from bemi_django.exceptions import BemiError, NoModel, UnknownDatabase
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.shop.models import Category, Note, Order, Product, Review
+from tests.support.exchanged_names import forget_names
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -115,6 +116,7 @@ def altered(drain: Drain) -> Iterator[None]:
         execute("ALTER TABLE todo ALTER COLUMN is_completed DROP DEFAULT")
     drain()
     yield
+    forget_names("todo")
 
 
 def test_renamed_and_dropped_columns_are_readable(altered: None, settings: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -19,14 +18,12 @@ from bemi_django.admin.display.text_diff import Piece
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.shown_value import ShownValue
+from bemi_django.admin.pages.history.column_changes import ColumnChanges
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline_steps import put_back_url
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import Page, cursor_of, read_page
-from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.conditions import Differs, HasKey
-from bemi_django.log.places import renamed_columns
 from bemi_django.models import Change
 
 #: The number of values on a page.
@@ -90,23 +87,25 @@ class FieldHistory:
         self._subject = subject
         self._viewer = subject.viewer
         self._column = column
-        self._names = {column, *_former_names(subject, column)}
         parameters = self._viewer.request.GET
-        changes = _setting(subject.changes(), self._names)
-        self.page: Page = read_page(
-            changes,
+        self._changes = ColumnChanges(subject, column)
+        page = read_page(
+            self._changes.found,
             cursor_of(parameters),
             is_filtered=True,
             timeout=query_timeouts.LOOKUP,
             size=_SIZE,
             is_one_server=True,
         )
-        self._next = self._following(changes)
+        self.page: Page = page._replace(changes=list(filter(self._changes.has, page.changes)))
+        self._next = self._following()
         self._state = ObjectState(subject)
         self._formatter = Formatter(self._viewer)
         for change in self.page.changes:
             for side in ("before", "after"):
-                self._formatter.learn(subject.logged, {column: self._part(self._viewer.row(change, side))})
+                self._formatter.learn(
+                    subject.logged, {column: self._changes.value_in(change, self._viewer.row(change, side))}
+                )
 
     @property
     def label(self) -> str:
@@ -141,7 +140,7 @@ class FieldHistory:
         levels = []
         for change in reversed(self.page.changes):
             shown = self._shown(change, "after")
-            value = self._part(self._viewer.row(change, "after"))
+            value = self._changes.value_in(change, self._viewer.row(change, "after"))
             if shown is None or shown.kind != "number" or not _fits(value):
                 continue
             is_outside = "db_user" in change.context or not change.context
@@ -149,11 +148,12 @@ class FieldHistory:
         end = self._next.committed_at if self._next is not None else timezone.now()
         return step_chart(levels, end)
 
-    def _following(self, changes: ChangeQuerySet) -> Change | None:
+    def _following(self) -> Change | None:
         """Return the change that ended the newest value of the page, if that is on another page."""
         if not self.page.changes or self.page.newer is None:
             return None
-        return changes.filter(id__gt=self.page.changes[0].pk).order_by("id").first()
+        later = self._changes.found.filter(id__gt=self.page.changes[0].pk).order_by("id")
+        return next(filter(self._changes.has, later.iterator(chunk_size=_SIZE)), None)
 
     def _pending(self) -> list[FieldValue]:
         """Return the present value if the worker has not written its change yet."""
@@ -164,8 +164,8 @@ class FieldHistory:
         if newest is not None:
             encrypted = self._viewer.encrypted
             unreadable = encrypted.hidden(newest) | encrypted.erased(newest)
-            is_known = self._is_known(newest, "after") and not self._names & unreadable
-            logged = self._part(encrypted.row(newest, "after"))
+            is_known = self._is_known(newest, "after") and self._changes.name_in(newest) not in unreadable
+            logged = self._changes.value_in(newest, encrypted.row(newest, "after"))
             if not is_known or are_alike(logged, row[self._column]):
                 return []
         value = MASK if self.is_masked and row[self._column] is not None else row[self._column]
@@ -211,31 +211,11 @@ class FieldHistory:
         return self._formatter.show(self._subject.logged, self._column, self._stored(change, side))
 
     def _stored(self, change: Change, side: str) -> Any:
-        value = self._part(self._viewer.row(change, side))
+        value = self._changes.value_in(change, self._viewer.row(change, side))
         return MASK if self.is_masked and value is not None else value
 
     def _is_known(self, change: Change, side: str) -> bool:
-        row = getattr(change, side)
-        return any(name in row for name in self._names)
-
-    def _part(self, row: dict[str, Any]) -> Any:
-        return next((row[name] for name in sorted(self._names) if name in row), None)
-
-
-def _setting(changes: ChangeQuerySet, names: Sequence[str] | set[str]) -> ChangeQuerySet:
-    """Return the changes that gave a column a value, or took it away with the row."""
-    condition = Q(pk__in=[])
-    for name in sorted(names):
-        condition |= Q(HasKey("after", name), Differs(name)) | Q(HasKey("before", name), operation="DELETE")
-    return changes.filter(condition)
-
-
-def _former_names(subject: HistorySubject, column: str) -> set[str]:
-    field = next((f for f in subject.model._meta.concrete_fields if f.column == column), None)
-    model = field.model if field is not None else subject.model
-    place = subject.viewer.logged_models.places().get(model)
-    names = renamed_columns(place, model) if place is not None else {}
-    return {old for old, new in names.items() if new == column}
+        return self._changes.name_in(change) in getattr(change, side)
 
 
 def _fits(value: Any) -> bool:

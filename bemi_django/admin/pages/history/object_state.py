@@ -213,9 +213,15 @@ class ObjectState:
         return self._present
 
     def _known(self, change: Change, side: str) -> RowValues:
-        """Return a row with encrypted values decrypted, if the viewer may read what is not masked anyway."""
-        hidden = {name for name in self._viewer.encrypted.hidden(change) if not self.is_masked(name)}
-        row = self._viewer.encrypted.row(change, side)
+        """Return a row by the present names of its columns.
+
+        Encrypted values are decrypted, if the viewer may read what is not masked anyway.
+        """
+        names = self._viewer.logged_models.names_in(change)
+        # What a mask of then hides stays hidden, whatever the column is called now.
+        masked = self._viewer.masks.hidden(change.schema, change.table, getattr(change, side))
+        hidden = set(map(names.now, masked | self._viewer.encrypted.hidden(change)))
+        row = names.renamed(self._viewer.encrypted.row(change, side))
         self._viewer.lifted.row(change, {}, self._viewer.encrypted.readable(change))
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
 

@@ -107,25 +107,29 @@ def _links(subject: HistorySubject, change: Change) -> list[tuple[str, str]]:
 def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> list[StepField]:
     viewer, logged = subject.viewer, subject.viewer.logged_models.model_of(change)
     may_put_back = change.operation == "UPDATE" and subject.instance is not None and subject.may("change")
-    automatic = automatic_columns(logged.model if logged else None)
-    found = [
-        StepField(
-            formatter.name(logged, value.name),
-            formatter.pair(
-                logged,
-                value.name,
-                value.before if value.has_before else MISSING,
-                value.after if value.has_after else MISSING,
-            ),
-            field_url(subject, value.name),
-            put_back_url(subject, change, value.name)
-            if may_put_back and value.has_before and value.name not in automatic
-            else None,
-            value.name in automatic,
+    automatic, names = (
+        automatic_columns(logged.model if logged else None),
+        viewer.logged_models.names_in(change),
+    )
+    found = []
+    for value in viewer.values(change):
+        if not value.is_changed or value.is_unknown:
+            continue
+        column = names.now(value.name)
+        old = value.before if value.has_before else MISSING
+        new = value.after if value.has_after else MISSING
+        is_put_back = (
+            may_put_back and value.has_before and not {value.name, column} & {*automatic, *names.gone}
         )
-        for value in viewer.values(change)
-        if value.is_changed and not value.is_unknown
-    ]
+        found.append(
+            StepField(
+                formatter.name(logged, column),
+                formatter.pair(logged, column, old, new),
+                field_url(subject, column),
+                put_back_url(subject, change, column) if is_put_back else None,
+                column in automatic,
+            )
+        )
     return sorted(found, key=lambda field: field.is_automatic)
 
 

@@ -17,7 +17,7 @@ from bemi_django.admin.display.values.formatter import MISSING, Formatter, Shown
 from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.encryption.decryption import encrypted_columns
-from bemi_django.log.places import Place, model_of, renamed_columns
+from bemi_django.log.places import Place, model_of
 from bemi_django.revert import Plan, Step
 
 #: Rows of a plan that are named. Of others it has the key.
@@ -154,11 +154,12 @@ class StepRules:
         """Return the columns of a row that the log has encrypted."""
         changes = tuple(change.pk for change in step.changes)
         if changes not in self._known:
-            logged = self._model_at(step.schema, step.table)
-            place = Place(self._database, step.schema, step.table)
-            names = renamed_columns(place, logged.model if logged else None)
-            found = {name for change in step.changes for name in encrypted_columns(change)}
-            self._known[changes] = frozenset(found.union(names.get(name, name) for name in found))
+            found = set()
+            for change in step.changes:
+                encrypted = encrypted_columns(change)
+                names = self._viewer.logged_models.names_in(change)
+                found |= {*encrypted, *map(names.now, encrypted)}
+            self._known[changes] = frozenset(found)
         return self._known[changes]
 
     def _note_unmasked(self, step: Step, column: str) -> None:

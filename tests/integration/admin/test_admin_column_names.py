@@ -1,0 +1,91 @@
+"""Timelines, field histories and states, in the admin and the API, where columns exchanged their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from sample_project.todos.models import Todo
+from tests.support.audit import LIST
+from tests.support.audit_api import answer
+from tests.support.exchanged_names import EXCHANGE, todos_with_notes
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+
+pytestmark = pytest.mark.urls("tests.support.audit_api")
+
+
+@pytest.fixture
+def todo(drain: Drain) -> Iterator[Todo]:
+    """A todo whose task was a note before, and whose note was a task."""
+    with todos_with_notes():
+        todo = Todo.objects.create(task="a")
+        Todo.objects.update(task="b")
+        execute("UPDATE todo SET note = 'm'")
+        execute(EXCHANGE)
+        Todo.objects.update(task="c")
+        drain()
+        yield todo
+
+
+def test_a_field_has_the_values_of_its_column(admin_client: Client, todo: Todo) -> None:
+    def values(field: str) -> list[str]:
+        response = admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/?field={field}")
+        return [one.value.text for one in response.context["values"]]
+
+    assert values("task") == ["c", "m", "n"]
+    assert values("note") == ["b", "a"]
+    found = answer(admin_client, f"objects/todos/todo/{todo.pk}/fields/task/")
+    assert [one["value"] for one in found["results"]] == ["c", "m", "n"]
+
+
+def test_a_timeline_names_columns_as_they_are_called_now(admin_client: Client, todo: Todo) -> None:
+    response = admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/")
+    steps = [step for step in response.context["steps"] if step.row.change.operation == "UPDATE"]
+    fields = [(field.label, field.pair.after.text) for step in steps for field in step.fields]
+    assert fields == [("task", "c"), ("task", "m"), ("note", "b")]
+    put_back = admin_client.get(steps[1].fields[0].puts_back)
+    assert "Set task to n" in put_back.content.decode()
+    lines = answer(admin_client, f"objects/todos/todo/{todo.pk}/")["results"]
+    assert [(line["changed"], line["after"]["task"]) for line in lines[:3]] == [
+        (["task"], "c"),
+        (["task"], "m"),
+        (["note"], "n"),
+    ]
+
+
+def test_a_state_has_the_values_of_its_columns(admin_client: Client, todo: Todo) -> None:
+    (*_, created) = todo.history.asc().reverse()
+    found = answer(
+        admin_client, f"objects/todos/todo/{todo.pk}/fields/", at=created.committed_at.isoformat()
+    )["results"]
+    assert {one["name"]: one["value"] for one in found}.items() >= {("task", "n"), ("note", "a")}
+
+
+def test_a_mask_hides_the_values_of_its_column_under_all_names(todo: Todo, settings: Any) -> None:
+    from tests.support.audit import visitor
+
+    settings.BEMI_MASKED_FIELDS = ["todo.note"]
+    client = visitor("bemi_django.view_change", "todos.view_todo")
+    lines = answer(client, f"objects/todos/todo/{todo.pk}/")["results"]
+    assert "'b'" not in str(lines) and "'a'" not in str(lines)
+
+
+def test_what_cannot_be_told_is_shown_as_unknown(admin_client: Client, drain: Drain) -> None:
+    with todos_with_notes():
+        todo = Todo.objects.create(task="a")
+        with transaction.atomic():
+            Todo.objects.update(task="b")
+            execute(EXCHANGE)
+        drain()
+        response = admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/?field=task")
+        values = response.context["values"]
+        assert [(one.is_unknown, one.value and one.value.text) for one in values if one.change] == [
+            (True, None),
+            (False, "n"),
+        ]
+        assert admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/").status_code == 200

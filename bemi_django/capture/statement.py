@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bemi_django.patterns import possessive
+
 #: What ORMs send begins with one of these; everything else has to be read word by word.
 _USUAL = {
     **dict.fromkeys(("INSERT ", "UPDATE ", "DELETE "), True),
@@ -38,7 +40,7 @@ _EDGE = re.compile(
 )
 _CLOSING = {
     "--": re.compile(r"[^\r\n]*"),
-    "e'": re.compile(r"[^'\\]*(?:(?:\\.|'')[^'\\]*)*'(?!')", re.DOTALL),
+    "e'": possessive.compiled(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'(?!')", re.DOTALL),
 }
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-_TOKEN = re.compile(
+from bemi_django.patterns import possessive
+
+_TOKEN = possessive.compiled(
     r"""
     (?P<comment> --[^\r\n]* | /\* )
-  | (?P<name> "(?:[^"]|"")*(?:"|\Z) )
-  | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z) )
-  | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*(?:'|\Z) )
+  | (?P<name> "(?:[^"]|"")*+(?:"|\Z) )
+  | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*+(?:'|\Z) )
+  | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*+(?:'|\Z) )
   | (?P<dollar> (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$ .*? (?:\$(?-i:(?P=tag))\$|\Z) )
   | (?P<placeholder> %\(\w+\)s | %s | \$\d+ | (?<!:):\w+ )
   | (?P<number> (?<![\w$"])\.?\d[\w.]* )

@@ -62,7 +62,7 @@ def _dialect(driver: str, package: str) -> Suite:
     plugins = ("-p", "no:cacheprovider", "-p", f"{_INSIDE}.recording_plugin")
     return Suite(
         sdist="sqlalchemy~=2.1.0",
-        requires=("sqlalchemy[asyncio]~=2.1.0", "pytest", package),
+        requires=("sqlalchemy[asyncio]~=2.1.0", "pytest", "django~=5.2.0", package),
         command=("python", "-m", "pytest", "-q", *plugins, "--dburi", f"{{url:{driver}}}"),
         labels=("test/dialect/test_suite.py", "test/dialect/postgresql", "test/sql/test_returning.py"),
         needs_database=True,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg2
@@ -77,13 +78,33 @@ def copy_rows(cursor: Any, rows: list[bytes], created_at: bytes = b"") -> None:
         return
     columns = (*COLUMNS, CREATED_AT) if created_at else COLUMNS
     count = len(columns).to_bytes(2, "big")
+    copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
+    head, tail = copy_format.HEADER + count, created_at + copy_format.TRAILER
+    if any(len(row) > _PIECE for row in rows):
+        between = [part for row in rows for part in (created_at + count, row)]
+        cursor.copy_expert(copy, _Pieces([head, *between[1:], tail]), _PIECE)
+        return
     # What is between two rows separates them here, so that no row has to be copied by itself.
-    pieces = [copy_format.HEADER + count + rows[0], *rows[1:]]
-    pieces[-1] += created_at + copy_format.TRAILER
+    pieces = [head + rows[0], *rows[1:]]
+    pieces[-1] += tail
     data = (created_at + count).join(pieces)
     # Usually in one piece: between two pieces the driver would wait for its turn to run Python.
-    copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
-    cursor.copy_expert(copy, io.BytesIO(data), min(len(data), _PIECE))
+    cursor.copy_expert(copy, io.BytesIO(data), len(data))
+
+
+class _Pieces:
+    """A file that reads parts one after another, without a copy of them all."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._files = deque(map(io.BytesIO, parts))
+
+    def read(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of one part; none at the end of all."""
+        while self._files:
+            if data := self._files[0].read(size):
+                return data
+            self._files.popleft()
+        return b""
 
 
 def is_taken(cursor: Any, attempt: Callable[[], None]) -> bool:

@@ -7,6 +7,15 @@ from typing import NamedTuple
 #: The values of one row as text in UTF-8; None is NULL, ``UNAVAILABLE`` was not sent.
 Row = list[bytes | None]
 
+
+class LargeRow(Row):
+    """A row of many megabytes: its values may be views of the message, which nobody has copied."""
+
+    def plain(self) -> Row:
+        """Return the row with its values as bytes."""
+        return [None if value is None else bytes(value) for value in self]
+
+
 #: Stands for a value that the replica identity left out, or for a TOAST value that did not change.
 #: It is compared by identity.
 UNAVAILABLE = b"\0unavailable"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import error as StructError
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest.protocol.byte_layout import (
@@ -22,12 +22,22 @@ from bemi_django.ingest.protocol.byte_layout import (
     TEXT_VALUE,
     UNCHANGED_VALUE,
 )
-from bemi_django.ingest.protocol.messages import UNAVAILABLE, Delete, Insert, Relation, Row, Update
+from bemi_django.ingest.protocol.messages import (
+    UNAVAILABLE,
+    Delete,
+    Insert,
+    LargeRow,
+    Relation,
+    Row,
+    Update,
+)
 
 #: Size in bytes from which a message is read here.
 OVERSIZE = 16 * 1024 * 1024
 #: Bytes that jsonb holds: of a string, and of all names and values of an object (JENTRY_OFFLENMASK).
 LIMIT = 0x0FFFFFFF
+#: Size in bytes from which a value is a view of the message.
+_VIEWED = 1024 * 1024
 
 
 class OversizeMessage(NamedTuple):
@@ -89,7 +99,7 @@ class _Reader:
         if old is None:
             # The columns of the identity did not change, otherwise they would have been sent.
             old = self._identity(new)
-        after = [old[n] if n in unchanged else value for n, value in enumerate(new)]
+        after = LargeRow(old[n] if n in unchanged else value for n, value in enumerate(new))
         return OversizeMessage(Update(self._relation, old, after), self._reasons)
 
     def _row(self, offset: int, side: str) -> tuple[Row, set[int], int]:
@@ -130,13 +140,17 @@ class _Reader:
             )
             total -= sizes.pop(largest)
             lost.add(largest)
-        row: Row = []
+        row = LargeRow()
         for number, span in enumerate(spans):
             if number in lost or number in unchanged:
                 row.append(UNAVAILABLE)
             else:
-                row.append(None if span is None else bytes(self._data[span[0] : span[0] + span[1]]))
+                row.append(None if span is None else self._value(*span))
         return row
+
+    def _value(self, offset: int, length: int) -> bytes:
+        view = self._data[offset : offset + length]
+        return cast(bytes, view) if length >= _VIEWED else bytes(view)
 
     def _identity(self, row: Row) -> Row:
         pairs = zip(self._relation.columns, row, strict=True)

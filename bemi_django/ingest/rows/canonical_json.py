@@ -17,9 +17,10 @@ import orjson
 
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
+from bemi_django.patterns import possessive
 from bemi_django.wire.json_values import values_of
 
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL)
+_TOKEN = possessive.compiled(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL)
 #: Digits: more than numeric can hold.
 _LONGEST_NUMBER = 200_000
 _OPEN = {b"]": b"[", b"}": b"{"}

@@ -36,3 +36,8 @@ def int64(value: int) -> bytes:
 def jsonb(value: bytes) -> bytes:
     """Return a field that holds a jsonb, given as JSON text."""
     return _JSONB(len(value) + 1, _JSONB_VERSION) + value
+
+
+def jsonb_head(size: int) -> bytes:
+    """Return what stands in front of a JSON text of ``size`` bytes in a field that holds a jsonb."""
+    return _JSONB(size + 1, _JSONB_VERSION)

@@ -10,12 +10,22 @@ import re
 from decimal import Decimal
 
 from bemi_django.ingest.protocol.oversize import LIMIT
+from bemi_django.patterns import possessive
 
 #: Digits of a numeric before the decimal point, and after it (PostgreSQL docs, 8.1).
 _WHOLE_DIGITS = 131_072
 _FRACTION_DIGITS = 16_383
 # Only after an even number of backslashes; otherwise the backslash of \u belongs to the text.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
+_NUL = possessive.compiled(rb"(?<!\\)(?:\\\\)*+\\u0000").search
+# Backslashes stand in strings only.
+_SURROGATES = possessive.compiled(
+    rb"(?<!\\)(?:\\\\)*+\\u[dD](?:[89abAB]..\\u[dD][c-fC-F]..|(?P<half>[89a-fA-F]))"
+).finditer
+_TOKENS = possessive.compiled(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<number>[-\d][-+.\deE]*+)', re.DOTALL
+).finditer
+#: Bytes from which the objects of a JSON text would take more memory than it is worth.
+_LARGE = 1 << 20
 # What json holds and jsonb may not: escapes, exponents and long numbers.
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[eE][+-]?\d{4}|\d{16000}").search
 
@@ -39,6 +49,8 @@ def is_jsonb(text: bytes) -> bool:
     """Return whether jsonb holds the JSON text; False for some that are nested very deeply, too."""
     if len(text) > LIMIT:
         return False
+    if len(text) >= _LARGE:
+        return _holds_large(text)
     try:
         value = json.loads(
             text.decode(), parse_int=_number, parse_float=_number, parse_constant=_refuse, strict=True
@@ -48,6 +60,19 @@ def is_jsonb(text: bytes) -> bool:
         return not _NUL(text)
     except (ValueError, ArithmeticError, RecursionError):
         return False
+
+
+def _holds_large(text: bytes) -> bool:
+    """Return what :func:`is_jsonb` does, without the objects of the JSON text, which is valid."""
+    if _NUL(text) or any(found["half"] for found in _SURROGATES(text)):
+        return False
+    try:
+        for token in _TOKENS(text):
+            if token["number"]:
+                _number(token["number"].decode())
+    except (ValueError, ArithmeticError):
+        return False
+    return True
 
 
 def _number(literal: str) -> str:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.encryption.column_ciphers import ColumnCipher
-from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null, jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb
+from bemi_django.ingest.rows.large_rows import LargeObject
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 from bemi_django.ingest.rows.values import Encoder
 
@@ -19,6 +20,8 @@ from bemi_django.ingest.rows.values import Encoder
 NOT_ACCEPTED = "not accepted as jsonb"
 #: The JSON of a row that does not exist.
 NO_ROW = b"{}"
+#: A row as a JSON object: its text, or what renders it.
+Json = bytes | LargeObject
 
 
 class Lost(NamedTuple):
@@ -35,6 +38,8 @@ def complete(layout: RowLayout, row: Row | None) -> Row | None:
     """Return the row with the columns that the stream omits."""
     if row is None or layout.computed is None:
         return row
+    if isinstance(row, LargeRow):
+        row = row.plain()
     width, compute = layout.computed
     if any(value is UNAVAILABLE for value in row):
         # They may depend on the value that is missing.
@@ -45,7 +50,7 @@ def complete(layout: RowLayout, row: Row | None) -> Row | None:
         return row + [UNAVAILABLE] * width
 
 
-def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[bytes, list[str]]:
+def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[Json, list[str]]:
     """Return a complete row as a JSON object, and the names of the columns that are not in it.
 
     Raises:
@@ -57,6 +62,8 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
     if len(row) != len(layout.encoders):
         raise ValueError("a row with another number of columns")
     encoders = _encoders(layout, row, lost)
+    if isinstance(row, LargeRow):
+        return _large_object(layout, row, encoders, lost)
     if not lost and UNAVAILABLE not in row:
         values = [
             b"null" if (value := row[number]) is None else encoders[number](value)  # type: ignore[misc]
@@ -74,6 +81,20 @@ def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tup
         else:
             pairs.append(label(name) + encode(value))
     return b"{" + b", ".join(pairs) + b"}", [layout.names[number] for number in sorted(missing)]
+
+
+def _large_object(
+    layout: RowLayout, row: LargeRow, encoders: Sequence[Encoder | None], lost: frozenset[int]
+) -> tuple[LargeObject, list[str]]:
+    missing = {
+        number
+        for number in layout.template.order
+        if row[number] is not None
+        and encoders[number] is not None
+        and (row[number] is UNAVAILABLE or number in lost)
+    }
+    order = [number for number in layout.template.order if number not in missing]
+    return LargeObject(row, layout, encoders, order), [layout.names[number] for number in sorted(missing)]
 
 
 def _encoders(layout: RowLayout, row: Row, lost: frozenset[int]) -> Sequence[Encoder | None]:
@@ -98,6 +119,7 @@ def _key_of_cipher(layout: RowLayout, row: Row, lost: frozenset[int], cipher: Co
     value, render = row[cipher.by], layout.encoders[cipher.by]
     if value is None or value is UNAVAILABLE or cipher.by in lost:
         return None
+    value = bytes(value)
     if not cipher.by_rendered:
         return value
     return render(value) if render else None
@@ -121,7 +143,7 @@ def key_text(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes 
         value = row[number]
         if value is None or value is UNAVAILABLE or number in lost:
             return None
-        values.append(value)
+        values.append(bytes(value))
     if len(values) == 1:
         encode = layout.encoders[layout.key[0]]
         return encode(values[0])[1:-1] if layout.hides_key and encode else values[0]
@@ -175,7 +197,7 @@ def failing_columns(
         if value is None or value is UNAVAILABLE or encode is None:
             continue
         try:
-            rendered = encode(value)
+            rendered = encode(bytes(value))
             rendered.decode()
             if number in layout.key:
                 canonical(rendered)

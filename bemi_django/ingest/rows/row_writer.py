@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
+from typing import Any
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
+from bemi_django.ingest.rows.large_rows import LargeObject, large_row
 from bemi_django.ingest.rows.rendering import (
     NOTHING,
+    Json,
     Lost,
     complete,
     failing_columns,
@@ -122,8 +125,8 @@ class RowWriter:
         old_key = key_field(layout, old, lost.before) if new else NULL
         selection = layout.selection if change.operation in _OF_ROWS else None
         if selection is not None and selection.omits(
-            before,
-            after,
+            bytes(before),
+            bytes(after),
             is_update=change.operation == UPDATE and not no_before and not no_after,
             is_unchanged=lambda: old == new,
             is_masked_changed=lambda: layout.differs_in_masked(old, new),
@@ -142,8 +145,8 @@ class RowWriter:
         layout: RowLayout,
         header: ChangeHeader | Stitched,
         operation: bytes,
-        before: bytes,
-        after: bytes,
+        before: Json,
+        after: Json,
         key: bytes,
         old_key: bytes,
         unavailable: bytes | None = None,
@@ -167,15 +170,18 @@ class RowWriter:
             self._context, self._context_field = context, jsonb(self.render_context(context))
         if layout.masked and self.notes_masks:
             self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
-        return b"".join(
+        # Any row is a large row; those without an object are joined faster.
+        is_large = isinstance(before, LargeObject) or isinstance(after, LargeObject)
+        join: Callable[[Iterable[Any]], bytes] = large_row if is_large else b"".join
+        return join(
             (
                 _START,
                 change_id(self._sequence, header.ordinal, self._source),
                 layout.head,
                 key,
                 operation,
-                jsonb(before),
-                jsonb(after),
+                before if isinstance(before, LargeObject) else jsonb(before),
+                after if isinstance(after, LargeObject) else jsonb(after),
                 self._context_field,
                 self._committed_at,
                 int64(time.time_ns() // 1000 - _EPOCH),

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
+from bemi_django.patterns import possessive
 
 Encoder = Callable[[bytes], bytes]
+
+#: Bytes of a large text that are rendered at a time.
+_PIECE = 1 << 20
+#: The bits of a byte in UTF-8 by which it continues a character.
+_CONTINUATION, _CONTINUES = 0xC0, 0x80
+#: No text in UTF-8 has this byte.
+_NO_UTF8 = b"\xff"
 
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
@@ -61,6 +70,19 @@ _FIRST_USER_OID = 16384
 def text(value: bytes) -> bytes:
     """Return a JSON string."""
     return orjson.dumps(value.decode())
+
+
+def pieces_of_text(value: bytes) -> Iterator[bytes]:
+    """Yield the pieces of a JSON string, so that no other copy of a large one is made."""
+    yield b'"'
+    at = 0
+    while at < len(value):
+        end = at + _PIECE
+        while end < len(value) and value[end] & _CONTINUATION == _CONTINUES:
+            end += 1
+        yield text(bytes(value[at:end]))[1:-1]
+        at = end
+    yield b'"'
 
 
 def boolean(value: bytes) -> bytes:
@@ -153,39 +175,49 @@ def _too_deep(value: bytes) -> bytes:
 
 
 def _array(element: Encoder, delimiter: bytes) -> Encoder:
-    token = re.compile(rb'[{}]|"([^"\\]*(?:\\.[^"\\]*)*)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL)
+    token = possessive.compiled(
+        rb'[{}]|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL
+    )
 
     def encode(value: bytes) -> bytes:
         # Bounds other than 1 are printed in front, [0:2]={...}; JSON has no place for them.
-        if value[:1] == b"[":
-            value = value[value.index(b"=") + 1 :]
-        parts: list[bytes] = []
-        for match in token.finditer(value):
+        begin = value.index(b"=") + 1 if value[:1] == b"[" else 0
+        array = io.BytesIO()
+        write, separator = array.write, b""
+        for match in token.finditer(value, begin):
             piece = match[0]
             if piece == b"{":
-                parts.append(b"[")
-            elif piece == b"}":
-                if parts[-1] == b",":
-                    parts.pop()
-                parts += b"]", b","
-            elif match[1] is not None:
-                parts += element(_unescape(match[1])), b","
+                write(separator + b"[")
+                separator = b""
+                continue
+            if piece == b"}":
+                write(b"]")
             else:
-                parts += b"null" if piece == b"NULL" else element(piece), b","
-        return b"".join(parts[:-1])
+                write(separator)
+                if match[1] is not None:
+                    write(element(_unescape(match[1])))
+                else:
+                    write(b"null" if piece == b"NULL" else element(piece))
+            separator = b","
+        return array.getvalue()
 
     return encode
 
 
 def _unescape(value: bytes) -> bytes:
-    return re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL) if b"\\" in value else value
+    if b"\\" not in value:
+        return value
+    if _NO_UTF8 in value:
+        return re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL)
+    # A substitution would take memory for each escape.
+    return value.replace(b"\\\\", _NO_UTF8).replace(b"\\", b"").replace(_NO_UTF8, b"\\")
 
 
 # Loops over single characters would take memory for each of them, alternatives that begin alike would take
 # exponential time. So in a field a doubled quote is the end of one quoted part and the beginning of another.
-_QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_FIELD = re.compile(rb'([^",()\\]*(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*)*)[,)]', re.DOTALL)
-_FIELD_PART = re.compile(rb'"([^"\\]*(?:(?:\\.|"")[^"\\]*)*)"|([^"]+)', re.DOTALL)
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FIELD = possessive.compiled(rb'([^",()\\]*+(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*+)*+)[,)]', re.DOTALL)
+_FIELD_PART = possessive.compiled(rb'"([^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+)"|([^"]+)', re.DOTALL)
 _FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
 
 
@@ -206,6 +238,9 @@ def _composite(fields: Sequence[tuple[bytes, Encoder]]) -> Encoder:
 def _plain(printed: bytes) -> bytes:
     def part(match: re.Match[bytes]) -> bytes:
         quoted = match[1] if match[1] is not None else match[2]
-        return _FIELD_ESCAPE.sub(lambda escape: escape[1] or escape[2], quoted)
+        marked = quoted.replace(b"\\\\", _NO_UTF8)
+        if _NO_UTF8 in quoted or b"\\" in marked:
+            return _FIELD_ESCAPE.sub(lambda escape: escape[1] or escape[2], quoted)
+        return marked.replace(b'""', b'"').replace(_NO_UTF8, b"\\")
 
     return _FIELD_PART.sub(part, printed)

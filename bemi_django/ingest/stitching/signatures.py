@@ -6,6 +6,7 @@ import re
 from hmac import compare_digest
 from typing import NamedTuple
 
+from bemi_django.patterns import possessive
 from bemi_django.wire import STATEMENT
 from bemi_django.wire.defaults import CONTEXT_AGE
 from bemi_django.wire.signature import COMMENT_FORM, EVENT_FORM, SETTING_FORM, SIGNATURE_KEY, signature
@@ -15,11 +16,11 @@ _EPOCH = 946_684_800
 _MARK = f',"{SIGNATURE_KEY}": "'.encode()
 _STATEMENT = STATEMENT.encode()
 # Behind that of a setting stands the text of the statement, which the trigger adds, and nothing else.
-_REST = re.compile(
-    rb'(\d{1,12})\.([\w-]{22})"(?:' + _STATEMENT + rb'("[^"\\]*(?:\\.[^"\\]*)*"))?\}', re.DOTALL
+_REST = possessive.compiled(
+    rb'(\d{1,12})\.([\w-]{22})"(?:' + _STATEMENT + rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"))?\}', re.DOTALL
 )
 # What the statement of an event puts before what the application says.
-_EVENT_START = re.compile(rb'\{"schema": "[^"\\]*(?:\\.[^"\\]*)*", (?="event": )', re.DOTALL)
+_EVENT_START = possessive.compiled(rb'\{"schema": "[^"\\]*+(?:\\.[^"\\]*+)*+", (?="event": )', re.DOTALL)
 
 
 class Signatures(NamedTuple):

@@ -11,6 +11,7 @@ import re
 from decimal import Decimal
 from math import isfinite
 
+from bemi_django.patterns import possessive
 from bemi_django.wire import INVALID_KEY, MAX_CONTEXT_CHARACTERS, MAX_SQL_CHARACTERS
 from bemi_django.wire.json_values import values_of
 
@@ -28,12 +29,12 @@ _MAX_DIGITS = 4_300
 _NUMERIC_FRACTION = 16_383
 _CUT = "\u2026 (cut)"
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = possessive.compiled(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ALIKE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TINY = re.compile(rb"[eE]-\d{5}").search
 # Only after an even number of backslashes; otherwise the backslash of \u belongs to the text.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search
+_NUL = possessive.compiled(rb"(?<!\\)(?:\\\\)*+\\u0000").search
 
 
 def storable_json(content: bytes) -> bytes:

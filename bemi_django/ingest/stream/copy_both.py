@@ -60,9 +60,10 @@ class CopyBoth:
                     return
             if length < 0:
                 raise self._end() if length == _END else self._failure()
-            message = string_at(buffer, length)
+            message = [string_at(buffer, length)]
             free(buffer)
-            yield message
+            # Handed over: one of many megabytes must not be held here as well.
+            yield message.pop()
 
     def send(self, message: bytes) -> None:
         """Send a message, now or with the next call if the server does not read.

@@ -135,7 +135,8 @@ class SlotSource:
                 # That of a row lies before the commit, and Relation messages have none.
                 if position > self.position:
                     self.position = position
-                yield message[_DATA_AT:]
+                message = message[_DATA_AT:]
+                yield message
             elif kind == _KEEPALIVE:
                 position, _, is_question = _KEEPALIVE_BODY(message)
                 self.position = max(self.position, position)

@@ -279,3 +279,10 @@ def test_beyond_a_limit_nested_types_are_unavailable() -> None:
 def test_a_value_of_another_type_is_refused_in_linear_time(value: bytes) -> None:
     with pytest.raises((ValueError, LookupError)):
         encoder("pair")(value)
+
+
+@pytest.mark.parametrize("name", ["_text", "pair"])
+def test_bytes_that_are_no_text_are_refused_beside_escapes(name: str) -> None:
+    printed = rb'{"\\\xff"}'.replace(rb"\xff", b"\xff") if name == "_text" else b'("\\\\\xff",,)'
+    with pytest.raises(ValueError):
+        encoder(name)(printed)

@@ -1,0 +1,1 @@
+"""Regular expressions over what others have written."""

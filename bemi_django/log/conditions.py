@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, router
-from django.db.models import Func, Q, Value
+from django.db.models import ExpressionWrapper, Func, Q, Value
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
@@ -23,8 +23,10 @@ from bemi_django.log.json_values import contained, contained_in_context, contain
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.places import Place, places_of
 
-#: What stands for a key in the name of an endpoint, as changes are counted.
-KEY_IN_ENDPOINT = "<id>"
+#: What stands for a key in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
+_KEY_IN_ENDPOINT = re.compile(r"/<[^<>/]+>")
+#: What stands for anything that follows.
+_ANYTHING = "*"
 _KEYS = "/([0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16,})"
 
 
@@ -70,13 +72,26 @@ def outside() -> Q:
 def at_endpoint(endpoint: str) -> Q:
     """Return the condition for changes made at an endpoint, or by a route.
 
-    Each ``<id>`` stands for any key.
+    Each ``<id>``, or ``<int:pk>``, stands for any key, and ``*`` at the end for anything that follows.
     """
     condition = Q(context__contains={"endpoint": endpoint}) | Q(context__contains={"route": endpoint})
-    if KEY_IN_ENDPOINT in endpoint:
-        parts = map(re.escape, endpoint.split(f"/{KEY_IN_ENDPOINT}"))
-        condition |= Q(context__endpoint__regex=f"^{_KEYS.join(parts)}$")
-    return condition
+    if is_one_endpoint(endpoint):
+        return condition
+    begin, is_open = endpoint.removesuffix(_ANYTHING), endpoint.endswith(_ANYTHING)
+    parts = map(re.escape, _KEY_IN_ENDPOINT.split(begin))
+    condition |= _matches("endpoint", f"^{_KEYS.join(parts)}{'' if is_open else '$'}")
+    return condition | _matches("route", f"^{re.escape(begin)}") if is_open else condition
+
+
+def _matches(key: str, pattern: str) -> Q:
+    """Return the condition for contexts that match a pattern under a key; it is not NULL without the key."""
+    found = ExpressionWrapper(Q(**{f"context__{key}__regex": pattern}), models.BooleanField())
+    return Q(Coalesce(found, False))
+
+
+def is_one_endpoint(endpoint: str) -> bool:
+    """Return whether nothing in the text of an endpoint stands for anything else."""
+    return not endpoint.endswith(_ANYTHING) and _KEY_IN_ENDPOINT.search(endpoint) is None
 
 
 def bookkeeping() -> Q:

@@ -29,7 +29,9 @@ _NAMES = (
     "application_name",
 )
 #: Keys of what stands for whoever made a change, if nobody is named.
-_MACHINES = ("process", "task", "command")
+MACHINES = ("process", "task", "command")
+#: The key of the database role that has made a change outside the application.
+ROLE = "db_user"
 
 
 class Actor(NamedTuple):
@@ -37,7 +39,7 @@ class Actor(NamedTuple):
 
     Attributes:
         label: A user name, "visitor", a database role, a task or a command; empty if nothing is known.
-        url: The page of the user's activity, or None if the context names no user.
+        url: The page of their activity, or None if nobody is named, or if that is masked.
         is_outside: Whether the change was made outside the application.
         is_person: Whether it is a user.
         is_visitor: Whether it is somebody who has sent a request without logging in.
@@ -88,13 +90,20 @@ class Actors:
                 return Actor(_("user %s") % user_id, None, is_person=True)
             name = self._names.get(user_id, _("user %s") % user_id)
             return Actor(name, user_url(self._viewer, user_id), is_person=True)
-        if "db_user" in context or not change.context:
-            return Actor(str(context.get("db_user", "")), None, is_outside=True)
-        if machine := _machine(context):
-            return Actor(machine, None)
+        if ROLE in context or not change.context:
+            role = str(context.get(ROLE, ""))
+            return Actor(role, self._activity(ROLE, role), is_outside=True)
+        if key := _machine_key(context):
+            machine = str(context[key])
+            return Actor(machine, self._activity(key, machine))
         if context.get("endpoint"):
             return Actor(_("visitor"), None, is_visitor=True)
         return Actor("", None)
+
+    def _activity(self, key: str, name: str) -> str | None:
+        """Return the URL of the activity of whom a context names under a key."""
+        is_shown = name and not self._viewer.masks.hide_context_key(key)
+        return user_url(self._viewer, name) if is_shown else None
 
 
 def where(change: Change, viewer: Viewer) -> str:
@@ -105,12 +114,13 @@ def where(change: Change, viewer: Viewer) -> str:
     context = _visible(change, viewer)
     if context.get("endpoint"):
         return f"{context.get('method', '')} {context['endpoint']}".strip()
-    has_person = _has_user(change) or "db_user" in context
+    has_person = _has_user(change) or ROLE in context
     names = (
-        str(context[key]) for key in (*_MACHINES[1:], _MACHINES[0], "application_name") if context.get(key)
+        str(context[key]) for key in (*MACHINES[1:], MACHINES[0], "application_name") if context.get(key)
     )
     found = next(names, "")
-    return found if has_person or found != _machine(context) else ""
+    is_known = not has_person and found == str(context.get(_machine_key(context), ""))
+    return "" if is_known else found
 
 
 def why(change: Change, viewer: Viewer) -> str:
@@ -139,7 +149,7 @@ def user_names(ids: Iterable[str], viewer: Viewer) -> dict[str, str]:
 
 
 def user_url(viewer: Viewer, user_id: Any) -> str:
-    """Return the URL of a user's activity."""
+    """Return the URL of the activity of a user, by key, or of a task, a command or a role, by name."""
     return f"{viewer.url('activity')}?{urlencode({'user': str(user_id)})}"
 
 
@@ -149,9 +159,9 @@ def _visible(change: Change, viewer: Viewer) -> dict[str, Any]:
     return viewer.visible_context(found)
 
 
-def _machine(context: dict[str, Any]) -> str:
-    """Return the process, task or command that a change is by if nobody else is named."""
-    return next((str(context[key]) for key in _MACHINES if context.get(key)), "")
+def _machine_key(context: dict[str, Any]) -> str:
+    """Return the key of the process, task or command that a change is by if nobody else is named."""
+    return next((key for key in MACHINES if context.get(key)), "")
 
 
 def _has_user(change: Change) -> bool:

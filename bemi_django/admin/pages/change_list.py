@@ -31,6 +31,7 @@ from bemi_django.admin.search.hints.presets import presets
 from bemi_django.admin.search.logs.listed_logs import ListedLogs, listed_logs
 from bemi_django.admin.search.paging import PageCursor, cursor_of
 from bemi_django.admin.search.suggestions import suggestions
+from bemi_django.log.conditions import is_one_endpoint
 
 
 def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "is_unfinished": page.is_partial and not count,
         "is_future": any(day and day > today() for day in (asked.get("since"), asked.get("until"))),
         "readings": terms.readings if terms else (),
+        "below": _below(request.GET, asked.get("endpoint", "")),
         "found_objects": found_objects(" ".join(terms.free_words), viewer)
         if terms and cursor_of(request.GET).id is None and not is_of_all
         else [],
@@ -118,6 +120,13 @@ def _saved_views(parameters: QueryDict, viewer: Viewer) -> dict[str, Any]:
         "new_view": NewViewForm(None, views, query.urlencode()) if is_new else None,
         "alert_url": alert_address(viewer, query.urlencode(), chosen.name if chosen else ""),
     }
+
+
+def _below(parameters: QueryDict, endpoint: str) -> tuple[str, str] | None:
+    """Return an endpoint for all that begin so, and the query string of the list of their changes."""
+    if not endpoint or not is_one_endpoint(endpoint):
+        return None
+    return endpoint, f"{_address(parameters, endpoint=f'{endpoint}*')}"
 
 
 def _address(parameters: QueryDict, **changed: Any) -> str | None:

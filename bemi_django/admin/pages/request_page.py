@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError
 from django.db.models import Q
 from django.http import Http404
+from django.utils.html import strip_tags
 from django.utils.http import urlencode
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from bemi_django import destinations
@@ -34,6 +37,7 @@ from bemi_django.wire.ids import sequence_in
 
 #: The number of changes that a page shows.
 MOST = 500
+_LONGEST_TITLE = 100
 
 
 class FoundChanges(NamedTuple):
@@ -149,10 +153,14 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
     sql = "\n\n".join(transaction.sql for transaction in steps)
     if found.is_cut:
         sql += f"\n\n-- These are the first {len(changes)} changes. There are more."
+    said = sentence(action, viewer, ObjectLabels(changes, viewer), Formatter(viewer))
+    actor = Actors([first], viewer).actor_of(*changes[1:], first)
     return {
         "entry": first,
-        "actor": Actors([first], viewer).actor_of(*changes[1:], first),
-        "sentence": sentence(action, viewer, ObjectLabels(changes, viewer), Formatter(viewer)),
+        "actor": actor,
+        "sentence": said,
+        # The title of the window.
+        "heading": Truncator(f"{actor.label} {unescape(strip_tags(said))}".strip()).chars(_LONGEST_TITLE),
         "ago": ago(last.committed_at),
         "facts": lines,
         "transactions": steps,

@@ -19,7 +19,7 @@ from bemi_django.admin.search import query_timeouts, search_terms
 from bemi_django.admin.search.filters.filter_fields import OPERATIONS, DayField, ExcludedField
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, cursor_before
-from bemi_django.admin.search.users import by_user, is_user, refuse, searchable_ids
+from bemi_django.admin.search.users import ContextPart, by_user, is_user, refuse, searchable_parts
 from bemi_django.log import conditions
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -76,6 +76,7 @@ class FilterForm(forms.Form):
                 "aria-describedby": "filter-help",
             }
         )
+        self.fields["endpoint"].widget.attrs |= {"placeholder": "/shop/*", "dir": "ltr"}
         for name in ("user", "endpoint"):
             self.fields[name].widget.attrs |= {"list": f"filter-{name}-list", "autocomplete": "off"}
         for name in self.errors if is_checked else ():
@@ -95,13 +96,14 @@ class FilterForm(forms.Form):
             refuse(masks.hidden_in_context(part))
         return found
 
-    def clean_user(self) -> list[Any]:
-        """Return the ids that the text may mean."""
+    def clean_user(self) -> list[ContextPart]:
+        """Return the parts of contexts that the text may mean."""
         text = self.cleaned_data["user"]
-        found = searchable_ids(text, self._viewer) if text else []
+        found = searchable_parts(text, self._viewer) if text else []
         if text and not is_user(text, found, self._viewer):
             raise ValidationError(
-                _("No user has the name, e-mail address or key “%(value)s”."), params={"value": text}
+                _("No user has the name, e-mail address or key “%(value)s”, and no task, command or role."),
+                params={"value": text},
             )
         return found
 
@@ -136,9 +138,9 @@ class FilterForm(forms.Form):
         _begin, end = self.period()
         return cursor_before(end) if end else PageCursor()
 
-    def clean_not_user(self) -> list[list[Any]]:
-        """Return the ids that each of the users may have."""
-        return [searchable_ids(text, self._viewer) for text in self.cleaned_data["not_user"]]
+    def clean_not_user(self) -> list[list[ContextPart]]:
+        """Return the parts of contexts that each of the texts may mean."""
+        return [searchable_parts(text, self._viewer) for text in self.cleaned_data["not_user"]]
 
     def clean_not_endpoint(self) -> list[str]:
         """Return the endpoints, if they may be searched for."""
@@ -150,7 +152,7 @@ class FilterForm(forms.Form):
     def _excluded(self) -> Iterator[Q]:
         """Yield the conditions of what is left out."""
         asked = self.cleaned_data
-        yield from (by_user(ids, self._viewer) for ids in asked["not_user"])
+        yield from (by_user(parts, self._viewer) for parts in asked["not_user"])
         yield from (Q(table=table) for table in asked["not_table"])
         yield from (Q(operation=operation) for operation in asked["not_operation"])
         yield from map(conditions.at_endpoint, asked["not_endpoint"])
@@ -167,7 +169,7 @@ class FilterForm(forms.Form):
         if asked["user"]:
             yield by_user(asked["user"], self._viewer), query_timeouts.FILTER
         if asked["endpoint"]:
-            is_exact = conditions.KEY_IN_ENDPOINT not in asked["endpoint"]
+            is_exact = conditions.is_one_endpoint(asked["endpoint"])
             limit = query_timeouts.FILTER if is_exact else query_timeouts.NO_INDEX
             yield conditions.at_endpoint(asked["endpoint"]), limit
         begin, end = self.period()

@@ -1,4 +1,4 @@
-"""Find the users that a text may mean."""
+"""Find the users, or the tasks, commands and database roles, that a text may mean."""
 
 from __future__ import annotations
 
@@ -12,8 +12,26 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actors import MACHINES, ROLE
 from bemi_django.admin.search import query_timeouts, search_terms
 from bemi_django.admin.search.paging import bitmap_scan_only
+
+#: A key of a context and its value.
+ContextPart = dict[str, Any]
+_USER = "user_id"
+
+
+def context_parts(text: str, viewer: Viewer) -> list[ContextPart]:
+    """Return what contexts may have for whoever made a change, as users first.
+
+    Args:
+        text: The name of a task, a command, a process or a database role; or what ``user_ids()`` takes.
+        viewer: The user who searches.
+    """
+    if "\0" in text:
+        return []
+    machines: list[ContextPart] = [{key: text} for key in (*MACHINES, ROLE)]
+    return [*({_USER: value} for value in user_ids(text, viewer)), *machines]
 
 
 def user_ids(text: str, viewer: Viewer) -> list[Any]:
@@ -24,23 +42,21 @@ def user_ids(text: str, viewer: Viewer) -> list[Any]:
             be in any case.
         viewer: The user who searches, who may not see user names.
     """
-    if "\0" in text:
-        return []
     found = search_terms.literals(text)
     for key in _named(text, viewer):
         found += [key, str(key)] if isinstance(key, int) else [str(key)]
     return found
 
 
-def searchable_ids(text: str, viewer: Viewer) -> list[Any]:
-    """Return ``user_ids()`` for a filter.
+def searchable_parts(text: str, viewer: Viewer) -> list[ContextPart]:
+    """Return ``context_parts()`` for a filter.
 
     Raises:
         ValidationError: If the viewer may not search for users.
     """
-    found = user_ids(text, viewer)
-    for value in found:
-        refuse(viewer.masks.hidden_in_context({"user_id": value}))
+    found = context_parts(text, viewer)
+    for part in found:
+        refuse(viewer.masks.hidden_in_context(part) if _USER in part else [])
     return found
 
 
@@ -54,35 +70,36 @@ def refuse(hidden: Sequence[str]) -> None:
         raise ValidationError(_("You may not search the values of %(column)s."), params={"column": hidden[0]})
 
 
-def is_user(text: str, ids: list[Any], viewer: Viewer) -> bool:
-    """Tell whether a text means a user, who may be deleted.
+def is_user(text: str, parts: list[ContextPart], viewer: Viewer) -> bool:
+    """Tell whether a text means a user, who may be deleted, or a task, a command or a role of some change.
 
     Args:
         text: The text.
-        ids: What ``user_ids()`` has returned for it.
+        parts: What ``context_parts()`` has returned for it.
         viewer: The user who searches.
     """
-    is_found = len(ids) > len(search_terms.literals(text)) or _is_key(text)
+    users = [part for part in parts if _USER in part]
+    is_found = len(users) > len(search_terms.literals(text)) or _is_key(text)
     if is_found and _knows_users(viewer):
         return True
     # A context function can name anything as its user.
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
-            return bool(viewer.changes().filter(by_user(ids, viewer)).order_by()[:1])
+            return bool(viewer.changes().filter(by_user(parts, viewer)).order_by()[:1])
     except OperationalError:
         return True
 
 
-def by_user(ids: list[Any], viewer: Viewer) -> Q:
-    """Return the condition of changes whose context has one of these values as ``user_id``.
+def by_user(parts: list[ContextPart], viewer: Viewer) -> Q:
+    """Return the condition of changes whose context has one of some parts.
 
     Args:
-        ids: What ``user_ids()`` has returned.
+        parts: What ``context_parts()`` has returned.
         viewer: The user who searches, among the users of the same tenant.
     """
     # Without any value, no change matches.
     condition = Q(pk__in=[])
-    for part in ({"user_id": value} for value in ids):
+    for part in parts:
         # A masked value must not be found by trying.
         if not viewer.masks.hidden_in_context(part):
             condition |= Q(context__contains=part)

@@ -36,6 +36,10 @@ SELECT (lpad(to_hex((k >> 12) << 16 | 32768 | (k & 4095)), 16, '0')
 FROM generate_series(0, %s - 1) n, (SELECT %s::bigint AS k) position
 """
 
+MOMENTS = ["2026-10-10T01:02:03+00:00", "2026-10-11T00:00:00+00:00"]
+MOMENT = "Oct. 10, 2026 01:02:03"
+ACTIVITY_EXPORT = "exported the numbers of the activity page"
+
 
 @pytest.fixture
 def admin(admin_client: Client) -> Client:
@@ -106,8 +110,43 @@ def test_a_transaction_is_one_line_with_a_sentence(admin: Client, django_user_mo
             "changes were lost before they could be recorded",
         ),
         ({"operation": "OTHER"}, "OTHER 1 todo"),
-        ({"operation": "EVENT", "context": {"event": "viewed"}}, "recorded “viewed” for todo Wake up"),
+        ({"operation": "EVENT", "context": {"event": "viewed"}}, "viewed todo Wake up"),
         ({"operation": "EVENT", "context": {}}, "recorded 1 event"),
+        *(
+            (
+                {
+                    "operation": "EVENT",
+                    "primary_key": "1" if is_of_row else None,
+                    "context": {"event": event, "details": details},
+                },
+                sentence,
+            )
+            for event, details, is_of_row, sentence in (
+                ("exported", {"rows": 1200, "filters": {}}, False, "exported 1,200 changes"),
+                ("exported", {"rows": 3, "filters": {}, "page": "activity"}, False, ACTIVITY_EXPORT),
+                ("exported", {"rows": "many"}, False, "recorded “exported”"),
+                ("exported", [], True, "recorded “exported” for todo Wake up"),
+                ("reverted", {"rows": 1, "what": "change"}, False, "reverted 1 row"),
+                ("reverted", {"rows": True, "what": 1}, False, "recorded “reverted”"),
+                ("unmasked", {"page": "rows"}, False, "viewed masked values"),
+                ("unmasked", None, False, "recorded “unmasked”"),
+                ("time_travel", {"moments": MOMENTS[:1]}, True, f"viewed todo Wake up as of {MOMENT}"),
+                ("time_travel", {"moments": MOMENTS}, True, "compared todo Wake up at two moments"),
+                (
+                    "time_travel",
+                    {"moments": MOMENTS, "site": True},
+                    False,
+                    f"went to the site as of {MOMENT}",
+                ),
+                ("time_travel", {"moments": MOMENTS}, False, "recorded “time_travel”"),
+                ("time_travel", {"moments": 7}, True, "recorded “time_travel” for todo Wake up"),
+                ("viewed", None, False, "recorded “viewed”"),
+                ("logged_in", {}, False, "logged in"),
+                ("logged_out", {}, False, "logged out"),
+                ("login_failed", {}, False, "failed to log in"),
+                ("login_failed", {"username": "”x"}, False, "failed to log in as “'x”"),
+            )
+        ),
         (
             {"operation": "EVENT", "primary_key": None, "context": {"event": "deployed"}},
             "recorded “deployed”",

@@ -148,6 +148,41 @@ def test_filters_narrow_the_list_down_and_combine(admin: Client) -> None:
     assert listed(admin, "?endpoint=/a/") == [3, 1]
     assert listed(admin, "?outside=on") == [4]
     assert listed(admin, "?user=7&endpoint=/a/") == [1]
+    record(6, context={"endpoint": "/a/12/edit/", "route": "a/<int:pk>/edit/"})
+    assert listed(admin, "?endpoint=/a/*") == [6, 3, 1]
+    assert listed(admin, "?endpoint=/a*&not_endpoint=/a/12/*") == [3, 1]
+    assert listed(admin, "?endpoint=a/*") == listed(admin, "?endpoint=/a/%3Cpk%3E/*") == [6]
+    assert listed(admin, "?endpoint=/a/%3Cint:pk%3E/edit/") == listed(admin, "?endpoint=/a/<id>/edit/") == [6]
+    page = admin.get(f"{LIST}?endpoint=/a/12/&view=rows")
+    endpoint, query = page.context["below"]
+    assert endpoint == "/a/12/" and listed(admin, query.removesuffix("&view=rows")) == [6]
+    assert f'href="{query.replace("&", "&amp;")}"' in page.content.decode()
+
+
+@pytest.mark.parametrize("key", ["task", "command", "process", "db_user"])
+def test_what_is_no_user_is_found_by_its_name_and_has_a_page_of_activity(
+    admin: Client, settings: Any, key: str
+) -> None:
+    record(1, context={key: "nightly"})
+    record(2, context={"user_id": 7})
+    assert listed(admin, "?user=nightly") == [1]
+    assert listed(admin, "?not_user=nightly") == [2]
+    (row,) = admin.get(f"{ROWS}&user=nightly").context["rows"]
+    page = admin.get(row.actor.url)
+    assert [row.change.position // 8 for row in page.context["rows"]] == [1]
+    assert page.context["person_name"] == "nightly" and not page.context["is_unknown"]
+    timeline = admin.get(f"{LIST}timeline/todos/todo/1/?user=nightly")
+    assert [step.row.change.position // 8 for step in timeline.context["steps"]] == [1]
+    # What is masked is not found by trying.
+    settings.BEMI_MASKED_FIELDS = [f"context->{key}"]
+    client = visitor("bemi_django.view_change", "todos.view_todo")
+    assert {row.actor.url for row in client.get(ROWS).context["rows"]} == {None, row_url(7)}
+    assert "and no task, command or role" in client.get(f"{ROWS}&user=nightly").content.decode()
+
+
+def row_url(user: int) -> str:
+    """Return the address of a user's activity."""
+    return f"{LIST}activity/?user={user}"
 
 
 def test_a_user_is_found_by_name(admin: Client, django_user_model: Any) -> None:

@@ -65,6 +65,10 @@ def test_a_request_is_told_step_by_step(admin_client: Client) -> None:
     for part in ("8 changes in 3 steps", "89 ms later", "×5, equal but for the values", "of 2 changes"):
         assert part in text, part
     assert "89 ms from the first commit to the last" in text
+    assert (
+        "<title>user 7 created todo Wake up, changed task of 5 todos, changed task of 2 tags | Request"
+        in text
+    )
     assert f'href="{LIST}request/?id=p"' in text
     assert [line.name for line in response.context["facts"]][:2] == ["user_id", "endpoint"]
     assert "SQL" not in {line.name for line in response.context["facts"]}

@@ -110,6 +110,22 @@ def test_conflicts_come_first_and_stop_everything_unless_told_otherwise(admin: C
     assert todo.task == "a"
 
 
+def test_what_prevents_even_overwriting_is_said(admin: Client, drain: Drain) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    (created,) = drain()
+    Todo.objects.update(task="Wake up")
+    todo.tags.add(Tag.objects.create(name="night"))
+    drain()
+    response = admin.get(f"{REVERT}?change={created.pk}")
+    page = response.content.decode()
+    assert response.context["modes"] == []
+    assert [line.conflict for line in response.context["conflicts"]] == [
+        "changed since: task is Wake up, not Sleep",
+        "a row of todo-tag relationship refers to it",
+    ]
+    assert "2 conflicts" in page and "Overwriting would do this" not in page
+
+
 def test_a_plan_that_is_another_one_by_now_is_shown_again(admin: Client, drain: Drain) -> None:
     Todo.objects.create(task="a")
     Todo.objects.update(task="b")

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bemi_django.admin.search import archive_search
 from bemi_django.archive import backwards, part, storing
@@ -132,3 +134,13 @@ def test_no_hostile_value_makes_the_page_fail(admin_client: Client, archived: No
 def test_without_an_archive_there_is_no_page_and_no_link(admin_client: Client, settings: Any) -> None:
     assert admin_client.get(ARCHIVE).status_code == 404
     assert "archive" not in admin_client.get(LIST).content.decode()
+
+
+def test_the_page_asks_as_much_for_many_changes_as_for_few(admin_client: Client, archived: None) -> None:
+    def queries(query: str, count: int) -> int:
+        with CaptureQueriesContext(connection) as found:
+            assert len(numbers(admin_client, query)) == count
+        return len([one for one in found if "_bemi_archive" not in one["sql"]])
+
+    queries("", 10)
+    assert queries("", 10) == queries("?q=r3", 1)

@@ -1,4 +1,4 @@
-"""Say which events happened. Their names are in quotes, because a name may read like an operation."""
+"""Say which events happened. Names that others chose are in quotes: one may read like an operation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.actions.action import ChangeKind
+from bemi_django.admin.display.actions.known_events import known_event
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.models import Change
 
@@ -50,12 +51,15 @@ def one_event(change: Change, viewer: Viewer, about: ObjectLabel) -> SafeString:
         viewer: Who reads it.
         about: The label of its object.
     """
-    name = viewer.context(change).get("event")
+    context = viewer.context(change)
+    name = context.get("event")
     if not name:
         return format_html(ngettext("recorded {number} event", "recorded {number} events", 1), number="1")
-    if change.primary_key is None:
+    linked = nouns.object_link(about) if change.primary_key is not None else None
+    if (known := known_event(str(name), context.get("details"), linked)) is not None:
+        return known
+    if linked is None:
         return format_html(_("recorded {event}"), event=_quoted(str(name)))
-    linked = nouns.object_link(about)
     return format_html(_("recorded {event} for {object}"), event=_quoted(str(name)), object=linked)
 
 

@@ -25,7 +25,7 @@ from bemi_django.models import Change
 #: The number of clauses, of fields that a clause names, and of characters of a value.
 _CLAUSES = 4
 _FIELDS = 3
-_CHARACTERS = 24
+_CHARACTERS = 28
 
 
 def sentence(action: AuditAction, viewer: Viewer, objects: ObjectLabels, formatter: Formatter) -> SafeString:

@@ -1,4 +1,4 @@
-"""The activity page: changes over time, and who and what they are of, of everybody or of one user."""
+"""The activity page: changes over time, and who and what they are of, of everybody or of one of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bemi_django.admin.pages.activity.rankings import grouped, rankings
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import Page, PageCursor, cursor_before, read_page
 from bemi_django.admin.search.suggestions import suggestions
-from bemi_django.admin.search.users import by_user, user_ids
+from bemi_django.admin.search.users import by_user, context_parts
 from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
@@ -33,7 +33,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     user = request.GET.get("user", "").strip()
     changes = viewer.changes()
     if user:
-        changes = changes.filter(by_user(user_ids(user, viewer), viewer))
+        changes = changes.filter(by_user(context_parts(user, viewer), viewer))
     counts = counts_of(viewer, changes, asked)
     page = _latest(changes, asked)
     known = _newest(changes) if user and not page.changes else page

@@ -155,7 +155,8 @@ def _in_context(key: str, found: Names) -> Iterator[Line]:
 
 def _outside(viewer: Viewer, found: Names) -> Iterator[Line]:
     for name, _detail, count in found.most:
-        yield Line(name or _("unknown"), count, query=urlencode({"outside": "on"}))
+        named = {"user": name} if name else {}
+        yield Line(name or _("unknown"), count, query=urlencode({"outside": "on", **named}))
 
 
 def _with_shares(lines: list[Line]) -> list[Line]:

@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.search.users import by_user, searchable_ids
+from bemi_django.admin.search.users import ContextPart, by_user, searchable_parts
 from bemi_django.log.change import ChangeQuerySet
 
 #: Whose changes: the object's own; also those of its parts; also those of all rows that refer to it.
@@ -42,10 +42,10 @@ class TimelineForm(forms.Form):
         for name in self.errors:
             self.fields[name].widget.attrs |= {"aria-invalid": "true"}
 
-    def clean_user(self) -> list[Any]:
-        """Return the ids that the text may mean."""
+    def clean_user(self) -> list[ContextPart]:
+        """Return the parts of contexts that the text may mean."""
         text = self.cleaned_data["user"]
-        return searchable_ids(text, self._viewer) if text else []
+        return searchable_parts(text, self._viewer) if text else []
 
     @property
     def whose(self) -> str:

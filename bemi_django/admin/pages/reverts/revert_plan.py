@@ -221,6 +221,9 @@ def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
     choices = _choices(viewer, selection)
     stop = choices["stop"]
     conflicts = [line for line in stop.lines if line.conflict]
+    # What prevents even overwriting comes to light only where the rest is overwritten.
+    known = {line.conflict for line in conflicts}
+    conflicts += [line for line in choices["force"].lines if line.conflict and line.conflict not in known]
     modes = [
         mode
         for mode, choice in choices.items()

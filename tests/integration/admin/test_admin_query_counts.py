@@ -1,0 +1,73 @@
+"""Pages ask as much of the database for much as for little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from bemi_django.models import DeadLetter
+from sample_project.todos.models import Todo
+from tests.support.activity import recount
+from tests.support.audit import LIST, record
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+
+@pytest.fixture
+def queries(admin_client: Client) -> Callable[[str], int]:
+    """Return how many queries a page takes, the first visit of the process not counted."""
+
+    def counted(address: str) -> int:
+        for _ in range(2):
+            cache.clear()
+            with CaptureQueriesContext(connection) as found:
+                assert admin_client.get(f"{LIST}{address}").status_code == 200
+        return len(found)
+
+    return counted
+
+
+def test_the_activity_of_many_takes_as_many_queries_as_that_of_few(
+    queries: Callable[[str], int], django_user_model: Any
+) -> None:
+    numbers = iter(range(1, 1000))
+
+    def work(count: int) -> None:
+        for number in range(count):
+            person = django_user_model.objects.create_user(f"u{next(numbers)}")
+            person.groups.add(Group.objects.create(name=f"g{person.pk}"))
+            todo = Todo.objects.create(task=f"Task {person.pk}")
+            context = {"user_id": person.pk, "endpoint": f"/p{number}/", "method": "POST"}
+            record(next(numbers), primary_key=str(todo.pk), context=context)
+            record(next(numbers), table="tag", context={"task": f"job{number}", "db_user": "x"})
+        recount()
+
+    work(2)
+    few = queries("activity/")
+    work(15)
+    assert queries("activity/") == few
+    assert few <= 40
+
+
+def test_the_health_of_many_findings_takes_as_many_queries_as_that_of_few(
+    queries: Callable[[str], int],
+) -> None:
+    def find(first: int) -> None:
+        for number in range(first, first + 5):
+            record(number, operation="GAP", table="", primary_key=None, before={}, after={})
+            DeadLetter.objects.create(
+                slot="s", position=8, message=b"x", origin={}, reason="r", created_at=timezone.now()
+            )
+
+    find(1)
+    few = queries("health/")
+    find(10)
+    assert queries("health/") == few

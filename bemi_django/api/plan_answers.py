@@ -28,7 +28,7 @@ def plan(viewer: ApiViewer, given: Given) -> dict[str, Any]:
         selection = selected(viewer)
     except BemiError as error:
         raise ApiProblem(409, first_line(error)) from None
-    rules = StepRules(viewer, selection.change.database)
+    rules = StepRules(viewer, selection.change.database, selection.changes)
     try:
         choice = choice_of(selection, rules, given["on_conflict"], given["field"] or None)
     except (BemiError, DatabaseError, RecursionError) as error:

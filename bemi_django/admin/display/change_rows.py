@@ -13,7 +13,7 @@ from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.moments import MOMENT
-from bemi_django.admin.display.values.shown_value import ShownValue, told_apart
+from bemi_django.admin.display.values.shown_value import ShownValue, from_difference, told_apart
 from bemi_django.models import Change
 
 #: The number of fields, and of characters of a value, that fit in one row.
@@ -130,7 +130,7 @@ def briefs(change: Change, viewer: Viewer, formatter: Formatter) -> list[Brief]:
 
 def _brief(name: str, before: ShownValue | None, after: ShownValue | None, column: str) -> Brief:
     if before is not None and after is not None:
-        before, after = told_apart(before, after)
+        before, after = from_difference(*told_apart(before, after), CHARACTERS)
     return Brief(
         name,
         before and before.within(CHARACTERS),

@@ -88,6 +88,20 @@ def test_the_list_says_when_who_where_what_and_the_difference(admin: Client, dja
     assert f"?user={user.pk}" in text
 
 
+def test_long_values_are_shown_from_where_they_differ(admin: Client) -> None:
+    beginning = "The surface is oiled and can be renewed at home. "
+    words = "oiled" * 20
+    record(1, before={"task": f"{beginning}Old"}, after={"task": f"{beginning}New <b>"})
+    record(2, before={"task": f"{words}a"}, after={"task": f"{words}b"})
+    record(3, before={"task": f"Short {words}"}, after={"task": f"Long {words}"})
+    briefs = [row.briefs[0] for row in admin.get(ROWS).context["rows"]]
+    assert [(brief.before, brief.after) for brief in briefs[1:]] == [
+        ("…oiledoileda", "…oiledoiledb"),
+        ("…at home. Old", "…at home. New <b>"),
+    ]
+    assert (briefs[0].before or "").startswith("Short oiled")
+
+
 def test_an_object_that_is_gone_is_struck_through_under_its_last_name(admin: Client) -> None:
     record(1, primary_key="99", operation="DELETE", before={"id": 99, "task": "Gone"}, after={})
     (row,) = admin.get(ROWS).context["rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os.path import commonprefix
 from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
@@ -24,6 +25,8 @@ Kind = Literal[
 CHARACTERS = 80
 #: How many times as long JSON may be before its indentation is removed.
 _INDENTED = 40
+#: The number of characters before a difference that tell where it is.
+_BEFORE = 10
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _LINE = re.compile(r"\n *")
 
@@ -151,4 +154,14 @@ def told_apart(before: ShownValue, after: ShownValue) -> tuple[ShownValue, Shown
     if before.kind != "moment" or before.text != after.text or before.key == after.key:
         return before, after
     one, other = (value._replace(text=f"{value.text}{fraction_of(value.key)}") for value in (before, after))
+    return one, other
+
+
+def from_difference(before: ShownValue, after: ShownValue, characters: int) -> tuple[ShownValue, ShownValue]:
+    """Return two texts from a word before their first difference on, if so many characters hide it."""
+    common = len(commonprefix([before.text, after.text]))
+    if not {before.kind, after.kind} <= {"text", "json"} or common < characters // 2:
+        return before, after
+    begin = before.text.rfind(" ", 0, common - _BEFORE) + 1 or common - _BEFORE
+    one, other = (value._replace(text=f"…{value.text[begin:]}") for value in (before, after))
     return one, other

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from django.db import models
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.editable_fields import EditableFields
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
+from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
+from bemi_django.admin.pages.reverts.step_instances import StepInstances
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.encryption.decryption import encrypted_columns
+from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.places import Place, model_of
 from bemi_django.revert import Plan, Step
 
@@ -57,12 +58,12 @@ class StepLine(NamedTuple):
 class StepRules:
     """What the user may see and do of the steps of plans for one database."""
 
-    def __init__(self, viewer: Viewer, database: str) -> None:
+    def __init__(self, viewer: Viewer, database: str, changes: ChangeQuerySet | None = None) -> None:
         self._viewer = viewer
         self._database = database
         self._editable = EditableFields(viewer)
         self._formatter = Formatter(viewer)
-        self._instances: dict[tuple[LoggedModel, str], models.Model | None] = {}
+        self._instances = StepInstances(viewer.logged_models, database, changes)
         #: The encrypted columns of steps, by their changes.
         self._known: dict[tuple[Any, ...], frozenset[str]] = {}
 
@@ -88,7 +89,7 @@ class StepRules:
         logged = self._model_at(step.schema, step.table)
         if logged is None:
             return False
-        instance = self._instance(logged, step.primary_key)
+        instance = self._instances.of(logged, step.primary_key)
         return self._editable.is_readonly(logged.model, step.action, column, step.values, instance)
 
     def label(self, step: Step, column: str) -> str:
@@ -190,7 +191,9 @@ class StepRules:
         if logged is None:
             # There are no permissions on a table without a model.
             return bool(self._viewer.request.user.is_superuser)
-        return self._viewer.may(permission, logged.model, self._instance(logged, key))
+        # What is added is not there yet.
+        instance = None if permission == "add" else self._instances.of(logged, key)
+        return self._viewer.may(permission, logged.model, instance)
 
     def _conflict(self, step: Step, *, is_hidden: bool) -> str:
         if step.conflict is None:
@@ -223,13 +226,6 @@ class StepRules:
 
     def _model_at(self, schema: str, table: str) -> LoggedModel | None:
         return self._viewer.logged_models.model_at(self._database, schema, table)
-
-    def _instance(self, logged: LoggedModel, key: str | None) -> models.Model | None:
-        if key is None:
-            return None
-        if (logged, key) not in self._instances:
-            self._instances[logged, key] = live_instances(logged, [key]).get(key)
-        return self._instances[logged, key]
 
 
 def pruned_tables(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:

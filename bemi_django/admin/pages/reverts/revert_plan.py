@@ -100,7 +100,7 @@ def _turned_back(viewer: Viewer, error: BemiError) -> HttpResponseRedirect:
 
 
 def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict, fields: list[str] | None) -> Plan:
-    rules = StepRules(viewer, selection.change.database)
+    rules = StepRules(viewer, selection.change.database, selection.changes)
 
     def check(plan: Plan) -> None:
         if not rules.are_allowed(plan):
@@ -207,7 +207,7 @@ def choice_of(
 
 def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
     """Return what each way to treat conflicts would do. Without conflicts, they all do the same."""
-    rules = StepRules(viewer, selection.change.database)
+    rules = StepRules(viewer, selection.change.database, selection.changes)
     found: dict[str, Choice] = {}
     for mode in MODES:
         found[mode] = choice_of(selection, rules, mode)
@@ -229,7 +229,7 @@ def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         for mode, choice in choices.items()
         if choice.actions and choice.is_allowed and (mode == "skip" or not choice.plan.conflicts)
     ]
-    rules = StepRules(viewer, selection.change.database)
+    rules = StepRules(viewer, selection.change.database, selection.changes)
     fields = (
         field_lines(viewer, selection.changes, selection.change, stop.plan, rules)
         if selection.is_single

@@ -97,7 +97,7 @@ def test_long_values_are_shown_from_where_they_differ(admin: Client) -> None:
     briefs = [row.briefs[0] for row in admin.get(ROWS).context["rows"]]
     assert [(brief.before, brief.after) for brief in briefs[1:]] == [
         ("…oiledoileda", "…oiledoiledb"),
-        ("…at home. Old", "…at home. New <b>"),
+        ("…renewed at home. Old", "…renewed at home. New <b>"),
     ]
     assert (briefs[0].before or "").startswith("Short oiled")
 

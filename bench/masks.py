@@ -14,7 +14,7 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         made.work()
         made.cpu.clear()
         # A run begins a process, whose imports are not counted.
-        measure.rounds(3 if is_quick else 8, {how: lambda how=how: made.work(how) for how in _KINDS})
+        measure.rounds(3 if is_quick else 6, {how: lambda how=how: made.work(how) for how in _KINDS})
         used, changes = made.cpu, made.stream.changes
     findings = Findings("Masks")
     table = Table(

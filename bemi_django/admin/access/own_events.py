@@ -39,8 +39,10 @@ class Unmasked:
         """Note that values of columns were shown, of the row with a key."""
         name = f"{schema}.{table}"
         self._columns.setdefault(name, set()).update(columns)
-        if key is not None:
-            self._keys.setdefault(name, set()).add(key)
+        keys = self._keys.setdefault(name, set())
+        # An export shows any number of rows.
+        if key is not None and len(keys) < _MOST_KEYS:
+            keys.add(key)
 
     def add_context(self, names: set[str]) -> None:
         """Note that values of contexts under some keys were shown."""
@@ -50,7 +52,7 @@ class Unmasked:
         """Record what was shown on a page, once."""
         if self:
             columns = {name: sorted(found) for name, found in self._columns.items()}
-            keys = {name: sorted(found)[:_MOST_KEYS] for name, found in self._keys.items()}
+            keys = {name: sorted(found) for name, found in self._keys.items() if found}
             context: dict[str, Any] = {"context": sorted(self._context)} if self._context else {}
             note("unmasked", page=page, columns=columns, keys=keys, **context)
         self._columns, self._keys, self._context = {}, {}, set()

@@ -84,7 +84,7 @@ class ChangesEverywhere(Revertible):
         """Return the number of changes of all logs.
 
         A gap, which all of them have, counts once. Another change counts in each log that has it: two have it
-        only where somebody has filled one of them again.
+        only where somebody has copied it, as by importing an archive of another destination.
         """
         gaps = {gap for log in self._logs for gap in log.filter(_IS_GAP).values_list("pk", flat=True)}
         return sum(log.exclude(_IS_GAP).count() for log in self._logs) + len(gaps)
@@ -144,7 +144,7 @@ class ChangesEverywhere(Revertible):
     def _merged(self, found: Sequence[Iterator[Change]]) -> Iterator[Change]:
         before: UUID | None = None
         for change in heapq.merge(*found, key=_place, reverse=self._newest_first):
-            # A change that was written before the division was changed may be in two logs.
+            # All logs have a gap, and a change that somebody has copied is in two.
             if change.pk != before:
                 yield change
             before = change.pk

@@ -38,7 +38,10 @@ def test_what_works_on_one_log_wants_to_know_which(divided: Any, command: str) -
 
 def test_only_consumers_divide_changes(divided: Any) -> None:
     assert "publish with 'bemi run --to nats://...'" in refusal("run", "--until-current")
-    assert "a gap would be in one of them alone" in refusal("skip", "0/1")
+    for chosen in ((), ("--destination", "other")):
+        said = refusal("skip", "0/1", *chosen)
+        assert "a gap would be in one of them alone; drop the slot" in said
+        assert "'manage.py bemi run --to nats://... --accept-gap' records one in each" in said
     assert "asks only one which rows it has" in refusal("baseline")
     assert "Debezium are written to one" in refusal("consume", "--format", "debezium", "-")
     queue = "nats://127.0.0.1:1/bemi"

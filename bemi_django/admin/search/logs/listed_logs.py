@@ -36,8 +36,8 @@ class ListedLogs:
     """Reads pages of several logs as if they were one.
 
     Each log is read as if it were shown alone, by time, for as many changes as the page has: what a page
-    costs grows with the number of logs, and not with their size. A change that two logs have, because
-    ``BEMI_DESTINATIONS`` was changed, is there once.
+    costs grows with the number of logs, and not with their size. A change that two logs have, such as a gap,
+    is there once.
 
     Args:
         parts: What of each log matches.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
+#: Seconds that the end of a connection may take.
+_CLOSE_SECONDS = 2.0
 #: Seconds that the server may take to answer a request: it does not answer while no server leads the stream.
 _ANSWER_SECONDS = 5.0
 
@@ -107,7 +110,7 @@ class Connection:
             self.loop.close()
 
     async def _connect(self) -> None:
-        from nats.aio.client import Client
+        from bemi_django.ingest.queue.server.encrypted_client import encrypted_client
 
         async def lost(*_: object) -> None:
             self.lose(QueueUnavailable(f"the connection to the queue at {self.address.hosts} was lost"))
@@ -121,7 +124,7 @@ class Connection:
 
         # A session that is interrupted begins anew, with what was not acknowledged.
         # It is closed where it cannot connect, too: a server that refuses a password has a connection.
-        self._client = Client()
+        self._client = encrypted_client()
         await self._client.connect(
             list(self.address.servers),
             allow_reconnect=False,
@@ -138,7 +141,9 @@ class Connection:
 
     async def _close(self) -> None:
         if self._client is not None:
-            await self._client.close()
+            # It waits for ever for the end of a connection whose certificate was refused.
+            with suppress(asyncio.TimeoutError, OSError):
+                await asyncio.wait_for(self._client.close(), _CLOSE_SECONDS)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()

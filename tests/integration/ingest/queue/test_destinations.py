@@ -198,7 +198,7 @@ def test_one_destination_is_asked_or_all_of_them(project: DividedPipeline) -> No
         Change.objects.for_object(row)
     with pytest.raises(BemiError, match="are in log and second"):
         Change.objects.for_model(load, "shop")
-    # A change that both have, since the division was changed, is there once.
+    # A change that both have, since somebody has copied it, is there once.
     twice = project.second.run("SELECT * FROM changes ORDER BY id LIMIT 1")
     columns = ", ".join(["%s"] * len(twice[0]))
     project.trail.log.run(

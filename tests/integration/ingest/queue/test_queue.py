@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.message.chunk import decode
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.wire.queue_address import parse
+from tests.support.certificate import write_certificate
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
@@ -501,3 +503,19 @@ def test_messages_that_may_hold_next_to_nothing_are_refused(queued: QueuedPipeli
     refused = pytest.raises(ReplicationError, match="messages of 4096 bytes: let max_payload")
     with closing(NatsServer(payload=4096)) as server, refused:
         queued.trail.run(queued.config._replace(queue=parse(server.url())))
+
+
+def test_an_address_with_tls_sends_no_password_without_it(nats_server: NatsServer) -> None:
+    address = parse(f"tls://me:secret@127.0.0.1:{nats_server.port}/bemi")
+    with pytest.raises(QueueUnavailable, match=r"127\.0\.0\.1:\d+ offers no TLS") as raised:
+        Broker(address)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_certificate_that_is_refused_ends_the_connection(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path)
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}'
+    with closing(NatsServer(member=tls)) as server:
+        for scheme in ("tls", "nats"):
+            with pytest.raises(QueueUnavailable, match="SSLCertVerificationError"):
+                Broker(parse(f"{scheme}://127.0.0.1:{server.port}/bemi"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.db.models import ExpressionWrapper, Func, Q, Value
 from django.db.models.functions import Cast, Coalesce
@@ -19,9 +20,10 @@ from bemi_django import conf
 from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan, RowLog, key_spans
-from bemi_django.log.json_values import contained, contained_in_context, contained_in_row
-from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.json_values import contained, contained_in_context, plain
+from bemi_django.log.keys import key_of, models_of, stored_value
 from bemi_django.log.places import Place, places_of
+from bemi_django.log.value_forms import forms_of
 
 #: What stands for a key in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
 _KEY_IN_ENDPOINT = re.compile(r"/<[^<>/]+>")
@@ -129,10 +131,35 @@ def as_jsonb(values: Mapping[str, Any]) -> Cast:
     return Cast(Value(contained(values), output_field=models.TextField()), models.JSONField())
 
 
-def in_row(side: str, values: Mapping[str, Any]) -> Q:
-    """Return the condition for changes whose ``before`` or ``after`` has values of any type."""
-    zone = None if settings.USE_TZ else timezone.get_default_timezone()
-    return _contains(side, contained_in_row(values, zone))
+def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | None = None) -> Q:
+    """Return the condition for changes whose ``before`` or ``after`` has values of any type.
+
+    Args:
+        side: ``"before"`` or ``"after"``.
+        values: Values by column.
+        model: The model of the rows, if it is known. A value may be whatever its field takes.
+
+    Raises:
+        TypeError: A value is an expression, or a query.
+    """
+    fields = {field.column: field for field in model._meta.concrete_fields} if model is not None else {}
+    zone = timezone.get_default_timezone()
+    condition = _contains(side, [contained({})]) if not values else Q()
+    for column, value in values.items():
+        field = fields.get(column)
+        # JSON has values of all types in one column, and tells them apart.
+        others = [value] if isinstance(field, models.JSONField) else forms_of(value, zone)
+        forms = [*_stored(field, value), *others]
+        condition &= _contains(side, dict.fromkeys(contained({column: form}) for form in forms))
+    return condition
+
+
+def _stored(field: Any, value: Any) -> Iterator[Any]:
+    """Yield what a field makes of a value, unless it is none for the field."""
+    # A field of moments would warn of those without a time zone, which have both forms here.
+    if field is not None and value is not None and not isinstance(field, models.DateTimeField):
+        with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
+            yield stored_value(field, plain(value))
 
 
 def in_context(values: Mapping[str, Any]) -> Q:

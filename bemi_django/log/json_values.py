@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from django.core.files.base import File
+from django.utils.functional import LazyObject, Promise
+
 from bemi_django.log.lossless_json import Number, dumps, loads
-from bemi_django.log.printing import interval, json_text
+from bemi_django.log.printing import interval, json_text, range_text
 
 # Python refuses to print longer integers; digits of PostgreSQL's numeric.
 _LONG_INTEGER = 13_000
 _MOST_DIGITS = 131_071
 _MOST_DECIMALS = 16_383
+#: What expressions and queries have, of Django and of SQLAlchemy.
+_EXPRESSIONS = ("resolve_expression", "__clause_element__", "self_group")
+_BOUNDS = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
 
 
 def contained(values: Mapping[str, Any]) -> str:
     """Return values as JSON text, for ``jsonb @>``. Every type that a model's field takes is accepted."""
     return dumps(_converted(dict(values)))
-
-
-def contained_in_row(values: Mapping[str, Any], zone: tzinfo | None) -> list[str]:
-    """Return the texts of which a row contains one if it has the values, for ``jsonb @>``.
-
-    Args:
-        values: Values by column.
-        zone: The time zone of times without one, for columns that have it; None if they stand for themselves.
-    """
-    forms = (
-        [values] if zone is None else [values, {key: _aware(value, zone) for key, value in values.items()}]
-    )
-    return list(dict.fromkeys(map(contained, forms)))
-
-
-def _aware(value: Any, zone: tzinfo) -> Any:
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=zone)
-    if isinstance(value, (list, tuple)):
-        return [_aware(part, zone) for part in value]
-    return value
 
 
 def contained_in_context(values: Mapping[str, Any]) -> list[str]:
@@ -54,7 +39,29 @@ def contained_in_context(values: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([contained(values), as_texts]))
 
 
+def plain(value: Any) -> Any:
+    """Return what a lazy value stands for, or the value itself.
+
+    Raises:
+        TypeError: It is an expression, or a query.
+    """
+    if isinstance(value, LazyObject):
+        # Whatever is asked of it sets it up.
+        _ = value.__class__
+        value = value.__dict__["_wrapped"]
+    if isinstance(value, Promise):
+        _, (function, arguments, named, *_) = value.__reduce__()  # type: ignore[misc]
+        value = function(*arguments, **named)
+    if any(hasattr(value, name) for name in _EXPRESSIONS) and not isinstance(value, type):
+        raise TypeError(
+            f"the log is asked for values, and {type(value).__name__} is an expression: "
+            "evaluate it, and pass what it returns"
+        )
+    return value
+
+
 def _said(value: Any) -> Any:
+    value = plain(value)
     if hasattr(value, "_meta") and hasattr(value, "pk"):
         return _said(value.pk)
     if isinstance(value, Mapping):
@@ -72,6 +79,7 @@ def _said(value: Any) -> Any:
 
 
 def _converted(value: Any) -> Any:
+    value = plain(value)
     if isinstance(value, Enum):
         return _converted(value.value)
     if value is None or isinstance(value, (bool, Number)):
@@ -86,6 +94,12 @@ def _converted(value: Any) -> Any:
         return [_converted(part) for part in value]
     if isinstance(value, timedelta):
         return interval(value)
+    if isinstance(value, File):
+        return _storable(value.name or "")
+    if isinstance(value, bytearray):
+        value = bytes(value)
+    if all(hasattr(value, name) for name in _BOUNDS):
+        return range_text(value)
     if hasattr(value, "_meta") and hasattr(value, "pk"):
         # A model's instance stands for its key.
         return _converted(value.pk)

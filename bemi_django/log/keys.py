@@ -24,14 +24,14 @@ def key_of(instance: models.Model, model: type[models.Model] | None = None) -> s
     link: Any = instance._meta.get_ancestor_link(model) if model else None
     meta = (model or instance.__class__)._meta
     fields = [link] if link else getattr(meta, "pk_fields", [meta.pk])
-    return key_text([_stored(field, getattr(instance, field.attname)) for field in fields])
+    return key_text([stored_value(field, getattr(instance, field.attname)) for field in fields])
 
 
 def key_of_value(model: type[models.Model], value: Any) -> str:
     """Return ``changes.primary_key`` for the value of a model's key; a tuple if it has several columns."""
     fields: list[Any] = getattr(model._meta, "pk_fields", [model._meta.pk])
     values = value if len(fields) > 1 else [value]
-    return key_text([_stored(field, part) for field, part in zip(fields, values, strict=True)])
+    return key_text([stored_value(field, part) for field, part in zip(fields, values, strict=True)])
 
 
 def models_of(instance: models.Model) -> list[type[models.Model]]:
@@ -41,13 +41,15 @@ def models_of(instance: models.Model) -> list[type[models.Model]]:
 
 def json_of(field: models.Field[Any, Any], value: Any) -> Any:
     """Return a field's value in the form that it has in ``before`` and ``after``."""
-    stored = _stored(field, value)
+    stored = stored_value(field, value)
     return None if stored is None else loads(json_text(stored))
 
 
-def _stored(field: models.Field[Any, Any], value: Any) -> Any:
+def stored_value(field: models.Field[Any, Any], value: Any) -> Any:
+    """Return what a field stores of a value; an instance stands for what a foreign key refers to it by."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
+        value = getattr(value, field.attname) if isinstance(value, models.Model) else value
     prepared = field.get_prep_value(value)
     if isinstance(prepared, datetime.datetime) and timezone.is_naive(prepared):
         # With USE_TZ = False, the server takes it for one in the time zone of the settings.

@@ -70,6 +70,32 @@ def interval(value: datetime.timedelta) -> str:
     return " ".join([part for part in (days, time if has_time else "") if part])
 
 
+def range_text(value: Any) -> str:
+    """Return a range of any driver as PostgreSQL prints it; one of whole numbers or days as it stores it."""
+    if value.isempty:
+        return "empty"
+    lower, upper, has_lower, has_upper = value.lower, value.upper, value.lower_inc, value.upper_inc
+    if _is_whole(lower) and not has_lower:
+        lower, has_lower = _next(lower), True
+    if _is_whole(upper) and has_upper:
+        upper, has_upper = _next(upper), False
+    ends = ("" if end is None else _quoted(text(end)) for end in (lower, upper))
+    return f"{'[' if has_lower else '('}{','.join(ends)}{']' if has_upper else ')'}"
+
+
+def _is_whole(end: Any) -> bool:
+    is_day = isinstance(end, datetime.date) and not isinstance(end, datetime.datetime)
+    return is_day or isinstance(end, int)
+
+
+def _next(end: Any) -> Any:
+    return end + (1 if isinstance(end, int) else datetime.timedelta(days=1))
+
+
+def _quoted(end: str) -> str:
+    return f'"{end}"' if " " in end else end
+
+
 def _float(value: float) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         return _special(value)

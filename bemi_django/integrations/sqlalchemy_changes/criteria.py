@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from datetime import timezone as datetime_timezone
 from typing import Any
 
-from sqlalchemy import Table, Text, and_, cast, func, inspect, literal, or_
+from sqlalchemy import Table, Text, and_, cast, func, inspect, literal, or_, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import object_session
 
@@ -16,6 +17,7 @@ from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, 
 from bemi_django.log.json_values import contained, contained_in_context
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
+from bemi_django.log.value_forms import forms_of
 from bemi_django.wire import UNVERIFIED_KEY
 
 _ANY = object()
@@ -100,9 +102,9 @@ def before(values: Mapping[str, Any]) -> Any:
     """Select changes of rows that had certain values before.
 
     Args:
-        values: Values as they are in the log, by column.
+        values: Values by column, of any type that a column takes.
     """
-    return Change.before.contains(_as_jsonb(values))
+    return _in_row(Change.before, values)
 
 
 def before_not(values: Mapping[str, Any]) -> Any:
@@ -114,9 +116,9 @@ def after(values: Mapping[str, Any]) -> Any:
     """Select changes of rows that had certain values afterwards.
 
     Args:
-        values: Values as they are in the log, by column.
+        values: Values by column, of any type that a column takes.
     """
-    return Change.after.contains(_as_jsonb(values))
+    return _in_row(Change.after, values)
 
 
 def after_not(values: Mapping[str, Any]) -> Any:
@@ -197,8 +199,12 @@ def _part(side: Any, column: str) -> Any:
     return func.pg_catalog.jsonb_object_field(side, cast(literal(column, Text), Text), type_=JSONB)
 
 
-def _as_jsonb(values: Mapping[str, Any]) -> Any:
-    return cast(literal(contained(values), Text), JSONB)
+def _in_row(side: Any, values: Mapping[str, Any]) -> Any:
+    criteria = []
+    for column, value in values.items():
+        texts = dict.fromkeys(contained({column: form}) for form in forms_of(value, datetime_timezone.utc))
+        criteria.append(or_(*(side.contains(cast(literal(text, Text), JSONB)) for text in texts)))
+    return and_(true(), *criteria)
 
 
 def _of(table: Any, database: str | None) -> Any:

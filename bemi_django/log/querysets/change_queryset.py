@@ -31,6 +31,17 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         conf.table()  # raises if the setting is not valid: the model has the default name then
         super().__init__(*args, **kwargs)
+        self._of: type[models.Model] | None = None
+
+    def _clone(self) -> ChangeQuerySet:
+        clone: ChangeQuerySet = super()._clone()  # type: ignore[misc]
+        clone._of = self._of
+        return clone
+
+    def _with_model(self, model: type[models.Model]) -> ChangeQuerySet:
+        """Remember whose fields say what values may be given."""
+        self._of = model
+        return self
 
     def for_model(self, model: type[models.Model], using: str | None = None) -> ChangeQuerySet:
         """Return changes of a model's table.
@@ -39,7 +50,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
             model: The model; a proxy stands for the model that it is based on.
             using: Alias of the database that was changed; by default the one that the router writes to.
         """
-        return self.of_table(place_of(model, using or router.db_for_write(model)))
+        return self.of_table(place_of(model, using or router.db_for_write(model)))._with_model(model)
 
     def everywhere(self) -> ChangesEverywhere:
         """Return the changes of all destinations (``BEMI_DESTINATIONS``) as one list, in order of their time.
@@ -71,7 +82,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         condition = conditions.of_object(
             lambda here: conditions.TableLog(log.filter(here)), instance, related
         )
-        return asked.filter(condition)
+        return asked.filter(condition)._with_model(instance.__class__)
 
     def of_table(self, place: Place) -> ChangeQuerySet:
         """Return changes of a table, whether a model has it or not.
@@ -117,19 +128,19 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
 
     def before(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values before."""
-        return self.filter(conditions.in_row("before", values))
+        return self.filter(conditions.in_row("before", values, self._of))
 
     def before_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values before."""
-        return self.exclude(conditions.in_row("before", values))
+        return self.exclude(conditions.in_row("before", values, self._of))
 
     def after(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row had these values afterwards."""
-        return self.filter(conditions.in_row("after", values))
+        return self.filter(conditions.in_row("after", values, self._of))
 
     def after_not(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes whose row did not have these values afterwards."""
-        return self.exclude(conditions.in_row("after", values))
+        return self.exclude(conditions.in_row("after", values, self._of))
 
     def context(self, values: Mapping[str, Any]) -> ChangeQuerySet:
         """Return changes made in a context that contains these values."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import datetime
 import enum
+import importlib
+import ipaddress
 import json
 import uuid
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.core.files.base import ContentFile
 from django.db import connection, models
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
+from django.db.models import F, Subquery, Value
 from django.test.utils import isolate_apps
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject, lazy
+from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
@@ -33,6 +41,14 @@ class Colour(enum.Enum):
 
 
 UTC = datetime.timezone.utc
+KEY = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+class Size(models.IntegerChoices):
+    SMALL = 1, "Small"
+    LARGE = 2, "Large"
+
+
 VALUES = [
     ("uuid", uuid.uuid4()),
     ("date", datetime.date(2024, 2, 29)),
@@ -58,6 +74,13 @@ VALUES = [
     ("interval", datetime.timedelta(days=2)),
     ("int[]", [1, 2]),
 ]
+
+
+@pytest.fixture(scope="module")
+def shapes() -> Any:
+    if not apps.is_installed("tests.shapes"):
+        pytest.skip("tests.shapes is not installed beside aldjemy")
+    return importlib.import_module("tests.shapes.models")
 
 
 @pytest.mark.django_db
@@ -139,6 +162,87 @@ def test_hostile_values_find_nothing(number: int) -> None:
     ):
         assert not changes.exists()
     assert not Change.objects.field_changed("x", from_=value, to=value).exists()
+
+
+NOON = datetime.datetime(2024, 1, 1, 12, 30, tzinfo=UTC)
+NUMBERS = SimpleLazyObject(lambda: [1, 2])
+#: A field, a value that it stores, and others that it takes for the same.
+TAKEN: list[tuple[str, Any, list[Any]]] = [
+    ("big", 2, ["2", " 2", 2.0, Decimal(2), SimpleLazyObject(lambda: 2), lazy(lambda: 2, int)(), Size.LARGE]),
+    ("real", 1.5, ["1.5", Decimal("1.5"), SimpleLazyObject(lambda: 1.5)]),
+    ("amount", Decimal("2.20"), ["2.20", "2.2", 2.2, SimpleLazyObject(lambda: Decimal("2.2"))]),
+    ("flag", True, ["True", "true", "t", "1", 1, SimpleLazyObject(lambda: True)]),
+    ("name", "5", [5, gettext_lazy("5"), SimpleLazyObject(lambda: 5)]),
+    ("note", "1.10", [Decimal("1.10")]),
+    ("slug", "2024-2-9", []),
+    ("file", "a.txt", [ContentFile(b"", name="a.txt")]),
+    ("day", datetime.date(2024, 2, 9), ["2024-02-09", "2024-2-9", datetime.datetime(2024, 2, 9, 12)]),
+    ("moment", NOON, [
+        "2024-01-01 12:30", "2024-01-01T14:30:00+02:00", NOON.replace(tzinfo=None), NOON.isoformat(),
+    ]),
+    ("clock", datetime.time(12, 30), ["12:30", "12:30:00.0"]),
+    ("span", datetime.timedelta(days=1, hours=2), ["1 02:00:00", "P1DT2H"]),
+    ("raw", b"ab", [bytearray(b"ab"), memoryview(b"ab")]),
+    ("address", "2001:db8::1", ["2001:DB8:0:0::1", ipaddress.ip_address("2001:db8::1")]),
+    ("key", KEY, [str(KEY), KEY.hex, str(KEY).upper(), KEY.urn, SimpleLazyObject(lambda: KEY)]),
+    ("data", {"a": [1, None]}, [SimpleLazyObject(lambda: {"a": [1, None]})]),
+    ("data", "2", []),
+    ("size", Size.LARGE, [2, "2"]),
+    ("numbers", [1, 2], [(1, 2), NUMBERS]),
+    ("keys", [KEY], [[str(KEY)]]),
+    ("pairs", {"a": "1", "b": None}, []),
+    ("ints", NumericRange(1, 5), [NumericRange(0, 4, "(]"), "[1,5)"]),
+    ("days", DateRange(datetime.date(2024, 1, 1), None), ["[2024-01-01,)"]),
+    ("moments", DateTimeTZRange(NOON, None), []),
+    ("cased", "Aa", []),
+]  # fmt: skip
+
+
+def test_what_a_field_takes_is_found_as_it_was_stored(drain: Drain, shapes: Any, engine: Any) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    from bemi_django.integrations.sqlalchemy_changes import Change as Row
+    from bemi_django.integrations.sqlalchemy_changes import after, field_changed, for_table
+
+    model = shapes.Everything
+    rows = [model.objects.create(**{field: value}) for field, value, _ in TAKEN]
+    for row, (field, _, _) in zip(rows, TAKEN, strict=True):
+        model.objects.filter(pk=row.pk).update(mail="x")
+        model.objects.filter(pk=row.pk).update(**{field: None})
+    drain()
+    failed = []
+    with engine.connect() as opened:
+        for row, (field, stored, others) in zip(rows, TAKEN, strict=True):
+            for value in (stored, *others):
+                found = []
+                for log in (
+                    Change.objects.for_model(model),
+                    Change.objects.filter(table="shapes_everything"),
+                ):
+                    own = log.of_key(str(row.pk))
+                    found += [own.after({field: value}).count(), own.before({field: value}).count()]
+                    found.append(own.field_changed(field, from_=value, to=None).count())
+                    found.append(own.after_not({field: value}).count())
+                for criterion in (after({field: value}), field_changed(field, from_=value, to=None)):
+                    question = sqlalchemy.select(sqlalchemy.func.count()).select_from(Row)
+                    question = question.where(for_table("shapes_everything"), criterion)
+                    found.append(opened.execute(question.where(Row.primary_key == str(row.pk))).scalar())
+                if found != [2, 2, 1, 1, 2, 2, 1, 1, 2, 1]:
+                    failed.append((field, value, found))
+    assert failed == []
+    assert Change.objects.for_model(model).after({"data": 2}).count() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "value", [F("stock"), Value(3), Tag.objects.all(), Subquery(Tag.objects.values("pk"))]
+)
+def test_an_expression_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="is an expression"):
+        Change.objects.by(value)
+    with pytest.raises(TypeError, match="is an expression"):
+        Change.objects.for_model(Tag).after({"name": value})
+    with pytest.raises(TypeError, match="is an expression"):
+        Change.objects.field_changed("name", to=value)
 
 
 def test_users_are_found_by_key_and_instance(drain: Drain) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from django.db import connections
 
+from bemi_django.capture.context import bound_context
+from bemi_django.events.recording import emit
+
 
 def operator_context(
     command: str, arguments: Mapping[str, Any], database: str, reason: str | None
@@ -37,6 +40,28 @@ def operator_context(
         "reason": reason,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def record_command(
+    event: str,
+    details: Mapping[str, Any],
+    command: str,
+    arguments: Mapping[str, Any],
+    database: str,
+    reason: str | None = None,
+) -> None:
+    """Record in the log of a source what somebody has done with a command, and who.
+
+    Args:
+        event: What was done.
+        details: What else is known of it.
+        command: See :func:`operator_context`, also for the rest.
+        arguments: The arguments.
+        database: Alias of the source.
+        reason: Why.
+    """
+    with bound_context(**operator_context(command, arguments, database, reason)):
+        emit(event, details=details, using=database, outlives_rollback=True)
 
 
 def _os_user() -> str:

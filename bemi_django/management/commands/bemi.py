@@ -29,6 +29,7 @@ from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.log_output import VisibleOutput
+from bemi_django.management.operator_context import record_command
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG
@@ -42,6 +43,8 @@ from bemi_django.time_travel.moments import parse
 
 _READ_ONLY = "25006"
 _NO_RIGHT = "42501"
+#: What ``sync`` says of a table that is not tracked any more.
+_ENDED = "no triggers: "
 #: What works on one log alone, and would do half of what is meant where there are several.
 _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
@@ -117,6 +120,9 @@ class Command(BaseCommand):
         outcome = tracking.sync(
             database, dry_run=options["dry_run"], report=lambda line: self.stdout.write(form.format(line))
         )
+        ended = [line.removeprefix(_ENDED) for line in outcome.done if line.startswith(_ENDED)]
+        if ended and not options["dry_run"]:
+            record_command("ended_tracking", {"tables": ended}, "bemi sync", {}, database)
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
         is_slot_new = options["create_slot"] and create_slot(self, database, dry_run=options["dry_run"])
@@ -155,7 +161,7 @@ class Command(BaseCommand):
         prune_command.remove(self, options)
 
     def _convert(self, database: str, options: dict[str, Any]) -> None:
-        convert_command.convert(self, options)
+        convert_command.convert(self, database, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
         given = list(options["arguments"])

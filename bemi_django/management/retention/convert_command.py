@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
+from bemi_django.management.operator_context import record_command
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.retention.conversion import Converter
@@ -37,11 +38,12 @@ def add_convert(added: Any) -> ArgumentParser:
     return parser
 
 
-def convert(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Convert a table, and print how many of its changes the log has.
+def convert(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Convert a table, print how many of its changes the log has, and record who has done it.
 
     Args:
         command: The command, for its output.
+        database: Alias of the source whose log records it.
         options: ``table``, ``batch``, ``rate``, ``anew`` and ``drop`` of the command line.
 
     Raises:
@@ -49,6 +51,7 @@ def convert(command: BaseCommand, options: dict[str, Any]) -> None:
         BemiError: The table is none of changes, or the log has other changes with the same ids.
     """
     converter = Converter(conf.destination(), options["table"], options["anew"])
+    before = converter.standing.changes
     try:
         with watching() as watch:
             converter.convert(options["batch"], options["rate"], watch)
@@ -58,6 +61,9 @@ def convert(command: BaseCommand, options: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
         raise CommandError(message, returncode=_INTERRUPTED) from None
+    if converter.standing.changes > before or options["drop"]:
+        details = {"table": converter.name, "changes": converter.standing.changes - before}
+        record_command("converted_changes", details, "bemi convert", {"drop": options["drop"]}, database)
     end = "; the table was dropped" if options["drop"] else ""
     command.stdout.write(f"{converter.name}: the log has its {converter.standing.changes:,} changes{end}")
 

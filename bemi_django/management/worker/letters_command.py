@@ -7,10 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from bemi_django.capture.context import bound_context
-from bemi_django.events.recording import emit
 from bemi_django.ingest.dead_letter_retry import retry
-from bemi_django.management.operator_context import operator_context
+from bemi_django.management.operator_context import record_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
 
@@ -34,5 +32,5 @@ def retry_letters(command: BaseCommand, database: str, options: dict[str, Any]) 
 
 def _note_dismissed(database: str, reason: str | None, letters: int) -> None:
     """Record in the log of a source who removes letters that belong to no change."""
-    with bound_context(**operator_context("bemi retry-dead-letters", {"dismiss": True}, database, reason)):
-        emit(_EVENT, details={"letters": letters}, using=database, outlives_rollback=True)
+    arguments = {"dismiss": True}
+    record_command(_EVENT, {"letters": letters}, "bemi retry-dead-letters", arguments, database, reason)

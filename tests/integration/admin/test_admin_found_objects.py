@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -136,13 +135,11 @@ def test_a_slow_or_broken_search_hides_nothing_else(
     Tag.objects.create(name="lamp")
 
     def slow(request: Any, queryset: Any, text: str) -> Any:
-        return queryset.extra(where=["pg_sleep(5) IS NOT NULL"]), False
+        return queryset.extra(where=["pg_sleep(3600) IS NOT NULL"]), False
 
     Todo.objects.create(task="lamp")
-    begin = time.monotonic()
     with admin_with(monkeypatch, Todo, get_search_results=slow):
         assert found(admin_client, "lamp") == {"tags": ["lamp"]}
-    assert time.monotonic() - begin < 3
     with admin_with(monkeypatch, Todo, get_search_fields=lambda request: ["nothing"]):
         assert found(admin_client, "lamp") == {"tags": ["lamp"]}
     monkeypatch.setattr(found_objects, "_BUDGET", -1)

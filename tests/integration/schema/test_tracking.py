@@ -132,7 +132,7 @@ def test_a_temporary_table_touches_no_other_table(schema: str) -> None:
 def test_two_open_transactions_that_create_tables_do_not_wait_for_each_other(schema: str) -> None:
     with another_session() as first, another_session() as second:
         first.execute("CREATE TABLE shed.one (id int)")
-        second.execute("SET statement_timeout = '5s'; CREATE TABLE shed.two (id int); COMMIT")
+        second.execute("SET statement_timeout = '60s'; CREATE TABLE shed.two (id int); COMMIT")
         first.execute("COMMIT")
         notices = [notice for cursor in (first, second) for notice in cursor.connection.notices]
     late = [line for line in notices if "not tracked yet" in line]

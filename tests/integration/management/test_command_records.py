@@ -1,0 +1,68 @@
+"""Commands that change what is recorded, or the log, say in it who has run them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from bemi_django import conf
+from bemi_django.schema import tracking
+from tests.support.pipeline import Drain
+from tests.support.project_database import execute
+
+DAY = "2003-05-01 12:00+00"
+
+
+def told(drain: Drain) -> list[dict[str, Any]]:
+    """Return what the log says of commands since the last call."""
+    events = [change.context for change in drain() if change.operation == "EVENT"]
+    assert all(one["os_user"] and one["database_role"] for one in events)
+    return [{key: one.get(key) for key in ("event", "details", "command")} for one in events]
+
+
+@pytest.fixture
+def bare(drain: Drain) -> Iterator[None]:
+    execute("CREATE TABLE bare (id int PRIMARY KEY)")
+    tracking.sync()
+    yield
+    execute("DROP TABLE bare")
+
+
+def test_who_ends_the_tracking_of_a_table(drain: Drain, bare: None, settings: Any) -> None:
+    settings.BEMI_EXCLUDE = [*conf.exclude(), "public.bare"]
+    call_command("bemi", "sync", "--dry-run", stdout=io.StringIO())
+    assert told(drain) == []
+    call_command("bemi", "sync", stdout=io.StringIO())
+    details = {"tables": ["public.bare"]}
+    assert told(drain) == [{"event": "ended_tracking", "details": details, "command": "bemi sync"}]
+    del settings.BEMI_EXCLUDE
+    call_command("bemi", "sync", stdout=io.StringIO())
+    assert told(drain) == []
+
+
+@pytest.fixture
+def old(drain: Drain) -> Iterator[None]:
+    """A table ``old_log`` with a change of May 2003."""
+    execute("CREATE TABLE old_log (LIKE changes INCLUDING ALL)")
+    execute(
+        'INSERT INTO old_log (id, database, schema, "table", operation, committed_at, queued_at, '
+        "transaction_id, position) "
+        "VALUES ('00000000-0000-8000-8000-000000000001', 'x', 's', 't', 'CREATE', %s, now(), 1, 8)",
+        [DAY],
+    )
+    yield
+    execute("DROP TABLE IF EXISTS old_log, changes_2003_05")
+
+
+def test_who_brings_the_changes_of_another_table_into_the_log(drain: Drain, old: None) -> None:
+    call_command("bemi", "convert", "public.old_log", stdout=io.StringIO())
+    details = {"table": "public.old_log", "changes": 1}
+    assert told(drain) == [{"event": "converted_changes", "details": details, "command": "bemi convert"}]
+    call_command("bemi", "convert", "public.old_log", stdout=io.StringIO())
+    assert told(drain) == []
+    call_command("bemi", "convert", "public.old_log", "--drop", stdout=io.StringIO())
+    assert [one["event"] for one in told(drain)] == ["converted_changes"]

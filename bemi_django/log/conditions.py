@@ -20,10 +20,10 @@ from bemi_django import conf
 from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan, RowLog, key_spans
-from bemi_django.log.json_values import contained, contained_in_context, plain
 from bemi_django.log.keys import key_of, models_of, stored_value
 from bemi_django.log.places import Place, places_of
-from bemi_django.log.value_forms import forms_of
+from bemi_django.log.values.json_values import contained, contained_in_context, plain
+from bemi_django.log.values.value_forms import forms_of
 
 #: What stands for a key in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
 _KEY_IN_ENDPOINT = re.compile(r"/<[^<>/]+>")

@@ -14,10 +14,10 @@ from sqlalchemy.orm import object_session
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
 from bemi_django.integrations.sqlalchemy_changes.mapped_table import schema_of, value_of
 from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
-from bemi_django.log.json_values import contained, contained_in_context
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
-from bemi_django.log.value_forms import forms_of
+from bemi_django.log.values.json_values import contained, contained_in_context
+from bemi_django.log.values.value_forms import forms_of
 from bemi_django.wire import UNVERIFIED_KEY
 
 _ANY = object()

@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 
 from bemi_django import bound_context
 from bemi_django.log.blame import blame
-from bemi_django.log.json_values import contained
 from bemi_django.log.printing import interval, json_text, key_text
+from bemi_django.log.values.json_values import contained
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Tag

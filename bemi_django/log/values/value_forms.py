@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_date, parse_datetime, parse_duration, parse_time
 
-from bemi_django.log.json_values import plain
+from bemi_django.log.values.json_values import plain
 
 _NUMBER = re.compile(
     r"\s*[-+]?(?:[0-9]{1,1000}(?:\.[0-9]{0,1000})?|\.[0-9]{1,1000})(?:[eE][-+]?[0-9]{1,3})?\s*"

@@ -1,0 +1,1 @@
+"""Values of any type in the form that the log has them."""

@@ -148,16 +148,15 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
     for column, value in values.items():
         field = fields.get(column)
         # JSON has values of all types in one column, and tells them apart.
-        others = [value] if isinstance(field, models.JSONField) else forms_of(value, zone)
-        forms = [*_stored(field, value), *others]
-        condition &= _contains(side, dict.fromkeys(contained({column: form}) for form in forms))
+        forms = [value] if isinstance(field, models.JSONField) else forms_of(value, zone)
+        texts = (contained({column: form}) for form in (*_stored(field, value), *forms))
+        condition &= _contains(side, dict.fromkeys(texts))
     return condition
 
 
 def _stored(field: Any, value: Any) -> Iterator[Any]:
-    """Yield what a field makes of a value, unless it is none for the field."""
-    # A field of moments would warn of those without a time zone, which have both forms here.
-    if field is not None and value is not None and not isinstance(field, models.DateTimeField):
+    """Yield what a field makes of a value, unless it is none for it, or a moment: a field warns of naive ones."""
+    if not (field is None or value is None or isinstance(field, models.DateTimeField)):
         with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
             yield stored_value(field, plain(value))
 

@@ -155,7 +155,7 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
 
 
 def _stored(field: Any, value: Any) -> Iterator[Any]:
-    """Yield what a field makes of a value, if it is one for it. A field of moments would warn of naive ones."""
+    """Yield what a field makes of a value it takes. A field of moments would warn of naive ones."""
     if not (field is None or value is None or isinstance(field, models.DateTimeField)):
         with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
             yield stored_value(field, plain(value))

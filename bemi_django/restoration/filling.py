@@ -104,7 +104,8 @@ def _compare(table: NewTable, images: list[str]) -> Composable:
         table=table.quoted,
         images=Literal(images),
         same=SQL(" AND ").join(
-            SQL("found.{0} = made.{0}").format(Identifier(column)) for column in table.key
+            SQL("found.{0} {1} made.{0}").format(Identifier(column), SQL(equals))
+            for column, equals in table.key.items()
         ),
         values=SQL(", ").join(_value(column, kind) for column, kind in table.columns.items()),
     )

@@ -15,9 +15,19 @@ from bemi_django.verification.streams import stream
 _OF_TABLE = """
 c.database = %(database)s AND c.schema = %(schema)s AND c."table" = %(table)s AND NOT c.diverged
 """
+# One statement empties a table partition by partition, with a change of each.
 _LAST_TRUNCATE = """
-SELECT c.id::text, c.committed_at FROM {log} c
-WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE' ORDER BY c.id DESC LIMIT 1
+WITH truncates AS (
+    SELECT c.id, c.transaction_id, c.committed_at FROM {log} c
+    WHERE {of_table} AND c.primary_key IS NULL AND c.operation = 'TRUNCATE'
+),
+last AS (SELECT t.* FROM truncates t ORDER BY t.id DESC LIMIT 1)
+SELECT t.id::text, t.committed_at
+FROM truncates t JOIN last l ON (l.transaction_id, l.committed_at) = (t.transaction_id, t.committed_at)
+WHERE NOT EXISTS (
+    SELECT FROM {log} c
+    WHERE {of_table} AND c.operation IN ('CREATE', 'UPDATE', 'DELETE') AND c.id > t.id AND c.id < l.id)
+ORDER BY t.id LIMIT 1
 """
 # The greatest of the ids before another one.
 _BEFORE = """
@@ -142,7 +152,7 @@ class LoggedTable:
         self._of = {"database": database, "schema": schema, "table": name}
 
     def last_truncate(self) -> tuple[str, Any] | None:
-        """Return the id and the time of the last TRUNCATE, or None."""
+        """Return the id and the time of the last TRUNCATE, that of its first partition; or None."""
         found = self._ask(_LAST_TRUNCATE, {})
         return found[0] if found else None
 

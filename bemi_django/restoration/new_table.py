@@ -81,6 +81,19 @@ WHERE i.indrelid = format('%%I.%%I', %s::text, %s::text)::regclass AND i.indispr
 ORDER BY k.place
 """
 
+_EQUALS = """
+SELECT a.attname, (
+    SELECT format('OPERATOR(%%I.%%s)', s.nspname, o.oprname)
+    FROM pg_amop p JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace s ON s.oid = o.oprnamespace
+    WHERE p.amopfamily = x.opcfamily AND p.amopstrategy = 3
+        AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+JOIN pg_opclass x ON x.oid = k.class
+WHERE i.indrelid = format('%%I.%%I', %s::text, %s::text)::regclass AND i.indisprimary ORDER BY k.place
+"""
+
 
 class NewTable(NamedTuple):
     """A table with no rows yet.
@@ -89,13 +102,13 @@ class NewTable(NamedTuple):
         name: Its schema and name.
         columns: Its columns, with how their values are compared: "plain" by to_jsonb(), "printed" and "array"
             as they are printed, and "text" for types that became text.
-        key: The columns of its primary key.
+        key: The columns of its primary key, with the operator of each for equal values.
         notes: What it lacks, each a sentence.
     """
 
     name: Name
     columns: dict[str, str]
-    key: list[str]
+    key: dict[str, str]
     notes: list[str]
 
     @property
@@ -168,7 +181,13 @@ def _made(
     if key:
         parts.append(SQL("PRIMARY KEY ({})").format(SQL(", ").join(map(Identifier, key))))
     cursor.execute(SQL("CREATE TABLE {} ({})").format(Identifier(*new), SQL(", ").join(parts)))
-    return NewTable(new, {name: kind for name, _, kind in types}, list(key), notes)
+    return NewTable(new, {name: kind for name, _, kind in types}, _equals(cursor, new), notes)
+
+
+def _equals(cursor: Any, name: Name) -> dict[str, str]:
+    """Return the columns of the key with their operators, which need not be in the search path."""
+    cursor.execute(_EQUALS, name)
+    return dict(cursor.fetchall())
 
 
 def _exists(cursor: Any, name: Name) -> bool:

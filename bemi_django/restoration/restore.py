@@ -28,10 +28,12 @@ SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS+00:00'),
 FROM _bemi.checkpoint WHERE slot = %s
 """
 # Tables of this name that were dropped before do not count. Where the table is partitioned, its partitions
-# have the rows.
+# have the rows, and of these the ones without partitions.
 _BASELINE = """
 WITH named AS (
-    SELECT relation, since, description -> 'name' = description -> 'root' AS is_root FROM _bemi.relations
+    SELECT relation, since, description -> 'name' = description -> 'root' AS is_root,
+           description -> 'named_by' AS named_by
+    FROM _bemi.relations
     WHERE description -> 'root' = jsonb_build_array(%(schema)s::text, %(name)s::text)
         AND system = (pg_control_system()).system_identifier
 ),
@@ -41,8 +43,10 @@ present AS (
     WHERE n.since >= (SELECT min(o.since) FROM named o JOIN last USING (relation))
 ),
 filled AS (
-    SELECT relation FROM present
-    WHERE relation <> (SELECT relation FROM last) OR (SELECT count(*) FROM present) = 1
+    SELECT p.relation FROM present p
+    WHERE NOT EXISTS (
+        SELECT FROM present o JOIN named n USING (relation)
+        WHERE n.relation <> p.relation AND n.named_by @> to_jsonb(p.relation::bigint))
 )
 SELECT count(*) > 0 AND bool_and(EXISTS (
     SELECT FROM _bemi.baselines b

@@ -7,7 +7,7 @@
 ======================  =====================================================================================
 
 The first message of a transaction begins with what the database knows of the connection, which
-:mod:`~bemi_django.ingest.stitching.provenance` reads: ``'app'4711'gunicorn'10.0.0.1 16384{...``.
+:mod:`~bemi_django.ingest.stitching.provenance` reads: ``'app' 'app'4711 10.0.0.1 'gunicorn'16384{...``.
 
 Anybody may write a message. One without a table gives its context to all rows that follow.
 """

@@ -17,10 +17,15 @@ DECLARE
     statement pg_catalog.text;
     -- A setting of the transaction, for statements that cannot carry a comment.
     context pg_catalog.text;
+    -- Who is connected, in the encoding of the database and in UTF-8.
+    connected pg_catalog.text;
+    converted pg_catalog.bytea;
     is_done pg_catalog.bool;
 BEGIN
     -- The usual path skips this: the first write of a transaction, with a context of the application.
-    IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"') THEN
+    -- Hooks of ours send ASCII only, but those of others need not, and UTF-8 alone is sent as it is.
+    IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"')
+        OR pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
             <<described>>
             BEGIN
@@ -91,30 +96,33 @@ BEGIN
                         pg_catalog.substr(content, 2));
                 END IF;
             END described;
-            IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        END IF;
+        IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+            BEGIN
+                PERFORM pg_catalog.convert_to(content, 'UTF8');
+            EXCEPTION WHEN OTHERS THEN
+                -- Some bytes are not characters, or not characters of Unicode. No write may fail because of them.
+                content := pg_catalog.string_agg(CASE
+                    WHEN pg_catalog.octet_length(c) OPERATOR(pg_catalog.>) 1 THEN E'\\ufffd'
+                    WHEN pg_catalog.ascii(c) OPERATOR(pg_catalog.<) 128 THEN c
+                    ELSE E'\\u00' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.convert_to(
+                        c, pg_catalog.getdatabaseencoding()), 'hex') END, '' ORDER BY n)
+                    FROM pg_catalog.unnest(pg_catalog.string_to_array(content, NULL)) WITH ORDINALITY u (c, n);
+            END;
+            IF last IS NULL OR last OPERATOR(pg_catalog.=) '' THEN
+                -- As at the end of this function, but for characters that have other bytes in UTF-8.
+                connected := pg_catalog.format('%L %L%s %s %L', session_user, current_user, pg_catalog.pg_backend_pid(),
+                    pg_catalog.inet_client_addr(), pg_catalog.current_setting('application_name'));
                 BEGIN
-                    PERFORM pg_catalog.convert_to(content, 'UTF8');
+                    converted := pg_catalog.convert_to(connected, 'UTF8');
                 EXCEPTION WHEN OTHERS THEN
-                    -- Some bytes are not characters, or not characters of Unicode. No write may fail because of them.
-                    content := pg_catalog.string_agg(CASE
-                        WHEN pg_catalog.octet_length(c) OPERATOR(pg_catalog.>) 1 THEN E'\\ufffd'
-                        WHEN pg_catalog.ascii(c) OPERATOR(pg_catalog.<) 128 THEN c
-                        ELSE E'\\u00' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.convert_to(
-                            c, pg_catalog.getdatabaseencoding()), 'hex') END, '' ORDER BY n)
-                        FROM pg_catalog.unnest(pg_catalog.string_to_array(content, NULL)) WITH ORDINALITY u (c, n);
+                    converted := pg_catalog.decode(pg_catalog.replace(connected, E'\\', E'\\\\'), 'escape');
                 END;
-                IF last IS NULL OR last OPERATOR(pg_catalog.=) '' THEN
-                    -- As at the end of this function, but for characters that have other bytes in UTF-8.
-                    is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', pg_catalog.decode(pg_catalog.replace(
-                            pg_catalog.format('%L %L%s %s %L', session_user, current_user, pg_catalog.pg_backend_pid(),
-                                pg_catalog.inet_client_addr(), pg_catalog.current_setting('application_name')),
-                            E'\\', E'\\\\'), 'escape')
-                        OPERATOR(pg_catalog.||) pg_catalog.convert_to(
-                        pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-                            pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true),
-                            E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL;
-                    RETURN NULL;
-                END IF;
+                is_done := pg_catalog.pg_logical_emit_message(true, '_bemi', converted OPERATOR(pg_catalog.||) pg_catalog.convert_to(
+                    pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+                        pg_catalog.set_config('_bemi.last', TG_RELID::pg_catalog.text OPERATOR(pg_catalog.||) content, true),
+                        E'\\\\', E'\\u005c'), E'\\u0022', E'\\"'), E'\\u0025', '%'), 'UTF8')) IS NULL;
+                RETURN NULL;
             END IF;
         END IF;
         IF last OPERATOR(pg_catalog.<>) '' THEN

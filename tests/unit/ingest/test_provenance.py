@@ -108,6 +108,11 @@ def test_nothing_is_recorded_if_it_is_turned_off() -> None:
     assert contexts(APP + b'7{"n": 1}', b'7{"n": 2}', is_recorded=False) == [{"n": 1}, {"n": 2}]
 
 
+def test_names_that_no_server_has_are_kept_as_text_that_is_cut() -> None:
+    (context,) = contexts(b"'%b' 'app'1  ''7{}" % (b"a" * 2_000_000))
+    assert list(context) == ["_bemi_invalid"] and len(context["_bemi_invalid"]) < 1_100_000
+
+
 @pytest.mark.parametrize(
     "content", [b"'app' 'app'4711 10.0.0.1 'x'", b"'app' 'b'x 'y'7{}", b"'a' 'a'1  'b' x{}", b"E", b"''"]
 )

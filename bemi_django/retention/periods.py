@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.db import models
 
+from bemi_django.wire.table_name import split
+
 _PERIOD = re.compile(r"([1-9][0-9]{0,4}) (day|week|month|year)s?")
 FOREVER, DEFAULT = "forever", "default"
 #: In a list, what True is: environment variables have lists only.
@@ -20,7 +22,8 @@ class NamedRule(NamedTuple):
     """How long the changes of a table are kept.
 
     Attributes:
-        name: The model as ``app.Model`` or the table as ``schema.table``; empty for all others.
+        name: The model as ``app.Model`` or the table as ``schema.table``, where parts may be in double
+            quotes; empty for all others.
         model: The model, if it is one.
         period: An interval of PostgreSQL; None for ever.
         is_held: Whether nothing is removed, whatever other rules say.
@@ -87,15 +90,20 @@ def _holds(hold: Any) -> Iterator[NamedRule]:
 
 
 def _model(setting: str, name: Any) -> type[models.Model] | None:
-    app, separator, rest = name.partition(".") if isinstance(name, str) else ("", "", "")
-    if not (app and separator and rest) or "." in rest:
+    parts = split(name) if isinstance(name, str) else None
+    if parts is None or parts.schema is None:
         raise ValueError(
-            f"{setting} names {name!r}: use 'default', a model as 'app.Model', or a table as 'schema.table'"
+            f"{setting} names {name!r}: use 'default', a model as 'app.Model', or a table as 'schema.table', "
+            "with a part that has a dot in double quotes: 'schema.\"a.b\"'"
         )
+    if '"' in name:
+        return None
     try:
-        found: type[models.Model] = apps.get_model(app, rest)
+        found: type[models.Model] = apps.get_model(parts.schema, parts.name)
     except LookupError:
-        if app in apps.app_configs:
-            raise ValueError(f"{setting} names {name!r}: the app {app!r} has no such model") from None
+        if parts.schema in apps.app_configs:
+            raise ValueError(
+                f"{setting} names {name!r}: the app {parts.schema!r} has no such model"
+            ) from None
         return None
     return found

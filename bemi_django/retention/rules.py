@@ -16,6 +16,7 @@ from bemi_django.retention.periods import NamedRule, parse
 from bemi_django.schema import installed, tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
+from bemi_django.wire.table_name import split
 
 _EXISTS = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -163,7 +164,10 @@ def _of_model(model: type[models.Model]) -> tuple[str | None, str]:
 
 
 def _of_table(name: str) -> tuple[str, str]:
-    schema, _, table = name.partition(".")
+    found = split(name)
+    # Other names are no rules.
+    assert found is not None and found.schema is not None
+    schema, table = found.schema, found.name
     for alias in _sources():
         with closed_cursor(alias) as cursor:
             cursor.execute(_EXISTS, [schema, table])

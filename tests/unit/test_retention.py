@@ -23,6 +23,10 @@ def test_rules_are_of_models_and_tables_and_for_all_others() -> None:
         NamedRule("shop.Category", Category, is_held=True),
         NamedRule("a.b", is_held=True),
     ]
+    assert parse({'"a.b".c': "1 day"}, ['"shop".visit']) == [
+        NamedRule('"a.b".c', None, "1 day"),
+        NamedRule('"shop".visit', is_held=True),
+    ]
     assert parse({}, True) == parse({}, ["*"]) == [NamedRule("", is_held=True)]
     assert parse({}, False) == parse({}, []) == parse({}, None) == []
 
@@ -31,7 +35,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "BEMI_RETENTION": (
         ["shop.Category"],
         *({"default": period} for period in ("", "30", "0 days", "-1 days", "1 hour", 30, None)),
-        *({name: "1 day"} for name in ("category", "shop.Ctegory", "a.b.c", "a.", ".b", 1)),
+        *({name: "1 day"} for name in ("category", "shop.Ctegory", "a.b.c", '"a.b"', "a.", ".b", 1)),
     ),
     "BEMI_LEGAL_HOLD": ("shop.Category", 1, ["category"], ["shop.Ctegory"], ["*", "a.b"]),
     "BEMI_PRUNE_AT": ("3:30", "24:00", "night", 3, time(3)),

@@ -249,8 +249,9 @@ BEGIN
         is_done := false;
         RAISE WARNING 'as_of() does not know the tables as they are now: run manage.py bemi sync (%)', SQLERRM;
     END;
-    -- Remove what nobody will need: the descriptions of dropped tables; and, among those that the slots have passed, the
-    -- ones between two others of the same name and key to which columns were only added. bemi verify needs the rest.
+    -- Remove what nobody will need of what the slots have passed: the descriptions of dropped tables but for the last
+    -- hundred, by which bemi restore-table makes them anew; and the ones between two others of the same name and key to
+    -- which columns were only added. bemi verify needs the rest.
     IF is_gone THEN
         UPDATE _bemi.relations k SET ended = pg_current_wal_insert_lsn()
         WHERE k.relation = ANY (touched) AND k.ended IS NULL
@@ -262,12 +263,16 @@ BEGIN
     SELECT EXISTS (SELECT FROM _bemi.relations k WHERE k.relation = ANY (touched) OFFSET 2) AS is_between,
            EXISTS (
                SELECT FROM _bemi.relations k
-               WHERE k.ended IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation)) AS is_dropped
+               WHERE k.ended IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation)
+               OFFSET 100) AS is_dropped
     INTO spare;
     IF spare.is_between OR spare.is_dropped THEN
         SELECT min(restart_lsn) FROM pg_replication_slots WHERE database = current_database() INTO needed;
         DELETE FROM _bemi.relations k
-        WHERE k.ended < needed AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation);
+        WHERE k.ended < needed AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation) AND k.ended < (
+            SELECT d.ended FROM _bemi.relations d
+            WHERE d.ended IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation)
+            ORDER BY d.ended DESC OFFSET 99 LIMIT 1);
     END IF;
     IF spare.is_between AND needed IS NOT NULL THEN
         DELETE FROM _bemi.relations k USING (

@@ -547,4 +547,18 @@ def test_descriptions_that_no_slot_needs_are_removed(pipeline: Pipeline) -> None
     pass_all()
     execute("CREATE TABLE lab.third (id int)")
     execute("DROP TABLE lab.third")
+    # By the last of them, the table can be restored.
+    assert kept() == 3
+    drop_a_hundred_tables()
+    execute("CREATE TABLE lab.fourth (id int)")
+    execute("DROP TABLE lab.fourth")
     assert kept() == 0
+    execute("DELETE FROM _bemi.relations WHERE relation < 1000")
+
+
+def drop_a_hundred_tables() -> None:
+    """Leave the descriptions of a hundred tables that are no longer there, by oids that no table has."""
+    execute(
+        "INSERT INTO _bemi.relations (relation, description, ended) "
+        "SELECT number::oid, '{}', pg_current_wal_insert_lsn() FROM generate_series(1, 100) number"
+    )

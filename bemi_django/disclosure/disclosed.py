@@ -17,8 +17,9 @@ from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
 from bemi_django.log.conditions import as_jsonb, in_table
+from bemi_django.log.live.column_names import ColumnNames, column_names
 from bemi_django.log.lossless_json import dumps, loads
-from bemi_django.log.places import Place
+from bemi_django.log.places import Place, model_of
 from bemi_django.masking.actions import DROP, Action
 from bemi_django.masking.contexts import MASK, ContextMasks
 from bemi_django.masking.patterns import parse
@@ -101,6 +102,9 @@ class Disclosure:
             self._made = Q(database=own[0].place.database, context__contains=as_jsonb({"user_id": user}))
         self._rules, self._contexts = _masks()
         self._referring = _referring(self._rules, alias)
+        self._names: dict[Place, ColumnNames] = {}
+        #: Whether columns of tables are masked, under one of the names that they have had.
+        self._masked: dict[tuple[Place, str], bool] = {}
         self._decrypter = Decrypter(loads)
 
     def changes(self) -> Iterator[DisclosedChange]:
@@ -146,8 +150,18 @@ class Disclosure:
         }
 
     def _is_masked(self, change: Change, column: str) -> bool:
-        name = change.schema, change.table
-        return self._rules.is_masked([name], column) or (*name, column) in self._referring
+        place: Place = change.place
+        if (place, column) not in self._masked:
+            self._masked[place, column] = any(
+                self._rules.is_masked([place[1:]], name) or (*place[1:], name) in self._referring
+                for name in self._names_of(place).alike(column)
+            )
+        return self._masked[place, column]
+
+    def _names_of(self, place: Place) -> ColumnNames:
+        if place not in self._names:
+            self._names[place] = column_names(place, model_of(place))
+        return self._names[place]
 
 
 def _masks() -> tuple[Rules, ContextMasks]:

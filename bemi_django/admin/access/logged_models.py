@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -13,10 +13,16 @@ from django.db import DatabaseError, connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
-from bemi_django.log.live.column_names import ColumnNames, PresentNames, column_names, read_names
+from bemi_django.log.live.column_names import (
+    ColumnNames,
+    PresentNames,
+    altered_tables,
+    column_names,
+    read_names,
+)
 from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
 from bemi_django.models import Change
-from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
+from bemi_django.schema.database_names import aliases_of, assumed_name
 
 _KEY_COLUMNS = """
 SELECT a.attname::text FROM pg_class c
@@ -120,20 +126,29 @@ class LoggedModels:
                 self._columns[place] = ColumnNames(renamed_columns(place, model))
         return self._columns[place]
 
-    def renamed_columns(self) -> Iterator[tuple[Place, str, str]]:
-        """Yield the columns of models that had another name: their table, that name, and the present one."""
-        by_alias: dict[str, dict[tuple[str, str], Mapping[str, str]]] = {}
+    def renamed_columns(self, columns: Collection[str]) -> Iterator[tuple[str, str, set[str]]]:
+        """Yield the columns that had several names: the schema and the name of their table, and all names.
+
+        Args:
+            columns: Which tables without a model to look for, in the databases of the models; see
+                :func:`~bemi_django.log.live.column_names.altered_tables`.
+        """
+        declared: dict[str, dict[tuple[str, str], Mapping[str, str]]] = {}
         for model, place in self.places().items():
-            names = by_alias.setdefault(self.alias(model), {})
-            names[place[1:]] = {**names.get(place[1:], {}), **renamed_columns(place, model)}
-        for alias, tables in by_alias.items():
+            tables = declared.setdefault(self.alias(model), {})
+            tables[place[1:]] = {**tables.get(place[1:], {}), **renamed_columns(place, model)}
+        for alias, tables in declared.items():
             if connections[alias].vendor != "postgresql":
                 continue
             with connections[alias].cursor() as cursor:
-                found = read_names(cursor, tables)
-            database = database_name(alias)
-            for name, columns in found.items():
-                yield from ((Place(database, *name), old, new) for old, new in columns.renamed())
+                for name in altered_tables(cursor, columns):
+                    tables.setdefault(name, renamed_columns(Place("", *name), None))
+                known = read_names(cursor, tables)
+            for name, names in known.items():
+                yield from ((*name, found) for found in names.renamed())
+        for qualified, given in conf.renamed_columns().items():
+            schema, _, table = qualified.partition(".")
+            yield from ((schema, table, found) for found in ColumnNames(given).renamed())
 
     def alias(self, model: type[models.Model]) -> str:
         """Return the alias of the database that a model is written to."""

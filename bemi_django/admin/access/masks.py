@@ -28,8 +28,8 @@ _Column = tuple[str, str, str]
 class Masks:
     """The masks that apply to a viewer.
 
-    A foreign key to a masked column holds the same values, so it is masked, too; and so is a column that had
-    another name when a masked column got its present one.
+    A foreign key to a masked column holds the same values, so it is masked, too. A column is masked under all
+    names that it has had if one of them is masked.
 
     Args:
         patterns: ``BEMI_MASKED_FIELDS``, or nothing for a viewer who may see all values.
@@ -188,19 +188,26 @@ class Masks:
     def _derived(self) -> frozenset[_Column]:
         """Columns that no pattern names but that hold values of masked columns."""
         places = self._logged_models.places()
+        asked = {name.rpartition(".")[2] for name in self._patterns}
+        columns = [
+            {(schema, table, name) for name in names}
+            for schema, table, names in self._logged_models.renamed_columns(asked)
+        ]
         found: set[_Column] = set()
-        for place, old, new in self._logged_models.renamed_columns():
-            if self._matches(place.schema, place.table, new):
-                found.add((place.schema, place.table, old))
+        referring: set[_Column] = set()
         size = -1
         while len(found) > size:
             size = len(found)
-            found |= {
+            referring |= {
                 _column_of(places[model], field)
                 for model in places
                 for field in model._meta.local_concrete_fields
                 if isinstance(field, models.ForeignKey) and self._refers_to_hidden(field, found)
             }
+            found |= referring
+            for names in columns:
+                if names & referring or any(self._matches(*name) for name in names):
+                    found |= names
         return frozenset(found)
 
     def _refers_to_hidden(self, field: Any, derived: set[_Column]) -> bool:

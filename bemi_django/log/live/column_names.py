@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections, models
 
-from bemi_django.log.lossless_json import loads
+from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, alias_of, renamed_columns
 from bemi_django.wire.ids import sequence_in, source_in, source_of
 from bemi_django.wire.sequence import lsn_of
 
+_WILDCARDS = re.compile(r"[*?\[]")
 # Asked of the catalog: a name in a schema that the role may not use is an error.
 _MAY_READ = """
 SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE'::pg_catalog.text)
@@ -32,6 +34,13 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.relation
     AND c.relname::pg_catalog.text OPERATOR(pg_catalog.=) k.name
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.=) k.schema
+"""
+# The first layout of a table has all names.
+_ALTERED = """
+SELECT k.schema, k.name FROM _bemi.past k
+WHERE pg_catalog.jsonb_array_length(k.layouts) OPERATOR(pg_catalog.>) 1 AND EXISTS (
+    SELECT FROM pg_catalog.unnest(%s::pg_catalog.text[]) wanted (name)
+    WHERE pg_catalog.strpos(k.layouts::pg_catalog.text, wanted.name) OPERATOR(pg_catalog.>) 0)
 """
 
 
@@ -113,10 +122,17 @@ class ColumnNames:
         """Return all names that a column has had which is called ``column`` now, with this one."""
         return {column} | self._former.get(column, set())
 
-    def renamed(self) -> Iterator[tuple[str, str]]:
-        """Yield former and present names of the columns that had another name."""
+    def renamed(self) -> Iterator[set[str]]:
+        """Yield all names of each column that has had several, its present one with them."""
         for now, former in self._former.items():
-            yield from ((name, now) for name in former if name != now)
+            # What a dropped column is called, whose name another one has, is no name that a row has.
+            names = former | {now} if now in self._last or now in self._declared.values() else former
+            if len(names) > 1:
+                yield names
+
+    def alike(self, name: str) -> set[str]:
+        """Return all names of all columns that had a name, at whatever time."""
+        return {name}.union(*(names for names in self.renamed() if name in names))
 
     def of(self, change: Any) -> PresentNames:
         """Return the names for a change."""
@@ -183,13 +199,26 @@ def read_names(
             tables.
     """
     found = {name: ColumnNames(declared) for name, declared in tables.items()}
-    cursor.execute(_MAY_READ)
-    if cursor.fetchone() != (True,):
+    if not _may_read(cursor):
         return found
     cursor.execute(_LAYOUTS, [[schema for schema, _ in tables], [name for _, name in tables]])
     for schema, name, layouts, here in cursor.fetchall():
         found[schema, name] = ColumnNames(tables[schema, name], _layouts(loads(layouts)), str(here))
     return found
+
+
+def altered_tables(cursor: Any, columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the altered tables, by schema and name, that have, or have had, one of some columns.
+
+    Args:
+        cursor: A cursor of the database that has the tables.
+        columns: What names of columns end with. What has wildcards stands for any name.
+    """
+    if not _may_read(cursor):
+        return []
+    ends = ["" if _WILDCARDS.search(name) else dumps(name)[1:] for name in columns]
+    cursor.execute(_ALTERED, [ends])
+    return list(cursor.fetchall())
 
 
 def column_names(place: Place, model: type[models.Model] | None) -> ColumnNames:
@@ -201,6 +230,11 @@ def column_names(place: Place, model: type[models.Model] | None) -> ColumnNames:
     name = place.schema, place.table
     with connections[alias_of(place.database)].cursor() as cursor:
         return read_names(cursor, {name: renamed_columns(place, model)})[name]
+
+
+def _may_read(cursor: Any) -> bool:
+    cursor.execute(_MAY_READ)
+    return bool(cursor.fetchone() == (True,))
 
 
 def _layouts(stored: list[Any]) -> list[Layout]:

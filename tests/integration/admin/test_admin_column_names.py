@@ -9,10 +9,12 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
+from bemi_django.models import Change
+from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
-from tests.support.audit import LIST
+from tests.support.audit import LIST, record, visitor
 from tests.support.audit_api import answer
-from tests.support.exchanged_names import EXCHANGE, todos_with_notes
+from tests.support.exchanged_names import EXCHANGE, forget_names, todos_with_notes
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -67,12 +69,52 @@ def test_a_state_has_the_values_of_its_columns(admin_client: Client, todo: Todo)
 
 
 def test_a_mask_hides_the_values_of_its_column_under_all_names(todo: Todo, settings: Any) -> None:
-    from tests.support.audit import visitor
-
     settings.BEMI_MASKED_FIELDS = ["todo.note"]
     client = visitor("bemi_django.view_change", "todos.view_todo")
     lines = answer(client, f"objects/todos/todo/{todo.pk}/")["results"]
     assert "'b'" not in str(lines) and "'a'" not in str(lines)
+
+
+def test_a_mask_of_a_former_name_hides_the_column_under_its_present_one(drain: Drain, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["todo.secret"]
+    todo = Todo.objects.create(task="told once")
+    execute("ALTER TABLE todo RENAME task TO secret")
+    execute("UPDATE todo SET secret = 'told twice'")
+    execute("ALTER TABLE todo RENAME secret TO task")
+    try:
+        Todo.objects.update(task="told thrice")
+        drain()
+        newest = Change.objects.updated().desc()[:1].get()
+        client = visitor(
+            "bemi_django.view_change",
+            "bemi_django.revert_change",
+            "todos.view_todo",
+            "todos.change_todo",
+        )
+        path = f"{LIST}timeline/todos/todo/{todo.pk}/"
+        for page in (f"{LIST}?view=rows", path, f"{path}?field=task", f"{LIST}revert/?change={newest.pk}"):
+            response = client.get(page)
+            assert response.status_code == 200 and "told" not in response.content.decode(), page
+        for page in ("changes/", f"objects/todos/todo/{todo.pk}/fields/"):
+            assert "told" not in str(answer(client, page)), page
+    finally:
+        forget_names("todo")
+
+
+def test_a_mask_hides_former_names_of_a_table_without_a_model(drain: Drain, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["flag.pin"]
+    settings.BEMI_RENAMED_COLUMNS = {"public.flag": {"oldest": "code"}}
+    execute("CREATE TABLE flag (id int PRIMARY KEY, code text)")
+    try:
+        execute("INSERT INTO flag VALUES (1, 'told')")
+        execute("ALTER TABLE flag RENAME code TO pin")
+        drain()
+        record(1, table="flag", before={"id": 1, "oldest": "told before"}, after={"id": 1})
+        lines = answer(visitor("bemi_django.view_change"), "changes/")["results"]
+        assert len(lines) == 2 and "told" not in str(lines)
+    finally:
+        execute("DROP TABLE flag")
+        tracking.sync()
 
 
 def test_what_cannot_be_told_is_shown_as_unknown(admin_client: Client, drain: Drain) -> None:

@@ -17,6 +17,7 @@ from bemi_django import bound_context
 from bemi_django.disclosure import disclosed
 from bemi_django.models import Change
 from tests.shop.models import Category, Product, Review
+from tests.support.exchanged_names import forget_names
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -108,6 +109,23 @@ def test_masks_apply(subject: Subject, drain: Drain, tmp_path: Path, settings: A
     assert change["after"]["email"] == "***" and change["after"]["username"] == "ann"
     assert (change["context"]["note"], change["context"]["other"]) == ("***", "outer")
     assert "password" not in change["after"] and change["unavailable"] == {"masked": ["password"]}
+
+
+def test_masks_apply_to_all_names_of_a_column(
+    subject: Subject, drain: Drain, tmp_path: Path, settings: Any
+) -> None:
+    settings.BEMI_MASKED_FIELDS = ["shop_category.secret"]
+    books = Category.objects.create(name="told once")
+    execute("ALTER TABLE shop_category RENAME name TO secret")
+    execute("UPDATE shop_category SET secret = 'told twice'")
+    execute("ALTER TABLE shop_category RENAME secret TO name")
+    try:
+        drain()
+        subject(f"shop.Category:{books.pk}", tmp_path)
+        assert len(read(tmp_path)["changes"]) == 2
+        assert "told" not in (tmp_path / "subject.json").read_text()
+    finally:
+        forget_names("shop_category")
 
 
 def test_masks_apply_to_keys_and_to_contexts_that_could_not_be_read(

@@ -26,7 +26,8 @@ def test_declared_names_are_followed_to_the_present_ones() -> None:
     names = ColumnNames({"oldest": "old"}, layouts((8, HERE, {"1": "old"}), (80, HERE, {"1": "new"})), HERE)
     assert names.former("new") == {"oldest", "old", "new"}
     assert names.of(change(16, old=1)).renamed({"oldest": 1, "other": 2}) == {"new": 1, "other": 2}
-    assert sorted(names.renamed()) == [("old", "new"), ("oldest", "new")]
+    assert list(names.renamed()) == [{"oldest", "old", "new"}]
+    assert names.alike("old") == {"oldest", "old", "new"} and names.alike("other") == {"other"}
 
 
 def test_positions_count_on_their_own_server() -> None:
@@ -52,3 +53,5 @@ def test_a_dropped_column_keeps_a_name_that_no_other_has_taken() -> None:
     assert found.renamed({"a": 1, "b": 2}) == {"a (dropped)": 1, "b": 2}
     assert names.former("a (dropped)") == {"a (dropped)", "a"} and sorted(found.gone) == ["a", "b"]
     assert names.present("a") == {"a", "a (dropped)"} and names.present("none") == {"none"}
+    # No row has the name that tells the two apart.
+    assert list(names.renamed()) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from itertools import accumulate
 from math import isfinite
 
 from bemi_django.patterns import possessive
@@ -31,6 +32,7 @@ _CUT = "\u2026 (cut)"
 
 _STRING = possessive.compiled(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ALIKE = bytes.maketrans(b"{}", b"[]")
+_STEPS = {ord("["): 1, ord("]"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TINY = re.compile(rb"[eE]-\d{5}").search
 # Only after an even number of backslashes; otherwise the backslash of \u belongs to the text.
@@ -73,10 +75,7 @@ def _is_too_deep(content: bytes) -> bool:
     if content.count(b"{") + content.count(b"[") <= MAX_DEPTH:
         return False
     brackets = _STRING.sub(b"", content).translate(_ALIKE, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        # The innermost level is an empty pair of brackets.
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH
 
 
 def _loads(content: bytes) -> object:

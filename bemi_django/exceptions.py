@@ -103,7 +103,7 @@ class ReplicationError(BemiError):
 
 
 class IsStandby(ReplicationError):
-    """The server is a standby: its changes are recorded from its primary. Run the worker for the primary."""
+    """The server is a standby: its changes are recorded from its primary. Run this for the primary."""
 
 
 class SlotInUse(ReplicationError):

@@ -17,7 +17,7 @@ from bemi_django.schema import computation, coverage, installed, tenancy, tracki
 from bemi_django.schema.database_names import database_option
 from bemi_django.schema.replication import publication
 from bemi_django.schema.sql import quote
-from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
+from bemi_django.status.worker_status import NOT_RUNNING, ON_STANDBY, RUNNING, read_worker
 from bemi_django.wire.table_name import TableName
 
 #: The id of the check of the worker.
@@ -149,6 +149,9 @@ def check_worker(alias: str) -> list[CheckMessage]:
     hint = f"Run manage.py bemi run{database_option(alias)} beside the site."
     if worker.state == NOT_RUNNING:
         message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
+    elif worker.state == ON_STANDBY:
+        message = f"The server of {alias!r} is a standby: its changes are recorded from its primary."
+        hint = "Check the primary instead."
     elif worker.has_begun:
         message = f"No change of {alias!r} is recorded any more: the replication slot {worker.slot} is gone."
         hint = f"Run manage.py bemi run{database_option(alias)} --accept-gap to record the gap."

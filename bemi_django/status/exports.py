@@ -11,7 +11,8 @@ from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING
 
 _HERE = """
 SELECT s.system_identifier::text, d.oid::bigint
-FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database()
+FROM pg_control_system() s CROSS JOIN pg_database d
+WHERE d.datname = current_database() AND NOT pg_is_in_recovery()
 """
 _EXPORTS = """
 SELECT slot, sink, coalesce(trouble, '') FROM _bemi.checkpoint
@@ -45,7 +46,7 @@ class ExportStatus(NamedTuple):
 
 
 def read_exports(alias: str) -> list[ExportStatus]:
-    """Return what a database is exported to.
+    """Return what a database is exported to; of a standby nothing, because its primary says it.
 
     Args:
         alias: Alias of the source.
@@ -53,6 +54,8 @@ def read_exports(alias: str) -> list[ExportStatus]:
     with closed_cursor(alias) as cursor:
         cursor.execute(_HERE)
         here = cursor.fetchone()
+    if here is None:
+        return []
     with closed_cursor(conf.destination()) as cursor:
         if not installed.has(cursor, "partition_v1"):
             return []

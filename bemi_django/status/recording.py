@@ -17,7 +17,14 @@ from bemi_django.status.last_verification import LastVerification, read_last_ver
 from bemi_django.status.log_growth import LogGrowth, read_growth
 from bemi_django.status.log_status import LogStatus, read_log
 from bemi_django.status.omissions import LeftOut, read_omissions
-from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, TOO_LATE, WorkerStatus, read_worker
+from bemi_django.status.worker_status import (
+    NOT_RUNNING,
+    ON_STANDBY,
+    RUNNING,
+    TOO_LATE,
+    WorkerStatus,
+    read_worker,
+)
 
 _MAY_READ_HANDLERS = """
 SELECT has_table_privilege(_bemi.log_v1(), 'SELECT') AND has_table_privilege('_bemi.handlers', 'SELECT')
@@ -113,7 +120,9 @@ def problems_of(found: Recording) -> Iterator[str]:
 
 
 def _of_worker(worker: WorkerStatus, run: str) -> Iterator[str]:
-    if worker.state == NOT_RUNNING:
+    if worker.state == ON_STANDBY:
+        yield "the server is a standby: its changes are recorded from its primary, which knows their status"
+    elif worker.state == NOT_RUNNING:
         yield f"the worker is not running, and the server keeps all WAL: start {run}"
     elif not worker.has_begun:
         yield f"recording has not begun: start {run}"

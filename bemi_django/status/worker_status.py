@@ -15,17 +15,23 @@ from bemi_django.schema.search_path import closed_cursor
 
 #: States of a worker.
 RUNNING, NOT_RUNNING, NEVER_RUN, SLOT_GONE = "running", "not running", "never run", "slot gone"
+#: The server is a standby, so a worker may only be at its primary.
+ON_STANDBY = "on a standby"
 #: A lag in seconds that calls for attention, and one with which something is wrong.
 LATE, TOO_LATE = 30.0, 300.0
 
-#: Whether the slot is in use, its state, the bytes of WAL that are not confirmed and that are retained, the
-#: bytes until the server removes WAL, and the average bytes of WAL a day.
+#: Whether the server is a standby; and of another one, whether the slot is in use, its state, the bytes of
+#: WAL that are not confirmed and that are retained, the bytes until the server removes WAL, and the average
+#: bytes of WAL a day.
 _SLOT = """
-SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
-       greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
-       s.confirmed_flush_lsn - '0/0',
-       (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::bigint
-FROM pg_replication_slots s CROSS JOIN pg_stat_wal w WHERE s.slot_name = %s
+SELECT pg_is_in_recovery(), slot.* FROM (SELECT) one LEFT JOIN (
+    SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
+           greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
+           s.confirmed_flush_lsn - '0/0',
+           (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::bigint
+    FROM pg_replication_slots s CROSS JOIN pg_stat_wal w
+    WHERE s.slot_name = %s AND NOT pg_is_in_recovery()
+) slot ON true
 """
 # Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone.
 _CHECKPOINT = """
@@ -68,7 +74,7 @@ class WorkerStatus(NamedTuple):
     Attributes:
         slot: Name of its slot.
         state: :data:`RUNNING` or :data:`NOT_RUNNING`; without a slot :data:`NEVER_RUN`, or :data:`SLOT_GONE`
-            if the log knows one.
+            if the log knows one; :data:`ON_STANDBY` of a standby.
         log_end: The checkpoint; None before recording has begun.
         wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
         lag_bytes: Bytes of WAL that are not in the log yet.
@@ -107,12 +113,14 @@ def read_worker(alias: str) -> WorkerStatus:
     slot = slot_of(alias)
     with closed_cursor(alias) as cursor:
         cursor.execute(_SLOT, [slot])
-        found = cursor.fetchone()
-    if found is None:
-        log_end = _log_end(slot)
-        return WorkerStatus(slot, NEVER_RUN if log_end is None else SLOT_GONE, log_end)
-    is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = found
+        is_standby, is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = (
+            cursor.fetchone()
+        )
     log_end = _log_end(slot)
+    if is_standby:
+        return WorkerStatus(slot, ON_STANDBY, log_end)
+    if is_active is None:
+        return WorkerStatus(slot, NEVER_RUN if log_end is None else SLOT_GONE, log_end)
     # Without a queue, nothing is confirmed that the log does not have.
     queued = int(confirmed or 0) - log_end.position if log_end is not None else 0
     return WorkerStatus(

@@ -41,7 +41,8 @@ from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
 
-_READ_ONLY = "25006"
+# What a standby says: that it takes no writes, and that it writes no WAL.
+_READ_ONLY = ("25006", "55000")
 _NO_RIGHT = "42501"
 #: What ``sync`` says of a table that is not tracked any more.
 _ENDED = "no triggers: "
@@ -87,7 +88,7 @@ class Command(BaseCommand):
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
             # A primary that is read-only has an administrator who made it so, and says so.
-            is_standby = sqlstate_of(error) == _READ_ONLY and installed.is_standby(database)
+            is_standby = sqlstate_of(error) in _READ_ONLY and installed.is_standby(database)
             line = first_line(IsStandby() if is_standby else error)
             if sqlstate_of(error) == _NO_RIGHT and line.endswith(" _bemi"):
                 line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from bemi_django.admin.pages.health.health_sources import source_facts
+from bemi_django.checks import databases
 from bemi_django.doctor import standbys
 from tests.support.hot_standby import hot_standby
 from tests.support.pipeline import Pipeline
@@ -20,9 +22,16 @@ def test_commands_say_what_a_standby_is_and_what_it_lacks(
 ) -> None:
     pipeline.stop()
     with hot_standby() as replica:
-        for arguments in (["run"], ["run", "--until-current"], ["sync"], ["uninstall"]):
+        for arguments in (["run"], ["run", "--until-current"], ["sync"], ["uninstall"], ["verify"]):
             with pytest.raises(CommandError, match="The server is a standby: its changes are recorded from"):
                 call_command("bemi", *arguments, database=replica)
+        (fact,), _ = source_facts(replica, None)
+        assert fact.state == "good" and "from its primary" in fact.value
+        with pytest.raises(CommandError, match="^the server is a standby: its changes are recorded from"):
+            call_command("bemi", "status", database=replica, stdout=io.StringIO())
+        (warning,) = databases.check_worker(replica)
+        assert warning.id == "bemi.W011" and "is a standby" in warning.msg
+        assert warning.hint == "Check the primary instead."
         # All that the doctor can say.
         with pytest.raises(CommandError, match="findings that stop recording: bemi.D001$"):
             call_command("bemi", "doctor", database=replica, stdout=io.StringIO())

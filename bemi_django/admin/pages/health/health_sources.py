@@ -19,7 +19,15 @@ from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name, database_option
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.sealing import read_sealings
-from bemi_django.status.worker_status import LATE, NEVER_RUN, RUNNING, SLOT_GONE, TOO_LATE, read_worker
+from bemi_django.status.worker_status import (
+    LATE,
+    NEVER_RUN,
+    ON_STANDBY,
+    RUNNING,
+    SLOT_GONE,
+    TOO_LATE,
+    read_worker,
+)
 from bemi_django.wire.ids import source_of
 
 #: What a worker counts beside changes. It also counts the rows that take it longer, but nothing is wrong.
@@ -62,6 +70,8 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
     """Return the facts of a source, and a chart of the bytes that the log was behind in the last hour."""
     run = f"python manage.py bemi run{database_option(alias)}"
     worker = read_worker(alias)
+    if worker.state == ON_STANDBY:
+        return [HealthFact(_("Worker"), _("The changes of a standby are recorded from its primary."))], None
     if worker.state == NEVER_RUN:
         hint = _("Recording has not begun: it begins when the worker first runs. Start it:")
         return [HealthFact(_("Worker"), _("has never run"), "bad", hint, run)], None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
@@ -18,9 +19,10 @@ from bemi_django.log.belongings import generic_belongings, unconstrained
 from bemi_django.log.conditions import TableLog, in_table, value_of
 from bemi_django.log.identity import KeySpan, RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.live.column_names import column_names
 from bemi_django.log.live.live_tables import read_catalog, read_references
 from bemi_django.log.live.row_session import row_session
-from bemi_django.log.places import Place, model_of, place_of, places_of, renamed_columns
+from bemi_django.log.places import Place, model_of, place_of, places_of
 from bemi_django.models import Change
 
 if TYPE_CHECKING:
@@ -123,7 +125,9 @@ class Dependents:
                     self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
                     continue
                 values = tuple(_values(parent, reference))
-                kept = (*_key_columns(reference.child, self._alias), *reference.columns)
+                names = column_names(reference.child, model_of(reference.child))
+                referring = [name for column in reference.columns for name in names.own(column)]
+                kept = (*_key_columns(reference.child, self._alias), *referring)
                 child = Target(reference.child, kept, (), values, _said(reference.columns))
                 if values:
                     self._add(found, waiting, child)
@@ -185,29 +189,34 @@ def _is_cascade(child: Place, columns: tuple[str, ...]) -> bool:
 
 
 def _values(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, Any]]:
-    """Yield the values that rows had which refer to a parent, under all keys that it had."""
+    """Yield the values that rows had which refer to a parent, by all names that their columns had."""
+    children = list(_named(reference.child, reference.columns))
+    seen: list[tuple[Any, ...]] = []
+    for values in (*_values_of_keys(parent, reference), *_logged_values(parent, reference)):
+        if None not in values and values not in seen:
+            seen.append(values)
+            yield from (dict(zip(columns, values, strict=True)) for columns in children)
+
+
+def _logged_values(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
     log = Change.objects.using(conf.destination()).filter(parent.condition).order_by()
-    seen: list[dict[str, Any]] = list(_values_of_keys(parent, reference))
-    yield from seen
-    for side in ("before", "after"):
-        columns = {
-            f"value_{number}": value_of(side, name) for number, name in enumerate(reference.parent_columns)
-        }
-        for row in log.annotate(**columns).values_list(*columns).distinct():
-            values = dict(zip(reference.columns, row, strict=True))
-            if None not in values.values() and values not in seen:
-                seen.append(values)
-                yield values
+    for names in _named(parent.place, reference.parent_columns):
+        for side in ("before", "after"):
+            columns = {f"value_{number}": value_of(side, name) for number, name in enumerate(names)}
+            yield from log.annotate(**columns).values_list(*columns).distinct()
 
 
-def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, Any]]:
+def _named(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield columns by their present names, and by those that they had."""
+    names = column_names(place, model_of(place))
+    return product(*(names.own(column) for column in columns))
+
+
+def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
     """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
     for span in parent.spans:
         if len(reference.columns) == 1 and reference.parent_columns == parent.kept[:1]:
-            if re.fullmatch(r"-?[0-9]{1,19}", span.key):
-                yield {reference.columns[0]: int(span.key)}
-            else:
-                yield {reference.columns[0]: span.key}
+            yield (int(span.key) if re.fullmatch(r"-?[0-9]{1,19}", span.key) else span.key,)
 
 
 def _key_columns(place: Place, alias: str) -> tuple[str, ...]:
@@ -222,5 +231,5 @@ def _key_columns(place: Place, alias: str) -> tuple[str, ...]:
         columns = (
             [field.column for field in getattr(model._meta, "pk_fields", [model._meta.pk])] if model else []
         )
-    older = [old for old, new in renamed_columns(place, model).items() if new in columns]
-    return (*columns, *older)
+    names = column_names(place, model)
+    return (*columns, *(name for column in columns for name in names.own(column)[1:]))

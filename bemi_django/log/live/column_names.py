@@ -122,6 +122,10 @@ class ColumnNames:
         """Return all names that a column has had which is called ``column`` now, with this one."""
         return {column} | self._former.get(column, set())
 
+    def own(self, column: str) -> list[str]:
+        """Return those names of a column that no other one has had, its present one the first."""
+        return [column, *sorted(n for n in self.former(column) - {column} if self.present(n) == {column})]
+
     def renamed(self) -> Iterator[set[str]]:
         """Yield all names of each column that has had several, its present one with them."""
         for now, former in self._former.items():

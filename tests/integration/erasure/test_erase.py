@@ -37,6 +37,7 @@ from tests.integration.erasure.conftest import Bemi, url_of_database
 from tests.shop.models import Category, Note, Order, Product, Review
 from tests.support import roles
 from tests.support.activity import counted, to_count
+from tests.support.exchanged_names import forget_names
 from tests.support.paths import ROOT
 from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
@@ -70,6 +71,30 @@ def ann(drain: Drain) -> User:
     ann.pk = pk
     drain()
     return ann
+
+
+def test_rows_that_referred_by_a_column_of_another_name_are_erased(drain: Drain, bemi: Bemi) -> None:
+    execute("ALTER TABLE shop_product RENAME category_id TO shelf_id")
+    execute("ALTER TABLE shop_category RENAME id TO number")
+    books = execute("INSERT INTO shop_category (name) VALUES ('Books') RETURNING number")[0][0]
+    other = execute("INSERT INTO shop_category (name) VALUES ('Games') RETURNING number")[0][0]
+    for shelf in (books, other):
+        execute(
+            "INSERT INTO shop_product (sku, shelf_id, price, stock) VALUES ('novel of ' || %s, %s, 1, 1)",
+            [shelf, shelf],
+        )
+    execute("DELETE FROM shop_product")
+    execute("ALTER TABLE shop_product RENAME shelf_id TO category_id")
+    execute("ALTER TABLE shop_category RENAME number TO id")
+    try:
+        drain()
+        bemi("erase", f"shop.Category:{books}", "--related", *REASON)
+        assert f"novel of {books}" not in everything() and f"novel of {other}" in everything()
+        erased = Change.objects.filter(table="shop_category", primary_key=str(books)).asc()[:1].get()
+        assert erased.after == {"number": books, "name": None}
+    finally:
+        for table in ("shop_product", "shop_category"):
+            forget_names(table)
 
 
 def test_the_values_of_an_object_are_erased(ann: User, bemi: Bemi) -> None:

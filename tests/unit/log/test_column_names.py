@@ -27,6 +27,7 @@ def test_declared_names_are_followed_to_the_present_ones() -> None:
     assert names.former("new") == {"oldest", "old", "new"}
     assert names.of(change(16, old=1)).renamed({"oldest": 1, "other": 2}) == {"new": 1, "other": 2}
     assert list(names.renamed()) == [{"oldest", "old", "new"}]
+    assert names.own("new") == ["new", "old", "oldest"]
     assert names.alike("old") == {"oldest", "old", "new"} and names.alike("other") == {"other"}
 
 
@@ -53,5 +54,6 @@ def test_a_dropped_column_keeps_a_name_that_no_other_has_taken() -> None:
     assert found.renamed({"a": 1, "b": 2}) == {"a (dropped)": 1, "b": 2}
     assert names.former("a (dropped)") == {"a (dropped)", "a"} and sorted(found.gone) == ["a", "b"]
     assert names.present("a") == {"a", "a (dropped)"} and names.present("none") == {"none"}
+    assert names.own("a (dropped)") == ["a (dropped)"]
     # No row has the name that tells the two apart.
     assert list(names.renamed()) == []

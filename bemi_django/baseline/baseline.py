@@ -13,7 +13,7 @@ import psycopg2.errors
 from bemi_django.baseline.progress_record import BaselineProgress, ProgressRecord
 from bemi_django.baseline.ranges import Ranges
 from bemi_django.baseline.read_table import read_table
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError, LogBehind, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.masking.references import masked_key
@@ -94,7 +94,7 @@ def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselin
         The result of each table or partition.
 
     Raises:
-        BemiError: A table is not tracked, the log stands still, or this role may not do it.
+        BemiError: A table is not tracked, or the log stands still.
     """
     with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         destination.set_session(autocommit=True)
@@ -149,6 +149,9 @@ class _Recording(NamedTuple):
         except psycopg2.DataError as error:
             # The server's message may hold values.
             return Baselined(name, failure=f"{type(error).__name__} ({error.pgcode})")
+        except LogBehind:
+            # As with all other tables.
+            raise
         except BemiError as error:
             return Baselined(name, failure=str(error))
 

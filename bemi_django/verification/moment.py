@@ -6,10 +6,14 @@ import time
 import uuid
 from typing import Any, NamedTuple
 
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BemiError, LogBehind
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints
 from bemi_django.wire.lsn import format_lsn
 
+#: Seconds without a worker, and without any progress of the log, after which none is expected to come back.
+ABSENCE_SECONDS = 10.0
+
+_IS_UNREAD = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
 _EARLIER = """
 SELECT coalesce(_bemi.bound_v1(_bemi.sequence_v1(max(h.number) + 1, '0/0') - 8)::text,
                 '00000000-0000-0000-0000-000000000000')
@@ -55,7 +59,8 @@ def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patie
         The transaction id with which the log begins.
 
     Raises:
-        BemiError: If there is no log, or if it makes no progress.
+        BemiError: If there is no log.
+        LogBehind: If it makes no progress.
     """
     checkpoints = Checkpoints(destination, slot)
     checkpoint = _checkpoint(checkpoints, slot)
@@ -64,19 +69,24 @@ def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patie
     with server.cursor() as cursor:
         # It comes after the snapshot, and the worker writes its checkpoint when it reaches it.
         cursor.execute("SELECT pg_logical_emit_message(true, '_bemi_mark', %s)", [uuid.uuid4().hex])
-    reached, deadline = -1, 0.0
-    while True:
-        checkpoint = _checkpoint(checkpoints, slot)
-        if checkpoint.lsn >= moment.lsn:
-            return checkpoint.start_xid
-        if checkpoint.lsn > reached:
-            reached, deadline = checkpoint.lsn, time.monotonic() + patience
-        elif time.monotonic() > deadline:
-            raise BemiError(
-                f"the log ends at {format_lsn(reached)} and should reach {format_lsn(moment.lsn)}: "
-                "is 'manage.py bemi run' at work, and with a queue 'manage.py bemi consume'?"
-            )
-        time.sleep(0.05)
+        reached, moved, seen = -1, 0.0, 0.0
+        while True:
+            checkpoint, now = _checkpoint(checkpoints, slot), time.monotonic()
+            if checkpoint.lsn >= moment.lsn:
+                return checkpoint.start_xid
+            if checkpoint.lsn > reached:
+                reached, moved, seen = checkpoint.lsn, now, now
+            elif now > moved + patience:
+                raise LogBehind(
+                    f"the log ends at {format_lsn(reached)} and should reach {format_lsn(moment.lsn)}: "
+                    "is 'manage.py bemi run' at work, and with a queue 'manage.py bemi consume'?"
+                )
+            cursor.execute(_IS_UNREAD, [slot])
+            if cursor.fetchone() == (0,):
+                seen = now
+            elif now > seen + ABSENCE_SECONDS:
+                raise LogBehind(f"no worker reads the slot {slot}: start 'manage.py bemi run'")
+            time.sleep(0.05)
 
 
 def last_id_of_earlier_servers(destination: Any, slot: str) -> str:

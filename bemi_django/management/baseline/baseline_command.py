@@ -13,6 +13,7 @@ from bemi_django.management.operator_context import operator_context
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
+from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
 # What a shell reports for a command that SIGINT has ended.
 _INTERRUPTED = 130
@@ -60,6 +61,8 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     if options["where"] and len(options["tables"]) != 1:
         raise CommandError("--where is a condition on the rows of one table: name that table")
     arguments = {name: options[name] for name in ("tables", "where") if options[name]}
+    if read_worker(database).state == NOT_RUNNING:
+        command.stderr.write("no worker is running, and rows are recorded by one: start 'manage.py bemi run'")
     failed = total = 0
     try:
         with watching() as watch:

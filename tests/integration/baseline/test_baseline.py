@@ -211,6 +211,19 @@ def test_two_that_read_the_same_rows_wait_for_each_other(
     assert re.search(r"another 'bemi baseline' reads it \(pid \d+, role '", others[0].failure)
 
 
+def test_without_a_worker_it_says_so_at_once_and_ends_once(
+    book: Pipeline, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.verification.moment.ABSENCE_SECONDS", 0.1)
+    settings.BEMI_SLOT = book.slot
+    book.stop()
+    book.release()
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError, match=f"^no worker reads the slot {book.slot}: start"):
+        call_command("bemi", "baseline", "lab.book", stdout=out, stderr=errors)
+    assert errors.getvalue().startswith("no worker is running") and not out.getvalue()
+
+
 def test_events_of_a_row_are_no_changes_of_it(book: Pipeline) -> None:
     viewed = '{"event": "viewed", "schema": "lab", "table": "book", "key": "2"}'
     execute("SELECT pg_logical_emit_message(false, '_bemi_event', %s::text)", [viewed])

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from bemi_django import skip_tracking
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BemiError, LogBehind
 from bemi_django.masking.settings import rules_of
 from bemi_django.schema import tracking
 from bemi_django.verification import suspects
@@ -133,6 +133,13 @@ def test_a_table_that_is_not_tracked_is_said(tool: Drain) -> None:
 def test_a_log_that_stands_still_is_said(tool: Drain) -> None:
     with pytest.raises(BemiError, match="is 'manage.py bemi run' at work"):
         list(verify(worker_config("bemi_test", role=roles.OWNER), Options(patience=0.2)))
+
+
+def test_without_a_worker_it_waits_for_seconds(tool: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bemi_django.verification.moment.ABSENCE_SECONDS", 0.1)
+    Pipeline.of_project("bemi_test").release()
+    with pytest.raises(LogBehind, match="^no worker reads the slot bemi_test: start 'manage.py bemi run'$"):
+        list(verify(worker_config("bemi_test", role=roles.OWNER), Options()))
 
 
 def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
-
-from django.core.files.base import File
-from django.utils.functional import LazyObject, Promise
 
 from bemi_django.log.lossless_json import Number, dumps, loads
 from bemi_django.log.printing import interval, json_text, range_text
@@ -45,12 +43,12 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: It is an expression, or a query.
     """
-    if isinstance(value, LazyObject):
+    if _is_of_django(value, "django.utils.functional", "LazyObject"):
         # Whatever is asked of it sets it up.
         _ = value.__class__
         value = value.__dict__["_wrapped"]
-    if isinstance(value, Promise):
-        _, (function, arguments, named, *_) = value.__reduce__()  # type: ignore[misc]
+    if _is_of_django(value, "django.utils.functional", "Promise"):
+        _, (function, arguments, named, *_) = value.__reduce__()
         value = function(*arguments, **named)
     if any(hasattr(value, name) for name in _EXPRESSIONS) and not isinstance(value, type):
         raise TypeError(
@@ -58,6 +56,12 @@ def plain(value: Any) -> Any:
             "evaluate it, and pass what it returns"
         )
     return value
+
+
+def _is_of_django(value: Any, module: str, name: str) -> bool:
+    # Where Django was not imported, no value is of its types.
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
 
 
 def _said(value: Any) -> Any:
@@ -94,7 +98,7 @@ def _converted(value: Any) -> Any:
         return [_converted(part) for part in value]
     if isinstance(value, timedelta):
         return interval(value)
-    if isinstance(value, File):
+    if _is_of_django(value, "django.core.files.base", "File"):
         return _storable(value.name or "")
     if isinstance(value, bytearray):
         value = bytes(value)

@@ -16,18 +16,22 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.utils.dateparse import parse_date, parse_datetime, parse_duration, parse_time
-
 from bemi_django.log.values.json_values import plain
 
 _NUMBER = re.compile(
     r"\s*[-+]?(?:[0-9]{1,1000}(?:\.[0-9]{0,1000})?|\.[0-9]{1,1000})(?:[eE][-+]?[0-9]{1,3})?\s*"
 )
 _FLAGS = {"t": True, "true": True, "True": True, "f": False, "false": False, "False": False}
+_OF_TIME: tuple[Callable[[str], Any], ...]
+try:
+    from django.utils.dateparse import parse_date, parse_datetime, parse_duration, parse_time
+except ImportError:
+    # A project without Django.
+    _OF_TIME = (datetime.fromisoformat, date.fromisoformat, time.fromisoformat)
+else:
+    _OF_TIME = (parse_datetime, parse_date, parse_time, parse_duration)
 #: What texts may stand for.
-_READERS: tuple[Callable[[str], Any], ...] = (
-    parse_datetime, parse_date, parse_time, parse_duration, UUID, ipaddress.ip_address,
-)  # fmt: skip
+_READERS: tuple[Callable[[str], Any], ...] = (*_OF_TIME, UUID, ipaddress.ip_address)
 # Longer ones are none of what is read.
 _LONGEST = 100
 

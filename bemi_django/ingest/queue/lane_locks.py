@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -31,20 +32,28 @@ SELECT pg_try_advisory_lock(key) OR EXISTS ({_HELD_OF_KEY} AND NOT is_ours) FROM
 """  # noqa: S608 - a constant
 _RELEASE = f"SELECT pg_advisory_unlock({_LANE})"
 #: Seconds after which a consumer that says nothing is taken for one that was paused, and after which one that
-#: is in the middle of a COPY, which a slow network may hold up.
+#: sends nothing in the middle of a COPY, which a slow network may hold up.
 _PAUSED, _PAUSED_IN_COPY = 10.0, 60.0
 # The kernel of a paused process keeps its connection, and so its locks. Others ask something each second.
-_END_PAUSED = f"""
-SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+_WAITED_FOR = f"""
+FROM pg_stat_activity a LEFT JOIN pg_stat_progress_copy c ON c.pid = a.pid
 WHERE a.datname = current_database() AND a.usename = session_user AND a.pid <> pg_backend_pid()
     AND a.wait_event = 'ClientRead'
-    AND a.state_change < clock_timestamp()
-        - CASE state WHEN 'active' THEN %s ELSE %s END * interval '1 second'
     AND EXISTS (
         SELECT FROM pg_locks l, (SELECT {_CONSUMER}) k (key)
         WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
             AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid)
-"""  # noqa: S608 - a constant
+"""
+_END_PAUSED = f"""
+SELECT pg_terminate_backend(a.pid) {_WAITED_FOR}
+    AND a.state <> 'active' AND a.state_change < clock_timestamp() - %s * interval '1 second'
+"""
+# The server does not say when the last bytes of a COPY came.
+_COPIES = f"SELECT a.pid, a.state_change, c.bytes_processed {_WAITED_FOR} AND a.state = 'active'"
+_END_COPY = f"""
+SELECT pg_terminate_backend(a.pid) {_WAITED_FOR} AND a.state = 'active'
+    AND a.pid = %s AND a.state_change = %s AND c.bytes_processed IS NOT DISTINCT FROM %s
+"""  # noqa: S608 - constants
 
 #: A lane by the name of its slot and its number.
 Lane = tuple[str, int]
@@ -63,6 +72,8 @@ class LaneLocks:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.held: list[Lane] = []
+        #: Since when the copies of others stand where they do, in seconds of ``time.monotonic()``.
+        self._standing: dict[tuple[Any, ...], float] = {}
         self._run(_JOIN)
 
     def balance(self) -> tuple[list[Lane], list[Lane]]:
@@ -90,7 +101,13 @@ class LaneLocks:
         return taken, released
 
     def _end_paused(self) -> None:
-        for _ in self._rows(_END_PAUSED, _PAUSED_IN_COPY, _PAUSED):
+        now = time.monotonic()
+        self._standing = {copy: self._standing.get(copy, now) for copy in self._rows(_COPIES)}
+        ended = self._rows(_END_PAUSED, _PAUSED)
+        for copy, since in self._standing.items():
+            if now - since > _PAUSED_IN_COPY:
+                ended += self._rows(_END_COPY, *copy)
+        for _ in ended:
             logger.warning("the connection of a consumer that does nothing was ended: others take its lanes")
 
     def _run(self, query: str, *parameters: object) -> None:

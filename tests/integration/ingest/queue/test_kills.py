@@ -116,3 +116,32 @@ def test_a_consumer_that_was_paused_within_a_copy_is_no_obstacle(
         with pytest.raises(psycopg2.OperationalError):
             copying.result()
     queued.catch_up()
+
+
+def test_a_consumer_whose_copy_is_slow_is_left_alone(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_locks._PAUSED_IN_COPY", 0.4)
+    log = queued.trail.log
+    rows = iter([b"x" * 20_000 + b"\n"] * 10)
+
+    class SlowRows:
+        def read(self, size: int) -> bytes:
+            # A server reads on when it has what it waits for.
+            time.sleep(0.1)
+            return next(rows, b"")
+
+    with (
+        closing(psycopg2.connect(**log.parameters_of(WORKER))) as slow,
+        closing(psycopg2.connect(**log.parameters_of(WORKER))) as other,
+        ThreadPoolExecutor(1) as pool,
+        slow.cursor() as cursor,
+    ):
+        LaneLocks(slow)
+        cursor.execute("CREATE TEMPORARY TABLE slow (line text)")
+        others = LaneLocks(other)
+        copying = pool.submit(cursor.copy_expert, "COPY pg_temp.slow FROM STDIN", SlowRows())
+        while not copying.done():
+            others.balance()
+            time.sleep(0.02)
+        copying.result()

@@ -56,6 +56,11 @@ class LiftedMasks:
         ):
             self._unmasked.add(place.schema, place.table, {column}, None if is_hidden_key else key)
 
+    def learn_keys(self, places: Iterable[Place]) -> None:
+        """Find out for several tables at once whether their primary keys are masked for others."""
+        if self._masks is not None:
+            self._masks.learn_keys(places)
+
     def hides_key(self, changes: Iterable[Change]) -> bool:
         """Tell whether the key of one of some changes is masked for others."""
         return self._masks is not None and any(map(self._masks.hide_key, changes))

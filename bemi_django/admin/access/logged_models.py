@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connections, models, router
+from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
@@ -20,17 +20,9 @@ from bemi_django.log.live.column_names import (
     column_names,
     read_names,
 )
-from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
+from bemi_django.log.places import Place, places_of, renamed_columns
 from bemi_django.models import Change
 from bemi_django.schema.database_names import aliases_of, assumed_name
-
-_KEY_COLUMNS = """
-SELECT a.attname::text FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-WHERE n.nspname = %s AND c.relname = %s
-"""
 
 
 class LoggedModel(NamedTuple):
@@ -232,13 +224,3 @@ def _parsed(field: models.Field[Any, Any], text: Any) -> Any:
 
 def _is_flag(field: models.Field[Any, Any]) -> bool:
     return isinstance(field, models.BooleanField)
-
-
-def key_columns(place: Place) -> list[str]:
-    """Return the columns of a table's primary key, or none if the table is not there."""
-    try:
-        with connections[alias_of(place.database)].cursor() as cursor:
-            cursor.execute(_KEY_COLUMNS, [place.schema, place.table])
-            return [name for (name,) in cursor.fetchall()]
-    except (UnknownDatabase, DatabaseError):
-        return []

@@ -11,8 +11,9 @@ from typing import Any
 from django.db import models
 
 from bemi_django.admin.access.context_keys import ContextKeys
-from bemi_django.admin.access.logged_models import LoggedModels, key_columns, key_fields
+from bemi_django.admin.access.logged_models import LoggedModels, key_fields
 from bemi_django.disclosure.keys_in_rows import holds_value
+from bemi_django.log.live.key_columns import key_columns
 from bemi_django.log.places import Place
 from bemi_django.masking.patterns import Pattern, parse
 from bemi_django.models import Change
@@ -120,9 +121,22 @@ class Masks:
 
     def hides_key_of(self, place: Place) -> bool | None:
         """Return whether a column of a table's primary key is masked, or None if the key is not known."""
-        if place not in self._keys:
-            self._keys[place] = self._hide_key_of(place)
+        if not self._patterns:
+            return False
+        self.learn_keys([place])
         return self._keys[place]
+
+    def learn_keys(self, places: Iterable[Place]) -> None:
+        """Find out for several tables at once whether their primary keys are masked."""
+        new = set(places).difference(self._keys) if self._patterns else ()
+        found = {place: self._logged_models.model_at(*place) for place in new}
+        columns = key_columns(place for place, logged in found.items() if logged is None)
+        for place, logged in found.items():
+            if logged is not None:
+                self._keys[place] = self.hide_model_key(logged.model)
+            else:
+                names = columns.get(place)
+                self._keys[place] = bool(self.hidden(place.schema, place.table, names)) if names else None
 
     def maskable_columns(self, place: Place) -> Collection[str] | None:
         """Return the names that masked columns of a table can have, or None if they can be any.
@@ -217,15 +231,6 @@ class Masks:
             return False
         column = _column_of(place, target)
         return column in derived or self._matches(*column)
-
-    def _hide_key_of(self, place: Place) -> bool | None:
-        logged = self._logged_models.model_at(*place)
-        if logged is not None:
-            return self.hide_model_key(logged.model)
-        columns = key_columns(place)
-        if not columns:
-            return None
-        return any(self.hide_column(place.schema, place.table, name) for name in columns)
 
 
 def _parsed(text: str) -> Pattern:

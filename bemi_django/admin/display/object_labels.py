@@ -46,6 +46,10 @@ class ObjectLabels:
         self._live: dict[_Row, models.Model] = {}
         self._labels: dict[Any, str] = {}
         wanted: defaultdict[LoggedModel, dict[str, list[Change]]] = defaultdict(lambda: defaultdict(list))
+        changes = list(changes)
+        places = {change.place for change in changes}
+        viewer.masks.learn_keys(places)
+        viewer.lifted.learn_keys(places)
         for change in changes:
             logged = self._models[change.pk] = viewer.logged_models.model_of(change)
             if logged and change.primary_key is not None and viewer.may("view", logged.model):

@@ -89,3 +89,21 @@ def test_a_plan_for_many_rows_takes_as_many_queries_as_one_for_few(
         Todo.objects.create(task=f"Task {number}")
     drain()
     assert plan(4) == plan(12)
+
+
+def test_pages_of_many_tables_without_models_take_as_many_queries_as_those_of_few(
+    queries: Callable[[str], int],
+) -> None:
+    context = {"request_id": "r1"}
+
+    def record_tables(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            values = {"id": number, "password": "x"}
+            for place in ({"table": f"gone_{number}"}, {"table": "kept", "schema": f"s{number}"}):
+                record(number, ordinal="schema" in place, context=context, before=values, **place)
+
+    record_tables(1, 3)
+    pages = ("", "?view=rows", "request/?id=r1", "activity/", "deleted/")
+    few = [queries(page) for page in pages]
+    record_tables(4, 12)
+    assert [queries(page) for page in pages] == few

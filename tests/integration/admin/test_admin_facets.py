@@ -71,7 +71,11 @@ def test_what_is_left_out_is_chosen_and_can_be_taken_back(admin_client: Client) 
     assert response.context["clear"] == "?view=actions"
 
 
-@pytest.mark.parametrize("query", ["?not_user=%00", "?" + "&".join(["not_table=a"] * 21)])
+@pytest.mark.parametrize(
+    "query",
+    ["?not_user=%00", "?" + "&".join(["not_table=a"] * 21), f"?not_endpoint=/x{'/<a>' * 2500}*"],
+    ids=["NUL", "many", "long"],
+)
 def test_what_cannot_be_left_out_is_an_error(admin_client: Client, query: str) -> None:
     assert "cannot be left out" in admin_client.get(f"{LIST}{query}").content.decode()
 

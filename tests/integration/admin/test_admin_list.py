@@ -94,12 +94,15 @@ def test_long_values_are_shown_from_where_they_differ(admin: Client) -> None:
     record(1, before={"task": f"{beginning}Old"}, after={"task": f"{beginning}New <b>"})
     record(2, before={"task": f"{words}a"}, after={"task": f"{words}b"})
     record(3, before={"task": f"Short {words}"}, after={"task": f"Long {words}"})
+    # A word far before says nothing of where they differ.
+    record(4, before={"task": f"One {words}a"}, after={"task": f"One {words}b"})
     briefs = [row.briefs[0] for row in admin.get(ROWS).context["rows"]]
-    assert [(brief.before, brief.after) for brief in briefs[1:]] == [
+    assert [(brief.before, brief.after) for brief in (briefs[0], *briefs[2:])] == [
+        ("…oiledoileda", "…oiledoiledb"),
         ("…oiledoileda", "…oiledoiledb"),
         ("…renewed at home. Old", "…renewed at home. New <b>"),
     ]
-    assert (briefs[0].before or "").startswith("Short oiled")
+    assert (briefs[1].before or "").startswith("Short oiled")
 
 
 def test_an_object_that_is_gone_is_struck_through_under_its_last_name(admin: Client) -> None:

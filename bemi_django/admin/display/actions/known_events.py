@@ -89,7 +89,9 @@ def _login_failed(details: _Details, about: SafeString | None) -> SafeString:
     name = details.get("username")
     if not isinstance(name, str):
         return escape(_("failed to log in"))
-    return format_html(_("failed to log in as “{name}”"), name=name.translate({0x201C: "'", 0x201D: "'"}))
+    # It does not end its own quotation, and turns nothing around it.
+    quoted = format_html("<bdi>{}</bdi>", name.translate({0x201C: "'", 0x201D: "'"}))
+    return format_html(_("failed to log in as “{name}”"), name=quoted)
 
 
 _SAID: dict[str, _Said] = {

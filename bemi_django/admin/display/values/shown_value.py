@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from os.path import commonprefix
 from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
@@ -25,8 +24,8 @@ Kind = Literal[
 CHARACTERS = 80
 #: How many times as long JSON may be before its indentation is removed.
 _INDENTED = 40
-#: The number of characters before a difference that tell where it is.
-_BEFORE = 10
+#: The number of characters before a difference that tell where it is, and that a word before it may add.
+_BEFORE, _WORD = 10, 20
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _LINE = re.compile(r"\n *")
 
@@ -159,9 +158,22 @@ def told_apart(before: ShownValue, after: ShownValue) -> tuple[ShownValue, Shown
 
 def from_difference(before: ShownValue, after: ShownValue, characters: int) -> tuple[ShownValue, ShownValue]:
     """Return two texts from a word before their first difference on, if so many characters hide it."""
-    common = len(commonprefix([before.text, after.text]))
+    common = _common(before.text, after.text)
     if not {before.kind, after.kind} <= {"text", "json"} or common < characters // 2:
         return before, after
-    begin = before.text.rfind(" ", 0, common - _BEFORE) + 1 or common - _BEFORE
+    end = common - _BEFORE
+    begin = before.text.rfind(" ", max(end - _WORD, 0), end) + 1 or end
     one, other = (value._replace(text=f"…{value.text[begin:]}") for value in (before, after))
     return one, other
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts begin with. They may have millions."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one[least:middle] == other[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least

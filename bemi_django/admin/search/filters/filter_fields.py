@@ -22,8 +22,8 @@ OPERATIONS = [
 ]
 #: Filters of which values can be left out, by a parameter ``not_...``.
 EXCLUDED = ("user", "table", "operation", "endpoint")
-#: Values that can be left out of one filter.
-_MOST_EXCLUDED = 20
+#: Values that can be left out of one filter, and characters of each.
+_MOST_EXCLUDED, _LONGEST_EXCLUDED = 20, 2000
 
 
 class DayField(forms.DateField):
@@ -45,6 +45,7 @@ class ExcludedField(forms.Field):
     def to_python(self, value: Any) -> list[str]:
         """Return the values."""
         found = [str(text).strip() for text in value or ()]
-        if len(found) > _MOST_EXCLUDED or any("\0" in text for text in found):
+        is_odd = any("\0" in text or len(text) > _LONGEST_EXCLUDED for text in found)
+        if is_odd or len(found) > _MOST_EXCLUDED:
             raise ValidationError(_("These values cannot be left out."))
         return [text for text in found if text]

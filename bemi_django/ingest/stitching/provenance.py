@@ -22,7 +22,7 @@ from bemi_django.masking.json_paths import read
 from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX, SQL_KEY, UNVERIFIED_KEY
 
 # A server cuts names to 63 bytes, which may take five times as many here. Anybody may write longer ones.
-_NAME = rb"(E?'(?:[^']|''){0,1000}')"
+_NAME = rb"(E?'(?:[^'\0]|''){0,1000}')"
 _CONNECTION = re.compile(_NAME + b" " + _NAME + rb"(\d{1,10}) ([0-9A-Fa-f.:]{0,64}) " + _NAME + rb"(?=\d)")
 _PREFIX = MESSAGE_PREFIX.encode() + b"\0"
 _KEY, _MARK = (f'"{key}"'.encode() for key in (CONNECTION_KEY, UNVERIFIED_KEY))

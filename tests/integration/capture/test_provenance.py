@@ -157,6 +157,20 @@ def test_no_context_can_say_it(lab: Pipeline, session: Any) -> None:
     ]  # fmt: skip
 
 
+def test_forged_names_that_jsonb_cannot_have_take_no_context_away(lab: Pipeline, session: Any) -> None:
+    forged = b"'root\0' 'root'1  ''%d{}"
+    session.execute("SELECT 'lab.b'::regclass::oid::int")
+    (oid,) = session.fetchone()
+    session.execute(
+        "BEGIN; INSERT INTO lab.b VALUES (1); SELECT pg_logical_emit_message(true, '_bemi', %s); "
+        "INSERT INTO lab.b VALUES (2); COMMIT",
+        [psycopg2.Binary(forged % oid)],
+    )
+    of_session = known(session)
+    assert [change.after for change in lab.drain()] == ['{"id": 1}', '{"id": 2}']
+    assert [context["connection"] for context in lab.contexts] == [of_session] * 2
+
+
 def test_rows_that_are_only_counted_have_it(lab: Pipeline) -> None:
     with skip_tracking(reason="rebuild"), transaction.atomic():
         execute("INSERT INTO lab.b VALUES (1)")

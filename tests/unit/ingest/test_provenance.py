@@ -111,6 +111,8 @@ def test_nothing_is_recorded_if_it_is_turned_off() -> None:
 def test_names_that_no_server_has_are_kept_as_text_that_is_cut() -> None:
     (context,) = contexts(b"'%b' 'app'1  ''7{}" % (b"a" * 2_000_000))
     assert list(context) == ["_bemi_invalid"] and len(context["_bemi_invalid"]) < 1_100_000
+    # jsonb has no character for that.
+    assert contexts(b"'a\0' 'a'1  ''7{}") == [{"_bemi_invalid": "'a\u2400' 'a'1  ''7{}"}]
 
 
 @pytest.mark.parametrize(

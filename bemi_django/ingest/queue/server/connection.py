@@ -94,6 +94,10 @@ class Connection:
         description = getattr(error, "description", None) or type(error).__name__
         if "authorization violation" in str(error).lower():
             description = "it refuses the user or the password of the address"
+        if "expecting info" in str(error).lower():
+            description = (
+                "it does not answer as nats-server does: is the port right, and handshake_first not true?"
+            )
         return QueueUnavailable(f"the queue at {self.address.hosts}: {description}")
 
     def lose(self, failure: QueueUnavailable) -> None:

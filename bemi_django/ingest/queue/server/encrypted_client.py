@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bemi_django.exceptions import QueueUnavailable
 
@@ -18,6 +18,13 @@ def encrypted_client() -> Client:
     from nats.aio.client import Client
 
     class EncryptedClient(Client):
+        async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+            server = self._current_server
+            if server is not None and server.uri.scheme == "tls" and info.get("tls_available"):
+                # It would go on without TLS at a server that leaves the choice to its clients.
+                info["tls_required"] = True
+            await super()._process_info(info, initial_connection)
+
         def _connect_command(self) -> bytes:
             server = self._current_server
             if (

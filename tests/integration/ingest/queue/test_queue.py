@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -519,3 +521,16 @@ def test_a_certificate_that_is_refused_ends_the_connection(tmp_path: Path) -> No
         for scheme in ("tls", "nats"):
             with pytest.raises(QueueUnavailable, match="SSLCertVerificationError"):
                 Broker(parse(f"{scheme}://127.0.0.1:{server.port}/bemi"))
+    # A server that leaves the choice to its clients is asked for TLS.
+    with closing(NatsServer(member=f"allow_non_tls: true\n{tls}")) as server:
+        with pytest.raises(QueueUnavailable, match="SSLCertVerificationError"):
+            Broker(parse(f"tls://127.0.0.1:{server.port}/bemi"))
+        Broker(parse(server.url())).close()
+
+
+def test_a_server_that_says_nothing_is_no_queue() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        closed = pool.submit(lambda: server.accept()[0].close())
+        with pytest.raises(QueueUnavailable, match="does not answer as nats-server does"):
+            Broker(parse(f"nats://127.0.0.1:{server.getsockname()[1]}/bemi"))
+        closed.result()

@@ -154,4 +154,4 @@ class _Reader:
 
     def _identity(self, row: Row) -> Row:
         pairs = zip(self._relation.columns, row, strict=True)
-        return [value if column.in_identity else UNAVAILABLE for column, value in pairs]
+        return LargeRow(value if column.in_identity else UNAVAILABLE for column, value in pairs)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
@@ -22,16 +23,6 @@ _NUMBER = re.compile(
     r"\s*[-+]?(?:[0-9]{1,1000}(?:\.[0-9]{0,1000})?|\.[0-9]{1,1000})(?:[eE][-+]?[0-9]{1,3})?\s*"
 )
 _FLAGS = {"t": True, "true": True, "True": True, "f": False, "false": False, "False": False}
-_OF_TIME: tuple[Callable[[str], Any], ...]
-try:
-    from django.utils.dateparse import parse_date, parse_datetime, parse_duration, parse_time
-except ImportError:
-    # A project without Django.
-    _OF_TIME = (datetime.fromisoformat, date.fromisoformat, time.fromisoformat)
-else:
-    _OF_TIME = (parse_datetime, parse_date, parse_time, parse_duration)
-#: What texts may stand for.
-_READERS: tuple[Callable[[str], Any], ...] = (*_OF_TIME, UUID, ipaddress.ip_address)
 # Longer ones are none of what is read.
 _LONGEST = 100
 
@@ -80,7 +71,7 @@ def _read(text: str, zone: tzinfo) -> Iterator[Any]:
         yield _FLAGS[text]
     if text in ("0", "1"):
         yield text == "1"
-    for reader in _READERS if len(text) <= _LONGEST else ():
+    for reader in _readers() if len(text) <= _LONGEST else ():
         with suppress(ValueError, ArithmeticError):
             found = reader(text)
             if isinstance(found, datetime):
@@ -89,6 +80,17 @@ def _read(text: str, zone: tzinfo) -> Iterator[Any]:
                 yield from (found, datetime.combine(found, time.min, zone))
             elif isinstance(found, (time, timedelta, UUID, ipaddress.IPv4Address, ipaddress.IPv6Address)):
                 yield found
+
+
+def _readers() -> Iterable[Callable[[str], Any]]:
+    """Return what reads the texts that stand for other values."""
+    # Imported by the models of a project, and by nothing else: without them, Python reads what it can.
+    of_time: tuple[Callable[[str], Any], ...]
+    if django := sys.modules.get("django.utils.dateparse"):
+        of_time = django.parse_datetime, django.parse_date, django.parse_time, django.parse_duration
+    else:
+        of_time = datetime.fromisoformat, date.fromisoformat, time.fromisoformat
+    return (*of_time, UUID, ipaddress.ip_address)
 
 
 def _aware(value: Any, zone: tzinfo) -> Any:

@@ -140,7 +140,8 @@ def _initialised(programs: Path, site: Site) -> str:
     data, secret, stored = (site.base / name for name in ("data", "password", "verifier"))
     if (data / "PG_VERSION").exists():
         return secret.read_text()
-    password = secrets.token_urlsafe(24)
+    # Tests of others put it into patterns, in which capital letters stand for something else.
+    password = secrets.token_hex(24)
     for path, text in ((secret, password), (stored, scram.verifier(password))):
         path.touch(mode=0o600)
         path.write_text(text)

@@ -8,6 +8,10 @@ from fnmatch import fnmatch
 #: Suite and pattern of a test whose outcome may differ; docs/foreign-suites.md has the reason of each.
 KNOWN: dict[str, tuple[str, ...]] = {
     "django": ("backends.base.test_base.ExecuteWrapperTests.test_wrapper_connection_specific",),
+    "sqlalchemy-psycopg2": (
+        "*::ExecutemanyValuesPlusBatchInsertsTest*::test_update_fallback",
+        "*::InsertTest*::test_full_cursor_insertmanyvalues_sql*ss_sequence*",
+    ),
     "django-tenants": ("django_tenants.tests.test_settings.TestSettings.test_PG_EXTRA_SEARCH_PATHS",),
 }
 

@@ -92,8 +92,8 @@ def text_differences(
         same: A function of a line; lines for which it returns the same are equal.
         page: What may be spent on all comparisons of a page; what it is not enough for differs as a whole.
     """
-    head = _common(before, after)
-    tail = _common(before[head:][::-1], after[head:][::-1])
+    head = common_beginning(before, after)
+    tail = common_beginning(before[head:][::-1], after[head:][::-1])
     ends = [len(text) - tail for text in (before, after)]
     if max(ends) - head <= MOST_CHARACTERS and max(map(len, (before, after))) <= MOST_CHARACTERS:
         # Whole lines: a line that differs is compared by its words.
@@ -121,8 +121,8 @@ def whole(text: str) -> list[Piece]:
     return list(_folded([Piece(text, is_changed=False)]))
 
 
-def _common(one: str, other: str) -> int:
-    """Return the length of the common beginning of two texts."""
+def common_beginning(one: str, other: str) -> int:
+    """Return the length of the common beginning of two texts, which may have millions of characters."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -11,6 +11,7 @@ from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.display.text_diff import common_beginning
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.display.values.moments import fraction_of, stored_day_text, stored_moment_text
 from bemi_django.admin.display.values.stored_files import StoredFile
@@ -158,22 +159,10 @@ def told_apart(before: ShownValue, after: ShownValue) -> tuple[ShownValue, Shown
 
 def from_difference(before: ShownValue, after: ShownValue, characters: int) -> tuple[ShownValue, ShownValue]:
     """Return two texts from a word before their first difference on, if so many characters hide it."""
-    common = _common(before.text, after.text)
+    common = common_beginning(before.text, after.text)
     if not {before.kind, after.kind} <= {"text", "json"} or common < characters // 2:
         return before, after
     end = common - _BEFORE
     begin = before.text.rfind(" ", max(end - _WORD, 0), end) + 1 or end
     one, other = (value._replace(text=f"…{value.text[begin:]}") for value in (before, after))
     return one, other
-
-
-def _common(one: str, other: str) -> int:
-    """Return how many characters two texts begin with. They may have millions."""
-    least, most = 0, min(len(one), len(other))
-    while least < most:
-        middle = (least + most + 1) // 2
-        if one[least:middle] == other[least:middle]:
-            least = middle
-        else:
-            most = middle - 1
-    return least

@@ -76,11 +76,11 @@ def test_a_mask_hides_the_values_of_its_column_under_all_names(todo: Todo, setti
 
 
 def test_a_mask_of_a_former_name_hides_the_column_under_its_present_one(drain: Drain, settings: Any) -> None:
-    settings.BEMI_MASKED_FIELDS = ["todo.secret"]
+    settings.BEMI_MASKED_FIELDS = ["todo.whisper"]
     todo = Todo.objects.create(task="told once")
-    execute("ALTER TABLE todo RENAME task TO secret")
-    execute("UPDATE todo SET secret = 'told twice'")
-    execute("ALTER TABLE todo RENAME secret TO task")
+    execute("ALTER TABLE todo RENAME task TO whisper")
+    execute("UPDATE todo SET whisper = 'told twice'")
+    execute("ALTER TABLE todo RENAME whisper TO task")
     try:
         Todo.objects.update(task="told thrice")
         drain()

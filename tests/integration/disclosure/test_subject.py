@@ -114,11 +114,11 @@ def test_masks_apply(subject: Subject, drain: Drain, tmp_path: Path, settings: A
 def test_masks_apply_to_all_names_of_a_column(
     subject: Subject, drain: Drain, tmp_path: Path, settings: Any
 ) -> None:
-    settings.BEMI_MASKED_FIELDS = ["shop_category.secret"]
+    settings.BEMI_MASKED_FIELDS = ["shop_category.whisper"]
     books = Category.objects.create(name="told once")
-    execute("ALTER TABLE shop_category RENAME name TO secret")
-    execute("UPDATE shop_category SET secret = 'told twice'")
-    execute("ALTER TABLE shop_category RENAME secret TO name")
+    execute("ALTER TABLE shop_category RENAME name TO whisper")
+    execute("UPDATE shop_category SET whisper = 'told twice'")
+    execute("ALTER TABLE shop_category RENAME whisper TO name")
     try:
         drain()
         subject(f"shop.Category:{books.pk}", tmp_path)

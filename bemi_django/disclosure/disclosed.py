@@ -17,7 +17,8 @@ from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
 from bemi_django.log.conditions import as_jsonb, in_table
-from bemi_django.log.live.column_names import ColumnNames, column_names
+from bemi_django.log.live.column_names import ColumnNames
+from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place, model_of
 from bemi_django.masking.actions import DROP, Action

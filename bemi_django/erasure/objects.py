@@ -16,12 +16,13 @@ from bemi_django import conf
 from bemi_django.erasure.target import Target
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
-from bemi_django.log.conditions import TableLog, in_table, value_of
+from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.identity import KeySpan, RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of
-from bemi_django.log.live.column_names import column_names
 from bemi_django.log.live.live_tables import read_catalog, read_references
+from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
+from bemi_django.log.object_changes import TableLog
 from bemi_django.log.places import Place, model_of, place_of, places_of
 from bemi_django.models import Change
 

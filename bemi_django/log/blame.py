@@ -12,16 +12,18 @@ from django.db import models, router
 
 from bemi_django.encryption.decryption import Decrypter
 from bemi_django.log.change import Change
-from bemi_django.log.conditions import TableLog, in_span
+from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
-from bemi_django.log.live.column_names import PresentNames, column_names
+from bemi_django.log.live.column_names import PresentNames
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
+from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.omitted_columns import omitted_columns
 from bemi_django.log.live.present_types import rendered
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.object_changes import TableLog
 from bemi_django.log.places import Place, alias_of, complete_from, place_of
 from bemi_django.wire.ids import sequence_in
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, router
+from django.db import models
 from django.db.models import ExpressionWrapper, Func, Q, Value
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from bemi_django import conf
-from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.fields import RowField
-from bemi_django.log.identity import KeySpan, RowLog, key_spans
-from bemi_django.log.keys import key_of, models_of, stored_value
-from bemi_django.log.places import Place, places_of
+from bemi_django.log.identity import KeySpan
+from bemi_django.log.keys import stored_value
+from bemi_django.log.places import Place
 from bemi_django.log.values.json_values import contained, contained_in_context, plain
 from bemi_django.log.values.value_forms import forms_of
 
@@ -184,60 +182,6 @@ def is_erased() -> Q:
 def with_key(primary_key: str) -> Q:
     """Return the condition for changes of rows that have or had a key, in the log's notation."""
     return Q(primary_key=primary_key) | Q(previous_primary_key=primary_key)
-
-
-def of_object(
-    logged: Callable[[Q], RowLog], instance: models.Model, related: bool | Collection[str] = False
-) -> Q:
-    """Return the condition for changes of one object, under all keys that it had.
-
-    Args:
-        logged: Returns all changes that meet a condition.
-        instance: A saved or deleted instance.
-        related: True to include the rows that refer to the object, or the names of the relations to include.
-    """
-    own, others, places = _tables_of(instance, related)
-    conditions = []
-    for model, place in zip(own, places, strict=False):
-        here = in_table(place)
-        spans = key_spans(logged(here), key_of(instance, model))
-        conditions.append(here & reduce(or_, [in_span(span) for span in spans]))
-    for other, place in zip(others, places[len(own) :], strict=True):
-        values = as_jsonb(other.values)
-        holds = Q(before__contains=values) | Q(after__contains=values)
-        conditions.append(in_table(place) & holds)
-    return reduce(or_, conditions)
-
-
-def places_of_object(instance: models.Model, related: bool | Collection[str] = False) -> list[Place]:
-    """Return the tables of which :func:`of_object` asks for changes."""
-    return _tables_of(instance, related)[2]
-
-
-def _tables_of(
-    instance: models.Model, related: bool | Collection[str]
-) -> tuple[list[type[models.Model]], list[Belonging], list[Place]]:
-    alias = instance._state.db or router.db_for_write(instance.__class__)
-    own = models_of(instance)
-    names = None if related is True else related or ()
-    others = belongings(instance, names) if related else []
-    return own, others, places_of([*own, *(other.model for other in others)], alias)
-
-
-class TableLog(NamedTuple):
-    """All changes of a table."""
-
-    changes: models.QuerySet[Any]
-
-    def moves(self, key: str) -> list[Any]:
-        """Return the changes by which a row came to a key or left it, the newest first, unless diverged."""
-        touching = self.changes.filter(Q(primary_key=key) | Q(previous_primary_key=key), diverged=False)
-        return list(touching.filter(previous_primary_key__isnull=False).order_by("-id"))
-
-    def is_used_after(self, key: str, change_id: UUID) -> bool:
-        """Return whether a later change is of a row with this key."""
-        later = self.changes.filter(primary_key=key, id__gt=change_id)
-        return later.exclude(operation__in=("EVENT", "ERASED")).exists()
 
 
 def in_span(span: KeySpan) -> Q:

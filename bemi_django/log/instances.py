@@ -10,7 +10,7 @@ from django.db import DataError, connections, models, transaction
 from django.db.models.sql import Query
 
 from bemi_django.exceptions import NoModel
-from bemi_django.log.live.column_names import column_names
+from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.lossless_json import dumps, hstore, loads
 from bemi_django.log.places import Place, alias_of, model_of
 from bemi_django.schema import tenancy

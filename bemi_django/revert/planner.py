@@ -7,9 +7,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from bemi_django.exceptions import BemiError
-from bemi_django.log.live.column_names import ColumnNames, read_names
+from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
+from bemi_django.log.live.name_catalog import read_names
 from bemi_django.log.places import Place, is_bookkeeping, model_of, renamed_columns
 from bemi_django.revert import wording
 from bemi_django.revert.altered import take_present_types

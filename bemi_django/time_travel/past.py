@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,19 +13,20 @@ from bemi_django.schema import search_path
 from bemi_django.time_travel import cursor_paths, due_views, late, snapshots
 from bemi_django.time_travel.erased_rows import ErasedRows
 from bemi_django.time_travel.moments import LogPosition, PastMoment, locate
+from bemi_django.time_travel.past_tables import (
+    PastTable,
+    broken,
+    complete_from,
+    protected,
+    read_tables,
+    removed,
+    tracked_later,
+)
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.time_travel.statements.redirection import Redirection
-from bemi_django.time_travel.unknown import broken, complete_from, removed
 from bemi_django.time_travel.unnoticed import read_unnoticed
 
 _BOUND = "SELECT _bemi.bound_v1(%s)::text"
-_TABLES = """
-SELECT schema, name,
-       CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
-       since_time AT TIME ZONE 'UTC', _bemi.past_schema_v1(schema)::text,
-       row_security_active(relation), may_exchange
-FROM _bemi.past WHERE definition <> ''
-"""
 _SESSION = "SELECT current_database(), current_setting('standard_conforming_strings') = 'on'"
 # Executed in the past: all names have their schema.
 _VIEW = """
@@ -60,23 +60,6 @@ SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, tru
        -- Compiling would take longer than running most queries.
        set_config('jit', 'off', true)
 """
-
-
-class PastTable(NamedTuple):
-    """A table whose past is known from the sequence number ``since`` (at ``time``) on.
-
-    It is None if the past is not known, or if the table was tracked before the log came to this server.
-    ``past`` is the schema that has its view. ``has_policies``: row-level security applies to the reader.
-    ``may_exchange``: two rows may exchange their keys in one transaction.
-    """
-
-    schema: str
-    name: str
-    since: Any
-    time: datetime
-    past: str
-    has_policies: bool
-    may_exchange: bool
 
 
 class Past(NamedTuple):
@@ -148,11 +131,7 @@ def _looked(
                 "that may create schemas (GRANT CREATE ON DATABASE)"
             )
         unnoticed = read_unnoticed(cursor, schemas["schemas"])
-        cursor.execute(_TABLES, [snapshot.slot])
-        tables = [
-            PastTable(schema, name, since, late.in_utc(time), *rest)
-            for schema, name, since, time, *rest in cursor.fetchall()
-        ]
+        tables = read_tables(cursor, snapshot.slot)
         stay = _schemas_of(present, schemas["schemas"], tables)
         redirection = _redirection(connection, cursor, tables, stay, unnoticed)
         past = go(cursor, Past(found, snapshot, tables, redirection, ignores_policies))
@@ -198,7 +177,11 @@ def go(cursor: Any, past: Past) -> Past:
     bound = _bound(cursor, past)
     _check_start(cursor, past)
     omitted, position = past.snapshot.omissions, past.position.position
-    unknown = {**omitted.unknown(position, past.position.said), **_protected(past), **_tracked_later(past)}
+    unknown = {
+        **omitted.unknown(position, past.position.said),
+        **({} if past.ignores_policies else protected(past.tables)),
+        **tracked_later(past.tables, past.position),
+    }
     unknown.update(broken(cursor, past.snapshot, past.position, bound))
     unknown.update(removed(cursor, past.position, bound))
     erased = ErasedRows(cursor, past.snapshot, bound)
@@ -226,24 +209,3 @@ def _check_start(cursor: Any, past: Past) -> None:
         raise HistoryError(
             f"{past.position.said} is older than the changes that were kept: {complete_from(kept, time)}"
         )
-
-
-def _protected(past: Past) -> dict[str, str]:
-    # The policies filter the rows of the table, but not the earlier ones, which come from the log.
-    return {
-        f"{table.schema}.{table.name}": f"row-level security applies to {table.schema}.{table.name}, and its "
-        "policies cannot filter rows of the past: use a role that they do not apply to, or pass "
-        "ignore_policies=True (--ignore-policies)"
-        for table in past.tables
-        if table.has_policies and not past.ignores_policies
-    }
-
-
-def _tracked_later(past: Past) -> dict[str, str]:
-    later = {}
-    for schema, name, since, time, *_ in past.tables:
-        if since is not None and past.position.is_before(int(since), time):
-            later[f"{schema}.{name}"] = (
-                f"{past.position.said} is before {complete_from(since, time, f'{schema}.{name}')}"
-            )
-    return later

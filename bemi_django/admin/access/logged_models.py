@@ -13,13 +13,8 @@ from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
-from bemi_django.log.live.column_names import (
-    ColumnNames,
-    PresentNames,
-    altered_tables,
-    column_names,
-    read_names,
-)
+from bemi_django.log.live.column_names import ColumnNames, PresentNames
+from bemi_django.log.live.name_catalog import altered_tables, column_names, read_names
 from bemi_django.log.places import Place, places_of, renamed_columns
 from bemi_django.models import Change
 from bemi_django.schema.database_names import aliases_of, assumed_name
@@ -123,7 +118,7 @@ class LoggedModels:
 
         Args:
             columns: Which tables without a model to look for, in the databases of the models; see
-                :func:`~bemi_django.log.live.column_names.altered_tables`.
+                :func:`~bemi_django.log.live.name_catalog.altered_tables`.
         """
         declared: dict[str, dict[tuple[str, str], Mapping[str, str]]] = {}
         for model, place in self.places().items():

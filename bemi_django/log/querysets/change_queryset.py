@@ -10,7 +10,7 @@ from django.db import models, router
 
 from bemi_django import conf, destinations
 from bemi_django.exceptions import BemiError
-from bemi_django.log import conditions
+from bemi_django.log import conditions, object_changes
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 from bemi_django.log.undo import Restorable
@@ -77,10 +77,10 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
             BemiError: ``related`` names a relation that the model does not have, or several destinations have
                 the changes, and none was chosen with ``using()``.
         """
-        asked = self._asking(conditions.places_of_object(instance, related))
+        asked = self._asking(object_changes.places_of_object(instance, related))
         log = self.model._base_manager.using(asked.db)
-        condition = conditions.of_object(
-            lambda here: conditions.TableLog(log.filter(here)), instance, related
+        condition = object_changes.of_object(
+            lambda here: object_changes.TableLog(log.filter(here)), instance, related
         )
         return asked.filter(condition)._with_model(instance.__class__)
 

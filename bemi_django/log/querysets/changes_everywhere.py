@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 
 from bemi_django.exceptions import BemiError
-from bemi_django.log import conditions
+from bemi_django.log import object_changes
 from bemi_django.log.undo import Revertible
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class ChangesEverywhere(Revertible):
         whole = [log.model._base_manager.using(log.db) for log in self._logs]
 
         def logged(here: Q) -> _DividedLog:
-            return _DividedLog([conditions.TableLog(log.filter(here)) for log in whole])
+            return _DividedLog([object_changes.TableLog(log.filter(here)) for log in whole])
 
-        condition = conditions.of_object(logged, instance, related)
+        condition = object_changes.of_object(logged, instance, related)
         return self._of([log.filter(condition) for log in self._logs])
 
     def asc(self) -> ChangesEverywhere:
@@ -153,7 +153,7 @@ class ChangesEverywhere(Revertible):
 class _DividedLog:
     """The changes of a table in several logs, as those of one."""
 
-    def __init__(self, logs: Sequence[conditions.TableLog]) -> None:
+    def __init__(self, logs: Sequence[object_changes.TableLog]) -> None:
         self._logs = logs
 
     def moves(self, key: str) -> list[Any]:

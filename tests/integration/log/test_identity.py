@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bemi_django.log.blame import blame
-from bemi_django.log.conditions import TableLog, in_span
+from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
+from bemi_django.log.object_changes import TableLog
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo

@@ -1,8 +1,10 @@
-"""Which tables' past is not known at a moment, because the log lacks what happened since."""
+"""The tables whose past can be shown, and why that of some is not known at a moment."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from bemi_django.exceptions import HistoryError
 from bemi_django.time_travel import late
@@ -11,6 +13,13 @@ from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import lsn_of
 
+_TABLES = """
+SELECT schema, name,
+       CASE WHEN system = (pg_control_system()).system_identifier THEN _bemi.sequence_v1(%s::text, since) END,
+       since_time AT TIME ZONE 'UTC', _bemi.past_schema_v1(schema)::text,
+       row_security_active(relation), may_exchange
+FROM _bemi.past WHERE definition <> ''
+"""
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
@@ -29,6 +38,57 @@ SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
 FROM _bemi.completeness WHERE database = current_database() AND (last > %s::uuid OR committed_at > %s)
 GROUP BY schema, "table"
 """
+
+
+class PastTable(NamedTuple):
+    """A table whose past is known from the sequence number ``since`` (at ``time``) on.
+
+    It is None if the past is not known, or if the table was tracked before the log came to this server.
+    ``past`` is the schema that has its view. ``has_policies``: row-level security applies to the reader.
+    ``may_exchange``: two rows may exchange their keys in one transaction.
+    """
+
+    schema: str
+    name: str
+    since: Any
+    time: datetime
+    past: str
+    has_policies: bool
+    may_exchange: bool
+
+
+def read_tables(cursor: Any, slot: str) -> list[PastTable]:
+    """Return the tables that have a view of the past, by the log of a slot."""
+    cursor.execute(_TABLES, [slot])
+    return [
+        PastTable(schema, name, since, late.in_utc(time), *rest)
+        for schema, name, since, time, *rest in cursor.fetchall()
+    ]
+
+
+def protected(tables: Iterable[PastTable]) -> dict[str, str]:
+    """Return why the past of tables with row-level security is not shown, by ``schema.table``.
+
+    Its policies filter the rows of the table, but not the earlier ones, which come from the log.
+    """
+    return {
+        f"{table.schema}.{table.name}": f"row-level security applies to {table.schema}.{table.name}, and its "
+        "policies cannot filter rows of the past: use a role that they do not apply to, or pass "
+        "ignore_policies=True (--ignore-policies)"
+        for table in tables
+        if table.has_policies
+    }
+
+
+def tracked_later(tables: Iterable[PastTable], position: LogPosition) -> dict[str, str]:
+    """Return why the past of tables that are tracked since later than a position is not known at it."""
+    later = {}
+    for schema, name, since, time, *_ in tables:
+        if since is not None and position.is_before(int(since), time):
+            later[f"{schema}.{name}"] = (
+                f"{position.said} is before {complete_from(since, time, f'{schema}.{name}')}"
+            )
+    return later
 
 
 def removed(cursor: Any, moment: LogPosition, bound: str) -> dict[str, str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
+from bemi_django.patterns import possessive
+
 _HEX = "[0-9a-fA-F]"
-_CHARACTER = re.compile(rf"\\+(?:u({_HEX}{{4}})|U({_HEX}{{8}}))")
-_BYTES = re.compile(rf"(?:\\+(?:x{_HEX}{{1,2}}|[0-7]{{1,3}}))+")
+# From the first backslash of several: from each of them, a long row would be read to its end.
+_SLASHES = r"(?<!\\)\\+"
+_CHARACTER = re.compile(rf"{_SLASHES}(?:u({_HEX}{{4}})|U({_HEX}{{8}}))")
+_ONE_BYTE = rf"{_SLASHES}(?:x{_HEX}{{1,2}}|[0-7]{{1,3}})"
+_BYTES = possessive.compiled(rf"{_ONE_BYTE}(?:{_ONE_BYTE})*+")
 _BYTE = re.compile(rf"x({_HEX}+)|([0-7]+)")
-_DROPPED = re.compile(r"""\\+[bfnrt]|[\\'"%\x00-\x1f]""")
+_DROPPED = re.compile(rf"""{_SLASHES}[bfnrt]|[\\'"%\x00-\x1f]""")
 
 
 def folded(text: str) -> str:

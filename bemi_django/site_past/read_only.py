@@ -12,14 +12,15 @@ from django.db import Error, connections
 
 from bemi_django.capture.statement import first_words, is_write
 from bemi_django.exceptions import PastIsReadOnly
+from bemi_django.patterns import possessive
 from bemi_django.time_travel.rollback import rolled_back_transaction, without_new_hooks
 
 # In PostgreSQL, the server refuses to write in the transaction of the request, until a statement ends it.
 _ENDS = frozenset(("ABORT", "BEGIN", "COMMIT", "END", "START"))
 # Elsewhere, only what is known to read is sent: one statement, which writes to no table, file or variable.
-_COMMENT = r"/\*(?!!)(?:(?!\*/).)*\*/"
-_QUERY = re.compile(
-    rf"(?:\s|\(|{_COMMENT})*(?:SELECT|VALUES|WITH|SAVEPOINT|RELEASE|ROLLBACK\s+TO|BEGIN)\b(?!.*\bINTO\b)[^;]*;?\s*\Z",
+_COMMENT = r"/\*(?!!)(?:(?!\*/).)*+\*/"
+_QUERY = possessive.compiled(
+    rf"(?:\s|\(|{_COMMENT})*+(?:SELECT|VALUES|WITH|SAVEPOINT|RELEASE|ROLLBACK\s+TO|BEGIN)\b(?!.*\bINTO\b)[^;]*+(?:;\s*+)?\Z",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -81,11 +82,15 @@ def _ends_transaction(words: tuple[str, str]) -> bool:
     return first in _ENDS or (first, second) == ("PREPARE", "TRANSACTION")
 
 
+def is_query(sql: str) -> bool:
+    """Return whether a statement is known to read only, in whatever database."""
+    return not is_write(sql) and _QUERY.match(sql) is not None
+
+
 def _refuse_unless_query(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: dict[str, Any]
 ) -> Any:
-    text = str(sql)
-    if is_write(text) or not _QUERY.match(text):
+    if not is_query(str(sql)):
         raise PastIsReadOnly
     return execute(sql, params, many, execution)
 

@@ -18,11 +18,14 @@ from django.utils.translation import gettext_noop
 
 from bemi_django import conf
 from bemi_django.admin.search import query_timeouts
+from bemi_django.patterns import possessive
 
 _BIGGEST = 2**63 - 1
 _CONTEXT = re.compile(r"[^\W\d]\w*=")
 # A word as it is typed, with its quotation marks; the last alternative is one that is missing.
-_RAW = re.compile(r"""(?:[^ \t\r\n"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*'|["'\\].*)+""", re.DOTALL)
+_RAW = possessive.compiled(
+    r"""(?=[^ \t\r\n])(?:[^ \t\r\n"'\\]|\\.|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^']*+'|["'\\].*)*+""", re.DOTALL
+)
 _NAMED = re.compile(r"[^\W\d]\w*[=:].")
 
 

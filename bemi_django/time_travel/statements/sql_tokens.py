@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
+from bemi_django.patterns import possessive
+
 # Any character that is not ASCII is a letter to the lexer.
 _LETTER = r"[A-Za-z_\x80-\U0010ffff]"
 _NAME_PART = r"[A-Za-z_0-9$\x80-\U0010ffff]"
@@ -29,11 +31,12 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_PLAIN_STRING = re.compile(r"[^']*(?:''[^']*)*'")
-_ESCAPED_STRING = re.compile(r"[^'\\]*(?:(?:\\.|'')[^'\\]*)*'", re.DOTALL)
-_QUOTED_NAME = re.compile(r'[^"]*(?:""[^"]*)*"')
-# A string goes on after a line break, with the escapes that it began with.
-_CONTINUED = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'")
+_PLAIN_STRING = possessive.compiled(r"[^']*+(?:''[^']*+)*+'")
+_ESCAPED_STRING = possessive.compiled(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'", re.DOTALL)
+_QUOTED_NAME = possessive.compiled(r'[^"]*+(?:""[^"]*+)*+"')
+# A string goes on after a line break, with the escapes that it began with. A comment ends with its line: in a
+# loop, a row of dashes could be divided into comments in exponentially many ways.
+_CONTINUED = possessive.compiled(r"[ \t\f\v]*+(?:--[^\n\r]*+)?[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'")
 _UESCAPE = re.compile(r"[ \t\n\r\f\v]*UESCAPE[ \t\n\r\f\v]*'([^'])'", re.IGNORECASE)
 _MOST_BYTES = 63
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

@@ -15,6 +15,8 @@ from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.conditions import as_jsonb, in_span, in_table
 from bemi_django.log.identity import RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.live.column_names import ColumnNames
+from bemi_django.log.live.name_catalog import names_at
 from bemi_django.log.places import Place, places_of
 
 
@@ -28,17 +30,27 @@ def of_object(
         instance: A saved or deleted instance.
         related: True to include the rows that refer to the object, or the names of the relations to include.
     """
-    own, others, places = _tables_of(instance, related)
+    own, others, places, alias = _tables_of(instance, related)
     conditions = []
     for model, place in zip(own, places, strict=False):
         here = in_table(place)
         spans = key_spans(logged(here), key_of(instance, model))
         conditions.append(here & reduce(or_, [in_span(span) for span in spans]))
-    for other, place in zip(others, places[len(own) :], strict=True):
-        values = as_jsonb(other.values)
-        holds = Q(before__contains=values) | Q(after__contains=values)
-        conditions.append(in_table(place) & holds)
+    referring = list(zip(places[len(own) :], others, strict=True))
+    names = names_at({place: other.model for place, other in referring}, alias)
+    conditions += [in_table(place) & of_belonging(other, names[place]) for place, other in referring]
     return reduce(or_, conditions)
+
+
+def of_belonging(belonging: Belonging, names: ColumnNames) -> Q:
+    """Return the condition for changes of rows that belonged to an object before or after them.
+
+    Args:
+        belonging: The rows.
+        names: The names of their table's columns. A column is followed to those that no other one has had.
+    """
+    values = map(as_jsonb, names.under_own(belonging.values))
+    return reduce(or_, [Q(before__contains=each) | Q(after__contains=each) for each in values])
 
 
 def places_of_object(instance: models.Model, related: bool | Collection[str] = False) -> list[Place]:
@@ -48,12 +60,12 @@ def places_of_object(instance: models.Model, related: bool | Collection[str] = F
 
 def _tables_of(
     instance: models.Model, related: bool | Collection[str]
-) -> tuple[list[type[models.Model]], list[Belonging], list[Place]]:
+) -> tuple[list[type[models.Model]], list[Belonging], list[Place], str]:
     alias = instance._state.db or router.db_for_write(instance.__class__)
     own = models_of(instance)
     names = None if related is True else related or ()
     others = belongings(instance, names) if related else []
-    return own, others, places_of([*own, *(other.model for other in others)], alias)
+    return own, others, places_of([*own, *(other.model for other in others)], alias), alias
 
 
 class TableLog(NamedTuple):

@@ -26,6 +26,16 @@ def forget_names(table: str) -> None:
 
 
 @contextmanager
+def called(table: str, column: str, otherwise: str) -> Iterator[None]:
+    """Let a column have another name in the block; what is known of its names stays until it is forgotten."""
+    execute(f"ALTER TABLE {table} RENAME {column} TO {otherwise}")
+    try:
+        yield
+    finally:
+        execute(f"ALTER TABLE {table} RENAME {otherwise} TO {column}")
+
+
+@contextmanager
 def todos_with_notes() -> Iterator[None]:
     """Give ``todo`` a column ``note``, which a test may let exchange its name with ``task`` once."""
     execute("ALTER TABLE todo ADD COLUMN note text NOT NULL DEFAULT 'n'")

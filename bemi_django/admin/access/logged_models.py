@@ -97,6 +97,11 @@ class LoggedModels:
         """Return what the columns of a change are called now."""
         return self._names_at(change.place).of(change)
 
+    def names_of(self, model: type[models.Model]) -> ColumnNames:
+        """Return what the columns of a model's table are called now in each of its changes."""
+        place = self.places().get(model)
+        return ColumnNames({}) if place is None else self._names_at(place)
+
     def former_names(self, model: type[models.Model], column: str) -> set[str]:
         """Return all names that a column of a model, or of one of its parents, has had, with this one."""
         owner = next((field.model for field in model._meta.concrete_fields if field.column == column), model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from bemi_django.wire.ids import sequence_in, source_in, source_of
@@ -91,6 +92,11 @@ class ColumnNames:
     def own(self, column: str) -> list[str]:
         """Return those names of a column that no other one has had, its present one the first."""
         return [column, *sorted(n for n in self.former(column) - {column} if self.present(n) == {column})]
+
+    def under_own(self, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield values of columns by each of their own names."""
+        for columns in product(*map(self.own, values)):
+            yield dict(zip(columns, values.values(), strict=True))
 
     def renamed(self) -> Iterator[set[str]]:
         """Yield all names of each column that has had several, its present one with them."""

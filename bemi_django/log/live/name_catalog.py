@@ -75,15 +75,28 @@ def altered_tables(cursor: Any, columns: Iterable[str]) -> list[tuple[str, str]]
     return list(cursor.fetchall())
 
 
+def names_at(tables: Mapping[Place, type[models.Model] | None], alias: str) -> dict[Place, ColumnNames]:
+    """Return what the columns of tables are called now in each of their changes.
+
+    Args:
+        tables: The tables, and the models that they have.
+        alias: Alias of the database that has the tables.
+    """
+    declared = {place: renamed_columns(place, model) for place, model in tables.items()}
+    if not declared or connections[alias].vendor != "postgresql":
+        return {place: ColumnNames(given) for place, given in declared.items()}
+    with connections[alias].cursor() as cursor:
+        found = read_names(cursor, {place[1:]: given for place, given in declared.items()})
+    return {place: found[place[1:]] for place in tables}
+
+
 def column_names(place: Place, model: type[models.Model] | None) -> ColumnNames:
     """Return what the columns of a table are called now in each of its changes.
 
     Raises:
         UnknownDatabase: No entry of ``DATABASES`` has the table.
     """
-    name = place.schema, place.table
-    with connections[alias_of(place.database)].cursor() as cursor:
-        return read_names(cursor, {name: renamed_columns(place, model)})[name]
+    return names_at({place: model}, alias_of(place.database))[place]
 
 
 def _may_read(cursor: Any) -> bool:

@@ -11,10 +11,10 @@ from django.test import Client
 
 from bemi_django.models import Change
 from bemi_django.schema import tracking
-from sample_project.todos.models import Todo
+from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record, visitor
 from tests.support.audit_api import answer
-from tests.support.exchanged_names import EXCHANGE, forget_names, todos_with_notes
+from tests.support.exchanged_names import EXCHANGE, called, forget_names, todos_with_notes
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -131,3 +131,21 @@ def test_what_cannot_be_told_is_shown_as_unknown(admin_client: Client, drain: Dr
             (False, "n"),
         ]
         assert admin_client.get(f"{LIST}timeline/todos/todo/{todo.pk}/").status_code == 200
+
+
+def test_a_timeline_has_rows_that_referred_by_a_column_of_another_name(
+    admin_client: Client, drain: Drain
+) -> None:
+    tag, todo = Tag.objects.create(name="night"), Todo.objects.create(task="Sleep")
+    try:
+        with called("todo_tags", "tag_id", "label_id"):
+            execute("INSERT INTO todo_tags (todo_id, label_id) VALUES (%s, %s)", [todo.pk, tag.pk])
+        drain()
+        response = admin_client.get(f"{LIST}timeline/todos/tag/{tag.pk}/")
+        changes = [step.row.change for step in response.context["steps"]]
+        assert [(change.table, change.operation) for change in changes] == [
+            ("todo_tags", "CREATE"),
+            ("tag", "CREATE"),
+        ]
+    finally:
+        forget_names("todo_tags")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from bemi_django.log.blame import blame, blame_row
@@ -13,8 +14,9 @@ from bemi_django.log.places import Place
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
+from tests.support.audit import record
 from tests.support.exchanged_names import EXCHANGE as EXCHANGE_OF_TODO
-from tests.support.exchanged_names import todos_with_notes
+from tests.support.exchanged_names import called, forget_names, todos_with_notes
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 from tests.support.server_conditions import no_event_triggers, sync_as_migrator
@@ -126,3 +128,35 @@ def test_what_an_instance_cannot_be_told_is_unknown(drain: Drain) -> None:
         instance: Any = Change.objects.updated().get().as_instance()
         assert instance.unknown_fields == {"task"}
         assert instance.task == ""
+
+
+def test_rows_that_referred_by_a_column_of_another_name_are_found(drain: Drain) -> None:
+    ann, bob = (User.objects.create(username=name) for name in ("ann", "bob"))
+    try:
+        with called("todo", "owner_id", "keeper_id"):
+            for owner in (ann, bob):
+                execute(
+                    "INSERT INTO todo (task, is_completed, created_at, keeper_id) "
+                    "VALUES ('x', false, now(), %s)",
+                    [owner.pk],
+                )
+        Todo.objects.filter(owner=ann).update(owner=bob)
+        drain()
+
+        def found(changes: Any) -> list[str]:
+            return [change.operation for change in changes.asc() if change.table == "todo"]
+
+        assert found(Change.objects.for_object(ann, related=["todos"])) == ["CREATE", "UPDATE"]
+        assert found(Change.objects.for_object(bob, related=True)) == ["CREATE", "UPDATE"]
+        assert len(found(Change.objects.everywhere().for_object(ann, related=True))) == 2
+        assert found(Change.objects.for_object(ann)) == []
+    finally:
+        forget_names("todo")
+
+
+def test_rows_that_refer_by_a_declared_name_are_found(drain: Drain, settings: Any) -> None:
+    settings.BEMI_RENAMED_COLUMNS = {"public.todo": {"keeper_id": "owner_id"}}
+    ann = User.objects.create(username="ann")
+    change = record(1, table="todo", after={"id": 1, "keeper_id": ann.pk})
+    record(2, table="todo", after={"id": 2, "keeper_id": ann.pk + 1})
+    assert list(Change.objects.for_object(ann, related=["todos"])) == [change]

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
 from django.db import OperationalError, models
-from django.db.models import Q
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
@@ -22,6 +21,7 @@ from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import SIZE, Page, PageCursor, bitmap_scan_only, cursor_of, read_page
 from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.object_changes import of_belonging
 from bemi_django.log.places import complete_from, place_of
 
 #: Changes of children are found by a value in the row, which is too slow for more changes than this.
@@ -155,7 +155,7 @@ def _with_children(
     seen, is_whole = viewer.changes(), True
     ids: set[Any] = set()
     for child in belongings:
-        holds = Q(before__contains=child.values) | Q(after__contains=child.values)
+        holds = of_belonging(child, viewer.logged_models.names_of(child.model))
         referring = seen.for_model(child.model).filter(holds).order_by("-id").values_list("id", flat=True)
         try:
             with bitmap_scan_only(query_timeouts.LOOKUP):

@@ -80,7 +80,8 @@ def span(text: str, key: str) -> tuple[int, int] | None:
     found = text.find(quoted)
     if found == -1:
         return None
-    if not is_flat(text) or text[found - 1] == "\\" or text.find(quoted, found + 1) != -1:
+    is_flat = text.find("{", 1) == -1
+    if not is_flat or text[found - 1] == "\\" or text.find(quoted, found + 1) != -1:
         # It can be a key of an inner object, or the end of another key.
         return spans(text).get(key)
     at = found + len(quoted)
@@ -108,13 +109,12 @@ def spans(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def is_flat(text: str) -> bool:
-    """Return whether an object has no other one in it, as is certain from its text."""
-    return text.find("{", 1) == -1
-
-
 def end_of(text: str, begin: int) -> int:
     """Return where the value ends that begins at a position of a JSON text."""
+    if text[begin] == '"':
+        quote = text.find('"', begin + 1)
+        if quote != -1 and text[quote - 1] != "\\":
+            return quote + 1
     end: int = _scan(text, begin)[1]
     return end
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,7 +14,6 @@ from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 _MASKED = dumps(MASK)
 _NULL = "null"
-_NUMBER = re.compile(r"[0-9]+")
 #: Contexts, statements and tables whose answers are remembered.
 _REMEMBERED = 1024
 
@@ -98,7 +96,13 @@ class TableMasks:
 
     def _hide_keys(self, key: str | None, previous: str | None, values: list[str]) -> bool:
         """Tell whether the keys of a change are masked, which has some masked values as JSON."""
-        if self._has_hidden_key is False and previous is None and key is not None and _NUMBER.fullmatch(key):
+        if (
+            self._has_hidden_key is False
+            and previous is None
+            and key is not None
+            and key.isascii()
+            and key.isdigit()
+        ):
             # JSON prints digits as they are.
             return key in values or f'"{key}"' in values
         return self._masks.hide_keys(self._place, (key, previous), list(map(_value, values)))
@@ -115,8 +119,12 @@ class TableMasks:
             if at == -1:
                 continue
             # A name can have a dot or a quote in front of what looks like the whole of it.
-            is_exact = text[at - 1] == '"' and text[at - 2] != "\\" and text.find(end, at + 1) == -1
-            if not is_exact or text.find("{", 1) != -1:
+            if (
+                text[at - 1] != '"'
+                or text[at - 2] == "\\"
+                or text.find(end, at + 1) != -1
+                or text.find("{", 1) != -1
+            ):
                 is_clear = False
                 break
             if is_hidden:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any
 
 from bemi_django.admin.display.csv_cells import csv_cell
@@ -16,32 +18,44 @@ from bemi_django.admin.pages.export_rows import COLUMNS, JSON_COLUMNS, MOMENTS, 
 # A new encoder for each value takes longer than the value.
 _encoder = json.JSONEncoder(ensure_ascii=False)
 _IN_QUOTES = re.compile(r'[",\r\n]')
+#: Columns whose values hardly any two changes have in common.
+_OF_ONE = frozenset(("id", "before", "after"))
 _PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
 _CSV_END = "\r\n"
-_JSON_LINE = "{" + ", ".join(f'"{name}": %s' for name in [*_PLAIN, *JSON_COLUMNS]) + "}\n"
+_JSON_LINE = "{" + ", ".join(f'"{name}": %s' for name in [*_PLAIN, *JSON_COLUMNS]) + "}"
+_AT_ONCE = 100
 
 
 def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     """Yield the parts of a CSV file with a header."""
-    head = f"{','.join(COLUMNS)}{_CSV_END}"
+    head = f"{','.join(COLUMNS)}{_CSV_END}".encode()
     for page in pages:
-        cells = [_written(_csv_writer(name), page[name]) for name in COLUMNS]
-        lines = "".join([f"{line}{_CSV_END}" for line in map(",".join, zip(*cells, strict=True))])
-        yield f"{head}{lines}".encode()
-        head = ""
+        cells = [_written(name, _csv_writer(name), page[name]) for name in COLUMNS]
+        yield head + _encoded(map(",".join, zip(*cells, strict=True)), _CSV_END)
+        head = b""
     if head:
-        yield head.encode()
+        yield head
 
 
 def json_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     """Yield the parts of a file with a JSON object on each line."""
     for page in pages:
-        plain = [_written(_in_json if name in MOMENTS else _encoder.encode, page[name]) for name in _PLAIN]
+        plain = [_written(name, _json_writer(name), page[name]) for name in _PLAIN]
         values = [*plain, *(page[name] for name in JSON_COLUMNS)]
-        yield "".join(map(_JSON_LINE.__mod__, zip(*values, strict=True))).encode()
+        yield _encoded(map(_JSON_LINE.__mod__, zip(*values, strict=True)), "\n")
 
 
-def _written(write: Callable[[Any], str], column: Sequence[Any]) -> Iterator[str]:
+def _encoded(lines: Iterator[str], end: str) -> bytes:
+    parts = []
+    # The text of a whole page would be so large that the system gives, and takes, its memory each time.
+    while some := list(islice(lines, _AT_ONCE)):
+        parts += [end.join(some).encode(), end.encode()]
+    return b"".join(parts)
+
+
+def _written(name: str, write: Callable[[Any], str], column: Sequence[Any]) -> Iterator[str]:
+    if name in _OF_ONE:
+        return map(write, column)
     known = {value: write(value) for value in set(column)}
     return map(known.__getitem__, column)
 
@@ -84,6 +98,17 @@ def json_moment(text: str) -> str:
         + ("" if fraction == "000000" else f".{fraction[:3]}")
         + ("Z" if offset == "+00:00" else offset)
     )
+
+
+def _json_writer(name: str) -> Callable[[Any], str]:
+    return _in_json if name in MOMENTS else json_text
+
+
+def json_text(value: Any) -> str:
+    """Return a key, a number, a text or None as JSON."""
+    if value.__class__ is str:
+        return encode_basestring(value)
+    return repr(value) if value.__class__ is int else _encoder.encode(value)
 
 
 def _in_json(moment: str) -> str:

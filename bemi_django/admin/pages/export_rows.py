@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db.models import DateTimeField, F, Func, JSONField, TextField, UUIDField, Value
 from django.db.models.functions import Cast, Coalesce
 
-from bemi_django.admin.access.masked_texts import ROW_COLUMNS, MaskedTexts, TableMasks, TextRow
+from bemi_django.admin.access.masked_texts import ROW_COLUMNS, MaskedTexts, TextRow
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.change_reader import read_json
 from bemi_django.admin.search.list_order import ListPlace, order_of_list
@@ -85,19 +85,17 @@ def _masked(page: ExportPage, viewer: Viewer, texts: MaskedTexts) -> ExportPage:
     if not viewer.masks and not encrypted:
         return page
     tables = map(texts.table, page["database"], page["schema"], page["table"])
-    rows = list(map(_visible, tables, zip(*(page[name] for name in ROW_COLUMNS), strict=True)))
+    rows = []
+    for table, row in zip(tables, zip(*(page[name] for name in ROW_COLUMNS), strict=True), strict=True):
+        try:
+            rows.append(table.visible(row))
+        except RecursionError:
+            rows.append(_UNREAD)
     found = {"context": list(map(texts.context, page["context"]))}
     found |= dict(zip(ROW_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     unread = {number for number, row in enumerate(rows) if row is _UNREAD}
     _parse(page, sorted(encrypted | unread), found, viewer)
     return {**page, **found}
-
-
-def _visible(table: TableMasks, row: TextRow) -> TextRow:
-    try:
-        return table.visible(row)
-    except RecursionError:
-        return _UNREAD
 
 
 def _parse(page: ExportPage, numbers: list[int], found: dict[str, list[Any]], viewer: Viewer) -> None:

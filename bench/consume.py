@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import resource
@@ -134,6 +135,9 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     config = WorkerConfig(json.loads(source), json.loads(destination), slot, "bemi")
     config = config._replace(queue=parse(queue[0]) if queue else None)
+    if queue:
+        # It is imported when it is used first: before the clock starts, as everything else.
+        importlib.import_module("nats")
     ways = (work, seal, mask, drop, rule, draw, serve, serve_queue, decode, render)
     began, imports = time.perf_counter(), _processor_seconds()
     {one.__name__: one for one in ways}[how](config)

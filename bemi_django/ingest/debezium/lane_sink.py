@@ -8,7 +8,8 @@ from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
 from bemi_django.ingest.queue.message.chunk import Chunk
-from bemi_django.ingest.queue.message.row_values import Values, position_of, readable_values
+from bemi_django.ingest.queue.message.row_reader import RowReader
+from bemi_django.ingest.queue.message.row_values import Values, position_of
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
@@ -52,7 +53,7 @@ class LaneSink:
         self._writer = writer
         self._slot = slot
         self._histories = histories
-        self._outline = outline
+        self._reader = RowReader(outline)
         self._largest_letter = largest_letter
         self._omissions = omissions
         self._is_canonical = is_canonical
@@ -89,7 +90,7 @@ class LaneSink:
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
-        values, letter = readable_values(pending, self._outline)
+        values, letter = self._reader.read(pending)
         if letter is not None:
             self.add_letter(letter)
         position = self._last = position_of(pending.row[ID_AT])

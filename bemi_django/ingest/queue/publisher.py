@@ -13,7 +13,8 @@ from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.course.course import Course
 from bemi_django.ingest.queue.lane_source import LaneSource
 from bemi_django.ingest.queue.message.chunk import Chunk, encode
-from bemi_django.ingest.queue.message.row_values import lane_of, position_of, readable_values
+from bemi_django.ingest.queue.message.row_reader import RowReader
+from bemi_django.ingest.queue.message.row_values import lane_of, position_of
 from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
 from bemi_django.ingest.rows.copy_format import ID_AT
 from bemi_django.ingest.selection.omissions import Omissions
@@ -55,27 +56,26 @@ class QueueSink:
         omissions: Omissions | None = None,
     ) -> None:
         self._broker = broker
-        self._source = source
-        self._outline = outline
+        self._source, self._lanes = source, source.lanes
+        self._reader = RowReader(outline)
         self._largest_letter = largest_letter
         self._omissions = Omissions() if omissions is None else omissions
         #: Parts of one chunk must not be mixed with those of an earlier attempt.
         self._session = secrets.token_hex(8)
-        start = LanePosition(sequence_at(source.histories, checkpoint))
+        self._end = self.checkpoint = checkpoint
         # What the session before has published last, may wait for the first lane.
-        self._begin = self._boundary = self._last = start
-        self._after: LanePosition | None = start
+        self._begin = self._boundary
+        self._after: LanePosition | None = self._begin
+        #: The id of the last row: no row is at the position of the first one.
+        self._last_id = bytes(16)
         self._rows: list[list[bytes]] = [[] for _ in range(source.lanes)]
         self._letters: list[tuple[LanePosition, RejectedMessage]] = []
         self._left_out: list[tuple[LanePosition, Omissions]] = []
-        self._size = 0
-        self._is_barrier = False
-        self._end = checkpoint
+        self._size, self._is_barrier = 0, False
         self._committed_at: int | None = None
         self._outbox = Outbox(broker, waiting)
         self.fileno = self._outbox.fileno
         self.has_pending = False
-        self.checkpoint = checkpoint
         self.committed_at = 0
         self.written = self.kept = 0
         self._taken = self._taken_letters = 0
@@ -106,17 +106,18 @@ class QueueSink:
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
-        values, letter = readable_values(pending, self._outline)
+        values, letter = self._reader.read(pending)
         if letter is not None:
             self.add_letter(letter)
-        position = position_of(pending.row[ID_AT])
-        lane = lane_of(values, self._source.lanes)
+        identifier = pending.row[ID_AT]
+        lane = lane_of(values, self._lanes)
         is_barrier = lane is None
         if self._size >= _LIMIT or self._size and self._is_barrier is not is_barrier:
+            position = position_of(identifier)
             # A transaction begins where the one before has ended.
             self._cut(position if position.ordinal else self._boundary)
         self._is_barrier = is_barrier
-        self._last = position
+        self._last_id = identifier
         line = orjson.dumps(values)
         self._rows[lane or 0].append(line)
         self._size += len(line)
@@ -125,21 +126,24 @@ class QueueSink:
         """Take a dead letter of the open transaction."""
         kept = letter.limited(self._largest_letter)
         # The same in every attempt, wherever chunks are cut.
-        self._letters.append((max(self._last, self._boundary), kept))
+        self._letters.append((max(position_of(self._last_id), self._boundary), kept))
         self._size += len(kept.message)
 
     def end(self, lsn: int, committed_at: int, transaction: int = 0, is_notable: bool = False) -> None:
         """Complete the open transaction; see :class:`bemi_django.ingest.pipeline.Sink`."""
         self._end = max(self._end, lsn)
-        end = LanePosition(sequence_at(self._source.histories, self._end))
         if self._omissions:
             left_out = Omissions()
             left_out.take_over(self._omissions)
-            self._left_out.append((LanePosition(end.sequence - 1), left_out))
-        self._boundary = max(self._boundary, end)
+            self._left_out.append((LanePosition(self._boundary.sequence - 1), left_out))
         if committed_at and (self._size or self._is_partly_sent):
             self._committed_at = committed_at
         self.has_pending |= is_notable or bool(self._size or self._left_out) or self._is_partly_sent
+
+    @property
+    def _boundary(self) -> LanePosition:
+        """Where the transaction before the open one has ended."""
+        return LanePosition(sequence_at(self._source.histories, self._end))
 
     @property
     def _is_partly_sent(self) -> bool:

@@ -8,8 +8,7 @@ from struct import Struct
 from typing import Any
 from uuid import UUID
 
-from bemi_django.ingest.destination.batch import Outline, Pending
-from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows.canonical_json import canonical, canonical_context
 from bemi_django.ingest.rows.copy_format import ID_AT, NULL, field, int64, jsonb
@@ -58,20 +57,6 @@ def values_of(row: bytes) -> Values:
         values.append(_INT64(row, at)[0] if skipped is None else row[at + skipped : end].decode())
         at = end
     return values
-
-
-def readable_values(pending: Pending, outline: Outline) -> tuple[Values, RejectedMessage | None]:
-    """Return the values of a row; of one that is no text its outline, and a letter of the rest.
-
-    Args:
-        pending: The row.
-        outline: Writes a row whose values are not text.
-    """
-    try:
-        return values_of(pending.row), None
-    except UnicodeDecodeError:
-        row, letter = outline(pending)
-        return values_of(row), letter
 
 
 def row_of(values: Values) -> bytes:

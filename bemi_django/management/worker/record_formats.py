@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError
 
-from bemi_django.ingest.debezium.reading.record import Modes
+from bemi_django.ingest.debezium.printing.placeholders import Placeholders
+from bemi_django.ingest.debezium.reading.record import PLACEHOLDER, Modes
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
 from bemi_django.ingest.debezium.reading.record_source import RecordSource
 from bemi_django.ingest.debezium.reading.record_stream import EVERYTHING
@@ -30,7 +31,7 @@ _BINARIES = ("bytes", "base64", "base64-url-safe", "hex")
 
 
 #: The options of ``bemi consume`` that only concern the records of Debezium.
-OF_RECORDS = ("decimals", "binaries", "complete", "subject", "accept_gap")
+OF_RECORDS = ("decimals", "binaries", "placeholder", "complete", "subject", "accept_gap")
 
 
 def add_formats(consume: ArgumentParser) -> None:
@@ -50,6 +51,11 @@ def add_formats(consume: ArgumentParser) -> None:
         "--binaries",
         choices=_BINARIES,
         help="binary.handling.mode of the connector (default: bytes)",
+    )
+    consume.add_argument(
+        "--placeholder",
+        metavar="TEXT",
+        help=f"unavailable.value.placeholder of the connector (default: {PLACEHOLDER})",
     )
     consume.add_argument(
         "--complete",
@@ -81,7 +87,12 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
         CommandError: Nothing to read is given, or an option that is not for it.
     """
     given, config = list(options["queue"]), worker_config(database)
-    modes = Modes(options["decimals"] or _DECIMALS[0], options["binaries"] or _BINARIES[0])
+    placeholder = options["placeholder"] or PLACEHOLDER
+    try:
+        Placeholders(placeholder)
+    except ValueError:
+        raise CommandError("--placeholder: hex: is followed by hexadecimal digits") from None
+    modes = Modes(options["decimals"] or _DECIMALS[0], options["binaries"] or _BINARIES[0], placeholder)
     if are_files(options):
         require_unused(options, ("subject",), "a stream")
         source = RecordSource(RecordFiles(given), modes=modes, is_complete=options["complete"])

@@ -17,6 +17,7 @@ DEBEZIUM = ("--format", "debezium")
         ["--subject", "a"],
         ["--decimals", "precise"],
         ["--binaries", "bytes"],
+        ["--placeholder", "x"],
     ],
 )
 def test_what_concerns_records_of_debezium_needs_their_format(options: list[str]) -> None:
@@ -36,6 +37,11 @@ def test_an_option_of_streams_or_files_is_refused_for_the_other(
 ) -> None:
     with pytest.raises(CommandError, match=f"{options[0]} is for {meant}"):
         call_command("bemi", "consume", *DEBEZIUM, source, *options)
+
+
+def test_a_placeholder_in_hexadecimal_digits_has_them() -> None:
+    with pytest.raises(CommandError, match="--placeholder: hex: is followed by hexadecimal digits"):
+        call_command("bemi", "consume", *DEBEZIUM, "records.jsonl", "--placeholder", "hex:xy")
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "soon"])

@@ -5,7 +5,6 @@ What the connector does not send of a value cannot be made again: docs/debezium.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,22 +13,12 @@ from math import isfinite
 from typing import Any
 
 from bemi_django.ingest.debezium.printing.column_types import ColumnType
+from bemi_django.ingest.debezium.printing.placeholders import Placeholders
 from bemi_django.ingest.debezium.printing.printers import DECIMAL, PRINTERS, number, plain, quoted, text_of
 from bemi_django.ingest.debezium.reading.envelope import decoded
 from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, FieldSchema, Modes, WrittenNumber
 from bemi_django.ingest.protocol.messages import UNAVAILABLE
 
-#: Stands for a TOAST value that did not change: as text, as bytes, as the JSON of a map.
-PLACEHOLDER = "__debezium_unavailable_value"
-_PLACEHOLDERS: tuple[Any, ...] = (
-    PLACEHOLDER,
-    "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==",
-    PLACEHOLDER.encode().hex(),
-    [PLACEHOLDER],
-    {PLACEHOLDER: PLACEHOLDER},
-    json.dumps({PLACEHOLDER: PLACEHOLDER}, separators=(",", ":")),
-    [ord(character) for character in PLACEHOLDER],
-)
 _QUOTED = re.compile(r'[{}",\\\s]|^$|^null$', re.IGNORECASE)
 _MAX_SCALE = 16_383
 #: Values that only the server can print: where its settings decide, or the form is another one.
@@ -53,6 +42,7 @@ class Texts:
     def __init__(self, ask: Ask, modes: Modes = DEFAULT_MODES) -> None:
         self._ask = lru_cache(maxsize=1024)(ask)
         self._modes = modes
+        self._placeholders = Placeholders(modes.placeholder)
 
     def text(self, value: Any, type_: ColumnType, schema: FieldSchema) -> bytes | None:
         """Return a value as text in UTF-8, None for NULL, ``UNAVAILABLE`` if it was not sent.
@@ -67,7 +57,7 @@ class Texts:
         """
         if value is None:
             return None
-        if value in _PLACEHOLDERS and not isinstance(value, WrittenNumber):
+        if self._placeholders.has(value):
             return UNAVAILABLE
         return self._printed(value, type_, schema).encode()
 

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bemi_django.ingest.debezium.reading import foreign_records
 from bemi_django.ingest.debezium.reading.record import FieldSchema, Record, UnreadableRecord, fields_of
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.wire.sequence import MAX_LSN
@@ -19,6 +20,9 @@ _EPOCH = EPOCH_SECONDS * 1_000_000
 _LARGEST_TIME = 1 << 62
 #: Fields of the source from which the commit time is read, with the number of them in a second.
 _TIMES = (("ts_ns", 1_000_000_000), ("ts_us", 1_000_000), ("ts_ms", 1000))
+#: When a record was made, and all that the records of the beginning and end of a transaction have.
+_MOMENTS = frozenset(("ts_ms", "ts_us", "ts_ns"))
+_OF_BOUNDARIES = _MOMENTS | {"status", "id", "event_count", "data_collections"}
 _MAX_IDENTIFIER = 1024
 #: The largest position of an event: that of its transaction, and the end of it, lie after it.
 _LARGEST_LSN = MAX_LSN - 1024
@@ -81,6 +85,8 @@ def place_of(record: Record) -> EventPlace | None:
         UnreadableRecord: It should have one, and has not.
     """
     value = record.value
+    if value is not None and foreign_records.is_cloud_event(value):
+        raise UnreadableRecord(foreign_records.CLOUD_EVENT)
     if value is None or value.get("op") is None and "source" not in value:
         return None
     source = value.get("source")
@@ -164,7 +170,8 @@ def decoded(text: str, binaries: str = "bytes") -> bytes:
 
 
 def _other(value: Mapping[str, Any]) -> TransactionEnd | None:
-    status = value.get("status")
+    # A row that was flattened may have a column status.
+    status = None if value.keys() - _OF_BOUNDARIES else value.get("status")
     if status == "END":
         xid, _, lsn = str(value.get("id")).partition(":")
         if not (xid.isdecimal() and lsn.isdecimal() and len(xid) < 20 and len(lsn) < 20):
@@ -172,10 +179,10 @@ def _other(value: Mapping[str, Any]) -> TransactionEnd | None:
         if int(lsn) > _LARGEST_LSN:
             raise UnreadableRecord("the end of a transaction is out of range")
         return TransactionEnd(int(xid) & 0xFFFFFFFF, int(lsn))
-    if status == "BEGIN" or "ts_ms" in value and not value.keys() - {"ts_ms", "ts_us", "ts_ns"}:
-        # Of a transaction, and heartbeats.
+    is_heartbeat = "ts_ms" in value and not value.keys() - _MOMENTS
+    if status == "BEGIN" and isinstance(value.get("id"), str) or is_heartbeat:
         return None
-    raise UnreadableRecord("no record of Debezium's connector: neither op nor source")
+    raise UnreadableRecord(foreign_records.NO_ENVELOPE)
 
 
 def _row(value: Mapping[str, Any], side: str) -> Mapping[str, Any] | None:

@@ -11,10 +11,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bemi_django.ingest.debezium.reading.foreign_records import NO_ENVELOPE, reason_of_bytes
+
 #: A field of a schema, as JSON.
 FieldSchema = Mapping[str, Any]
 #: An envelope, or another record of the connector, has one of these.
 _OF_A_VALUE = frozenset(("op", "source", "status", "ts_ms"))
+#: What tools say of a record beside its value.
+_OF_A_LINE = frozenset(("key", "value", "payload", "topic", "subject", "partition", "offset", "headers"))
+
+
+#: Stands for a TOAST value that did not change.
+PLACEHOLDER = "__debezium_unavailable_value"
 
 
 class WrittenNumber(str):
@@ -27,10 +35,12 @@ class Modes(NamedTuple):
     Attributes:
         decimals: ``decimal.handling.mode``.
         binaries: ``binary.handling.mode``.
+        placeholder: ``unavailable.value.placeholder``.
     """
 
     decimals: str = "precise"
     binaries: str = "bytes"
+    placeholder: str = PLACEHOLDER
 
 
 #: Those of a connector by default.
@@ -69,6 +79,9 @@ def read_line(line: bytes) -> Record:
             # With a schema beside it, it is a value itself.
             if name in found and "schema" not in found:
                 value = found[name]
+                if value is None and found.keys().isdisjoint(_OF_A_LINE - {name}) and len(found) > 1:
+                    # A row that was flattened, with a column of this name: no tombstone.
+                    raise UnreadableRecord(NO_ENVELOPE)
                 return _record(line, _parsed(value.encode()) if isinstance(value, str) else value)
     return _record(line, found)
 
@@ -93,7 +106,7 @@ def _parsed(data: bytes) -> Any:
     except RecursionError:
         raise UnreadableRecord("JSON that is nested too deeply") from None
     except ValueError:
-        raise UnreadableRecord("not JSON") from None
+        raise UnreadableRecord(reason_of_bytes(data)) from None
 
 
 def _record(data: bytes, value: Any) -> Record:

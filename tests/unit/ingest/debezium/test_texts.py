@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bemi_django.ingest.debezium.printing.column_types import ColumnType
-from bemi_django.ingest.debezium.printing.texts import PLACEHOLDER, Texts
-from bemi_django.ingest.debezium.reading.record import Modes, WrittenNumber
+from bemi_django.ingest.debezium.printing.texts import Texts
+from bemi_django.ingest.debezium.reading.record import PLACEHOLDER, Modes, WrittenNumber
 from bemi_django.ingest.protocol.messages import UNAVAILABLE
 from bemi_django.ingest.rows.values import Array, encoder
 
@@ -118,18 +118,41 @@ def test_what_is_no_value_of_the_type_is_refused(value: Any, name: str) -> None:
         printed(value, name)
 
 
+def _placeholders(data: bytes, name: str, uuid: str) -> list[Any]:
+    encoded = [b64encode(data).decode(), urlsafe_b64encode(data).decode(), data.hex()]
+    in_java = [byte - 256 if byte > 127 else byte for byte in data]
+    return [
+        name,
+        *encoded,
+        {name: name},
+        f'{{"{name}":"{name}"}}',
+        in_java,
+        [name],
+        [uuid],
+        *([one] for one in encoded),
+    ]
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("placeholder", "forms"),
     [
-        PLACEHOLDER,
-        b64encode(PLACEHOLDER.encode()).decode(),
-        [PLACEHOLDER],
-        {PLACEHOLDER: PLACEHOLDER},
-        PLACEHOLDER.encode().hex(),
+        (
+            PLACEHOLDER,
+            _placeholders(PLACEHOLDER.encode(), PLACEHOLDER, "b68a35a7-17ad-35b3-af2a-ae46edb4545a"),
+        ),
+        (
+            "\u00a1n/a?",
+            _placeholders("\u00a1n/a?".encode(), "\u00a1n/a?", "ad9faa75-5f26-3bf9-8119-d54308ed0da9"),
+        ),
+        ("hex:616263", _placeholders(b"abc", "abc", "90015098-3cd2-3fb0-9696-3f7d28e17f72")),
     ],
 )
-def test_an_unchanged_toast_value_is_unavailable(value: Any) -> None:
-    assert _TEXTS.text(value, ColumnType("text"), {}) is UNAVAILABLE
+def test_an_unchanged_toast_value_is_unavailable(placeholder: str, forms: list[Any]) -> None:
+    texts = Texts(lambda query, value: value, Modes(placeholder=placeholder))
+    for value in forms:
+        assert texts.text(value, ColumnType("text"), {}) is UNAVAILABLE
+    for value in ("other", ["other"], {"other": "other"}, [1, 2], 1, WrittenNumber("1.5")):
+        assert texts.text(value, ColumnType("other"), {}) is not UNAVAILABLE
 
 
 @settings(max_examples=50)

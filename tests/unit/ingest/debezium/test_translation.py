@@ -197,6 +197,65 @@ def test_a_schema_that_is_none_costs_a_value(field: dict[str, Any]) -> None:
     assert f"after.{field['field']}: " in refusal.reason
 
 
+#: Records of other formats, and what is to be set so that they are envelopes.
+_FOREIGN = {
+    "flattened": ({"id": 1, "task": "x"}, "ExtractNewRecordState"),
+    "flattened with fields": (
+        {"id": 1, "__op": "c", "__source_lsn": 8, "__deleted": "false"},
+        "ExtractNewRecordState",
+    ),
+    "flattened with a status": ({"id": 1, "status": "BEGIN", "task": "x"}, "ExtractNewRecordState"),
+    "flattened with a number and a status": ({"id": 1, "status": "BEGIN"}, "ExtractNewRecordState"),
+    "flattened with a value": ({"id": 1, "value": None}, "ExtractNewRecordState"),
+    "flattened with a payload": ({"id": 1, "payload": None, "task": "x"}, "ExtractNewRecordState"),
+    "CloudEvent": (
+        {
+            "id": "name:bemi;lsn:29274832;txId:565",
+            "source": "/debezium/postgresql/bemi",
+            "specversion": "1.0",
+            "type": "io.debezium.postgresql.datachangeevent",
+            "iodebeziumop": "c",
+            "data": {"before": None, "after": {"a": 1, "b": "x"}},
+        },
+        "debezium.format.value=json",
+    ),
+    "CloudEvent in Avro": (
+        {"specversion": "1.0", "datacontenttype": "application/avro", "data": "AAAAAAE="},
+        "debezium.format.value=json",
+    ),
+    "Avro": (b"\0\0\0\0\1\2\2x\0", "such as Avro or Protobuf: let the connector send JSON"),
+    "JSON of a registry": (b'\0\0\0\0\1{"op": "c"}', "debezium.format.value=json"),
+    "Avro without a registry": (b"Obj\1\4\x14avro.codec", "debezium.format.value=json"),
+}
+
+
+@pytest.mark.parametrize("name", _FOREIGN)
+def test_records_of_other_formats_are_refused_with_what_is_to_be_set(name: str) -> None:
+    record, advice = _FOREIGN[name]
+    one = Envelopes()
+    line = record if isinstance(record, bytes) else json.dumps(record).encode()
+    found = Translated().take(one.change("c", "pairs", after={"a": 1}), line, one.end())
+    assert found.kinds() == [Begin, Insert, Commit]
+    (refusal,) = found.refused
+    assert advice in refusal.reason
+    assert refusal.data == line
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"status": "BEGIN", "id": "700:1100", "event_count": None, "data_collections": None, "ts_ms": 1},
+        {"schema": {"fields": []}, "payload": {"status": "BEGIN", "id": "700:1100", "ts_ms": 1}},
+        {"schema": {"fields": []}, "payload": {"ts_ms": 1, "ts_us": 1, "ts_ns": 1}},
+        {"value": None},
+        {"topic": "bemi.public.pairs", "value": None},
+    ],
+)
+def test_what_says_nothing_of_a_row_is_passed_over(record: dict[str, Any]) -> None:
+    found = Translated().take(json.dumps(record).encode())
+    assert (found.messages, found.refused) == ([], [])
+
+
 def test_a_value_that_is_nested_too_deeply_is_left_out() -> None:
     line = Envelopes().change("c", "gone", after={"a": 1, "deep": "@"})
     found = Translated().take(line.replace(b'"@"', b"[" * 300 + b"]" * 300))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,11 +21,12 @@ ON_STANDBY = "on a standby"
 #: A lag in seconds that calls for attention, and one with which something is wrong.
 LATE, TOO_LATE = 30.0, 300.0
 
-#: Whether the server is a standby; and of another one, whether the slot is in use, its state, the bytes of
-#: WAL that are not confirmed and that are retained, the bytes until the server removes WAL, and the average
-#: bytes of WAL a day.
+#: The time there, and whether the server is a standby; and of another one, whether the slot is in use, its
+#: state, the bytes of WAL that are not confirmed and that are retained, the bytes until the server removes
+#: WAL, and the average bytes of WAL a day.
 _SLOT = """
-SELECT pg_is_in_recovery(), slot.* FROM (SELECT) one LEFT JOIN (
+SELECT extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(), slot.*
+FROM (SELECT) one LEFT JOIN (
     SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
            greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
            s.confirmed_flush_lsn - '0/0',
@@ -33,9 +35,11 @@ SELECT pg_is_in_recovery(), slot.* FROM (SELECT) one LEFT JOIN (
     WHERE s.slot_name = %s AND NOT pg_is_in_recovery()
 ) slot ON true
 """
-# Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone.
+# Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone. But changes are
+# committed by the clock of the source.
 _CHECKPOINT = """
-SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
+SELECT extract(epoch FROM clock_timestamp())::float8,
+       extract(epoch FROM clock_timestamp() - committed_at)::float8,
        extract(epoch FROM clock_timestamp() - updated_at)::float8,
        system_identifier, coalesce(trouble, ''), counters::text, lsn - '0/0'
 FROM _bemi.checkpoint WHERE slot = %s
@@ -48,6 +52,17 @@ FROM {} ORDER BY id DESC LIMIT 1
 """
 
 
+class SourceClock(NamedTuple):
+    """What time it was by the clock of the source, in seconds since 1970, and by ``time.monotonic()``."""
+
+    seconds: float
+    read_at: float
+
+    def lead_of(self, seconds: float) -> float:
+        """Return by how many seconds a clock is ahead that shows this time now."""
+        return seconds - (self.seconds + time.monotonic() - self.read_at)
+
+
 class LogEnd(NamedTuple):
     """The checkpoint of a slot.
 
@@ -58,6 +73,7 @@ class LogEnd(NamedTuple):
         trouble: Why the worker does not get on, or an empty string.
         counters: What the worker has counted since it was started.
         position: Its LSN in bytes.
+        clock_lead: Seconds by which the clock of the log is ahead of that of the source.
     """
 
     change_age: float
@@ -66,6 +82,7 @@ class LogEnd(NamedTuple):
     trouble: str
     counters: Mapping[str, int]
     position: int = 0
+    clock_lead: float = 0.0
 
 
 class WorkerStatus(NamedTuple):
@@ -113,10 +130,10 @@ def read_worker(alias: str) -> WorkerStatus:
     slot = slot_of(alias)
     with closed_cursor(alias) as cursor:
         cursor.execute(_SLOT, [slot])
-        is_standby, is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = (
+        now, is_standby, is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = (
             cursor.fetchone()
         )
-    log_end = _log_end(slot)
+    log_end = _log_end(slot, SourceClock(now, time.monotonic()))
     if is_standby:
         return WorkerStatus(slot, ON_STANDBY, log_end)
     if is_active is None:
@@ -142,11 +159,11 @@ def lag_seconds(log_end: LogEnd | None, lag_bytes: int, *, is_running: bool) -> 
     if not lag_bytes:
         return 0.0
     if log_end is None or is_running:
-        return _latest_lag() if is_running else 0.0
+        return _latest_lag(0.0 if log_end is None else log_end.clock_lead) if is_running else 0.0
     return max(log_end.age, 0.0)
 
 
-def _latest_lag() -> float:
+def _latest_lag(clock_lead: float) -> float:
     alias = conf.destination()
     try:
         log = installed.log(alias)
@@ -160,11 +177,11 @@ def _latest_lag() -> float:
         newest = cursor.fetchone()
     if newest is None:
         return 0.0
-    age, lag = newest
+    age, lag = (seconds - clock_lead for seconds in newest)
     return max(lag, 0.0) if age < TOO_LATE else 0.0
 
 
-def _log_end(slot: str) -> LogEnd | None:
+def _log_end(slot: str, clock: SourceClock) -> LogEnd | None:
     alias = conf.destination()
     with closed_cursor(alias) as cursor:
         if not installed.has(cursor, "partition_v1"):
@@ -173,5 +190,7 @@ def _log_end(slot: str) -> LogEnd | None:
         found = cursor.fetchone()
     if found is None:
         return None
-    change_age, age, system_identifier, trouble, counters, position = found
-    return LogEnd(max(change_age, 0.0), age, system_identifier, trouble, json.loads(counters), int(position))
+    now, change_age, age, system_identifier, trouble, counters, position = found
+    lead = clock.lead_of(now)
+    counted = json.loads(counters)
+    return LogEnd(max(change_age - lead, 0.0), age, system_identifier, trouble, counted, int(position), lead)

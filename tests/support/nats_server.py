@@ -51,7 +51,7 @@ class Nats(ABC):
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"{','.join(self.servers).replace(',nats://', ',')}/{stream}?{query}"
 
-    def ask(self, question: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = 5.0) -> T:
+    def ask(self, question: Callable[[Any], Coroutine[Any, Any, T]], seconds: float = DEADLINE) -> T:
         """Return what a function answers, which is called with a JetStream context."""
 
         async def run() -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
@@ -17,7 +16,7 @@ from bemi_django.wire.sequence import HistoryStart, lsn_of
 #: Why a history begins: it tells a log that Debezium fills from one of a slot.
 _REASON = "Debezium's records begin"
 _READ_REASON = "SELECT reason FROM _bemi.histories WHERE slot = %s ORDER BY number DESC LIMIT 1"
-_TIMES = "SELECT committed_at, updated_at FROM _bemi.lanes WHERE slot = %s AND lane = 0"
+_COMMITTED_AT = "SELECT committed_at FROM _bemi.lanes WHERE slot = %s AND lane = 0"
 _SERVER = """
 SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id,
        oid::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint, datname::text
@@ -44,15 +43,15 @@ class SourceServer(NamedTuple):
 class OpenLog(NamedTuple):
     """Where the log ends.
 
-    ``message`` is what was stored with the position, at ``written_at``, and ``committed_at`` the time of the
-    last commit.
+    ``message`` is what was stored with the position, at ``written_at`` by ``time.monotonic()``, and
+    ``committed_at`` the time of the last commit.
     """
 
     position: LanePosition
     histories: list[HistoryStart]
     message: int
     committed_at: int | None
-    written_at: datetime | None = None
+    written_at: float | None = None
 
     @property
     def first_lsn(self) -> int:
@@ -114,9 +113,10 @@ def find_log(destination: Any, slot: str, server: SourceServer, *, may_lack: boo
                     "the log, and others may never come: run with --accept-gap to go on"
                 )
             cursor.execute(_FOLLOW, [server.timeline, slot])
-        cursor.execute(_TIMES, [slot])
-        committed_at, written_at = cursor.fetchone()
-        return OpenLog(state.position, Histories(slot).read(cursor), state.message, committed_at, written_at)
+        cursor.execute(_COMMITTED_AT, [slot])
+        (committed_at,) = cursor.fetchone()
+        histories = Histories(slot).read(cursor)
+        return OpenLog(state.position, histories, state.message, committed_at, state.written_at)
 
 
 def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> OpenLog:

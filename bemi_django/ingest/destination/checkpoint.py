@@ -43,6 +43,10 @@ _TAKE_OVER = "UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, written = %s WHERE s
 _KEEP_GAP = """
 UPDATE _bemi.checkpoint SET gaps = (gaps || %s::bytea)[greatest(cardinality(gaps) - 98, 1):] WHERE slot = %s
 """
+_OTHERS = """
+SELECT slot, timeline FROM _bemi.checkpoint
+WHERE slot <> %s AND sink = '' AND system_identifier = %s AND database = %s::bigint ORDER BY slot
+"""
 _READ_GAPS = "SELECT gaps FROM _bemi.checkpoint WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
@@ -111,6 +115,15 @@ class Checkpoints:
             return None
         lsn, committed_at, start_xid, *origin, written = found
         return Checkpoint(int(lsn), committed_at, start_xid, Origin(*origin), written)
+
+    def others(self, origin: Origin) -> dict[str, int]:
+        """Return other slots that have written changes of the same database to the log, with their timelines.
+
+        The database of another server has the same oid and identifier if the server is a copy.
+        """
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(_OTHERS, [self._slot, origin.system_identifier, origin.database])
+            return dict(cursor.fetchall())
 
     def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
         """Begin a history.

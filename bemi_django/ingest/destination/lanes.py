@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import Superseded
@@ -12,7 +12,7 @@ from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
 _READ = """
-SELECT lane, sequence, ordinal, message, division, updated_at
+SELECT lane, sequence, ordinal, message, division, extract(epoch FROM clock_timestamp() - updated_at)::float8
 FROM _bemi.lanes WHERE slot = %s ORDER BY lane
 """
 _HOLD = "SELECT lane, sequence, ordinal FROM _bemi.lanes WHERE slot = %s ORDER BY lane FOR UPDATE"
@@ -64,22 +64,24 @@ WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
 class LaneState(NamedTuple):
     """How far a lane has come, and the number of the last message that was written, as the queue counts.
 
-    ``division`` is the fingerprint of how its changes are divided among several destinations, ``updated_at``
-    when that was written down, if it was.
+    ``division`` is the fingerprint of how its changes are divided among several destinations, ``written_at``
+    when that was written down at the earliest, if it was, by ``time.monotonic()`` of this process: clocks of
+    servers differ.
     """
 
     position: LanePosition
     message: int
     division: str = ""
-    updated_at: datetime | None = None
+    written_at: float | None = None
 
 
 def read(cursor: Any, slot: str) -> dict[int, LaneState]:
     """Return the lanes of a slot; there are none if it was never read into a queue."""
+    now = time.monotonic()
     cursor.execute(_READ, [slot])
     return {
-        lane: LaneState(LanePosition(sequence, ordinal), message, division, updated_at)
-        for lane, sequence, ordinal, message, division, updated_at in cursor.fetchall()
+        lane: LaneState(LanePosition(sequence, ordinal), message, division, now - age)
+        for lane, sequence, ordinal, message, division, age in cursor.fetchall()
     }
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,15 @@ import orjson
 from bemi_django.exceptions import QueueFull, QueueUnavailable, ReplicationError
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
+from bemi_django.ingest.queue.message.headers import (
+    DIVISION_HEADER,
+    END_HEADER,
+    IDENTIFIER_HEADER,
+    PART_HEADER,
+    end_in,
+)
 from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.numbering import numbers_of
 from bemi_django.ingest.queue.server.stream_config import require_stream
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import STREAM, QueueAddress, is_lane
@@ -25,10 +32,6 @@ from bemi_django.wire.queue_address import STREAM, QueueAddress, is_lane
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-#: The headers of a message: where its chunk ends, which of how many parts of the chunk it is, and how changes
-#: are divided among several destinations.
-END_HEADER, PART_HEADER, DIVISION_HEADER = "Bemi-End", "Bemi-Part", "Bemi-Division"
-_END = re.compile(r"([0-9]{1,19})\.([0-9]{1,19})")
 #: Seconds without an acknowledgement after which a publisher begins anew.
 ACKNOWLEDGE_SECONDS = 10.0
 #: A message of the server is at most so large; the default of NATS.
@@ -145,7 +148,7 @@ class Broker:
                     self._number += 1
                     self._expected[self._number] = acknowledgements
                     headers = {
-                        "Nats-Msg-Id": message.identifier,
+                        IDENTIFIER_HEADER: message.identifier,
                         "Nats-Expected-Stream": self.address.stream,
                         END_HEADER: f"{message.end.sequence}.{message.end.ordinal}",
                         PART_HEADER: message.part,
@@ -210,8 +213,9 @@ class Broker:
 
     async def _forget(self, subject: str, before: int) -> None:
         if self.address.keep:
-            limit = datetime.now(timezone.utc) - timedelta(seconds=self.address.keep)
-            before = min(before, await self._number_at(subject, limit))
+            # By the clock that has stamped the messages.
+            now = (await numbers_of(self.connection.client, self.address.stream)).now
+            before = min(before, await self._number_at(subject, now - timedelta(seconds=self.address.keep)))
         await self.connection.jetstream.purge_stream(self.address.stream, seq=before, subject=subject)
 
     async def _ends(self, source: str, lanes: Sequence[int]) -> dict[int, LaneState]:
@@ -235,11 +239,9 @@ class Broker:
                 found = await self.connection.jetstream.get_msg(self.address.stream, earlier)
                 # A message without an end is none of a publisher.
                 left -= found.subject == subject
-                headers = found.headers or {}
-                end = _END.fullmatch(headers.get(END_HEADER, ""))
+                end = end_in(found.headers)
                 if found.subject == subject and end is not None:
-                    position = LanePosition(int(end[1]), int(end[2]))
-                    return LaneState(position, number, headers.get(DIVISION_HEADER, ""))
+                    return LaneState(end, number, (found.headers or {}).get(DIVISION_HEADER, ""))
         return LaneState(LanePosition(0), number)
 
     def _fail(self, failure: QueueUnavailable) -> None:

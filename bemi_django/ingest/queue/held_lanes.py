@@ -63,11 +63,11 @@ class HeldLanes:
         self._claim({slot for slot, _ in taken})
         for slot, number in taken:
             with self._connection, self._connection.cursor() as cursor:
-                state, histories = lanes.read(cursor, slot)[number], Histories(slot).read(cursor)
+                states, histories = lanes.read(cursor, slot), Histories(slot).read(cursor)
                 # Whoever wrote the lane before may have been killed in between.
                 lanes.move_checkpoint(cursor, slot)
             logger.info("writing lane %d of %s", number, slot)
-            self._read((slot, number), state, histories)
+            self._read((slot, number), states, histories)
         self._follow_courses()
         self._follow_positions()
 
@@ -100,13 +100,15 @@ class HeldLanes:
                 state = states.get(number)
                 if slot == source:
                     reader.histories = histories
-                if slot == source and state is not None and state.position > reader.position:
+                if slot != source or state is None:
+                    continue
+                if state.position > reader.position or reader.lanes != len(states):
                     reader.close()
-                    self._read((slot, number), state, histories)
+                    self._read((slot, number), states, histories)
 
-    def _read(self, lane: Lane, state: lanes.LaneState, histories: list[HistoryStart]) -> None:
-        counted = self._removal.numbering.of_stream(*lane, state)
-        self.readers[lane] = LaneReader(self._broker, *lane, counted, self._wake, histories)
+    def _read(self, lane: Lane, states: dict[int, lanes.LaneState], histories: list[HistoryStart]) -> None:
+        counted = self._removal.numbering.of_stream(*lane, states[lane[1]])
+        self.readers[lane] = LaneReader(self._broker, *lane, counted, self._wake, histories, len(states))
 
     def look_anew(self) -> None:
         """Look at lanes of others again when a chunk has to wait for them."""

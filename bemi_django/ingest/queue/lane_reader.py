@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ProtocolError, ReplicationError
 from bemi_django.ingest.destination.lanes import LaneState
-from bemi_django.ingest.queue.broker import DIVISION_HEADER, PART_HEADER, Broker
+from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.message.chunk import Chunk, decode
+from bemi_django.ingest.queue.message.headers import DIVISION_HEADER
+from bemi_django.ingest.queue.message.parts import Parts
 from bemi_django.ingest.queue.message.soundness import RejectedChunk
 from bemi_django.ingest.queue.server.lane_messages import LaneMessages
 from bemi_django.wire.division import is_division
@@ -49,6 +51,7 @@ class LaneReader(LaneMessages):
         state: How far the lane is written.
         wake: Called in the thread of the connection when a message is there.
         histories: The histories of the log; chunks of WAL that one of them has left are not taken.
+        lanes: The number of lanes in the log; 0 for any.
     """
 
     def __init__(
@@ -59,8 +62,9 @@ class LaneReader(LaneMessages):
         state: LaneState,
         wake: Callable[[], object],
         histories: Sequence[HistoryStart] = (FIRST_HISTORY,),
+        lanes: int = 0,
     ) -> None:
-        self.source, self.lane = source, lane
+        self.source, self.lane, self.lanes = source, lane, lanes
         #: How far the lane has come with what was taken.
         self.position = state.position
         #: How the changes of the last chunk that was taken are divided.
@@ -68,7 +72,7 @@ class LaneReader(LaneMessages):
         self.histories = histories
         #: The number of the last message that was read.
         self.seen = state.message
-        self._parts: list[Any] = []
+        self._parts = Parts()
         self._next: StoredChunk | None = None
         self._ahead: int | None = None
         #: What was read and is no chunk.
@@ -96,14 +100,15 @@ class LaneReader(LaneMessages):
             if chunk.course is not None:
                 if not self._has_followed(chunk):
                     self.turning = chunk
-                elif self._ahead is None:
-                    self.message = max(self.message, found.last)
+                else:
+                    self._pass_by(found.last)
                 continue
             self._history = max(self._history, history_of(chunk.end.sequence))
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
-                if self._ahead is None:
-                    self.message = max(self.message, found.last)
-            elif chunk.begin > self.position:
+                self._pass_by(found.last)
+            elif chunk.begin > self.position or self.lanes not in (0, chunk.lanes):
+                # Or of a publisher that divides rows among another number of lanes: the log has to follow it
+                # first, or another one has come since, and sends the same changes.
                 if self._ahead is None:
                     self._ahead = found.first
                     self.ahead_since = time.monotonic()
@@ -136,19 +141,14 @@ class LaneReader(LaneMessages):
         while self._messages:
             message = self._messages.popleft()
             self.seen = message.metadata.sequence.stream
-            number, _, parts = (message.headers or {}).get(PART_HEADER, "1/1").partition("/")
-            if number == "1":
-                self._parts = []
-            if number != str(len(self._parts) + 1):
-                # Of an attempt that was interrupted: the chunk comes again.
-                self._parts = []
-                continue
-            self._parts.append(message)
-            if number == parts:
-                parts_of_it, self._parts = self._parts, []
-                if (found := self._decode(parts_of_it)) is not None:
-                    return found
+            if (parts := self._parts.take(message)) and (found := self._decode(parts)) is not None:
+                return found
         return None
+
+    def _pass_by(self, number: int) -> None:
+        """Note that messages up to this one are done with, unless parts of a chunk before it are needed."""
+        if self._ahead is None:
+            self.message = max(self.message, self._parts.before(number, self.position))
 
     def _decode(self, parts: Sequence[Any]) -> StoredChunk | None:
         """Return the chunk of messages, or reject them if they are none."""
@@ -161,8 +161,7 @@ class LaneReader(LaneMessages):
                 raise ProtocolError("a message of the queue is one of another lane, or divided by nothing")
         except ProtocolError as error:
             self.rejected.append(RejectedChunk(numbers, data, str(error)))
-            if self._ahead is None:
-                self.message = max(self.message, numbers[-1])
+            self._pass_by(numbers[-1])
             return None
         except ReplicationError as error:
             stream, number = self._stream, numbers[0]
@@ -180,13 +179,14 @@ class LaneReader(LaneMessages):
     def take(self) -> None:
         """Take the chunk that :meth:`peek` has returned."""
         assert self._next is not None
-        chunk, _, self.message = self._next
+        chunk, _, last = self._next
         self.position, self.division = chunk.end, chunk.division
         self._next = None
+        self.message = self._parts.before(last, self.position)
         if self._ahead is not None:
             # What was ahead may be next.
             first, self._ahead, self.ahead_since = self._ahead, None, None
             self.message = min(self.message, first - 1)
             self.close()
-            self._messages, self._parts = deque(), []
+            self._messages, self._parts = deque(), Parts()
             self._start()

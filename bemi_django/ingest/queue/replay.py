@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
@@ -15,6 +15,7 @@ from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_reader import LaneReader, StoredChunk
+from bemi_django.ingest.queue.server.numbering import numbers_of
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of
 
@@ -28,6 +29,10 @@ _LEFT_BEHIND = (
     "the destination has the histories of {source}, and no checkpoint: parts of an earlier log are left. "
     "--from is for a new destination: use another database, or remove that log and install it again"
 )
+#: By how much clocks may differ that nobody has to be told of.
+_SAME_TIME = timedelta(minutes=1)
+_AHEAD = "the clock of the queue at %s is ahead of this machine's by %s: --from is by that of the queue"
+_BEHIND = "the clock of the queue at %s is behind this machine's by %s: --from is by that of the queue"
 #: Of which transactions all changes are in the log, is not known.
 _NO_XID = 2**63 - 1
 #: Seconds that the queue may take for the first message of a lane.
@@ -64,6 +69,8 @@ class Replay:
             ReplicationError: The log of a source was begun in another way.
             QueueUnavailable: Lanes of a source have no message from then on yet.
         """
+        if self._since is not None:
+            self._compare_clocks()
         lacking: QueueUnavailable | None = None
         for source, number in self._broker.sources().items():
             try:
@@ -74,6 +81,15 @@ class Replay:
                 lacking = error
         if lacking is not None:
             raise lacking
+
+    def _compare_clocks(self) -> None:
+        """Say where a time means another one to the queue."""
+        connection, address = self._broker.connection, self._broker.address
+        now = connection.run(numbers_of(connection.client, address.stream)).now
+        lead = now - datetime.now(timezone.utc)
+        if abs(lead) > _SAME_TIME:
+            is_said = _AHEAD if lead > timedelta() else _BEHIND
+            logger.warning(is_said, address.hosts, timedelta(seconds=round(abs(lead).total_seconds())))
 
     def _begin_source(self, source: str, number: int) -> None:
         has_log = Checkpoints(self._connection, source).read() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoint, Checkpoints, Origin
@@ -22,6 +23,16 @@ from bemi_django.wire.sequence import HistoryStart, sequence_at
 logger = logging.getLogger(__name__)
 
 _MARK_DIVERGED = "SELECT _bemi.mark_diverged_v1(%s, %s, %s)"
+# Ids of changes are made of the server's identifier, the name of the database and positions in the WAL.
+_TWICE = (
+    "the log has the changes of {database} by the slot {slot} already, and they would have the same ids: "
+    "set BEMI_SLOT to {slot}, drop that slot, or give this one a log of its own with BEMI_DESTINATION"
+)
+_COPY = (
+    "the log has changes of {database} of another timeline of this server, by the slot {slot}. If this "
+    "server is the one that was promoted, set BEMI_SLOT to {slot}; if it is a copy, whose changes may have "
+    "the same ids, give it a log of its own with BEMI_DESTINATION"
+)
 
 
 class Continuation:
@@ -64,12 +75,25 @@ class Continuation:
             origin: What the server's positions belong to.
             slot: The slot, if there is one.
             is_useless: Whether the slot begins before its publication, and cannot be read.
+
+        Raises:
+            ReplicationError: Another slot writes changes of this database to the log, or of a copy of it.
         """
+        self._require_alone(origin)
         slot = self._usable(slot, is_to_move=is_useless)
         with self._destination, self._destination.cursor() as cursor:
             self._begin_history(cursor, origin, slot.confirmed, "the log begins")
             self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
         return slot.confirmed
+
+    def _require_alone(self, origin: Origin) -> None:
+        if self._config.export is not None:
+            return
+        for slot, timeline in self._checkpoints.others(origin).items():
+            if timeline != origin.timeline:
+                raise ReplicationError(_COPY.format(database=self._database, slot=slot))
+            if slots.is_there(self._server, slot):
+                raise ReplicationError(_TWICE.format(database=self._database, slot=slot))
 
     def judge(
         self, checkpoint: Checkpoint, origin: Origin, slot: Slot | None, switches: list[Switch]

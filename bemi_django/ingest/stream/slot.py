@@ -93,6 +93,13 @@ def find(connection: Any, name: str) -> Slot | None:
     return Slot(int(confirmed or 0), bool(is_lost), is_failover)
 
 
+def is_there(connection: Any, name: str) -> bool:
+    """Return whether there is a slot of this name, of whatever kind."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_replication_slots WHERE slot_name = %s", [name])
+        return cursor.fetchone() is not None
+
+
 def is_served_by(connection: Any, name: str, process: int) -> bool:
     """Return whether this process of the server works on the slot."""
     with connection.cursor() as cursor:

@@ -23,10 +23,17 @@ from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
 from bemi_django.schema.locking import Claim
-from bemi_django.status import log_growth
+from bemi_django.status import log_growth, worker_status
 from bemi_django.status.baselines import read_baselines
 from bemi_django.status.recording import problems_of, read_recording
-from bemi_django.status.worker_status import NEVER_RUN, NOT_RUNNING, RUNNING, WorkerStatus
+from bemi_django.status.worker_status import (
+    NEVER_RUN,
+    NOT_RUNNING,
+    RUNNING,
+    LogEnd,
+    WorkerStatus,
+    lag_seconds,
+)
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
@@ -86,6 +93,24 @@ def test_all_is_well_while_the_worker_runs(pipeline: Pipeline) -> None:
         assert status("--quiet") == ("", "")
         assert "worker     running (slot bemi_status)" in status()[0]
         assert databases.check_worker("default") == []
+
+
+def test_another_clock_of_the_source_is_no_lag(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pipeline.worker():
+        until(lambda: as_json()["worker"]["state"] == RUNNING)
+        ahead = worker_status._SLOT.replace(
+            "clock_timestamp())", "clock_timestamp() + interval '3 hours')", 1
+        )
+        monkeypatch.setattr(worker_status, "_SLOT", ahead)
+        Todo.objects.create(task="x")
+        until(lambda: Change.objects.filter(table="todo").exists())
+        found = as_json()["worker"]["log_end"]
+    # By its clock, the last change was committed so long ago.
+    assert found["change_age"] == pytest.approx(10_800, abs=300)
+    assert found["clock_lead"] == pytest.approx(-10_800, abs=300)
+    monkeypatch.setattr(worker_status, "_NEWEST", "SELECT 10801.0::float8, 10801.5::float8 -- {}")
+    log_end = LogEnd(1.0, 1.0, "1", "", {}, clock_lead=10_800.0)
+    assert lag_seconds(log_end, 1, is_running=True) == 1.5
 
 
 def test_a_worker_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:

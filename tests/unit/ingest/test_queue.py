@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,11 +18,11 @@ from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
-from bemi_django.ingest.queue.broker import PART_HEADER
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.lane_source import LaneSource
 from bemi_django.ingest.queue.log_writer import TakenChunk
 from bemi_django.ingest.queue.message.chunk import Chunk, decode
+from bemi_django.ingest.queue.message.headers import END_HEADER, IDENTIFIER_HEADER, PART_HEADER, attempt_of
 from bemi_django.ingest.queue.message.row_values import lane_of, position_of, row_of, values_of
 from bemi_django.ingest.queue.publisher import QueueSink
 from bemi_django.ingest.rows import values
@@ -259,7 +260,8 @@ class Message:
 
     def __init__(self, sent: Outgoing, number: int) -> None:
         self.data = sent.payload
-        self.headers = {PART_HEADER: sent.part}
+        end = f"{sent.end.sequence}.{sent.end.ordinal}"
+        self.headers = {PART_HEADER: sent.part, IDENTIFIER_HEADER: sent.identifier, END_HEADER: end}
         self.metadata = SimpleNamespace(sequence=SimpleNamespace(stream=number))
 
 
@@ -352,6 +354,61 @@ def test_parts_that_are_not_complete_are_left_out() -> None:
     lane = StoredLane(broker, stored, LanePosition(8))
     assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
     assert lane.message == len(stored)
+
+
+def test_two_publishers_that_send_side_by_side_hide_nothing() -> None:
+    # The first one was paused while it sent a chunk in parts, and goes on when another one sends the next.
+    first, *of_paused = published()[1]
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    for lsn, size in ((16, 1), (64, 1), (128, 5000), (192, 5000)):
+        transaction(made, lsn, row(lsn, b"x" * size))
+        made.send()
+    made.close()
+    chance = random.Random(1)
+    for _ in range(20):
+        late = list(of_paused)
+        stored = [first]
+        for one in broker.sent:
+            stored.append(one)
+            while late and chance.random() < 0.4:
+                stored.append(late.pop(0))
+        stored += late
+        lane = StoredLane(broker, stored, LanePosition(8))
+        assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
+        # A consumer may end after any chunk, and begins again after the messages that are done with.
+        position, message, found = LanePosition(8), 0, []
+        while position.sequence < 200:
+            again = StoredLane(broker, stored, position)
+            again.message = message
+            again._start()
+            assert again.peek() is not None
+            again.take()
+            position, message = again.position, again.message
+            found.append(position.sequence)
+        assert found == [24, 72, 136, 200]
+
+
+def test_a_part_that_was_sent_again_is_one_of_its_attempt() -> None:
+    parts = [
+        Outgoing("s", f"s.8.0-24.0.{'a1' * 8}.{number}", b"", LanePosition(24), f"{number}/25")
+        for number in range(1, 26)
+    ]
+    for attempt in (0, 1, 2, 12, 25):
+        again = [one.of_attempt(attempt) if attempt else one for one in parts]
+        found = {attempt_of(one.identifier, one.part.partition("/")[0]) for one in again}
+        assert found == {f"s.8.0-24.0.{'a1' * 8}{f'.{attempt}' * bool(attempt)}"}
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_what_is_divided_among_another_number_of_lanes_is_not_taken_by_this_one(lanes: int) -> None:
+    broker, messages = published()
+    lane = StoredLane(broker, messages, LanePosition(8))
+    lane.lanes = lanes
+    assert bool(lane.read_all()) is (lanes == 1)
+    # Another publisher has sent the same since.
+    lane.lanes = 1
+    assert lane.message == (len(messages) if lanes == 1 else 0)
 
 
 @pytest.mark.parametrize(

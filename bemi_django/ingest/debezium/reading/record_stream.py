@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.numbering import numbers_of
 from bemi_django.wire.queue_address import QueueAddress
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ class Lack(NamedTuple):
 class StreamPlace(NamedTuple):
     """Where to read: the queue, its subjects, and the number of the last message that was taken, and when.
 
-    ``may_lack`` goes on where messages are missing.
+    ``taken_at`` is a time of ``time.monotonic()``, and ``may_lack`` goes on where messages are missing.
     """
 
     address: QueueAddress
     subjects: tuple[str, ...] = (EVERYTHING,)
     after: int = 0
-    taken_at: datetime | None = None
+    taken_at: float | None = None
     may_lack: bool = False
 
 
@@ -140,10 +140,9 @@ class RecordStream:
             raise ReplicationError(
                 f"the stream {name} removes what others have taken: it needs the retention policy limits"
             )
-        # Clients of some versions do not tell when.
-        created = getattr(info, "created", None)
-        is_anew = bool(created and place.taken_at and created > place.taken_at)
-        self._require_all(name, info.state.first_seq, info.state.last_seq, is_anew=is_anew)
+        numbers = await numbers_of(self._connection.client, name)
+        is_anew = place.taken_at is not None and place.taken_at < numbers.made_at
+        self._require_all(name, numbers.first, numbers.last, is_anew=is_anew)
         return await jetstream.pull_subscribe(
             place.subjects[0],
             stream=name,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 import psycopg2
@@ -24,8 +23,10 @@ logger = logging.getLogger(__name__)
 _LONGEST = 60.0
 #: Seconds between two looks at another destination, and after one that failed.
 _LOOK, _RETRY = 1.0, 2.0
-# Before that, another stream was counted.
-_WRITTEN = "SELECT slot, lane, message FROM _bemi.lanes WHERE updated_at > %s"
+# Before that, another stream was counted. Clocks of servers differ, so that ages are compared, and no times.
+_WRITTEN = """
+SELECT slot, lane, message FROM _bemi.lanes WHERE clock_timestamp() - updated_at < %s * interval '1 second'
+"""
 
 
 class OtherDestination:
@@ -36,11 +37,11 @@ class OtherDestination:
     Args:
         name: Its name, for messages.
         ask: Returns its parameters of libpq.
-        since: When the stream was made.
+        made_at: When the stream was made, by ``time.monotonic()``.
     """
 
-    def __init__(self, name: str, ask: Callable[[], dict[str, Any]], since: datetime) -> None:
-        self._name, self._ask, self._since = name, ask, since
+    def __init__(self, name: str, ask: Callable[[], dict[str, Any]], made_at: float) -> None:
+        self._name, self._ask, self._made_at = name, ask, made_at
         self._written: Mapping[Lane, int] = {}
         self._is_over = threading.Event()
         # It may wait for a server that does not answer, which is nothing to wait for at the end.
@@ -74,7 +75,7 @@ class OtherDestination:
 
     def _look(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_WRITTEN, [self._since])
+            cursor.execute(_WRITTEN, [time.monotonic() - self._made_at])
             self._written = {(slot, lane): message for slot, lane, message in cursor.fetchall()}
 
 
@@ -91,7 +92,7 @@ class Removal:
         self._broker = broker
         #: The numbers of the messages of the stream.
         self.numbering = Numbering(broker.connection, broker.address.stream)
-        self._others = [OtherDestination(name, ask, self.numbering.created) for name, ask in others.items()]
+        self._others = [OtherDestination(name, ask, self.numbering.made_at) for name, ask in others.items()]
         self._running: dict[Lane, tuple[int, Future[None]]] = {}
         self._done: dict[Lane, int] = {}
         #: What is kept for some time is looked at again from time to time.

@@ -19,6 +19,7 @@ from tests.support.debezium_trail import DebeziumTrail
 from tests.support.nats_server import NatsServer
 from tests.support.polling import DEADLINE, until
 from tests.support.recorded_debezium import load
+from tests.support.skewed_queue import skew_queue
 
 _STREAM = "DebeziumStream"
 _WHOLE = "SELECT operation, primary_key, before, after, context FROM changes ORDER BY id"
@@ -144,15 +145,20 @@ def test_removed_messages_are_not_passed_over(records: DebeziumTrail, installati
     assert "were removed" in reason
 
 
-def test_a_stream_that_was_made_anew_is_noticed(records: DebeziumTrail, installation: Installation) -> None:
-    installation.publish([created(1), created(2), created(3)])
-    installation.consume()
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_stream_that_was_made_anew_is_noticed_by_any_clock(
+    records: DebeziumTrail, installation: Installation, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    skew_queue(monkeypatch, hours)
+    for number in (1, 2):
+        installation.publish([created(number)])
+        installation.consume()
     installation.anew()
-    installation.publish([created(3), created(4), created(5)])
+    installation.publish([created(2), created(3)])
     with pytest.raises(ReplicationError, match="made anew"):
         installation.consume()
     installation.consume(accept_gap=True)
-    assert numbers(records) == [1, 2, 3, 4, 5]
+    assert numbers(records) == [1, 2, 3]
 
 
 def test_messages_that_are_removed_while_a_session_runs_are_missed(

@@ -41,6 +41,7 @@ from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.project_database import moved
 from tests.support.queued_pipeline import QueuedPipeline
+from tests.support.skewed_queue import skew_queue
 from tests.support.switched_project import load_model
 
 BLOWS = int(os.environ.get("BEMI_BLOWS", "1"))
@@ -117,7 +118,11 @@ def test_an_update_of_the_key_is_in_one_destination(by_hash: DividedPipeline) ->
     assert len({*divided.trail.log.run(keys), *divided.second.run(keys)}) == rows
 
 
-def test_the_queue_keeps_what_a_destination_lacks_that_is_away(by_hash: DividedPipeline) -> None:
+def test_the_queue_keeps_what_a_destination_lacks_that_is_away(
+    by_hash: DividedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By its clock, the stream is made after all that is written.
+    skew_queue(monkeypatch, 3)
     divided, queued = by_hash, by_hash.queued
     divided.trail.write(10)
     divided.publish()
@@ -143,7 +148,11 @@ def project(by_hash: DividedPipeline, django_db_blocker: Any) -> Iterator[Divide
         yield by_hash
 
 
-def test_a_stream_that_is_made_again_keeps_what_a_destination_lacks(by_hash: DividedPipeline) -> None:
+def test_a_stream_that_is_made_again_keeps_what_a_destination_lacks(
+    by_hash: DividedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By its clock, the second stream is made before what was written of the first one.
+    skew_queue(monkeypatch, -3)
     divided = by_hash
     for _ in range(3):
         divided.trail.write(2)
@@ -362,6 +371,25 @@ def test_a_destination_follows_another_number_of_lanes(by_hash: DividedPipeline)
     more.publish()
     with pytest.raises(ReplicationError, match="5 lanes of bemi_trail, and the 4 in this log lack some"):
         more.consume("second")
+
+
+def test_a_consumer_that_runs_follows_another_number_of_lanes(
+    by_hash: DividedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It has time to take what comes before it looks at how many lanes there are.
+    monkeypatch.setattr("bemi_django.ingest.queue.consumption._BALANCE", 1.5)
+    divided = by_hash
+    more = DividedPipeline(
+        QueuedPipeline(divided.trail, divided.queued.server, lanes=5), divided.second, BY_HASH
+    )
+    with divided.running("log", "second"):
+        divided.trail.write(10)
+        divided.publish()
+        until(lambda: divided.queued.server.messages() == 0)
+        divided.trail.write(20)
+        more.publish()
+        more.catch_up()
+    more.are_complete()
 
 
 def test_what_was_published_with_another_division_is_never_divided_anew(by_hash: DividedPipeline) -> None:

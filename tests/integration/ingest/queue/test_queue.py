@@ -30,6 +30,7 @@ from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.roles import OWNER
+from tests.support.skewed_queue import skew_queue
 
 #: Gives up at once.
 IMPATIENT = QUICK._replace(patience=0.0)
@@ -354,10 +355,17 @@ def test_what_is_missing_in_the_queue_is_told(
     assert len(queued.trail.gaps()) == 1
 
 
-@pytest.mark.parametrize("number", [1, 6], ids=["fewer messages", "more messages"])
+@pytest.mark.parametrize(
+    ("number", "hours"), [(1, 0), (6, -3)], ids=["fewer messages", "more messages, and another clock"]
+)
 def test_a_stream_that_is_made_again_is_read_from_its_beginning(
-    queued: QueuedPipeline, caplog: pytest.LogCaptureFixture, number: int
+    queued: QueuedPipeline,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    hours: int,
 ) -> None:
+    skew_queue(monkeypatch, hours)
     for _ in range(3):
         queued.trail.write(1)
         queued.publish()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
 import pytest
 
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
+from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.replay import Replayed
@@ -21,6 +22,7 @@ from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.roles import WORKER, address
+from tests.support.skewed_queue import skew_queue
 
 _CHANGES = """
 SELECT id, database, schema, "table", primary_key, operation, before, after, context, committed_at, queued_at,
@@ -93,19 +95,39 @@ def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(
 
 
 def test_a_new_destination_begins_at_a_time(
-    keeping: QueuedPipeline, destination: Cluster, monkeypatch: pytest.MonkeyPatch
+    keeping: QueuedPipeline,
+    destination: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("bemi_django.ingest.queue.replay._PATIENCE", 0.1)
     write(keeping)
     moment = datetime.now(timezone.utc)
-    with pytest.raises(QueueUnavailable, match="no message of lane 0 of bemi_trail from then on"):
-        replay(keeping, destination, Replayed(moment))
+    for hours, said in ((0, ""), (2, "is ahead of this machine's by "), (-3, "is behind this machine's by ")):
+        with monkeypatch.context() as patch:
+            skew_queue(patch, hours)
+            with pytest.raises(QueueUnavailable, match="no message of lane 0 of bemi_trail from then on"):
+                replay(keeping, destination, Replayed(moment))
+        assert said in caplog.text and ("--from is by that of the queue" in caplog.text) is bool(said)
     written = write(keeping)
     log, source = (address(cluster.server.url, WORKER) for cluster in (destination, keeping.trail.source))
     arguments = ("consume", keeping.url, "--until-current", "--from", moment.isoformat(sep=" "))
     with Command("bemi", *arguments, source=source, log=log, slot=keeping.trail.slot) as command:
         assert command.ends() == 0, command.errors
     assert destination.run(_CHANGES) == written
+
+
+def test_what_is_kept_stays_whatever_time_it_is_at_a_consumer(
+    keeping: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr(broker, "datetime", Tomorrow)
+    write(keeping)
+    assert keeping.server.messages() > 0
 
 
 def test_what_is_kept_is_removed_when_it_is_old(trail: LoadPipeline, nats_server: NatsServer) -> None:

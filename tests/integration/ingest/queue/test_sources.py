@@ -10,11 +10,14 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
-from bemi_django.exceptions import BemiError, LogBehind
+from bemi_django.exceptions import BemiError, LogBehind, ReplicationError
+from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.time_travel import as_of
+from bemi_django.wire.queue_address import parse
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import load_cluster
 from tests.support.nats_server import NatsServer
+from tests.support.pipeline import QUICK
 from tests.support.polling import until
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.shared_log import OtherDatabase, SharedLogPipeline
@@ -72,6 +75,34 @@ def test_several_sources_share_a_stream_and_a_log(
                 is_complete(one)
             written = sum(len(one.trail.logged()) for one in sources)
             assert log_cluster.one("SELECT count(*) FROM changes") == written
+
+
+def test_a_database_is_published_by_one_slot_and_its_copy_to_a_log_of_its_own(
+    source_cluster: Cluster, log_cluster: Cluster, nats_server: NatsServer
+) -> None:
+    with recorded({"bemi_trail": source_cluster}, log_cluster, nats_server) as (one,):
+        one.publish()
+        twice = one.config._replace(slot="bemi_twice")
+        one.trail.write(3)
+        with one.publisher(), one.consumers():
+            # Into the same stream, another one, or none.
+            for queue in (twice.queue, parse(nats_server.url("another")), None):
+                again = Supervisor(twice._replace(queue=queue), QUICK)
+                with pytest.raises(
+                    ReplicationError, match="by the slot bemi_trail already.*set BEMI_SLOT to bemi_tr"
+                ):
+                    again.run(until_current=True)
+            # What is on its way goes on.
+            has_logged(one, 3)
+        log_cluster.run("UPDATE _bemi.checkpoint SET timeline = 7")
+        with pytest.raises(
+            ReplicationError, match="another timeline of this server.*give it a log of its own"
+        ):
+            again.run(until_current=True)
+        assert (
+            source_cluster.one("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi_twice'")
+            == 0
+        )
 
 
 def test_what_is_in_the_queue_is_waited_for_by_its_source_alone(

@@ -28,10 +28,18 @@ _STREAM = "DebeziumStream"
 _NOTHING = "give the address of a stream, the files of Debezium's records, or - for standard input"
 _DECIMALS = ("precise", "string", "double")
 _BINARIES = ("bytes", "base64", "base64-url-safe", "hex")
+_TIMES = (
+    "adaptive",
+    "adaptive_time_microseconds",
+    "isostring",
+    "connect",
+    "microseconds",
+    "nanoseconds",
+)
 
 
 #: The options of ``bemi consume`` that only concern the records of Debezium.
-OF_RECORDS = ("decimals", "binaries", "placeholder", "complete", "subject", "accept_gap")
+OF_RECORDS = ("decimals", "binaries", "times", "placeholder", "complete", "subject", "accept_gap")
 
 
 def add_formats(consume: ArgumentParser) -> None:
@@ -51,6 +59,11 @@ def add_formats(consume: ArgumentParser) -> None:
         "--binaries",
         choices=_BINARIES,
         help="binary.handling.mode of the connector (default: bytes)",
+    )
+    consume.add_argument(
+        "--times",
+        choices=_TIMES,
+        help="time.precision.mode of the connector (default: adaptive)",
     )
     consume.add_argument(
         "--placeholder",
@@ -92,7 +105,12 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
         Placeholders(placeholder)
     except ValueError:
         raise CommandError("--placeholder: hex: is followed by hexadecimal digits") from None
-    modes = Modes(options["decimals"] or _DECIMALS[0], options["binaries"] or _BINARIES[0], placeholder)
+    modes = Modes(
+        options["decimals"] or _DECIMALS[0],
+        options["binaries"] or _BINARIES[0],
+        placeholder,
+        options["times"] or _TIMES[0],
+    )
     if are_files(options):
         require_unused(options, ("subject",), "a stream")
         source = RecordSource(RecordFiles(given), modes=modes, is_complete=options["complete"])

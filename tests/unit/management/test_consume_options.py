@@ -18,6 +18,7 @@ DEBEZIUM = ("--format", "debezium")
         ["--decimals", "precise"],
         ["--binaries", "bytes"],
         ["--placeholder", "x"],
+        ["--times", "connect"],
     ],
 )
 def test_what_concerns_records_of_debezium_needs_their_format(options: list[str]) -> None:

@@ -36,11 +36,13 @@ class Modes(NamedTuple):
         decimals: ``decimal.handling.mode``.
         binaries: ``binary.handling.mode``.
         placeholder: ``unavailable.value.placeholder``.
+        times: ``time.precision.mode``.
     """
 
     decimals: str = "precise"
     binaries: str = "bytes"
     placeholder: str = PLACEHOLDER
+    times: str = "adaptive"
 
 
 #: Those of a connector by default.

@@ -169,3 +169,19 @@ def test_modes_of_the_connector() -> None:
     texts = Texts(lambda query, value: value, Modes("string", "hex"))
     assert texts.text("1234", _NUMERIC_12_2, {}) == b"1234"
     assert texts.text("00ff", ColumnType("bytea"), {}) == b"\\x00ff"
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"), [("connect", 1500), ("microseconds", 1_500_000), ("nanoseconds", 1_500_000_000)]
+)
+def test_times_of_all_columns_have_one_unit_in_some_modes(mode: str, value: int) -> None:
+    texts = Texts(lambda query, value: value, Modes(times=mode))
+    for modifier in (3, 6, -1):
+        assert texts.text(value, ColumnType("timestamp", modifier), {}) == b"1970-01-01 00:00:01.5"
+        assert texts.text(value, ColumnType("time", modifier), {}) == b"00:00:01.5"
+    array = ColumnType("_timestamp", 6, ColumnType("timestamp", 6))
+    assert texts.text([value], array, {}) == b'{"1970-01-01 00:00:01.5"}'
+    # What a schema says goes before it.
+    schema = {"name": "io.debezium.time.MicroTimestamp"}
+    assert texts.text(1_500_000, ColumnType("timestamp", 3), schema) == b"1970-01-01 00:00:01.5"
+    assert texts.text("AQ==", _NUMERIC_12_2, {}) == b"0.01"

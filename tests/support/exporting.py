@@ -144,10 +144,25 @@ def of_lines(lines: list[Any]) -> list[Delivered]:
 
 def of_parquet(place: Path) -> list[Delivered]:
     """Return the changes in the files that have a manifest."""
-    from pyarrow import parquet
-
     found = []
     for manifest in sorted(place.glob("*/changes-*.json")):
-        rows = parquet.read_table(manifest.with_suffix(".parquet")).to_pylist()
-        found += [Delivered(row["id"], row["operation"], json.loads(row["after"])) for row in rows]
+        found += _of_file(manifest.with_suffix(".parquet").read_bytes())
     return found
+
+
+def of_objects(bucket: Any) -> list[Delivered]:
+    """Return the changes in the objects of a bucket that have a manifest."""
+    names = sorted(thing.key for thing in bucket.objects.all())
+    found = []
+    for name in names:
+        if name.endswith(".json"):
+            file = name.removesuffix("json") + "parquet"
+            found += _of_file(bucket.Object(file).get()["Body"].read())
+    return found
+
+
+def _of_file(data: bytes) -> list[Delivered]:
+    from pyarrow import BufferReader, parquet
+
+    rows = parquet.read_table(BufferReader(data)).to_pylist()
+    return [Delivered(row["id"], row["operation"], json.loads(row["after"])) for row in rows]

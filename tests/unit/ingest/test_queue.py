@@ -21,6 +21,7 @@ from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.lane_source import LaneSource
 from bemi_django.ingest.queue.log_writer import TakenChunk
+from bemi_django.ingest.queue.message import parts
 from bemi_django.ingest.queue.message.chunk import Chunk, decode
 from bemi_django.ingest.queue.message.headers import END_HEADER, IDENTIFIER_HEADER, PART_HEADER, attempt_of
 from bemi_django.ingest.queue.message.row_values import lane_of, position_of, row_of, values_of
@@ -387,6 +388,27 @@ def test_two_publishers_that_send_side_by_side_hide_nothing() -> None:
             position, message = again.position, again.message
             found.append(position.sequence)
         assert found == [24, 72, 136, 200]
+
+
+def test_a_part_that_no_other_follows_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, messages = published()
+    alone = Outgoing("s", f"s.8.0-9.0.{'a1' * 8}.1", b"", LanePosition(sequence_of(7, 0)), "1/2")
+    for seconds, message in ((60.0, 1), (0.0, len(messages) + 1)):
+        monkeypatch.setattr(parts, "_LATEST", seconds)
+        lane = StoredLane(broker, [messages[0], alone, *messages[1:]], LanePosition(8))
+        assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
+        assert lane.message == message
+
+
+def test_many_parts_that_no_other_follows_take_no_memory() -> None:
+    broker, messages = published()
+    alone = [
+        Outgoing("s", f"s.8.0-9.0.{number:016x}.1", b"", LanePosition(sequence_of(7, 0)), "1/2")
+        for number in range(100)
+    ]
+    lane = StoredLane(broker, [*alone, *messages], LanePosition(8))
+    assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
+    assert len(lane._parts._kept) <= parts._ATTEMPTS
 
 
 def test_a_part_that_was_sent_again_is_one_of_its_attempt() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log, of_parquet
+from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log, of_objects, of_parquet
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
+from tests.support.object_store import make_bucket, object_store, place_in
 from tests.support.receiver import receiving
 
 #: Makes a sink for what is written by a pipeline, with a directory for itself.
@@ -50,11 +51,20 @@ def _parquet(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
     yield Sink(trail, f"parquet://{directory}?every=1", lambda: of_parquet(directory))
 
 
+def _objects(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
+    with object_store() as server, pytest.MonkeyPatch.context() as patch:
+        bucket = make_bucket(server, "lake", patch)
+        with closing(bucket.meta.client):
+            url = f"{place_in(server, 'lake/audit')}&every=1"
+            yield Sink(trail, url, partial(of_objects, bucket))
+
+
 KINDS: dict[str, Make] = {
     "log": _log,
     "queue": _queue,
     "file": _file,
     "parquet": _parquet,
+    "s3": _objects,
     "webhook": _webhook,
 }
 
@@ -67,8 +77,10 @@ def _made(kind: str, trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
             sink.drop()
 
 
-#: Tests of their own kill workers of the log and of the queue: here it is done in the long runs.
-OFTEN = KINDS if "BEMI_BLOWS" in os.environ else [kind for kind in KINDS if kind not in ("log", "queue")]
+#: Tests of their own kill workers of the log and of the queue, and objects are written as files are: here it
+#: is done in the long runs.
+RARE = ("log", "queue", "s3")
+OFTEN = KINDS if "BEMI_BLOWS" in os.environ else [kind for kind in KINDS if kind not in RARE]
 
 
 @pytest.fixture(params=OFTEN)

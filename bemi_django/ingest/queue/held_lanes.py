@@ -70,6 +70,8 @@ class HeldLanes:
             self._read((slot, number), states, histories)
         self._follow_courses()
         self._follow_positions()
+        for reader in self.readers.values():
+            reader.look_back()
 
     def _claim(self, sources: set[str]) -> None:
         """Check that no other destination is written here, which would leave out what is for this one.

@@ -20,8 +20,9 @@ from bemi_django.wire.lane import is_of_lost_wal
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, history_of
 
 _OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run nats stream rmm {} {}"
-#: Seconds that a publisher may take to begin anew, before what is missing is taken for lost.
-_LOST = 60.0
+#: Seconds that a publisher may take to begin anew, before what is missing is looked for in the whole lane,
+#: and before it is taken for lost.
+_LATE, _LOST = 5.0, 60.0
 _LACKING = (
     "lane {} of the queue lacks changes that come next: was its stream emptied, or a message damaged? See "
     "docs/scaling.md, 'An emptied stream'. If this is not the first destination, begin it again in a new "
@@ -75,6 +76,8 @@ class LaneReader(LaneMessages):
         self._parts = Parts()
         self._next: StoredChunk | None = None
         self._ahead: int | None = None
+        #: Whether the lane is read from its beginning.
+        self._is_whole = state.message == 0
         #: What was read and is no chunk.
         self.rejected: list[RejectedChunk] = []
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
@@ -183,10 +186,24 @@ class LaneReader(LaneMessages):
         self.position, self.division = chunk.end, chunk.division
         self._next = None
         self.message = self._parts.before(last, self.position)
-        if self._ahead is not None:
+        self.ahead_since = None
+        if (first := self._ahead) is not None:
             # What was ahead may be next.
-            first, self._ahead, self.ahead_since = self._ahead, None, None
-            self.message = min(self.message, first - 1)
-            self.close()
-            self._messages, self._parts = deque(), Parts()
-            self._start()
+            self._read_after(min(self.message, first - 1))
+
+    def look_back(self) -> None:
+        """Read the lane from its beginning, once, if changes are missing for a while.
+
+        The number of its last message may be one of another stream, from which the source has come to this
+        one. The position tells what of it was written.
+        """
+        since = self.ahead_since
+        if since is not None and not self._is_whole and time.monotonic() - since > _LATE:
+            self._is_whole = True
+            self._read_after(0)
+
+    def _read_after(self, message: int) -> None:
+        self.message, self._ahead = message, None
+        self.close()
+        self._messages, self._parts = deque(), Parts()
+        self._start()

@@ -17,6 +17,7 @@ from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.protocol.messages import Begin, Relation
+from bemi_django.ingest.queue import lane_reader
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.lane_source import LaneSource
@@ -269,9 +270,11 @@ class Message:
 class StoredLane(LaneReader):
     """Reads messages that a queue has, in their order."""
 
-    def __init__(self, broker: MemoryBroker, messages: list[Outgoing], position: LanePosition) -> None:
+    def __init__(
+        self, broker: MemoryBroker, messages: list[Outgoing], position: LanePosition, number: int = 0
+    ) -> None:
         self.stored = [Message(sent, number) for number, sent in enumerate(messages, 1)]
-        super().__init__(cast(Any, broker), "slot", 0, LaneState(position, 0), lambda: None)
+        super().__init__(cast(Any, broker), "slot", 0, LaneState(position, number), lambda: None)
 
     def _start(self) -> None:
         self._messages = deque(one for one in self.stored if one.metadata.sequence.stream > self.message)
@@ -328,6 +331,26 @@ def test_what_lies_before_a_position_is_known_after_a_restart() -> None:
     again.message = 1
     again._start()
     assert [end.sequence for _, end in again.read_all()] == [72, 136, 200]
+
+
+def test_what_lies_before_a_number_of_another_stream_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, messages = published()
+    lane = StoredLane(broker, messages, LanePosition(24), number=2)
+    assert lane.read_all() == []
+    lane.look_back()
+    assert lane.read_all() == []
+    monkeypatch.setattr(lane_reader, "_LATE", 0.0)
+    lane.look_back()
+    assert [end.sequence for _, end in lane.read_all()] == [72, 136, 200]
+    assert lane.ahead_since is None
+    # What is not there either is not looked for again and again.
+    lane = StoredLane(broker, messages, LanePosition(24), number=2)
+    whole, lane.stored = lane.stored, lane.stored[2:]
+    for stored in (lane.stored, whole):
+        assert lane.read_all() == []
+        lane.stored = stored
+        lane.look_back()
+    assert lane.read_all() == []
 
 
 def test_what_comes_after_a_promotion_waits_until_the_log_has_it() -> None:

@@ -8,9 +8,17 @@ from hashlib import md5
 from typing import Any
 from uuid import UUID
 
+from bemi_django.ingest.debezium.printing.column_types import ColumnType
 from bemi_django.ingest.debezium.reading.record import WrittenNumber
 
 _HEX = "hex:"
+#: Elements of arrays for which there is a placeholder; the connector sends NULL in place of other arrays.
+_OF_ARRAYS = frozenset(
+    ("text", "varchar", "bpchar", "json", "jsonb", "int4", "int8", "date", "uuid", "bytea")
+)
+#: Other types of which it sends NULL, and that of bytes, which it does not send in this mode.
+_WITHOUT = frozenset(("bit", "varbit", "geometry", "geography", "path", "polygon"))
+_BYTES, _LOSSY = "bytea", "base64-url-safe"
 
 
 class Placeholders:
@@ -18,12 +26,13 @@ class Placeholders:
 
     Args:
         text: ``unavailable.value.placeholder`` of the connector.
+        binaries: Its ``binary.handling.mode``.
 
     Raises:
         ValueError: It is in hexadecimal digits, and they are wrong.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, binaries: str = "bytes") -> None:
         data = bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
         name = data.decode("utf-8", "replace")
         binary = [b64encode(data).decode(), urlsafe_b64encode(data).decode(), data.hex()]
@@ -34,6 +43,7 @@ class Placeholders:
         # As Java makes a UUID of a name.
         named = str(UUID(bytes=md5(data, usedforsecurity=False).digest(), version=3))
         numbers = [byte - 256 * (byte > 127) for byte in data]
+        self._without_bytes = binaries == _LOSSY
         self._others: list[Any] = [of_map, numbers, *([one] for one in (name, named, *binary))]
 
     def has(self, value: Any) -> bool:
@@ -41,3 +51,10 @@ class Placeholders:
         if isinstance(value, str):
             return value in self._texts and not isinstance(value, WrittenNumber)
         return isinstance(value, (list, dict)) and value in self._others
+
+    def lacks(self, type_: ColumnType) -> bool:
+        """Return whether the connector sends NULL for a value of a type that did not change."""
+        name, scalar = (type_.name, True) if type_.element is None else (type_.element.name, False)
+        if name == _BYTES:
+            return self._without_bytes
+        return name in _WITHOUT if scalar else name not in _OF_ARRAYS

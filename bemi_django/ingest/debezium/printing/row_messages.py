@@ -75,9 +75,17 @@ class RowMessages:
         assert event_after is not None
         new_row = self._row(columns, event_after, schemas, "after")
         if event.operation == "u" or old is not None:
+            if not is_whole:
+                self._doubt(new_row, columns)
             yield pgoutput.update(relation.oid, old_row, new_row, is_whole=is_whole)
         else:
             yield pgoutput.insert(relation.oid, new_row)
+
+    def _doubt(self, row: Row, columns: tuple[SourceColumn, ...]) -> None:
+        """Take NULL for a value that is not known where it may stand for one that did not change."""
+        for number, column in enumerate(columns):
+            if row[number] is None and self._texts.placeholders.lacks(column.type):
+                row[number] = UNAVAILABLE
 
     def read(self, event: RowEvent) -> ReadRow:
         """Return the row of an event of a snapshot."""

@@ -48,7 +48,7 @@ class Texts:
     def __init__(self, ask: Ask, modes: Modes = DEFAULT_MODES) -> None:
         self._ask = lru_cache(maxsize=1024)(ask)
         self._modes = modes
-        self._placeholders = Placeholders(modes.placeholder)
+        self.placeholders = Placeholders(modes.placeholder, modes.binaries)
         #: Stands for the schema of a time that has none.
         self._of_times: FieldSchema = {"name": _TIMES[modes.times]} if modes.times in _TIMES else {}
 
@@ -65,7 +65,7 @@ class Texts:
         """
         if value is None:
             return None
-        if self._placeholders.has(value):
+        if self.placeholders.has(value):
             return UNAVAILABLE
         return self._printed(value, type_, schema).encode()
 

@@ -16,22 +16,26 @@ from bemi_django.ingest.debezium.order import CommitOrder, RecordedEnd
 from bemi_django.ingest.debezium.printing.row_messages import RowMessages
 from bemi_django.ingest.debezium.printing.source_tables import SourceTables
 from bemi_django.ingest.debezium.printing.texts import Texts
-from bemi_django.ingest.debezium.reading.record import UnreadableRecord, read_line
+from bemi_django.ingest.debezium.reading.record import DEFAULT_MODES, Modes, UnreadableRecord, read_line
 from bemi_django.ingest.debezium.translation import Translator
 from bemi_django.ingest.protocol.decoder import Decoder
-from bemi_django.ingest.protocol.messages import Begin, Commit, Delete, Insert, Message, Update
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Commit, Delete, Insert, Message, Update
 from bemi_django.wire.sequence import MAX_LSN
 from tests.support.debezium_envelopes import Envelopes
 
 _DESCRIPTION: dict[str, Any] = {"columns": {"a": 23, "b": 25}, "generated": []}
 _PRICES: dict[str, Any] = {"columns": {"a": 1700, "l": 1231, "t": 25}, "generated": []}
+_LOOSE: dict[str, Any] = {"columns": {"a": 23, "l": 1231, "t": 25, "b": 17, "m": 1009}, "generated": []}
 _TYPES = {
+    17: ("bytea", False, 0, -1, 0, None),
+    1009: ("_text", False, 0, -1, 25, ","),
     23: ("int4", False, 0, -1, 0, None),
     25: ("text", False, 0, -1, 0, None),
     1231: ("_numeric", False, 0, -1, 1700, ","),
     1700: ("numeric", False, 0, -1, 0, None),
 }
-_OIDS = {"pairs": 4711, "prices": 4712}
+_OIDS = {"pairs": 4711, "prices": 4712, "loose": 4713}
+_DESCRIPTIONS = {4711: _DESCRIPTION, 4712: _PRICES, 4713: _LOOSE}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -42,11 +46,12 @@ _JSON = st.recursive(
 def answers(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     """Answer as a source that has one table, pairs."""
     if "relreplident" in query:
-        return [(_OIDS[parameters[1]], True, ["a"])] if parameters[1] in _OIDS else []
+        name = parameters[1]
+        return [(_OIDS[name], name != "loose", ["a"])] if name in _OIDS else []
     if "describe_v1" in query:
-        return [(_PRICES if parameters == [4712] else _DESCRIPTION,)]
+        return [(_DESCRIPTIONS[parameters[0]],)]
     if "atttypmod" in query:
-        columns = (_PRICES if parameters == [4712] else _DESCRIPTION)["columns"]
+        columns = _DESCRIPTIONS[parameters[0]]["columns"]
         return [(name, oid, -1) for name, oid in columns.items()]
     if "pg_type" in query:
         return [(oid, *_TYPES[oid]) for oid in parameters[0]]
@@ -56,7 +61,7 @@ def answers(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
 class Translated:
     """What a translator has made of records."""
 
-    def __init__(self, end: RecordedEnd | None = None) -> None:
+    def __init__(self, end: RecordedEnd | None = None, modes: Modes = DEFAULT_MODES) -> None:
         self.messages: list[Any] = []
         self.refused: list[Refusal] = []
         self._decoder = Decoder()
@@ -64,7 +69,7 @@ class Translated:
             "debezium",
             None,
             CommitOrder(end or RecordedEnd(0, None, False)),
-            RowMessages(SourceTables(answers), Texts(lambda query, value: value)),
+            RowMessages(SourceTables(answers), Texts(lambda query, value: value, modes)),
             Outlets(self._take, lambda row: None, self.refused.append),
         )
 
@@ -100,6 +105,30 @@ def test_a_deletion_and_an_insertion_at_one_place_are_an_update_of_the_key() -> 
     )
     found = Translated().take(*lines)
     assert found.kinds() == [Begin, Update, Delete, Insert, Commit]
+
+
+@pytest.mark.parametrize(
+    ("binaries", "unknown"), [("bytes", {1}), ("base64", {1}), ("base64-url-safe", {1, 3})]
+)
+def test_null_may_stand_for_what_did_not_change(binaries: str, unknown: set[int]) -> None:
+    row = {"a": 1, "l": None, "t": None, "b": None, "m": None}
+    one = Envelopes()
+    found = Translated(modes=Modes(binaries=binaries)).take(
+        one.change("c", "loose", after=row),
+        one.change("u", "loose", after=row),
+        one.change("d", "loose", before={**row, "a": 1}),
+        one.change("c", "loose", after={**row, "a": 2}, lsn=one.lsn),
+        one.end(),
+    )
+    insertion, *updates = (each for each in found.messages if isinstance(each, (Insert, Update)))
+    assert insertion.after == [b"1", None, None, None, None]
+    assert len(updates) == 2
+    for update in updates:
+        assert {number for number, value in enumerate(update.after) if value is UNAVAILABLE} == unknown
+    # The old row tells what there was.
+    whole = {"a": "AQ==", "l": None, "t": "x"}
+    (update,) = Translated().take(one.change("u", "prices", whole, whole), one.end()).messages[2:3]
+    assert update.after[1] is None
 
 
 def test_a_deletion_waits_for_the_record_after_it() -> None:

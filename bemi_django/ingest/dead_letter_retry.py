@@ -10,6 +10,8 @@ from uuid import UUID
 
 import psycopg2
 
+from bemi_django.exceptions import BemiError
+from bemi_django.ingest import known_change
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination import dead_letters
 from bemi_django.ingest.destination.copying import copy_rows
@@ -36,8 +38,16 @@ SELECT id, change_id::text, message, origin FROM _bemi.dead_letters
 WHERE slot = %s AND change_id IS NOT NULL AND origin -> 'begin' IS NOT NULL AND id > %s
 ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 """
+_READ_CHANGE = """
+SELECT {} FROM {}
+WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
+"""
 _REMOVE_CHANGE = """
 DELETE FROM {}
+WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
+"""
+_MARK_DIVERGED = """
+UPDATE {} SET diverged = true
 WHERE id = %s AND committed_at = timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us'
 """
 # Retention has dropped the change that such a letter would complete. What a consumer of a queue has kept does
@@ -52,6 +62,10 @@ WHERE d.slot = %s AND d.change_id IS NOT NULL AND NOT EXISTS (
 _COUNT = "SELECT _bemi.count_changes_v1(ARRAY[%s]::uuid[], %s)"
 _WHO = {"command": "bemi retry-dead-letters"}
 _DISMISS = "DELETE FROM _bemi.dead_letters WHERE slot = %s AND change_id IS NULL"
+
+
+class _OtherwiseSaid(BemiError):
+    """A letter says something else than the log."""
 
 
 class RetriedLetters(NamedTuple):
@@ -154,12 +168,7 @@ def _mend(
         writer.ids.histories = (HistoryStart(history, 0),)
         row = writer.row(change, NOTHING)
         cursor.execute(_COUNT, [change_id, True])
-        with append_only.permitted(cursor, _WHO["command"]):
-            cursor.execute(
-                _REMOVE_CHANGE.format(cursor.connection.log.replace("%", "%%")),
-                [change_id, change.begin.committed_at],
-            )
-        sealed = copier.copy(cursor, row)
+        sealed = _replace(cursor, [change_id, change.begin.committed_at], lambda: copier.copy(cursor, row))
         cursor.execute(_COUNT, [change_id, False])
         cursor.execute("DELETE FROM _bemi.dead_letters WHERE id = %s", [letter])
     except psycopg2.InterfaceError:
@@ -170,13 +179,39 @@ def _mend(
             # The connection was lost.
             raise
         code = getattr(error, "pgcode", None)
-        logger.warning("dead letter %s is kept: %s", letter, code or type(error).__name__)
+        reason = str(error) if isinstance(error, _OtherwiseSaid) else code or type(error).__name__
+        logger.warning("dead letter %s is kept: %s", letter, reason)
         cursor.execute("ROLLBACK TO SAVEPOINT letter")
         return False
     cursor.execute("RELEASE SAVEPOINT letter")
     if sealed is not None:
         copier.sealed.append(sealed)
     return True
+
+
+def _replace(cursor: Any, this: list[Any], copy: Callable[[], SealedRows | None]) -> SealedRows | None:
+    """Replace a row, given by its id and commit time, by one that says more.
+
+    Raises:
+        _OtherwiseSaid: It says something else.
+    """
+    log = cursor.connection.log.replace("%", "%%")
+    old = _known(cursor, log, this)
+    with append_only.permitted(cursor, _WHO["command"]):
+        cursor.execute(_REMOVE_CHANGE.format(log), this)
+        sealed = copy()
+        new = _known(cursor, log, this)
+        if old is None or new is None or not old.is_completed_by(new):
+            raise _OtherwiseSaid("it says something else than the log, not only what is missing there")
+        if old.diverged:
+            cursor.execute(_MARK_DIVERGED.format(log), this)
+    return sealed
+
+
+def _known(cursor: Any, log: str, this: list[Any]) -> known_change.KnownChange | None:
+    cursor.execute(_READ_CHANGE.format(", ".join(known_change.COLUMNS), log), this)
+    found = cursor.fetchone()
+    return None if found is None else known_change.KnownChange(*found)
 
 
 def _change(message: bytes, origin: dict[str, Any]) -> Stitched:

@@ -33,6 +33,22 @@ def row_session(alias: str, *, durable: bool = False) -> Iterator[Any]:
         cursor.execute(_SET, before)
 
 
+@contextmanager
+def without_policies(cursor: Any) -> Iterator[None]:
+    """Have the server refuse to read tables with row-level security in a block.
+
+    Policies are code of those who own the tables, and would run with the rights of whoever reads them.
+
+    Args:
+        cursor: A cursor of :func:`row_session`, or in another transaction that ends if the block fails.
+    """
+    cursor.execute("SELECT pg_catalog.current_setting('row_security')")
+    (before,) = cursor.fetchone()
+    cursor.execute("SELECT pg_catalog.set_config('row_security', 'off', true)")
+    yield
+    cursor.execute("SELECT pg_catalog.set_config('row_security', %s, true)", [before])
+
+
 def rows_of(cursor: Any) -> list[tuple[Any, ...]]:
     """Return the rows of a query whose last column is JSON text or NULL, with that column parsed."""
     return [(*row[:-1], row[-1] if row[-1] is None else loads(row[-1])) for row in cursor.fetchall()]

@@ -42,13 +42,12 @@ ALTER TABLE _bemi.links ALTER transactions SET STORAGE EXTERNAL, ALTER ids SET S
     ALTER replaced SET STORAGE EXTERNAL, ALTER digests SET STORAGE EXTERNAL, ALTER salts SET STORAGE EXTERNAL;
 CREATE INDEX links_last ON _bemi.links (chain, last) WHERE last IS NOT NULL;
 
--- Add a link to a chain. It holds the chain until the end of the transaction, so it comes last in it. The one who calls it
--- says what was written, and cannot change any link.
-CREATE FUNCTION _bemi.seal_v1(
+-- Add a link to a chain, with the rights of the log's owner. It holds the chain until the end of the transaction, so it
+-- comes last in it.
+CREATE FUNCTION _bemi.link_v1(
     chain text, kind text, details text, transactions bytea, ids bytea, replaced bytea, digests bytea, salts bytea)
 RETURNS void
 LANGUAGE plpgsql
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
@@ -75,6 +74,25 @@ BEGIN
 END
 $function$;
 
+-- Add a link to the chain of a worker, which says what it has written, and cannot change any link. What was removed from
+-- the log or replaced in it is not for it to say: otherwise it could pass a change that it adds to the past, or one that
+-- somebody else has edited, for the work of a command.
+CREATE FUNCTION _bemi.seal_v1(
+    chain text, kind text, details text, transactions bytea, ids bytea, replaced bytea, digests bytea, salts bytea)
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF chain = '' OR kind NOT IN ('begin', 'changes', 'end') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE =
+            'A worker may seal what it has written, and may not say that changes were removed or replaced';
+    END IF;
+    PERFORM _bemi.link_v1(chain, kind, details, transactions, ids, replaced, digests, salts);
+END
+$function$;
+
 -- Note in the chain '' what was removed or imported, if anything was ever sealed.
 CREATE FUNCTION _bemi.note_v1(kind text, details jsonb, ids bytea DEFAULT '') RETURNS void
 LANGUAGE plpgsql
@@ -84,7 +102,7 @@ AS $function$
 BEGIN
     IF EXISTS (SELECT FROM _bemi.chains) THEN
         details := details || jsonb_build_object('role', session_user);
-        PERFORM _bemi.seal_v1('', kind, details::text, '', ids, '', '', '');
+        PERFORM _bemi.link_v1('', kind, details::text, '', ids, '', '', '');
     END IF;
 END
 $function$;
@@ -133,7 +151,7 @@ BEGIN
         replaced := replaced || coalesce(known, decode(repeat('00', 32), 'hex'));
     END LOOP;
     details := details || jsonb_build_object('role', session_user);
-    PERFORM _bemi.seal_v1('', 'replaced', details::text, '', ids, replaced, digests, salts);
+    PERFORM _bemi.link_v1('', 'replaced', details::text, '', ids, replaced, digests, salts);
 END
 $function$;
 
@@ -143,6 +161,7 @@ DECLARE
     function regprocedure;
 BEGIN
     FOREACH function IN ARRAY ARRAY[
+        '_bemi.link_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)',
         '_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)',
         '_bemi.note_v1(text, jsonb, bytea)',
         '_bemi.note_replaced_v1(jsonb, bytea, bytea, bytea, boolean)']::regprocedure[]

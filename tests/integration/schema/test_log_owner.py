@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from bemi_django import conf
@@ -18,6 +18,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change
 from bemi_django.schema import sql, tracking
+from tests.support import log_attacks
 from tests.support.old_months import FIRST, make, write
 from tests.support.separate_roles import SLOT, django_as, grant, may, superuser
 
@@ -47,6 +48,18 @@ OF_THE_OWNER = (
     "CREATE OR REPLACE FUNCTION _bemi.refuse_change_v1() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
     "SET ROLE bemi_log",
 )
+#: A table whose owner has others make permits to change the log.
+TRAP = """
+CREATE TABLE person (mail text PRIMARY KEY);
+CREATE FUNCTION trap() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+    INSERT INTO _bemi.permits VALUES (NULL, 'stolen');
+    RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN true;
+END$$;
+CREATE POLICY trap ON person USING (trap());
+ALTER TABLE person ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+"""
 
 
 @pytest.fixture
@@ -101,10 +114,16 @@ def test_commands_do_their_work_for_a_member_of_the_owner(
     Supervisor(config).run(until_current=True)
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO shop_category (id, name) VALUES (42, 'Ann'); DELETE FROM shop_category")
+        cursor.execute(TRAP)
+        assert tracking.sync().failed == []
+        cursor.execute("INSERT INTO person VALUES ('ann@example.org')")
     Supervisor(config).run(until_current=True)
     settings.BEMI_RETENTION = {"shop.Category": "30 days"}
     with django_as(members["bemi_keeper"]):
         bemi("erase", "shop.Category:42", "--reason", "r", "--noinput")
+        # What owners of tables have written is not run with the rights of the log's owner.
+        with pytest.raises(CommandError, match="row-level security .*: run this as a role that may read all"):
+            bemi("erase", "person:ann@example.org", "--reason", "r", "--noinput")
         assert "1 change" in bemi("prune")
         settings.BEMI_RETENTION = {"default": "30 days"}
         assert FIRST in bemi("prune")
@@ -113,6 +132,9 @@ def test_commands_do_their_work_for_a_member_of_the_owner(
             cursor.execute("CREATE TABLE old_log (LIKE changes INCLUDING ALL)")
             cursor.execute("INSERT INTO old_log SELECT * FROM changes WHERE operation = 'CREATE'")
         assert "old_log" in bemi("convert", "public.old_log", "--drop")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT purpose FROM _bemi.permits")
+            assert cursor.fetchall() == []
     found = Change.objects.filter(table="shop_category", primary_key="42")
     assert {change.operation: change.after for change in found} == {
         "CREATE": {"id": 42, "name": None},
@@ -123,6 +145,20 @@ def test_commands_do_their_work_for_a_member_of_the_owner(
         cursor.execute("SELECT _bemi.partition_v1('2031-01-01'), _bemi.mark_diverged_v1(0, 0, 1)")
         opened.commit()
     assert refuses(members["bemi_keeper"], "DELETE FROM changes_2031_01")
+
+
+def test_nothing_that_a_role_tries_changes_the_log_or_what_guards_it(
+    members: dict[str, dict[str, Any]],
+) -> None:
+    with superuser("roles") as opened, opened.cursor() as cursor:
+        known = log_attacks.state(cursor, "changes", MONTH)
+        # The application comes last: it may drop all that it has, with the tables of the tests.
+        for role in ("bemi_reader", "bemi_handlers", "bemi_worker", "app"):
+            assert log_attacks.attack(members[role], "changes", MONTH) > 90
+            found = log_attacks.state(cursor, "changes", MONTH)
+            assert not found.keys() - known.keys(), role
+            gone = {key: what for key, what in known.items() if found.get(key) != what and key[0] != "right"}
+            assert gone == {}, role
 
 
 def bemi(*arguments: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from bemi_django import conf
 from bemi_django.models import Change
@@ -114,21 +114,30 @@ def test_a_change_of_the_past_that_is_sealed_now_is_found(old_log: None) -> None
     assert [found.kind for found in verify_chains().findings] == ["link"]
 
 
+@pytest.mark.parametrize("name", [f"{SLOT}.0", "bemi_another"])
 @pytest.mark.parametrize("lanes", [0, 1])
 def test_a_chain_that_is_added_beside_that_of_the_worker_is_found(
-    old_log: None, monkeypatch: pytest.MonkeyPatch, lanes: int
+    old_log: None, monkeypatch: pytest.MonkeyPatch, name: str, lanes: int
 ) -> None:
     write_sealed(FIRST, 4, begin=True)
     execute(
         "INSERT INTO _bemi.chains (name) VALUES (%s);"
         "SELECT _bemi.seal_v1(%s, kind, (details::jsonb || %s::jsonb)::text, '', '', '', '', '') "
         "FROM _bemi.links WHERE kind = 'begin'",
-        [f"{SLOT}.0", f"{SLOT}.0", f'{{"lanes": {lanes}}}'],
+        [name, name, f'{{"lanes": {lanes}}}'],
     )
     write_sealed(FIRST, 4, first=11)
-    monkeypatch.setattr(sealed_log, "SLOT", f"{SLOT}.0")
+    monkeypatch.setattr(sealed_log, "SLOT", name)
     write_sealed(FIRST, 1, first=7)
-    assert "link" in {found.kind for found in verify_chains().findings}
+    assert {found.kind for found in verify_chains().findings} & {"link", "inserted"}
+
+
+@pytest.mark.parametrize("kind", ["replaced", "removed", "imported", "month", "diverged"])
+@pytest.mark.parametrize("chain", ["", SLOT])
+def test_a_worker_may_not_say_what_was_done_to_changes(old_log: None, chain: str, kind: str) -> None:
+    write_sealed(FIRST, 1, begin=True)
+    with pytest.raises(DatabaseError, match="may not say that changes were removed or replaced"):
+        execute("SELECT _bemi.seal_v1(%s, %s, '{}', '', '', '', '', '')", [chain, kind])
 
 
 def test_whoever_makes_the_chain_again_is_found_by_an_anchor(attacked: None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -200,6 +200,77 @@ def test_a_letter_that_can_be_read_again_becomes_the_whole_change(drain: Drain, 
         assert counted() == to_count()
     finally:
         execute("DROP TABLE safe; DROP TYPE secret CASCADE")
+
+
+def oid_of(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::regclass::oid::bigint", [table])
+        return int(cursor.fetchone()[0])
+
+
+def origin_with(letter: DeadLetter, **values: Any) -> dict[str, Any]:
+    return {"origin": {**letter.origin, **values}}
+
+
+#: What a letter may be made to say by whoever may add letters, beside the value that its change lacks. Each
+#: gets the letter, its message without what kept it from being read, and the change beside it.
+FORGERIES: dict[str, Callable[[DeadLetter, bytes, Change], dict[str, Any]]] = {
+    "another value": lambda letter, message, other: {"message": message.replace(b"first", b"forge")},
+    "another row": lambda letter, message, other: {
+        "message": message.replace(b"\0\0\0\x011", b"\0\0\0\x019")
+    },
+    "a change that is whole": lambda letter, message, other: {
+        "message": message.replace(b"\0\0\0\x011", b"\0\0\0\x012").replace(b"first", b"forge"),
+        "change_id": other.pk,
+        **origin_with(letter, ordinal=1),
+    },
+    "a column that there was not": lambda letter, message, other: {
+        "message": message.replace(b"\0\0\0\x011", b"\0\0\0\x012").replace(b"first", b"other"),
+        "change_id": other.pk,
+        **origin_with(
+            letter,
+            ordinal=1,
+            relation=[
+                *letter.origin["relation"][:3],
+                [["id", 23, True], ["paid", 114, True], ["note", 25, True]],
+            ],
+        ),
+    },
+    "another context": lambda letter, message, other: origin_with(letter, context='{"user_id": 7}'),
+    "another operation": lambda letter, message, other: origin_with(letter, operation="BASELINE"),
+    "another table": lambda letter, message, other: origin_with(
+        letter, relation=[oid_of("todo"), "public", "todo", letter.origin["relation"][3]]
+    ),
+    "another transaction": lambda letter, message, other: origin_with(
+        letter, begin=[letter.origin["begin"][0], letter.origin["begin"][1], 7]
+    ),
+    "another place in it": lambda letter, message, other: origin_with(letter, ordinal=7),
+    "another change": lambda letter, message, other: {"change_id": other.pk},
+}
+
+
+def test_a_letter_adds_to_its_change_and_alters_nothing_in_the_log(
+    drain: Drain, document: None, settings: Any
+) -> None:
+    settings.BEMI_SLOT = "bemi_test"
+    execute("INSERT INTO document VALUES (1, '\"\\u0000\"', 'first'), (2, '{}', 'other')")
+    _, other = drain()
+    known = list(Change.objects.order_by("pk").values())
+    letter = DeadLetter.objects.get()
+    readable = {
+        "message": bytes(letter.message).replace(b"\\u0000", b"a-word"),
+        "change_id": letter.change_id,
+        "origin": letter.origin,
+    }
+    for name, forge in FORGERIES.items():
+        DeadLetter.objects.update(**{**readable, **forge(letter, readable["message"], other)})
+        assert retry() == "0 repaired, 1 kept", name
+        assert list(Change.objects.order_by("pk").values()) == known, name
+    DeadLetter.objects.update(**readable)
+    execute("UPDATE changes SET diverged = true WHERE \"table\" = 'document'")
+    assert retry() == "1 repaired, 0 kept"
+    completed, _ = Change.objects.order_by("pk")
+    assert completed.after == {"id": 1, "body": "a-word", "note": "first"} and completed.diverged
 
 
 @pytest.fixture

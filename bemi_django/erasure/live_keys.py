@@ -56,7 +56,8 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
             with without_policies(cursor):
                 return bool(find_rows(cursor, table, wanted, lock=False))
         except DatabaseError as error:
+            said = str(error).partition("\n")[0]
             raise BemiError(
                 f"whether a row of {target.name} is still there, whose key has to be hashed, cannot be told "
-                f"({str(error).partition(chr(10))[0]}): run this as a role that may read all rows of the table"
+                f"({said}): run this as a role that may read all rows of the table"
             ) from error

@@ -94,7 +94,7 @@ def attack(parameters: dict[str, Any], log: str, month: str) -> int:
     failed = 0
     with closing(psycopg2.connect(**parameters)) as session, session.cursor() as cursor:
         session.autocommit = True
-        cursor.execute("SET client_min_messages = error; SET lock_timeout = '1s'; SET statement_timeout = '500ms'")
+        cursor.execute("SET lock_timeout = '1s'; SET statement_timeout = '500ms'")
         for statement, values in (*_calls(cursor), *_statements(names)):
             try:
                 cursor.execute(statement, values)

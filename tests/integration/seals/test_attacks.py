@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,11 @@ def test_a_chain_that_is_added_beside_that_of_the_worker_is_found(
     assert {found.kind for found in verify_chains().findings} & {"link", "inserted"}
 
 
-@pytest.mark.parametrize("kind", ["replaced", "removed", "imported", "month", "diverged"])
-@pytest.mark.parametrize("chain", ["", SLOT])
-def test_a_worker_may_not_say_what_was_done_to_changes(old_log: None, chain: str, kind: str) -> None:
+def test_a_worker_may_not_say_what_was_done_to_changes(old_log: None) -> None:
     write_sealed(FIRST, 1, begin=True)
-    with pytest.raises(DatabaseError, match="may not say that changes were removed or replaced"):
-        execute("SELECT _bemi.seal_v1(%s, %s, '{}', '', '', '', '', '')", [chain, kind])
+    for chain, kind in product(("", SLOT), ("replaced", "removed", "imported", "month", "diverged")):
+        with pytest.raises(DatabaseError, match="may not say that changes were removed or replaced"):
+            execute("SELECT _bemi.seal_v1(%s, %s, '{}', '', '', '', '', '')", [chain, kind])
 
 
 def test_whoever_makes_the_chain_again_is_found_by_an_anchor(attacked: None) -> None:

@@ -16,9 +16,10 @@ _HEX = "hex:"
 _OF_ARRAYS = frozenset(
     ("text", "varchar", "bpchar", "json", "jsonb", "int4", "int8", "date", "uuid", "bytea")
 )
-#: Other types of which it sends NULL, and that of bytes, which it does not send in this mode.
+#: Other types of which it sends NULL.
 _WITHOUT = frozenset(("bit", "varbit", "geometry", "geography", "path", "polygon"))
-_BYTES, _LOSSY = "bytea", "base64-url-safe"
+#: Modes in which it sends a placeholder for bytes, and for arrays of them.
+_BYTES, _OF_BYTES, _OF_ARRAYS_OF_BYTES = "bytea", ("bytes", "hex"), ("bytes",)
 
 
 class Placeholders:
@@ -43,7 +44,7 @@ class Placeholders:
         # As Java makes a UUID of a name.
         named = str(UUID(bytes=md5(data, usedforsecurity=False).digest(), version=3))
         numbers = [byte - 256 * (byte > 127) for byte in data]
-        self._without_bytes = binaries == _LOSSY
+        self._binaries = binaries
         self._others: list[Any] = [of_map, numbers, *([one] for one in (name, named, *binary))]
 
     def has(self, value: Any) -> bool:
@@ -56,5 +57,5 @@ class Placeholders:
         """Return whether the connector sends NULL for a value of a type that did not change."""
         name, scalar = (type_.name, True) if type_.element is None else (type_.element.name, False)
         if name == _BYTES:
-            return self._without_bytes
+            return self._binaries not in (_OF_BYTES if scalar else _OF_ARRAYS_OF_BYTES)
         return name in _WITHOUT if scalar else name not in _OF_ARRAYS

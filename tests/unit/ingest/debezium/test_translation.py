@@ -25,9 +25,13 @@ from tests.support.debezium_envelopes import Envelopes
 
 _DESCRIPTION: dict[str, Any] = {"columns": {"a": 23, "b": 25}, "generated": []}
 _PRICES: dict[str, Any] = {"columns": {"a": 1700, "l": 1231, "t": 25}, "generated": []}
-_LOOSE: dict[str, Any] = {"columns": {"a": 23, "l": 1231, "t": 25, "b": 17, "m": 1009}, "generated": []}
+_LOOSE: dict[str, Any] = {
+    "columns": {"a": 23, "l": 1231, "t": 25, "b": 17, "m": 1009, "bs": 1001},
+    "generated": [],
+}
 _TYPES = {
     17: ("bytea", False, 0, -1, 0, None),
+    1001: ("_bytea", False, 0, -1, 17, ","),
     1009: ("_text", False, 0, -1, 25, ","),
     23: ("int4", False, 0, -1, 0, None),
     25: ("text", False, 0, -1, 0, None),
@@ -108,10 +112,11 @@ def test_a_deletion_and_an_insertion_at_one_place_are_an_update_of_the_key() -> 
 
 
 @pytest.mark.parametrize(
-    ("binaries", "unknown"), [("bytes", {1}), ("base64", {1}), ("base64-url-safe", {1, 3})]
+    ("binaries", "unknown"),
+    [("bytes", {1}), ("hex", {1, 5}), ("base64", {1, 3, 5}), ("base64-url-safe", {1, 3, 5})],
 )
 def test_null_may_stand_for_what_did_not_change(binaries: str, unknown: set[int]) -> None:
-    row = {"a": 1, "l": None, "t": None, "b": None, "m": None}
+    row = {"a": 1, "l": None, "t": None, "b": None, "m": None, "bs": None}
     one = Envelopes()
     found = Translated(modes=Modes(binaries=binaries)).take(
         one.change("c", "loose", after=row),
@@ -121,7 +126,7 @@ def test_null_may_stand_for_what_did_not_change(binaries: str, unknown: set[int]
         one.end(),
     )
     insertion, *updates = (each for each in found.messages if isinstance(each, (Insert, Update)))
-    assert insertion.after == [b"1", None, None, None, None]
+    assert insertion.after == [b"1", None, None, None, None, None]
     assert len(updates) == 2
     for update in updates:
         assert {number for number, value in enumerate(update.after) if value is UNAVAILABLE} == unknown

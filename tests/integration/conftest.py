@@ -19,36 +19,31 @@ from bemi_django.models import Change
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.django_commands import catalog_state
 from tests.support import laboratory as laboratories
-from tests.support import roles
+from tests.support import leftovers, roles
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import Drain, Pipeline
 
-# What tests leave behind; some of them remove the tables themselves.
-_EMPTY = """
-DO $block$
-DECLARE
-    kept text;
-BEGIN
-    FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
-                                '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
-                                '_bemi.subject_keys', '_bemi.activity']
-    LOOP
-        IF to_regclass(kept) IS NOT NULL THEN
-            EXECUTE 'DELETE FROM ' || kept;
-        END IF;
-    END LOOP;
-END
-$block$
-"""
+
+@pytest.fixture(scope="session")
+def standing() -> leftovers.Standing:
+    """What the shared databases have, and what no test may leave otherwise."""
+    return leftovers.Standing()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(standing: leftovers.Standing, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Empty the records in ``_bemi``, and fail if the tests of a module leave something else."""
+    yield
+    with django_db_blocker.unblock():
+        assert standing.changes() == []
 
 
 @pytest.fixture
 def transactional_db(transactional_db: None) -> Iterator[None]:
     """Empty the tables of ``_bemi`` as well: Django empties those of the search path only."""
     yield
-    with connection.cursor() as cursor:
-        cursor.execute(_EMPTY)
+    leftovers.forget("default")
 
 
 @pytest.fixture
@@ -129,13 +124,16 @@ def trail(
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, standing: leftovers.Standing
+) -> Iterator[None]:
     """Make the databases for unmarked tests, too: those of a laboratory have no mark."""
     is_made = str(connection.settings_dict["NAME"]).startswith("test_")
     aliases = {} if is_made else {"default": None}
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=aliases, serialized_aliases=[])
         roles.grant()
+        standing.remember()
         for alias in connections:
             # Asked once for each process: a test may ask although it must not use the other database.
             database_name(alias)

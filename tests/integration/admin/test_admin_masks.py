@@ -11,9 +11,6 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.db import connection, transaction
 from django.test import Client
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tried
-from hypothesis import strategies as st
 
 from bemi_django.log.keys import key_of
 from bemi_django.models import Change
@@ -66,14 +63,11 @@ def text_of(client: Client, page: str) -> str:
     return content.decode() if response.status_code == 200 else ""
 
 
-@given(masked=st.sets(st.sampled_from(COLUMNS), min_size=1, max_size=4), is_qualified=st.booleans())
-@tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6, deadline=None)
-def test_no_secret_is_in_any_response(
-    world: list[Any], curious: Client, settings: Any, masked: set[str], is_qualified: bool
-) -> None:
-    settings.BEMI_MASKED_FIELDS = [
-        name if is_qualified else name.partition(".")[2] for name in sorted(masked)
-    ]
+@pytest.mark.parametrize("part", range(3))
+def test_no_secret_is_in_any_response(world: list[Any], curious: Client, settings: Any, part: int) -> None:
+    """A third of the columns is masked each time."""
+    masked = COLUMNS[part::3]
+    settings.BEMI_MASKED_FIELDS = [name if part % 2 else name.partition(".")[2] for name in masked]
     secrets = [secret for name in masked for secret in SECRETS[name]]
     for page in pages(world):
         text = text_of(curious, page)

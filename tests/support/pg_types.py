@@ -8,10 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+EXTENSIONS = ("hstore", "citext", "ltree")
 SETUP = '''
-CREATE EXTENSION IF NOT EXISTS hstore;
-CREATE EXTENSION IF NOT EXISTS citext;
-CREATE EXTENSION IF NOT EXISTS ltree;
 CREATE SCHEMA types;
 CREATE TYPE types.mood AS ENUM ('sad', 'very "happy"', 'a,b (c) \\d');
 CREATE DOMAIN types.positive AS int CHECK (value > 0);

@@ -23,7 +23,10 @@ FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid WHERE NOT t.tgisinternal
 UNION ALL
 SELECT concat_ws(' ', 'constraint', r.name, k.conname) FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
 UNION ALL
+-- Those of extensions come and go with these.
 SELECT concat_ws(' ', 'function', s.nspname, p.proname) FROM schemas s JOIN pg_proc p ON p.pronamespace = s.oid
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
 SELECT concat_ws(' ', 'type', s.nspname, t.typname)
 FROM schemas s JOIN pg_type t ON t.typnamespace = s.oid WHERE t.typtype IN ('d', 'e', 'r')

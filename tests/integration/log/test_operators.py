@@ -12,6 +12,7 @@ from bemi_django.log.blame import blame_row
 from bemi_django.log.live.live_rows import find_row
 from bemi_django.log.live.row_session import row_session
 from bemi_django.models import Change
+from tests.support.extensions import extensions
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 from tests.support.roles import administrator
@@ -38,7 +39,6 @@ TYPES = {
 #: PostgreSQL has an operator for exactly these types, and its own schema is the first one of the path.
 SAFE = ("text", "int8", "numeric", "bpchar(3)")
 TABLES = """
-CREATE EXTENSION IF NOT EXISTS citext SCHEMA public;
 CREATE DOMAIN lab.word AS text;
 CREATE DOMAIN lab.loose AS public.citext;
 CREATE TYPE lab.mood AS ENUM ('calm', 'angry');
@@ -53,6 +53,12 @@ CREATE FUNCTION {schema}.same({type}, {type}) RETURNS bool LANGUAGE plpgsql AS
     $$BEGIN INSERT INTO before.caught VALUES (current_query()); RETURN false; END$$;
 CREATE OPERATOR {schema}.= (LEFTARG = {type}, RIGHTARG = {type}, FUNCTION = {schema}.same);
 """
+
+
+@pytest.fixture
+def citext(pipeline: Pipeline) -> Iterator[None]:
+    with extensions("citext"):
+        yield
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ def rows() -> list[Any]:
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_rows_are_found_with_the_operators_of_their_keys(
-    type_: str, impostors: Any, pipeline: Pipeline
+    type_: str, citext: None, impostors: Any, pipeline: Pipeline
 ) -> None:
     one, other = TYPES[type_]
     execute(TABLES.format(type=type_))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.log.blame import blame_row
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from tests.support.extensions import extensions
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
 
@@ -142,10 +144,15 @@ def test_rows_of_partitions_come_back_to_theirs(lab: Lab) -> None:
     assert (rows("low"), rows("high")) == before
 
 
+@pytest.fixture
+def hstore(pipeline: Pipeline) -> Iterator[None]:
+    with extensions("hstore"):
+        yield
+
+
 @pytest.mark.parametrize("key", ["k", "n, k"])
-def test_a_key_may_be_an_hstore(key: str, lab: Lab) -> None:
+def test_a_key_may_be_an_hstore(key: str, hstore: None, lab: Lab) -> None:
     """``jsonb_populate_record`` does not read what ``to_jsonb`` makes of one."""
-    execute("CREATE EXTENSION IF NOT EXISTS hstore")
     lab(f"CREATE TABLE lab.t (k hstore, n int, v int, PRIMARY KEY ({key}))")
     lab("""INSERT INTO lab.t VALUES ('a=>1', 1, 1), ('b=>NULL,"q\\"\\\\"=>"x,y"', 1, 1)""")
     original = rows("t")

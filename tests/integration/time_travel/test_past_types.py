@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bemi_django.time_travel import as_of
 from tests.support import pg_types
+from tests.support.extensions import extensions
 from tests.support.laboratory import laboratory
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
@@ -25,7 +26,7 @@ KEYS = ["numeric", "timestamptz", "date", "boolean", "bytea", "char(8)", "citext
 
 @pytest.fixture
 def pipeline(transactional_db: None) -> Iterator[Pipeline]:
-    with laboratory("types.*") as opened:
+    with extensions(*pg_types.EXTENSIONS), laboratory("types.*") as opened:
         for statement in pg_types.SETUP.split(";\n"):
             if statement.strip():
                 execute(statement)

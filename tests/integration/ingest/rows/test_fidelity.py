@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bemi_django.models import Change
 from tests.support import pg_types, roles
+from tests.support.extensions import extensions
 from tests.support.laboratory import laboratory, plain_settings
 from tests.support.pg_types import Type
 from tests.support.pipeline import Pipeline
@@ -42,17 +43,19 @@ def pipeline(transactional_db: None) -> Iterator[Pipeline]:
     for setting, value in odd.items():
         execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
     try:
-        with laboratory("types.*") as opened:
+        with extensions(*pg_types.EXTENSIONS), laboratory("types.*") as opened:
             for statement in pg_types.SETUP.split(";\n"):
                 if statement.strip():
                     execute(statement)
             execute("GRANT USAGE ON SCHEMA types TO _bemi_compute")
             roles.grant("default")
-            yield opened
+            try:
+                yield opened
+            finally:
+                execute("DROP SCHEMA types CASCADE")
     finally:
         for setting in odd:
             execute(f"ALTER DATABASE {name} RESET {setting}")
-        execute("DROP SCHEMA types CASCADE")
 
 
 @pytest.fixture

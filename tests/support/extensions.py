@@ -46,4 +46,4 @@ def without_extension(name: str) -> Iterator[None]:
 
 
 def _is_there(name: str) -> bool:
-    return bool(execute("SELECT FROM pg_extension WHERE extname = %s", [name]))
+    return bool(execute("SELECT oid FROM pg_extension WHERE extname = %s", [name]))

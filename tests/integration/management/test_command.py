@@ -59,6 +59,8 @@ def test_sync_says_what_it_does_and_a_dry_run_does_nothing(slot: None) -> None:
 def test_a_publication_that_is_missing_is_made(slot: None, settings: Any) -> None:
     settings.BEMI_PUBLICATION = "another"
     assert "publication: another" in bemi("sync")
+    del settings.BEMI_PUBLICATION
+    bemi("sync")
     with connection.cursor() as cursor:
         cursor.execute("DROP PUBLICATION another")
 

@@ -87,7 +87,8 @@ class Continuation:
         return slot.confirmed
 
     def _require_alone(self, origin: Origin) -> None:
-        if self._config.export is not None:
+        if self._config.queue is None:
+            # A worker without one has its own transaction fail, and stops nobody else.
             return
         for slot, timeline in self._checkpoints.others(origin).items():
             if timeline != origin.timeline:

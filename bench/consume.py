@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from typing import Any
+from unittest import mock
 
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.worker import Worker
@@ -24,7 +25,10 @@ from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source, connect_stream
 from bemi_django.ingest.stream.source import SlotSource
+from bemi_django.masking import rules as masking_rules
+from bemi_django.masking.actions import Masker
 from bemi_django.masking.settings import rules_of
+from bemi_django.wire.keyed_hash import keyed_hash
 from bemi_django.wire.queue_address import parse
 from bench.stream import END
 
@@ -46,6 +50,18 @@ def seal(config: WorkerConfig) -> None:
 def mask(config: WorkerConfig) -> None:
     """Write the whole stream, with hashes of one of its columns."""
     work(config._replace(masking=rules_of({"item.title": "hash"}, "0123456789abcdef")))
+
+
+def code(config: WorkerConfig) -> None:
+    """Write the whole stream, with the HMAC of one of its columns, but nothing else that a hash takes."""
+    compute = keyed_hash(b"0123456789abcdef")
+    instead = b'"hmac:' + b"0" * 32 + b'"'
+
+    def hasher(key: bytes) -> Masker:
+        return lambda text: compute(text) and instead
+
+    with mock.patch.object(masking_rules, "text_hasher", hasher):
+        mask(config)
 
 
 def drop(config: WorkerConfig) -> None:
@@ -138,7 +154,7 @@ def main() -> None:
     if queue:
         # It is imported when it is used first: before the clock starts, as everything else.
         importlib.import_module("nats")
-    ways = (work, seal, mask, drop, rule, draw, serve, serve_queue, decode, render)
+    ways = (work, seal, mask, code, drop, rule, draw, serve, serve_queue, decode, render)
     began, imports = time.perf_counter(), _processor_seconds()
     {one.__name__: one for one in ways}[how](config)
     seconds = time.perf_counter() - began

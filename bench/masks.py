@@ -6,7 +6,9 @@ from bench import measure
 from bench.ingest import DROPPED, MASKED, OURS, RULED, lab
 from bench.report import Findings, Table, Target
 
-_KINDS = {"work": OURS, "mask": MASKED, "drop": DROPPED, "rule": RULED}
+_CODED = "ours, with an HMAC of a column, and a constant for the hash"
+_KINDS = {"work": OURS, "mask": MASKED, "code": _CODED, "drop": DROPPED, "rule": RULED}
+_MOST = {"mask": 1.05, "drop": 1.0, "rule": 1.02}
 
 
 def run(is_quick: bool, is_long: bool = False) -> Findings:
@@ -25,10 +27,9 @@ def run(is_quick: bool, is_long: bool = False) -> Findings:
         each = measure.spread([seconds / changes * 1e6 for seconds in used[how]])
         cost, least = measure.ratios(used[how], used["work"]), min(used[how]) / min(used["work"])
         table.add(name, each.show(1), cost.show(), f"{least:.2f}")
-        if how != "work":
-            limit = 1.05 if how == "mask" else 1.02 if how == "rule" else 1.0
-            findings.targets.append(
-                Target(f"{name}: at most {limit:.2f} of the time", cost.show(), cost.median <= limit)
-            )
+        if how in _MOST:
+            claim = f"{name}: at most {_MOST[how]:.2f} of the time"
+            findings.targets.append(Target(claim, cost.show(), cost.median <= _MOST[how]))
     findings.tables.append(table)
+    findings.unfair.append("What takes an HMAC and writes a constant is the least that a hash can cost.")
     return findings

@@ -29,13 +29,12 @@ _BYTES = 16
 #: Characters that ``partial`` keeps, and how many a value needs to have for that.
 _KEPT, _LONG_ENOUGH = 4, 8
 _HIDDEN = "…"
-_BEGINNING = HASH_PREFIX.encode()
-_OPENED = b'"' + _BEGINNING
 _HASHED = re.compile(rb"hmac:[0-9a-f]{32}")
+_HASHED_LENGTH = len(HASH_PREFIX) + 2 * _BYTES
+_QUOTED_HASH = b'"' + HASH_PREFIX.encode() + b'%b"'
 _LONGEST_RESULT = 1024 * 1024
-#: Hashes that are remembered, and the bytes of the longest value of which they are. Most values that come
-#: again do so at once, and more would drive what the worker needs out of the processor's caches.
-_REMEMBERED, _SHORT = 64, 128
+#: Bytes of the longest value whose hash is remembered.
+_LONGEST_REMEMBERED = 16 * 1024
 
 
 class Encryption(NamedTuple):
@@ -70,7 +69,7 @@ def masker(action: Action, key: bytes | None, failed: Failed = ignore_failure) -
         failed: Called for a function that fails; nothing is kept of the value then.
     """
     if action.name == HASH:
-        return _hasher(key or b"")
+        return _hasher(text_hasher(key or b""))
     if action.name == PARTIAL:
         return partly
     function = action.function
@@ -80,41 +79,44 @@ def masker(action: Action, key: bytes | None, failed: Failed = ignore_failure) -
 
 def hashed(value: bytes, key: bytes) -> bytes:
     """Return the hash of a value: the same for equal values of a type, whatever the column."""
-    return _hasher(key)(value)
+    return shared_hasher(key)(value)
 
 
 @lru_cache(maxsize=8)
+def shared_hasher(key: bytes) -> Masker:
+    """Return what hashes values of any columns, of contexts and of keys, in any threads."""
+    return _hasher(text_hasher(key))
+
+
 def text_hasher(key: bytes) -> Masker:
-    """Return what hashes texts, which are not JSON, to what :func:`hashed` makes of them."""
+    """Return what hashes the texts of a column, which are not JSON, to what :func:`hashed` makes of them."""
     # As keyed_hash() computes it, without one call more.
     inner, outer = keyed_states(key)
-    # The same values come again: before and after a change, and in rows that refer to each other.
-    known: dict[bytes, bytes] = {}
-    look = known.get
+    # Most values that come again do so at once, before and after a change. More of them would drive what the
+    # worker needs out of the processor's caches. As one object, because threads may share it.
+    known: tuple[bytes | None, bytes] = None, b""
 
     def keep(text: bytes) -> bytes:
-        if (found := look(text)) is not None:
+        nonlocal known
+        last, found = known
+        if text == last:
             return found
-        if text[:5] == _BEGINNING and _HASHED.fullmatch(text):
+        length = len(text)
+        if length == _HASHED_LENGTH and _HASHED.fullmatch(text):
             # The application has hashed this value of its context already.
             return b'"%b"' % text
         first, second = inner(), outer()
         first.update(text)
         second.update(first.digest())
-        found = _OPENED + hexlify(second.digest()[:_BYTES]) + b'"'
-        if len(text) <= _SHORT:
-            # A cache that drops the oldest one takes longer than it saves.
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[text] = found
+        found = _QUOTED_HASH % hexlify(second.digest()[:_BYTES])
+        if length <= _LONGEST_REMEMBERED:
+            known = text, found
         return found
 
     return keep
 
 
-@lru_cache(maxsize=8)
-def _hasher(key: bytes) -> Masker:
-    of_text = text_hasher(key)
+def _hasher(of_text: Masker) -> Masker:
     return lambda value: of_text(_text(value))
 
 

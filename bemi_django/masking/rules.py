@@ -20,6 +20,7 @@ from bemi_django.masking.actions import (
     Masker,
     ignore_failure,
     masker,
+    shared_hasher,
     text_hasher,
 )
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
@@ -160,6 +161,8 @@ class Rules:
 
     def mask_of_context(self, rule: Rule, failed: Failed = ignore_failure) -> Masker | None:
         """Return what is kept of a value of the context; nothing if it is None."""
+        if rule.action.name == HASH:
+            return shared_hasher(self._key_of_hashes())
         return self._mask(rule.action, failed).mask
 
     def is_mentioned(self, word: str) -> bool:
@@ -177,13 +180,15 @@ class Rules:
             return ColumnMask(_as_it_is, is_repeatable=True)
         if action.name == ENCRYPT:
             return ColumnMask(None, encryption=action.encryption or Encryption())
-        if action.name == HASH and self._key is None:
+        if action.name == HASH:
+            key = self._key_of_hashes()
+            return ColumnMask(masker(action, key), is_repeatable=True, of_text=text_hasher(key))
+        return ColumnMask(masker(action, None, failed), is_repeatable=action.name == PARTIAL)
+
+    def _key_of_hashes(self) -> bytes:
+        if self._key is None:
             self._key = secrets.token_bytes(32)
-        return ColumnMask(
-            masker(action, self._key, failed),
-            is_repeatable=action.name in (HASH, PARTIAL),
-            of_text=text_hasher(self._key) if action.name == HASH and self._key is not None else None,
-        )
+        return self._key
 
     def _of_column(self, names: Collection[Name], column: str) -> Action | None:
         for rule in self._columns:

@@ -32,7 +32,7 @@ bemi.E008  the log has another name than BEMI_TABLE
 bemi.E009  some tenants find other tables by the name of the log
 bemi.W002  tracked tables have missing or outdated triggers
 bemi.W003  tracked tables do not have REPLICA IDENTITY FULL
-bemi.W004  tracked tables are not in the publication
+bemi.W004  tracked tables are not in the publication, or it leaves out some of their changes
 bemi.W005  wal_level is not logical
 bemi.W006  chosen tables cannot be tracked: they are unlogged, or have virtual generated columns and no
            primary key
@@ -46,6 +46,7 @@ bemi.W015  event triggers are missing, so new tables are not tracked at once
 bemi.W020  patterns of BEMI_IGNORE_COLUMNS or BEMI_CONDITIONS match nothing
 bemi.W021  tables are recorded that the settings leave out
 bemi.W022  the database cannot be reached, or the role may not read what is checked
+bemi.W023  what the migrations of this app have made is missing, although they are applied
 """
 
 from __future__ import annotations

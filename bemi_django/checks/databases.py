@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.core.checks import CheckMessage, Error, Warning
-from django.core.exceptions import ImproperlyConfigured
+from django.core.checks import CheckMessage, Warning
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from bemi_django import conf, destinations, handlers
+from bemi_django.checks.log_table import check_log_table
 from bemi_django.checks.selection import check_names
 from bemi_django.checks.types import check_types
 from bemi_django.exceptions import NotInstalled
-from bemi_django.schema import computation, coverage, installed, tenancy, tracking
+from bemi_django.schema import computation, coverage, tracking
 from bemi_django.schema.database_names import database_option
+from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.replication import publication
-from bemi_django.schema.sql import quote
 from bemi_django.status.worker_status import NOT_RUNNING, ON_STANDBY, RUNNING, read_worker
-from bemi_django.wire.table_name import TableName
 
 #: The id of the check of the worker.
 WORKER = "bemi.W011"
@@ -26,6 +25,7 @@ _LACKS = {
     "triggers": ("bemi.W002", "have missing or outdated triggers"),
     "replica identity full": ("bemi.W003", "do not have REPLICA IDENTITY FULL"),
     "published": ("bemi.W004", "are not in the publication"),
+    "published as a whole": ("bemi.W004", "are in the publication with some of their rows or columns only"),
     "no longer published": ("bemi.W021", "are recorded though the settings leave them out"),
 }
 
@@ -54,8 +54,17 @@ def check_databases(databases: Sequence[str]) -> list[CheckMessage]:
             if not _is_of_test_runner(alias):
                 found += check_worker(alias)
         if destinations.is_log(alias):
-            found += _check_log_schema(alias) + _check_log_name(alias)
+            found += check_log_table(alias)
+        if conf.is_source(alias) or destinations.is_log(alias):
+            found += _check_migrations(alias)
     return found + check_names([alias for alias in databases if conf.is_source(alias)])
+
+
+def _check_migrations(alias: str) -> list[CheckMessage]:
+    if not lost_objects.are_lost(alias):
+        return []
+    message = f"{alias!r} lacks what the applied migrations of bemi_django have made: nothing is recorded."
+    return [Warning(message, hint=f"Run {lost_objects.remedy(alias)}.", id="bemi.W023")]
 
 
 def _check_server(alias: str) -> list[CheckMessage]:
@@ -82,6 +91,10 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
             hint = f"Run manage.py bemi sync{database_option(alias)}."
             found.append(Warning(message, hint=hint, id=identifier))
+    if publication.read_lacks(alias).changes:
+        message = f"The publication {conf.publication()} of {alias!r} leaves out changes of tracked tables."
+        hint = f"Run manage.py bemi sync{database_option(alias)}."
+        found.append(Warning(message, hint=hint, id="bemi.W004"))
     return found + _check_obstacles(alias, [step for step in steps if not step.statement])
 
 
@@ -170,52 +183,6 @@ def _is_of_test_runner(alias: str) -> bool:
     settings = connections[alias].settings_dict
     name = str(settings["NAME"])
     return name.startswith(TEST_DATABASE_PREFIX) or name == settings["TEST"]["NAME"]
-
-
-def _check_log_schema(alias: str) -> list[CheckMessage]:
-    try:
-        schema = installed.schema_open_to_public(alias)
-    except NotInstalled:
-        return []
-    if schema is None:
-        return []
-    message = f"Every role may create objects in {schema}, the schema of the log in {alias!r}."
-    hint = f"Run REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC; PostgreSQL 15 and later do so by default."
-    return [Warning(message, hint=hint, id="bemi.W009")]
-
-
-def _check_log_name(alias: str) -> list[CheckMessage]:
-    try:
-        wanted = conf.table()
-        log, is_log = installed.log(alias), installed.is_log(alias, wanted)
-        hiding = tenancy.hiding_tables(alias, wanted.name) if wanted.schema is None else []
-    except (ImproperlyConfigured, NotInstalled):
-        # Another check reports the setting.
-        return []
-    if not is_log:
-        return [_misnamed_log(alias, wanted, log)]
-    if not hiding:
-        return []
-    shown = ", ".join(hiding[:3]) + (", ..." if len(hiding) > 3 else "")
-    message = f"The log in {alias!r} is {log}, but some tenants find other tables by its name: {shown}."
-    return [Error(message, hint=f"Set BEMI_TABLE = {log!r}.", id="bemi.E009")]
-
-
-def _misnamed_log(alias: str, wanted: TableName, log: str) -> CheckMessage:
-    found = installed.parts(log)
-    steps = []
-    if wanted.schema not in (None, found.schema):
-        steps.append(f"ALTER TABLE {log} SET SCHEMA {quote(str(wanted.schema))};")
-    if wanted.name != found.name:
-        schema = quote(str(wanted.schema or found.schema))
-        steps.append(f"ALTER TABLE {schema}.{quote(found.name)} RENAME TO {quote(wanted.name)};")
-    rename = "put its schema first in the search_path."
-    if steps:
-        # The views of the past name the log.
-        rename = f"rename the log, then run manage.py bemi sync: {' '.join(steps)}"
-    message = f"BEMI_TABLE stands for {wanted.quoted}, but the log in {alias!r} is {log}."
-    hint = f"Set BEMI_TABLE = {log!r}, or {rename}"
-    return Error(message, hint=hint, id="bemi.E008")
 
 
 def _check_handlers(alias: str) -> list[CheckMessage]:

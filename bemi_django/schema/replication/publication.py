@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from django.db import connections
 
 from bemi_django import conf
 from bemi_django.schema import tenancy
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 _IS_PUBLISHED = """
@@ -25,6 +27,26 @@ SELECT coalesce(bool_or(EXISTS (
     WHERE p.pubname = %s AND r.prrelid = c.oid)), true)
 FROM pg_class c WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 """
+# Before PostgreSQL 18, there is no such column.
+_LACKS = """
+SELECT p.pubviaroot OR NOT (p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate),
+       coalesce(to_jsonb(p) ->> 'pubgencols' <> 's', false)
+FROM pg_publication p WHERE p.pubname = %s
+"""
+_WHOLE = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false"
+
+
+class Lacks(NamedTuple):
+    """What a publication leaves out.
+
+    Attributes:
+        changes: Whether it leaves out some operations, or the partitions of the rows.
+        generated_columns: Whether it leaves out generated columns. From PostgreSQL 18 on, an UPDATE of a
+            table that has some then fails.
+    """
+
+    changes: bool
+    generated_columns: bool
 
 
 def exists(using: str = "default") -> bool:
@@ -54,22 +76,21 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
     if not exists(using):
         _execute(using, f"CREATE PUBLICATION {quote(name)}", dry_run)
         yield f"publication: {name}"
-    if _leaves_out_generated_columns(using):
+    lacks = read_lacks(using)
+    if lacks.changes:
+        _execute(using, f"ALTER PUBLICATION {quote(name)} SET ({_WHOLE})", dry_run)
+        yield f"publication with all changes: {name}"
+    if lacks.generated_columns:
         _execute(using, f"ALTER PUBLICATION {quote(name)} SET (publish_generated_columns = stored)", dry_run)
         yield f"publication with generated columns: {name}"
 
 
-def _leaves_out_generated_columns(using: str) -> bool:
-    """Return whether generated columns are not published; from PostgreSQL 18 on, an UPDATE then fails."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT current_setting('server_version_num')::int >= 180000")
-        if not cursor.fetchone()[0]:
-            return False
-        cursor.execute(
-            "SELECT pubgencols <> 's' FROM pg_publication WHERE pubname = %s", [conf.publication()]
-        )
+def read_lacks(using: str) -> Lacks:
+    """Return what the publication leaves out; nothing if there is none."""
+    with closed_cursor(using) as cursor:
+        cursor.execute(_LACKS, [conf.publication()])
         found = cursor.fetchone()
-    return found is not None and bool(found[0])
+    return Lacks(*found) if found else Lacks(False, False)
 
 
 def _execute(using: str, statement: str, dry_run: bool) -> None:

@@ -144,6 +144,7 @@ BEGIN
                        THEN 'virtual columns and no primary key'
                END AS obstacle,
                publications.one IS NOT NULL AS is_published, publications.other IS NOT NULL AS is_published_elsewhere,
+               publications.is_partial,
                ours.triggers, ours.current_triggers, known.description AS known
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -171,7 +172,10 @@ BEGIN
         ) ours
         CROSS JOIN LATERAL (
             SELECT min(r.prpubid) FILTER (WHERE r.prpubid = published) AS one,
-                   min(r.prpubid) FILTER (WHERE r.prpubid IS DISTINCT FROM published) AS other
+                   min(r.prpubid) FILTER (WHERE r.prpubid IS DISTINCT FROM published) AS other,
+                   -- A list of columns or a condition on rows, which PostgreSQL 14 does not have.
+                   bool_or(r.prpubid = published AND num_nonnulls(
+                       to_jsonb(r) ->> 'prattrs', to_jsonb(r) ->> 'prqual') > 0) AS is_partial
             FROM pg_publication_rel r WHERE r.prrelid = c.oid
         ) publications
         WHERE c.relkind IN ('r', 'p') AND c.oid = ANY (wanted)
@@ -184,7 +188,7 @@ BEGIN
     )
     SELECT r.oid, r.name, step.what,
            format(step.statement, r.quoted, publication, r.oid, r.name, before.identity, present.description),
-           NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published')
+           NOT r.is_new AND step.what IN ('triggers', 'replica identity full', 'published', 'published as a whole')
     FROM decided r
     -- A table that is not known yet is described once it has triggers.
     LEFT JOIN (
@@ -221,6 +225,8 @@ BEGIN
         -- A partition is published with its root.
         (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             'ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),
+        (3, r.is_chosen AND r.is_partial, 'published as a whole',
+            'ALTER PUBLICATION %2$I DROP TABLE ONLY %1$s; ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),
         -- After the triggers, because a description says whether they are on. Whoever executes this step turns the
         -- event triggers off, which would take the table for a new one at the steps before.
         (4, r.is_chosen AND (r.known IS NULL OR present.description IS DISTINCT FROM r.known - 'generated'), 'described',

@@ -1,0 +1,35 @@
+"""Objects of this package that are gone although Django takes its migrations for applied.
+
+A dump of some schemas only was restored, for example, or ``migrate --fake`` was run.
+"""
+
+from __future__ import annotations
+
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
+
+from bemi_django.schema import installed, tenancy
+from bemi_django.schema.database_names import database_option
+
+_APP = "bemi_django"
+
+
+def are_lost(alias: str) -> bool:
+    """Return whether a database has nothing of what its applied migrations have made."""
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        if installed.has(cursor, "log_v1"):
+            return False
+    with tenancy.in_schema(alias, tenancy.public_schema()):
+        return any(app == _APP for app, _ in MigrationRecorder(connection).applied_migrations())
+
+
+def remedy(alias: str) -> str:
+    """Return what to run, as part of a sentence."""
+    option = database_option(alias)
+    return (
+        f"'manage.py migrate --fake {_APP} zero{option}', then 'manage.py migrate {_APP}{option}': a dump of "
+        "some schemas was restored without the schema _bemi, or migrate --fake was run"
+    )

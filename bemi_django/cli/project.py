@@ -10,7 +10,9 @@ from typing import Any
 
 import django
 import psycopg2
+from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from psycopg2.extensions import parse_dsn
 
 from bemi_django.cli.configuration import Configuration
@@ -27,11 +29,11 @@ def configure(configuration: Configuration) -> None:
         configuration: If it names a settings module, the module is used.
 
     Raises:
-        SystemExit: If a connection string is not valid.
+        SystemExit: If a connection string is not valid, or the project cannot be loaded.
     """
     if configuration.django_settings:
         sys.path.insert(0, os.getcwd())
-        django.setup()
+        _set_up(configuration.django_settings)
         return
     databases = {"default": database_of(configuration.source)}
     values = {f"BEMI_{name.upper()}": value for name, value in configuration.settings.items()}
@@ -47,6 +49,28 @@ def configure(configuration: Configuration) -> None:
         **values,
     )
     django.setup()
+
+
+def _set_up(module: str) -> None:
+    """Load a Django project.
+
+    Raises:
+        SystemExit: There is no such module, or it does not have the app.
+    """
+    try:
+        django.setup()
+    except ModuleNotFoundError as error:
+        # What the project itself imports and does not find is another matter.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        sys.exit(
+            f"bemi: there is no module {error.name!r}: correct DJANGO_SETTINGS_MODULE, which is {module!r}, "
+            "and run bemi in the directory of the project; or give --source"
+        )
+    except ImproperlyConfigured as error:
+        sys.exit(f"bemi: {error} (DJANGO_SETTINGS_MODULE is {module!r})")
+    if not apps.is_installed("bemi_django"):
+        sys.exit(f"bemi: add 'bemi_django' to INSTALLED_APPS of {module!r}, or give --source")
 
 
 def database_of(text: str) -> dict[str, Any]:
@@ -73,10 +97,16 @@ def database_of(text: str) -> dict[str, Any]:
         )
     found: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql"}
     found |= {name: parts.pop(key) for key, name in _NAMES.items() if key in parts}
-    if "service" not in parts:
-        found.setdefault("NAME", os.environ.get("PGDATABASE") or found.get("USER") or _default_user())
+    if "service" not in parts and "NAME" not in found:
+        found["NAME"] = os.environ.get("PGDATABASE") or found.get("USER") or _default_user()
     return {**found, "OPTIONS": parts}
 
 
 def _default_user() -> str:
-    return os.environ.get("PGUSER") or getpass.getuser()
+    if user := os.environ.get("PGUSER"):
+        return user
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # The operating system has no name for this user, as in many containers.
+        sys.exit("bemi: the connection string names no database and no user: add them")

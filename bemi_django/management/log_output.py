@@ -55,7 +55,10 @@ class JSONFormatter(logging.Formatter):
 
 
 class VisibleOutput(OutputWrapper):
-    """The output of a command. Names and values in it cannot act on a terminal."""
+    """The output of a command. Names and values in it cannot act on a terminal.
+
+    Characters that the encoding of the output does not have are escaped.
+    """
 
     @classmethod
     def of(cls, output: OutputWrapper) -> VisibleOutput:
@@ -68,6 +71,8 @@ class VisibleOutput(OutputWrapper):
         self, msg: str = "", style_func: Any = None, ending: str | None = None
     ) -> None:
         """Write a text."""
+        if encoding := getattr(self, "encoding", None):
+            msg = msg.encode(encoding, "backslashreplace").decode(encoding)
         super().write(visible(msg), style_func, ending)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 #: The option in which :func:`add_choice_of_log` keeps the alias.
 CHOSEN_LOG = "chosen_log"
+#: The exit status that a shell reports for a command that SIGINT has ended.
+INTERRUPTED = 130
 
 
 def add_subcommand(added: Any, name: str, summary: str) -> ArgumentParser:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from bemi_django import conf, destinations
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.replication.slots import slot_of
@@ -22,9 +23,6 @@ from bemi_django.seals.verify import verify_chains
 from bemi_django.verification.sample import RowSample, parse_sample
 from bemi_django.verification.verify import Options, verify
 from bemi_django.wire.visible_text import one_line
-
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -106,7 +104,7 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
                 command.stdout.write(one_line(str(result)))
     except KeyboardInterrupt:
         message = "interrupted: the same command with --resume continues"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     wrong = [result for result in results if not result.is_true]
     if wrong:
         raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
@@ -147,7 +145,7 @@ def _compare_chains(command: BaseCommand, options: dict[str, Any]) -> None:
             report = verify_chains(anchors, watch, options["progress"])
     except KeyboardInterrupt:
         further = "the same command continues" if options["progress"] else "--progress FILE makes it continue"
-        raise CommandError(f"interrupted: {further}", returncode=_INTERRUPTED) from None
+        raise CommandError(f"interrupted: {further}", returncode=INTERRUPTED) from None
     lines = [f"sealed changes: {report.changes:,}, in {report.links:,} links"]
     if report.unsealed:
         lines.append(f"changes that were written while nothing was sealed: {report.unsealed:,}")

@@ -86,6 +86,7 @@ def test_the_log_is_found(renamed: Renamed, drain: Drain, monkeypatch: pytest.Mo
         assert change.object == category
         assert change.as_instance("before").name == "hats"  # type: ignore[attr-defined]
         assert Dispatcher("default").run(until_current=True) == 2
+        call_command("bemi", "blame", f"public.shop_category:{category.pk}")
         call_command("bemi", "revert", "--request", "r2", "--noinput")
         assert Category.objects.get().name == "hats"
     assert heard == ["hats", "caps"]

@@ -11,14 +11,13 @@ from bemi_django import conf
 from bemi_django.management.archive.answer_output import answer_lines
 from bemi_django.management.log_output import write_data
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
 
 if TYPE_CHECKING:
     from bemi_django.archive.storing import Stored
 
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 _NO_PLACE = "no archive given: add {} DIRECTORY (or s3://bucket/folder), or set BEMI_ARCHIVE"
 
 
@@ -68,7 +67,7 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
                 remover.end(stopped)
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     if not months:
         command.stdout.write(f"nothing to do: the log has no changes of a month before {before}")
     if stopped:
@@ -99,7 +98,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
         with open_log() as log, watching() as watch:
             written = restore(log, location, manifest, watch, options["missing"], who)
     except KeyboardInterrupt:
-        raise CommandError("interrupted: nothing was imported", returncode=_INTERRUPTED) from None
+        raise CommandError("interrupted: nothing was imported", returncode=INTERRUPTED) from None
     if written:
         command.stdout.write(f"{month}: imported: {written:,} changes")
     else:

@@ -10,13 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django import destinations
 from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 #: The most rows of a range: the worker holds them in memory.
 _MOST = 10_000
 
@@ -82,7 +81,7 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
                 command.stdout.write(str(result))
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     if failed:
         raise CommandError(f"{failed} of {total} tables were not read to their end")
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, destinations
 from bemi_django.alerts import configured as alerts
-from bemi_django.exceptions import BemiError, IsStandby, first_line, sqlstate_of
+from bemi_django.exceptions import BemiError, IsStandby, NotInstalled, first_line, sqlstate_of
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.management import (
     blame_command,
@@ -32,11 +32,12 @@ from bemi_django.management.log_output import VisibleOutput
 from bemi_django.management.operator_context import record_command
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
-from bemi_django.management.subcommand import CHOSEN_LOG
+from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED
 from bemi_django.management.worker import consume_command, letters_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
+from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.sql import Installer
 from bemi_django.time_travel import as_of
 from bemi_django.time_travel.moments import parse
@@ -86,6 +87,17 @@ class Command(BaseCommand):
                 if subcommand in _OF_ONE_LOG:
                     destinations.require_choice("which one is meant")
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
+        except NotInstalled as error:
+            raise CommandError(self._missing(database, error)) from error
+        except KeyboardInterrupt:
+            # Commands with more to say of it have said it.
+            message = "interrupted: the same command can be run again"
+            raise CommandError(message, returncode=INTERRUPTED) from None
+        except UnicodeEncodeError as error:
+            remedy = "use a locale in UTF-8, such as C.UTF-8, and arguments in UTF-8"
+            raise CommandError(f"a character has no form in {error.encoding}: {remedy}") from None
+        except EOFError:
+            raise CommandError("nothing was done: there was no answer to the question") from None
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) in _READ_ONLY and installed.is_standby(database)
@@ -93,6 +105,12 @@ class Command(BaseCommand):
             if sqlstate_of(error) == _NO_RIGHT and line.endswith(" _bemi"):
                 line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
             raise CommandError(line) from error
+
+    def _missing(self, database: str, error: NotInstalled) -> str:
+        aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()
+        for alias in filter(lost_objects.are_lost, aliases):
+            return f"the database objects of bemi_django are missing: run {lost_objects.remedy(alias)}"
+        return first_line(error)
 
     def _install(self, database: str, options: dict[str, Any]) -> None:
         install_command.install(self, database)

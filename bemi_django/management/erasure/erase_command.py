@@ -14,13 +14,10 @@ from bemi_django.erasure.plan import ErasurePlan, plan_erasure
 from bemi_django.management.archive.archive_command import require
 from bemi_django.management.erasure.named_object import instance_named, row_named
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import read_worker
-
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 
 
 def add_erase(added: Any) -> ArgumentParser:
@@ -103,7 +100,7 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
             found = erase_keys(plan, who) if only_keys else erase(plan, who, watch)
     except KeyboardInterrupt:
         message = "interrupted: the same command goes on with it"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     changes = sum(row.changes for row in found)
     command.stdout.write(f"{changes} changes of {len(found)} rows erased")
     if plan.subjects:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import connections, models
+from django.db import models
 
 from bemi_django.log.places import Place
 from bemi_django.models import Change
+from bemi_django.schema.database_names import database_name
+from bemi_django.wire import table_name
+
+# A table and a key. A colon in double quotes is a part of the name.
+_QUOTED = re.compile(r'((?:"(?:[^"]|"")*"|[^":])*):(.*)', re.DOTALL)
 
 
 def instance_named(name: str, database: str) -> models.Model | None:
@@ -42,17 +48,17 @@ def row_named(name: str, database: str) -> tuple[Place, str]:
     """Return the table and the key in ``schema.table:key``, with the key as the log has it.
 
     Args:
-        name: The name; ``public`` is the default schema.
+        name: The name; ``public`` is the default schema. Schema and table may be in double quotes, as in SQL.
         database: Alias of the database of the table.
 
     Raises:
         CommandError: The log has no such table.
     """
-    label, _, key = name.partition(":")
-    schema, separator, table = label.partition(".")
-    if not separator:
-        schema, table = "public", label
-    place = Place(str(connections[database].settings_dict["NAME"]), schema, table)
+    quoted = _QUOTED.fullmatch(name)
+    label, key = quoted.groups() if quoted else name.partition(":")[::2]
+    # Without quotes, dots after the first one are a part of the table's name.
+    schema, table = table_name.split(label) or label.partition(".")[::2]
+    place = Place(database_name(database), schema or "public", table)
     if not Change.objects.of_table(place).exists():
         raise CommandError(
             f"{label} is neither a model nor a table in the log: use app.Model:key or schema.table:key, such "

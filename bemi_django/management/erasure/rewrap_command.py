@@ -14,15 +14,13 @@ from bemi_django.encryption.master_keys import MasterKeys
 from bemi_django.encryption.rewrapping import rewrap
 from bemi_django.events.recording import emit
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.mask_rules import encryption_rules
 
 #: The event that says who has encrypted keys anew.
 _EVENT = "rewrapped_keys"
 _COMMAND = "bemi rewrap-keys"
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 
 
 def add_rewrap(added: Any) -> ArgumentParser:
@@ -62,7 +60,7 @@ def rewrap_keys(command: BaseCommand, database: str, options: dict[str, Any]) ->
             found = rewrap(alias, MasterKeys(keys), lambda part: watch("keys", part), dry_run=dry_run)
     except KeyboardInterrupt:
         message = "interrupted: the same command goes on with it; until then the old key is needed"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     verb = "to be encrypted" if dry_run else "encrypted"
     command.stdout.write(f"keys {verb} anew: {found.done}; with the first key before: {found.present}")
     if found.unreadable:

@@ -9,12 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
 from bemi_django.management.operator_context import record_command
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.retention.conversion import Converter
-
-# What a shell reports for a command that SIGINT has ended.
-_INTERRUPTED = 130
 
 
 def add_convert(added: Any) -> ArgumentParser:
@@ -60,7 +57,7 @@ def convert(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
             watch(converter.name, 1.0)
     except KeyboardInterrupt:
         message = "interrupted: the same command continues"
-        raise CommandError(message, returncode=_INTERRUPTED) from None
+        raise CommandError(message, returncode=INTERRUPTED) from None
     if converter.standing.changes > before or options["drop"]:
         details = {"table": converter.name, "changes": converter.standing.changes - before}
         record_command("converted_changes", details, "bemi convert", {"drop": options["drop"]}, database)

@@ -85,7 +85,12 @@ def _listen(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ArgumentTypeError(f"{text!r} is neither a port nor host:port, such as 0.0.0.0:9464")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    host = host.strip("[]") or "127.0.0.1"
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ArgumentTypeError(f"{host!r} is not the name of a host") from None
+    return host, int(port)
 
 
 def _lsn(text: str) -> int:

@@ -163,6 +163,19 @@ def test_mistakes_are_one_line_without_a_traceback(source: TodoDatabase, tmp_pat
         assert line.startswith("bemi: ") and "manage.py" not in line
 
 
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("nowhere.settings", "there is no module 'nowhere'"),
+        ("tests.nowhere", "there is no module 'tests.nowhere'"),
+        ("tests.support.paths", "add 'bemi_django' to INSTALLED_APPS of 'tests.support.paths'"),
+    ],
+)
+def test_a_django_project_that_cannot_be_used_is_one_line(module: str, said: str) -> None:
+    (line,) = bemi(ROOT, "status", answer=1, environment={"DJANGO_SETTINGS_MODULE": module}).splitlines()
+    assert line.startswith(f"bemi: {said}")
+
+
 def test_the_help_shows_the_commands_as_they_are_called(tmp_path: Path) -> None:
     printed = bemi(tmp_path)
     assert printed.startswith("usage: bemi [-h]")

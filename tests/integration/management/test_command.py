@@ -72,16 +72,41 @@ def test_a_slot_in_use_is_one_line_not_a_traceback(slot: None, settings: Any) ->
         bemi("run", "--until-current")
 
 
+def subcommands() -> Any:
+    parser = Command().create_parser("manage.py", "bemi")
+    (found,) = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]
+    return found
+
+
+@pytest.mark.parametrize("subcommand", sorted(subcommands()))
+@pytest.mark.parametrize(
+    ("error", "message", "status"),
+    [
+        (KeyboardInterrupt, "interrupted: the same command can be run again", 130),
+        # The end of the input where a question was asked.
+        (EOFError, "nothing was done: there was no answer to the question", 1),
+    ],
+)
+def test_whoever_stops_a_command_sees_one_line(
+    subcommand: str, error: type[BaseException], message: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Command, f"_{subcommand.replace('-', '_')}", stopped)
+    with pytest.raises(CommandError, match=message) as raised:
+        Command().handle(subcommand=subcommand, database="default")
+    assert raised.value.returncode == status
+
+
 def test_without_a_subcommand_it_prints_its_help(db: None) -> None:
     printed = bemi()
     assert printed.startswith("usage: ") and "write committed changes to the log" in printed
 
 
 def test_each_subcommand_explains_itself_and_its_arguments() -> None:
-    parser = Command().create_parser("manage.py", "bemi")
-    (subcommands,) = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]
-    assert len(subcommands) > 5
-    for name, subcommand in subcommands.items():
+    assert len(subcommands()) > 5
+    for name, subcommand in subcommands().items():
         assert (subcommand.description or "").endswith("."), f"bemi {name} has no description"
         silent = [action.dest for action in subcommand._actions if not action.help]
         assert not silent, f"bemi {name}: {silent} have no help"

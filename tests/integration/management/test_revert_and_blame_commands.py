@@ -19,6 +19,7 @@ from bemi_django import bound_context
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain
+from tests.support.project_database import execute
 
 
 def bemi(*arguments: str) -> str:
@@ -122,6 +123,17 @@ def test_a_row_of_a_table_without_a_model_is_blamed_by_its_name(todo: Todo) -> N
         assert "Dream" in bemi("blame", f"{name}:{todo.pk}")
     with pytest.raises(CommandError, match="neither a model nor a table in the log"):
         bemi("blame", "public.nothing:1")
+
+
+@pytest.mark.parametrize("name", ['public."a.b:c"', '"public"."a.b:c"', '"a.b:c"'])
+def test_a_table_whose_name_has_dots_and_colons_is_named_in_quotes(name: str, drain: Drain) -> None:
+    execute('CREATE TABLE "a.b:c" (id text PRIMARY KEY, word text)')
+    try:
+        execute("""INSERT INTO "a.b:c" VALUES ('x:"y', 'fox')""")
+        drain()
+        assert "fox" in bemi("blame", f'{name}:x:"y')
+    finally:
+        execute('DROP TABLE "a.b:c"')
 
 
 def test_blame_prints_a_table(todo: Todo) -> None:

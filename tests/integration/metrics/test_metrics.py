@@ -212,6 +212,8 @@ def test_the_command_serves_them_while_the_worker_runs(trail: LoadPipeline) -> N
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(CommandError, match="neither a port nor host:port"):
         call_command("bemi", "run", f"--metrics={address}")
+    with pytest.raises(CommandError, match="not the name of a host"):
+        call_command("bemi", "run", f"--metrics={'a' * 64}:0")
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

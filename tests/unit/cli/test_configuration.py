@@ -144,6 +144,20 @@ def test_a_connection_string_is_an_entry_of_databases(
     assert database_of(text) == {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}, **expected}
 
 
+def test_a_user_without_a_name_in_the_operating_system_needs_one_in_the_string(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000670000")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    for variable in ("PGUSER", "PGDATABASE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert database_of("postgresql://db/shop")["NAME"] == "shop"
+    with pytest.raises(SystemExit, match="names no database and no user"):
+        database_of("postgresql://db")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -115,6 +115,17 @@ def test_no_value_in_the_output_of_a_command_acts_on_a_terminal() -> None:
     assert one_line("a\tb\nc") == r"a\tb\nc"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("latin-1", b"na\xefve \\u2026"), ("ascii", b"na\\xefve \\u2026")]
+)
+def test_what_the_encoding_of_the_output_does_not_have_is_escaped(encoding: str, written: bytes) -> None:
+    raw = io.BytesIO()
+    output = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    VisibleOutput.of(OutputWrapper(output)).write("naïve …", ending="")
+    output.flush()
+    assert raw.getvalue() == written
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_data_is_written_as_it_is_but_not_to_a_terminal(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool

@@ -1,0 +1,46 @@
+"""A database whose django_migrations say more than it has, as after a dump of one schema."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+
+from bemi_django.models import Change
+from tests.support.project_database import execute, moved
+from tests.support.roles import drop_database
+
+NAME = "lab_lost"
+
+pytestmark = pytest.mark.administrator
+
+
+@pytest.fixture
+def lost(transactional_db: None) -> Iterator[None]:
+    drop_database(NAME)
+    execute(f"CREATE DATABASE {NAME}")
+    try:
+        with moved(NAME=NAME):
+            call_command("migrate", "bemi_django", fake=True, verbosity=0)
+            yield
+    finally:
+        drop_database(NAME)
+
+
+def hints() -> list[str]:
+    return [str(found.hint) for found in run_checks(databases=["default"]) if found.id == "bemi.W023"]
+
+
+def test_what_is_missing_is_said_with_the_way_to_install_it(lost: None) -> None:
+    (hint,) = hints()
+    remedy = "'manage.py migrate --fake bemi_django zero', then 'manage.py migrate bemi_django'"
+    assert remedy in hint
+    for command in ("status", "sync", "prune"):
+        with pytest.raises(CommandError, match=remedy):
+            call_command("bemi", command, stdout=io.StringIO())
+    call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
+    call_command("migrate", "bemi_django", verbosity=0)
+    assert hints() == [] and Change.objects.count() == 0

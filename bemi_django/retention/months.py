@@ -17,11 +17,8 @@ from bemi_django.schema.search_path import closed_cursor
 Result = TypeVar("Result")
 
 _MONTHS = """
-SELECT to_char(bound::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM')
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-CROSS JOIN LATERAL (
-    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM [(]''([^'']+)''') AS bound) b
-WHERE i.inhparent = _bemi.log_v1() AND bound IS NOT NULL ORDER BY 1
+SELECT to_char(m.first AT TIME ZONE 'UTC', 'YYYY-MM') FROM _bemi.months_v1() m
+WHERE m.first IS NOT NULL ORDER BY 1
 """
 _BEGIN = "SELECT _bemi.begin_pruning_v1(%s)"
 _END = "SELECT _bemi.end_pruning_v1(%s, %s)"

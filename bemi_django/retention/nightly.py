@@ -60,10 +60,11 @@ def pruning_nightly(who: Mapping[str, Any]) -> Iterator[None]:
 
 def seconds_until(at: time, now: datetime) -> float:
     """Return the seconds from ``now`` until a time of day in the same time zone; a day if it is now."""
-    due = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
-    while due <= now:
+    # Moments of one zone are compared and subtracted as its clock shows them, which is put forward and back.
+    due = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0, fold=0)
+    while due.timestamp() <= now.timestamp():
         due += timedelta(days=1)
-    return (due - now).total_seconds()
+    return due.timestamp() - now.timestamp()
 
 
 def prune_once(who: Mapping[str, Any], stopping: threading.Event) -> bool:

@@ -8,15 +8,13 @@ from bemi_django.schema.search_path import closed_cursor
 
 # The planner's estimate of the rows is -1 before the first vacuum.
 _MONTHS = """
-SELECT to_char(bound::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM'), pg_total_relation_size(c.oid)::bigint,
-       greatest(c.reltuples, 0)::bigint, bound::timestamptz >= recent.since
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-CROSS JOIN LATERAL (
-    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \\('([^']+)'$$) AS bound) b
+SELECT to_char(m.first AT TIME ZONE 'UTC', 'YYYY-MM'), pg_total_relation_size(c.oid)::bigint,
+       greatest(c.reltuples, 0)::bigint, m.first >= recent.since
+FROM _bemi.months_v1() m JOIN pg_class c ON c.oid = m.partition
 CROSS JOIN LATERAL (
     SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '31 days' AS since
 ) recent
-WHERE i.inhparent = _bemi.log_v1() AND bound IS NOT NULL ORDER BY 1
+WHERE m.first IS NOT NULL ORDER BY 1
 """
 #: Days since the beginning of last month, or since the log began.
 _DAYS = """

@@ -11,8 +11,8 @@ from bemi_django.schema.search_path import closed_cursor
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint,
        coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint, count(*),
-       max(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \\('(\\d{4}-\\d\\d)$$))
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()
+       to_char(max(m.first) AT TIME ZONE 'UTC', 'YYYY-MM')
+FROM _bemi.months_v1() m JOIN pg_class c ON c.oid = m.partition
 """
 _GAPS = """SELECT count(*) FROM {} WHERE "table" = '' AND operation = 'GAP'"""
 _DEAD_LETTERS = "SELECT count(*) FROM _bemi.dead_letters"

@@ -37,10 +37,7 @@ SELECT pg_catalog.to_regclass(pg_catalog.format(
 _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
 WHERE database = current_database() AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
-AND %s < (
-    SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM [(]''([^'']+)''')::timestamptz)
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()::oid)
-    - interval '1 month'
+AND %s < (SELECT min(m.first) - interval '1 month' FROM _bemi.months_v1() m)
 ORDER BY id LIMIT 1
 """
 _PATH = """

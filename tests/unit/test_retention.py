@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, time, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -58,3 +59,13 @@ def test_the_next_night_is_found() -> None:
     assert seconds_until(at, day) == 1800
     assert seconds_until(at, day.replace(minute=30)) == 86400
     assert seconds_until(at, day.replace(hour=23)) == 4.5 * 3600
+
+
+def test_the_night_in_which_the_clock_is_put_forward_or_back_has_other_hours() -> None:
+    berlin, at = ZoneInfo("Europe/Berlin"), time(3, 30)
+    assert seconds_until(at, datetime(2026, 3, 28, 3, 30, tzinfo=berlin)) == 23 * 3600
+    assert seconds_until(at, datetime(2026, 10, 24, 3, 30, tzinfo=berlin)) == 25 * 3600
+    # 02:30 comes twice, and the second time is no reason to begin again.
+    second = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)
+    assert seconds_until(time(2, 30), second) == 24 * 3600
+    assert seconds_until(at, second) == 3600

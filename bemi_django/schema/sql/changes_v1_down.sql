@@ -1,4 +1,5 @@
 DROP FUNCTION _bemi.partition_v1(timestamptz);
+DROP FUNCTION _bemi.months_v1();
 DROP TABLE _bemi.omitted_changes;
 DROP TABLE _bemi.omitted_columns;
 DROP TABLE _bemi.dead_letters;

@@ -185,6 +185,18 @@ CREATE TABLE _bemi.omitted_changes (
     PRIMARY KEY (slot, schema, "table", reason)
 );
 
+-- Return the partitions of the log, with the first moment of the month that each of them has.
+CREATE FUNCTION _bemi.months_v1() RETURNS TABLE (partition oid, first timestamptz)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+-- Bounds are printed as the session prints moments. An abbreviation of a time zone may be that of several.
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
+AS $function$
+    SELECT c.oid, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM [(]''([^'']+)''')::timestamptz
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()
+$function$;
+
 -- Create the partition for the month (UTC) of a moment, and return whether it was missing. It waits for no reader and
 -- no writer, and none waits for it: the log has no default partition, which would have to be locked. A month that is
 -- there takes no lock.

@@ -21,10 +21,12 @@ from bemi_django.checks import databases
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
+from bemi_django.retention import months
 from bemi_django.schema import tracking
 from bemi_django.schema.locking import Claim
 from bemi_django.status import log_growth, worker_status
 from bemi_django.status.baselines import read_baselines
+from bemi_django.status.log_status import read_log
 from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.status.worker_status import (
     NEVER_RUN,
@@ -35,9 +37,10 @@ from bemi_django.status.worker_status import (
     lag_seconds,
 )
 from sample_project.todos.models import Todo
+from tests.support.old_months import old_months
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
-from tests.support.project_database import another_session
+from tests.support.project_database import another_session, execute
 
 
 @pytest.fixture
@@ -210,6 +213,29 @@ def test_the_health_page_shows_how_the_log_grows(
     with translation.override("de"):
         shown = health_page._growth()
     assert shown is not None and shown["months"][0][0] == "Dezember 2026"
+
+
+@pytest.mark.parametrize(
+    ("zone", "style"),
+    # The abbreviation of Irish summer time is read as that of Israel.
+    [("Europe/Dublin", "SQL, DMY"), ("America/New_York", "ISO"), ("Pacific/Kiritimati", "German")],
+)
+def test_months_are_those_of_utc_however_the_session_prints_moments(
+    zone: str, style: str, transactional_db: None
+) -> None:
+    def found() -> tuple[object, ...]:
+        growth = [month.month for month in log_growth.read_growth("default").months]
+        return read_log("default").last_month, growth, months.months("default")
+
+    with old_months():
+        expected = found()
+        try:
+            execute(
+                "SELECT set_config('TimeZone', %s, false), set_config('DateStyle', %s, false)", [zone, style]
+            )
+            assert found() == expected
+        finally:
+            connection.close()
 
 
 def test_the_health_page_tells_of_the_worker_once(

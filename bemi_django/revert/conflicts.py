@@ -142,7 +142,7 @@ class Surroundings:
                 writers = [draft for draft in drafts if draft.gives(unique.columns)]
                 rows = [_part(draft, draft.target, unique.columns) for draft in writers]
                 found = _find(
-                    cursor, rows, name, unique.columns, name, unique.columns, unique.equalities, table.key
+                    cursor, rows, table, unique.columns, name, unique.columns, unique.equalities, table.key
                 )
                 for number, key in found:
                     why = wording.taken(unique.columns)
@@ -157,7 +157,7 @@ class Surroundings:
             parents = _find(
                 cursor,
                 rows,
-                reference.child,
+                self._catalog.tables.get(reference.child),
                 reference.columns,
                 reference.parent,
                 reference.parent_columns,
@@ -178,7 +178,7 @@ class Surroundings:
             children = _find(
                 cursor,
                 rows,
-                reference.parent,
+                self._catalog.tables.get(reference.parent),
                 reference.parent_columns,
                 reference.child,
                 reference.columns,
@@ -209,8 +209,10 @@ def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterat
             yield Holder(writers[number], unique, identity(table, key), why, is_plain=False)
 
 
-def _find(cursor: Any, rows: list[dict[str, Any]], *arguments: Any) -> Iterable[tuple[int, dict[str, Any]]]:
-    return find_keys(cursor, rows, *arguments) if rows else ()
+def _find(
+    cursor: Any, rows: list[dict[str, Any]], source: LiveTable | None, *arguments: Any
+) -> Iterable[tuple[int, dict[str, Any]]]:
+    return find_keys(cursor, rows, source, *arguments) if rows and source is not None else ()
 
 
 def _part(draft: Draft, row: dict[str, Any] | None, columns: tuple[str, ...]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class CascadeReader:
         found = find_keys(
             self._cursor,
             [{column: row[column] for column in reference.parent_columns} for row in rows],
-            reference.parent,
+            self._catalog.tables[reference.parent],
             reference.parent_columns,
             reference.child,
             reference.columns,

@@ -15,6 +15,7 @@ from bemi_django.log.live.live_tables import (
     escaped,
     listed,
     quoted,
+    record,
 )
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.draft import Draft
@@ -90,7 +91,7 @@ def _insert(table: LiveTable, values: Mapping[str, Any]) -> str:
     columns = ", ".join(map(escaped, values))
     return (
         f"INSERT INTO {quoted(table.name)} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted
-        f"SELECT {listed(values, 'r')} FROM {_record(table)} r"
+        f"SELECT {listed(values, 'r')} FROM {_record(table, 'r')}"
     )
 
 
@@ -98,7 +99,7 @@ def _update(table: LiveTable, values: Mapping[str, Any]) -> str:
     assignments = ", ".join(f"{escaped(column)} = r.{escaped(column)}" for column in values)
     return (
         f"UPDATE {quoted(table.name)} t SET {assignments} "  # noqa: S608 - quoted
-        f"FROM {_record(table)} r, {_key(table)}"
+        f"FROM {_record(table, 'r')}, {_key(table)}"
     )
 
 
@@ -106,8 +107,8 @@ def _delete(table: LiveTable, values: Mapping[str, Any]) -> str:
     return f"DELETE FROM {quoted(table.name)} t USING {_key(table)}"  # noqa: S608 - quoted
 
 
-def _record(table: LiveTable) -> str:
-    return f"pg_catalog.jsonb_populate_record(NULL::{quoted(table.name)}, %s::pg_catalog.jsonb)"
+def _record(table: LiveTable, alias: str) -> str:
+    return record(table, "%s::pg_catalog.jsonb", alias)
 
 
 def _key(table: LiveTable) -> str:
@@ -119,7 +120,7 @@ def _key(table: LiveTable) -> str:
             f"k ({relation} pg_catalog.oid, {ctid} pg_catalog.tid) "
             f"WHERE t.tableoid OPERATOR(pg_catalog.=) k.{relation} AND t.ctid OPERATOR(pg_catalog.=) k.{ctid}"
         )
-    return f"{_record(table)} k WHERE {equal(table.primary.equalities, 't', table.key, 'k', table.key)}"
+    return f"{_record(table, 'k')} WHERE {equal(table.primary.equalities, 't', table.key, 'k', table.key)}"
 
 
 def defer(cursor: Any, catalog: LiveCatalog) -> None:

@@ -6,11 +6,28 @@ from bemi_django.log.live.equality import OF_INDEX, OF_REFERENCE
 
 # The parameter of each is a JSON array of names, because drivers adapt arrays of pairs differently.
 
-#: (schema, table, column, whether generated, whether NOT NULL, sequence, whether it holds hstore, whether an
-#: INSERT must give it a value).
+#: (schema, table, column, whether generated, whether NOT NULL, sequence, type without its domains, whether it
+#: is a domain, whether it holds hstore, whether an INSERT must give it a value).
 COLUMNS = """
-SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '', a.attnotnull,
+SELECT n.nspname::text, c.relname::text, a.attname::text, a.attgenerated <> '',
+       a.attnotnull OR (WITH RECURSIVE base (oid, refuses_null) AS (
+            SELECT t.typbasetype, t.typnotnull FROM pg_type t WHERE t.oid = a.atttypid AND t.typtype = 'd'
+            UNION ALL
+            SELECT t.typbasetype, t.typnotnull FROM base JOIN pg_type t USING (oid) WHERE t.typtype = 'd')
+        SELECT coalesce(bool_or(refuses_null), false) FROM base),
        pg_get_serial_sequence(format('%%I.%%I', n.nspname, c.relname), a.attname),
+       (WITH RECURSIVE base (oid, modifier, depth) AS (
+            SELECT a.atttypid, a.atttypmod, 0
+            UNION ALL
+            SELECT t.typbasetype, t.typtypmod, depth + 1
+            FROM base JOIN pg_type t USING (oid) WHERE t.typtype = 'd')
+        SELECT format('%%I.%%I', tn.nspname, t.typname) || CASE
+            -- The modifier of an interval is no number.
+            WHEN modifier >= 0 AND t.typname NOT IN ('interval', '_interval')
+                THEN coalesce(substring(format_type(t.oid, modifier) FROM '[(][^()]*[)]'), '') ELSE '' END
+        FROM base JOIN pg_type t USING (oid) JOIN pg_namespace tn ON tn.oid = t.typnamespace
+        ORDER BY depth DESC LIMIT 1),
+       (SELECT t.typtype = 'd' FROM pg_type t WHERE t.oid = a.atttypid),
        (WITH RECURSIVE part (oid) AS (
             SELECT a.atttypid
             UNION

@@ -16,6 +16,7 @@ from bemi_django.log.live.live_tables import (
     key_object,
     quoted,
     read_catalog,
+    record,
 )
 from bemi_django.log.live.row_session import rows_of
 from bemi_django.log.lossless_json import dumps
@@ -25,7 +26,7 @@ from bemi_django.schema import search_path
 _FIND = """
 SELECT wanted.number, found.row
 FROM pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
-CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::{source}, wanted.value) r
+CROSS JOIN LATERAL {given}
 CROSS JOIN LATERAL (SELECT {row} AS row FROM {target} t WHERE {condition} {limit}) found
 ORDER BY wanted.number
 """
@@ -58,7 +59,7 @@ def find_rows(
         return _find_alike(cursor, table, keys, locking)
     cursor.execute(
         _FIND.format(
-            source=quoted(table.name),
+            given=record(table, "wanted.value", "r"),
             target=quoted(table.name),
             row="pg_catalog.to_jsonb(t.*)::pg_catalog.text",
             condition=equal(table.primary.equalities, "t", table.key, "r", table.key),
@@ -113,7 +114,7 @@ _FIND_PARTIAL = """
 SELECT wanted.number, found.row
 FROM pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
 CROSS JOIN LATERAL (
-    SELECT {values} FROM pg_catalog.jsonb_populate_record(NULL::{table}, wanted.value) WHERE {predicate}) r
+    SELECT {values} FROM {given} WHERE {predicate}) r
 CROSS JOIN LATERAL (SELECT {row} AS row FROM {table} t WHERE ({predicate}) AND {condition} LIMIT 1) found
 ORDER BY wanted.number
 """
@@ -133,6 +134,7 @@ def find_partial(
             f"({expression}) AS _bemi_{number}" for number, expression in enumerate(expressions)
         ),
         table=quoted(table.name),
+        given=record(table, "wanted.value", "_bemi_given"),
         predicate=partial.predicate.replace("%", "%%"),
         row=f"{key_object(table.key)}::pg_catalog.text",
         condition=all_equal(
@@ -151,7 +153,7 @@ def find_partial(
 def find_keys(
     cursor: Any,
     rows: Sequence[RowValues],
-    source: Name,
+    source: LiveTable,
     columns: Sequence[str],
     target: Name,
     target_columns: Sequence[str],
@@ -180,7 +182,7 @@ def find_keys(
     """
     cursor.execute(
         _FIND.format(
-            source=quoted(source),
+            given=record(source, "wanted.value", "r"),
             target=quoted(target),
             row=f"{key_object(key)}::pg_catalog.text",
             condition=equal(equalities, "t", target_columns, "r", columns),

@@ -61,6 +61,7 @@ class LiveTable(NamedTuple):
     """A live table; ``columns`` are the ones that can be written, so without generated columns.
 
     An INSERT must have a value for those in ``indispensable``: they have neither a default nor NULL.
+    ``types`` has the types of all columns, without domains, if one of them is a domain; else it is empty.
     """
 
     name: Name
@@ -71,6 +72,7 @@ class LiveTable(NamedTuple):
     uniques: tuple[Unique, ...]
     partials: tuple[Partial, ...]
     indispensable: frozenset[str] = frozenset()
+    types: Mapping[str, str] = {}
 
     @property
     def primary(self) -> Unique | None:
@@ -157,6 +159,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
                 if (row[0], row[1]) == name
             ),
             frozenset(column for column, *_, is_indispensable in own if is_indispensable),
+            {column: kind for column, _, _, _, kind, *_ in own} if any(row[5] for row in own) else {},
         )
     return LiveCatalog(tables, references)
 
@@ -169,6 +172,23 @@ def quoted(name: Name) -> str:
 def escaped(identifier: str) -> str:
     """Return a quoted identifier for a statement with parameters: percent signs are doubled."""
     return quote(identifier).replace("%", "%%")
+
+
+def record(table: LiveTable, values: str, alias: str) -> str:
+    """Return the FROM item that reads columns of a table from a JSON object; those it lacks are NULL.
+
+    Args:
+        table: The table.
+        values: SQL for the object.
+        alias: The name of the row.
+    """
+    if not table.types:
+        return f"pg_catalog.jsonb_populate_record(NULL::{quoted(table.name)}, {values}) {alias}"
+    # A domain need not allow NULL. It is checked when a value is written.
+    columns = ", ".join(
+        f"{escaped(column)} {kind.replace('%', '%%')}" for column, kind in table.types.items()
+    )
+    return f"pg_catalog.jsonb_to_record({values}) {alias} ({columns})"
 
 
 def key_object(columns: Collection[str]) -> str:

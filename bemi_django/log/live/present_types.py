@@ -7,14 +7,14 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from bemi_django.log.live.live_tables import LiveTable, RowValues, quoted
+from bemi_django.log.live.live_tables import LiveTable, RowValues, record
 from bemi_django.log.live.row_session import rows_of
 from bemi_django.log.lossless_json import dumps
 
 _RENDER = """
 SELECT pg_catalog.to_jsonb(r.*)::pg_catalog.text
 FROM pg_catalog.jsonb_array_elements(%s::pg_catalog.jsonb) WITH ORDINALITY wanted (value, number)
-CROSS JOIN LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, wanted.value) r
+CROSS JOIN LATERAL {given}
 ORDER BY wanted.number
 """
 
@@ -35,7 +35,8 @@ def rendered(cursor: Any, table: LiveTable, rows: Sequence[RowValues]) -> list[R
     try:
         with transaction.atomic(using=cursor.db.alias):
             cursor.execute(
-                _RENDER.format(table=quoted(table.name)), [dumps([table.readable(row) for row in rows])]
+                _RENDER.format(given=record(table, "wanted.value", "r")),
+                [dumps([table.readable(row) for row in rows])],
             )
             found = [row for (row,) in rows_of(cursor)]
     except DatabaseError:

@@ -25,31 +25,41 @@ BEGIN
 END
 $function$;
 
--- Return the type with which a view shows a column of a user-defined type. A view depends on the types of its columns,
--- so such a type could not be dropped after its table unless an event trigger drops the view with the table. Without
--- the event trigger, it is shown as its base type or as text.
+-- Return the type that a domain is of in the end; any other type as it is.
+CREATE FUNCTION _bemi.base_type_v1(type oid) RETURNS oid
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    base oid := type;
+BEGIN
+    LOOP
+        type := (SELECT t.typbasetype FROM pg_type t WHERE t.oid = base AND t.typtype = 'd');
+        IF type IS NULL THEN
+            RETURN base;
+        END IF;
+        base := type;
+    END LOOP;
+END
+$function$;
+
+-- Return the type with which a view shows a column of a user-defined type, which is no domain. A view depends on the
+-- types of its columns, so such a type could not be dropped after its table unless an event trigger drops the view with
+-- the table. Without the event trigger, it is shown as text.
 CREATE FUNCTION _bemi.past_type_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    found record;
+    made constant oid := (SELECT coalesce(nullif(t.typelem, 0), t.oid) FROM pg_type t WHERE t.oid = type);
 BEGIN
-    LOOP
-        IF type < 16384 THEN
-            RETURN _bemi.type_v1(type);
-        END IF;
-        SELECT t.*, coalesce(nullif(t.typelem, 0), t.oid) AS made FROM pg_type t WHERE t.oid = type INTO found;
-        IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
-            OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = found.made
-                       AND d.deptype = 'e') THEN
-            RETURN _bemi.type_v1(type);
-        END IF;
-        IF found.typtype <> 'd' THEN
-            RETURN 'pg_catalog.text';
-        END IF;
-        type := found.typbasetype;
-    END LOOP;
+    IF type < 16384
+        OR EXISTS (SELECT FROM pg_event_trigger WHERE evtname = '_bemi_follow_drop' AND evtenabled <> 'D')
+        OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = made AND d.deptype = 'e')
+    THEN
+        RETURN _bemi.type_v1(type);
+    END IF;
+    RETURN 'pg_catalog.text';
 END
 $function$;
 
@@ -82,12 +92,18 @@ END
 $function$;
 
 -- Return the columns of a table: their types, the types with which its view shows them, and the value that rows from
--- before a column was added have in it. A key is shown as text rather than varchar, so that joins find the index of
--- the log.
+-- before a column was added have in it. A domain is what it is made of: rows of the past need not have had the column,
+-- and need not satisfy its constraints of today. A key is shown as text rather than varchar, so that joins find the
+-- index of the log.
 CREATE FUNCTION _bemi.past_columns_v1(target oid, key int2[])
 RETURNS TABLE (number int2, name name, form text, exact text, shown text, missing text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- As which the value of before is printed.
+SET datestyle = 'ISO'
+SET extra_float_digits = 1
+SET intervalstyle = 'postgres'
+SET timezone = 'UTC'
 AS $function$
 #variable_conflict use_column
 BEGIN
@@ -100,11 +116,12 @@ BEGIN
                ELSE _bemi.past_form_v1(a.atttypid) END,
            exact.type, CASE
                WHEN key = ARRAY[a.attnum] AND a.atttypid = 'varchar'::regtype THEN 'pg_catalog.text'
-               WHEN a.atttypid < 16384 THEN exact.type
-               ELSE _bemi.past_type_v1(a.atttypid) END,
+               WHEN t.oid < 16384 THEN exact.type
+               ELSE _bemi.past_type_v1(t.oid) END,
            CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
     FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_type own ON own.oid = a.atttypid
+    JOIN pg_type t ON t.oid = CASE WHEN own.typtype = 'd' THEN _bemi.base_type_v1(own.oid) ELSE own.oid END
     JOIN pg_namespace n ON n.oid = t.typnamespace
     CROSS JOIN LATERAL format('%I.%I', n.nspname, t.typname) exact (type)
     WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
@@ -202,6 +219,10 @@ DECLARE
     exchanged constant text := CASE WHEN may_exchange THEN
         ' AND NOT ((e.operation OPERATOR(pg_catalog.=) ''CREATE''::pg_catalog.text OR e.previous_primary_key IS NOT NULL) '
         'AND e.position OPERATOR(pg_catalog.=) c.position AND e.after OPERATOR(pg_catalog.<>) c.before)' ELSE '' END;
+    -- A row that jsonb_populate_record() completes by NULLs is an error if a domain does not allow NULL.
+    has_domains constant boolean := EXISTS (
+        SELECT FROM pg_attribute a JOIN pg_type d ON d.oid = a.atttypid
+        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND d.typtype = 'd');
     -- The subquery is executed once. Tables without ignored columns have none.
     may_hide constant text := 'CASE WHEN (SELECT _bemi.is_hidden_v1(%1$L::pg_catalog.text, %2$L::pg_catalog.text)) '
                               'THEN NULL ELSE %3$s END';
@@ -245,6 +266,9 @@ BEGIN
                 WHEN col.form = 'json' THEN
                     format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL '
                            'ELSE (%1$s)::%2$s END', json, col.exact)
+                WHEN col.form = 'record' AND has_domains THEN
+                    format('(SELECT r.value FROM pg_catalog.jsonb_to_record(pg_catalog.jsonb_build_object('
+                           '''value''::pg_catalog.text, %s)) r (value %s))', json, col.exact)
                 WHEN col.form = 'record' THEN
                     format('(pg_catalog.jsonb_populate_record(NULL::%1$I.%2$I, '
                            'pg_catalog.jsonb_build_object(%3$L::pg_catalog.text, %4$s))).%3$I',

@@ -59,6 +59,11 @@ $function$;
 CREATE FUNCTION _bemi.past_fingerprints_v1(targets oid[]) RETURNS TABLE (relation oid, fingerprint text)
 LANGUAGE plpgsql STABLE
 SET jit = off
+-- As past_columns_v1.
+SET datestyle = 'ISO'
+SET extra_float_digits = 1
+SET intervalstyle = 'postgres'
+SET timezone = 'UTC'
 SET plan_cache_mode = force_generic_plan
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -71,7 +76,7 @@ DECLARE
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname = '_bemi' AND p.proname IN (
             'past_query_v1', 'past_columns_v1', 'past_key_v1', 'past_form_v1', 'past_type_v1',
-            'past_schema_v1', 'type_v1'));
+            'past_schema_v1', 'type_v1', 'base_type_v1'));
 BEGIN
     RETURN QUERY
     WITH RECURSIVE used (type, oid, depth) AS (

@@ -134,6 +134,7 @@ def differing_columns(table: ComparedTable, pairs: Sequence[tuple[str, str]]) ->
             Columns that only one of them has are not compared.
     """
     logged, found = ([pair[side] for pair in pairs] for side in (0, 1))
+    # What the log does not have of a row comes from the table: a domain need not allow NULL.
     return SQL("""
         SELECT ARRAY(
             SELECT name FROM pg_catalog.jsonb_object_keys(logged) name
@@ -142,7 +143,8 @@ def differing_columns(table: ComparedTable, pairs: Sequence[tuple[str, str]]) ->
                 pg_catalog.jsonb_object_field(found, name)::text))
         FROM (
             SELECT logged, found, n,
-                   pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(NULL::{}, logged)) AS converted
+                   pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(
+                       NULL::{}, found OPERATOR(pg_catalog.||) logged)) AS converted
             FROM unnest({}::jsonb[], {}::jsonb[]) WITH ORDINALITY pair (logged, found, n)
         ) read ORDER BY n
     """).format(Identifier(table.schema, table.name), Literal(logged), Literal(found))

@@ -119,6 +119,28 @@ def test_identity_and_generated_columns_come_back(lab: Lab) -> None:
     assert rows("made") == before
 
 
+def test_domains_that_do_not_allow_null_are_no_obstacle(lab: Lab) -> None:
+    """Where only some columns of a row are read from JSON, the others are NULL."""
+    execute("CREATE DOMAIN lab.name AS varchar(9) NOT NULL CHECK (VALUE <> '')")
+    execute("CREATE DOMAIN lab.called AS lab.name CHECK (VALUE IS NOT NULL)")
+    execute("CREATE DOMAIN lab.price AS numeric(7, 2) NOT NULL")
+    execute("CREATE TABLE lab.up (name lab.called PRIMARY KEY, price lab.price, words text[], n int)")
+    execute("CREATE UNIQUE INDEX ON lab.up (lower(name)) WHERE n > 0")
+    execute(
+        "CREATE TABLE lab.down (id lab.price PRIMARY KEY, "
+        "up lab.called REFERENCES lab.up ON DELETE CASCADE ON UPDATE CASCADE, note lab.name)"
+    )
+    lab("INSERT INTO lab.up VALUES ('a%s', 1.10, '{x}', 1), ('b', 2, NULL, 2)")
+    lab("INSERT INTO lab.down VALUES (1, 'a%s', 'one')")
+    before = rows("up"), rows("down")
+    changed = lab("UPDATE lab.up SET n = 7, words = '{y}', price = 3 WHERE n = 1")
+    place = changed.get(table="up").place
+    assert blame_row(place, "a%s")["n"].previous == 1
+    deleted = lab("DELETE FROM lab.up WHERE n = 7")
+    assert deleted.revert().is_applied and changed.revert().is_applied
+    assert (rows("up"), rows("down")) == before
+
+
 def test_a_sequence_is_moved_past_a_key_that_came_back_and_never_back(lab: Lab) -> None:
     execute('CREATE TABLE lab."se%quence" (id serial PRIMARY KEY)')
     lab('INSERT INTO lab."se%quence" VALUES (41)')

@@ -63,6 +63,22 @@ def test_a_column_that_was_renamed_or_dropped_or_has_another_type(tool: Drain) -
         assert execute("SELECT * FROM tool WHERE name = 'new'") == [(2, "new")]
 
 
+def test_a_domain_need_not_allow_null(tool: Drain) -> None:
+    """Rows that have changed since had no such column, or are read from JSON column by column."""
+    execute("ALTER DOMAIN short SET NOT NULL")
+    execute("ALTER TABLE tool ADD words text[] DEFAULT '{a,NULL}'")
+    before = here()
+    execute(TOUCH)
+    execute("ALTER TABLE tool ADD name short DEFAULT 'x'")
+    execute("UPDATE tool SET words = NULL, name = 'y' WHERE id = 2")
+    tool()
+    with as_of(before):
+        assert execute("SELECT id, word, words, name FROM tool ORDER BY id") == [
+            (1, "one", ["a", None], "x"),
+            (2, "two", ["a", None], None),
+        ]
+
+
 def test_a_table_that_was_renamed_has_a_past_under_its_new_name_from_then_on(tool: Drain) -> None:
     before = here()
     execute("ALTER TABLE tool RENAME TO hammer")

@@ -193,6 +193,17 @@ CASES = {
         ),
         "2 rows, without columns that were altered (fresh)",
     ),
+    "add a column of a domain that does not allow NULL": Case(
+        (
+            "CREATE DOMAIN lab.name AS text NOT NULL",
+            KEYED,
+            ROWS,
+            "ALTER TABLE lab.t ADD name lab.name DEFAULT 'x', ALTER n TYPE numeric(7, 2)",
+            "UPDATE lab.t SET name = 'y' WHERE id = 1",
+        ),
+        "3 rows",
+        "INSERT INTO lab.t (id, name) VALUES (99, 'z')",
+    ),
     "alter the type of the key": Case(
         (
             "CREATE TABLE lab.t (id timestamptz PRIMARY KEY, n int)",

@@ -38,10 +38,11 @@ class BemiConfig(AppConfig):
         from bemi_django.capture import context_masks, signing
         from bemi_django.capture.hooks import commands, django_db
         from bemi_django.handlers.registry import add_changing
-        from bemi_django.schema.django_commands import inspection
+        from bemi_django.schema.django_commands import inspection, without_migrations
 
         add_changing(ALARMS)
         inspection.install()
+        without_migrations.install(self)
         if not conf.captures():
             return
         context_masks.use(_rules)

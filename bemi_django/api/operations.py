@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bemi_django.admin.pages.history.timeline_form import TimelineForm
-from bemi_django.admin.pages.reverts.revert_plan import MODES
+from bemi_django.admin.pages.reverts.revert_choices import MODES
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.api import log_answers, object_answers, plan_answers
 from bemi_django.api.api_viewer import ApiViewer

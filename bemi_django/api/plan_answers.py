@@ -7,8 +7,9 @@ from typing import Any
 from django.db import DatabaseError
 
 from bemi_django.admin.display.values.formatter import MISSING
+from bemi_django.admin.pages.reverts.revert_choices import choice_of
 from bemi_django.admin.pages.reverts.revert_lines import StepLine, StepRules
-from bemi_django.admin.pages.reverts.revert_plan import choice_of, failure_text
+from bemi_django.admin.pages.reverts.revert_plan import failure_text
 from bemi_django.admin.pages.reverts.revert_selection import selected
 from bemi_django.api.api_viewer import ApiViewer
 from bemi_django.api.parameters import Given

@@ -77,17 +77,24 @@ def alias_of(database: str) -> str:
 
 def model_of(place: Place) -> type[models.Model] | None:
     """Return the model of a table, or None."""
+    return models_at(place.database, [place])[place]
+
+
+def models_at(database: str, places: Iterable[Place]) -> dict[Place, type[models.Model] | None]:
+    """Return the models of tables of a database, each None if there is none."""
+    found: dict[Place, type[models.Model] | None] = dict.fromkeys(places)
+    tables = {place.table for place in found}
     named = [
         model
         for model in apps.get_models(include_auto_created=True)
-        if not model._meta.proxy and table_name(model)[1] == place.table
+        if not model._meta.proxy and table_name(model)[1] in tables
     ]
     # Of several models of one table, prefer the one that creates it.
     named.sort(key=lambda model: not model._meta.managed)
-    for model, found in zip(named, places_of(named, alias_of(place.database)), strict=True):
-        if found == place:
-            return model
-    return None
+    for model, place in zip(named, places_of(named, alias_of(database)), strict=True):
+        if place in found and found[place] is None:
+            found[place] = model
+    return found
 
 
 def is_bookkeeping(place: Place) -> bool:

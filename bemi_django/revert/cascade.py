@@ -11,7 +11,7 @@ from bemi_django import destinations
 from bemi_django.log.belongings import generic_belongings, has_generic_relations, unconstrained
 from bemi_django.log.instances import instance_of
 from bemi_django.log.live.live_tables import Reference, read_references
-from bemi_django.log.places import Place, alias_of, model_of, place_of, places_of
+from bemi_django.log.places import Place, alias_of, models_at, place_of, places_of
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ
 
@@ -53,9 +53,12 @@ class _Transactions:
             return
         names = json.dumps(sorted((place.schema, place.table) for place in fresh))
         known = read_references(self._cursor, names)
+        # Reverted changes are of one database.
+        (database,) = {place.database for place in fresh}
+        models = models_at(database, fresh)
         for place in fresh:
             own = [reference for reference in known if reference.parent == (place.schema, place.table)]
-            model = model_of(place)
+            model = models[place]
             self._references[place] = [*own, *(_loose(place, model) if model else ())]
             if model and has_generic_relations(model):
                 self._generic.add(place)

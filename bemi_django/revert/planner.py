@@ -11,7 +11,7 @@ from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.live.name_catalog import read_names
-from bemi_django.log.places import Place, is_bookkeeping, model_of, renamed_columns
+from bemi_django.log.places import Place, is_bookkeeping, models_at, renamed_columns
 from bemi_django.revert import wording
 from bemi_django.revert.altered import take_present_types
 from bemi_django.revert.columns import ColumnRules, rules_of
@@ -79,7 +79,8 @@ class Planner:
         rows = [change for change in changes if _is_of_a_row(change)]
         others = [_no_row(change) for change in changes if not _is_of_a_row(change)]
         names = {(change.schema, change.table) for change in rows}
-        self._models = {name: model_of(self._place(*name)) for name in names}
+        found = models_at(self.plan.database or "", [self._place(*name) for name in names])
+        self._models = {(place.schema, place.table): model for place, model in found.items()}
         nets = nets_of(rows, self._columns(names))
         nets = [net for net in nets if not self._is_left_alone(net)]
         for net in nets:

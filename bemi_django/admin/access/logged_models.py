@@ -8,14 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.log.live.column_names import ColumnNames, PresentNames
-from bemi_django.log.live.name_catalog import altered_tables, column_names, read_names
-from bemi_django.log.places import Place, places_of, renamed_columns
+from bemi_django.log.live.name_catalog import altered_tables, names_at, read_names
+from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
 from bemi_django.models import Change
 from bemi_django.schema.database_names import aliases_of, assumed_name
 
@@ -66,7 +65,12 @@ class LoggedModels:
     def _find(self, database: str, schema: str, table: str) -> LoggedModel | None:
         candidates = self._by_table.get(table, ())
         order = {alias: number for number, alias in enumerate(aliases_of(database))}
-        for own_schema, logged in sorted(candidates, key=lambda found: order.get(found[1].alias, len(order))):
+
+        def rank(found: tuple[str | None, LoggedModel]) -> tuple[int, bool]:
+            # Of several models of one table, prefer the one that creates it.
+            return order.get(found[1].alias, len(order)), not found[1].model._meta.managed
+
+        for own_schema, logged in sorted(candidates, key=rank):
             if assumed_name(logged.alias) != database:
                 continue
             if schema == own_schema or (own_schema is None and schema in self._path(logged.alias)):
@@ -110,12 +114,19 @@ class LoggedModels:
 
     def _names_at(self, place: Place) -> ColumnNames:
         if place not in self._columns:
-            logged = self.model_at(*place)
-            model = logged.model if logged else None
+            self.model_at(*place)
+            # The tables of a page are asked for together: a query for each would be many.
+            fresh = {
+                Place(*name): found.model if found else None
+                for name, found in self._found.items()
+                if name[0] == place.database and name not in self._columns
+            }
             try:
-                self._columns[place] = column_names(place, model)
+                self._columns |= names_at(fresh, alias_of(place.database))
             except UnknownDatabase:
-                self._columns[place] = ColumnNames(renamed_columns(place, model))
+                self._columns |= {
+                    one: ColumnNames(renamed_columns(one, model)) for one, model in fresh.items()
+                }
         return self._columns[place]
 
     def renamed_columns(self, columns: Collection[str]) -> Iterator[tuple[str, str, set[str]]]:
@@ -209,7 +220,8 @@ def parse_key(model: type[models.Model], key: str | None) -> Any:
     try:
         texts = [key] if len(fields) == 1 else json.loads(key)
         values = [_parsed(field, text) for field, text in zip(fields, texts, strict=True)]
-    except (ValidationError, ValueError, TypeError):
+    except Exception:
+        # A field of the project may expect anything of its values.
         return None
     return values[0] if len(values) == 1 else tuple(values)
 

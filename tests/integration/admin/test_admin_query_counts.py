@@ -91,6 +91,23 @@ def test_a_plan_for_many_rows_takes_as_many_queries_as_one_for_few(
     assert plan(4) == plan(12)
 
 
+def test_a_plan_over_many_tables_takes_one_query_more_for_the_rows_of_each(
+    queries: Callable[[str], int],
+) -> None:
+    def plan(first: int, count: int) -> int:
+        for number in range(count):
+            name = f"planned_{first}_{number}"
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, note text UNIQUE)")
+                cursor.execute(f"INSERT INTO {name} VALUES (1, 'b')")  # noqa: S608 - ours
+            rows = {"before": {"id": 1, "note": "a"}, "after": {"id": 1, "note": "b"}}
+            change = record(first, ordinal=number, table=name, **rows)
+        return queries(f"revert/?transaction={change.pk}")
+
+    few = plan(1, 4)
+    assert plan(2, 20) == few + 2 * 16
+
+
 def test_pages_of_many_tables_without_models_take_as_many_queries_as_those_of_few(
     queries: Callable[[str], int],
 ) -> None:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 
 from bemi_django import bound_context
-from bemi_django.admin.pages.reverts import revert_plan
+from bemi_django.admin.pages.reverts import revert_choices
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record, visitor
@@ -227,7 +227,7 @@ def test_what_cannot_be_planned_is_said(admin_client: Client, monkeypatch: pytes
     response = admin_client.get(f"{REVERT}?change={change.pk}")
     assert "no entry of DATABASES is the database" in response.content.decode()
     assert "elsewhere" in admin_client.post(f"{REVERT}?change={change.pk}").content.decode()
-    monkeypatch.setattr(revert_plan, "MOST", 0)
+    monkeypatch.setattr(revert_choices, "MOST", 0)
     change = record(2)
     assert "too many changes" in admin_client.get(f"{REVERT}?change={change.pk}").content.decode()
 

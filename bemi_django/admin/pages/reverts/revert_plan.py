@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -17,34 +17,15 @@ from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.pages.reverts.revert_choices import MODES, choices_of, refuse_too_many
 from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_lines
-from bemi_django.admin.pages.reverts.revert_lines import StepLine, StepRules, pruned_tables
+from bemi_django.admin.pages.reverts.revert_lines import StepRules, pruned_tables
 from bemi_django.admin.pages.reverts.revert_selection import RevertSelection, came_from, selected
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
 from bemi_django.revert import OnConflict, Plan, revert
 
-#: The plan is held in memory, so more changes than this are reverted with the command.
-MOST = 2000
 #: The length of a reason.
 MOST_CHARACTERS = 500
-MODES: tuple[OnConflict, ...] = ("stop", "skip", "force")
-
-
-class Choice(NamedTuple):
-    """What one way to treat conflicts would do: the plan and its steps."""
-
-    plan: Plan
-    lines: list[StepLine]
-
-    @property
-    def actions(self) -> list[StepLine]:
-        """The steps that do something."""
-        return [line for line in self.lines if line.is_action]
-
-    @property
-    def is_allowed(self) -> bool:
-        """Whether the user has the permissions for all steps."""
-        return all(line.is_allowed for line in self.lines)
 
 
 def template_context(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
@@ -106,7 +87,7 @@ def _apply(viewer: Viewer, selection: RevertSelection, mode: OnConflict, fields:
         if not rules.are_allowed(plan):
             raise PermissionDenied
 
-    _refuse_too_many(selection)
+    refuse_too_many(selection)
     digests = dict(part.partition("=")[::2] for part in viewer.request.POST.get("digest", "").split(","))
     return revert(
         selection.changes,
@@ -178,47 +159,8 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
     }
 
 
-def _refuse_too_many(selection: RevertSelection) -> None:
-    if len(selection.changes[: MOST + 1]) > MOST:
-        raise BemiError(_("There are too many changes to revert on a page. Use 'manage.py bemi revert'."))
-
-
-def choice_of(
-    selection: RevertSelection, rules: StepRules, mode: OnConflict, fields: list[str] | None = None
-) -> Choice:
-    """Return what a way to treat conflicts would do.
-
-    Args:
-        selection: What is reverted.
-        rules: What the user may see and do.
-        mode: How conflicts are treated.
-        fields: The columns to put back, or None for all.
-
-    Raises:
-        BemiError: If there is no plan, as for too many changes.
-        DatabaseError: If the database refuses it.
-    """
-    _refuse_too_many(selection)
-    plan = revert(
-        selection.changes, dry_run=True, on_conflict=mode, is_read_only=rules.is_read_only, fields=fields
-    )
-    return Choice(plan, rules.lines(plan))
-
-
-def _choices(viewer: Viewer, selection: RevertSelection) -> dict[str, Choice]:
-    """Return what each way to treat conflicts would do. Without conflicts, they all do the same."""
-    rules = StepRules(viewer, selection.change.database, selection.changes)
-    found: dict[str, Choice] = {}
-    for mode in MODES:
-        found[mode] = choice_of(selection, rules, mode)
-        plan = found[mode].plan
-        if mode == "stop" and not plan.conflicts:
-            return dict.fromkeys(MODES, found["stop"])
-    return found
-
-
 def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
-    choices = _choices(viewer, selection)
+    choices = choices_of(viewer, selection)
     stop = choices["stop"]
     conflicts = [line for line in stop.lines if line.conflict]
     # What prevents even overwriting comes to light only where the rest is overwritten.

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from django.utils.formats import number_format
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.display.values.break_points import breakable
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.schema.database_names import database_option
@@ -21,6 +23,11 @@ class TableHealth(NamedTuple):
     is_tracked: bool
     reason: str
     command: str
+
+    @property
+    def breakable(self) -> SafeString:
+        """The name, which breaks between its words first."""
+        return breakable(self.name)
 
 
 def table_health(alias: str) -> Iterator[TableHealth]:

@@ -24,6 +24,9 @@ from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import Drain, Pipeline
 
+#: What modules have left in the shared databases.
+_LEFT = pytest.StashKey[dict[str, list[str]]]()
+
 
 @pytest.fixture(scope="session")
 def standing() -> leftovers.Standing:
@@ -32,11 +35,21 @@ def standing() -> leftovers.Standing:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left(standing: leftovers.Standing, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Empty the records in ``_bemi``, and fail if the tests of a module leave something else."""
+def nothing_left(
+    request: pytest.FixtureRequest, standing: leftovers.Standing, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """Empty the records in ``_bemi``, and say at the end if the tests of a module leave something else."""
     yield
     with django_db_blocker.unblock():
-        assert standing.changes() == []
+        changes = standing.changes()
+    if changes:
+        request.config.stash.setdefault(_LEFT, {})[request.node.nodeid] = changes
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for module, changes in config.stash.get(_LEFT, {}).items():
+        terminalreporter.section(f"{module} leaves the shared databases otherwise")
+        terminalreporter.write("".join(f"{change}\n" for change in changes))
 
 
 @pytest.fixture

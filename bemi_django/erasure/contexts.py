@@ -30,8 +30,10 @@ class ContextEraser:
     """
 
     def __init__(self, values: Iterable[str]) -> None:
+        # Rows have texts of char(n) with spaces up to their length, which an application does not send.
+        texts = {text.rstrip(" ") or text for text in values}
         # A longer one may have a shorter one in it.
-        self._values = sorted(set(values), key=lambda text: (-len(text), text))
+        self._values = sorted(texts, key=lambda text: (-len(text), text))
         self._folded = set(filter(None, map(folded, self._values)))
 
     def erased(self, context: str, statements: Collection[str] = (), *, is_theirs: bool = False) -> str:

@@ -19,6 +19,7 @@ from bemi_django.erasure.plan import ErasurePlan
 from bemi_django.erasure.records import ErasedRow, Erasure
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
+from bemi_django.erasure.values import is_looked_for
 from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.conditions import as_jsonb, value_of
 from bemi_django.models import Change
@@ -110,7 +111,8 @@ class _Eraser:
         self._plan = plan
         self._watch = watch
         self._remains = Remains(erasure.targets, plan.key)
-        self._contexts = ContextEraser({*erasure.values, *self._remains.hashes})
+        keys = filter(is_looked_for, self._remains.hashes)
+        self._contexts = ContextEraser({*erasure.values, *keys})
 
     def erase_contexts(self) -> None:
         """Take the values out of contexts: of transactions that wrote them, and of what the person did."""

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from bemi_django import conf
 from bemi_django.erasure.target import Target
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
-from bemi_django.log.conditions import in_table, value_of
+from bemi_django.log.conditions import as_jsonb, in_table, value_of
 from bemi_django.log.identity import KeySpan, RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_tables import read_catalog, read_references
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
+from bemi_django.log.lossless_json import loads
 from bemi_django.log.object_changes import TableLog
 from bemi_django.log.places import Place, model_of, place_of, places_of
 from bemi_django.models import Change
@@ -72,7 +76,17 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
 
         whole = WholeLog(whole, archive, place)
     spans: list[KeySpan] = list(key_spans(whole, key))
-    return Target(place, _key_columns(place, alias), tuple(spans))
+    kept = _key_columns(place, alias)
+    texts = dict.fromkeys(span.key for span in spans if _is_text(log, kept, span.key))
+    return Target(place, kept, tuple(spans), texts=tuple(texts))
+
+
+def _is_text(log: Any, columns: Sequence[str], key: str) -> bool:
+    """Return whether rows have a key as a text, although it may look like a number."""
+    own = Q(primary_key=key) | Q(previous_primary_key=key)
+    texts = (as_jsonb({name: key}) for name in columns)
+    has = (Q(before__contains=text) | Q(after__contains=text) for text in texts)
+    return bool(log.filter(own & reduce(or_, has, Q(pk__in=[]))).exists())
 
 
 def user_key(instance: models.Model | None) -> Any:
@@ -217,7 +231,8 @@ def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[tup
     """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
     for span in parent.spans:
         if len(reference.columns) == 1 and reference.parent_columns == parent.kept[:1]:
-            yield (int(span.key) if re.fullmatch(r"-?[0-9]{1,19}", span.key) else span.key,)
+            is_number = span.key not in parent.texts and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", span.key)
+            yield (loads(span.key) if is_number else span.key,)
 
 
 def _key_columns(place: Place, alias: str) -> tuple[str, ...]:
@@ -229,8 +244,7 @@ def _key_columns(place: Place, alias: str) -> tuple[str, ...]:
     if table is not None and table.primary is not None:
         columns = list(table.primary.columns)
     else:
-        columns = (
-            [field.column for field in getattr(model._meta, "pk_fields", [model._meta.pk])] if model else []
-        )
+        fields = getattr(model._meta, "pk_fields", [model._meta.pk]) if model else []
+        columns = [field.column for field in fields]
     names = column_names(place, model)
     return (*columns, *(name for column in columns for name in names.own(column)[1:]))

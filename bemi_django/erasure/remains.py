@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -22,9 +22,10 @@ FROM unnest(%s::text[]::jsonb[], %s::text[]::jsonb[], %s::text[]::jsonb[]) WITH 
 CROSS JOIN LATERAL _bemi.erased_change_v1(n.before, n.after, n.unavailable, %s::text[], %s::jsonb) e
 ORDER BY n.place
 """
+#: Numbers mean nothing, unless they are texts, such as the number of a passport or a telephone.
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 _MEANINGLESS = re.compile(
-    r"-?\d+(?:\.\d+)?|hmac:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-    re.ASCII,
+    r"hmac:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII
 )
 
 
@@ -37,24 +38,28 @@ class Remains:
     """
 
     def __init__(self, targets: Iterable[Target], key: bytes | None) -> None:
-        keys = {span.key for target in targets for span in target.spans}
-        keys |= {_text(value) for target in targets for each in target.values for value in each.values()}
         self._key = key
+        texts = {text for target in targets for text in _texts_of(target)}
         #: Texts of keys that mean something, and what stands for them.
-        self.hashes = {
-            text: self._hash(text) for key in keys for text in _parts(key) if not _MEANINGLESS.fullmatch(text)
-        }
+        self.hashes = {text: self._hash(text) for text in texts}
 
-    def of_key(self, key: str | None) -> str | None:
-        """Return what stands for a key of the log."""
+    def of_key(self, key: str | None, texts: Collection[str] = ()) -> str | None:
+        """Return what stands for a key of the log.
+
+        Args:
+            key: The key.
+            texts: Values of columns of the key that are texts, also those that look like numbers.
+        """
         if key is None or _MEANINGLESS.fullmatch(key):
             return key
         if key in self.hashes:
             return self.hashes[key]
-        parts = _parts(key)
-        if parts == [key]:
+        if key in texts:
             return self._hash(key)
-        return dumps([self._of_part(value) for value in loads(key)])
+        parts = _parts(key)
+        if parts is not None:
+            return dumps([part if (text := _meant(part)) is None else self._hash(text) for part in parts])
+        return key if _NUMBER.fullmatch(key) else self._hash(key)
 
     def of_changes(
         self, cursor: Any, target: Target, changes: Sequence[StoredChange]
@@ -68,10 +73,10 @@ class Remains:
         """
         # Keys of other rows: those that refer to the object have keys of their own.
         known = dict(self.hashes)
-        for change in changes:
+        texts = [_texts_in(change, target.kept) for change in changes]
+        for change, own in zip(changes, texts, strict=True):
             for key in filter(None, (change.primary_key, change.previous_primary_key)):
-                texts = (text for text in _parts(key) if not _MEANINGLESS.fullmatch(text))
-                known |= {text: self._hash(text) for text in texts}
+                known |= {text: self._hash(text) for text in _texts_of_key(key, own)}
         sides = [[getattr(change, name) for change in changes] for name in ("before", "after", "unavailable")]
         cursor.execute(_ERASE, [*sides, list(target.kept), json.dumps(known)])
         return [
@@ -80,17 +85,15 @@ class Remains:
                     before=before,
                     after=after,
                     unavailable=unavailable,
-                    primary_key=self.of_key(change.primary_key),
-                    previous_primary_key=self.of_key(change.previous_primary_key),
+                    primary_key=self.of_key(change.primary_key, own),
+                    previous_primary_key=self.of_key(change.previous_primary_key, own),
                 ),
                 list(erased),
             )
-            for change, (before, after, unavailable, erased) in zip(changes, cursor.fetchall(), strict=True)
+            for change, own, (before, after, unavailable, erased) in zip(
+                changes, texts, cursor.fetchall(), strict=True
+            )
         ]
-
-    def _of_part(self, value: Any) -> Any:
-        text = value if isinstance(value, str) else None
-        return value if text is None or _MEANINGLESS.fullmatch(text) else self._hash(text)
 
     def _hash(self, text: str) -> str:
         if self._key is None:
@@ -101,16 +104,41 @@ class Remains:
         return hashed(orjson.dumps(text), self._key)[1:-1].decode()
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
+def _texts_of(target: Target) -> Iterator[str]:
+    """Yield the texts that mean something in the keys of a target's rows, and in what refers to others."""
+    for span in target.spans:
+        yield from _texts_of_key(span.key, target.texts)
+    for values in target.values:
+        yield from filter(None, map(_meant, values.values()))
 
 
-def _parts(key: str) -> list[str]:
-    """Return the values of a key, as text: a JSON array has several."""
+def _texts_of_key(key: str, texts: Collection[str]) -> Iterator[str]:
+    if key in texts or (parts := _parts(key)) is None:
+        if not _MEANINGLESS.fullmatch(key) and (key in texts or not _NUMBER.fullmatch(key)):
+            yield key
+    else:
+        yield from filter(None, map(_meant, parts))
+
+
+def _texts_in(change: StoredChange, columns: Collection[str]) -> set[str]:
+    """Return the values of some columns of a change that are texts."""
+    rows = [loads(change.before), loads(change.after)]
+    return {row[name] for row in rows for name in columns if isinstance(row.get(name), str)}
+
+
+def _meant(value: Any) -> str | None:
+    """Return a part of a key as text, if it may mean something; None for numbers and the like."""
+    if isinstance(value, (dict, list)):
+        return dumps(value)
+    return value if isinstance(value, str) and not _MEANINGLESS.fullmatch(value) else None
+
+
+def _parts(key: str) -> list[Any] | None:
+    """Return the values of a key of several columns, which is a JSON array; None for one of one column."""
     if key.startswith("["):
         try:
-            found = loads(key)
+            found: list[Any] = loads(key)
         except ValueError:
-            return [key]
-        return [_text(value) for value in found]
-    return [key]
+            return None
+        return found
+    return None

@@ -24,6 +24,7 @@ class Target(NamedTuple):
         spans: The keys that the row had.
         values: ``{column: value}``: rows with all of them, before or after a change.
         reason: Why its rows are among them, for the plan.
+        texts: Keys that look like numbers, and are texts.
     """
 
     place: Place
@@ -31,6 +32,7 @@ class Target(NamedTuple):
     spans: tuple[KeySpan, ...] = ()
     values: tuple[Mapping[str, Any], ...] = ()
     reason: str = ""
+    texts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             tuple(_span(**span) for span in each["spans"]),
             tuple(each["values"]),
             each["reason"],
+            tuple(each["texts"]),
         )
         for each in found
     ]

@@ -53,6 +53,11 @@ def values_of(targets: Iterable[Target]) -> set[str]:
     return found
 
 
+def is_looked_for(text: str) -> bool:
+    """Return whether a text is not too short to be looked for in contexts."""
+    return len(text) >= (SHORTEST_NUMBER if text.isdecimal() else SHORTEST)
+
+
 def subjects_with_key(targets: Iterable[Target]) -> list[SubjectRow]:
     """Return the rows of targets that have a key with which values are encrypted."""
     with closed_cursor(destinations.of_keys()) as cursor:

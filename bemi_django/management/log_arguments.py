@@ -62,7 +62,7 @@ def blame(added: Any) -> ArgumentParser:
     blame.add_argument(
         "object",
         metavar="OBJECT",
-        help="app.Model:key, such as shop.Product:42 (composite keys as 7,2); or schema.table:key",
+        help="app.Model:key, such as shop.Product:42 (composite keys as 7,2 or JSON); or schema.table:key",
     )
     return blame
 

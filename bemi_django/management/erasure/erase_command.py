@@ -28,7 +28,7 @@ def add_erase(added: Any) -> ArgumentParser:
     parser.add_argument(
         "object",
         metavar="OBJECT",
-        help="app.Model:key, such as shop.Customer:42 (composite keys as 7,2); or schema.table:key",
+        help="app.Model:key, such as shop.Customer:42 (composite keys as 7,2 or JSON); or schema.table:key",
     )
     parser.add_argument("--reason", metavar="TEXT", help="why, for the record; required")
     parser.add_argument(

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import models
 
+from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
 from bemi_django.models import Change
 from bemi_django.schema.database_names import database_name
@@ -23,7 +24,8 @@ def instance_named(name: str, database: str) -> models.Model | None:
     """Return the object with a name, with nothing but its key; None if a table is named.
 
     Args:
-        name: ``app.Model:key``, with commas between the parts of a composite key. The row need not exist.
+        name: ``app.Model:key``, with commas between the parts of a composite key, or with the key as a JSON
+            array. The row need not exist.
         database: Alias of the database of the row.
 
     Raises:
@@ -71,7 +73,8 @@ def _key(model: Any, text: str) -> Any:
     fields = getattr(model._meta, "pk_fields", [model._meta.pk])
     if len(fields) == 1:
         return fields[0].to_python(text)
-    parts = text.split(",")
+    # As the log has it, for parts with commas.
+    parts = [str(part) for part in loads(text)] if text.startswith("[") else text.split(",")
     if len(parts) != len(fields):
         raise ValueError(f"the key has {len(fields)} parts, not {len(parts)}")
     return tuple(field.to_python(part) for field, part in zip(fields, parts, strict=True))

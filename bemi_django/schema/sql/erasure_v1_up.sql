@@ -34,8 +34,9 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT coalesce(jsonb_object_agg(e.key, CASE
         WHEN e.key <> ALL (kept) THEN 'null'
+        WHEN jsonb_typeof(e.value) = 'number' THEN e.value
         WHEN hashes ? (e.value #>> '{}') THEN hashes -> (e.value #>> '{}')
-        WHEN jsonb_typeof(e.value) = 'number' OR e.value #>> '{}' ~
+        WHEN e.value #>> '{}' ~
             '^(hmac:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$' THEN e.value
         ELSE 'null' END), '{}')
     FROM jsonb_each(image) e

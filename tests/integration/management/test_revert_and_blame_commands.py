@@ -154,5 +154,6 @@ def test_a_key_of_parts_is_named_with_commas(drain: Drain) -> None:
     line = Line.objects.create(order=Odd.objects.create(percent=1, metadata="m"), number=7, text="a")
     drain()
     assert "text      a" in bemi("blame", f"shapes.Line:{line.order_id},7")
+    assert "text      a" in bemi("blame", f'shapes.Line:["{line.order_id}", 7]')
     with pytest.raises(CommandError, match="the key has 2 parts"):
         bemi("blame", "shapes.Line:7")

@@ -17,6 +17,10 @@ _ROWS = 500
 _BYTES = 16 * 1024 * 1024
 #: Keys that are named.
 NAMED = 5
+# By the server: it reads numbers of any size.
+_COLUMNS = """
+SELECT DISTINCT name FROM unnest(%s::jsonb[]) image CROSS JOIN LATERAL jsonb_object_keys(image) name
+"""
 
 
 @dataclass
@@ -54,8 +58,9 @@ def fill(cursor: Any, table: NewTable, rows: Iterable[tuple[str, str, str]]) -> 
         images = [image for _, image, _ in batch]
         cursor.execute(_insert(table, images))
         filled.rows += len(batch)
-        for key, image, unknown in batch:
-            filled.left_out |= orjson.loads(image).keys() - table.columns.keys()
+        cursor.execute(_COLUMNS, [images])
+        filled.left_out |= {column for (column,) in cursor.fetchall()} - table.columns.keys()
+        for key, _, unknown in batch:
             if columns := orjson.loads(unknown):
                 filled.incomplete_rows += 1
                 for column in columns:

@@ -72,7 +72,7 @@ next_emptied AS MATERIALIZED (
 ),
 touched AS MATERIALIZED (
     -- What a mask has left of a value is not the value.
-    SELECT c.id, c.operation, c.partition, c.primary_key, c.previous_primary_key,
+    SELECT c.id, c.position, c.operation, c.partition, c.primary_key, c.previous_primary_key,
            c.before - m.names AS before, c.after - m.names AS after,
            jsonb_build_object('before', coalesce(c.unavailable -> 'before', '[]') || m.masked,
                               'after', coalesce(c.unavailable -> 'after', '[]') || m.masked) AS unavailable
@@ -82,16 +82,34 @@ touched AS MATERIALIZED (
     WHERE {of_table} AND c.primary_key IS NOT NULL
         AND c.operation IN ('CREATE', 'UPDATE', 'DELETE', 'BASELINE')
 ),
+-- Where keys are deferred, a row may come to a key before another one leaves it in the same transaction.
+exchanged AS MATERIALIZED (
+    SELECT d.id AS departure,
+           array_agg(a.id) FILTER (
+               WHERE a.operation = 'CREATE' OR a.previous_primary_key IS NOT NULL) AS arrivals
+    FROM touched d JOIN touched a
+        ON a.position = d.position AND a.primary_key = coalesce(d.previous_primary_key, d.primary_key)
+        AND a.id < d.id AND a.operation <> 'DELETE'
+    WHERE d.operation = 'DELETE' OR d.previous_primary_key IS NOT NULL
+    GROUP BY d.id
+    HAVING bool_or(a.operation = 'CREATE' OR a.previous_primary_key IS NOT NULL)
+        AND NOT bool_or(a.after = d.before)
+),
+arrived AS MATERIALIZED (SELECT DISTINCT unnest(x.arrivals) AS id FROM exchanged x),
 past AS MATERIALIZED (
     SELECT DISTINCT ON (key COLLATE "C") key, image, unavailable FROM (
         SELECT c.primary_key AS key, c.id, CASE WHEN c.operation <> 'DELETE' THEN c.after END AS image,
                c.unavailable -> 'after' AS unavailable
         FROM touched c LEFT JOIN emptied e ON e.partition IS NOT DISTINCT FROM c.partition
+        LEFT JOIN exchanged x ON x.departure = c.id
         WHERE c.id <= %(bound)s::uuid AND (e.id IS NULL OR e.id < c.id)
+            AND (c.operation <> 'DELETE' OR x.departure IS NULL)
         UNION ALL
         SELECT c.previous_primary_key, c.id, NULL, NULL
         FROM touched c LEFT JOIN emptied e ON e.partition IS NOT DISTINCT FROM c.partition
+        LEFT JOIN exchanged x ON x.departure = c.id
         WHERE c.id <= %(bound)s::uuid AND (e.id IS NULL OR e.id < c.id) AND c.previous_primary_key IS NOT NULL
+            AND x.departure IS NULL
     ) entries ORDER BY key COLLATE "C", id DESC
 ),
 later AS MATERIALIZED (
@@ -100,11 +118,14 @@ later AS MATERIALIZED (
                CASE c.operation WHEN 'BASELINE' THEN c.after WHEN 'CREATE' THEN NULL ELSE c.before
                    END AS image,
                c.unavailable -> CASE c.operation WHEN 'BASELINE' THEN 'after' ELSE 'before' END AS unavailable
-        FROM touched c, next_emptied n WHERE c.id > %(bound)s::uuid AND (n.id IS NULL OR c.id < n.id)
+        FROM next_emptied n CROSS JOIN touched c LEFT JOIN arrived r ON r.id = c.id
+        WHERE c.id > %(bound)s::uuid AND (n.id IS NULL OR c.id < n.id)
+            AND (c.operation <> 'CREATE' OR r.id IS NULL)
         UNION ALL
         SELECT c.primary_key, c.id, NULL, NULL
-        FROM touched c, next_emptied n
+        FROM next_emptied n CROSS JOIN touched c LEFT JOIN arrived r ON r.id = c.id
         WHERE c.id > %(bound)s::uuid AND (n.id IS NULL OR c.id < n.id) AND c.previous_primary_key IS NOT NULL
+            AND r.id IS NULL
     ) entries ORDER BY key COLLATE "C", id
 )
 SELECT key, image::text, coalesce(unavailable, '[]')::text FROM past WHERE image IS NOT NULL

@@ -15,7 +15,7 @@ from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
 from bemi_django.revert.wording import Sentence
 
-_NO_ACTION = "a"
+_NO_ACTION, _CASCADE = "a", "c"
 # ON DELETE CASCADE, SET NULL, SET DEFAULT: the database changes the rows that refer to a deleted one.
 _FOLLOWS = ("c", "n", "d")
 
@@ -118,6 +118,8 @@ class Surroundings:
             if draft not in active or owner is draft:
                 continue
             if owner is not None and owner in active and owner.changes(reference.columns):
+                if _is_passed_on(draft, reference, owner):
+                    continue
                 is_hard = not reference.is_deferrable or reference.on_delete != _NO_ACTION
                 edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, reference.columns)))
                 continue
@@ -196,6 +198,12 @@ class Surroundings:
     def _identity(self, name: Name, key: dict[str, Any]) -> Identity:
         table = self._catalog.tables.get(name)
         return identity(table, key) if table else (name, ())
+
+
+def _is_passed_on(parent: Draft, reference: Reference, child: Draft) -> bool:
+    """Tell whether the database changes the child with the parent, and the child is found all the same."""
+    is_cascade = parent.step.action == "update" and reference.on_update == _CASCADE
+    return is_cascade and not set(reference.columns) & set(child.table.key)
 
 
 def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterator[Holder]:

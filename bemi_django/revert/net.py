@@ -114,8 +114,9 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
         changed |= names.untold
         changed |= set(map(names.now, (change.unavailable or {}).get("changed", ())))
         same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
-        if same:
-            net = same.pop()
+        net = next((one for one in reversed(same) if not _is_another(one, change, before)), None)
+        if net is not None:
+            same.remove(net)
         else:
             known = before if before is not None else after or {}
             table = change.schema, change.table
@@ -130,6 +131,16 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
         net.ignored |= set(map(names.now, unknown.get("ignored", ())))
         waiting[_handle(change, change.primary_key, after)].append(net)
     return found
+
+
+def _is_another(net: Net, change: Change, before: RowValues | None) -> bool:
+    """Tell whether a row that leaves a key is not the one that came to it: deferred keys are exchanged."""
+    came = net.changes[-1]
+    is_arrival = came.operation == "CREATE" or came.previous_primary_key is not None
+    is_departure = change.operation == "DELETE" or change.previous_primary_key is not None
+    if not (is_arrival and is_departure and came.position == change.position) or before is None:
+        return False
+    return any(differ(net.last[column], before[column]) for column in net.last.keys() & before.keys())
 
 
 def _readable(change: Change, rows: DecryptedRows) -> tuple[RowValues, RowValues, set[str]]:

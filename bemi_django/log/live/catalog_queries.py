@@ -90,7 +90,7 @@ SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.r
         FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
        f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous},
-       {operators}
+       {operators}, f.confupdtype::text
 FROM pg_constraint f
 JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace

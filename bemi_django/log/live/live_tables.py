@@ -41,7 +41,7 @@ class Partial(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``.
+    """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``, and ``on_update`` is ``confupdtype``.
 
     ``equalities`` compare the columns of the parent with those of the child.
     """
@@ -55,6 +55,7 @@ class Reference(NamedTuple):
     is_deferrable: bool
     is_deferred: bool
     equalities: tuple[Equality, ...] = ()
+    on_update: str = "a"
 
 
 class LiveTable(NamedTuple):
@@ -123,7 +124,16 @@ def _references(cursor: Any, names: str) -> list[Reference]:
     cursor.execute(REFERENCES, [names])
     return [
         Reference._make(
-            [row[0], row[1:3], row[3:5], tuple(row[5]), tuple(row[6]), *row[7:10], equalities(row[10])]
+            [
+                row[0],
+                row[1:3],
+                row[3:5],
+                tuple(row[5]),
+                tuple(row[6]),
+                *row[7:10],
+                equalities(row[10]),
+                row[11],
+            ]
         )
         for row in map(tuple, cursor.fetchall())
     ]

@@ -14,6 +14,7 @@ from bemi_django.models import Change
 from tests.support import roles
 from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import execute
+from tests.support.travel import here
 
 Restore = Callable[..., list[str]]
 _UPDATE = 'UPDATE lab."{}" SET price = 2'
@@ -67,6 +68,34 @@ def swap(lines: list[str]) -> None:
     start = lines.index("look at the new table; to put it in place:")
     for statement in lines[start + 1 :]:
         execute(statement)
+
+
+def test_values_that_only_the_server_reads_come_back(book: Pipeline, restore: Restore) -> None:
+    execute("CREATE TABLE lab.huge (id int PRIMARY KEY, n numeric, body jsonb)")
+    execute("INSERT INTO lab.huge VALUES (1, 1e400, '[1e400]')")
+    execute("INSERT INTO lab.huge VALUES (2, 1, (repeat('[', 1500) || repeat(']', 1500))::jsonb)")
+    rows = execute(_ROWS.format("lab.huge"))
+    book.drain()
+    assert restore("lab.huge")[1] == "compared with the log: equal"
+    assert execute(_ROWS.format("lab.huge_restored")) == rows
+
+
+def test_rows_that_exchanged_their_keys_come_back(book: Pipeline, restore: Restore) -> None:
+    execute("CREATE TABLE lab.swap (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int)")
+    execute("INSERT INTO lab.swap VALUES (1, 10), (2, 20), (3, 30)")
+    before, moment = execute(_ROWS.format("lab.swap")), here()
+    execute("BEGIN; UPDATE lab.swap SET id = 2 WHERE n = 10; UPDATE lab.swap SET id = 1 WHERE n = 20; COMMIT")
+    execute("UPDATE lab.swap SET id = id % 3 + 1")
+    execute("BEGIN; UPDATE lab.swap SET id = 1 WHERE n = 20; DELETE FROM lab.swap WHERE n = 30; COMMIT")
+    # The row that goes is the one that came.
+    execute("BEGIN; INSERT INTO lab.swap VALUES (7); UPDATE lab.swap SET n = 7")
+    execute("DELETE FROM lab.swap WHERE id = 7; COMMIT")
+    after = execute(_ROWS.format("lab.swap"))
+    book.drain()
+    restore("lab.swap")
+    assert execute(_ROWS.format("lab.swap_restored")) == after
+    restore("lab.swap", "--at", moment, "--to", "lab.swap_then")
+    assert execute(_ROWS.format("lab.swap_then")) == before
 
 
 def test_a_dropped_table_comes_back_with_what_a_baseline_knows(book: Pipeline, restore: Restore) -> None:

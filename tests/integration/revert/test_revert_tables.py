@@ -224,6 +224,19 @@ def test_deferrable_values_may_be_swapped_without_a_moment_of_null(lab: Lab) -> 
     assert rows("name") == before
 
 
+def test_rows_that_exchanged_their_keys_exchange_them_again(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int)")
+    lab("INSERT INTO lab.t VALUES (1, 10), (2, 20), (3, 30)")
+    before = rows("t")
+    exchanged = lab("UPDATE lab.t SET id = 2 WHERE n = 10", "UPDATE lab.t SET id = 1 WHERE n = 20")
+    turned = lab("UPDATE lab.t SET id = id % 3 + 1")
+    replaced = lab("UPDATE lab.t SET id = 1 WHERE id = 2", "DELETE FROM lab.t WHERE id = 1 AND n = 30")
+    assert len(rows("t")) == 2
+    for changes in (replaced, turned, exchanged):
+        assert changes.revert().is_applied
+    assert rows("t") == before
+
+
 def test_a_constraint_that_shares_its_name_is_taken_as_it_is(lab: Lab) -> None:
     execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
     for table, options in (("one", "DEFERRABLE"), ("two", "")):
@@ -267,6 +280,18 @@ def test_what_the_database_would_take_along_is_a_conflict_that_can_be_forced(lab
     assert kinds(created.revert(dry_run=True)) == ["referenced"]
     assert created.revert(on_conflict="force").is_applied
     assert rows("up") == rows("down") == []
+
+
+@pytest.mark.parametrize("null", ["", "NOT NULL"])
+def test_keys_that_the_database_passes_on_to_children_are_put_back(null: str, lab: Lab) -> None:
+    execute("CREATE TABLE lab.up (code text PRIMARY KEY, n int)")
+    execute(f"CREATE TABLE lab.down (id int PRIMARY KEY, up text {null} REFERENCES lab.up ON UPDATE CASCADE)")
+    execute("INSERT INTO lab.up VALUES ('a', 1), ('b', 2); INSERT INTO lab.down VALUES (1, 'a'), (2, 'b')")
+    before = rows("up"), rows("down")
+    changed = lab("UPDATE lab.up SET code = 'c', n = 7 WHERE n = 1")
+    assert changed.filter(table="down").count() == 1
+    assert changed.revert().is_applied
+    assert (rows("up"), rows("down")) == before
 
 
 def test_references_that_the_deletion_set_to_null_come_back(lab: Lab) -> None:

@@ -1,0 +1,86 @@
+# ruff: noqa: S608 - the SQL of tests
+"""Settings of a database, with which every session begins: the application's, ours, and the worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from bemi_django.models import Change
+from bemi_django.time_travel import as_of
+from tests.support.laboratory import SETTINGS as PLAIN
+from tests.support.laboratory import plain_settings
+from tests.support.pipeline import Pipeline
+from tests.support.project_database import another_session, execute
+from tests.support.travel import here, settled
+
+SETTINGS = {
+    "print": {
+        "DateStyle": "SQL, DMY", "IntervalStyle": "sql_standard", "extra_float_digits": "-15",
+        "bytea_output": "escape", "TimeZone": "Europe/Dublin",
+    },
+    "read": {
+        "standard_conforming_strings": "off", "array_nulls": "off", "transform_null_equals": "on",
+        "quote_all_identifiers": "on", "xmloption": "document",
+    },
+    "refuse": {
+        "plpgsql.extra_errors": "all", "plpgsql.variable_conflict": "use_variable",
+        "default_transaction_isolation": "serializable", "row_security": "off",
+    },
+}  # fmt: skip
+VALUES = {
+    "f": ("float8", "0.1::float8 + 0.2::float8"),
+    "words": ("text[]", "ARRAY['a', NULL, 'NULL']"),
+    "at": ("timestamptz", "timestamptz '2026-07-05 01:02:03.4+05'"),
+    "day": ("date", "date '2026-03-05'"),
+    "took": ("interval", "make_interval(months => -3, days => 4, secs => -5.5)"),
+    "raw": ("bytea", "decode('00ff5c', 'hex')"),
+}
+
+
+@contextmanager
+def settings_of_database(settings: Mapping[str, str]) -> Iterator[None]:
+    database = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
+    try:
+        for name, value in settings.items():
+            execute(f"ALTER DATABASE {database} SET {name} = '{value}'")
+        connection.close()
+        yield
+    finally:
+        execute(f"ALTER DATABASE {database} RESET ALL")
+        connection.close()
+
+
+def rows() -> list[str]:
+    """The rows as ``to_jsonb`` prints them with the settings of the contract."""
+    options = " ".join(f"-c {name}={value}" for name, value in PLAIN.items())
+    with another_session(options=options) as cursor:
+        cursor.execute("SELECT to_jsonb(t.*)::text FROM lab.t t ORDER BY id")
+        return [row for (row,) in cursor.fetchall()]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_is_recorded_and_read_does_not_depend_on_them(name: str, pipeline: Pipeline) -> None:
+    pipeline.stop()
+    with settings_of_database(SETTINGS[name]):
+        first = ", ".join(f"{column} {kind}" for column, (kind, _) in VALUES.items())
+        more = ", ".join(f"ADD {column}_2 {kind} DEFAULT {value}" for column, (kind, value) in VALUES.items())
+        execute(f"CREATE TABLE lab.t (id int PRIMARY KEY, {first})")
+        execute(f"INSERT INTO lab.t VALUES (1, {', '.join(value for _, value in VALUES.values())}), (2)")
+        execute(f"ALTER TABLE lab.t {more}")
+        before, moment = rows(), here()
+        execute("UPDATE lab.t SET " + ", ".join(f"{column} = NULL, {column}_2 = NULL" for column in VALUES))
+        changes = pipeline.drain()
+        assert [change.before for change in changes if change.operation == "UPDATE"] == before
+        plain_settings()
+        with settled, as_of(moment):
+            assert [
+                row for (row,) in execute("SELECT to_jsonb(t.*)::text FROM lab.t t ORDER BY id")
+            ] == before
+        connection.close()
+        assert Change.objects.filter(schema="lab").updated().revert().is_applied
+        assert rows() == before
+        pipeline.stop()

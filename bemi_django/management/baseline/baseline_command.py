@@ -16,6 +16,8 @@ from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
+#: The fewest rows in a second: one in seventeen minutes.
+_SLOWEST = 0.001
 #: The most rows of a range: the worker holds them in memory.
 _MOST = 10_000
 
@@ -97,6 +99,6 @@ def _rate(text: str) -> float:
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number of rows above 0")
+    if not _SLOWEST <= rate < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number of rows, {_SLOWEST} or more")
     return rate

@@ -578,3 +578,9 @@ def test_the_command_says_what_it_did_and_what_is_wrong(book: Pipeline) -> None:
         assert command("lab.book", "--rate", "100000") == f"lab.book: {_OLD} rows, {_OLD} of them recorded\n"
         with pytest.raises(CommandError, match="1 of 1 tables were not read to their end"):
             command("lab.book", "--where", "nonsense = 1")
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-300", "x"])
+def test_a_rate_that_would_never_end_is_refused(rate: str) -> None:
+    with pytest.raises(CommandError, match="is not a number of rows, 0.001 or more"):
+        call_command("bemi", "baseline", f"--rate={rate}")

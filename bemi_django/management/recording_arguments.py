@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from bemi_django.management.subcommand import add_subcommand
+from bemi_django.wire.table_name import LONGEST
+
+# What is no name, and what the server keeps for other things.
+_NO_ROLES = ("", "none", "public")
 
 
 def install(added: Any) -> ArgumentParser:
@@ -53,20 +57,26 @@ def grants(added: Any) -> ArgumentParser:
         added, "grants", "print the SQL that grants the worker and readers of the log their rights"
     )
     grants.add_argument(
-        "--worker", metavar="ROLE", default="bemi_worker", help="role of 'bemi run' (default: bemi_worker)"
+        "--worker",
+        metavar="ROLE",
+        type=_role,
+        default="bemi_worker",
+        help="role of 'bemi run' (default: bemi_worker)",
     )
     grants.add_argument(
         "--reader",
         metavar="ROLE",
+        type=_role,
         default="bemi_reader",
         help="role that reads the log (default: bemi_reader)",
     )
     grants.add_argument(
-        "--handlers", metavar="ROLE", help="role of 'bemi run --handlers' (default: no such role)"
+        "--handlers", metavar="ROLE", type=_role, help="role of 'bemi run --handlers' (default: no such role)"
     )
     grants.add_argument(
         "--owner",
         metavar="ROLE",
+        type=_role,
         help="role that is to own the log, so that the application can only read it (default: no change)",
     )
     return grants
@@ -90,3 +100,10 @@ def doctor(added: Any) -> ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="print an object of JSON")
     return doctor
+
+
+def _role(text: str) -> str:
+    # The server would cut a longer name to that of another role.
+    if text in _NO_ROLES or len(text.encode("utf-8", "surrogatepass")) > LONGEST:
+        raise ArgumentTypeError(f"{text!r} cannot be the name of a role")
+    return text

@@ -54,7 +54,10 @@ def parse(url: str) -> QueueAddress:
     Raises:
         ValueError: It is not one of a queue. The message does not repeat it: it may hold a password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(f"the address of the queue is not valid: {_FORM}") from None
     stream = parts.path.strip("/") or STREAM
     options = dict(parse_qsl(parts.query))
     lanes = options.pop("lanes", str(LANES))
@@ -72,7 +75,18 @@ def parse(url: str) -> QueueAddress:
     if kept is None:
         raise ValueError("keep of the queue's address must be a duration: 90s, 30m, 12h or 7d")
     user, at, hosts = parts.netloc.rpartition("@")
+    if not all(map(_is_host, hosts.split(","))):
+        raise ValueError(f"a host or a port of the queue's address is not valid: {_FORM}")
     servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
     return QueueAddress(
         servers, stream, int(lanes), sync == "always", int(replicas), int(kept[1]) * _SECONDS[kept[2]]
     )
+
+
+def _is_host(text: str) -> bool:
+    """Return whether a text is a host, with or without a port."""
+    try:
+        found = urlsplit(f"//{text}")
+        return bool(found.hostname) and found.port != 0
+    except ValueError:
+        return False

@@ -72,6 +72,13 @@ def test_a_slot_in_use_is_one_line_not_a_traceback(slot: None, settings: Any) ->
         bemi("run", "--until-current")
 
 
+@pytest.mark.parametrize("role", ["", "public", "none", "x" * 64, "ä" * 32])
+def test_what_cannot_be_a_role_gets_no_rights(role: str) -> None:
+    for option in ("worker", "reader", "handlers", "owner"):
+        with pytest.raises(CommandError, match="cannot be the name of a role"):
+            call_command("bemi", "grants", f"--{option}={role}")
+
+
 def subcommands() -> Any:
     parser = Command().create_parser("manage.py", "bemi")
     (found,) = [action.choices for action in parser._actions if isinstance(action, _SubParsersAction)]

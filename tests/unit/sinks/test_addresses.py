@@ -42,6 +42,29 @@ def test_an_unknown_address_lists_what_is_known(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "hosts",
+    [
+        "h:x",
+        "h:99999",
+        "h:0",
+        ":4222",
+        "h,",
+        ",h",
+        "h:4222,i:y",
+        "[::1",
+        "user:secret@h:x",
+        "user:secret@h\u2100",
+    ],
+)
+def test_the_hosts_of_a_queue_have_ports_that_are_numbers(hosts: str) -> None:
+    with pytest.raises(ValueError, match="use nats://HOST:PORT/STREAM") as raised:
+        parse(f"nats://{hosts}/S")
+    assert "secret" not in str(raised.value)
+    servers = parse("nats://user:secret@[::1]:4222,h,10.0.0.1:1/S")
+    assert isinstance(servers, QueueAddress) and servers.hosts == "[::1]:4222, h, 10.0.0.1:1"
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "file://host/a",

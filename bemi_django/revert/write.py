@@ -34,12 +34,16 @@ WHERE p.seqrelid OPERATOR(pg_catalog.=) %s::pg_catalog.text::pg_catalog.regclass
 
 
 class Write(NamedTuple):
-    """One statement of a step; ``key`` is the row's key at the time it runs."""
+    """One statement of a step; ``key`` is the row's key at the time it runs.
+
+    ``whole`` is the row, if another one may have its key meanwhile.
+    """
 
     draft: Draft
     action: str
     values: RowValues
     key: RowValues
+    whole: RowValues | None = None
 
 
 def writes_of(ordered: Order[Draft]) -> list[Write]:
@@ -50,7 +54,9 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
         where = early if edge.writer is edge.first else late
         where.setdefault(edge.writer, set()).update(edge.breakable)
     writes = [
-        Write(draft, "update", dict.fromkeys(sorted(columns)), _key_of(draft, draft.live or {}))
+        Write(
+            draft, "update", dict.fromkeys(sorted(columns)), _key_of(draft, draft.live or {}), _whole(draft)
+        )
         for draft, columns in early.items()
     ]
     for draft in ordered.nodes:
@@ -59,7 +65,8 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
         key = _key_of(draft, draft.live) if draft.live is not None else {}
         if draft.step.action != "delete":
             values |= draft.rules.present
-        writes.append(Write(draft, draft.step.action, values, key))
+        whole = None if draft in early or draft.step.action == "insert" else _whole(draft)
+        writes.append(Write(draft, draft.step.action, values, key, whole))
     for draft, columns in late.items():
         values = {column: draft.step.values[column] for column in columns if column in draft.step.values}
         writes.append(Write(draft, "update", values, _key_of(draft, draft.target or {})))
@@ -68,6 +75,11 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
 
 def _key_of(draft: Draft, row: RowValues) -> RowValues:
     return {column: row[column] for column in draft.table.key}
+
+
+def _whole(draft: Draft) -> RowValues | None:
+    primary = draft.table.primary
+    return draft.live if primary is not None and primary.is_deferrable else None
 
 
 def run(cursor: Any, write: Write) -> None:
@@ -81,8 +93,12 @@ def run(cursor: Any, write: Write) -> None:
     rows = {"insert": [write.values], "update": [write.values, write.key], "delete": [write.key]}[
         write.action
     ]
+    parameters = [dumps(table.readable(row)) for row in rows]
+    if write.whole is not None:
+        statement += " AND pg_catalog.to_jsonb(t.*) OPERATOR(pg_catalog.=) %s::pg_catalog.jsonb"
+        parameters.append(dumps(write.whole))
     with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
-        cursor.execute(statement, [dumps(table.readable(row)) for row in rows])
+        cursor.execute(statement, parameters)
     if cursor.rowcount != 1:
         raise LookupError("a trigger or a policy of the table prevented the write")
 

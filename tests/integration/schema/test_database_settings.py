@@ -27,8 +27,7 @@ SETTINGS = {
         "quote_all_identifiers": "on", "xmloption": "document",
     },
     "refuse": {
-        "plpgsql.extra_errors": "all", "plpgsql.variable_conflict": "use_variable",
-        "default_transaction_isolation": "serializable", "row_security": "off",
+        "plpgsql.extra_errors": "all", "default_transaction_isolation": "serializable", "row_security": "off",
     },
 }  # fmt: skip
 VALUES = {
@@ -81,7 +80,7 @@ def test_what_is_recorded_and_read_does_not_depend_on_them(name: str, pipeline: 
             assert [
                 row for (row,) in execute("SELECT to_jsonb(t.*)::text FROM lab.t t ORDER BY id")
             ] == before
-        connection.close()
         assert Change.objects.filter(schema="lab").updated().revert().is_applied
         assert rows() == before
+        pipeline.drain()
         pipeline.stop()

@@ -145,11 +145,12 @@ def test_nothing_of_another_tenant_is_shown(tenants: Client, page: str) -> None:
 
 @pytest.mark.django_db(databases=["default", "other"])
 def test_the_health_page_of_a_part_of_the_log_has_no_tables(tenants: Client, settings: Any) -> None:
+    # Where a name may be broken is no part of it.
     response = tenants.get(f"{LIST}health/", headers={"host": "red.example.com"})
     assert response.context["is_scoped"]
-    assert "public.todo" not in response.content.decode()
+    assert "public.todo" not in response.content.decode().replace("<wbr>", "")
     settings.BEMI_ADMIN_SCOPE = None
-    assert "public.todo" in tenants.get(f"{LIST}health/").content.decode()
+    assert "public.todo" in tenants.get(f"{LIST}health/").content.decode().replace("<wbr>", "")
 
 
 def warnings(*patterns: Any) -> list[Any]:

@@ -44,6 +44,7 @@ _FILTERS = {
     "q": "Words as in the search of the admin: a key, an id, task:Sleep, reason=import.",
     "table": "The table of the model.",
     "user": "The name, e-mail address or key of a user.",
+    "group": "The name of a group: changes by those who are in it at present.",
     "until": "The last day.",
     "since_time": "The time of day on the first day.",
     "until_time": "The last minute on the last day.",

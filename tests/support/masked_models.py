@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
 
 import django
-from django.apps import apps
-from django.db import connection, models
+from django.db import models
 
 from bemi_django.log.keys import key_of
 from bemi_django.log.live.row_session import row_session, rows_of
 from bemi_django.log.places import place_of
 from bemi_django.schema.sql import quote
 from tests.support.audit import record
-
-APP = "shop"
-
-
-def _base(table: str) -> Any:
-    return type("Meta", (), {"app_label": APP, "db_table": table})
+from tests.support.passing_models import meta_of, passing_models
 
 
 def declare() -> list[type[models.Model]]:
@@ -34,7 +27,7 @@ def declare() -> list[type[models.Model]]:
         born = models.DateField()
         salary = models.DecimalField(max_digits=12, decimal_places=2)
         boss = models.ForeignKey("self", models.CASCADE, null=True)
-        Meta = _base('hr"."person')
+        Meta = meta_of('hr"."person')
 
         def __str__(self) -> str:
             return f"{self.name} {self.ssn[-4:]} {self.salary:.2f} {self.born:%d.%m.%Y}"
@@ -42,7 +35,7 @@ def declare() -> list[type[models.Model]]:
     class Badge(models.Model):
         code = models.CharField(max_length=40)
         person = models.ForeignKey(Person, models.CASCADE)
-        Meta = _base("badge")
+        Meta = meta_of("badge")
 
         def __str__(self) -> str:
             boss = self.person.boss
@@ -51,7 +44,7 @@ def declare() -> list[type[models.Model]]:
     class Team(models.Model):
         title = models.CharField(max_length=40)
         members = models.ManyToManyField(Person)
-        Meta = _base("team")
+        Meta = meta_of("team")
 
         def __str__(self) -> str:
             return f"{self.title}: {', '.join(str(person) for person in self.members.all())}"
@@ -59,7 +52,7 @@ def declare() -> list[type[models.Model]]:
     class Visit(models.Model):
         at = models.DateTimeField(primary_key=True)
         room = models.CharField(max_length=40)
-        Meta = _base("visit")
+        Meta = meta_of("visit")
 
         def __str__(self) -> str:
             return f"{self.room} at {self.at:%H:%M:%S.%f}"
@@ -71,7 +64,7 @@ def declare() -> list[type[models.Model]]:
             pk = models.CompositePrimaryKey("hall", "number")
             hall = models.CharField(max_length=40)
             number = models.IntegerField()
-            Meta = _base("seat")
+            Meta = meta_of("seat")
 
             def __str__(self) -> str:
                 return f"{self.hall}/{self.number}"
@@ -80,22 +73,9 @@ def declare() -> list[type[models.Model]]:
     return found
 
 
-@contextmanager
-def made() -> Iterator[list[type[models.Model]]]:
+def made() -> AbstractContextManager[list[type[models.Model]]]:
     """Make the tables of the models, and forget the models afterwards."""
-    before = set(apps.all_models[APP])
-    found = declare()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA hr")
-        with connection.schema_editor() as editor:
-            for model in found:
-                editor.create_model(model)
-        yield found
-    finally:
-        for name in set(apps.all_models[APP]) - before:
-            del apps.all_models[APP][name]
-        apps.clear_cache()
+    return passing_models(declare, "hr")
 
 
 #: What a secret of each column looks like anywhere, also when it was computed from.

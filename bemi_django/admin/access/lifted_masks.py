@@ -68,7 +68,7 @@ class LiftedMasks:
     def field(self, model: type[models.Model], column: str, key: str | None) -> None:
         """Note that a value of a model's column is shown, of the row with a key."""
         if self._masks is not None and column in self._masks.hidden_fields(model):
-            place = self._logged_models.places()[model]
+            place = self._logged_models.places()[model._meta.concrete_model or model]
             hides = self._masks.hide_model_key(model)
             self._unmasked.add(place.schema, place.table, {column}, None if hides else key)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
@@ -22,6 +21,8 @@ from bemi_django.admin.access.lifted_masks import LiftedMasks
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
+from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.rows.shown_rows import ShownRows
 from bemi_django.admin.access.scope import Scope
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
@@ -32,31 +33,6 @@ from bemi_django.schema import tenancy
 from bemi_django.schema.database_names import assumed_name
 
 
-@dataclass(frozen=True)
-class ColumnValue:
-    """A column of a change.
-
-    Attributes:
-        name: The column.
-        before: The value before the change, or the mask.
-        after: The value after the change, or the mask.
-        has_before: Whether the row had the column before.
-        has_after: Whether the row has the column afterwards.
-        is_changed: Whether the values differ, also if they are masked.
-        is_masked: Whether the values are masked.
-        is_unknown: Whether the log does not know a value.
-    """
-
-    name: str
-    before: Any
-    after: Any
-    has_before: bool
-    has_after: bool
-    is_changed: bool
-    is_masked: bool
-    is_unknown: bool
-
-
 class Viewer:
     """The user of a request in an admin site."""
 
@@ -65,6 +41,7 @@ class Viewer:
         self.site = site
         #: What the user has seen although it is masked for others.
         self.unmasked = Unmasked()
+        self._shown_rows = ShownRows(request)
         self._scope = Scope(request, lambda: self.logged_models.where_all(lambda one: self.may("view", one)))
 
     @cached_property
@@ -143,7 +120,8 @@ class Viewer:
     def may(self, action: str, model: type[models.Model], instance: models.Model | None = None) -> bool:
         """Tell whether the user may ``view``, ``add``, ``change`` or ``delete`` rows of a model in the admin.
 
-        Rows of a many-to-many table belong to the model that declares the field.
+        Rows of a many-to-many table belong to the model that declares the field. Nothing may be done with a
+        row that ``get_queryset()`` of the model's admin leaves out.
         """
         owner = model._meta.auto_created
         if owner:
@@ -153,7 +131,15 @@ class Viewer:
             codename = get_permission_codename(action, model._meta)
             return bool(self.request.user.has_perm(f"{model._meta.app_label}.{codename}"))
         check = getattr(registered, f"has_{action}_permission")
-        return bool(check(self.request) if action == "add" else check(self.request, instance))
+        if action == "add":
+            return bool(check(self.request))
+        is_allowed = bool(check(self.request, instance))
+        return is_allowed and (instance is None or self._shown_rows.has(registered, instance))
+
+    def learn_rows(self, instances: Collection[models.Model]) -> None:
+        """Find out for several rows of one model and database at once whether its admin shows them."""
+        for model in {type(instance) for instance in instances}:
+            self._shown_rows.learn(self.site._registry.get(model), instances)
 
     def may_see_user_names(self) -> bool:
         """Tell whether user names are shown and searched for: not if they are masked."""

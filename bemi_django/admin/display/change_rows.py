@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from bemi_django.admin.access.viewer import ColumnValue, Viewer
+from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.admin.display.site_time import ago

@@ -151,7 +151,15 @@ def _paths(instance: models.Model, viewer: Viewer, prefix: str = "", depth: int 
 def _loaded(instance: models.Model, viewer: Viewer) -> Iterator[tuple[str, models.Model]]:
     """Yield the related rows that are loaded, but not by a foreign key that is masked itself."""
     hidden = viewer.masks.hidden_fields(type(instance))
-    for field in instance._meta.concrete_fields:
+    fields: list[Any] = [*instance._meta.concrete_fields, *instance._meta.private_fields]
+    for field in fields:
         related = instance._state.fields_cache.get(field.name)
-        if isinstance(related, models.Model) and field.column not in hidden:
+        if isinstance(related, models.Model) and hidden.isdisjoint(_columns(field)):
             yield field.name, related
+
+
+def _columns(field: Any) -> list[str]:
+    """Return the columns by which a foreign key, or a generic one, finds a row."""
+    if not hasattr(field, "fk_field"):
+        return [str(field.column)]
+    return [field.model._meta.get_field(name).column for name in (field.ct_field, field.fk_field)]

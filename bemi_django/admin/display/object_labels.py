@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
-from django.db import DataError, ProgrammingError, models, router
+from django.db import InterfaceError, OperationalError, models, router
 
 from bemi_django.admin.access.logged_models import LoggedModel, parse_key
 from bemi_django.admin.access.masks import MASK
@@ -15,6 +15,8 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.instance_labels import guarded, instance_key, instance_labels, instance_texts
 from bemi_django.models import Change
 
+#: The key that is an empty text, in addresses: no other key is quoted so.
+EMPTY_KEY = "_"
 #: A row: its model and its primary key, as the log writes it.
 _Row = tuple[LoggedModel, str]
 
@@ -110,9 +112,14 @@ def live_instances(
             found = with_related(found, viewer)
         with guarded(logged.alias):
             rows = {row.pk: row for row in found}
-    except (DataError, ProgrammingError, OverflowError, ValueError, TypeError):
-        # The column may have had another type when the key was logged.
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        # The column may have had another type when the key was logged, and a field of the project may expect
+        # anything of its values.
         return {}
+    if viewer is not None:
+        viewer.learn_rows(rows.values())
     return {key: rows[value] for key, value in parsed.items() if value in rows}
 
 
@@ -151,7 +158,7 @@ def deleted_labels(changes: list[Change], logged: LoggedModel, viewer: Viewer) -
 
 def timeline_url(viewer: Viewer, model: type[models.Model], key: str) -> str:
     """Return the URL of the history of an object, which may be deleted."""
-    return viewer.url("timeline", model._meta.app_label, model._meta.model_name, quote(key))
+    return viewer.url("timeline", model._meta.app_label, model._meta.model_name, quote(key) or EMPTY_KEY)
 
 
 def _instance(change: Change, logged: LoggedModel, viewer: Viewer) -> models.Model | None:

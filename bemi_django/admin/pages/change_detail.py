@@ -11,7 +11,8 @@ from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.logged_models import LoggedModel
-from bemi_django.admin.access.viewer import ColumnValue, Viewer
+from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actions.run import run_of, run_url, shown_run_of
@@ -192,7 +193,7 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     for change in undone:
         if (logged := models[change.pk]) is not None and change.primary_key is not None:
             keys.setdefault(logged, set()).add(change.primary_key)
-    instances = {logged: live_instances(logged, wanted) for logged, wanted in keys.items()}
+    instances = {logged: live_instances(logged, wanted, viewer) for logged, wanted in keys.items()}
     for change in undone:
         logged, action = models[change.pk], _UNDOING.get(change.operation)
         if action is None:

@@ -19,7 +19,8 @@ from bemi_django.admin.search import query_timeouts, search_terms
 from bemi_django.admin.search.filters.filter_fields import OPERATIONS, DayField, ExcludedField
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, cursor_before
-from bemi_django.admin.search.users import ContextPart, by_user, is_user, refuse, searchable_parts
+from bemi_django.admin.search.people.groups import GroupMembers, knows_groups, members_of
+from bemi_django.admin.search.people.users import ContextPart, by_user, is_user, refuse, searchable_parts
 from bemi_django.log import conditions
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -33,6 +34,7 @@ class FilterForm(forms.Form):
         label=_("Operation"), required=False, choices=[("", _("Any operation")), *OPERATIONS]
     )
     user = forms.CharField(label=_("User"), required=False, max_length=200)
+    group = forms.CharField(label=_("Group"), required=False, max_length=200)
     endpoint = forms.CharField(label=_("Endpoint"), required=False, max_length=2000)
     since = DayField(label=_("From"), required=False)
     since_time = forms.TimeField(label=_("From, time of day"), required=False)
@@ -42,6 +44,7 @@ class FilterForm(forms.Form):
     unverified = forms.BooleanField(label=_("Unverified"), required=False)
     records = forms.BooleanField(label=_("Also Django's own records"), required=False)
     not_user = ExcludedField(label=_("User other than"), required=False)
+    not_group = ExcludedField(label=_("Group other than"), required=False)
     not_table = ExcludedField(label=_("Model other than"), required=False)
     not_operation = ExcludedField(label=_("Operation other than"), required=False)
     not_endpoint = ExcludedField(label=_("Endpoint other than"), required=False)
@@ -58,6 +61,8 @@ class FilterForm(forms.Form):
         self._viewer = viewer
         if not signing_keys.are_configured() and not data.get("unverified"):
             del self.fields["unverified"]
+        if not (data.get("group") or data.get("not_group") or knows_groups(viewer)):
+            del self.fields["group"], self.fields["not_group"]
         choices = viewer.logged_models.menu()
         wanted = str(data.get("table", ""))
         if wanted and "\0" not in wanted and wanted not in dict(choices):
@@ -77,7 +82,7 @@ class FilterForm(forms.Form):
             }
         )
         self.fields["endpoint"].widget.attrs |= {"placeholder": "/shop/*", "dir": "ltr"}
-        for name in ("user", "endpoint"):
+        for name in self.fields.keys() & {"user", "group", "endpoint"}:
             self.fields[name].widget.attrs |= {"list": f"filter-{name}-list", "autocomplete": "off"}
         for name in self.errors if is_checked else ():
             if name in self.fields:
@@ -106,6 +111,11 @@ class FilterForm(forms.Form):
                 params={"value": text},
             )
         return found
+
+    def clean_group(self) -> GroupMembers | None:
+        """Return the members of the group."""
+        name = self.cleaned_data["group"]
+        return members_of(name, self._viewer) if name else None
 
     def clean_endpoint(self) -> str:
         """Return the endpoint, if it may be searched for."""
@@ -142,6 +152,10 @@ class FilterForm(forms.Form):
         """Return the parts of contexts that each of the texts may mean."""
         return [searchable_parts(text, self._viewer) for text in self.cleaned_data["not_user"]]
 
+    def clean_not_group(self) -> list[GroupMembers]:
+        """Return the members of each of the groups."""
+        return [members_of(name, self._viewer) for name in self.cleaned_data["not_group"]]
+
     def clean_not_endpoint(self) -> list[str]:
         """Return the endpoints, if they may be searched for."""
         texts: list[str] = self.cleaned_data["not_endpoint"]
@@ -153,6 +167,7 @@ class FilterForm(forms.Form):
         """Yield the conditions of what is left out."""
         asked = self.cleaned_data
         yield from (by_user(parts, self._viewer) for parts in asked["not_user"])
+        yield from (members.condition() for members in asked.get("not_group", ()))
         yield from (Q(table=table) for table in asked["not_table"])
         yield from (Q(operation=operation) for operation in asked["not_operation"])
         yield from map(conditions.at_endpoint, asked["not_endpoint"])
@@ -168,6 +183,8 @@ class FilterForm(forms.Form):
             yield Q(operation=asked["operation"]), query_timeouts.NO_INDEX
         if asked["user"]:
             yield by_user(asked["user"], self._viewer), query_timeouts.FILTER
+        if asked.get("group"):
+            yield asked["group"].condition(), asked["group"].timeout
         if asked["endpoint"]:
             is_exact = conditions.is_one_endpoint(asked["endpoint"])
             limit = query_timeouts.FILTER if is_exact else query_timeouts.NO_INDEX

@@ -1,4 +1,4 @@
-"""Users and endpoints suggested in the filter form."""
+"""Users, groups and endpoints suggested in the filter form."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.admin.search.people.groups import changes_by_group
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.wire.ids import change_id, sequence_in
 
@@ -27,21 +28,22 @@ _FRESH = 60
 
 
 class Suggestions(NamedTuple):
-    """Users and endpoints of the latest transactions, the most frequent first."""
+    """Users, their groups and endpoints of the latest transactions, the most frequent first."""
 
     users: list[str]
+    groups: list[str]
     endpoints: list[str]
 
 
 def suggestions(viewer: Viewer) -> Suggestions:
-    """Return the users and endpoints of the latest transactions that the viewer may see."""
+    """Return the users, groups and endpoints of the latest transactions that the viewer may see."""
     changes = viewer.changes().order_by("-id")
     key = viewer.cache_key("suggestions", changes, conf.masked_fields())
     found: Suggestions | None = cache.get(key)
     if found is None:
         found = _counted(changes, viewer)
         cache.set(key, found, _FRESH)
-    for name, texts in zip(("user_id", "endpoint"), found, strict=True):
+    for name, texts in (("user_id", found.users), ("endpoint", found.endpoints)):
         viewer.lifted.context_keys(*([name] if texts else []))
     return found
 
@@ -71,6 +73,7 @@ def _counted(changes: ChangeQuerySet, viewer: Viewer) -> Suggestions:
     names = user_names((user for user, count in users.items() if count), viewer)
     return Suggestions(
         [names.get(user, user) for user in _frequent(users)],
+        list(filter(None, _frequent(changes_by_group(users, viewer)))),
         _frequent(endpoints),
     )
 

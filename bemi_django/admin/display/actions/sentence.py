@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
 
 from bemi_django.admin.access.masks import MASK
-from bemi_django.admin.access.viewer import ColumnValue, Viewer
+from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.actions.action import AuditAction, ChangeKind, kind_of
 from bemi_django.admin.display.actions.event_clause import event_clause

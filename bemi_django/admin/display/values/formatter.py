@@ -14,7 +14,14 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances, live_labels, timeline_url
 from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides, folded, whole
 from bemi_django.admin.display.value_diff import differences
-from bemi_django.admin.display.values.shown_value import ShownValue, shown, stored, told_apart
+from bemi_django.admin.display.values.shown_value import (
+    Choices,
+    ShownValue,
+    choices_of,
+    shown,
+    stored,
+    told_apart,
+)
 from bemi_django.models import Change
 
 #: A row's label and page.
@@ -63,6 +70,7 @@ class Formatter:
         self._is_raw = is_raw(viewer)
         self._wanted: dict[LoggedModel, set[Any]] = {}
         self._named: dict[LoggedModel, dict[Any, _Named]] = {}
+        self._choices: dict[Any, Choices] = {}
         self._effort = Effort(_PAGE_PAIRS)
 
     def learn(self, logged: LoggedModel | None, row: Mapping[str, Any]) -> None:
@@ -101,8 +109,11 @@ class Formatter:
             found = self._names(target, value).get(value)
             if found is not None:
                 return ShownValue("reference", found[0], str(value), found[1])
+        if field not in self._choices:
+            # A project may compute them, for instance by a query.
+            self._choices[field] = choices_of(field)
         if logged is None or not isinstance(field, models.FileField):
-            return shown(field, value)
+            return shown(field, value, choices=self._choices[field])
         # Who may read the log has the files only of models that they may view.
         return shown(field, value, may_open=self._viewer.may("view", logged.model))
 

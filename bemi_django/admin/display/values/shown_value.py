@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.formats import get_format
 from django.utils.translation import gettext as _
@@ -21,6 +21,8 @@ Kind = Literal[
     "none", "empty", "mask", "flag", "number", "moment", "choice", "reference", "file", "json", "text"
 ]
 
+#: What a field takes, with the labels.
+Choices = Sequence[tuple[Any, Any]]
 #: The number of characters of a value that fit beside others.
 CHARACTERS = 80
 #: How many times as long JSON may be before its indentation is removed.
@@ -82,19 +84,34 @@ class ShownValue(NamedTuple):
         return f"{text[:characters]}…" if is_cut else text
 
 
-def shown(field: models.Field[Any, Any] | None, value: Any, *, may_open: bool = False) -> ShownValue:
+def choices_of(field: models.Field[Any, Any] | None) -> Choices:
+    """Return the choices of a field; none if the code of the project that computes them fails."""
+    try:
+        return list(getattr(field, "flatchoices", None) or ())
+    except Exception:
+        return []
+
+
+def shown(
+    field: models.Field[Any, Any] | None,
+    value: Any,
+    *,
+    choices: Choices | None = None,
+    may_open: bool = False,
+) -> ShownValue:
     """Return a value that refers to no other row.
 
     Args:
         field: The field of the value, or None for a column that the model does not know.
         value: The value as JSON has it, or the mask.
+        choices: ``choices_of()`` the field, if they are known.
         may_open: Whether the reader may have the file that a value names.
     """
     if value is None:
         return ShownValue("none", _("none"))
     if value == MASK:
         return ShownValue("mask", MASK)
-    label = _choice(field, value)
+    label = _choice(field, value, choices_of(field) if choices is None else choices)
     if label is not None:
         return ShownValue("choice", label, as_text(value))
     if isinstance(value, bool):
@@ -138,14 +155,13 @@ def stored(value: Any) -> ShownValue:
     return ShownValue(kind, dumps(value))
 
 
-def _choice(field: models.Field[Any, Any] | None, value: Any) -> str | None:
-    choices: Any = getattr(field, "flatchoices", None)
-    if not choices or isinstance(value, (dict, list)):
+def _choice(field: models.Field[Any, Any] | None, value: Any, choices: Choices) -> str | None:
+    if field is None or not choices or isinstance(value, (dict, list)):
         return None
     try:
-        return next((str(label) for key, label in choices if key in (value, field.to_python(value))), None)  # type: ignore[union-attr]
-    except (ValidationError, ValueError, TypeError):
-        # A value of another time.
+        return next((str(label) for key, label in choices if key in (value, field.to_python(value))), None)
+    except Exception:
+        # A value of another time, at which a field of the project may fail in any way.
         return None
 
 

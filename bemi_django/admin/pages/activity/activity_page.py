@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.formats import number_format
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
@@ -18,8 +19,8 @@ from bemi_django.admin.pages.activity.hour_counts import HourCounts, counts_of, 
 from bemi_django.admin.pages.activity.rankings import grouped, rankings
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import Page, PageCursor, cursor_before, read_page
+from bemi_django.admin.search.people.users import by_user, context_parts
 from bemi_django.admin.search.suggestions import suggestions
-from bemi_django.admin.search.users import by_user, context_parts
 from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
@@ -97,7 +98,7 @@ def _figures(viewer: Viewer, asked: ActivityRange, counts: HourCounts) -> list[t
         outside = counts.kinds.get("outside")
         number = outside.changes if outside else 0
         share = f"{number_format(round(100 * number / total, 1), 1)} %" if total else "0 %"
-        told = _("%(count)s changes") % {"count": grouped(number)}
+        told = ngettext("%(number)s change", "%(number)s changes", number) % {"number": grouped(number)}
         query = f"{asked.query}&outside=on" if number else ""
         found.append((_("Outside the application"), share, told, query))
     return found

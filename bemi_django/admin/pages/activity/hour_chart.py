@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 from typing import NamedTuple
 
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bemi_django.admin.display.site_time import local
 from bemi_django.admin.display.svg_charts import Bar
@@ -134,7 +134,12 @@ def heat(hours: dict[datetime, Counter[str]]) -> tuple[list[HeatRow], str]:
         return rows, ""
     (weekday, hour), count = max(totals.items(), key=lambda item: item[1])
     told = {"day": rows[weekday].name, "hour": f"{hour}:00", "count": grouped(count)}
-    return rows, _("%(day)s at %(hour)s was the busiest hour, with %(count)s changes.") % told
+    text = ngettext(
+        "%(day)s at %(hour)s was the busiest hour, with %(count)s change.",
+        "%(day)s at %(hour)s was the busiest hour, with %(count)s changes.",
+        count,
+    )
+    return rows, text % told
 
 
 def _by_step(steps: Sequence[ChartStep], hours: dict[datetime, Counter[str]]) -> list[Counter[str]]:

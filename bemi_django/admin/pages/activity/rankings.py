@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.utils.formats import number_format
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.values.break_points import breakable
 from bemi_django.admin.pages.activity.hour_counts import HourCounts, Names
+from bemi_django.admin.search.people.groups import changes_by_group
 
 #: Lines of a list.
 _LINES = 10
@@ -70,8 +70,9 @@ def rankings(viewer: Viewer, counts: HourCounts) -> Iterator[Ranking]:
             rest = sum(line.changes for line in lines[_LINES:])
             if found:
                 rest = max(found.changes - sum(line.changes for line in shown), 0)
-            text = _("%(count)s changes of others") % {"count": grouped(rest)} if rest else ""
-            yield Ranking(kind, title, heading, _with_shares(shown), text)
+            text = ngettext("%(count)s change of others", "%(count)s changes of others", rest)
+            told = text % {"count": grouped(rest)} if rest else ""
+            yield Ranking(kind, title, heading, _with_shares(shown), told)
 
 
 def grouped(count: int) -> str:
@@ -93,36 +94,12 @@ def _users(viewer: Viewer, found: Names) -> Iterator[Line]:
 
 
 def _groups(viewer: Viewer, found: Names) -> Iterator[Line]:
-    model: Any = get_user_model()
-    try:
-        group: Any = model._meta.get_field("groups").related_model
-        label = group._meta.get_field("name")
-    except FieldDoesNotExist:
-        return
-    is_seen = viewer.may("view", model) and viewer.may("view", group)
-    if not is_seen or label.column in viewer.masks.hidden_fields(group):
-        return
     changes: Counter[str] = Counter()
     for name, tenant, count in found.most:
         if name and viewer.users.has_user_of(tenant or None):
             changes[name] += count
-    known = list(_keys(model, changes))
-    memberships = model._default_manager.filter(pk__in=known).values_list("pk", "groups__name")
-    totals: Counter[str] = Counter()
-    for key, name in memberships:
-        totals[name or _("No group")] += changes[str(key)]
-    yield from (Line(name, count) for name, count in totals.most_common())
-
-
-def _keys(model: Any, names: Iterable[str]) -> Iterator[Any]:
-    for name in names:
-        try:
-            key = model._meta.pk.to_python(name)
-        except Exception:
-            # A context function can name anything as its user.
-            continue
-        if str(key) == name:
-            yield key
+    for name, count in changes_by_group(changes, viewer).most_common():
+        yield Line(name or _("No group"), count, query=urlencode({"group": name}) if name else "")
 
 
 def _endpoints(viewer: Viewer, found: Names) -> Iterator[Line]:

@@ -9,15 +9,20 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, models
+from django.db import models
 from django.http import Http404
 
 from bemi_django.admin.access.logged_models import LoggedModel, parse_key
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.instance_labels import guarded
-from bemi_django.admin.display.object_labels import deleted_labels, live_instances, live_labels, timeline_url
+from bemi_django.admin.display.object_labels import (
+    EMPTY_KEY,
+    deleted_labels,
+    live_instances,
+    live_labels,
+    timeline_url,
+)
 from bemi_django.admin.search.paging import nearest_change
-from bemi_django.exceptions import BemiError
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.keys import key_of, key_of_value
 from bemi_django.models import Change
@@ -60,7 +65,8 @@ class HistorySubject(NamedTuple):
         try:
             with guarded(self.logged.alias):
                 return change.as_instance("after" if change.after else "before")
-        except (BemiError, DatabaseError):
+        except Exception:
+            # The log or the database says no; or a field of the project, which may raise anything.
             return None
 
     def changes(self) -> ChangeQuerySet:
@@ -115,7 +121,7 @@ def subject_of_instance(viewer: Viewer, instance: models.Model) -> HistorySubjec
 
 
 def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models.Model], str]:
-    key = unquote(object_id)
+    key = "" if object_id == EMPTY_KEY else unquote(object_id)
     if "\0" in key:
         raise Http404
     try:

@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.search.users import ContextPart, by_user, searchable_parts
+from bemi_django.admin.search.people.users import ContextPart, by_user, searchable_parts
 from bemi_django.log.change import ChangeQuerySet
 
 #: Whose changes: the object's own; also those of its parts; also those of all rows that refer to it.

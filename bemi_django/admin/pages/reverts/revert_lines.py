@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
-from bemi_django.admin.access.editable_fields import EditableFields
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.rows.editable_fields import EditableFields
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
@@ -18,7 +18,7 @@ from bemi_django.admin.pages.reverts.step_instances import StepInstances
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.encryption.decryption import encrypted_columns
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.places import Place, model_of
+from bemi_django.log.places import Place, models_at
 from bemi_django.revert import Plan, Step
 
 #: Rows of a plan that are named. Of others it has the key.
@@ -63,7 +63,7 @@ class StepRules:
         self._database = database
         self._editable = EditableFields(viewer)
         self._formatter = Formatter(viewer)
-        self._instances = StepInstances(viewer.logged_models, database, changes)
+        self._instances = StepInstances(viewer, database, changes)
         #: The encrypted columns of steps, by their changes.
         self._known: dict[tuple[Any, ...], frozenset[str]] = {}
 
@@ -231,9 +231,10 @@ class StepRules:
 def pruned_tables(viewer: Viewer, plan: Plan) -> list[tuple[str, Any]]:
     """Return the tables, of those that the viewer may see, whose changes were removed, and up to when."""
     places = {Place(plan.database or "", each.schema, each.table): each.last for each in plan.pruned}
-    found = ((place, model_of(place), last) for place, last in places.items())
+    if not places:
+        return []
     return [
-        (f"{place.schema}.{place.table}", last)
-        for place, model, last in found
+        (f"{place.schema}.{place.table}", places[place])
+        for place, model in models_at(plan.database or "", places).items()
         if viewer.request.user.is_superuser or model is not None and viewer.may("view", model)
     ]

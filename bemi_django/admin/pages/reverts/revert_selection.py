@@ -114,8 +114,9 @@ def _later(viewer: Viewer, change: Change) -> ChangeQuerySet:
     """Return the changes of an object after one of them."""
     logged = viewer.logged_models.model_of(change)
     seen = viewer.changes()
+    of_key = later_rows(seen.of_table(change.place).of_key(str(change.primary_key)), change)
     if logged is None or change.primary_key is None:
-        return later_rows(seen.of_table(change.place).of_key(str(change.primary_key)), change)
+        return of_key
     instance = live_instances(logged, [change.primary_key]).get(change.primary_key)
     if instance is None:
         try:
@@ -123,6 +124,9 @@ def _later(viewer: Viewer, change: Change) -> ChangeQuerySet:
                 instance = change.as_instance("after" if change.after else "before")
         except (BemiError, DatabaseError, ValueError):
             raise Http404 from None
+        except Exception:
+            # A field of the project cannot read its value.
+            return of_key
     return later_rows(seen.for_object(instance), change)
 
 

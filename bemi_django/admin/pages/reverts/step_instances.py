@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from django.db import models
 
-from bemi_django.admin.access.logged_models import LoggedModel, LoggedModels
+from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.log.change import ChangeQuerySet
 
@@ -19,15 +20,13 @@ class StepInstances:
     """Returns the objects of rows as they are; each is read once.
 
     Args:
-        logged_models: The models of the tables.
+        viewer: The user who sees the plan.
         database: The database that has the rows.
         changes: The changes that are reverted. Their objects are read when the first one is asked for.
     """
 
-    def __init__(
-        self, logged_models: LoggedModels, database: str, changes: ChangeQuerySet | None = None
-    ) -> None:
-        self._logged_models = logged_models
+    def __init__(self, viewer: Viewer, database: str, changes: ChangeQuerySet | None = None) -> None:
+        self._viewer = viewer
         self._database = database
         self._changes = changes
         self._known: dict[tuple[LoggedModel, str], models.Model | None] = {}
@@ -40,16 +39,16 @@ class StepInstances:
             self._learn(self._changes.values_list(*_NAMES)[:_MOST])
             self._changes = None
         if (logged, key) not in self._known:
-            self._known[logged, key] = live_instances(logged, [key]).get(key)
+            self._known[logged, key] = live_instances(logged, [key], self._viewer).get(key)
         return self._known[logged, key]
 
     def _learn(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
         wanted: dict[LoggedModel, set[str]] = {}
         for schema, table, key in rows:
-            logged = self._logged_models.model_at(self._database, schema, table)
+            logged = self._viewer.logged_models.model_at(self._database, schema, table)
             if logged is not None and key is not None:
                 wanted.setdefault(logged, set()).add(key)
         for logged, keys in wanted.items():
-            found = live_instances(logged, keys)
+            found = live_instances(logged, keys, self._viewer)
             # None at all can mean that one of the keys is refused: then each is asked for alone.
             self._known |= {(logged, key): found.get(key) for key in keys if found}

@@ -21,7 +21,7 @@ OPERATIONS = [
     ("ERASED", _("Erased")),
 ]
 #: Filters of which values can be left out, by a parameter ``not_...``.
-EXCLUDED = ("user", "table", "operation", "endpoint")
+EXCLUDED = ("user", "group", "table", "operation", "endpoint")
 #: Values that can be left out of one filter, and characters of each.
 _MOST_EXCLUDED, _LONGEST_EXCLUDED = 20, 2000
 

@@ -18,6 +18,7 @@ from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import EXCLUDED, OPERATIONS
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, read_page
+from bemi_django.admin.search.people.groups import changes_by_group
 
 #: Changes that are counted, which the first window of a search holds if half of it matches, and values of
 #: each filter that are offered.
@@ -114,6 +115,7 @@ def _counts(filtered: FilteredChanges, cursor: PageCursor, viewer: Viewer) -> _C
             found["user"][str(seen.bemi_user)] += 1
         if not hides["endpoint"] and isinstance(seen.bemi_endpoint, str):
             found["endpoint"][seen.bemi_endpoint] += 1
+    found["group"] = changes_by_group(found["user"], viewer)
     values = {
         name: [(text, count) for text, count in counter.most_common() if 0 < len(text) <= _LONGEST]
         for name, counter in found.items()

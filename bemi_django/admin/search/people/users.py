@@ -18,7 +18,8 @@ from bemi_django.admin.search.paging import bitmap_scan_only
 
 #: A key of a context and its value.
 ContextPart = dict[str, Any]
-_USER = "user_id"
+#: The key of the user who made a change.
+USER = "user_id"
 
 
 def context_parts(text: str, viewer: Viewer) -> list[ContextPart]:
@@ -31,7 +32,7 @@ def context_parts(text: str, viewer: Viewer) -> list[ContextPart]:
     if "\0" in text:
         return []
     machines: list[ContextPart] = [{key: text} for key in (*MACHINES, ROLE)]
-    return [*({_USER: value} for value in user_ids(text, viewer)), *machines]
+    return [*({USER: value} for value in user_ids(text, viewer)), *machines]
 
 
 def user_ids(text: str, viewer: Viewer) -> list[Any]:
@@ -44,8 +45,13 @@ def user_ids(text: str, viewer: Viewer) -> list[Any]:
     """
     found = search_terms.literals(text)
     for key in _named(text, viewer):
-        found += [key, str(key)] if isinstance(key, int) else [str(key)]
+        found += key_forms(key)
     return found
+
+
+def key_forms(key: Any) -> list[Any]:
+    """Return the values that a context may have for the primary key of a user."""
+    return [key, str(key)] if isinstance(key, int) else [str(key)]
 
 
 def searchable_parts(text: str, viewer: Viewer) -> list[ContextPart]:
@@ -56,7 +62,7 @@ def searchable_parts(text: str, viewer: Viewer) -> list[ContextPart]:
     """
     found = context_parts(text, viewer)
     for part in found:
-        refuse(viewer.masks.hidden_in_context(part) if _USER in part else [])
+        refuse(viewer.masks.hidden_in_context(part) if USER in part else [])
     return found
 
 
@@ -78,7 +84,7 @@ def is_user(text: str, parts: list[ContextPart], viewer: Viewer) -> bool:
         parts: What ``context_parts()`` has returned for it.
         viewer: The user who searches.
     """
-    users = [part for part in parts if _USER in part]
+    users = [part for part in parts if USER in part]
     is_found = len(users) > len(search_terms.literals(text)) or _is_key(text)
     if is_found and _knows_users(viewer):
         return True

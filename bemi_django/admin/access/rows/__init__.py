@@ -1,0 +1,1 @@
+"""The rows that a user may see and write, and their values."""

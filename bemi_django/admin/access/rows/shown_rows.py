@@ -1,0 +1,55 @@
+"""Tell which rows a ``ModelAdmin`` shows to a user: those of its ``get_queryset()``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.http import HttpRequest
+
+
+class ShownRows:
+    """What the admins of models have in their lists for one user; asked once for each row.
+
+    Args:
+        request: The request of the user.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._known: dict[tuple[type[models.Model], str, Any], bool] = {}
+
+    def learn(self, registered: Any, instances: Collection[models.Model]) -> None:
+        """Ask for several rows at once.
+
+        Args:
+            registered: The admin of their model, or None.
+            instances: The rows, all of one model and database.
+        """
+        if registered is None or type(registered).get_queryset is ModelAdmin.get_queryset:
+            return
+        fresh = {key: one for one in instances if (key := _name(one)) not in self._known}
+        if not fresh:
+            return
+        alias = next(iter(fresh))[1]
+        try:
+            with transaction.atomic(using=alias):
+                rows = registered.get_queryset(self._request).using(alias)
+                found = set(
+                    rows.filter(pk__in=[one.pk for one in fresh.values()]).values_list("pk", flat=True)
+                )
+        except Exception:
+            # Code of the project, which may expect another request: what it would show is not known.
+            found = set()
+        self._known |= {key: one.pk in found for key, one in fresh.items()}
+
+    def has(self, registered: Any, instance: models.Model) -> bool:
+        """Tell whether an admin shows a row."""
+        self.learn(registered, [instance])
+        return self._known.get(_name(instance), True)
+
+
+def _name(instance: models.Model) -> tuple[type[models.Model], str, Any]:
+    return type(instance), instance._state.db or DEFAULT_DB_ALIAS, instance.pk

@@ -1,0 +1,1 @@
+"""Who made changes: users, their groups, and whatever else acts."""

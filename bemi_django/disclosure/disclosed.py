@@ -101,12 +101,19 @@ class Disclosure:
         self._made = Q(pk__in=[])
         if user is not None:
             self._made = Q(database=own[0].place.database, context__contains=as_jsonb({"user_id": user}))
+        about = self._own | self._related | self._made
+        self._log = Change.objects.using(conf.destination()).filter(about)
         self._rules, self._contexts = _masks()
         self._referring = _referring(self._rules, alias)
         self._names: dict[Place, ColumnNames] = {}
         #: Whether columns of tables are masked, under one of the names that they have had.
         self._masked: dict[tuple[Place, str], bool] = {}
         self._decrypter = Decrypter(loads)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the log has nothing of them."""
+        return not self._log.exists()
 
     def changes(self) -> Iterator[DisclosedChange]:
         """Yield the changes in commit order, a few of them in memory."""
@@ -116,10 +123,9 @@ class Disclosure:
             default=Value(MADE),
             output_field=TextField(),
         )
-        log = Change.objects.using(conf.destination()).filter(self._own | self._related | self._made)
         # A cursor of the server lives in a transaction.
         with transaction.atomic(using=conf.destination()):
-            for change in log.annotate(relation=relation).order_by("id").iterator(chunk_size=_CHUNK):
+            for change in self._log.annotate(relation=relation).order_by("id").iterator(chunk_size=_CHUNK):
                 yield self._disclosed(change)
 
     def _disclosed(self, change: Any) -> DisclosedChange:

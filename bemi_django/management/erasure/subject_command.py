@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.disclosure.disclosed import Disclosure
 from bemi_django.disclosure.export import export
@@ -18,7 +18,9 @@ def add_subject(added: Any) -> ArgumentParser:
     """Add ``bemi subject``."""
     parser = add_subcommand(added, "subject", "write all that the log has of a person to files")
     parser.add_argument(
-        "object", metavar="OBJECT", help="app.Model:key, such as shop.Customer:42; or schema.table:key"
+        "object",
+        metavar="OBJECT",
+        help="app.Model:key, such as shop.Customer:42 (composite keys as 7,2 or JSON); or schema.table:key",
     )
     parser.add_argument(
         "--export",
@@ -46,10 +48,12 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
         options: ``object``, ``export`` and ``related`` of the command line.
 
     Raises:
-        CommandError: There is no such object in the log.
+        CommandError: The log has no changes of such an object.
         BemiError: A file cannot be written.
     """
     subject = instance_named(options["object"], database) or row_named(options["object"], database)
     disclosure = Disclosure(subject, database, options["related"])
+    if disclosure.is_empty:
+        raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")
     paths, number = export(disclosure, options["object"], options["export"])
     command.stdout.write(f"{number} changes written to {' and '.join(map(str, paths))}")

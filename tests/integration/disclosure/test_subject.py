@@ -179,3 +179,17 @@ def test_a_file_that_cannot_be_written_is_named(subject: Subject, drain: Drain, 
     with pytest.raises(CommandError, match="cannot write"):
         subject(f"shop.Category:{category.pk}", tmp_path / "file" / "inner")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_who_is_not_in_the_log_gets_no_files(subject: Subject, drain: Drain, tmp_path: Path) -> None:
+    ann = User.objects.create(username="ann")
+    with bound_context(user_id=471147):
+        Category.objects.create(name="Books")
+    drain()
+    place = tmp_path / "nobody"
+    for name in (f"auth.User:{ann.pk + 1}", f"public.auth_user:{ann.pk + 1}", "shop.Product:471147"):
+        with pytest.raises(CommandError, match="the log has no changes of it: check the key"):
+            subject(name, place)
+    assert not place.exists()
+    # The log may have nothing of somebody but what they did.
+    assert subject("auth.User:471147", place).startswith("1 changes written")

@@ -75,6 +75,10 @@ class KnownChange(NamedTuple):
 
 
 def _read(text: str) -> Mapping[str, Any]:
-    # No digit is lost.
-    found: Mapping[str, Any] = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    found: Mapping[str, Any] = json.loads(text, parse_float=_number, parse_int=_number)
     return found
+
+
+def _number(text: str) -> tuple[Decimal]:
+    """Return a number with all its digits, so that 1 does not equal true, as it does in Python."""
+    return (Decimal(text),)

@@ -1,12 +1,13 @@
 -- Everything in a database that another test could stumble over, one thing a line. Views of the past are made when they
--- are due, and the months of the log from the present one on when they are needed.
+-- are due, and months of the log when they are needed: an event may say that it was a month ago.
 WITH schemas AS (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^(pg_|_bemi_past)' AND nspname <> 'information_schema'
 ), relations AS (
     SELECT c.*, format('%I.%I', s.nspname, c.relname) AS name
     FROM pg_class c JOIN schemas s ON s.oid = c.relnamespace
-    WHERE NOT (c.relispartition AND c.relname >= 'changes_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM'))
+    WHERE NOT (c.relispartition
+        AND c.relname >= 'changes_' || to_char((now() - interval '31 days') AT TIME ZONE 'UTC', 'YYYY_MM'))
 )
 SELECT concat_ws(' ', 'schema', nspname) FROM schemas
 UNION ALL

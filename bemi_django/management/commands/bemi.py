@@ -45,6 +45,8 @@ from bemi_django.time_travel.moments import parse
 # What a standby says: that it takes no writes, and that it writes no WAL.
 _READ_ONLY = ("25006", "55000")
 _NO_RIGHT = "42501"
+# A table, a column or a function that the database does not have.
+_UNKNOWN = ("42P01", "42703", "42883")
 #: What ``sync`` says of a table that is not tracked any more.
 _ENDED = "no triggers: "
 #: What works on one log alone, and would do half of what is meant where there are several.
@@ -102,8 +104,10 @@ class Command(BaseCommand):
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) in _READ_ONLY and installed.is_standby(database)
             line = first_line(IsStandby() if is_standby else error)
-            if sqlstate_of(error) == _NO_RIGHT and line.endswith(" _bemi"):
+            if sqlstate_of(error) == _NO_RIGHT and line.endswith((" _bemi", f" {conf.table().name}")):
                 line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
+            elif sqlstate_of(error) in _UNKNOWN and subcommand != "as-of":
+                line += ": if another version has installed the log, run 'manage.py migrate bemi_django'"
             raise CommandError(line) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:

@@ -106,6 +106,21 @@ def test_whoever_stops_a_command_sees_one_line(
     assert raised.value.returncode == status
 
 
+@pytest.mark.parametrize("missing", ["FROM _bemi.nothing", "nothing FROM changes", "_bemi.nothing_v1()"])
+def test_what_the_log_of_another_version_lacks_is_said_with_what_to_do(
+    missing: str, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*arguments: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {missing}")
+
+    monkeypatch.setattr(Command, "_status", ask)
+    with pytest.raises(
+        CommandError, match="does not exist.*: if another version .*'manage.py migrate bemi_django'"
+    ):
+        call_command("bemi", "status")
+
+
 def test_without_a_subcommand_it_prints_its_help(db: None) -> None:
     printed = bemi()
     assert printed.startswith("usage: ") and "write committed changes to the log" in printed

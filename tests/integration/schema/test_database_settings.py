@@ -24,10 +24,8 @@ SETTINGS = {
     },
     "read": {
         "standard_conforming_strings": "off", "array_nulls": "off", "transform_null_equals": "on",
-        "quote_all_identifiers": "on", "xmloption": "document",
-    },
-    "refuse": {
-        "plpgsql.extra_errors": "all", "default_transaction_isolation": "serializable", "row_security": "off",
+        "quote_all_identifiers": "on", "xmloption": "document", "plpgsql.extra_errors": "all",
+        "default_transaction_isolation": "serializable", "row_security": "off",
     },
 }  # fmt: skip
 VALUES = {

@@ -153,6 +153,7 @@ def declare() -> list[type[models.Model]]:
 
     class Door(models.Model):
         to = models.ForeignKey(Hidden, models.CASCADE)
+        also = models.ManyToManyField(Hidden, related_name="+")
         Meta = meta_of("door")
 
         def __str__(self) -> str:
@@ -222,7 +223,8 @@ def fill(found: list[type[models.Model]], end: str = "") -> None:
         cursor.execute("INSERT INTO cursed (value) VALUES ('x') RETURNING id")
         cursor.execute("INSERT INTO broken (kind, of_id) VALUES ('k', %s)", cursor.fetchone())
         cursor.execute("INSERT INTO cursed_key VALUES (%s)", [f"k/1{end}"])
-    of["Door"].objects.create(to=of["Hidden"].objects.create(name=f"{SECRET}{end}"))
+    hidden = of["Hidden"].objects.create(name=f"{SECRET}{end}")
+    of["Door"].objects.create(to=hidden).also.add(hidden)
     if "Seat" in of:
         of["Seat"].objects.create(hall=f'a"b/_{end}', number=1)
 

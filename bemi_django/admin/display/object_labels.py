@@ -179,9 +179,11 @@ def _instance(change: Change, logged: LoggedModel, viewer: Viewer) -> models.Mod
 
 
 def _end_labels(ends: list[models.Model], viewer: Viewer) -> list[str]:
-    if not viewer.may("view", type(ends[0])):
-        return [instance_key(end, viewer) for end in ends]
-    return instance_labels(ends, viewer)
+    viewer.learn_rows(ends)
+    model = type(ends[0])
+    seen = [end for end in ends if viewer.may("view", model) and viewer.may("view", model, end)]
+    labels = dict(zip(map(id, seen), instance_labels(seen, viewer), strict=True))
+    return [labels.get(id(end)) or instance_key(end, viewer) for end in ends]
 
 
 def _name(model: type[models.Model]) -> str:

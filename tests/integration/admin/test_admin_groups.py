@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
 from django.core.cache import cache
+from django.db import models
 from django.test import Client
+from django.test.utils import isolate_apps
 
 from bemi_django.admin.search.people import groups
-from bemi_django.alerts.saved_filter import parameters_of
+from bemi_django.alerts.saved_filter import narrowed, parameters_of
+from bemi_django.models import AlertRule, Change
 from tests.support.audit import LIST, listed, record, visitor
 from tests.support.audit_api import answer
 
@@ -103,8 +108,58 @@ def test_masked_groups_are_not_found_by_trying(settings: Any, masked: str) -> No
     assert "Stock" not in reader.get(LIST).content.decode()
 
 
+def test_groups_that_an_admin_hides_are_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HidingAdmin(GroupAdmin):
+        def get_queryset(self, request: Any) -> Any:
+            return super().get_queryset(request).exclude(name="Stock")
+
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, Group, HidingAdmin(Group, admin.site))
+    reader = visitor(*KNOWS, name="reader")
+    response = reader.get(f"{LIST}?view=rows")
+    assert response.context["suggestions"]["groups"] == ["Support & sales"]
+    assert "Stock" not in response.content.decode()
+    assert listed(reader, "?group=Stock") == []
+    assert "There is no group “Stock”." in reader.get(f"{LIST}?group=Stock").content.decode()
+    assert listed(reader, "?group=Support+%26+sales") == [2, 1]
+    assert "Stock" not in reader.get(f"{LIST}activity/").content.decode()
+
+
+@isolate_apps("django.contrib.contenttypes")
+def test_what_a_project_calls_groups_need_be_no_model(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Member(models.Model):
+        groups = models.JSONField(default=list)
+
+        class Meta:
+            app_label = "contenttypes"
+
+        def __str__(self) -> str:
+            return str(self.groups)
+
+    monkeypatch.setattr(groups, "get_user_model", lambda: Member)
+    response = admin_client.get(LIST)
+    assert response.status_code == 200 and "group" not in response.context["form"].fields
+
+
 @pytest.mark.urls("tests.support.audit_api")
 def test_a_saved_filter_and_the_api_know_groups(admin_client: Client) -> None:
     assert parameters_of("?group=Stock&not_group=A&view=rows").urlencode() == "group=Stock&not_group=A"
     found = answer(admin_client, "changes/", group="Stock")
     assert [one["transaction_id"] for one in found["results"]] == [2]
+
+
+@pytest.mark.parametrize("few", [50, 0], ids=["few", "many"])
+def test_an_alert_finds_changes_of_a_group_as_its_owner_does(
+    django_user_model: Any, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(groups, "_FEW", few)
+    visitor(*KNOWS, name="reader")
+    reader = django_user_model.objects.get_by_natural_key("reader")
+    rule = AlertRule(
+        kind=AlertRule.Kind.FILTER, filter="group=Support+%26+sales&not_group=Stock", owner=reader.pk
+    )
+    assert list(narrowed(Change.objects.all(), rule).values_list("transaction_id", flat=True)) == [1]
+    reader.user_permissions.clear()
+    assert not narrowed(Change.objects.all(), rule)

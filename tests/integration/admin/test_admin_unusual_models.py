@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote as quote_url
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.core.cache import cache
 from django.db import connection
@@ -14,10 +15,12 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.search.hints import found_objects
 from bemi_django.log.lossless_json import loads
 from bemi_django.models import Change
-from tests.shapes.unusual import KEYS, SECRET, fill, live, registered, unusual_models
-from tests.support.audit import LIST, visitor
+from tests.shapes.unusual import KEYS, SECRET, HidingAdmin, fill, live, registered, unusual_models
+from tests.support.audit import LIST, record, visitor
 from tests.support.audit_api import API
 
 pytestmark = [
@@ -145,13 +148,34 @@ def test_rows_that_an_admin_hides_are_not_named(
         next(key for model, key in world if model.__name__ == name) for name in ("Hidden", "Door")
     )
     row = Change.objects.filter(table="door", operation="UPDATE").get()
-    addresses = [LIST, f"{LIST}?view=rows", f"{LIST}?q={SECRET[:-1]}", f"{LIST}{row.pk}/change/"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, door_id, hidden_id FROM door_also")
+        (pair,) = cursor.fetchall()
+    after = dict(zip(("id", "door_id", "hidden_id"), pair, strict=True))
+    pairs = {"table": "door_also", "primary_key": str(pair[0]), "before": {}, "after": after}
+    ends = record(5000, operation="CREATE", context={}, **pairs)
+    addresses = [LIST, f"{LIST}?view=rows&table=door_also", f"{LIST}{ends.pk}/change/"]
+    addresses += [f"{LIST}?view=rows", f"{LIST}?q={SECRET[:-1]}", f"{LIST}{row.pk}/change/"]
     addresses += [f"{LIST}revert/?change={row.pk}", f"{LIST}timeline/shop/door/{door}/"]
     addresses += [f"{LIST}timeline/shop/door/{door}/?field=to_id", f"{LIST}timeline/shop/hidden/{hidden}/"]
     addresses += [f"{API}objects/shop/{one}/fields/" for one in (f"door/{door}", f"hidden/{hidden}")]
+    assert all(SECRET in text_of(root, page) for page in addresses[1:3])
     assert sum(SECRET in text_of(root, page) for page in addresses) > 3
     for page in addresses:
         assert SECRET not in text_of(staff, page, (200, 403, 404)), page
+
+
+def test_the_admin_of_a_proxy_hides_rows_of_the_proxy_alone(world: list[Row], django_user_model: Any) -> None:
+    title = next(model for model, _key in world if model.__name__ == "Title")
+    slug, request = title._meta.concrete_model, RequestFactory().get("/")
+    staff = visitor("shop.view_slug", "shop.view_title")
+    request.user = django_user_model.objects.get(pk=staff.session["_auth_user_id"])
+    admin.site.register(title, HidingAdmin)
+    try:
+        viewer, row = Viewer(request, admin.site), title.objects.get(pk=KEYS[0])
+        assert [viewer.may("view", model, row) for model in (title, slug, title)] == [False, True, False]
+    finally:
+        admin.site.unregister(title)
 
 
 def test_many_rows_take_as_many_queries_as_few(db: None, django_user_model: Any, settings: Any) -> None:
@@ -167,6 +191,21 @@ def test_many_rows_take_as_many_queries_as_few(db: None, django_user_model: Any,
         live(found, first=1000)
         many = [queries(client, f"{LIST}?view=rows&table={table}") for table in tables]
         assert many == few, tables
+
+
+def test_many_found_rows_of_an_admin_that_hides_some_are_asked_for_at_once(
+    world: list[Row], django_user_model: Any
+) -> None:
+    hidden = next(model for model, _key in world if model.__name__ == "Hidden")
+    request = RequestFactory().get("/")
+    request.user = django_user_model.objects.create_superuser("root")
+    counted = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as found:
+            found_objects._objects_of(admin.site._registry[hidden], SECRET, Viewer(request, admin.site))
+        counted.append(len(found))
+        hidden.objects.bulk_create([hidden(name=SECRET) for _ in range(3)])
+    assert counted[0] == counted[1]
 
 
 def queries(client: Client, page: str) -> int:

@@ -30,7 +30,8 @@ class ShownRows:
         """
         if registered is None or type(registered).get_queryset is ModelAdmin.get_queryset:
             return
-        fresh = {key: one for one in instances if (key := _name(one)) not in self._known}
+        model = registered.model
+        fresh = {key: one for one in instances if (key := _name(model, one)) not in self._known}
         if not fresh:
             return
         alias = next(iter(fresh))[1]
@@ -48,8 +49,9 @@ class ShownRows:
     def has(self, registered: Any, instance: models.Model) -> bool:
         """Tell whether an admin shows a row."""
         self.learn(registered, [instance])
-        return self._known.get(_name(instance), True)
+        return self._known.get(_name(registered.model, instance), True)
 
 
-def _name(instance: models.Model) -> tuple[type[models.Model], str, Any]:
-    return type(instance), instance._state.db or DEFAULT_DB_ALIAS, instance.pk
+def _name(model: type[models.Model], instance: models.Model) -> tuple[type[models.Model], str, Any]:
+    # The admins of a model and of its proxies may show others of the same rows.
+    return model, instance._state.db or DEFAULT_DB_ALIAS, instance.pk

@@ -108,6 +108,7 @@ def _objects_of(registered: Any, text: str, viewer: Viewer) -> FoundObjects | No
             with connections[alias].cursor() as cursor:
                 # An enclosing transaction continues with its own setting.
                 cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    viewer.learn_rows(rows)
     seen = [row for row in rows if viewer.may("view", model, row) and _is_in_scope(row, viewer)]
     if not seen:
         return None

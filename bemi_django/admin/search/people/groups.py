@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -62,10 +62,10 @@ def members_of(name: str, viewer: Viewer) -> GroupMembers:
     label = _label(viewer)
     if label is None:
         raise ValidationError(_("You may not search by group."))
-    groups = label.model._default_manager
-    if "\0" in name or not groups.filter(**{label.name: name}).exists():
+    found = [] if "\0" in name else _seen(label, [name], viewer)
+    if not found:
         raise ValidationError(_("There is no group “%(value)s”."), params={"value": name})
-    users = get_user_model()._default_manager.filter(**{f"groups__{label.name}": name})
+    users = get_user_model()._default_manager.filter(**{"groups__in": found})
     keys = list(users.order_by().distinct().values_list("pk", flat=True)[: _MOST + 1])
     if len(keys) > _MOST:
         raise ValidationError(_("The group “%(value)s” has too many members."), params={"value": name})
@@ -90,9 +90,22 @@ def changes_by_group(changes: Mapping[str, int], viewer: Viewer) -> Counter[str]
         return totals
     model: Any = get_user_model()
     known = model._default_manager.filter(pk__in=list(_keys(model, changes)))
-    for key, name in known.order_by().values_list("pk", f"groups__{label.name}"):
-        totals[name or ""] += changes[str(key)]
+    memberships = list(known.order_by().values_list("pk", f"groups__{label.name}"))
+    names = {name for _key, name in memberships if name}
+    seen = {getattr(group, label.name) for group in _seen(label, names, viewer)}
+    for key, name in memberships:
+        if not name or name in seen:
+            totals[name or ""] += changes[str(key)]
     return totals
+
+
+def _seen(label: Any, names: Collection[str], viewer: Viewer) -> list[models.Model]:
+    """Return those of the groups with some names that the viewer may view."""
+    if not names:
+        return []
+    found = list(label.model._default_manager.filter(**{f"{label.name}__in": names}))
+    viewer.learn_rows(found)
+    return [group for group in found if viewer.may("view", label.model, group)]
 
 
 def _label(viewer: Viewer) -> Any:
@@ -100,8 +113,11 @@ def _label(viewer: Viewer) -> Any:
     model: Any = get_user_model()
     try:
         group: Any = model._meta.get_field("groups").related_model
-        label = group._meta.get_field("name")
+        # A project may call something else its groups, such as a list of texts.
+        label = group._meta.get_field("name") if group else None
     except FieldDoesNotExist:
+        return None
+    if label is None:
         return None
     is_seen = viewer.may("view", model) and viewer.may("view", group)
     is_hidden = label.column in viewer.masks.hidden_fields(group) or viewer.masks.hide_context_key(USER)

@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bemi_django.management.subcommand import INTERRUPTED
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command ``bemi``.
@@ -18,8 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Arguments of the command line, without the name of the command (default: ``sys.argv``).
 
     Raises:
-        SystemExit: With status 1 and one line on an error, with status 2 and the usage on wrong arguments.
+        SystemExit: With status 1 and one line on an error, with status 2 and the usage on wrong arguments,
+            with status 130 if it is interrupted.
     """
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        # While the project is loaded or checked; a command that has begun says it itself.
+        sys.stderr.write("bemi: interrupted: the same command can be run again\n")
+        sys.exit(INTERRUPTED)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     from bemi_django.cli.configuration import ConfigurationError, configuration_of
     from bemi_django.cli.project import configure
 

@@ -12,14 +12,14 @@ SELECT to_char(m.first AT TIME ZONE 'UTC', 'YYYY-MM'), pg_total_relation_size(c.
        greatest(c.reltuples, 0)::bigint, m.first >= recent.since
 FROM _bemi.months_v1() m JOIN pg_class c ON c.oid = m.partition
 CROSS JOIN LATERAL (
-    SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '31 days' AS since
+    SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '31 days') AT TIME ZONE 'UTC' AS since
 ) recent
 WHERE m.first IS NOT NULL ORDER BY 1
 """
 #: Days since the beginning of last month, or since the log began.
 _DAYS = """
 SELECT greatest(extract(epoch FROM now() - greatest(
-    date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '31 days',
+    (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '31 days') AT TIME ZONE 'UTC',
     (SELECT min(started_at) FROM _bemi.checkpoint))) / 86400, 1)::float8
 """
 

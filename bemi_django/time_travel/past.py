@@ -37,7 +37,8 @@ SELECT pg_catalog.to_regclass(pg_catalog.format(
 _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
 WHERE database = current_database() AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
-AND %s < (SELECT min(m.first) - interval '1 month' FROM _bemi.months_v1() m)
+AND %s < (
+    SELECT (min(m.first) AT TIME ZONE 'UTC' - interval '1 month') AT TIME ZONE 'UTC' FROM _bemi.months_v1() m)
 ORDER BY id LIMIT 1
 """
 _PATH = """

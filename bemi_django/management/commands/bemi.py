@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import psycopg2
@@ -112,8 +113,10 @@ class Command(BaseCommand):
 
     def _missing(self, database: str, error: NotInstalled) -> str:
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()
-        for alias in filter(lost_objects.are_lost, aliases):
-            return f"the database objects of bemi_django are missing: run {lost_objects.remedy(alias)}"
+        # Whether they are lost may be nothing that this role can read.
+        with suppress(DatabaseError):
+            for alias in filter(lost_objects.are_lost, aliases):
+                return f"the database objects of bemi_django are missing: run {lost_objects.remedy(alias)}"
         return first_line(error)
 
     def _install(self, database: str, options: dict[str, Any]) -> None:

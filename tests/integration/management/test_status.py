@@ -36,8 +36,9 @@ from bemi_django.status.worker_status import (
     WorkerStatus,
     lag_seconds,
 )
+from bemi_django.time_travel import past
 from sample_project.todos.models import Todo
-from tests.support.old_months import old_months
+from tests.support.old_months import drop, make, old_months
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
 from tests.support.project_database import another_session, execute
@@ -236,6 +237,33 @@ def test_months_are_those_of_utc_however_the_session_prints_moments(
             assert found() == expected
         finally:
             connection.close()
+
+
+def test_last_month_counts_for_the_forecast_where_clocks_were_put_forward(transactional_db: None) -> None:
+    query = log_growth._MONTHS.replace("now()", "timestamptz '2003-04-02 00:00Z'")
+    make("2003-03")
+    try:
+        for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati"):
+            execute("SELECT set_config('TimeZone', %s, false)", [zone])
+            assert ("2003-03", True) in [(month, is_recent) for month, _, _, is_recent in execute(query)]
+    finally:
+        connection.close()
+        drop("2003-03")
+
+
+def test_the_past_begins_with_a_month_of_utc_in_any_session(transactional_db: None) -> None:
+    """Which February has other days than the month before in New York, where it is not March yet."""
+    (month_before,) = re.findall(r"AND %s < (\(.*\))\n", past._OLDEST, re.DOTALL)
+    make("2003-03")
+    try:
+        found = set()
+        for zone in ("UTC", "America/New_York"):
+            execute("SELECT set_config('TimeZone', %s, false)", [zone])
+            found.add(execute(f"SELECT {month_before} = timestamptz '2003-02-01 00:00Z'")[0])
+        assert found == {(True,)}
+    finally:
+        connection.close()
+        drop("2003-03")
 
 
 def test_the_health_page_tells_of_the_worker_once(

@@ -44,3 +44,9 @@ def test_what_is_missing_is_said_with_the_way_to_install_it(lost: None) -> None:
     call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
     call_command("migrate", "bemi_django", verbosity=0)
     assert hints() == [] and Change.objects.count() == 0
+
+
+def test_a_role_that_may_not_read_the_migrations_is_told_in_one_line(lost: None) -> None:
+    execute("ALTER TABLE django_migrations RENAME COLUMN app TO other")
+    with pytest.raises(CommandError, match="missing"):
+        call_command("bemi", "status", stdout=io.StringIO())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bemi_django.cli import main, project
 from bemi_django.cli.configuration import SETTINGS, Configuration, ConfigurationError, configuration_of
 from bemi_django.cli.project import database_of
 from tests.support.paths import ROOT
@@ -186,3 +187,16 @@ def test_every_setting_is_here_or_of_no_use_without_django() -> None:
         f"add to SETTINGS of cli/configuration.py, or to NOT_HERE if it needs Django: {unknown}"
     )
     assert {*SETTINGS, *NOT_HERE} <= named
+
+
+def test_whoever_interrupts_while_the_project_is_loaded_sees_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(configuration: Configuration) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(project, "configure", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--source", URL])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "bemi: interrupted: the same command can be run again\n"

@@ -86,10 +86,12 @@ class Backlog:
             return _Next()
         reader = LaneReader(self._broker, self._source, lane, state, self._message.set, histories)
         try:
-            deadline = time.monotonic() + _PATIENCE
+            seen, deadline = reader.seen, time.monotonic() + _PATIENCE
             while (chunk := reader.peek()) is None and reader.turning is None and reader.seen < last:
                 self._broker.raise_if_lost()
-                if time.monotonic() > deadline:
+                if reader.seen > seen:
+                    seen, deadline = reader.seen, time.monotonic() + _PATIENCE
+                elif time.monotonic() > deadline:
                     raise QueueUnavailable(f"the queue does not send what lane {lane} of {self._source} has")
                 self._message.wait(0.05)
                 self._message.clear()

@@ -146,7 +146,9 @@ class HeldLanes:
         """Say where changes are missing that do not come, until the lane gets on; return it, or nothing."""
         found = ""
         for lane, reader in self.readers.items():
-            if (trouble := reader.trouble) and lane not in self._lacking:
+            if not (trouble := reader.trouble):
+                self._lacking.discard(lane)
+            elif lane not in self._lacking:
                 self._lacking.add(lane)
                 logger.error("%s: %s", reader.source, trouble)
                 Checkpoints(self._connection, reader.source).note_trouble(trouble)

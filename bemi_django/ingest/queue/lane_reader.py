@@ -23,6 +23,8 @@ _OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run na
 #: Seconds that a publisher may take to begin anew, before what is missing is looked for in the whole lane,
 #: and before it is taken for lost.
 _LATE, _LOST = 5.0, 60.0
+#: Chunks that are passed at once: a lane that is read from its beginning must not hold up the others.
+_PASSED = 20
 _LACKING = (
     "lane {} of the queue lacks changes that come next: was its stream emptied, or a message damaged? See "
     "docs/scaling.md, 'An emptied stream'. If this is not the first destination, begin it again in a new "
@@ -94,11 +96,14 @@ class LaneReader(LaneMessages):
     def peek(self) -> Chunk | None:
         """Return the next chunk that is to be written, if it is there, and of a history of the log.
 
-        It raises the errors of :meth:`read`.
+        It raises the errors of :meth:`read`. What comes after many that are not to be written, it returns
+        when it is called again.
         """
         if self.turning is not None and self._has_followed(self.turning):
             self.turning = None
-        while self._next is None and self.turning is None and (found := self.read()) is not None:
+        for _ in range(_PASSED):
+            if self._next is not None or self.turning is not None or (found := self.read()) is None:
+                break
             chunk = found.chunk
             if chunk.course is not None:
                 if not self._has_followed(chunk):
@@ -117,6 +122,8 @@ class LaneReader(LaneMessages):
                     self.ahead_since = time.monotonic()
             else:
                 self._next = found
+                # It may have to wait for other lanes, which is no lack.
+                self.ahead_since = None
         next_one = None if self._next is None else self._next.chunk
         # A publisher begins a history in the log before it publishes: if not here, then in another log.
         is_known = next_one and history_of(next_one.end.sequence) <= self.histories[-1].number
@@ -200,6 +207,8 @@ class LaneReader(LaneMessages):
         since = self.ahead_since
         if since is not None and not self._is_whole and time.monotonic() - since > _LATE:
             self._is_whole = True
+            # To read all of it may take long.
+            self.ahead_since = None
             self._read_after(0)
 
     def _read_after(self, message: int) -> None:

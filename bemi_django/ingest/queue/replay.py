@@ -57,7 +57,7 @@ class Replay:
     def __init__(self, connection: Any, broker: Broker, replayed: Replayed) -> None:
         self._connection = connection
         self._broker = broker
-        self._since = replayed.since
+        self._since, self._is_compared = replayed.since, False
         self._message = threading.Event()
 
     def begin(self) -> None:
@@ -69,7 +69,7 @@ class Replay:
             ReplicationError: The log of a source was begun in another way.
             QueueUnavailable: Lanes of a source have no message from then on yet.
         """
-        if self._since is not None:
+        if self._since is not None and not self._is_compared:
             self._compare_clocks()
         lacking: QueueUnavailable | None = None
         for source, number in self._broker.sources().items():
@@ -86,6 +86,7 @@ class Replay:
         """Say where a time means another one to the queue."""
         connection, address = self._broker.connection, self._broker.address
         now = connection.run(numbers_of(connection.client, address.stream)).now
+        self._is_compared = True
         lead = now - datetime.now(timezone.utc)
         if abs(lead) > _SAME_TIME:
             is_said = _AHEAD if lead > timedelta() else _BEHIND

@@ -353,6 +353,48 @@ def test_what_lies_before_a_number_of_another_stream_is_found(monkeypatch: pytes
     assert lane.read_all() == []
 
 
+def test_a_lane_that_is_read_from_its_beginning_holds_up_no_other() -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    for lsn in range(16, 16 + 50 * 48, 48):
+        transaction(made, lsn, row(lsn, b"x"))
+        made.send()
+    made.close()
+    position = LanePosition(decode(broker.sent[45].payload).begin.sequence)
+    lane = StoredLane(broker, broker.sent, position)
+    assert lane.peek() is None and 0 < lane.seen < 30
+    assert lane.peek() is None and lane.seen < 50
+    assert lane.peek() is not None
+    assert len(lane.read_all()) == 5
+
+
+def test_a_chunk_that_waits_for_other_lanes_is_no_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_reader, "_LOST", 0.0)
+    broker, messages = published()
+    first, second, *rest = messages
+    lane = StoredLane(broker, [*rest, first, second], LanePosition(8))
+    # It is there, but what it comes after is not.
+    assert lane.peek() is not None
+    assert lane.trouble == ""
+    lane.look_back()
+    assert [end.sequence for _, end in lane.read_all()] == [24, 72, 136, 200]
+
+
+def test_what_is_looked_for_in_the_whole_lane_is_not_lost_before_it_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane_reader, "_LATE", 0.0)
+    monkeypatch.setattr(lane_reader, "_LOST", 0.0)
+    broker, messages = published()
+    lane = StoredLane(broker, messages[2:], LanePosition(24), number=2)
+    assert lane.read_all() == []
+    assert "lacks changes" in lane.trouble
+    lane.look_back()
+    assert lane.trouble == ""
+    assert lane.read_all() == []
+    assert "lacks changes" in lane.trouble
+
+
 def test_what_comes_after_a_promotion_waits_until_the_log_has_it() -> None:
     broker = MemoryBroker(1)
     made = sink(broker)

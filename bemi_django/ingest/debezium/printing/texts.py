@@ -21,11 +21,13 @@ from bemi_django.ingest.protocol.messages import UNAVAILABLE
 
 _QUOTED = re.compile(r'[{}",\\\s]|^$|^null$', re.IGNORECASE)
 _MAX_SCALE = 16_383
-#: The schema that all times have in some modes of the connector; in the others, it depends on the column.
+_OF_TIMES = ("time", "timestamp", "timestamptz")
+#: The schemas that all values of a type have in some modes of the connector; in others, columns decide.
 _TIMES = {
-    "connect": "org.apache.kafka.connect.data.Timestamp",
-    "microseconds": "io.debezium.time.MicroTimestamp",
-    "nanoseconds": "io.debezium.time.NanoTimestamp",
+    "adaptive_time_microseconds": {"time": "io.debezium.time.MicroTime"},
+    "connect": dict.fromkeys(_OF_TIMES, "org.apache.kafka.connect.data.Timestamp"),
+    "microseconds": dict.fromkeys(_OF_TIMES, "io.debezium.time.MicroTimestamp"),
+    "nanoseconds": dict.fromkeys(_OF_TIMES, "io.debezium.time.NanoTimestamp"),
 }
 #: Values that only the server can print: where its settings decide, or the form is another one.
 _ASKED = {
@@ -49,8 +51,10 @@ class Texts:
         self._ask = lru_cache(maxsize=1024)(ask)
         self._modes = modes
         self.placeholders = Placeholders(modes.placeholder, modes.binaries)
-        #: Stands for the schema of a time that has none.
-        self._of_times: FieldSchema = {"name": _TIMES[modes.times]} if modes.times in _TIMES else {}
+        #: Stands for the schema of a time that has none, by its type.
+        self._of_times: dict[str, FieldSchema] = {
+            type_: {"name": name} for type_, name in _TIMES.get(modes.times, {}).items()
+        }
 
     def text(self, value: Any, type_: ColumnType, schema: FieldSchema) -> bytes | None:
         """Return a value as text in UTF-8, None for NULL, ``UNAVAILABLE`` if it was not sent.
@@ -74,7 +78,7 @@ class Texts:
             return self._array(value, type_, type_.element, schema)
         printer = PRINTERS.get(type_.name)
         if printer is not None:
-            return printer(value, type_, schema or self._of_times)
+            return printer(value, type_, schema or self._of_times.get(type_.name, {}))
         if type_.name == "bytea":
             text = text_of(value)
             return text if text[:2] == "\\x" else "\\x" + decoded(text, self._modes.binaries).hex()

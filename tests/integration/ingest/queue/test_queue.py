@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import psycopg2
@@ -19,8 +21,11 @@ from bemi_django.ingest.dead_letter_retry import RetriedLetters, retry
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import decode
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.wire.queue_address import parse
@@ -353,6 +358,20 @@ def test_what_is_missing_in_the_queue_is_told(
     queued.trail.write(5)
     assert (queued.publish(), queued.consume()) == (5, 5)
     assert len(queued.trail.gaps()) == 1
+
+
+def test_what_is_missing_is_named_each_time(queued: QueuedPipeline) -> None:
+    queued.publish()
+    log, trouble = queued.trail.log, "SELECT trouble FROM _bemi.checkpoint"
+    lane = SimpleNamespace(source=queued.trail.slot, trouble="it lacks changes", close=lambda: None)
+    with closing(Consumption(queued.config, Progress(), QUICK, threading.Event())) as session:
+        session._lanes.readers = {(queued.trail.slot, 0): cast(LaneReader, lane)}
+        for said in ("it lacks changes", "", "it lacks others"):
+            # What is written takes it away.
+            log.run("UPDATE _bemi.checkpoint SET trouble = NULL")
+            lane.trouble = said
+            assert said in session._lanes.note_trouble()
+            assert (log.one(trouble) or "") == said
 
 
 @pytest.mark.parametrize(

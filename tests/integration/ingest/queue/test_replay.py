@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
+import psycopg2
 import pytest
 
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
-from bemi_django.ingest.queue.replay import Replayed
+from bemi_django.ingest.queue.replay import Replay, Replayed
+from bemi_django.wire.queue_address import parse
 from tests.support.cluster import Cluster
 from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline
@@ -115,6 +118,24 @@ def test_a_new_destination_begins_at_a_time(
     with Command("bemi", *arguments, source=source, log=log, slot=keeping.trail.slot) as command:
         assert command.ends() == 0, command.errors
     assert destination.run(_CHANGES) == written
+
+
+def test_another_clock_of_the_queue_is_named_once(
+    keeping: QueuedPipeline,
+    destination: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    skew_queue(monkeypatch, 2)
+    with (
+        closing(psycopg2.connect(**destination.parameters_of(WORKER))) as connection,
+        closing(broker.Broker(parse(keeping.url))) as opened,
+    ):
+        begun = Replay(connection, opened, Replayed(datetime.now(timezone.utc)))
+        # A destination that is not the first one looks for new sources each second.
+        for _ in range(3):
+            begun.begin()
+    assert caplog.text.count("--from is by that of the queue") == 1
 
 
 def test_what_is_kept_stays_whatever_time_it_is_at_a_consumer(

@@ -165,6 +165,16 @@ def test_an_array_of_texts_is_read_as_the_server_prints_it(values: list[str | No
         assert orjson.loads(rendered) == values
 
 
+def test_times_of_the_day_are_microseconds_in_one_mode() -> None:
+    texts = Texts(lambda query, value: value, Modes(times="adaptive_time_microseconds"))
+    for modifier in (0, 3, 6, -1):
+        assert texts.text(1_500_000, ColumnType("time", modifier), {}) == b"00:00:01.5"
+    array = ColumnType("_time", 0, ColumnType("time", 0))
+    assert texts.text([1_000_000], array, {}) == b"{00:00:01}"
+    # Of other times, it depends on the column.
+    assert texts.text(1500, ColumnType("timestamp", 3), {}) == b"1970-01-01 00:00:01.5"
+
+
 def test_modes_of_the_connector() -> None:
     texts = Texts(lambda query, value: value, Modes("string", "hex"))
     assert texts.text("1234", _NUMERIC_12_2, {}) == b"1234"

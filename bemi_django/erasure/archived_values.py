@@ -9,7 +9,7 @@ from uuid import UUID
 from bemi_django.archive.location import Location
 from bemi_django.erasure.archived import manifests_of
 from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.target import Target, looks_like_number
 from bemi_django.erasure.values import LONGEST, MOST, SHORTEST, SHORTEST_NUMBER
 from bemi_django.log.identity import RowLog
 from bemi_django.log.lossless_json import dumps, loads
@@ -57,6 +57,19 @@ class WholeLog:
         """Return whether a later change is of a row with this key."""
         return self._live.is_used_after(key, change_id) or any(
             row.text("primary_key") == key and UUID(row["id"].decode()) > change_id for row in self._rows()
+        )
+
+    def has_text(self, columns: Iterable[str], key: str) -> bool:
+        """Return whether archived rows have a key, which looks like a number, as a text."""
+        if not looks_like_number(key):
+            return False
+        names = list(columns)
+        return any(
+            loads(row[side].decode()).get(name) == key
+            for row in self._rows()
+            if key in (row.text("primary_key"), row.text("previous_primary_key"))
+            for side in ("before", "after")
+            for name in names
         )
 
     def _rows(self) -> Iterator[ArchivedChange]:

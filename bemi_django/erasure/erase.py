@@ -81,7 +81,8 @@ def erase_keys(plan: ErasurePlan, who: Mapping[str, Any]) -> list[ErasedRow]:
 
 
 def _forget_keys(cursor: Any, erasure: Erasure, plan: ErasurePlan) -> None:
-    newest = Remains(erasure.targets, plan.key).of_key(erasure.targets[0].spans[0].key)
+    texts = {text for target in erasure.targets for text in target.texts}
+    newest = Remains(erasure.targets, plan.key).of_key(erasure.targets[0].spans[0].key, texts)
     # In the same transaction, unless another destination has them.
     with closed_cursor(destinations.of_keys()) as keys:
         number = forget_keys(keys, plan.subjects, configured_keys().store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import product
 
 from django.db import DatabaseError
 
@@ -11,6 +12,7 @@ from bemi_django import conf
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
 from bemi_django.exceptions import BemiError
+from bemi_django.log.conditions import value_of
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.row_session import row_session, without_policies
@@ -33,9 +35,15 @@ def require_gone(targets: Iterable[Target], remains: Remains, alias: str) -> Non
     """
     for target in targets:
         log = Change.objects.using(conf.destination()).filter(target.left).order_by()
-        keys = log.filter(primary_key__isnull=False).values_list("primary_key", flat=True).distinct()
-        meant = [key for key in keys.iterator() if key is not None and remains.of_key(key) != key]
-        if meant and _is_there(target, meant, alias):
+        own = list(product(("before", "after"), target.key))
+        columns = {f"value_{number}": value_of(*place) for number, place in enumerate(own)}
+        keys = log.filter(primary_key__isnull=False).annotate(**columns).values_list("primary_key", *columns)
+        meant: dict[str, None] = {}
+        for key, *values in keys.distinct().iterator():
+            rows = [{name: value} for (_, name), value in zip(own, values, strict=True)]
+            if remains.of_key(key, target.texts_of_key(rows)) != key:
+                meant[key] = None
+        if meant and _is_there(target, list(meant), alias):
             raise BemiError(
                 f"a row of {target.name} is still there, and its key has to be hashed, because it is neither "
                 "a number nor a UUID: delete the row, or give it another key, and wait until the log has that"

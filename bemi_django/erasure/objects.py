@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Sequence
-from functools import reduce
 from itertools import product
-from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.target import Target, is_text, texts_like_numbers, values_of_key
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
-from bemi_django.log.conditions import as_jsonb, in_table, value_of
-from bemi_django.log.identity import KeySpan, RowLog, key_spans
+from bemi_django.log.conditions import in_table, value_of
+from bemi_django.log.identity import RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.live_tables import read_catalog, read_references
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
-from bemi_django.log.lossless_json import loads
 from bemi_django.log.object_changes import TableLog
 from bemi_django.log.places import Place, model_of, place_of, places_of
 from bemi_django.models import Change
@@ -70,23 +65,17 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
     """
     log = Change.objects.using(conf.destination()).filter(in_table(place))
     whole: RowLog = TableLog(log)
+    archived = None
     if archive is not None:
         # Its package need not be installed.
         from bemi_django.erasure.archived_values import WholeLog
 
-        whole = WholeLog(whole, archive, place)
-    spans: list[KeySpan] = list(key_spans(whole, key))
-    kept = _key_columns(place, alias)
-    texts = dict.fromkeys(span.key for span in spans if _is_text(log, kept, span.key))
-    return Target(place, kept, tuple(spans), texts=tuple(texts))
-
-
-def _is_text(log: Any, columns: Sequence[str], key: str) -> bool:
-    """Return whether rows have a key as a text, although it may look like a number."""
-    own = Q(primary_key=key) | Q(previous_primary_key=key)
-    texts = (as_jsonb({name: key}) for name in columns)
-    has = (Q(before__contains=text) | Q(after__contains=text) for text in texts)
-    return bool(log.filter(own & reduce(or_, has, Q(pk__in=[]))).exists())
+        whole = archived = WholeLog(whole, archive, place)
+    own = _key_columns(place, alias)
+    spans = tuple(key_spans(whole, key))
+    keys = dict.fromkeys(span.key for span in spans)
+    texts = [each for each in keys if is_text(log, own, each) or (archived and archived.has_text(own, each))]
+    return Target(place, own, spans, texts=tuple(texts), key=own)
 
 
 def user_key(instance: models.Model | None) -> Any:
@@ -131,8 +120,10 @@ class Dependents:
             for belonging in generic_belongings(instance):
                 place = place_of(belonging.model, self._alias)
                 columns = tuple(belonging.values)
-                kept = (*_key_columns(place, self._alias), *columns)
-                self._add(found, waiting, Target(place, kept, (), (belonging.values,), _said(columns)))
+                own = _key_columns(place, self._alias)
+                # Such a column has numbers as texts, too.
+                target = Target(place, (*own, *columns), (), (belonging.values,), _said(columns), key=own)
+                self._add(found, waiting, target)
         while waiting:
             parent = waiting.pop(0)
             for reference in self._references(parent.place):
@@ -142,9 +133,10 @@ class Dependents:
                 values = tuple(_values(parent, reference))
                 names = column_names(reference.child, model_of(reference.child))
                 referring = [name for column in reference.columns for name in names.own(column)]
-                kept = (*_key_columns(reference.child, self._alias), *referring)
-                child = Target(reference.child, kept, (), values, _said(reference.columns))
+                own = _key_columns(reference.child, self._alias)
+                kept, texts = (*own, *referring), texts_like_numbers(values)
                 if values:
+                    child = Target(reference.child, kept, (), values, _said(reference.columns), texts, own)
                     self._add(found, waiting, child)
         if unknown := self._chosen - self._used:
             raise BemiError(f"no rows of {', '.join(sorted(unknown))} refer to it: check --related")
@@ -229,10 +221,14 @@ def _named(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
     """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
+    if not parent.spans or len(reference.columns) > 1 or reference.parent_columns != parent.key[:1]:
+        return
+    log = Change.objects.using(conf.destination())
+    is_known = log.filter(parent.condition).exists()
+    referring = None if is_known else log.filter(in_table(reference.child))
+    names = [name for (name,) in _named(reference.child, reference.columns)]
     for span in parent.spans:
-        if len(reference.columns) == 1 and reference.parent_columns == parent.kept[:1]:
-            is_number = span.key not in parent.texts and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", span.key)
-            yield (loads(span.key) if is_number else span.key,)
+        yield from ((value,) for value in values_of_key(span.key, parent.texts, referring, names))
 
 
 def _key_columns(place: Place, alias: str) -> tuple[str, ...]:

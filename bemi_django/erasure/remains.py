@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.target import Target, looks_like_number
 from bemi_django.exceptions import BemiError
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.masking.actions import hashed
@@ -22,8 +22,6 @@ FROM unnest(%s::text[]::jsonb[], %s::text[]::jsonb[], %s::text[]::jsonb[]) WITH 
 CROSS JOIN LATERAL _bemi.erased_change_v1(n.before, n.after, n.unavailable, %s::text[], %s::jsonb) e
 ORDER BY n.place
 """
-#: Numbers mean nothing, unless they are texts, such as the number of a passport or a telephone.
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 _MEANINGLESS = re.compile(
     r"hmac:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII
 )
@@ -52,6 +50,8 @@ class Remains:
         """
         if key is None or _MEANINGLESS.fullmatch(key):
             return key
+        if looks_like_number(key):
+            return self._hash(key) if key in texts else key
         if key in self.hashes:
             return self.hashes[key]
         if key in texts:
@@ -59,7 +59,7 @@ class Remains:
         parts = _parts(key)
         if parts is not None:
             return dumps([part if (text := _meant(part)) is None else self._hash(text) for part in parts])
-        return key if _NUMBER.fullmatch(key) else self._hash(key)
+        return self._hash(key)
 
     def of_changes(
         self, cursor: Any, target: Target, changes: Sequence[StoredChange]
@@ -73,7 +73,7 @@ class Remains:
         """
         # Keys of other rows: those that refer to the object have keys of their own.
         known = dict(self.hashes)
-        texts = [_texts_in(change, target.kept) for change in changes]
+        texts = [target.texts_of_key([loads(change.before), loads(change.after)]) for change in changes]
         for change, own in zip(changes, texts, strict=True):
             for key in filter(None, (change.primary_key, change.previous_primary_key)):
                 known |= {text: self._hash(text) for text in _texts_of_key(key, own)}
@@ -108,22 +108,18 @@ def _texts_of(target: Target) -> Iterator[str]:
     """Yield the texts that mean something in the keys of a target's rows, and in what refers to others."""
     for span in target.spans:
         yield from _texts_of_key(span.key, target.texts)
-    for values in target.values:
-        yield from filter(None, map(_meant, values.values()))
+    values = [value for row in target.values for value in row.values()]
+    for text in filter(None, map(_meant, values)):
+        if text in target.texts or not looks_like_number(text):
+            yield text
 
 
 def _texts_of_key(key: str, texts: Collection[str]) -> Iterator[str]:
     if key in texts or (parts := _parts(key)) is None:
-        if not _MEANINGLESS.fullmatch(key) and (key in texts or not _NUMBER.fullmatch(key)):
+        if not _MEANINGLESS.fullmatch(key) and (key in texts or not looks_like_number(key)):
             yield key
     else:
         yield from filter(None, map(_meant, parts))
-
-
-def _texts_in(change: StoredChange, columns: Collection[str]) -> set[str]:
-    """Return the values of some columns of a change that are texts."""
-    rows = [loads(change.before), loads(change.after)]
-    return {row[name] for row in rows for name in columns if isinstance(row.get(name), str)}
 
 
 def _meant(value: Any) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -12,7 +13,13 @@ from django.db.models import Q
 
 from bemi_django.log.conditions import as_jsonb, in_span, in_table, is_erased
 from bemi_django.log.identity import KeySpan
+from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
+
+# Keys that look like numbers may be texts, such as that of a passport, which mean something.
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+# With a zero before other digits, it is a text.
+_NUMBER_OF_JSON = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 
 
 class Target(NamedTuple):
@@ -24,7 +31,8 @@ class Target(NamedTuple):
         spans: The keys that the row had.
         values: ``{column: value}``: rows with all of them, before or after a change.
         reason: Why its rows are among them, for the plan.
-        texts: Keys that look like numbers, and are texts.
+        texts: Keys, and values by which its rows refer to others, that look like numbers and are texts.
+        key: The columns of the key, by all names that they had.
     """
 
     place: Place
@@ -33,11 +41,17 @@ class Target(NamedTuple):
     values: tuple[Mapping[str, Any], ...] = ()
     reason: str = ""
     texts: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The table as ``schema.table``."""
         return f"{self.place.schema}.{self.place.table}"
+
+    def texts_of_key(self, rows: Iterable[Mapping[str, Any]]) -> set[str]:
+        """Return the texts in the columns of the key; if the rows lack these, those that are known."""
+        values = [row[name] for row in rows for name in self.key if row.get(name) is not None]
+        return {value for value in values if isinstance(value, str)} if values else set(self.texts)
 
     @property
     def condition(self) -> Q:
@@ -59,8 +73,11 @@ class Target(NamedTuple):
         """Return the changes of both, which are of one table."""
         values = [*self.values, *(each for each in other.values if each not in self.values)]
         kept = dict.fromkeys((*self.kept, *other.kept))
+        texts = dict.fromkeys((*self.texts, *other.texts))
         reasons = dict.fromkeys(filter(None, (self.reason, other.reason)))
-        return self._replace(kept=tuple(kept), values=tuple(values), reason=", ".join(reasons))
+        return self._replace(
+            kept=tuple(kept), values=tuple(values), reason=", ".join(reasons), texts=tuple(texts)
+        )
 
 
 def as_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
@@ -93,6 +110,7 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             tuple(each["values"]),
             each["reason"],
             tuple(each["texts"]),
+            tuple(each["key"]),
         )
         for each in found
     ]
@@ -101,3 +119,51 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
 def _span(key: str, start: str | None, end: str | None, is_open: bool, others: list[str]) -> KeySpan:
     bounds = [None if bound is None else UUID(bound) for bound in (start, end)]
     return KeySpan(key, bounds[0], bounds[1], is_open, tuple(map(UUID, others)))
+
+
+def looks_like_number(text: str) -> bool:
+    """Return whether a key of the log may be that of a number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_text(log: Any, columns: Iterable[str], key: str) -> bool:
+    """Return whether rows have a key as a text, although it looks like a number or like several values.
+
+    Args:
+        log: The changes of the table.
+        columns: The columns of its key.
+        key: The key.
+    """
+    if not looks_like_number(key) and not key.startswith("["):
+        return False
+    own = Q(primary_key=key) | Q(previous_primary_key=key)
+    return bool(log.filter(own & _has_text(columns, key)).exists())
+
+
+def values_of_key(key: str, texts: Collection[str], log: Any, columns: Iterable[str]) -> Iterator[Any]:
+    """Yield what columns may have that refer to a key.
+
+    Args:
+        key: The key, as the log has it.
+        texts: Keys that look like numbers, and are texts.
+        log: If no change of its row is left, those of the rows that refer to it, which tell; otherwise None.
+        columns: The names of their column.
+    """
+    is_number = key not in texts and _NUMBER_OF_JSON.fullmatch(key) is not None
+    if is_number:
+        yield loads(key)
+    if not is_number or (log is not None and log.filter(_has_text(columns, key)).exists()):
+        yield key
+
+
+def texts_like_numbers(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the values of rows that look like numbers, and are texts."""
+    values = (value for row in found for value in row.values() if isinstance(value, str))
+    return tuple(dict.fromkeys(filter(looks_like_number, values)))
+
+
+def _has_text(columns: Iterable[str], text: str) -> Q:
+    conditions = (as_jsonb({name: text}) for name in columns)
+    return reduce(
+        or_, (Q(before__contains=each) | Q(after__contains=each) for each in conditions), Q(pk__in=[])
+    )

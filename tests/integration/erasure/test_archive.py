@@ -144,6 +144,36 @@ def test_what_only_the_archive_has_is_sealed_again(archive: Path, bemi: Bemi) ->
             execute(f"DELETE FROM _bemi.{table}")  # noqa: S608 - names of our own
 
 
+def test_a_key_that_only_the_archive_has_is_hashed_if_it_is_a_text(
+    bemi: Bemi, tmp_path: Path, settings: Any
+) -> None:
+    settings.BEMI_ARCHIVE = str(tmp_path / "archive")
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    database = connection.settings_dict["NAME"]
+    execute("CREATE TABLE traveller (passport text PRIMARY KEY, name text)")
+    try:
+        with old_months():
+            write(
+                1,
+                database=database,
+                table="traveller",
+                primary_key="4711471147",
+                before="{}",
+                after=json.dumps({"passport": "4711471147", "name": "Ann"}),
+                context=json.dumps({"path": "/4711471147/"}),
+            )
+            write(2, SECOND, database=database, table="traveller", primary_key="7")
+            bemi("archive", "--before", SECOND, "--keep")
+            remove(FIRST)
+            bemi("erase", "public.traveller:4711471147", *REASON)
+            left = text_of(tmp_path / "archive")
+            assert "hmac:" in left and "4711471147" not in left and "Ann" not in left
+            (record,) = Change.objects.filter(operation="ERASED")
+            assert str(record.primary_key).startswith("hmac:")
+    finally:
+        execute("DROP TABLE traveller")
+
+
 def test_files_without_the_person_stay(archive: Path, bemi: Bemi) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in (archive / FIRST).iterdir()}
     bemi("erase", "public.visitor:99", *REASON)

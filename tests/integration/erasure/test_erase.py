@@ -615,3 +615,19 @@ def kill(name: str, rewritten: int) -> None:
         check=False,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+
+
+def test_a_number_stays_a_key_where_generic_relations_have_it_as_text(bemi: Bemi, drain: Drain) -> None:
+    order = Order.objects.create(pk=471147, number="number-of-carl")
+    Note.objects.create(about=order, text="note-of-carl")
+    # Numbers of rows that refer to it look like its key, too.
+    Note.objects.create(pk=order.pk, about=order, text="note-of-carl")
+    drain()
+    bemi("erase", f"shop.Order:{order.pk}", "--related", *REASON)
+    assert not any("of-carl" in str((change.before, change.after)) for change in Change.objects.all())
+    found = Change.objects.filter(table="shop_order")
+    assert {change.operation: change.primary_key for change in found} == {
+        "CREATE": "471147",
+        "ERASED": "471147",
+    }
+    assert Change.objects.filter(table="shop_note", primary_key="471147", operation="CREATE").count() == 1

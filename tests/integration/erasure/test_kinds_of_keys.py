@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 
 from bemi_django import bound_context
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from tests.integration.erasure.conftest import Bemi
+from tests.shop.models import Category
 from tests.support.key_kinds import KINDS, kinds_of_keys, printed, write_rows
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
@@ -64,3 +66,68 @@ def test_a_row_with_a_key_of_any_type_is_disclosed_and_erased(
         assert history.filter(operation="ERASED").count() == len({kind.key, kind.former}), name
         (deleted,) = history.filter(operation="DELETE")
         assert history.filter(operation="ERASED", primary_key=deleted.primary_key).exists(), name
+
+
+@pytest.fixture
+def passports(drain: Drain) -> Iterator[None]:
+    """People by the numbers of their passports, which are texts, and their journeys."""
+    execute(
+        "CREATE TABLE traveller (passport text PRIMARY KEY, remark text);"
+        "CREATE TABLE journey (id int PRIMARY KEY, remark text, "
+        "traveller text REFERENCES traveller ON DELETE CASCADE)"
+    )
+    try:
+        tracking.sync()
+        yield
+    finally:
+        execute("DROP TABLE journey, traveller")
+
+
+def travel(*passports: str) -> None:
+    for number, passport in enumerate(passports):
+        execute("INSERT INTO traveller VALUES (%s, 'remark of ann')", [passport])
+        execute("INSERT INTO journey VALUES (%s, 'note of ann', %s)", [number, passport])
+
+
+def test_rows_that_refer_to_a_text_that_looks_like_a_number_are_found_without_its_changes(
+    passports: None, drain: Drain, bemi: Bemi, settings: Any, tmp_path: Path
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    numbers = "0147114711", "4711471147"
+    travel(*numbers)
+    execute("DELETE FROM traveller")
+    drain()
+    # As retention does.
+    execute("DELETE FROM changes WHERE \"table\" = 'traveller'")
+    execute("INSERT INTO traveller VALUES ('0', 'of another one')")
+    drain()
+    for number in numbers:
+        bemi("subject", f"public.traveller:{number}", "--export", str(tmp_path / f"{number}.json"))
+        assert "note of ann" in (tmp_path / f"{number}.json").read_text()
+        bemi("erase", f"public.traveller:{number}", "--related", *REASON)
+        assert number not in logged("traveller", "journey")
+    assert "of ann" not in logged("journey")
+
+
+def test_related_rows_whose_keys_are_to_be_hashed_have_to_be_deleted_first(
+    drain: Drain, bemi: Bemi, settings: Any
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute(
+        "CREATE TABLE ticket (number varchar(20) PRIMARY KEY, remark text, "
+        "category bigint REFERENCES shop_category ON DELETE CASCADE)"
+    )
+    try:
+        tracking.sync()
+        books = Category.objects.create(name="Books")
+        execute("INSERT INTO ticket VALUES ('0147114711', 'note of ann', %s)", [books.pk])
+        drain()
+        with pytest.raises(CommandError, match="a row of public.ticket is still there"):
+            bemi("erase", f"shop.Category:{books.pk}", "--related", *REASON)
+        execute("DELETE FROM ticket")
+        drain()
+        bemi("erase", f"shop.Category:{books.pk}", "--related", *REASON)
+        assert "0147114711" not in logged("ticket") and "of ann" not in logged("ticket")
+        assert Change.objects.filter(table="shop_category", primary_key=str(books.pk)).count() == 2
+    finally:
+        execute("DROP TABLE ticket")

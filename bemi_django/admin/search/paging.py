@@ -241,7 +241,8 @@ def no_seqscan(*settings: str) -> Iterator[None]:
         settings: Further ``SET LOCAL`` statements.
     """
     alias = Change.objects.db
-    settings = ("SET LOCAL enable_seqscan = off", *settings)
+    # Costs are of a table that is read as a whole then, for which the server would compile the query.
+    settings = ("SET LOCAL enable_seqscan = off", "SET LOCAL jit = off", *settings)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("; ".join(settings))
         yield

@@ -35,6 +35,8 @@ _SETTINGS = {
     # Making a slot waits for running transactions to end, and the session may be idle for long.
     "statement_timeout": "0",
     "idle_session_timeout": "0",
+    # Compiling the queries about the catalogs takes longer than they do.
+    "jit": "off",
 }
 #: For a server that accepts connections and says nothing, unless the parameters have another limit.
 _CONNECT_SECONDS = 10
@@ -42,7 +44,7 @@ _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 #: The next worker must not wait for hours for one that vanished, or that stands still in the middle of a
 #: transaction. These are not ``options`` because a pooler in front of the log would refuse them.
 _LOG_SESSION = """
-SET search_path = pg_catalog, pg_temp;
+SET search_path = pg_catalog, pg_temp; SET jit = off;
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 60000;

@@ -36,6 +36,7 @@ CREATE TABLE _bemi.activity_months PARTITION OF _bemi.activity_names FOR VALUES 
 CREATE FUNCTION _bemi.share_activity_v1(first timestamptz, last timestamptz, is_shared boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
 AS $function$
@@ -82,6 +83,7 @@ END;
 CREATE FUNCTION _bemi.is_counted_place_v1(hour timestamptz, database text, schema text, "table" text) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 BEGIN ATOMIC
     SELECT database = current_database() AND EXISTS (
@@ -103,6 +105,7 @@ END;
 CREATE FUNCTION _bemi.add_activity_v1(entries jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 -- The table has a row for each of a few keys, whatever its statistics say.
 SET enable_seqscan = off
@@ -221,6 +224,7 @@ CREATE FUNCTION _bemi.take_activity_v1() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     PERFORM _bemi.add_activity_v1(NEW.entries);
@@ -235,6 +239,7 @@ ALTER TABLE _bemi.activity_entries ENABLE ALWAYS TRIGGER _bemi_take;
 CREATE FUNCTION _bemi.recount_v1(first timestamptz, last timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $function$
 DECLARE
@@ -291,6 +296,7 @@ $function$;
 CREATE FUNCTION _bemi.moments_v1(entries jsonb) RETURNS TABLE (unit text, moment timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 BEGIN ATOMIC
     SELECT DISTINCT u.unit, u.moment
@@ -304,6 +310,7 @@ END;
 CREATE FUNCTION _bemi.count_changes_v1(ids uuid[], is_removal boolean, part regclass DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $function$
 DECLARE

@@ -13,6 +13,7 @@ CREATE TABLE _bemi.permits (
 CREATE FUNCTION _bemi.permit_v1(purpose text) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     INSERT INTO _bemi.permits VALUES (pg_current_xact_id(), purpose)
 $function$;
@@ -21,6 +22,7 @@ $function$;
 CREATE FUNCTION _bemi.end_permit_v1() RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     DELETE FROM _bemi.permits p WHERE p.xid = pg_current_xact_id()
 $function$;
@@ -30,6 +32,7 @@ CREATE FUNCTION _bemi.refuse_change_v1() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF NOT EXISTS (
@@ -47,6 +50,7 @@ $function$;
 CREATE FUNCTION _bemi.changeable_v1() RETURNS SETOF regclass
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT t.relid FROM pg_partition_tree(_bemi.log_v1()) t WHERE NOT EXISTS (
         SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = '_bemi_append_only'
@@ -57,6 +61,7 @@ $function$;
 CREATE FUNCTION _bemi.protect_v1(part regclass) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     following constant text := current_setting('_bemi.is_following', true);
@@ -75,6 +80,7 @@ $function$;
 CREATE FUNCTION _bemi.append_only_v1(is_wanted boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     following constant text := current_setting('_bemi.is_following', true);

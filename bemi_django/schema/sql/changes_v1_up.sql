@@ -189,6 +189,7 @@ CREATE TABLE _bemi.omitted_changes (
 CREATE FUNCTION _bemi.months_v1() RETURNS TABLE (partition oid, first timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 -- Bounds are printed as the session prints moments. An abbreviation of a time zone may be that of several.
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
@@ -206,6 +207,7 @@ CREATE FUNCTION _bemi.partition_v1(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
 AS $function$

@@ -33,6 +33,7 @@ REVOKE ALL ON FUNCTION _bemi.compute_v1(text, text[]) FROM PUBLIC;
 CREATE FUNCTION _bemi.make_compute_role_v1() RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = '_bemi_compute') THEN

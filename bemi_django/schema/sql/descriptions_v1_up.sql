@@ -68,6 +68,7 @@ $function$;
 CREATE FUNCTION _bemi.named_by_v1(relation oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     RETURN (
@@ -89,6 +90,7 @@ $function$;
 CREATE FUNCTION _bemi.types_of_v1(relation oid, known jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     RETURN (

@@ -31,6 +31,7 @@ CREATE TABLE _bemi.erased (
 CREATE FUNCTION _bemi.without_values_v1(image jsonb, kept text[], hashes jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT coalesce(jsonb_object_agg(e.key, CASE
         WHEN e.key <> ALL (kept) THEN 'null'
@@ -48,6 +49,7 @@ CREATE FUNCTION _bemi.erased_change_v1(
     INOUT before jsonb, INOUT after jsonb, INOUT unavailable jsonb, kept text[], hashes jsonb, OUT erased text[])
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     old constant jsonb := before;

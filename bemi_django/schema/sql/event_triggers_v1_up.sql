@@ -308,6 +308,7 @@ $function$;
 CREATE FUNCTION _bemi.event_triggers_v1(dry_run boolean DEFAULT false) RETURNS SETOF text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     wanted record;

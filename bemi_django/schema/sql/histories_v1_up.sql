@@ -42,6 +42,7 @@ CREATE FUNCTION _bemi.mark_diverged_v1(source bigint, first bigint, last bigint)
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     marked bigint;

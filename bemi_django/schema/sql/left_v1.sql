@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION pg_temp._bemi_left_v1() RETURNS SETOF text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     others text;

@@ -5,6 +5,7 @@
 CREATE FUNCTION _bemi.hstore_text_v1(pairs jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT CASE WHEN jsonb_typeof(pairs) = 'object' THEN coalesce((
         SELECT string_agg(
@@ -17,6 +18,7 @@ $function$;
 CREATE FUNCTION _bemi.type_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     RETURN (
@@ -29,6 +31,7 @@ $function$;
 CREATE FUNCTION _bemi.base_type_v1(type oid) RETURNS oid
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     base oid := type;
@@ -49,6 +52,7 @@ $function$;
 CREATE FUNCTION _bemi.past_type_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     made constant oid := (SELECT coalesce(nullif(t.typelem, 0), t.oid) FROM pg_type t WHERE t.oid = type);
@@ -68,6 +72,7 @@ $function$;
 CREATE FUNCTION _bemi.past_form_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     base record;
@@ -99,6 +104,7 @@ CREATE FUNCTION _bemi.past_columns_v1(target oid, key int2[])
 RETURNS TABLE (number int2, name name, form text, exact text, shown text, missing text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 -- As which the value of before is printed.
 SET datestyle = 'ISO'
 SET extra_float_digits = 1
@@ -133,6 +139,7 @@ $function$;
 CREATE FUNCTION _bemi.past_key_v1(target oid, key int2[]) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     RETURN (
@@ -171,6 +178,7 @@ CREATE FUNCTION _bemi.past_query_v1(target oid, key int2[], names jsonb, contest
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     log constant regclass := _bemi.log_v1();

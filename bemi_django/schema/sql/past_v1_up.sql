@@ -95,6 +95,7 @@ CREATE INDEX past_due ON _bemi.past (schema) WHERE is_due;
 CREATE FUNCTION _bemi.sequence_at_v1(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     commits constant text := format(
@@ -140,6 +141,7 @@ $function$;
 CREATE FUNCTION _bemi.past_gate_v1(name text, relation oid) RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     reason text := nullif(current_setting('bemi.as_of_unknown'), '')::jsonb ->> name;
@@ -159,6 +161,7 @@ $function$;
 CREATE FUNCTION _bemi.no_past_v1(reason text) RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'BEMI1', MESSAGE = reason;
@@ -172,6 +175,7 @@ $function$;
 CREATE FUNCTION _bemi.is_unknown_v1(unavailable jsonb, name text, col text) RETURNS boolean
 LANGUAGE plpgsql STABLE COST 20
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF unavailable -> 'before' ? col THEN
@@ -188,6 +192,7 @@ $function$;
 CREATE FUNCTION _bemi.past_layouts_v1(target oid, number int2) RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     here constant bigint := (SELECT s.system_identifier FROM pg_control_system() s);
@@ -217,6 +222,7 @@ CREATE FUNCTION _bemi.value_then_v1(
 RETURNS jsonb
 LANGUAGE plpgsql STABLE COST 100
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     -- Without the number of the history.
@@ -264,6 +270,7 @@ $function$;
 CREATE FUNCTION _bemi.is_hidden_v1(name text, col text) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT coalesce(nullif(current_setting('bemi.as_of_hidden', true), '')::jsonb -> name ? col, false)
 $function$;
@@ -272,6 +279,7 @@ $function$;
 CREATE FUNCTION _bemi.key_v1(key anyelement) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET datestyle = 'ISO'
 SET intervalstyle = 'postgres'
 SET bytea_output = 'hex'

@@ -124,6 +124,7 @@ END;
 CREATE FUNCTION _bemi.past_layout_v1(relation oid, known jsonb, is_noticed boolean) RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     altered constant jsonb := (
@@ -147,6 +148,7 @@ $function$;
 CREATE FUNCTION _bemi.past_note_v1(planned jsonb, is_noticed boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     here constant pg_lsn := pg_current_wal_insert_lsn();
@@ -287,6 +289,7 @@ $function$;
 CREATE FUNCTION _bemi.past_follow_v1(touched oid[], is_gone boolean, are_tracked boolean, is_altered boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     made oid[] := ARRAY(
@@ -349,6 +352,7 @@ CREATE FUNCTION _bemi.past_make_v1(most int) RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 -- A transaction that alters tables may be making views.
 SET lock_timeout = '2s'
 AS $function$

@@ -8,6 +8,7 @@ CREATE FUNCTION _bemi.recorded_v1(
 LANGUAGE plpgsql STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     log constant regclass := _bemi.log_v1();

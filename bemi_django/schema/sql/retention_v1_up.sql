@@ -69,6 +69,7 @@ CREATE TABLE _bemi.walked (
 CREATE FUNCTION _bemi.month_v1(moment timestamptz) RETURNS regclass
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET datestyle = 'ISO'
 AS $function$
@@ -87,6 +88,7 @@ $function$;
 CREATE FUNCTION _bemi.kept_since_v1(schema text, "table" text, rules jsonb) RETURNS timestamptz
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $function$
 DECLARE
@@ -113,6 +115,7 @@ CREATE FUNCTION _bemi.note_removed_v1(
     last uuid, committed_at timestamptz, transaction_id bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $function$
 #variable_conflict use_column
@@ -140,6 +143,7 @@ CREATE FUNCTION _bemi.note_returned_v1(month timestamptz) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $function$
 DECLARE
@@ -175,6 +179,7 @@ CREATE FUNCTION _bemi.note_touched_v1() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     setting constant text := '_bemi.touched_' || TG_RELID;
@@ -192,6 +197,7 @@ $function$;
 CREATE FUNCTION _bemi.require_pruning_v1(pruning bigint) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF NOT EXISTS (SELECT FROM _bemi.prunings p WHERE p.id = pruning AND p.ended_at IS NULL AND p.role = session_user) THEN
@@ -207,6 +213,7 @@ CREATE FUNCTION _bemi.watch_month_v1(month timestamptz, pruning bigint) RETURNS 
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET lock_timeout = '100ms'
 AS $function$
@@ -241,6 +248,7 @@ $function$;
 CREATE FUNCTION _bemi.drop_month_v1(month timestamptz, pruning bigint) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET lock_timeout = '100ms'
 AS $function$
@@ -313,6 +321,7 @@ CREATE FUNCTION _bemi.begin_pruning_v1(who jsonb) RETURNS bigint
 LANGUAGE sql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     INSERT INTO _bemi.prunings (who) VALUES (who) RETURNING id
 $function$;
@@ -322,6 +331,7 @@ CREATE FUNCTION _bemi.end_pruning_v1(pruning bigint, stopped text[]) RETURNS voi
 LANGUAGE sql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT _bemi.require_pruning_v1(pruning);
     UPDATE _bemi.prunings p SET ended_at = clock_timestamp(), stopped = end_pruning_v1.stopped WHERE p.id = pruning
@@ -339,6 +349,7 @@ CREATE FUNCTION _bemi.prune_month_v1(
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET lock_timeout = '100ms'
 AS $function$
@@ -388,6 +399,7 @@ CREATE FUNCTION _bemi.prune_rows_v1(
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 SET lock_timeout = '100ms'
 AS $function$

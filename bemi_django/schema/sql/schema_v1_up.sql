@@ -58,6 +58,7 @@ REVOKE ALL ON _bemi.parts FROM PUBLIC;
 CREATE FUNCTION _bemi.must_stay_v1(part text) RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     log constant regclass := _bemi.log_v1();

@@ -49,6 +49,7 @@ CREATE FUNCTION _bemi.link_v1(
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     before record;
@@ -83,6 +84,7 @@ RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF chain = '' OR kind NOT IN ('begin', 'changes', 'end') THEN
@@ -98,6 +100,7 @@ CREATE FUNCTION _bemi.note_v1(kind text, details jsonb, ids bytea DEFAULT '') RE
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 BEGIN
     IF EXISTS (SELECT FROM _bemi.chains) THEN
@@ -114,6 +117,7 @@ RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     replaced bytea := '';

@@ -4,6 +4,7 @@
 CREATE OR REPLACE FUNCTION pg_temp._bemi_track_v1(chosen text) RETURNS SETOF text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     wanted name := chosen::jsonb ->> 'publication';

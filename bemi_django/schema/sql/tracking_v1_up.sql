@@ -25,6 +25,7 @@ CREATE TABLE _bemi.replica_identities (
 CREATE FUNCTION _bemi.remember_identity_v1(relation oid, is_about_to_change boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 #variable_conflict use_column
 BEGIN
@@ -49,6 +50,7 @@ $function$;
 CREATE FUNCTION _bemi.identity_before_v1(relation oid, name text) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT CASE known.kind
         WHEN 'f' THEN 'FULL'
@@ -75,6 +77,7 @@ $function$;
 CREATE FUNCTION _bemi.forget_identity_v1(relation oid, name text) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     DELETE FROM _bemi.replica_identities k USING pg_control_system() here
     WHERE k.relation = forget_identity_v1.relation AND k.system = here.system_identifier
@@ -86,6 +89,7 @@ $function$;
 CREATE FUNCTION _bemi.home_schemas_v1() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT n.nspname::text
     FROM pg_settings s

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from django.db import connection
 
+from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.models import Change
 from bemi_django.time_travel import as_of
 from tests.support.laboratory import SETTINGS as PLAIN
 from tests.support.laboratory import plain_settings
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import another_session, execute
 from tests.support.travel import here, settled
 
@@ -82,3 +84,22 @@ def test_what_is_recorded_and_read_does_not_depend_on_them(name: str, pipeline: 
         assert rows() == before
         pipeline.drain()
         pipeline.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_query_of_ours_is_compiled() -> None:
+    """Compilation takes seconds for large queries about few rows, whose costs are estimated high."""
+    functions = execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = '_bemi'::regnamespace "
+        "AND array_to_string(proconfig, ' ') ~ 'search_path=' AND 'jit=off' <> ALL (proconfig)"
+    )
+    assert functions == []
+    config = worker_config("bemi_settings")
+    with settings_of_database({"jit": "on", "jit_above_cost": "0"}):
+        for open_ in (connect_source, connect_destination):
+            with closing(open_(config)) as session, session.cursor() as cursor:
+                cursor.execute("SHOW jit")
+                assert cursor.fetchone() == ("off",)
+        with no_seqscan():
+            assert execute("SHOW jit") == [("off",)]
+        assert execute("SHOW jit") == [("on",)]

@@ -19,44 +19,36 @@ from bemi_django.models import Change
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.django_commands import catalog_state
 from tests.support import laboratory as laboratories
-from tests.support import leftovers, roles
+from tests.support import roles
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.pipeline import Drain, Pipeline
 
-#: What modules have left in the shared databases.
-_LEFT = pytest.StashKey[dict[str, list[str]]]()
-
-
-@pytest.fixture(scope="session")
-def standing() -> leftovers.Standing:
-    """What the shared databases have, and what no test may leave otherwise."""
-    return leftovers.Standing()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_left(
-    request: pytest.FixtureRequest, standing: leftovers.Standing, django_db_blocker: DjangoDbBlocker
-) -> Iterator[None]:
-    """Empty the records in ``_bemi``, and say at the end if the tests of a module leave something else."""
-    yield
-    with django_db_blocker.unblock():
-        changes = standing.changes()
-    if changes:
-        request.config.stash.setdefault(_LEFT, {})[request.node.nodeid] = changes
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    for module, changes in config.stash.get(_LEFT, {}).items():
-        terminalreporter.section(f"{module} leaves the shared databases otherwise")
-        terminalreporter.write("".join(f"{change}\n" for change in changes))
+# What tests leave behind; some of them remove the tables themselves.
+_EMPTY = """
+DO $block$
+DECLARE
+    kept text;
+BEGIN
+    FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
+                                '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
+                                '_bemi.subject_keys', '_bemi.activity']
+    LOOP
+        IF to_regclass(kept) IS NOT NULL THEN
+            EXECUTE 'DELETE FROM ' || kept;
+        END IF;
+    END LOOP;
+END
+$block$
+"""
 
 
 @pytest.fixture
 def transactional_db(transactional_db: None) -> Iterator[None]:
     """Empty the tables of ``_bemi`` as well: Django empties those of the search path only."""
     yield
-    leftovers.forget("default")
+    with connection.cursor() as cursor:
+        cursor.execute(_EMPTY)
 
 
 @pytest.fixture
@@ -137,16 +129,13 @@ def trail(
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(
-    django_db_setup: None, django_db_blocker: DjangoDbBlocker, standing: leftovers.Standing
-) -> Iterator[None]:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make the databases for unmarked tests, too: those of a laboratory have no mark."""
     is_made = str(connection.settings_dict["NAME"]).startswith("test_")
     aliases = {} if is_made else {"default": None}
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=aliases, serialized_aliases=[])
         roles.grant()
-        standing.remember()
         for alias in connections:
             # Asked once for each process: a test may ask although it must not use the other database.
             database_name(alias)

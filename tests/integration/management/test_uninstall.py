@@ -282,7 +282,8 @@ def test_it_goes_on_wherever_it_was_interrupted(project: Project, monkeypatch: p
                 interrupt_after(1, patched)
                 project.uninstall()
             break
-        except KeyboardInterrupt:
+        except CommandError as error:
+            assert str(error).startswith("interrupted")
             interruptions += 1
             assert interruptions < 50, "each run does something"
     # The event triggers, the publication, each table, and the rest.
@@ -296,7 +297,7 @@ def test_what_an_interruption_has_left_can_be_installed_again(
     project.migrate()
     project.record()
     for steps in (0, 1, 4):
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched, pytest.raises(CommandError, match="^interrupted"):
             interrupt_after(steps, patched)
             project.uninstall()
         project.migrate()

@@ -1,4 +1,4 @@
-"""Tell which rows a ``ModelAdmin`` shows to a user: those of its ``get_queryset()``."""
+"""Tell which rows a ``ModelAdmin`` shows: those of its ``get_queryset()``, and all to superusers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class ShownRows:
             instances: The rows, all of one model and database.
         """
         if registered is None or type(registered).get_queryset is ModelAdmin.get_queryset:
+            return
+        # Rows that are hidden from them, such as those marked as deleted, are so for order, not for secrecy.
+        if self._request.user.is_superuser:
             return
         model = registered.model
         fresh = {key: one for one in instances if (key := _name(model, one)) not in self._known}

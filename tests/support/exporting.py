@@ -142,23 +142,28 @@ def of_lines(lines: list[Any]) -> list[Delivered]:
     ]
 
 
-def of_parquet(place: Path) -> list[Delivered]:
-    """Return the changes in the files that have a manifest."""
-    found = []
-    for manifest in sorted(place.glob("*/changes-*.json")):
-        found += _of_file(manifest.with_suffix(".parquet").read_bytes())
-    return found
+class ParquetFiles:
+    """Reads files that have a manifest, each once: they stay as they are."""
 
+    def __init__(self) -> None:
+        self._read: dict[str, list[Delivered]] = {}
 
-def of_objects(bucket: Any) -> list[Delivered]:
-    """Return the changes in the objects of a bucket that have a manifest."""
-    names = sorted(thing.key for thing in bucket.objects.all())
-    found = []
-    for name in names:
-        if name.endswith(".json"):
-            file = name.removesuffix("json") + "parquet"
-            found += _of_file(bucket.Object(file).get()["Body"].read())
-    return found
+    def of_directory(self, place: Path) -> list[Delivered]:
+        """Return the changes in the files of a directory."""
+        names = [str(manifest.with_suffix("")) for manifest in sorted(place.glob("*/changes-*.json"))]
+        return self._changes(names, lambda name: Path(f"{name}.parquet").read_bytes())
+
+    def of_bucket(self, bucket: Any) -> list[Delivered]:
+        """Return the changes in the objects of a bucket."""
+        keys = sorted(thing.key for thing in bucket.objects.all())
+        names = [key.removesuffix(".json") for key in keys if key.endswith(".json")]
+        return self._changes(names, lambda name: bucket.Object(f"{name}.parquet").get()["Body"].read())
+
+    def _changes(self, names: list[str], content: Callable[[str], bytes]) -> list[Delivered]:
+        for name in names:
+            if name not in self._read:
+                self._read[name] = _of_file(content(name))
+        return [change for name in names for change in self._read[name]]
 
 
 def _of_file(data: bytes) -> list[Delivered]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.exporting import Delivered, Sink, lines_of, of_lines, of_log, of_objects, of_parquet
+from tests.support.exporting import Delivered, ParquetFiles, Sink, lines_of, of_lines, of_log
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
 from tests.support.object_store import make_bucket, object_store, place_in
@@ -48,7 +48,7 @@ def _webhook(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
 
 
 def _parquet(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
-    yield Sink(trail, f"parquet://{directory}?every=1", lambda: of_parquet(directory))
+    yield Sink(trail, f"parquet://{directory}?every=1", partial(ParquetFiles().of_directory, directory))
 
 
 def _objects(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
@@ -56,7 +56,7 @@ def _objects(trail: LoadPipeline, directory: Path) -> Iterator[Sink]:
         bucket = make_bucket(server, "lake", patch)
         with closing(bucket.meta.client):
             url = f"{place_in(server, 'lake/audit')}&every=1"
-            yield Sink(trail, url, partial(of_objects, bucket))
+            yield Sink(trail, url, partial(ParquetFiles().of_bucket, bucket))
 
 
 KINDS: dict[str, Make] = {

@@ -15,7 +15,7 @@ import pytest
 from bemi_django.exceptions import LostHistory, ReplicationError
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.sinks import addresses
-from tests.support.exporting import Sink, of_log, of_parquet
+from tests.support.exporting import ParquetFiles, Sink, of_log
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
 
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def stored(trail: LoadPipeline, place: Path) -> Iterator[Sink]:
     """A sink of Parquet files, begun."""
-    sink = Sink(trail, f"parquet://{place}", lambda: of_parquet(place))
+    sink = Sink(trail, f"parquet://{place}", lambda: ParquetFiles().of_directory(place))
     sink.run()
     yield sink
     sink.drop()

@@ -100,10 +100,10 @@ class LoadPipeline(Pipeline):
                 write()
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Write until the block ends, whatever happens to the server."""
+    def load(self, pause: float = 0.002) -> Iterator[None]:
+        """Write until the block ends, whatever happens to the server, with a pause after each transaction."""
         done = threading.Event()
-        thread = threading.Thread(target=self._write_until, args=[done])
+        thread = threading.Thread(target=self._write_until, args=[done, pause])
         thread.start()
         try:
             yield
@@ -201,10 +201,10 @@ class LoadPipeline(Pipeline):
     def _last_written(self) -> int:
         return int(self.source.one("SELECT coalesce(max(n), 0) FROM load"))
 
-    def _write_until(self, done: threading.Event) -> None:
+    def _write_until(self, done: threading.Event, pause: float) -> None:
         while not done.is_set():
             with suppress(psycopg2.Error), self._writer() as write:
-                while not done.wait(0.002):
+                while not done.wait(pause):
                     write()
             done.wait(0.01)
 

@@ -28,7 +28,8 @@ def test_nothing_is_lost_or_written_twice_by_killed_workers(sink: Sink) -> None:
 
         running = [start(number) for number in range(sink.processes)]
         until(lambda: sink.is_begun, why=lambda: "".join(one.out + one.errors for one in running))
-        with sink.trail.load():
+        # All that is there is read again and again: a hundred kills take an hour otherwise.
+        with sink.trail.load(pause=0.02):
             until(lambda: sink.read(), why=lambda: "".join(one.out + one.errors for one in running))
             for blow in range(BLOWS):
                 if blow % 4:

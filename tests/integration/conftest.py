@@ -43,10 +43,19 @@ $block$
 """
 
 
+@pytest.fixture(autouse=True)
+def database_before_settings(request: pytest.FixtureRequest) -> None:
+    """Make the database first, so that a test's settings are undone before its database is emptied."""
+    if "transactional_db" in request.fixturenames:
+        request.getfixturevalue("transactional_db")
+
+
 @pytest.fixture
-def transactional_db(transactional_db: None) -> Iterator[None]:
+def transactional_db(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Empty the tables of ``_bemi`` as well: Django empties those of the search path only."""
     yield
+    # Tables are emptied and synchronised as the project has them, not as the test has changed them.
+    monkeypatch.undo()
     with connection.cursor() as cursor:
         cursor.execute(_EMPTY)
 

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from bemi_django.apps import _track_new_tables
 from bemi_django.schema import tracking
 from bemi_django.schema.django_commands import catalog_state
+from sample_project.todos.models import Todo
 
 #: What makes a sync necessary, or may.
 CHANGES = [
@@ -136,3 +137,13 @@ def test_a_test_that_may_not_use_the_database_of_the_log_is_flushed(schema: None
     with override_settings(BEMI_DESTINATION="other"):
         assert plans() == 1
         assert plans() == 0
+
+
+def test_a_database_is_emptied_with_the_settings_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, transactional_db: None
+) -> None:
+    """Neither what cannot be read nor what is not there is asked for when the test has ended."""
+    monkeypatch.setattr("bemi_django.schema.tenancy.has_tenants", lambda alias: True)
+    settings.BEMI_IGNORE_COLUMNS = 7
+    # Django empties nothing, and sends no signal, where there is nothing.
+    Todo.objects.create(task="left behind")

@@ -23,6 +23,22 @@ class Belonging(NamedTuple):
     is_reference: bool = False
 
 
+class GenericLink(NamedTuple):
+    """How rows of a model refer to those of another one by a generic relation.
+
+    Attributes:
+        model: The model of the rows.
+        key: The field that has the key of the object.
+        kind_column: The column that has the content type of the object.
+        kind: The key of the content type.
+    """
+
+    model: type[models.Model]
+    key: models.Field[Any, Any]
+    kind_column: str
+    kind: Any
+
+
 def belongings(instance: models.Model, names: Collection[str] | None = None) -> list[Belonging]:
     """Return the rows that refer to an object.
 
@@ -60,9 +76,9 @@ def unconstrained(model: type[models.Model]) -> list[Any]:
     return [field for field in found if not getattr(field, "db_constraint", True)]
 
 
-def has_generic_relations(model: type[models.Model]) -> bool:
-    """Tell whether generic relations point to the model."""
-    return any(map(_is_generic, _relations(model)))
+def generic_links(model: type[models.Model]) -> list[GenericLink]:
+    """Return how rows of other models refer to those of a model by generic relations."""
+    return [_link(model, relation) for relation in _relations(model) if _is_generic(relation)]
 
 
 def generic_belongings(instance: models.Model) -> list[Belonging]:
@@ -106,15 +122,19 @@ def _referring(instance: models.Model, field: Any, model: Any) -> Belonging:
 
 
 def _generic(instance: models.Model, relation: Any) -> Belonging:
+    link = _link(instance.__class__, relation)
+    key = json_of(link.key, instance.pk)
+    return Belonging(link.model, {str(link.key.column): key, link.kind_column: link.kind})
+
+
+def _link(model: type[models.Model], relation: Any) -> GenericLink:
     from django.contrib.contenttypes.models import ContentType
 
-    model = relation.related_model
-    kind = ContentType.objects.get_for_model(instance, for_concrete_model=relation.for_concrete_model)
-    key = model._meta.get_field(relation.object_id_field_name)
-    return Belonging(
-        model,
-        {
-            key.column: json_of(key, instance.pk),
-            model._meta.get_field(relation.content_type_field_name).column: kind.pk,
-        },
+    meta = relation.related_model._meta
+    kind = ContentType.objects.get_for_model(model, for_concrete_model=relation.for_concrete_model)
+    return GenericLink(
+        relation.related_model,
+        meta.get_field(relation.object_id_field_name),
+        str(meta.get_field(relation.content_type_field_name).column),
+        kind.pk,
     )

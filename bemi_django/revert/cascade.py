@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bemi_django import destinations
-from bemi_django.log.belongings import generic_belongings, has_generic_relations, unconstrained
-from bemi_django.log.instances import instance_of
+from bemi_django.log.belongings import GenericLink, generic_links, unconstrained
+from bemi_django.log.keys import json_of
 from bemi_django.log.live.live_tables import Reference, read_references
+from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, alias_of, models_at, place_of, places_of
 from bemi_django.revert.draft import values_of
 from bemi_django.revert.net import differ
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 
 _Values = tuple[str, ...]
+#: The changes of rows, by the values of what they refer to.
+_Children = Mapping[_Values, "list[Change]"]
+_Relation = TypeVar("_Relation", Reference, GenericLink)
 
 
 def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
@@ -38,13 +43,13 @@ def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
 
 
 class _Transactions:
-    """Changes of rows that refer to others; read once for each foreign key and transaction."""
+    """Changes of rows that refer to others; read once for each relation and transaction."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._references: dict[Place, list[Reference]] = {}
-        self._generic: set[Place] = set()
-        self._children: dict[tuple[Reference, int], dict[_Values, list[Change]]] = {}
+        self._generic: dict[Place, list[tuple[Any, GenericLink]]] = {}
+        self._children: dict[tuple[Reference | GenericLink, int], _Children] = {}
 
     def learn(self, parents: Iterable[Change]) -> None:
         """Ask the catalog and the models what refers to the tables of the parents."""
@@ -60,20 +65,26 @@ class _Transactions:
             own = [reference for reference in known if reference.parent == (place.schema, place.table)]
             model = models[place]
             self._references[place] = [*own, *(_loose(place, model) if model else ())]
-            if model and has_generic_relations(model):
-                self._generic.add(place)
+            self._generic[place] = [(model, link) for link in generic_links(model)] if model else []
 
     def taken_along_with(self, parent: Change) -> Iterator[Change]:
         """Yield the changes of rows that lost their reference to the deleted row."""
         for reference in self._references[parent.place]:
             if all(column in parent.before for column in reference.parent_columns):
-                transaction = reference, parent.transaction_id
-                if transaction not in self._children:
-                    self._children[transaction] = _read(parent, reference)
                 values = values_of(parent.before, reference.parent_columns)
-                yield from self._children[transaction].get(values, ())
-        if parent.place in self._generic:
-            yield from _generic_children(parent)
+                yield from self._by_values(parent, reference, _read).get(values, ())
+        for model, link in self._generic[parent.place]:
+            values = _key_in(link, model, parent)
+            yield from self._by_values(parent, link, _read_generic).get(values, ())
+
+    def _by_values(
+        self, parent: Change, relation: _Relation, read: Callable[[Change, _Relation], _Children]
+    ) -> _Children:
+        """Return the changes of the parent's transaction that removed references by a relation."""
+        transaction = relation, parent.transaction_id
+        if transaction not in self._children:
+            self._children[transaction] = read(parent, relation)
+        return self._children[transaction]
 
 
 def _loose(place: Place, model: Any) -> Iterator[Reference]:
@@ -86,14 +97,27 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
         yield Reference(field.name, (home.schema, home.table), name, own, other, "a", False, False)
 
 
-def _generic_children(parent: Change) -> Iterator[Change]:
-    """Yield deletions of rows that referred to the deleted one by a generic relation."""
+def _key_in(link: GenericLink, model: Any, parent: Change) -> _Values:
+    """Return what rows have in a generic relation to a row of a model; nothing if they cannot have it."""
+    pk = model._meta.pk
+    stored = parent.before.get(pk.column) if parent.primary_key is None else parent.primary_key
+    # Fields of the project may expect anything of their values. Most keys are the same as text.
+    for convert in (pk.to_python, str):
+        with suppress(Exception):
+            return (dumps(json_of(link.key, convert(stored))),)
+    return ()
+
+
+def _read_generic(parent: Change, link: GenericLink) -> _Children:
     deleted = _same_transaction(parent).deleted()
-    for found in generic_belongings(instance_of(parent, parent.before)):
-        yield from deleted.of_table(place_of(found.model, alias_of(parent.database))).before(found.values)
+    place = place_of(link.model, alias_of(parent.database))
+    children: dict[_Values, list[Change]] = defaultdict(list)
+    for change in deleted.of_table(place).before({link.kind_column: link.kind}):
+        children[(dumps(change.before.get(link.key.column)),)].append(change)
+    return children
 
 
-def _read(parent: Change, reference: Reference) -> dict[_Values, list[Change]]:
+def _read(parent: Change, reference: Reference) -> _Children:
     schema, table = reference.child
     changes = _same_transaction(parent)
     children: dict[_Values, list[Change]] = defaultdict(list)

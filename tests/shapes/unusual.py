@@ -129,10 +129,12 @@ def declare() -> list[type[models.Model]]:
 
     class Cursed(models.Model):
         value = RaisingField(max_length=40)
+        remarks = GenericRelation(Remark, content_type_field="kind", object_id_field="of_id")
         Meta = meta_of("cursed")
 
     class CursedKey(models.Model):
         key = RaisingField(max_length=40, primary_key=True)
+        remarks = GenericRelation(Remark, content_type_field="kind", object_id_field="of_id")
         Meta = meta_of("cursed_key")
 
     class Broken(models.Model):

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.db import connection, transaction
+from django.forms.models import model_to_dict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bemi_django.models import DeadLetter
 from sample_project.todos.models import Tag, Todo
+from tests.shop.models import Category, Order, Product
 from tests.support.activity import recount
 from tests.support.audit import LIST, record
 from tests.support.pipeline import Drain
@@ -73,6 +76,36 @@ def test_the_health_of_many_findings_takes_as_many_queries_as_that_of_few(
     assert queries("health/") == few
 
 
+def test_the_pages_of_an_object_with_many_changes_take_as_many_queries_as_those_of_one_with_few(
+    queries: Callable[[str], int], django_user_model: Any
+) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    pages = [f"timeline/todos/todo/{todo.pk}/{query}" for query in ("", "?related=all", "?field=owner_id")]
+    pages += ["", "?view=rows", "?view=rows&raw", "deleted/", "request/?id=r1"]
+
+    def work(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            context = {"request_id": "r1", "endpoint": "/x/"}
+            users = [django_user_model.objects.create_user(f"u{number}-{side}") for side in range(2)]
+            before, after = ({"id": todo.pk, "task": "Sleep", "owner_id": user.pk} for user in users)
+            context |= {"user_id": users[0].pk}
+            record(number, primary_key=str(todo.pk), before=before, after=after, context=context)
+            gone = {**before, "id": 10**6 + number}
+            row = {"primary_key": str(gone["id"]), "context": context, "ordinal": 1}
+            record(number, operation="DELETE", before=gone, after={}, **row)
+            tag = Tag.objects.create(name=f"tag {number}")
+            todo.tags.add(tag)
+            link = Todo.tags.through.objects.get(tag=tag)
+            after = {"id": link.pk, "todo_id": todo.pk, "tag_id": tag.pk}
+            row = {"table": "todo_tags", "primary_key": str(link.pk), "context": context, "ordinal": 2}
+            record(number, operation="CREATE", before={}, after=after, **row)
+
+    work(1, 3)
+    few = [queries(page) for page in pages]
+    work(4, 8)
+    assert [queries(page) for page in pages] == few, pages
+
+
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_plan_for_many_rows_takes_as_many_queries_as_one_for_few(
     queries: Callable[[str], int], drain: Drain
@@ -89,6 +122,58 @@ def test_a_plan_for_many_rows_takes_as_many_queries_as_one_for_few(
         Todo.objects.create(task=f"Task {number}")
     drain()
     assert plan(4) == plan(12)
+
+
+def test_a_plan_that_brings_back_many_rows_with_a_deleted_one_takes_as_many_queries_as_one_with_few(
+    queries: Callable[[str], int], django_user_model: Any
+) -> None:
+    """Rows that were deleted by a generic relation, and rows whose reference was set to NULL."""
+    kind = ContentType.objects.get_for_model(Order)
+
+    def plan(number: int, count: int) -> tuple[int, int]:
+        order = {"id": number, "number": str(number), "placed_at": "2026-01-01T00:00:00+00:00"}
+        gone = {"operation": "DELETE", "after": {}}
+        for note in range(count):
+            row = {"id": number * 100 + note, "kind_id": kind.pk, "object_id": str(number), "text": "x"}
+            record(number, ordinal=note, table="shop_note", primary_key=str(row["id"]), before=row, **gone)
+        order_gone = record(
+            number, ordinal=count, table="shop_order", primary_key=str(number), before=order, **gone
+        )
+        user = model_to_dict(django_user_model(pk=number, username=f"u{number}"), exclude=["groups"])
+        user = {name: value for name, value in user.items() if name != "user_permissions"}
+        user |= {"date_joined": "2026-01-01T00:00:00+00:00", "last_login": None}
+        for _ in range(count):
+            todo = Todo.objects.create(task="Sleep")
+            rows = ({"id": todo.pk, "owner_id": owner} for owner in (number, None))
+            sides = dict(zip(("before", "after"), rows, strict=True))
+            record(number + 1, ordinal=todo.pk % 1000, primary_key=str(todo.pk), **sides)
+        user_gone = record(
+            number + 1, ordinal=5000, table="auth_user", primary_key=str(number), before=user, **gone
+        )
+        pages = [f"revert/?change={change.pk}" for change in (order_gone, user_gone)]
+        return queries(pages[0]), queries(pages[1])
+
+    assert plan(1001, 3) == plan(1003, 12)
+
+
+def test_a_plan_by_which_the_database_deletes_many_rows_takes_as_many_queries_as_one_for_few(
+    queries: Callable[[str], int],
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE shop_product ADD FOREIGN KEY (category_id) REFERENCES shop_category"
+            " ON DELETE CASCADE"
+        )
+
+    def plan(number: int, count: int) -> int:
+        category = Category.objects.create(name=str(number))
+        for product in range(count):
+            Product.objects.create(sku=f"{number}-{product}", category=category)
+        row = {"id": category.pk, "name": category.name}
+        made = {"table": "shop_category", "primary_key": str(category.pk), "operation": "CREATE"}
+        return queries(f"revert/?change={record(number, before={}, after=row, **made).pk}")
+
+    assert plan(1, 3) == plan(2, 12)
 
 
 def test_a_plan_over_many_tables_takes_one_query_more_for_the_rows_of_each(

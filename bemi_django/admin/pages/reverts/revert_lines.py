@@ -79,6 +79,7 @@ class StepRules:
             for row in (step.current or {}, step.values, step.forced.values if step.forced else {}):
                 self._formatter.learn(self._model_at(step.schema, step.table), self._masked(step, row))
             self._names(step).learn(step.conflict)
+            self._instances.learn((effect.schema, effect.table, effect.key) for effect in step.consequences)
         return [
             self._line(step, names, is_within_scope={change.pk for change in step.changes} <= seen)
             for step in plan.steps
@@ -89,7 +90,8 @@ class StepRules:
         logged = self._model_at(step.schema, step.table)
         if logged is None:
             return False
-        instance = self._instances.of(logged, step.primary_key)
+        # What is inserted is not there yet.
+        instance = None if step.action == "insert" else self._instances.of(logged, step.primary_key)
         return self._editable.is_readonly(logged.model, step.action, column, step.values, instance)
 
     def label(self, step: Step, column: str) -> str:

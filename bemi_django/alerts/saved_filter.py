@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, QueryDict
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.translation import gettext as _
 
+from bemi_django.alerts import configured
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import AlertRule
 
@@ -60,14 +66,28 @@ def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
     from bemi_django.admin.search.filter_form import FilterForm
 
     users: Any = get_user_model()
-    request = HttpRequest()
     owner = users._default_manager.filter(pk=rule.owner, is_active=True).first()
     if owner is None:
         return None, _("its owner is gone")
-    request.user = owner
+    request = _request_of(owner)
     site = audit_site()
     viewer = Viewer(request, site)
     if not site.has_permission(request) or not viewer.has("view"):
         return None, _("its owner may not see the log any more")
     form = FilterForm(parameters_of(rule.filter), viewer)
     return (form, "") if form.is_valid() else (None, _("the filter is not valid"))
+
+
+def _request_of(owner: Any) -> HttpRequest:
+    """Return a request for the list as its owner would send it, for code of the project that asks for one."""
+    request = HttpRequest()
+    request.user = owner
+    request.method = "GET"
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore()
+    host = urlsplit(configured.site_url()).netloc
+    request.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", **({"HTTP_HOST": host} if host else {})}
+    with suppress(NoReverseMatch, Resolver404):
+        request.path = reverse("admin:bemi_django_change_changelist")
+        request.path_info = f"/{request.path.removeprefix(get_script_prefix())}"
+        request.resolver_match = resolve(request.path_info)
+    return request

@@ -87,7 +87,8 @@ class Viewer:
     def cache_key(self, name: str, changes: ChangeQuerySet, *parts: object) -> str:
         """Return a cache key for what is computed from a query.
 
-        The scope is a function of the request, so the query is a part of the key, beside the user.
+        The scope is a function of the request, so the query is a part of the key, beside the user. Another
+        site may have other admins, which show other rows.
 
         Args:
             name: What is cached.
@@ -98,7 +99,7 @@ class Viewer:
             query = changes.query.get_compiler(changes.db).as_sql()
         except EmptyResultSet:
             query = None
-        text = repr((self.request.user.pk, changes.db, query, self.has("unmask"), *parts))
+        text = repr((self.request.user.pk, self.site.name, changes.db, query, self.has("unmask"), *parts))
         return f"bemi.{name}.{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:32]}"
 
     def url(self, page: str, *args: object) -> str:

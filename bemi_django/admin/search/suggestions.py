@@ -13,7 +13,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.search.paging import no_seqscan
-from bemi_django.admin.search.people.groups import changes_by_group
+from bemi_django.admin.search.people.groups import changes_by_group, knows_groups
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.wire.ids import change_id, sequence_in
 
@@ -38,7 +38,7 @@ class Suggestions(NamedTuple):
 def suggestions(viewer: Viewer) -> Suggestions:
     """Return the users, groups and endpoints of the latest transactions that the viewer may see."""
     changes = viewer.changes().order_by("-id")
-    key = viewer.cache_key("suggestions", changes, conf.masked_fields())
+    key = viewer.cache_key("suggestions", changes, conf.masked_fields(), knows_groups(viewer))
     found: Suggestions | None = cache.get(key)
     if found is None:
         found = _counted(changes, viewer)

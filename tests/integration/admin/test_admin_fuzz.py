@@ -46,7 +46,7 @@ NAMES = [
         "newer",
     ),
     *("span", "format", "at", "and", "change", "transaction", "request", "field", "related", "raw"),
-    *("id", "view", "records", "before", "undo", "next"),
+    *("id", "view", "records", "before", "undo", "next", "group", "not_group", "not_user", "since_time"),
 ]
 PAGE_OF = {
     **dict.fromkeys(("at", "and", "field", "related"), "timeline/todos/todo/1/"),

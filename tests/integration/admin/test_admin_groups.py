@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core.cache import cache
 from django.db import models
 from django.test import Client
@@ -100,7 +100,9 @@ def test_groups_are_known_to_those_who_may_view_them(missing: str) -> None:
         assert "You may not search by group." in reader.get(f"{LIST}{query}").content.decode()
 
 
-@pytest.mark.parametrize("masked", ["auth_group.name", "context->user_id"])
+@pytest.mark.parametrize(
+    "masked", ["auth_group.name", "auth_user_groups.group_id", "auth_user.id", "context->user_id"]
+)
 def test_masked_groups_are_not_found_by_trying(settings: Any, masked: str) -> None:
     settings.BEMI_MASKED_FIELDS = [masked]
     reader = visitor(*KNOWS, name="reader")
@@ -123,6 +125,15 @@ def test_groups_that_an_admin_hides_are_not_named(monkeypatch: pytest.MonkeyPatc
     assert "There is no group “Stock”." in reader.get(f"{LIST}?group=Stock").content.decode()
     assert listed(reader, "?group=Support+%26+sales") == [2, 1]
     assert "Stock" not in reader.get(f"{LIST}activity/").content.decode()
+
+
+def test_groups_that_were_counted_are_forgotten_with_the_right_to_know_them(django_user_model: Any) -> None:
+    reader = visitor(*KNOWS, name="reader")
+    assert "Stock" in reader.get(f"{LIST}?view=rows").content.decode()
+    user = django_user_model.objects.get_by_natural_key("reader")
+    user.user_permissions.remove(Permission.objects.get(codename="view_group"))
+    response = reader.get(f"{LIST}?view=rows")
+    assert response.status_code == 200 and "Stock" not in response.content.decode()
 
 
 @isolate_apps("django.contrib.contenttypes")
@@ -163,3 +174,35 @@ def test_an_alert_finds_changes_of_a_group_as_its_owner_does(
     assert list(narrowed(Change.objects.all(), rule).values_list("transaction_id", flat=True)) == [1]
     reader.user_permissions.clear()
     assert not narrowed(Change.objects.all(), rule)
+
+
+@pytest.mark.parametrize("wants", ["what a page has", "more"])
+def test_an_alert_asks_an_admin_of_groups_as_a_page_does(
+    django_user_model: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    settings: Any,
+    wants: str,
+) -> None:
+    """Where it wants still more, the log says whose code failed, and nothing is found."""
+
+    class CuriousAdmin(GroupAdmin):
+        def get_queryset(self, request: Any) -> Any:
+            rows = super().get_queryset(request)
+            is_list = request.method == "GET" and request.resolver_match.url_name.endswith("_changelist")
+            is_here = (request.get_host(), request.path) == ("shop.example", LIST)
+            if wants == "more":
+                return rows.filter(name__startswith=request.tenant)
+            return rows if is_list and is_here and not request.session.get("tenant") else rows.none()
+
+    settings.BEMI_SITE_URL = "https://shop.example"
+    settings.ALLOWED_HOSTS = ["shop.example"]
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, Group, CuriousAdmin(Group, admin.site))
+    visitor(*KNOWS, name="reader")
+    reader = django_user_model.objects.get_by_natural_key("reader")
+    rule = AlertRule(kind=AlertRule.Kind.FILTER, filter="group=Stock", owner=reader.pk)
+    found = list(narrowed(Change.objects.all(), rule).values_list("transaction_id", flat=True))
+    assert found == ([] if wants == "more" else [2])
+    assert ("CuriousAdmin.get_queryset() failed" in caplog.text) is (wants == "more")
+    assert "Stock" not in caplog.text

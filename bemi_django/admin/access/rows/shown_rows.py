@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.http import HttpRequest
+
+logger = logging.getLogger(__name__)
 
 
 class ShownRows:
@@ -19,7 +22,7 @@ class ShownRows:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
-        self._known: dict[tuple[type[models.Model], str, Any], bool] = {}
+        self._known: dict[tuple[type[models.Model], str, str], bool] = {}
 
     def learn(self, registered: Any, instances: Collection[models.Model]) -> None:
         """Ask for several rows at once.
@@ -41,13 +44,17 @@ class ShownRows:
         try:
             with transaction.atomic(using=alias):
                 rows = registered.get_queryset(self._request).using(alias)
-                found = set(
-                    rows.filter(pk__in=[one.pk for one in fresh.values()]).values_list("pk", flat=True)
-                )
-        except Exception:
+                shown = rows.filter(pk__in=[one.pk for one in fresh.values()]).values_list("pk", flat=True)
+                found = set(map(repr, shown))
+        except Exception as error:
             # Code of the project, which may expect another request: what it would show is not known.
+            logger.warning(
+                "%s.get_queryset() failed, so its rows are hidden: %s",
+                type(registered).__qualname__,
+                type(error).__name__,
+            )
             found = set()
-        self._known |= {key: one.pk in found for key, one in fresh.items()}
+        self._known |= {key: repr(one.pk) in found for key, one in fresh.items()}
 
     def has(self, registered: Any, instance: models.Model) -> bool:
         """Tell whether an admin shows a row."""
@@ -55,6 +62,6 @@ class ShownRows:
         return self._known.get(_name(registered.model, instance), True)
 
 
-def _name(model: type[models.Model], instance: models.Model) -> tuple[type[models.Model], str, Any]:
-    # The admins of a model and of its proxies may show others of the same rows.
-    return model, instance._state.db or DEFAULT_DB_ALIAS, instance.pk
+def _name(model: type[models.Model], instance: models.Model) -> tuple[type[models.Model], str, str]:
+    # The admins of a model and of its proxies may show others of the same rows. Some keys have no hash.
+    return model, instance._state.db or DEFAULT_DB_ALIAS, repr(instance.pk)

@@ -18,7 +18,7 @@ from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import EXCLUDED, OPERATIONS
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, read_page
-from bemi_django.admin.search.people.groups import changes_by_group
+from bemi_django.admin.search.people.groups import changes_by_group, knows_groups
 
 #: Changes that are counted, which the first window of a search holds if half of it matches, and values of
 #: each filter that are offered.
@@ -74,7 +74,7 @@ def facets(form: FilterForm, filtered: FilteredChanges, cursor: PageCursor, view
         cursor: Where the list begins.
         viewer: The user who sees the list. What is masked for the user is not counted.
     """
-    key = viewer.cache_key("facets", filtered.changes, cursor, conf.masked_fields())
+    key = viewer.cache_key("facets", filtered.changes, cursor, conf.masked_fields(), knows_groups(viewer))
     counts: _Counts | None = cache.get(key)
     if counts is None:
         counts = _counts(filtered, cursor, viewer)

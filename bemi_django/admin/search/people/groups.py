@@ -112,16 +112,23 @@ def _label(viewer: Viewer) -> Any:
     """Return the field with the names of groups, or None if the viewer may not know who is in them."""
     model: Any = get_user_model()
     try:
-        group: Any = model._meta.get_field("groups").related_model
+        field: Any = model._meta.get_field("groups")
         # A project may call something else its groups, such as a list of texts.
-        label = group._meta.get_field("name") if group else None
+        label = field.related_model._meta.get_field("name") if field.related_model else None
     except FieldDoesNotExist:
         return None
-    if label is None:
+    if label is None or _is_hidden(field, label, viewer):
         return None
-    is_seen = viewer.may("view", model) and viewer.may("view", group)
-    is_hidden = label.column in viewer.masks.hidden_fields(group) or viewer.masks.hide_context_key(USER)
-    return label if is_seen and not is_hidden else None
+    return label if viewer.may("view", model) and viewer.may("view", label.model) else None
+
+
+def _is_hidden(field: Any, label: Any, viewer: Viewer) -> bool:
+    """Tell whether the names of groups, or who is in them, are masked."""
+    hidden = viewer.masks.hidden_fields
+    # A foreign key to the only group of a user has no table between.
+    between = getattr(field.remote_field, "through", None)
+    is_hidden = bool(hidden(between)) if between else getattr(field, "column", None) in hidden(field.model)
+    return is_hidden or label.column in hidden(label.model) or viewer.masks.hide_context_key(USER)
 
 
 def _keys(model: Any, names: Mapping[str, int]) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -21,14 +20,13 @@ _IN_QUOTES = re.compile(r'[",\r\n]')
 #: Columns whose values hardly any two changes have in common.
 _OF_ONE = frozenset(("id", "before", "after"))
 _PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
-_CSV_END = "\r\n"
+_CSV_END = b"\r\n"
 _JSON_LINE = "{" + ", ".join(f'"{name}": %s' for name in [*_PLAIN, *JSON_COLUMNS]) + "}"
-_AT_ONCE = 100
 
 
 def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     """Yield the parts of a CSV file with a header."""
-    head = f"{','.join(COLUMNS)}{_CSV_END}".encode()
+    head = ",".join(COLUMNS).encode() + _CSV_END
     for page in pages:
         cells = [_written(name, _csv_writer(name), page[name]) for name in COLUMNS]
         yield head + _encoded(map(",".join, zip(*cells, strict=True)), _CSV_END)
@@ -42,15 +40,13 @@ def json_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     for page in pages:
         plain = [_written(name, _json_writer(name), page[name]) for name in _PLAIN]
         values = [*plain, *(page[name] for name in JSON_COLUMNS)]
-        yield _encoded(map(_JSON_LINE.__mod__, zip(*values, strict=True)), "\n")
+        yield _encoded(map(_JSON_LINE.__mod__, zip(*values, strict=True)), b"\n")
 
 
-def _encoded(lines: Iterator[str], end: str) -> bytes:
-    parts = []
-    # The text of a whole page would be so large that the system gives, and takes, its memory each time.
-    while some := list(islice(lines, _AT_ONCE)):
-        parts += [end.join(some).encode(), end.encode()]
-    return b"".join(parts)
+def _encoded(lines: Iterator[str], end: bytes) -> bytes:
+    # One by one: the text of a whole page would be so large that the system gives, and takes, its memory
+    # each time.
+    return end.join([*map(str.encode, lines), b""])
 
 
 def _written(name: str, write: Callable[[Any], str], column: Sequence[Any]) -> Iterator[str]:
@@ -68,6 +64,8 @@ def _csv_writer(name: str) -> Callable[[Any], str]:
 
 def csv_text(value: Any) -> str:
     """Return a value as a cell of a line of CSV, which no spreadsheet runs."""
+    if value.__class__ is int:
+        return repr(value)
     cell = "" if value is None else str(csv_cell(value))
     return _quoted(cell) if _IN_QUOTES.search(cell) else cell
 

@@ -22,6 +22,8 @@ from bemi_django.log.keys import key_of
 
 #: How far ``__str__`` is followed from relation to relation.
 _DEPTH = 4
+#: The number of characters of a label.
+_LONGEST = 200
 
 
 def instance_labels(instances: Sequence[models.Model], viewer: Viewer) -> list[str]:
@@ -125,7 +127,11 @@ def _text(copy: models.Model | None, viewer: Viewer) -> tuple[set[str], str | No
         # Models may expect anything of their values, and of rows that are deleted.
         pass
     is_safe = not any(map(viewer.masks.mentions_hidden_table, statements))
-    return set(_paths(copy, viewer)), text if is_safe else None
+    return set(_paths(copy, viewer)), _cut(text) if is_safe and text else None
+
+
+def _cut(text: str) -> str:
+    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
 
 
 @contextmanager

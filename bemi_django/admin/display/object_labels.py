@@ -104,23 +104,31 @@ def live_instances(
     """
     parsed = {key: parse_key(logged.model, key) for key in keys}
     values = [value for value in parsed.values() if value is not None]
+    plain = found = logged.model._base_manager.using(logged.alias).filter(pk__in=values)
+    if logged.model._meta.auto_created:
+        found = found.select_related(*_ends(logged.model))
+    elif viewer is not None:
+        found = with_related(found, viewer)
+    rows = _by_key(found)
+    if rows is None and not logged.model._meta.auto_created:
+        # One of them has a value that cannot be read, but is there all the same.
+        rows = _by_key(plain.only("pk"))
+    if viewer is not None:
+        viewer.learn_rows((rows or {}).values())
+    return {key: rows[value] for key, value in parsed.items() if value in rows} if rows else {}
+
+
+def _by_key(found: models.QuerySet[Any]) -> dict[Any, models.Model] | None:
+    """Return rows by their keys, or None if they cannot be read."""
     try:
-        found = logged.model._base_manager.using(logged.alias).filter(pk__in=values)
-        if logged.model._meta.auto_created:
-            found = found.select_related(*_ends(logged.model))
-        elif viewer is not None:
-            found = with_related(found, viewer)
-        with guarded(logged.alias):
-            rows = {row.pk: row for row in found}
+        with guarded(found.db):
+            return {row.pk: row for row in found}
     except (InterfaceError, OperationalError):
         raise
     except Exception:
-        # The column may have had another type when the key was logged, and a field of the project may expect
-        # anything of its values.
-        return {}
-    if viewer is not None:
-        viewer.learn_rows(rows.values())
-    return {key: rows[value] for key, value in parsed.items() if value in rows}
+        # The column may have had another type when the key was logged, the year may be one that Python does
+        # not have, and a field of the project may expect anything of its values.
+        return None
 
 
 def with_related(rows: models.QuerySet[Any], viewer: Viewer) -> models.QuerySet[Any]:

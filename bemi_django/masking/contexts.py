@@ -21,8 +21,16 @@ from bemi_django.wire.json_values import values_of
 MASK = "***"
 
 _WORD = re.compile(r"\w+")
-# A single statement of these kinds writes to the table that it names.
-_PLAIN = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGNORECASE)
+# What PostgreSQL takes for a name beside words; any character that is not ASCII is a letter to it.
+_NAME = re.compile(r"[\w$\x80-\U0010ffff]+")
+# A single statement of these kinds writes its values to the table that it names, and to others only by what
+# triggers and rules of that one do.
+_WRITES = re.compile(
+    r"""\s*(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|COPY)\s+
+    (?:(?:"[^"]+"|[\w$\x80-\U0010ffff]+)\s*\.\s*)?
+    (?:"(?P<quoted>[^"]+)"|(?P<table>[\w$\x80-\U0010ffff]+))(?![\w"$\x80-\U0010ffff]|\s*\.)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
@@ -36,7 +44,8 @@ class ContextMasks:
     Args:
         rules: The rules.
         failed: Called for a function that fails.
-        tables: Returns the names of the tables that have masked columns.
+        tables: Returns the names, in lower case, of the tables that have masked columns, and of the views by
+            which these are written.
     """
 
     def __init__(
@@ -92,19 +101,18 @@ class ContextMasks:
         """Return whether a statement may touch what is masked, as far as its text says."""
         if not self.has_rules:
             return False
-        if (is_touching := self._judged(sql)) is not None:
-            return is_touching
-        # Rows of the first table have the text of what is written to the second one.
-        return not {word.lower() for word in _WORD.findall(sql)}.isdisjoint(self._tables())
+        # Rows of one table may have the text of what is written to another one.
+        names = self._judged(sql)
+        return names is None or not names.isdisjoint(self._tables())
 
-    def _judge(self, sql: str) -> bool | None:
-        """Return whether a statement touches what is masked; None if it may, by the names of tables in it."""
+    def _judge(self, sql: str) -> frozenset[str] | None:
+        """Return the names of tables to which a statement may write; None if it touches what is masked."""
         # A statement that was cut may go on with anything.
         if len(sql) >= MAX_SQL_CHARACTERS or calls_functions(sql) or _ENCODED_NAME.search(sql):
-            return True
+            return None
         if any(map(self._is_mentioned, _WORD.findall(sql))):
-            return True
-        return False if _PLAIN.match(sql) and not _ANOTHER.search(sql) else None
+            return None
+        return _tables_in(sql.lower())
 
     def _has_masked_key(self, values: Any, keys: tuple[str, ...] = ()) -> bool:
         if isinstance(values, dict):
@@ -129,6 +137,17 @@ class ContextMasks:
         if rule is None or rule.action.name == KEEP:
             return False, None
         return True, self._rules.mask_of_context(rule, self._failed) or _starred
+
+
+def _tables_in(sql: str) -> frozenset[str]:
+    """Return the names of tables to which a text in lower case may write, and others."""
+    found = None if _ANOTHER.search(sql) else _WRITES.match(sql)
+    name = found and (found["quoted"] or found["table"])
+    if name and name != "only":
+        return frozenset((name,))
+    # Which quotes begin a name is not known, so what stands between any two of them may be one.
+    quoted = (part.replace("\0", '"') for part in sql.replace('""', "\0").split('"'))
+    return frozenset((*_WORD.findall(sql), *_NAME.findall(sql), *sql.split('"'), *quoted))
 
 
 @lru_cache(maxsize=256)

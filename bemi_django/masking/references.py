@@ -1,4 +1,4 @@
-"""Columns that refer to masked ones: they hold the same values."""
+"""Columns that hold the values of masked ones: they refer to these, or are generated from them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ from typing import Any
 
 from bemi_django.masking.rules import Rules
 
-#: The columns of foreign keys of a table, or without an oid of all tables, each with every column that it
-#: refers to, also by way of others: the schema, table and column, then those names and those of the root.
+#: The columns of foreign keys of a table, and those that are generated, or without an oid of all tables, each
+#: with every column whose values it has, also by way of others: the schema, table and column; if it is
+#: generated, the names of the table and of its root; then the names of the other table, and of its root, and
+#: the other column. (Until PostgreSQL 14, a column depends on others; then its expression does.)
 REFERENCES = """
-WITH RECURSIVE refers (relation, number, target, target_number) AS (
+WITH RECURSIVE pairs (relation, number, target, target_number) AS NOT MATERIALIZED (
     SELECT k.conrelid, pair.number, k.confrelid, pair.target
     FROM pg_catalog.pg_constraint k CROSS JOIN LATERAL
         ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) pair (number, target)
-    WHERE k.contype = 'f' AND k.conrelid = coalesce(%s::pg_catalog.oid, k.conrelid)
+    WHERE k.contype = 'f'
+    UNION ALL
+    SELECT e.adrelid, e.adnum, d.refobjid, d.refobjsubid::pg_catalog.int2
+    FROM pg_catalog.pg_attrdef e
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated <> ''
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.refobjid = e.adrelid AND d.refobjsubid > 0 AND d.refobjsubid <> e.adnum
+        AND (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = e.oid
+            OR d.classid = d.refclassid AND d.objid = e.adrelid AND d.objsubid = e.adnum)
+), refers (relation, number, target, target_number) AS (
+    SELECT p.relation, p.number, p.target, p.target_number
+    FROM pairs p WHERE p.relation = coalesce(%s::pg_catalog.oid, p.relation)
     UNION
-    SELECT r.relation, r.number, k.confrelid, pair.target
-    FROM refers r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.target AND k.contype = 'f'
-    CROSS JOIN LATERAL
-        ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) pair (number, target)
-    WHERE pair.number = r.target_number)
+    SELECT r.relation, r.number, p.target, p.target_number
+    FROM refers r JOIN pairs p ON p.relation = r.target AND p.number = r.target_number)
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
+       CASE WHEN a.attgenerated <> '' THEN ARRAY(
+           SELECT ARRAY[sn.nspname, s.relname]::pg_catalog.text[]
+           FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+           WHERE s.oid IN (c.oid, pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid)) END,
        tn.nspname::pg_catalog.text, t.relname::pg_catalog.text,
        rn.nspname::pg_catalog.text, root.relname::pg_catalog.text, ta.attname::pg_catalog.text
 FROM refers r
@@ -66,7 +80,7 @@ def masked_key(cursor: Any, oid: int, root: Sequence[str], rules: Rules) -> list
 
 
 def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, str, str]]:
-    """Return the columns that refer to masked ones, each with its schema and table.
+    """Return the columns that refer to masked ones, or are generated from them, with schema and table.
 
     Args:
         rules: The rules.
@@ -74,6 +88,13 @@ def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, s
     """
     return {
         (schema, table, column)
-        for schema, table, column, *names, target in rows
+        for schema, table, column, generated, *names, target in rows
         if rules.is_masked([(names[0], names[1]), (names[2], names[3])], target)
+        and not (generated and _has_rule(rules, generated, column))
     }
+
+
+def _has_rule(rules: Rules, names: Iterable[Sequence[str]], column: str) -> bool:
+    """Return whether a generated column has a rule of its own, which may be stricter."""
+    own = [(schema, table) for schema, table in names]
+    return rules.is_masked(own, column) or rules.is_kept(own, column)

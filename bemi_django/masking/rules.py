@@ -109,6 +109,13 @@ class Rules:
         action = self._of_column(names, column)
         return action is not None or bool(self._paths(names, column))
 
+    def is_kept(self, names: Collection[Name], column: str) -> bool:
+        """Return whether a rule of the project says that a column is stored as it is."""
+        rules = (rule for rule in self._columns if not rule.pattern.path)
+        found = (rule for rule in rules if any(rule.pattern.matches(*name, column) for name in names))
+        first = next(found, None)
+        return first is not None and first.action.name == KEEP
+
     def may_mask(self, column: str) -> bool:
         """Return whether columns of this name are masked, or something in them, at least in some table."""
         columns = [rule.pattern.column for rule in self._columns]
@@ -133,7 +140,7 @@ class Rules:
             keys: Columns of its key and of foreign keys: without their values, rows could not be told apart,
                 so they are hashed, whatever the rule says.
             failed: Called for a function that fails.
-            referring: Columns that refer to masked ones: they are hashed as those are.
+            referring: Columns that refer to masked ones, or are generated from them: they are hashed.
         """
         found: dict[str, ColumnMask] = {}
         for column in columns:

@@ -8,13 +8,15 @@ from functools import lru_cache
 
 from bemi_django.patterns import possessive
 
+# Any character that is not ASCII is a letter to PostgreSQL, also those that are none to Python.
 _TOKEN = possessive.compiled(
     r"""
     (?P<comment> --[^\r\n]* | /\* )
   | (?P<name> "(?:[^"]|"")*+(?:"|\Z) )
-  | (?P<escaped> \b[eE]'(?:[^'\\]|\\.|'')*+(?:'|\Z) )
+  | (?P<escaped> (?<![\w$\x80-\U0010ffff])[eE]'(?:[^'\\]|\\.|'')*+(?:'|\Z) )
   | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*+(?:'|\Z) )
-  | (?P<dollar> (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$ .*? (?:\$(?-i:(?P=tag))\$|\Z) )
+  | (?P<dollar> (?<![\w$\x80-\U0010ffff])\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?)\$
+        .*? (?:\$(?-i:(?P=tag))\$|\Z) )
   | (?P<placeholder> %\(\w+\)s | %s | \$\d+ | (?<!:):\w+ )
   | (?P<number> (?<![\w$"])\.?\d[\w.]* )
   | (?P<flag> \b(?:true|false)\b )

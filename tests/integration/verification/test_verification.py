@@ -15,6 +15,7 @@ from django.db import connection
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, LogBehind
 from bemi_django.masking.settings import rules_of
+from bemi_django.models import Change
 from bemi_django.schema import tracking
 from bemi_django.verification import suspects
 from bemi_django.verification.records.result import Verified
@@ -368,14 +369,27 @@ def salted(value: object) -> str:
 
 
 def test_masked_columns_are_compared_by_their_hashes(drain: Drain) -> None:
-    rules = rules_of({"vault.mail": "hash", "vault.n": "partial", "vault.note": salted}, "a key of 16 bytes")
+    masks = {"vault.mail": "hash", "vault.n": "partial", "vault.note": salted, "vault.ending": "keep"}
+    rules = rules_of(masks, "a key of 16 bytes")
     config = worker_config("bemi_test", role=roles.OWNER)._replace(masking=rules)
     execute("CREATE TABLE vault (id int PRIMARY KEY, mail text, n int, password text, note text)")
+    # What is generated from masked columns is hashed, unless a rule names it.
+    execute(
+        "ALTER TABLE vault ADD seal text GENERATED ALWAYS AS (md5(password)) STORED,"
+        "ADD ending text GENERATED ALWAYS AS (right(mail, 1)) STORED,"
+        "ADD password_hash text GENERATED ALWAYS AS (upper(password)) STORED,"
+        "ADD twice int GENERATED ALWAYS AS (id * 2) STORED"
+    )
     try:
         call_command("bemi", "sync", stdout=io.StringIO())
         execute("INSERT INTO vault SELECT i, 'mail' || i, i, 'x', 'note' FROM generate_series(1, 3) i")
         pipeline = Pipeline.of_project("bemi_test")
         pipeline.run(pipeline.config._replace(masking=rules))
+        kept = Change.objects.get(table="vault", primary_key="3")
+        assert kept.after["seal"].startswith("hmac:")
+        assert (kept.after["ending"], kept.after["twice"]) == ("3", 6)
+        hidden = (kept.unavailable or {})["masked"]
+        assert sorted(hidden) == ["mail", "n", "note", "password", "password_hash", "seal"]
 
         def compared() -> str:
             with pipeline.worker(config=pipeline.config._replace(masking=rules)):
@@ -386,6 +400,6 @@ def test_masked_columns_are_compared_by_their_hashes(drain: Drain) -> None:
         execute("ALTER PUBLICATION bemi DROP TABLE vault")
         execute("UPDATE vault SET password = 'y'", "UPDATE vault SET mail = 'other' WHERE id = 2")
         execute("ALTER PUBLICATION bemi ADD TABLE vault")
-        assert compared() == "public.vault: 3 rows, 1 different (2: mail)"
+        assert compared() == "public.vault: 3 rows, 3 different (1: seal, 2: ending, mail, seal, 3: seal)"
     finally:
         execute("DROP TABLE vault")

@@ -25,7 +25,7 @@ def masked(context: dict[str, Any], mask: dict[str, Any] | None = None, **option
         ("UPDATE t SET a = 'x' WHERE id = 5", "UPDATE t SET a = 'x' WHERE id = 5"),
         ("UPDATE u SET password = 'x' WHERE id = 5", "UPDATE u SET password = *** WHERE id = ***"),
         ("UPDATE u SET \"Password\" = E'x\\'y' -- z", 'UPDATE u SET "Password" = *** ***'),
-        ("UPDATE u SET password_changed_at = '2024'", "UPDATE u SET password_changed_at = '2024'"),
+        ("UPDATE v SET password_changed_at = '2024'", "UPDATE v SET password_changed_at = '2024'"),
         ("INSERT INTO authtoken_token VALUES ('x', 5)", "INSERT INTO authtoken_token VALUES (***, ***)"),
         ("INSERT INTO people VALUES (1, 'Ann')", "INSERT INTO people VALUES (***, ***)"),
         ("UPDATE p SET card = $1", "UPDATE p SET card = $1"),
@@ -51,9 +51,49 @@ def test_literals_of_statements_that_may_touch_a_secret_are_removed(sql: str, sh
 
 
 def test_literals_are_removed_if_the_table_is_known_to_have_masked_columns() -> None:
-    sql = "INSERT INTO u VALUES ('x')"
+    sql = "INSERT INTO v VALUES ('x')"
     assert masked({"SQL": sql})["SQL"] == sql
-    assert masked({"SQL": sql}, is_touching=True)["SQL"] == "INSERT INTO u VALUES (***)"
+    assert masked({"SQL": sql}, is_touching=True)["SQL"] == "INSERT INTO v VALUES (***)"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        # Triggers of it may write to others, whose rows have the same text.
+        "INSERT INTO u VALUES ('hidden')",
+        "INSERT INTO ONLY.u VALUES ('hidden')",
+        "UPDATE ONLY u SET a = 'hidden'",
+        "UPDATE ONLY (u) SET a = 'hidden'",
+        "DELETE FROM \"U\" WHERE a = 'hidden'",
+        "COPY p . u FROM STDIN WHERE a = 'hidden'",
+        "MERGE INTO u USING v ON true WHEN MATCHED THEN UPDATE SET a = 'hidden'",
+        "UPDATE /* u */ u SET a = 'hidden'",
+        "UPDATE d.p.u SET a = 'hidden'",
+        "INSERT INTO v VALUES (1); INSERT INTO \"odd table\" VALUES ('hidden')",
+        "INSERT INTO v VALUES ('\"'); INSERT INTO \"odd table\" VALUES ('hidden')",
+        "INSERT INTO \"odd table\" VALUES ('hidden')",
+        'INSERT INTO "a""b" VALUES (\'hidden\')',
+        "INSERT INTO v VALUES (1); INSERT INTO cost$€ VALUES ('hidden')",
+        "INSERT INTO cost$€ VALUES ('hidden')",
+    ],
+)
+def test_literals_are_removed_if_a_table_with_masked_columns_is_written_to(sql: str) -> None:
+    masks = ContextMasks(DEFAULT, tables=lambda: {"u", "odd table", 'a"b', "cost$€"})
+    assert "hidden" not in masks.statement(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE v SET u = 'shown'",
+        'UPDATE "v" SET "u" = \'shown\' FROM u',
+        "INSERT INTO p.v VALUES ('u shown')",
+        "MERGE INTO v USING w ON true WHEN MATCHED THEN UPDATE SET a = 'shown'",
+    ],
+)
+def test_literals_for_other_tables_stay(sql: str) -> None:
+    masks = ContextMasks(DEFAULT, tables=lambda: {"u"})
+    assert masks.statement(sql) == sql
 
 
 def test_keys_are_masked_at_any_depth() -> None:

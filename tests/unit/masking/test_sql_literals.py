@@ -28,6 +28,9 @@ MASK = "*"
         ("SET a = 'x\\'', ' secret '", "SET a = *"),
         ("VALUES ($A$one $a$ secret $A$, 1)", "VALUES (*, *)"),
         ("SELECT a$b$c, $b$ secret $b$", "SELECT a$b$c, *"),
+        ("SELECT $€$ a $b$ secret $b$ x $€$, b", "SELECT *, b"),
+        ("SELECT a€$b$, 'x$b$ secret', $b$c$b$", "SELECT a€$b$, *, *"),
+        ("SELECT €e'a\\' || 'secret'", "SELECT €e*"),
     ],
 )
 def test_literals_and_comments_are_replaced(statement: str, shown: str) -> None:

@@ -40,11 +40,33 @@ JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.oid = %s
 """
 _COLUMNS = """
-SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text)
+SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text, array_agg(a.attname::text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
+JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-GROUP BY 1, 2
+GROUP BY 1, 2, 3, 4
+"""
+# Views, each with every table that it shows, also by way of others: its columns may have other names. And
+# views and tables whose triggers (INSTEAD OF) or rules write in their place, to any table.
+_VIEWS = """
+WITH RECURSIVE shown (base, view) AS (
+    SELECT d.refobjid, w.ev_class FROM pg_rewrite w
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+    WHERE w.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
+), views (base, view) AS (
+    SELECT base, view FROM shown
+    UNION
+    SELECT v.base, s.view FROM views v JOIN shown s ON s.base = v.view)
+SELECT n.nspname::text, c.relname::text, view.relname::text
+FROM views JOIN pg_class c ON c.oid = views.base JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class view ON view.oid = views.view
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+UNION ALL
+SELECT NULL, NULL, c.relname::text FROM pg_class c WHERE c.relnamespace <> 'pg_catalog'::regnamespace AND (
+    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0)
+    OR EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1'))
 """
 
 
@@ -129,15 +151,19 @@ class MaskCatalog:
         return ContextMasks(self._rules, self.note_failure, self.tables)
 
     def tables(self) -> frozenset[str]:
-        """Return the names, in lower case, of all tables that have masked columns."""
+        """Return the names, in lower case, of tables that have masked columns, and of what writes to them."""
         if self._tables is None:
-            found = {
-                table
-                for schema, table, columns in self._rows(_COLUMNS, [])
-                if any(self._rules.is_masked([(schema, table)], column) for column in columns)
-            }
-            found.update(table for _, table, _ in referring(self._rules, self._rows(REFERENCES, [None])))
-            self._tables = frozenset(table.lower() for table in found)
+            found = set()
+            for schema, table, root_schema, root, columns in self._rows(_COLUMNS, []):
+                names = {(schema, table), (root_schema, root)}
+                if any(self._rules.is_masked(names, column) for column in columns):
+                    # What is written to a table comes to its partitions.
+                    found |= names
+            rows = self._rows(REFERENCES, [None])
+            found.update((schema, table) for schema, table, _ in referring(self._rules, rows))
+            views = self._rows(_VIEWS, [])
+            written = {view for schema, table, view in views if schema is None or (schema, table) in found}
+            self._tables = frozenset(name.lower() for name in (*written, *(table for _, table in found)))
         return self._tables
 
     def note_failure(self, what: str, reason: str) -> None:

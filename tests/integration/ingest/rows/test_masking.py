@@ -7,7 +7,9 @@ import base64
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +167,7 @@ def write_secrets(cluster: Cluster) -> list[str]:
 
 
 def test_no_secret_reaches_the_server_of_the_log(
-    masked: LoadPipeline, caplog: pytest.LogCaptureFixture
+    masked: LoadPipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     ways = write_secrets(masked.source)
@@ -178,7 +180,15 @@ def test_no_secret_reaches_the_server_of_the_log(
     retry(masked.config._replace(source=masked.source.parameters, destination=masked.log.parameters))
     exported = json.dumps(masked.log.run("SELECT to_jsonb(c)::text FROM changes c"))
     logged = "\n".join(record.getMessage() for record in caplog.records)
-    haystacks = {**files_of(masked.log), "export": exported.encode(), "our logs": logged.encode()}
+    archive(masked.log, tmp_path)
+    archived = texts_of(tmp_path)
+    assert {name.split()[0] for name in hits(CONTROL, archived)} >= {"rows", "pages"}
+    haystacks = {
+        **files_of(masked.log),
+        **archived,
+        "export": exported.encode(),
+        "our logs": logged.encode(),
+    }
     assert {way: found for way in ways if (found := hits(secret(way), haystacks))} == {}
     # Nor any part of them: all begin alike.
     assert hits(f"{MARK}-", haystacks) == []
@@ -202,17 +212,84 @@ def test_no_secret_reaches_the_server_of_the_log(
     assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary"],)]
 
 
+_BESIDE = """
+CREATE FUNCTION beside() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+    INSERT INTO load SELECT coalesce(max(id), 0) + 1, 1 FROM load;
+    IF TG_TABLE_NAME = 'entry' THEN INSERT INTO account (id, password) VALUES (NEW.id, NEW.word); END IF;
+    RETURN NEW;
+END$$;
+CREATE VIEW entry AS SELECT id, password AS word FROM account;
+CREATE VIEW shown AS SELECT id, password AS word FROM account;
+CREATE TRIGGER enter INSTEAD OF INSERT ON entry FOR EACH ROW EXECUTE FUNCTION beside();
+CREATE TRIGGER "Before ours" BEFORE INSERT ON account FOR EACH STATEMENT EXECUTE FUNCTION beside();
+CREATE TABLE "odd table" (id int PRIMARY KEY, "api key" text);
+ALTER PUBLICATION bemi ADD TABLE "odd table";
+"""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "INSERT INTO entry VALUES (1, '{}')",
+        "INSERT INTO shown VALUES (1, '{}')",
+        "INSERT INTO account VALUES (1, 'x', '{}')",
+        "INSERT INTO load VALUES (7, 7); INSERT INTO \"odd table\" VALUES (1, '{}')",
+    ],
+)
+def test_rows_of_other_tables_have_no_text_of_what_is_masked(masked: LoadPipeline, written: str) -> None:
+    """Also if they come first: then nothing that came before them says which tables are written to."""
+    run = masked.source.run
+    run(_BESIDE)
+    try:
+        run(written.format(secret("beside")))
+        run("INSERT INTO load (id, n) VALUES (90, 4711)")
+        masked.run()
+        contexts = masked.log.run("SELECT context::text FROM changes WHERE \"table\" = 'load' ORDER BY id")
+        assert len(contexts) >= 2
+        assert MARK not in repr(contexts)
+        assert "VALUES (90, 4711)" in contexts[-1][0]
+    finally:
+        run('DROP VIEW entry, shown; DROP FUNCTION beside CASCADE; DROP TABLE "odd table"')
+
+
+def archive(cluster: Cluster, place: Path) -> None:
+    """Write the month of a log to an archive."""
+    from bemi_django.archive.live_log import LiveLog
+    from bemi_django.archive.location import open_location
+    from bemi_django.archive.storing import store
+
+    reading = psycopg2.connect(**cluster.parameters)
+    reading.autocommit = True
+    with closing(reading):
+        log = LiveLog(reading)
+        store(log, open_location(str(place)), log.present_month(), lambda month, part: None)
+
+
 def texts_of(place: Path) -> dict[str, bytes]:
-    """Everything in a directory; Parquet files are compressed, so their rows as text."""
+    """Everything in a directory; of Parquet files also the rows as text, and the pages decompressed."""
     from pyarrow import parquet
 
     found = {}
-    for path in filter(Path.is_file, place.rglob("*")):
+    for path in sorted(filter(Path.is_file, place.rglob("*"))):
+        data = path.read_bytes()
         if path.suffix == ".parquet":
-            found[str(path)] = repr(parquet.read_table(path, partitioning=None).to_pylist()).encode()
-        else:
-            found[str(path)] = path.read_bytes()
+            rows = parquet.read_table(path, partitioning=None).to_pylist()
+            found[f"rows of {path}"] = repr(rows).encode()
+            found[f"pages of {path}"] = b"".join(pages_of(data))
+        found[str(path)] = data
     return found
+
+
+def pages_of(data: bytes) -> Iterator[bytes]:
+    """Every page of a Parquet file, also those of dictionaries, without the compression."""
+    from pyarrow import BufferReader, CompressedInputStream
+
+    for frame in re.finditer(rb"\x28\xb5\x2f\xfd", data):
+        stream = CompressedInputStream(BufferReader(data[frame.start() :]), "zstd")
+        # Behind the end of a page comes the head of the next one, which is not compressed.
+        with suppress(OSError):
+            while byte := stream.read(1):
+                yield byte
 
 
 def test_no_secret_reaches_a_sink(
@@ -250,6 +327,7 @@ def test_no_secret_reaches_a_sink(
     assert {way: found for way in ways if (found := hits(secret(way), haystacks))} == {}
     # Each of them has got the changes.
     assert hits(CONTROL, sent)
+    assert {name.split()[0] for name in hits(CONTROL, files)} >= {"rows", "pages"}
     assert {Path(name).suffix for name in hits(CONTROL, files)} == {".jsonl", ".parquet"}
     masked.log.run("DELETE FROM _bemi.dead_letters")
 

@@ -15,7 +15,8 @@ from django.db.models import Case, Q, TextField, Value, When
 from bemi_django import conf
 from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
-from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
+from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
+from bemi_django.erasure.related.dependents import Dependents
 from bemi_django.log.conditions import as_jsonb, in_table
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.name_catalog import column_names

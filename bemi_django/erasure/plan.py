@@ -12,8 +12,9 @@ from bemi_django import conf, destinations
 from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure import records
 from bemi_django.erasure.live_keys import require_gone
-from bemi_django.erasure.objects import Dependents, target_of_key, targets_of_instance, user_key
+from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.records import Erasure
+from bemi_django.erasure.related.dependents import Dependents
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.target import Target
 from bemi_django.erasure.values import encrypted_elsewhere, is_encrypted_in, subjects_with_key, values_of
@@ -65,6 +66,7 @@ class ErasurePlan(NamedTuple):
         user: The key of the person, if they are a user.
         interrupted: The run that this goes on with.
         left: Tables that refer to the rows, and are left as they are, with the columns.
+        passed: How many rows referred to others, too, by table: what they had then stays.
         archive: The archive, if there is one.
         subjects: Rows that have a key with which values are encrypted: the keys are deleted.
     """
@@ -78,6 +80,7 @@ class ErasurePlan(NamedTuple):
     user: Any = None
     interrupted: Erasure | None = None
     left: Mapping[str, tuple[str, ...]] = {}
+    passed: Mapping[str, int] = {}
     archive: Location | None = None
     subjects: Sequence[SubjectRow] = ()
 
@@ -147,12 +150,14 @@ def plan_erasure(
         interrupted = records.find(cursor, asked)
     interrupted = interrupted or _find_by_key(targets[0], asked["related"])
     left: Mapping[str, tuple[str, ...]] = {}
+    passed: dict[str, int] = {}
     if interrupted is not None:
         targets = interrupted.targets
     elif related is not None:
         relations = Dependents(alias, related)
         targets = relations.with_related(targets, instance)
         left = relations.left
+        passed = {name: len(keys) for name, keys in relations.passed.items() if keys}
     held = holds(destination)
     _refuse_held(targets, held)
     subjects = subjects_with_key(targets)
@@ -169,7 +174,18 @@ def plan_erasure(
 
         values |= archived_values_of(archive, targets)
     return ErasurePlan(
-        alias, asked, targets, values, key, held, user_key(instance), interrupted, left, archive, subjects
+        alias,
+        asked,
+        targets,
+        values,
+        key,
+        held,
+        user_key(instance),
+        interrupted,
+        left,
+        passed,
+        archive,
+        subjects,
     )
 
 

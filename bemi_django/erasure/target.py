@@ -9,9 +9,10 @@ from operator import or_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import BooleanField, Func, Q
+from django.db.models.functions import Coalesce
 
-from bemi_django.log.conditions import as_jsonb, in_span, in_table, is_erased
+from bemi_django.log.conditions import as_jsonb, in_span, in_table, is_erased, value_of
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
@@ -57,9 +58,7 @@ class Target(NamedTuple):
     def condition(self) -> Q:
         """The condition for its changes."""
         conditions = [in_span(span) for span in self.spans]
-        for each in self.values:
-            wanted = as_jsonb(each)
-            conditions.append(Q(before__contains=wanted) | Q(after__contains=wanted))
+        conditions += [holding(side, each) for each in self.values for side in ("before", "after")]
         # Only these have values.
         is_row = Q(operation__in=("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT"))
         return in_table(self.place) & is_row & reduce(or_, conditions)
@@ -76,8 +75,36 @@ class Target(NamedTuple):
         texts = dict.fromkeys((*self.texts, *other.texts))
         reasons = dict.fromkeys(filter(None, (self.reason, other.reason)))
         return self._replace(
-            kept=tuple(kept), values=tuple(values), reason=", ".join(reasons), texts=tuple(texts)
+            kept=tuple(kept),
+            spans=tuple(dict.fromkeys((*self.spans, *other.spans))),
+            values=tuple(values),
+            reason=", ".join(reasons),
+            texts=tuple(texts),
         )
+
+
+class _IsSame(Func):
+    """Whether two values of jsonb are equal."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " OPERATOR(pg_catalog.=) "
+    output_field = BooleanField()
+
+
+def holding(side: str, values: Mapping[str, Any]) -> Q:
+    """Return the condition for changes whose ``before`` or ``after`` has values.
+
+    Args:
+        side: ``"before"`` or ``"after"``.
+        values: The values by column.
+    """
+    wanted = as_jsonb(values)
+    condition = Q(**{f"{side}__contains": wanted})
+    for column, value in values.items():
+        if isinstance(value, (dict, list)):
+            # It may contain others.
+            condition &= Q(Coalesce(_IsSame(value_of(side, column), value_of(wanted, column)), False))
+    return condition
 
 
 def as_json(targets: Iterable[Target]) -> list[dict[str, Any]]:

@@ -55,8 +55,8 @@ class Differs(Func):
         super().__init__(value_of("before", column), value_of("after", column))
 
 
-def value_of(side: str, column: str) -> Func:
-    """Return an expression for the value that a column has in ``before`` or ``after``."""
+def value_of(side: str | Cast, column: str) -> Func:
+    """Return an expression for the value that a column has in ``before`` or ``after``, or in an object."""
     return Func(side, _text(column), function="pg_catalog.jsonb_object_field", output_field=RowField())
 
 

@@ -1,5 +1,8 @@
 # ruff: noqa: S608 - names of our own
-"""Tables whose rows have keys of any type, which look like anything: that of Ann, and that of Bob."""
+"""Tables whose rows have keys of any type, which look like anything: that of Ann, and that of Bob.
+
+Of lists and documents, that of Bob contains that of Ann.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,15 @@ KINDS = {
     "boolean": Kind("boolean", "t", "t", "f"),
     "bytes": Kind("bytea", "\\x00ff27ff", "\\x00ff27fe", "\\x"),
     "address": Kind("inet", "192.0.2.1", "2001:db8::1", "192.0.2.2"),
-    "list": Kind("text[]", '{ann@example.org,"a \\"b\\", c"}', "{ann@example.net}", "{}"),
-    "document": Kind("jsonb", '{"mail": "ann@example.org"}', '["ann@example.net"]', "{}"),
+    "list": Kind(
+        "text[]",
+        '{ann@example.org,"a \\"b\\", c"}',
+        "{ann@example.net}",
+        '{ann@example.org,"a \\"b\\", c",more}',
+    ),
+    "document": Kind(
+        "jsonb", '{"mail": "ann@example.org"}', '["ann@example.net"]', '{"mail": "ann@example.org", "n": 1}'
+    ),
     "enum": Kind("kind_of_key", "very \"odd\", 'kind'", "former", "1"),
 }
 

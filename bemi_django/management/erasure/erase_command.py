@@ -129,6 +129,10 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
         command.stdout.write(
             f"{name} refers to it by {', '.join(columns)} and stays; name it after --related to erase it"
         )
+    for name, rows in sorted(plan.passed.items()):
+        command.stdout.write(
+            f"{name}: {rows} of these rows referred to something else, too; what they had then stays"
+        )
     for rule in plan.held:
         named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"
         command.stdout.write(f"contexts and dead letters of {named} stay as they are: BEMI_LEGAL_HOLD")

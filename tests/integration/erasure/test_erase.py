@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -298,6 +299,66 @@ def test_rows_that_belong_to_the_object_are_erased_with_it(bemi: Bemi, drain: Dr
     assert "Dear Ann" not in everything()
     with pytest.raises(BemiError, match="no rows of nonsense refer to it"):
         plan_erasure(games, "default", related=["nonsense"])
+
+
+def write_letter(number: int, category: Category | None, text: str) -> None:
+    execute("INSERT INTO letter VALUES (%s, %s, %s)", [number, category and category.pk, text])
+
+
+def pass_letter(number: int, category: Category | None, text: str) -> None:
+    execute(
+        "UPDATE letter SET category_id = %s, text = %s WHERE id = %s",
+        [category and category.pk, text, number],
+    )
+
+
+def test_rows_are_followed_while_they_referred_to_nobody(
+    bemi: Bemi, drain: Drain, letters: None, tmp_path: Path
+) -> None:
+    ann, bob = (Category.objects.create(name=name) for name in ("Ann", "Bob"))
+    write_letter(1, None, "draft of ann")
+    pass_letter(1, None, "second draft of ann")
+    pass_letter(1, ann, "sent by ann")
+    pass_letter(1, None, "lost by ann")
+    pass_letter(1, None, "found by ann")
+    pass_letter(1, bob, "now of bob")
+    pass_letter(1, bob, "later of bob")
+    # What it had before it came to nobody is that of another one.
+    write_letter(2, bob, "written by bob")
+    pass_letter(2, None, "lost by bob")
+    pass_letter(2, None, "found by bob")
+    pass_letter(2, ann, "given to ann")
+    # The next row with the key is another one.
+    write_letter(3, ann, "third of ann")
+    pass_letter(3, None, "third lost by ann")
+    execute("UPDATE letter SET id = 30, text = 'third moved by ann' WHERE id = 3")
+    execute("DELETE FROM letter WHERE id = 30")
+    write_letter(30, None, "of carl")
+    pass_letter(30, None, "later of carl")
+    # It is put back as it was.
+    write_letter(4, ann, "fourth of ann")
+    pass_letter(4, None, "fourth lost by ann")
+    execute("DELETE FROM letter WHERE id = 4")
+    write_letter(4, None, "fourth lost by ann")
+    pass_letter(4, ann, "fourth of ann again")
+    drain()
+    asked = f"shop.Category:{ann.pk}", "--related", "letter"
+    bemi("subject", *asked, "--export", str(tmp_path / "ann.json"))
+    disclosed = (tmp_path / "ann.json").read_text()
+    assert disclosed.count("draft of ann") == 4 and "found by ann" in disclosed
+    assert "later of bob" not in disclosed and "written by bob" not in disclosed and "carl" not in disclosed
+    plan = bemi("erase", *asked, "--dry-run")
+    assert "public.letter (refers by category_id): 16 changes of 5 rows: text" in plan
+    assert "public.letter: 2 of these rows referred to something else, too; what they had then stays" in plan
+    bemi("erase", *asked, *REASON)
+    left = "\n".join(
+        text for (text,) in execute("SELECT to_jsonb(c)::text FROM changes c WHERE \"table\" = 'letter'")
+    )
+    assert "ann" not in left
+    for text in ("now of bob", "later of bob", "written by bob", "lost by bob", "later of carl"):
+        assert text in left
+    with pytest.raises(CommandError, match="nothing to erase"):
+        bemi("erase", *asked, *REASON)
 
 
 def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings: Any) -> None:

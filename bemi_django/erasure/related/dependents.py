@@ -1,0 +1,187 @@
+"""The rows that refer to an object, and those that refer to these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from django.db import models
+
+from bemi_django import conf
+from bemi_django.erasure.objects import key_columns
+from bemi_django.erasure.related.unattached import unattached
+from bemi_django.erasure.target import Target, texts_like_numbers, values_of_key
+from bemi_django.exceptions import BemiError
+from bemi_django.log.belongings import generic_belongings, unconstrained
+from bemi_django.log.conditions import in_table, value_of
+from bemi_django.log.identity import KeySpan
+from bemi_django.log.live.live_tables import read_references
+from bemi_django.log.live.name_catalog import column_names
+from bemi_django.log.live.row_session import row_session
+from bemi_django.log.places import Place, model_of, place_of
+from bemi_django.models import Change
+
+
+class BelongingColumns(NamedTuple):
+    """Columns of a table by which its rows refer to others; ``is_owned``: they are deleted with them."""
+
+    child: Place
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]
+    is_owned: bool
+
+
+class Dependents:
+    """What refers to the rows of a database, by foreign keys and by models.
+
+    Args:
+        alias: Alias of the database.
+        chosen: Names of tables whose rows belong to an object although they are not deleted with it.
+    """
+
+    def __init__(self, alias: str, chosen: Collection[str] = ()) -> None:
+        self._alias = alias
+        self._chosen = set(chosen)
+        self._known: dict[Place, list[BelongingColumns]] = {}
+        self._used: set[str] = set()
+        #: What refers to the rows, and is left as it is.
+        self.left: dict[str, tuple[str, ...]] = {}
+        #: The keys of rows that referred to others as well, by table: what they had then stays.
+        self.passed: dict[str, frozenset[str]] = {}
+
+    def with_related(self, targets: list[Target], instance: models.Model | None) -> list[Target]:
+        """Return targets, and those of all rows that belong to them.
+
+        Args:
+            targets: The targets.
+            instance: The object that they are of, if it has a model.
+
+        Raises:
+            BemiError: A table was chosen of which no row refers to them.
+        """
+        found = {target.place: target for target in targets}
+        waiting = list(targets)
+        if instance is not None:
+            for belonging in generic_belongings(instance):
+                place = place_of(belonging.model, self._alias)
+                columns = tuple(belonging.values)
+                own = key_columns(place, self._alias)
+                spans = self._spans(place, (belonging.values,))
+                # Such a column has numbers as texts, too.
+                target = Target(place, (*own, *columns), spans, (belonging.values,), _said(columns), key=own)
+                self._add(found, waiting, target)
+        while waiting:
+            parent = waiting.pop(0)
+            for reference in self._references(parent.place):
+                if not self._is_wanted(reference):
+                    self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
+                    continue
+                values = tuple(_values(parent, reference))
+                names = column_names(reference.child, model_of(reference.child))
+                referring = [name for column in reference.columns for name in names.own(column)]
+                own = key_columns(reference.child, self._alias)
+                kept, texts = (*own, *referring), texts_like_numbers(values)
+                if values:
+                    spans = self._spans(reference.child, values)
+                    child = Target(reference.child, kept, spans, values, _said(reference.columns), texts, own)
+                    self._add(found, waiting, child)
+        if unknown := self._chosen - self._used:
+            raise BemiError(f"no rows of {', '.join(sorted(unknown))} refer to it: check --related")
+        return list(found.values())
+
+    def _spans(self, place: Place, values: Sequence[Mapping[str, Any]]) -> tuple[KeySpan, ...]:
+        """Return when rows belonged to the object without referring to it."""
+        found = unattached(place, values)
+        name = f"{place.schema}.{place.table}"
+        self.passed[name] = self.passed.get(name, frozenset()) | found.passed
+        return found.spans
+
+    def _add(self, found: dict[Place, Target], waiting: list[Target], target: Target) -> None:
+        present = found.get(target.place)
+        joined = target if present is None else present.joined(target)
+        if joined != present:
+            found[target.place] = joined
+            waiting.append(joined)
+
+    def _is_wanted(self, reference: BelongingColumns) -> bool:
+        child = reference.child
+        model = model_of(child)
+        names = {f"{child.schema}.{child.table}", child.table, *([model._meta.label] if model else ())}
+        self._used |= names & self._chosen
+        return reference.is_owned or bool(names & self._chosen)
+
+    def _references(self, parent: Place) -> list[BelongingColumns]:
+        if parent not in self._known:
+            with row_session(self._alias) as cursor:
+                known = read_references(cursor, json.dumps([(parent.schema, parent.table)]))
+            found = [
+                BelongingColumns(
+                    child := Place(parent.database, *each.child),
+                    each.columns,
+                    each.parent_columns,
+                    each.on_delete == "c" or _is_cascade(child, each.columns),
+                )
+                for each in known
+                if each.parent == (parent.schema, parent.table)
+            ]
+            self._known[parent] = [*found, *self._loose(parent)]
+        return self._known[parent]
+
+    def _loose(self, parent: Place) -> Iterator[BelongingColumns]:
+        model = model_of(parent)
+        for field in unconstrained(model) if model else ():
+            pairs = [(own.column, other.column) for own, other in field.related_fields]
+            child = place_of(field.model, self._alias)
+            columns, others = zip(*pairs, strict=True)
+            yield BelongingColumns(child, columns, others, field.remote_field.on_delete is models.CASCADE)
+
+
+def _said(columns: tuple[str, ...]) -> str:
+    return f"refers by {' and '.join(columns)}"
+
+
+def _is_cascade(child: Place, columns: tuple[str, ...]) -> bool:
+    model: Any = model_of(child)
+    fields = model._meta.concrete_fields if model else ()
+    return any(
+        field.column in columns and getattr(field.remote_field, "on_delete", None) is models.CASCADE
+        for field in fields
+    )
+
+
+def _values(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, Any]]:
+    """Yield the values that rows had which refer to a parent, by all names that their columns had."""
+    children = list(_named(reference.child, reference.columns))
+    seen: list[tuple[Any, ...]] = []
+    for values in (*_values_of_keys(parent, reference), *_logged_values(parent, reference)):
+        if None not in values and values not in seen:
+            seen.append(values)
+            yield from (dict(zip(columns, values, strict=True)) for columns in children)
+
+
+def _logged_values(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
+    log = Change.objects.using(conf.destination()).filter(parent.condition).order_by()
+    for names in _named(parent.place, reference.parent_columns):
+        for side in ("before", "after"):
+            columns = {f"value_{number}": value_of(side, name) for number, name in enumerate(names)}
+            yield from log.annotate(**columns).values_list(*columns).distinct()
+
+
+def _named(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield columns by their present names, and by those that they had."""
+    names = column_names(place, model_of(place))
+    return product(*(names.own(column) for column in columns))
+
+
+def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
+    if not parent.spans or len(reference.columns) > 1 or reference.parent_columns != parent.key[:1]:
+        return
+    log = Change.objects.using(conf.destination())
+    is_known = log.filter(parent.condition).exists()
+    referring = None if is_known else log.filter(in_table(reference.child))
+    names = [name for (name,) in _named(reference.child, reference.columns)]
+    for span in parent.spans:
+        yield from ((value,) for value in values_of_key(span.key, parent.texts, referring, names))

@@ -115,7 +115,8 @@ def write_secrets(cluster: Cluster) -> list[str]:
     """Send a secret by each way, and return the ways."""
     ways = ["literal", "escaped", "dollar", "parameter", "copy", "context", "setting", "invalid", "function",
             "do", "cte", "update", "json", "raw", "card", "email", "key", "letter", "toast", "old",
-            "statements", "diary", "execute", "tagged"]  # fmt: skip
+            "statements", "diary", "execute", "tagged", "unicode", "continued", "cast", "conflict", "comment",
+            "prepared", "array", "cursor", "merge"]  # fmt: skip
     s = {way: secret(way) for way in ways}
     run = cluster.run
     run(f"INSERT INTO account (id, login, password) VALUES (1, '{CONTROL}', '{s['literal']}')")
@@ -163,6 +164,20 @@ def write_secrets(cluster: Cluster) -> list[str]:
         cursor.copy_expert("COPY account (id, password) FROM STDIN", io.StringIO(f"16\t{s['copy']}\n"))
     copying.close()
     run("DELETE FROM account WHERE id = 2")
+    run(f"UPDATE account SET password = U&'\\0061{s['unicode']}' WHERE id = 1")
+    run(f"UPDATE account SET password = 'a' -- {s['comment']}\n '{s['continued']}' WHERE id = 1")
+    run(f"INSERT INTO account SELECT 19, 'x', CAST('{s['cast']}' AS varchar)::text")
+    run("INSERT INTO account AS a VALUES (1, 'x') ON CONFLICT (id) DO UPDATE "
+        f"SET password = excluded.login || '{s['conflict']}'")  # fmt: skip
+    run(f"PREPARE put AS INSERT INTO account VALUES (20, 'x', '{s['prepared']}')")
+    run("EXECUTE put")
+    run("DEALLOCATE put")
+    run(f"INSERT INTO account SELECT 21, unnest, unnest FROM unnest(ARRAY['x']) WHERE '{s['array']}' <> ''")
+    run("BEGIN; DECLARE c CURSOR FOR SELECT * FROM account WHERE id = 1 FOR UPDATE; FETCH c; "
+        f"UPDATE account SET password = '{s['cursor']}' WHERE CURRENT OF c; COMMIT")  # fmt: skip
+    if int(cluster.one("SHOW server_version_num")) >= 150_000:
+        run(f"MERGE INTO account a USING (VALUES (1, '{s['merge']}')) v ON a.id = v.column1 "
+            "WHEN MATCHED THEN UPDATE SET password = v.column2")  # fmt: skip
     return ways
 
 

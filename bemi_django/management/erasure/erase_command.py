@@ -140,6 +140,11 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
         command.stdout.write("so do dead letters whose table is not known: they may be of a held one")
     if plan.archive is not None:
         command.stdout.write(f"and what the archive {plan.archive.name} has of it")
+        if plan.asked["related"] is not None:
+            command.stdout.write(
+                "but not what it has of related rows while they referred to nobody, if the log does not have "
+                "the change by which they left it or came to it"
+            )
     return number
 
 

@@ -92,6 +92,8 @@ def test_values_are_erased_from_the_log_and_the_archive_alike(archive: Path, bem
     before = read_manifest(location, month)
     assert before is not None and [part.rows for part in before.parts] == [2, 2, 2]
     assert f"and what the archive {archive} has of it" in bemi("erase", NAME, "--dry-run")
+    plan = bemi("erase", NAME, "--related", "--dry-run")
+    assert "but not what it has of related rows while they referred to nobody" in plan
     # The key of the visitor has changed.
     assert "3 changes of 2 rows erased" in bemi("erase", NAME, *REASON)
     left = text_of(archive)

@@ -63,8 +63,9 @@ class LaneSink:
         self._left_out: list[tuple[LanePosition, Omissions]] = []
         self._size = 0
         self._committed_at: int | None = None
-        #: The number of the message from which a later session goes on, as it was written last.
-        self.message = 0
+        #: The number of the message from which a later session goes on, as it was written last, and the
+        #: identity of the stream that is read; empty for files.
+        self.message, self.stream = 0, ""
         self.checkpoint = lsn_of(position.sequence)
         self.committed_at = self.written = self.kept = 0
 
@@ -169,7 +170,7 @@ class LaneSink:
             self._left_out,
             is_canonical=self._is_canonical,
         )
-        written = self._writer.write([TakenChunk(chunk, self._written, message)])
+        written = self._writer.write([TakenChunk(chunk, self._written, message, stream=self.stream)])
         self._changes, self._letters, self._left_out, self._size = [], [], [], 0
         self.written += written
         self.kept += len(chunk.letters)

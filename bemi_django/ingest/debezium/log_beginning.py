@@ -43,7 +43,7 @@ class SourceServer(NamedTuple):
 class OpenLog(NamedTuple):
     """Where the log ends.
 
-    ``message`` is what was stored with the position, at ``written_at`` by ``time.monotonic()``, and
+    ``message`` is what was stored with the position, of the ``stream`` with this identity, and
     ``committed_at`` the time of the last commit.
     """
 
@@ -51,7 +51,7 @@ class OpenLog(NamedTuple):
     histories: list[HistoryStart]
     message: int
     committed_at: int | None
-    written_at: float | None = None
+    stream: str = ""
 
     @property
     def first_lsn(self) -> int:
@@ -116,7 +116,7 @@ def find_log(destination: Any, slot: str, server: SourceServer, *, may_lack: boo
         cursor.execute(_COMMITTED_AT, [slot])
         (committed_at,) = cursor.fetchone()
         histories = Histories(slot).read(cursor)
-        return OpenLog(state.position, histories, state.message, committed_at, state.written_at)
+        return OpenLog(state.position, histories, state.message, committed_at, state.stream)
 
 
 def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> OpenLog:

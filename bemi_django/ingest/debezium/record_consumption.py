@@ -21,20 +21,10 @@ from bemi_django.ingest.debezium.log_beginning import (
 )
 from bemi_django.ingest.debezium.order import require_database, start_before
 from bemi_django.ingest.debezium.reading.envelope import event_of, place_of
-from bemi_django.ingest.debezium.reading.record import (
-    Record,
-    UnreadableRecord,
-    read_line,
-    read_value,
-)
+from bemi_django.ingest.debezium.reading.record import Record, UnreadableRecord, read_line, read_value
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
 from bemi_django.ingest.debezium.reading.record_source import RecordSource
-from bemi_django.ingest.debezium.reading.record_stream import (
-    BATCH,
-    Lack,
-    RecordStream,
-    StreamPlace,
-)
+from bemi_django.ingest.debezium.reading.record_stream import BATCH, Lack, RecordStream, StreamPlace
 from bemi_django.ingest.debezium.record_stages import Stages, assemble_stages, connect
 from bemi_django.ingest.loop.worker import advised
 from bemi_django.ingest.progress import Progress
@@ -75,8 +65,8 @@ class RecordConsumption:
         self._is_stopping = is_stopping
         self._stages: Stages | None = None
         self._early = EarlyRefusals()
-        #: The number of the last message of the stream that was taken; 0 in files.
-        self._number = 0
+        #: The number of the last message that was taken, and the identity of the stream; empty in files.
+        self._number, self._stream = 0, ""
         self._settle_at: float | None = None
         with ExitStack() as opened:
             self._connections = connect(config, timeouts, opened)
@@ -119,9 +109,12 @@ class RecordConsumption:
         config = self._config
         assert config.queue is not None
         log = self._log
-        after, taken_at = (0, None) if log is None else (max(log.message, 0), log.written_at)
-        place = StreamPlace(config.queue, self._source.subjects, after, taken_at, config.accept_gap)
+        after, counted_in = (0, "") if log is None else (max(log.message, 0), log.stream)
+        place = StreamPlace(config.queue, self._source.subjects, after, counted_in, config.accept_gap)
         stream = RecordStream(place)
+        self._stream = stream.identity
+        if self._stages is not None:
+            self._stages.sink.stream = self._stream
         try:
             while not self._is_stopping.is_set():
                 try:
@@ -203,7 +196,7 @@ class RecordConsumption:
             lambda: not self._is_stopping.is_set(),
             modes=self._source.modes,
         )
-        self._stages.sink.message = log.message
+        self._stages.sink.message, self._stages.sink.stream = log.message, self._stream
         self._number = self._number or max(log.message, 0)
         for data, reason in self._early.taken():
             self._stages.translator.refuse(data, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,15 +11,16 @@ from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
 
 _READ = """
-SELECT lane, sequence, ordinal, message, division, extract(epoch FROM clock_timestamp() - updated_at)::float8
-FROM _bemi.lanes WHERE slot = %s ORDER BY lane
+SELECT lane, sequence, ordinal, message, division, stream FROM _bemi.lanes WHERE slot = %s ORDER BY lane
 """
 _HOLD = "SELECT lane, sequence, ordinal FROM _bemi.lanes WHERE slot = %s ORDER BY lane FOR UPDATE"
 _DELETE = "DELETE FROM _bemi.lanes WHERE slot = %s"
 _BEGIN = """
 INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, %s FROM generate_series(0, %s - 1) lane
 """
-_ADD = "INSERT INTO _bemi.lanes (slot, lane, sequence, ordinal, message) VALUES (%s, %s, %s, %s, %s)"
+_ADD = """
+INSERT INTO _bemi.lanes (slot, lane, sequence, ordinal, message, stream) VALUES (%s, %s, %s, %s, %s, %s)
+"""
 # Which messages come after that, their positions tell: a stream may have been made again.
 _RAISE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = 0, message = 0, updated_at = clock_timestamp()
@@ -31,7 +31,7 @@ UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = 0, updated_at = cl
 WHERE slot = %s AND lane = %s
 """
 _ADVANCE = """
-UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s, division = %s,
+UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s, stream = %s, division = %s,
     committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
 WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s AND NOT EXISTS (
     SELECT FROM _bemi.histories later
@@ -64,24 +64,22 @@ WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
 class LaneState(NamedTuple):
     """How far a lane has come, and the number of the last message that was written, as the queue counts.
 
-    ``division`` is the fingerprint of how its changes are divided among several destinations, ``written_at``
-    when that was written down at the earliest, if it was, by ``time.monotonic()`` of this process: clocks of
-    servers differ.
+    ``division`` is the fingerprint of how its changes are divided among several destinations, ``stream`` the
+    identity of the stream whose number that is.
     """
 
     position: LanePosition
     message: int
     division: str = ""
-    written_at: float | None = None
+    stream: str = ""
 
 
 def read(cursor: Any, slot: str) -> dict[int, LaneState]:
     """Return the lanes of a slot; there are none if it was never read into a queue."""
-    now = time.monotonic()
     cursor.execute(_READ, [slot])
     return {
-        lane: LaneState(LanePosition(sequence, ordinal), message, division, now - age)
-        for lane, sequence, ordinal, message, division, age in cursor.fetchall()
+        lane: LaneState(LanePosition(sequence, ordinal), message, division, stream)
+        for lane, sequence, ordinal, message, division, stream in cursor.fetchall()
     }
 
 
@@ -144,9 +142,11 @@ def claim(cursor: Any, slot: str, division: str, name: str) -> str:
     return str(found[0]) if found else ""
 
 
-def add(cursor: Any, slot: str, lane: int, position: LanePosition, message: int) -> None:
-    """Let a lane begin after a message, where the queue has it."""
-    cursor.execute(_ADD, [slot, lane, *position, message])
+def add(
+    cursor: Any, slot: str, lane: int, position: LanePosition, message: int = 0, stream: str = ""
+) -> None:
+    """Let a lane begin after a message, where a stream of the queue has it."""
+    cursor.execute(_ADD, [slot, lane, *position, message, stream])
 
 
 def move(cursor: Any, slot: str, lane: int, position: LanePosition) -> None:
@@ -158,7 +158,7 @@ def divide_anew(cursor: Any, slot: str, number: int, position: LanePosition) -> 
     """Let another number of lanes go on where all lanes are."""
     cursor.execute(_DELETE, [slot])
     for lane in range(number):
-        add(cursor, slot, lane, position, 0)
+        add(cursor, slot, lane, position)
 
 
 def advance(
@@ -170,6 +170,7 @@ def advance(
     message: int,
     at: int | None,
     division: str = "",
+    stream: str = "",
 ) -> None:
     """Move a lane, in the transaction that writes its changes.
 
@@ -182,6 +183,7 @@ def advance(
         message: The number of the last message, as the queue counts.
         at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
         division: The fingerprint of how changes were divided when the message was published.
+        stream: The identity of the stream of the message.
 
     Raises:
         Superseded: Another consumer has moved it; two must never write the same changes. Or these are of
@@ -189,7 +191,7 @@ def advance(
     """
     # In the middle of a transaction, the sequence number is where it commits.
     end = format_lsn(lsn_of(new.sequence) + (new.ordinal > 0))
-    cursor.execute(_ADVANCE, [*new, message, division, at, slot, lane, *old, new.sequence, end])
+    cursor.execute(_ADVANCE, [*new, message, stream, division, at, slot, lane, *old, new.sequence, end])
     if cursor.fetchone() is None:
         raise Superseded
 

@@ -148,7 +148,7 @@ class Consumption:
                     continue
                 position = reader.position
                 reader.take()
-                one = TakenChunk(chunk, position, reader.message, self._config.divided)
+                one = TakenChunk(chunk, position, reader.message, self._config.divided, reader.stream)
                 size += len(one.changes)
                 taken.append(one)
                 is_open = True
@@ -176,6 +176,8 @@ class Consumption:
         for slot in {slot for slot, _ in targets}:
             with self._connection, self._connection.cursor() as cursor:
                 states = lanes.read(cursor, slot)
-            if any(states[lane].position < end for (of, lane), end in targets.items() if of == slot):
+            # Where there are fewer lanes by now, all of them were read to their end.
+            ends = {lane: end for (of, lane), end in targets.items() if of == slot and lane in states}
+            if any(states[lane].position < end for lane, end in ends.items()):
                 return False
         return True

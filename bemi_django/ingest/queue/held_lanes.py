@@ -59,15 +59,18 @@ class HeldLanes:
         """Take and release lanes, follow the course of their sources, and read on from where that leads."""
         taken, released = self._locks.balance()
         for lane in released:
-            self.readers.pop(lane).close()
+            if (reader := self.readers.pop(lane, None)) is not None:
+                reader.close()
         self._claim({slot for slot, _ in taken})
         for slot, number in taken:
             with self._connection, self._connection.cursor() as cursor:
                 states, histories = lanes.read(cursor, slot), Histories(slot).read(cursor)
                 # Whoever wrote the lane before may have been killed in between.
                 lanes.move_checkpoint(cursor, slot)
-            logger.info("writing lane %d of %s", number, slot)
-            self._read((slot, number), states, histories)
+            # A publisher may have begun with fewer lanes meanwhile.
+            if number in states:
+                logger.info("writing lane %d of %s", number, slot)
+                self._read((slot, number), states, histories)
         self._follow_courses()
         self._follow_positions()
         for reader in self.readers.values():

@@ -70,8 +70,8 @@ class LaneReader(LaneMessages):
         self.source, self.lane, self.lanes = source, lane, lanes
         #: How far the lane has come with what was taken.
         self.position = state.position
-        #: How the changes of the last chunk that was taken are divided.
-        self.division = state.division
+        #: How the changes of the last chunk that was taken are divided, and the stream that is read.
+        self.division, self.stream = state.division, state.stream
         self.histories = histories
         #: The number of the last message that was read.
         self.seen = state.message

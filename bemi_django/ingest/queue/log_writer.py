@@ -57,10 +57,16 @@ class TakenChunk:
         message: The number of its last message, as the queue counts.
         divided: Which changes belong to the destination; None for all. Every destination has all dead letters
             and omissions: which table a letter is of may not be known.
+        stream: The identity of the stream of the message.
     """
 
     def __init__(
-        self, chunk: Chunk, position: LanePosition, message: int, divided: Divided | None = None
+        self,
+        chunk: Chunk,
+        position: LanePosition,
+        message: int,
+        divided: Divided | None = None,
+        stream: str = "",
     ) -> None:
         changes = chunk.changes
         if chunk.begin < position:
@@ -71,7 +77,7 @@ class TakenChunk:
             changes = []
         elif divided is not None:
             changes = [one for one in changes if destination_of(one, divided.division) == divided.name]
-        self.chunk, self.position, self.message = chunk, position, message
+        self.chunk, self.position, self.message, self.stream = chunk, position, message, stream
         self.changes: list[Values] = changes
         #: The chain in which they are sealed, if it is open.
         self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)
@@ -126,7 +132,7 @@ class LogWriter:
         with self._connection, self._connection.cursor() as cursor:
             for one in taken:
                 chunk = one.chunk
-                moved = one.position, chunk.end, one.message, chunk.committed_at, chunk.division
+                moved = one.position, chunk.end, one.message, chunk.committed_at, chunk.division, one.stream
                 lanes.advance(cursor, chunk.source, chunk.lane, *moved)
                 dead_letters.insert(cursor, chunk.source, one.letters)
                 for omissions in one.omissions:
@@ -148,7 +154,7 @@ class LogWriter:
             return
         position, rejected = reader.position, reader.rejected
         with self._connection, self._connection.cursor() as cursor:
-            moved = position, position, reader.message, None, reader.division
+            moved = position, position, reader.message, None, reader.division, reader.stream
             lanes.advance(cursor, reader.source, reader.lane, *moved)
             dead_letters.insert(cursor, reader.source, [one.letter(position) for one in rejected])
         logger.error(_REJECTED, reader.source, len(rejected), reader.lane)

@@ -15,7 +15,7 @@ from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_reader import LaneReader, StoredChunk
-from bemi_django.ingest.queue.server.numbering import numbers_of
+from bemi_django.ingest.queue.server.numbering import Numbers, numbers_of
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of
 
@@ -84,13 +84,16 @@ class Replay:
 
     def _compare_clocks(self) -> None:
         """Say where a time means another one to the queue."""
-        connection, address = self._broker.connection, self._broker.address
-        now = connection.run(numbers_of(connection.client, address.stream)).now
+        lead = self._numbers().now - datetime.now(timezone.utc)
         self._is_compared = True
-        lead = now - datetime.now(timezone.utc)
         if abs(lead) > _SAME_TIME:
             is_said = _AHEAD if lead > timedelta() else _BEHIND
-            logger.warning(is_said, address.hosts, timedelta(seconds=round(abs(lead).total_seconds())))
+            hosts, seconds = self._broker.address.hosts, round(abs(lead).total_seconds())
+            logger.warning(is_said, hosts, timedelta(seconds=seconds))
+
+    def _numbers(self) -> Numbers:
+        connection = self._broker.connection
+        return connection.run(numbers_of(connection.client, self._broker.address.stream))
 
     def _begin_source(self, source: str, number: int) -> None:
         has_log = Checkpoints(self._connection, source).read() is not None
@@ -111,8 +114,9 @@ class Replay:
     def _begin(self, cursor: Any, source: str) -> None:
         first = self._first(source, 0)
         found = {0: first, **{lane: self._first(source, lane) for lane in range(1, first.chunk.lanes)}}
+        stream = self._numbers().identity
         for lane, read in found.items():
-            lanes.add(cursor, source, lane, read.chunk.begin, read.first - 1)
+            lanes.add(cursor, source, lane, read.chunk.begin, read.first - 1, stream)
         # A transaction that begins in the middle is not one of the log.
         begins = [read.chunk.begin for read in found.values()]
         sequence = max(begin.sequence + (begin.ordinal > 0) for begin in begins)

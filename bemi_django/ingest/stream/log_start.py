@@ -129,7 +129,7 @@ class LogStart:
             return max(checkpoint.lsn, slot.confirmed) if config.queue else branch.common
         if queued is not None:
             # What consumers write may have been removed from the queue in the meantime.
-            if queued.is_writable(states, histories) or self._have_moved(histories, states):
+            if queued.is_writable(states, histories) or self._read_lanes() != (histories, states):
                 raise QueueUnavailable(_BEHIND.format(reason=gap or "the server was promoted or restored"))
             checkpoint = checkpoint._replace(lsn=max(checkpoint.lsn, logged.slowest))
             branch, gap = continuation.judge(checkpoint, self.origin, slot, switches)
@@ -146,13 +146,6 @@ class LogStart:
             is_readable = config.queue is not None or lanes.may_read(cursor)
             found = lanes.read(cursor, config.slot) if is_readable else {}
             return Histories(config.slot).read(cursor), found
-
-    def _have_moved(self, histories: list[HistoryStart], states: dict[int, lanes.LaneState]) -> bool:
-        """Return whether somebody has written lanes since, or begun a history."""
-        found, now = self._read_lanes()
-        # When they were written is known within the time of a question only.
-        past, present = ([state._replace(written_at=None) for state in one.values()] for one in (states, now))
-        return found != histories or past != present or states.keys() != now.keys()
 
     @staticmethod
     def _require_written(

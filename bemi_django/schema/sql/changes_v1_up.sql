@@ -135,6 +135,8 @@ CREATE TABLE _bemi.lanes (
     ordinal bigint NOT NULL DEFAULT 0,
     -- The message of the queue that was written last, and the commit time of the last change of all lanes by then.
     message bigint NOT NULL DEFAULT 0,
+    -- The stream in which that message has its number; another one has other messages with the same numbers.
+    stream text NOT NULL DEFAULT '',
     committed_at bigint,
     -- How changes were divided among several destinations when that message was published; empty for one destination.
     division text NOT NULL DEFAULT '',

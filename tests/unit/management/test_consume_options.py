@@ -41,8 +41,9 @@ def test_an_option_of_streams_or_files_is_refused_for_the_other(
 
 
 def test_a_placeholder_in_hexadecimal_digits_has_them() -> None:
-    with pytest.raises(CommandError, match="--placeholder: hex: is followed by hexadecimal digits"):
-        call_command("bemi", "consume", *DEBEZIUM, "records.jsonl", "--placeholder", "hex:xy")
+    for placeholder in ("hex:xy", "hex:"):
+        with pytest.raises(CommandError, match="--placeholder: hex: is followed by hexadecimal digits"):
+            call_command("bemi", "consume", *DEBEZIUM, "records.jsonl", "--placeholder", placeholder)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "soon"])

@@ -30,11 +30,14 @@ class Placeholders:
         binaries: Its ``binary.handling.mode``.
 
     Raises:
-        ValueError: It is in hexadecimal digits, and they are wrong.
+        ValueError: It is in hexadecimal digits, and they are wrong or missing.
     """
 
     def __init__(self, text: str, binaries: str = "bytes") -> None:
         data = bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
+        if not data:
+            # Every empty text would be one.
+            raise ValueError("a placeholder has at least one byte")
         name = data.decode("utf-8", "replace")
         binary = [b64encode(data).decode(), urlsafe_b64encode(data).decode(), data.hex()]
         of_map = {name: name}

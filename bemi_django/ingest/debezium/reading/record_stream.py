@@ -34,15 +34,16 @@ class Lack(NamedTuple):
 
 
 class StreamPlace(NamedTuple):
-    """Where to read: the queue, its subjects, and the number of the last message that was taken, and when.
+    """Where to read: the queue, its subjects, and the number of the last message that was taken.
 
-    ``taken_at`` is a time of ``time.monotonic()``, and ``may_lack`` goes on where messages are missing.
+    ``stream`` is the identity of the stream in which it has that number, and ``may_lack`` goes on where
+    messages are missing.
     """
 
     address: QueueAddress
     subjects: tuple[str, ...] = (EVERYTHING,)
     after: int = 0
-    taken_at: float | None = None
+    stream: str = ""
     may_lack: bool = False
 
 
@@ -141,7 +142,8 @@ class RecordStream:
                 f"the stream {name} removes what others have taken: it needs the retention policy limits"
             )
         numbers = await numbers_of(self._connection.client, name)
-        is_anew = place.taken_at is not None and place.taken_at < numbers.made_at
+        self.identity = numbers.identity
+        is_anew = self.identity != place.stream
         self._require_all(name, numbers.first, numbers.last, is_anew=is_anew)
         return await jetstream.pull_subscribe(
             place.subjects[0],
@@ -162,7 +164,7 @@ class RecordStream:
         if after == 0 or not is_anew and first <= after + 1 and after <= last:
             return
         if is_anew or after > last:
-            self._pass_over(f"the stream {name} was made anew after its message {after}", 0)
+            self._pass_over(f"the stream {name} is another one than that of the message {after}", 0)
             self._number = 0
         else:
             self._pass_over(_removed(name, after, first), first - 1)

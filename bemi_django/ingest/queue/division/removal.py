@@ -23,10 +23,8 @@ logger = logging.getLogger(__name__)
 _LONGEST = 60.0
 #: Seconds between two looks at another destination, and after one that failed.
 _LOOK, _RETRY = 1.0, 2.0
-# Before that, another stream was counted. Clocks of servers differ, so that ages are compared, and no times.
-_WRITTEN = """
-SELECT slot, lane, message FROM _bemi.lanes WHERE clock_timestamp() - updated_at < %s * interval '1 second'
-"""
+# The numbers of another stream are of other messages.
+_WRITTEN = "SELECT slot, lane, message FROM _bemi.lanes WHERE stream = %s"
 
 
 class OtherDestination:
@@ -37,11 +35,11 @@ class OtherDestination:
     Args:
         name: Its name, for messages.
         ask: Returns its parameters of libpq.
-        made_at: When the stream was made, by ``time.monotonic()``.
+        stream: The identity of the stream.
     """
 
-    def __init__(self, name: str, ask: Callable[[], dict[str, Any]], made_at: float) -> None:
-        self._name, self._ask, self._made_at = name, ask, made_at
+    def __init__(self, name: str, ask: Callable[[], dict[str, Any]], stream: str) -> None:
+        self._name, self._ask, self._stream = name, ask, stream
         self._written: Mapping[Lane, int] = {}
         self._is_over = threading.Event()
         # It may wait for a server that does not answer, which is nothing to wait for at the end.
@@ -75,7 +73,7 @@ class OtherDestination:
 
     def _look(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_WRITTEN, [time.monotonic() - self._made_at])
+            cursor.execute(_WRITTEN, [self._stream])
             self._written = {(slot, lane): message for slot, lane, message in cursor.fetchall()}
 
 
@@ -92,7 +90,7 @@ class Removal:
         self._broker = broker
         #: The numbers of the messages of the stream.
         self.numbering = Numbering(broker.connection, broker.address.stream)
-        self._others = [OtherDestination(name, ask, self.numbering.made_at) for name, ask in others.items()]
+        self._others = [OtherDestination(name, ask, self.numbering.identity) for name, ask in others.items()]
         self._running: dict[Lane, tuple[int, Future[None]]] = {}
         self._done: dict[Lane, int] = {}
         #: What is kept for some time is looked at again from time to time.

@@ -1,9 +1,8 @@
-"""Tell messages that a log has counted from those of a stream that was made again: it counts from 1."""
+"""Tell messages that a log has counted from those of another stream, which have the same numbers."""
 
 from __future__ import annotations
 
 import logging
-import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,27 +19,23 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the server may take to answer.
 _SECONDS = 5.0
-_ANEW = "the stream %s was made again: reading lane %d of %s from its beginning"
+_ANEW = "the stream %s is another one than before: reading lane %d of %s from its beginning"
 
 
 class Numbers(NamedTuple):
     """How a stream counts.
 
-    Clocks of servers differ, and only a difference of two times of one clock means the same everywhere.
-
     Attributes:
-        created: When the stream was made, by the clock of its server.
+        identity: The name of the stream, and when it was made, by the clock of its server.
         first: The number of the first message that it has.
         last: That of the last message that it has got.
         now: The time of the answer, by the same clock.
-        made_at: When the stream was made at the latest, by ``time.monotonic()`` of this process.
     """
 
-    created: datetime
+    identity: str
     first: int
     last: int
     now: datetime
-    made_at: float
 
 
 async def numbers_of(client: Client, stream: str) -> Numbers:
@@ -59,8 +54,7 @@ async def numbers_of(client: Client, stream: str) -> Numbers:
     created, state = _moment(answer["created"]), answer["state"]
     # A server before 2.10 does not say what time it is.
     now = _moment(answer["ts"]) if "ts" in answer else datetime.now(timezone.utc)
-    made_at = time.monotonic() - (now - created).total_seconds()
-    return Numbers(created, state["first_seq"], state["last_seq"], now, made_at)
+    return Numbers(f"{stream} {created.isoformat()}", state["first_seq"], state["last_seq"], now)
 
 
 class Numbering:
@@ -74,23 +68,24 @@ class Numbering:
     def __init__(self, connection: Connection, stream: str) -> None:
         self._connection, self._stream = connection, stream
         self._numbers = self._read()
-        self._created = self._numbers.created
-        #: Numbers that were written down before are those of another stream; by ``time.monotonic()``.
-        self.made_at = self._numbers.made_at
+        #: Numbers that were written down with another one are those of another stream.
+        self.identity = self._numbers.identity
 
     def of_stream(self, source: str, lane: int, state: LaneState) -> LaneState:
         """Return the state of a lane with the number of its last message of this stream; 0 for none.
 
-        The positions of a lane tell what of it was written, so to read it from the beginning is always right.
+        A log may have been written from another stream, made before this one or after it. The positions of a
+        lane tell what of it was written, so to read it from the beginning is always right.
         """
         if state.message > self._numbers.last:
             # Others write meanwhile.
             self._numbers = self._read()
-        is_of_stream = state.written_at is None or state.written_at > self.made_at
-        if not state.message or is_of_stream and state.message <= self._numbers.last:
+        is_of_stream = state.stream == self.identity
+        if is_of_stream and state.message <= self._numbers.last:
             return state
-        logger.warning(_ANEW, self._stream, lane, source)
-        return state._replace(message=0)
+        if state.message:
+            logger.warning(_ANEW, self._stream, lane, source)
+        return state._replace(message=0, stream=self.identity)
 
     def require_same(self) -> None:
         """Raise if the stream was made again since the session has begun.
@@ -99,7 +94,7 @@ class Numbering:
             QueueUnavailable: It was; the next session reads it from the beginning.
         """
         found = self._read()
-        if found.created != self._created or found.last < self._numbers.last:
+        if found.identity != self.identity or found.last < self._numbers.last:
             raise QueueUnavailable(f"the stream {self._stream} was made again")
         self._numbers = found
 

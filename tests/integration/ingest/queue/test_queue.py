@@ -25,9 +25,11 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import decode
 from bemi_django.ingest.stream.source import SlotSource
+from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
 from tests.support.certificate import write_certificate
 from tests.support.nats_server import NatsServer
@@ -395,12 +397,53 @@ def test_a_stream_that_is_made_again_is_read_from_its_beginning(
         queued.publish()
     with queued.consumers():
         queued.catch_up()
-    assert "the stream bemi was made again: reading lane 0 of bemi_trail" in caplog.text
+    assert "the stream bemi is another one than before: reading lane 0 of bemi_trail" in caplog.text
     until(lambda: queued.server.messages() == 0)
     caplog.clear()
     queued.trail.write(1)
     assert (queued.publish(), queued.consume()) == (1, 1)
-    assert "made again" not in caplog.text
+    assert "another one" not in caplog.text
+
+
+def test_a_source_moves_to_a_stream_that_was_there_before(queued: QueuedPipeline) -> None:
+    async def tell(jetstream: Any) -> None:
+        for number in range(30):
+            await jetstream.publish("bemi.other", str(number).encode())
+
+    with closing(NatsServer()) as server:
+        older = QueuedPipeline(queued.trail, server)
+        stream(older)
+        for _ in range(3):
+            queued.trail.write(1)
+            queued.publish()
+        assert queued.consume() == 3
+        # What the source sends has numbers that the log knows from the other stream, and others send more.
+        queued.trail.write(1)
+        older.publish()
+        server.ask(tell)
+        with older.consumers():
+            older.catch_up()
+        until(lambda: server.messages() == 30)
+
+
+def test_lanes_become_fewer_while_they_are_taken(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ("bemi_trail", 3)
+    balance, ends = LaneLocks.balance, Consumption._ends
+
+    def balance_before(locks: LaneLocks) -> Any:
+        taken, released = balance(locks)
+        if taken:
+            locks.held.append(gone)
+            taken.append(gone)
+        return taken, released
+
+    monkeypatch.setattr(LaneLocks, "balance", balance_before)
+    monkeypatch.setattr(Consumption, "_ends", lambda one: {**ends(one), gone: LanePosition(2**62)})
+    queued.trail.write(5)
+    queued.publish()
+    assert queued.consume() == 5
 
 
 def test_lost_history_is_a_gap_after_what_a_stream_that_was_made_again_has(queued: QueuedPipeline) -> None:

@@ -120,7 +120,11 @@ def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
     path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     try:
         with closing(_Connection(parts)) as connection, connection.limited():
-            connection.request("POST", path, body, headers)
+            is_sent = False
+            # A server may refuse what is too large for it before it has read all of it.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request("POST", path, body, headers)
+                is_sent = True
             with connection.getresponse() as response:
                 text = response.read(_MOST_ANSWER).decode(errors="replace")
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -128,11 +132,26 @@ def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
         raise AlertFailed(f"the server could not be reached: {type(error).__name__}") from None
     if response.status not in _SUCCESS:
         raise AlertFailed(f"the server answered {response.status}", response.status)
+    if not is_sent:
+        raise AlertFailed("the server answered before it had everything")
     return WebhookAnswer(response.status, text)
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer after those that say that another one follows: RFC 9110, 15.2."""
+
+    def begin(self) -> None:
+        super().begin()
+        while http.client.SWITCHING_PROTOCOLS < self.status < http.client.OK:
+            # What was begun is not begun again.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
 
 
 class _Connection(http.client.HTTPConnection):
     """A connection to an address that was checked: the name is not looked up again."""
+
+    response_class = _Answer
 
     def __init__(self, parts: SplitResult) -> None:
         is_secure = parts.scheme == "https"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -94,6 +95,27 @@ class Location(NamedTuple):
             self.files.move(path + _UNFINISHED, path)
             self._settle(f"{self.root}/{month}")
             self._settle(self.root)
+
+    def lock(self, name: str) -> int | None:
+        """Keep others from locking a directory by a file in it, until what is returned is closed.
+
+        Returns:
+            A file descriptor; None for what has no locks, as an object store.
+
+        Raises:
+            BlockingIOError: Somebody has locked it.
+            OSError: The file cannot be made.
+        """
+        if self.files.type_name != "local":
+            return None
+        os.makedirs(self.root, 0o700, exist_ok=True)
+        opened = os.open(f"{self.root}/{name}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
 
     def delete(self, month: Month, name: str) -> None:
         """Delete a file."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -26,6 +27,12 @@ _FORMAT = 1
 _NAME = re.compile(r"changes-(\d{8})\.(parquet|json)(\.unfinished)?", re.ASCII)
 #: Names the slot where no manifest does yet. Readers of data sets leave out what begins like this.
 _OWNER = "_slot"
+#: Keeps two workers from writing in one directory.
+_LOCK = "_lock"
+_UNLIKE = (
+    "{file} has {changes} changes, and its manifest says another number: two workers have written it. Move "
+    "both away, and run with --accept-gap"
+)
 #: Failures that somebody has to do something about.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST, errno.ELOOP)
 
@@ -61,7 +68,13 @@ class ParquetFiles:
         self._end: int | None = None
         with self._advised():
             self._location: Location = open_location(address)._replace(is_private=True)
-            self._recover()
+        self._lock = self._locked()
+        try:
+            with self._advised():
+                self._recover()
+        except BaseException:
+            self._unlock()
+            raise
 
     def render(self, row: bytes) -> bytes:
         """Return the row as COPY sends it: it has only text where text is expected."""
@@ -120,6 +133,19 @@ class ParquetFiles:
                 self._writer.close()
             unfinished = SinkUnavailable(f"a file of {self.name} was not completed")
             self._open.__exit__(SinkUnavailable, unfinished, None)
+        self._unlock()
+
+    def _locked(self) -> int | None:
+        """Keep out a worker that takes over from one that was paused, and goes on."""
+        with self._advised():
+            try:
+                return self._location.lock(_LOCK)
+            except BlockingIOError:
+                raise SinkUnavailable(f"{self.name} is being written by another worker") from None
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _begin(self) -> PartWriter:
         self._number += 1
@@ -143,7 +169,7 @@ class ParquetFiles:
             left += ((month, match) for match in found if match[1] not in complete or match[3])
             if complete:
                 self._month, self._number = month, max(map(int, complete))
-                self.position = self._position(month, self._file("json"))
+                self.position = self._position(month, self._file("json"), {match[0] for match in found})
                 break
         else:
             self._take_place(months, left)
@@ -152,8 +178,11 @@ class ParquetFiles:
             if int(match[1]) > self._number + 1:
                 raise ReplicationError(self._foreign(month, match[0]))
         for month, match in left:
-            if int(match[1]) == self._number + 1:
-                self._location.delete(month, match[0])
+            if int(match[1]) != self._number + 1:
+                continue
+            if self._location.read(month, f"changes-{match[1]}.json") is not None:
+                raise SinkUnavailable(f"{self.name} does not list the manifest of {match[0]} yet")
+            self._location.delete(month, match[0])
 
     def _take_place(self, months: list[Month], left: list[tuple[Month, re.Match[str]]]) -> None:
         """Note whose files come here, before the first of them is complete."""
@@ -173,15 +202,28 @@ class ParquetFiles:
             found: dict[str, Any] = json.loads(self._location.read(month, name) or b"")
             if (found["format"], found["slot"]) == (_FORMAT, self._slot):
                 return found
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             pass
         raise ReplicationError(self._foreign(month, name))
 
-    def _position(self, month: Month, name: str) -> int:
+    def _position(self, month: Month, name: str, files: Iterable[str]) -> int:
+        from pyarrow import parquet
+
+        manifest = self._read(month, name)
         try:
-            return position_in(self._read(month, name))
+            position = position_in(manifest)
         except ValueError:
             raise ReplicationError(self._foreign(month, name)) from None
+        file = str(manifest.get("file"))
+        if file in files:
+            with self._location.opened(month, file) as opened:
+                changes = parquet.read_metadata(opened).num_rows
+            if changes != manifest.get("changes"):
+                # A worker that was paused has gone on where another one writes: an object store has no locks.
+                raise ReplicationError(
+                    _UNLIKE.format(file=self._location.shown(month, file), changes=changes)
+                )
+        return position
 
     def _foreign(self, month: Month, name: str) -> str:
         return (

@@ -146,6 +146,45 @@ def test_a_server_that_answers_byte_by_byte_is_given_up(settings: Any, monkeypat
     assert 1 < len(sent) < 1000
 
 
+@pytest.mark.parametrize(
+    ("answer", "reads", "expected"),
+    [
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n%s", True, "took it"),
+        (b"%s", True, "took it"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n", True, "answered 101"),
+        (b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n", False, "answered 413"),
+        (b"%s", False, "answered before it had everything"),
+        (b"HTTP/1.1 2", True, "could not be reached"),
+        (b"", True, "could not be reached"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Many: a\r\n" * 200 + b"\r\n", True, "could not be reached"),
+        (b"HTTP/1.1 503 Away\r\nContent-Length: 99999999999\r\n\r\n" + b"a" * 100_000, True, "answered 503"),
+    ],
+)
+def test_answers_of_every_kind(settings: Any, answer: bytes, reads: bool, expected: str) -> None:
+    settings.BEMI_WEBHOOK_HTTP, settings.BEMI_WEBHOOK_NETWORKS = True, ["127.0.0.0/8"]
+    body = b"x" * 8_000_000
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ntook it"
+
+    def serve(server: socket.socket) -> None:
+        connection, _address = server.accept()
+        with connection, suppress(OSError):
+            left = len(body) if reads else 1
+            while left > 0:
+                left -= len(connection.recv(1 << 20))
+            connection.sendall(answer.replace(b"%s", final))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=[server])
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        try:
+            said = webhook.deliver(url, body, "secret", "1").text
+        except AlertFailed as error:
+            said = str(error)
+        thread.join()
+    assert expected in said
+
+
 def test_each_salt_makes_another_secret() -> None:
     first, second = AlertRule(pk=1, salt=webhook.new_salt()), AlertRule(pk=1, salt=webhook.new_salt())
     assert webhook.secret_of(first) == webhook.secret_of(first) != webhook.secret_of(second)

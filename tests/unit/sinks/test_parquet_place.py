@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.exceptions import ReplicationError, SinkUnavailable
 
 pytest.importorskip("pyarrow")
 
@@ -39,10 +39,26 @@ def position(month: Path, slot: str = "slot") -> int | None:
 
 @pytest.mark.parametrize(
     "manifest",
-    [{**FIRST, "slot": "other"}, {**FIRST, "format": 2}, {**FIRST, "lsn": 5}, {**FIRST, "history": []}, []],
+    [
+        *map(
+            json.dumps,
+            [
+                {**FIRST, "slot": "other"},
+                {**FIRST, "format": 2},
+                {**FIRST, "lsn": 5},
+                {**FIRST, "history": []},
+                {**FIRST, "history": 10**30},
+                [],
+            ],
+        ),
+        "",
+        json.dumps(FIRST)[:-9],
+        "[" * 100_000,
+        "\0" * 200,
+    ],
 )
-def test_nothing_is_removed_beside_the_manifest_of_another(month: Path, manifest: object) -> None:
-    (month / "changes-00000006.json").write_text(json.dumps(manifest))
+def test_nothing_is_removed_beside_the_manifest_of_another(month: Path, manifest: str) -> None:
+    (month / "changes-00000006.json").write_text(manifest)
     (month / "changes-00000007.parquet").write_bytes(b"is just completed")
     before = names(month)
     with pytest.raises(ReplicationError, match="00000006.json is not of the slot slot: give another address"):
@@ -76,7 +92,7 @@ def test_what_is_made_is_for_its_owner_only(tmp_path: Path) -> None:
     place = tmp_path / "place"
     assert position(place / "ignored") is None
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (place, *place.rglob("*"))}
-    assert (modes.pop("place"), modes.pop("_slot")) == (0o700, 0o600)
+    assert (modes.pop("place"), modes.pop("_slot"), modes.pop("_lock")) == (0o700, 0o600, 0o600)
     assert list(modes.values()) == [0o700]
 
 
@@ -91,3 +107,50 @@ def test_a_place_without_a_manifest_is_that_of_the_slot_which_came_first(month: 
     assert half.exists()
     assert position(month) is None
     assert not half.exists()
+
+
+def test_a_worker_that_was_paused_keeps_out_the_next_one(month: Path) -> None:
+    from bemi_django.sinks.parquet_files import ParquetFiles
+
+    paused = ParquetFiles(str(month.parent), "parquet", "slot", 60, 1000)
+    half = month / "changes-00000001.parquet.unfinished"
+    half.touch()
+    with pytest.raises(SinkUnavailable, match="is being written by another worker"):
+        position(month)
+    assert half.exists()
+    paused.close()
+    assert position(month) is None
+
+
+def test_a_lock_is_no_way_out_of_the_place(month: Path) -> None:
+    (month.parent / "_lock").symlink_to(month / "elsewhere")
+    with pytest.raises(ReplicationError, match="Too many levels of symbolic links"):
+        position(month)
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_a_manifest_that_is_not_that_of_its_file_is_noticed(month: Path, changes: int) -> None:
+    """Two workers have written an object, of which one was paused."""
+    from pyarrow import parquet, table
+
+    manifest = {**FIRST, "file": "changes-00000001.parquet", "changes": changes}
+    (month / "changes-00000001.json").write_text(json.dumps(manifest))
+    parquet.write_table(table({"id": ["a"]}), month / "changes-00000001.parquet")
+    if changes == 1:
+        assert position(month) == 8
+        return
+    with pytest.raises(ReplicationError, match="has 1 changes, and its manifest says another number"):
+        position(month)
+
+
+def test_a_list_that_lags_removes_nothing(month: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bemi_django.archive.location import Location
+
+    for number in (1, 2):
+        (month / f"changes-{number:08}.json").write_text(json.dumps(FIRST))
+        (month / f"changes-{number:08}.parquet").write_bytes(b"whole")
+    names_of, before = Location.names, names(month)
+    monkeypatch.setattr(Location, "names", lambda *one: names_of(*one) - {"changes-00000002.json"})
+    with pytest.raises(SinkUnavailable, match="does not list the manifest of changes-00000002.parquet yet"):
+        position(month)
+    assert names(month) == before

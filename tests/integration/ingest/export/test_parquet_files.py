@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from bemi_django.archive.month import Month
 from bemi_django.exceptions import LostHistory, ReplicationError
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.sinks import addresses
@@ -91,6 +94,27 @@ def test_a_file_whose_checkpoint_was_not_written_comes_once(
     stored.run()
     assert next(failures, None) is None
     stored.catch_up()
+
+
+def test_a_disk_that_is_full_at_the_manifest_loses_nothing(
+    stored: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bemi_django.archive.location import Location
+
+    written, failures = Location.written, iter([True])
+
+    @contextmanager
+    def full(location: Location, month: Month, name: str) -> Iterator[Any]:
+        if name.endswith(".json") and next(failures, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with written(location, month, name) as file:
+            yield file
+
+    monkeypatch.setattr(Location, "written", full)
+    stored.trail.write(3)
+    stored.run()
+    assert next(failures, None) is None
+    assert len(stored.catch_up()) == 3
 
 
 def test_the_slot_waits_for_the_file(stored: Sink, place: Path) -> None:

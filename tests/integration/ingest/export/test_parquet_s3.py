@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import boto3
 import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
-from tests.support.exporting import Sink
+from tests.support.exporting import ParquetFiles, Sink
 from tests.support.load_pipeline import LoadPipeline
+from tests.support.object_store import make_bucket, object_store, place_in
 
 SECRET = "not-for/anybody+else"
 
@@ -56,3 +59,38 @@ def _changes(found: dict[str, Any], month: str) -> list[int]:
     assert sorted(found) == sorted([f"audit/{month}/_slot", *files])
     assert all(found[f"{name}.parquet"].startswith(b"PAR1") for name in names)
     return [json.loads(found[f"{name}.json"])["changes"] for name in names]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json"])
+def test_a_store_that_refuses_now_and_then_loses_nothing(
+    trail: LoadPipeline, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    faults: list[str] = []
+    answer = DomainDispatcherApplication.__call__
+
+    def refuse(application: Any, environ: Any, start: Any) -> Any:
+        is_writing = environ["REQUEST_METHOD"] in ("PUT", "POST")
+        if not (faults and is_writing and environ["PATH_INFO"].endswith(ending)):
+            return answer(application, environ, start)
+        fault = faults.pop()
+        start(fault, [("Content-Type", "application/xml")])
+        code = fault.partition(" ")[2].replace(" ", "")
+        return [f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()]
+
+    monkeypatch.setattr(DomainDispatcherApplication, "__call__", refuse)
+    with object_store() as server:
+        bucket = make_bucket(server, "lake", monkeypatch)
+        with closing(bucket.meta.client):
+            sink = Sink(trail, place_in(server, "lake/audit"), partial(ParquetFiles().of_bucket, bucket))
+            try:
+                sink.run()
+                for fault in ("403 Access Denied", "503 Slow Down", "400 Request Timeout"):
+                    faults.append(fault)
+                    trail.write(1)
+                    assert sink.run() == 1
+                    assert not faults
+                assert len(sink.catch_up()) == 3
+            finally:
+                sink.drop()
+                # The next server has the same buckets.
+                bucket.objects.all().delete()

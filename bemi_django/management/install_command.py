@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.core.management.base import BaseCommand
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
+from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import sql, tracking
+
+#: An object of the same name is there: a schema, a table or another object.
+_IS_THERE = ("23505", "42P06", "42P07", "42710")
 
 
 def install(command: BaseCommand, source: str) -> None:
@@ -19,11 +23,22 @@ def install(command: BaseCommand, source: str) -> None:
         source: Alias of the source.
     """
     for alias, parts in _parts(source):
-        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            cursor.execute(sql.install("bemi", *parts, log=conf.table()))
+        statement = sql.install("bemi", *parts, log=conf.table())
+        try:
+            _execute(alias, statement)
+        except DatabaseError as error:
+            if sqlstate_of(error) not in _IS_THERE:
+                raise
+            # Another session has installed them meanwhile.
+            _execute(alias, statement)
     for line in tracking.sync(source, report=command.stdout.write).failed:
         command.stderr.write(f"not done: {line}")
     command.stdout.write("installed; recording begins with 'bemi run'")
+
+
+def _execute(alias: str, statement: str) -> None:
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute(statement)
 
 
 def _parts(source: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
@@ -29,6 +29,7 @@ _NAMES = {
     "alembic": "an Alembic revision (downgrade it)",
     "bemi": "'bemi install' ('bemi uninstall')",
 }
+_Report = Callable[[str], object]
 _CHECKPOINTS = "SELECT slot FROM _bemi.checkpoint"
 
 
@@ -166,20 +167,31 @@ def _remove(command: BaseCommand, work: _Work, slots: Sequence[remains.OwnSlot],
         for alias in work.aliases:
             # From here on, migrate installs what is missing.
             _unapply(alias, work)
-    for slot in slots:
-        if work.dry_run or _is_dropped(work.source, slot.name):
-            report(f"slot: {slot.name}")
-        else:
-            left.append(
-                f"the replication slot {slot.name} retains WAL: as a role with REPLICATION, run "
-                f"SELECT pg_drop_replication_slot('{slot.name}')"
-            )
+    others = _drop_slots(work, slots, report)
     for line in installation.tracked(work.source, work.dry_run):
         report(line)
     for alias in work.aliases:
         for line in _remove_objects(work, alias, left):
             report(line)
+    if not work.dry_run:
+        # A worker that was started meanwhile may have made one.
+        others |= _drop_slots(work, remains.slots_of(work.source), report)
+    left += others.values()
     return lines > 0
+
+
+def _drop_slots(work: _Work, slots: Sequence[remains.OwnSlot], report: _Report) -> dict[str, str]:
+    """Drop slots, or say that they would be dropped, and return what to do about those that may not be."""
+    left = {}
+    for slot in slots:
+        if work.dry_run or _is_dropped(work.source, slot.name):
+            report(f"slot: {slot.name}")
+        else:
+            left[slot.name] = (
+                f"the replication slot {slot.name} retains WAL: as a role with REPLICATION, run "
+                f"SELECT pg_drop_replication_slot('{slot.name}')"
+            )
+    return left
 
 
 def _remove_objects(work: _Work, alias: str, left: list[str]) -> Iterator[str]:
@@ -234,6 +246,5 @@ def _forget_migrations(connection: BaseDatabaseWrapper) -> None:
 
 
 def _hint(installers: Sequence[Installer]) -> str:
-    if "django" not in installers:
-        return ""
-    return f"; the next migrate installs it again, unless {_APP} is removed from INSTALLED_APPS"
+    hint = f"; the next migrate installs it again, unless {_APP} is removed from INSTALLED_APPS"
+    return hint if "django" in installers else ""

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django import conf
 from bemi_django.schema import installed, tracking
+from bemi_django.schema.replication import chosen_tables
 
 _TABLES = """
 WITH published AS (
@@ -78,7 +79,7 @@ def read_coverage(using: str) -> list[TableCoverage]:
         NotInstalled: ``migrate`` was not run.
     """
     lacking = {step.name: step for step in reversed(tracking.plan(using))}
-    include, exclude = tracking.patterns(using)
+    include, exclude = chosen_tables.patterns(using)
     with connections[using].cursor() as cursor:
         given: dict[str, Any] = {"publication": conf.publication(), "include": include, "exclude": exclude}
         cursor.execute(_TABLES, given)
@@ -131,9 +132,9 @@ def unmatched_patterns(using: str) -> list[str]:
     Raises:
         NotInstalled: ``migrate`` was not run.
     """
-    include = tracking.included(using)
+    include = chosen_tables.included(using)
     with connections[using].cursor() as cursor:
-        cursor.execute(_UNMATCHED, [tracking.like(include)])
+        cursor.execute(_UNMATCHED, [chosen_tables.like(include)])
         return [include[number - 1] for (number,) in cursor.fetchall()]
 
 

@@ -11,12 +11,11 @@ from django.db import DatabaseError, connections, transaction
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.mask_columns import remember_masked
-from bemi_django.schema import ignored, installed, tenancy
+from bemi_django.schema import ignored, installed
 from bemi_django.schema.locking import briefly
 from bemi_django.schema.log_settings.sync import sync_log
 from bemi_django.schema.outcome import Outcome
-from bemi_django.schema.replication import publication
-from bemi_django.wire.name_pattern import as_like
+from bemi_django.schema.replication import chosen_tables, publication
 
 _PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s, %s::pg_catalog.oid[])"
 _TABLES = """
@@ -36,6 +35,9 @@ _REFRESH = "SELECT count(*) FROM _bemi.past_refresh_v1(%s::pg_catalog.oid[], %s)
 # How many views of the past to make in a transaction, which holds locks on all of them.
 _VIEWS = 500
 _INSUFFICIENT_PRIVILEGE = "42501"
+# What a statement says that another session has executed meanwhile: the object is there or gone, the row of
+# the catalog has changed, or both have waited for each other.
+_FORESTALLED = ("23505", "40P01", "42704", "42710", "42P01", "XX000")
 
 
 class TrackingStep(NamedTuple):
@@ -67,7 +69,12 @@ def plan(using: str = "default", schema: str | None = None) -> list[TrackingStep
         NotInstalled: ``migrate`` was not run.
     """
     with connections[using].cursor() as cursor:
-        cursor.execute(_PLAN, [conf.publication(), *patterns(using), _targets(cursor, schema)])
+        return _plan(using, _targets(cursor, schema))
+
+
+def _plan(using: str, targets: list[int] | None) -> list[TrackingStep]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_PLAN, [conf.publication(), *chosen_tables.patterns(using), targets])
         return [TrackingStep(*row) for row in cursor.fetchall()]
 
 
@@ -143,11 +150,11 @@ def sync_source(
     for line in _sync_database(using, dry_run):
         done(line)
     possible = [step for step in plan(using, schema) if step.statement]
-    for (name, _), steps in groupby(possible, key=lambda step: (step.name, step.relation)):
+    for (name, relation), steps in groupby(possible, key=lambda step: (step.name, step.relation)):
         batch = list(steps)
         try:
             if not dry_run:
-                _apply(using, batch, lock_timeout, attempts)
+                batch = _complete(using, relation, batch, lock_timeout, attempts)
         except DatabaseError as error:
             outcome.failed.append(f"{name}: {str(error).strip().splitlines()[0]}")
             continue
@@ -189,11 +196,27 @@ def _sync_database(using: str, dry_run: bool) -> Iterator[str]:
     yield from publication.sync(using, dry_run)
     with connections[using].cursor() as cursor:
         if not dry_run:
-            cursor.execute(_REMEMBER, [conf.publication(), *patterns(using)])
+            cursor.execute(_REMEMBER, [conf.publication(), *chosen_tables.patterns(using)])
         cursor.execute("SELECT name FROM _bemi.event_triggers_v1(%s) name", [dry_run])
         made = cursor.fetchall()
     for (name,) in made:
         yield f"event trigger: {name}"
+
+
+def _complete(
+    using: str, relation: int, steps: list[TrackingStep], lock_timeout: float, attempts: int
+) -> list[TrackingStep]:
+    """Do the steps of a table, or what another session has left of them, and return these."""
+    try:
+        _apply(using, steps, lock_timeout, attempts)
+    except DatabaseError as error:
+        if sqlstate_of(error) not in _FORESTALLED:
+            raise
+        left = [step for step in _plan(using, [relation]) if step.statement]
+        if left:
+            _apply(using, left, lock_timeout, attempts)
+        return left
+    return steps
 
 
 def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts: int) -> None:
@@ -206,34 +229,3 @@ def _apply(using: str, steps: list[TrackingStep], lock_timeout: float, attempts:
             cursor.execute(step.statement)
 
     briefly(using, work, lock_timeout=lock_timeout, attempts=attempts)
-
-
-def included(using: str) -> list[str]:
-    """Return the patterns of the tables to track in a database.
-
-    Args:
-        using: The alias of the database.
-
-    Returns:
-        ``BEMI_INCLUDE``, by default all tables of the schemas where a new session finds its tables. In a
-        database with tenants these are all schemas, so that a new tenant's tables are tracked from the start.
-
-    Raises:
-        NotInstalled: ``migrate`` was not run.
-    """
-    with connections[using].cursor() as cursor:
-        installed.require(cursor, "home_schemas_v1")
-        if tenancy.has_tenants(using):
-            return conf.include(["*"])
-        cursor.execute("SELECT name FROM _bemi.home_schemas_v1() name")
-        return conf.include(name for (name,) in cursor.fetchall())
-
-
-def patterns(using: str) -> tuple[list[str], list[str]]:
-    """Return the patterns of the tables to track and not to track in a database, as patterns of LIKE."""
-    return like(included(using)), like(conf.exclude())
-
-
-def like(patterns: list[str]) -> list[str]:
-    """Return patterns of the settings, with ``*`` and ``?``, as patterns of LIKE."""
-    return [as_like(pattern) for pattern in patterns]

@@ -36,6 +36,7 @@ from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED
 from bemi_django.management.worker import consume_command, letters_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
 from bemi_django.schema import coverage, grants, installed, tracking
 from bemi_django.schema.django_commands import lost_objects
@@ -86,7 +87,7 @@ class Command(BaseCommand):
             return
         try:
             # A command without a project has an option of its own for its one log.
-            with destinations.choosing(options.get(CHOSEN_LOG)):
+            with destinations.choosing(options.get(CHOSEN_LOG)), interruptible():
                 if subcommand in _OF_ONE_LOG:
                     destinations.require_choice("which one is meant")
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)

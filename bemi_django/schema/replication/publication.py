@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
+from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
@@ -33,6 +34,8 @@ SELECT p.pubviaroot OR NOT (p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pu
        coalesce(to_jsonb(p) ->> 'pubgencols' <> 's', false)
 FROM pg_publication p WHERE p.pubname = %s
 """
+#: An object of this name is there, or is being created in a transaction that has ended.
+_IS_THERE = ("42710", "23505")
 _WHOLE = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false"
 
 
@@ -73,8 +76,7 @@ def has_table(table: str, using: str = "default") -> bool:
 def sync(using: str, dry_run: bool) -> Iterator[str]:
     """Make the publication, or complete it, and yield a line for each thing that was done."""
     name = conf.publication()
-    if not exists(using):
-        _execute(using, f"CREATE PUBLICATION {quote(name)}", dry_run)
+    if not exists(using) and _is_made(using, f"CREATE PUBLICATION {quote(name)}", dry_run):
         yield f"publication: {name}"
     lacks = read_lacks(using)
     if lacks.changes:
@@ -91,6 +93,18 @@ def read_lacks(using: str) -> Lacks:
         cursor.execute(_LACKS, [conf.publication()])
         found = cursor.fetchone()
     return Lacks(*found) if found else Lacks(False, False)
+
+
+def _is_made(using: str, statement: str, dry_run: bool) -> bool:
+    """Create the publication, and return False if another session has created it meanwhile."""
+    try:
+        with transaction.atomic(using=using):
+            _execute(using, statement, dry_run)
+    except DatabaseError as error:
+        if sqlstate_of(error) not in _IS_THERE:
+            raise
+        return False
+    return True
 
 
 def _execute(using: str, statement: str, dry_run: bool) -> None:

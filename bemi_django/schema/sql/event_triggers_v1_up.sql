@@ -345,7 +345,8 @@ BEGIN
         EXCEPTION
             WHEN SQLSTATE 'BEMI0' THEN
                 NULL;
-            WHEN insufficient_privilege THEN
+            -- Two sessions may do this at once.
+            WHEN insufficient_privilege OR duplicate_object OR undefined_object OR unique_violation THEN
                 is_made := false;
         END;
         IF is_made THEN

@@ -220,12 +220,17 @@ BEGIN
             'FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1(); '
             -- Even where session_replication_role turns other triggers off.
             'ALTER TABLE %1$s ENABLE ALWAYS TRIGGER _bemi_capture, ENABLE ALWAYS TRIGGER _bemi_capture_truncate'),
+        -- Two sessions may do this at once: then the second one must not take the identity of the first for the one before.
         (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full',
-            'SELECT _bemi.remember_identity_v1(''%3$s'', true); ALTER TABLE %1$s REPLICA IDENTITY FULL'),
+            'SELECT _bemi.remember_identity_v1(c.oid, true) FROM pg_catalog.pg_class c '
+            'WHERE c.oid OPERATOR(pg_catalog.=) ''%3$s''::pg_catalog.oid AND c.relreplident OPERATOR(pg_catalog.<>) ''f''::pg_catalog."char"; '
+            'ALTER TABLE %1$s REPLICA IDENTITY FULL'),
         (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
             'replica identity default',
-            'SELECT _bemi.remember_identity_v1(''%3$s'', true); ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),
+            'SELECT _bemi.remember_identity_v1(c.oid, true) FROM pg_catalog.pg_class c '
+            'WHERE c.oid OPERATOR(pg_catalog.=) ''%3$s''::pg_catalog.oid AND c.relreplident OPERATOR(pg_catalog.=) ''f''::pg_catalog."char"; '
+            'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),
         -- A partition is published with its root.
         (3, r.is_chosen AND NOT r.relispartition AND NOT r.is_published, 'published',
             'ALTER PUBLICATION %2$I ADD TABLE ONLY %1$s'),

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 
 from bemi_django.schema import coverage, tracking
+from bemi_django.schema.replication import chosen_tables
 from tests.support.project_database import execute
 from tests.support.server_conditions import no_event_triggers
 
@@ -60,10 +61,10 @@ def test_by_default_tables_are_tracked_where_new_sessions_find_them(
     schemas: None, path: str, expected: list[str]
 ) -> None:
     with new_sessions_with(f"-c search_path={path}"):
-        assert tracking.included("default") == expected
+        assert chosen_tables.included("default") == expected
         # Projects with a schema for each tenant change the path from request to request.
         execute("SET search_path = attic")
-        assert tracking.included("default") == expected
+        assert chosen_tables.included("default") == expected
 
 
 def test_a_project_with_a_search_path_of_its_own_is_tracked(schemas: None) -> None:

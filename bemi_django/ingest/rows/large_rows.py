@@ -10,7 +10,7 @@ from bemi_django.ingest.protocol.messages import LargeRow
 from bemi_django.ingest.rows.copy_format import jsonb_head
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
-from bemi_django.ingest.rows.values import Encoder, pieces_of_text, raw, text
+from bemi_django.ingest.rows.values import Encoder, in_pieces, raw
 
 #: Encoders that take a view of a value as well.
 _OF_VIEWS = (raw, require_jsonb)
@@ -52,12 +52,10 @@ class LargeObject(NamedTuple):
 def _pieces(encode: Encoder | None, value: bytes | None) -> Iterator[bytes]:
     if value is None or encode is None:
         yield b"null"
-    elif encode is text:
-        yield from pieces_of_text(value)
     elif encode in _OF_VIEWS:
         yield encode(value)
     else:
-        yield encode(bytes(value))
+        yield from in_pieces(encode)(value)
 
 
 def large_row(fields: Iterable[bytes | LargeObject]) -> bytes:

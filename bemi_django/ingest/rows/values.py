@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import orjson
 
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
-from bemi_django.patterns import possessive
+from bemi_django.ingest.rows.nested_values import PIECE, ArrayEncoder, CompositeEncoder, PieceEncoder
 
 Encoder = Callable[[bytes], bytes]
 
-#: Bytes of a large text that are rendered at a time.
-_PIECE = 1 << 20
 #: The bits of a byte in UTF-8 by which it continues a character.
 _CONTINUATION, _CONTINUES = 0xC0, 0x80
-#: No text in UTF-8 has this byte.
-_NO_UTF8 = b"\xff"
 
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
@@ -77,7 +72,7 @@ def pieces_of_text(value: bytes) -> Iterator[bytes]:
     yield b'"'
     at = 0
     while at < len(value):
-        end = at + _PIECE
+        end = at + PIECE
         while end < len(value) and value[end] & _CONTINUATION == _CONTINUES:
             end += 1
         yield text(bytes(value[at:end]))[1:-1]
@@ -152,12 +147,11 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> 
         element = _VECTORS[oid]
         return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
     if isinstance(type_, Array):
-        return _array(encoder(type_.element, types, cast, depth + 1), type_.delimiter.encode())
+        element_encoder = encoder(type_.element, types, cast, depth + 1)
+        return ArrayEncoder(element_encoder, in_pieces(element_encoder), type_.delimiter.encode())
     if isinstance(type_, Composite):
-        fields = [
-            (text(name.encode()), encoder(field, types, cast, depth + 1)) for name, field in type_.fields
-        ]
-        return _composite(fields)
+        fields = [(name.encode(), encoder(field, types, cast, depth + 1)) for name, field in type_.fields]
+        return CompositeEncoder([(text(name), in_pieces(field)) for name, field in fields])
     if isinstance(type_, Castable):
         castable = type_
         return lambda value: cast(castable, value)
@@ -166,81 +160,18 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> 
     return _ENCODERS.get(oid, text)
 
 
+def in_pieces(encode: Encoder) -> PieceEncoder:
+    """Return what yields the JSON of a value in pieces, so that a large one is not held once more."""
+    if encode is text:
+        return pieces_of_text
+    if isinstance(encode, (ArrayEncoder, CompositeEncoder)):
+        return encode.pieces
+    return lambda value: iter((encode(bytes(value)),))
+
+
 def _unknown(value: bytes) -> bytes:
     raise LookupError("the type no longer exists")
 
 
 def _too_deep(value: bytes) -> bytes:
     raise LookupError("the type is nested too deeply")
-
-
-def _array(element: Encoder, delimiter: bytes) -> Encoder:
-    token = possessive.compiled(
-        rb'[{}]|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL
-    )
-
-    def encode(value: bytes) -> bytes:
-        # Bounds other than 1 are printed in front, [0:2]={...}; JSON has no place for them.
-        begin = value.index(b"=") + 1 if value[:1] == b"[" else 0
-        array = io.BytesIO()
-        write, separator = array.write, b""
-        for match in token.finditer(value, begin):
-            piece = match[0]
-            if piece == b"{":
-                write(separator + b"[")
-                separator = b""
-                continue
-            if piece == b"}":
-                write(b"]")
-            else:
-                write(separator)
-                if match[1] is not None:
-                    write(element(_unescape(match[1])))
-                else:
-                    write(b"null" if piece == b"NULL" else element(piece))
-            separator = b","
-        return array.getvalue()
-
-    return encode
-
-
-def _unescape(value: bytes) -> bytes:
-    if b"\\" not in value:
-        return value
-    if _NO_UTF8 in value:
-        return re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL)
-    # A substitution would take memory for each escape.
-    return value.replace(b"\\\\", _NO_UTF8).replace(b"\\", b"").replace(_NO_UTF8, b"\\")
-
-
-# Loops over single characters would take memory for each of them, alternatives that begin alike would take
-# exponential time. So in a field a doubled quote is the end of one quoted part and the beginning of another.
-_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FIELD = possessive.compiled(rb'([^",()\\]*+(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*+)*+)[,)]', re.DOTALL)
-_FIELD_PART = possessive.compiled(rb'"([^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+)"|([^"]+)', re.DOTALL)
-_FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
-
-
-def _composite(fields: Sequence[tuple[bytes, Encoder]]) -> Encoder:
-    def encode(value: bytes) -> bytes:
-        if value == b"()" and not fields:
-            return b"{}"
-        pairs = [
-            name + b":" + (field(_plain(printed)) if printed else b"null")
-            # A type that was altered since it was described has another number of fields.
-            for (name, field), printed in zip(fields, _FIELD.findall(value, 1), strict=True)
-        ]
-        return b"{" + b",".join(pairs) + b"}"
-
-    return encode
-
-
-def _plain(printed: bytes) -> bytes:
-    def part(match: re.Match[bytes]) -> bytes:
-        quoted = match[1] if match[1] is not None else match[2]
-        marked = quoted.replace(b"\\\\", _NO_UTF8)
-        if _NO_UTF8 in quoted or b"\\" in marked:
-            return _FIELD_ESCAPE.sub(lambda escape: escape[1] or escape[2], quoted)
-        return marked.replace(b'""', b'"').replace(_NO_UTF8, b"\\")
-
-    return _FIELD_PART.sub(part, printed)

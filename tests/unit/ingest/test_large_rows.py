@@ -7,13 +7,14 @@ import re
 import sys
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
-from bemi_django.ingest.rows import jsonb_limits, values
+from bemi_django.ingest.rows import jsonb_limits, nested_values, values
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb, is_jsonb, require_jsonb
@@ -46,7 +47,7 @@ ROWS = st.tuples(
 @example([None, UNAVAILABLE, UNAVAILABLE, b"1", None], frozenset([0, 1, 2, 3, 4]), 1)
 def test_a_large_row_is_rendered_as_any_other(row: Row, lost: frozenset[int], piece: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(values, "_PIECE", piece)
+        patched.setattr(values, "PIECE", piece)
         expected, lacking = json_object(LAYOUT, row, lost)
         found, missing = json_object(LAYOUT, LargeRow(row), lost)
         assert isinstance(expected, bytes) and isinstance(found, LargeObject)
@@ -104,6 +105,37 @@ def test_what_a_large_json_holds_that_jsonb_does_not_is_refused(monkeypatch: pyt
     with pytest.raises(NotJsonb):
         require_jsonb(b'{"a": 1e999999}')
     assert require_jsonb(b'{"a": "1e999999"}') == b'{"a": "1e999999"}'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"{1,NULL,23456}",
+        b'[0:1][2:2]={{"a,b"},{NULL}}',
+        b'{"\\"long\\\\ \xc3\xa4\xc3\xa4",NULL,"",short}',
+        b"{}",
+        b'{plainly,"quoted and long"}',
+        b'(1,"a ""long"" b",)',
+        b'(1,"a long b",)',
+        b"(1,unquoted,)",
+        b'(,,"{""x y"",z}")',
+    ],
+)
+def test_nested_values_are_the_same_in_pieces_of_any_size(
+    value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = (("n", 23), ("t", 25), ("l", 1009))
+    types: dict[int, values.Type] = {9: values.Composite(fields), 1009: values.Array(25, ",")}
+    encode = values.encoder(9 if value[:1] == b"(" else 1009, types, lambda *_: b"")
+    whole = encode(value)
+    json.loads(whole)
+    for size in range(4, 12):
+        monkeypatch.setattr(nested_values, "PIECE", size)
+        monkeypatch.setattr(values, "PIECE", size)
+        view: Any = memoryview(value)
+        pieces = [*values.in_pieces(encode)(view)]
+        assert b"".join(pieces) == whole == encode(value)
+    assert len(pieces) < len(value) + 3
 
 
 TURNS = 100_000

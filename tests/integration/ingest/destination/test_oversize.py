@@ -111,15 +111,17 @@ def test_a_row_of_many_megabytes_is_whole(big: LoadPipeline) -> None:
     [
         ("'' || repeat('x', {size})", 3.2),
         ("json_build_array(repeat('e12345', {size} / 6))", 3.2),
-        # Of parts: beside the value, its text as JSON before it is in the row.
-        ("array_fill(123456789, ARRAY[{size} / 10])", 5.2),
+        ("array_fill(123456789, ARRAY[{size} / 10])", 3.2),
+        ("ARRAY[repeat('x y', {size} / 3)]", 3.2),
+        ("ROW(1, repeat('x y', {size} / 3))::pair", 3.2),
     ],
-    ids=["text", "json", "integers"],
+    ids=["text", "json", "integers", "texts", "composite"],
 )
 def test_a_large_row_is_held_few_times(big: LoadPipeline, value: str, factor: float) -> None:
     size = 18 * MEGABYTE
     big.run()
     value = value.format(size=size)
+    big.source.run("CREATE TYPE pair AS (a int, b text)")
     big.source.run(f"CREATE TABLE large AS SELECT 1 AS id, {value} AS value WHERE false")
     try:
         big.source.run(f"ALTER PUBLICATION bemi ADD TABLE large; INSERT INTO large SELECT 1, {value}")
@@ -128,7 +130,7 @@ def test_a_large_row_is_held_few_times(big: LoadPipeline, value: str, factor: fl
         stored = big.log.one("SELECT md5(after ->> 'value') FROM changes WHERE \"table\" = 'large'")
         assert stored == big.source.one("SELECT md5(to_jsonb(value) #>> '{}') FROM large")
     finally:
-        big.source.run("DROP TABLE large")
+        big.source.run("DROP TABLE large; DROP TYPE pair")
 
 
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud800"])

@@ -27,6 +27,9 @@ PATIENCE_SECONDS = 30.0
 RANGE_ROWS = 1000
 #: How often a range is read again before the command gives up.
 _ATTEMPTS = 20
+_CHANGED = "one of its rows is being changed or locked all the time: run the command again, which continues"
+#: Seconds to wait for a row that somebody changes, more with each attempt.
+_FREE = 0.05
 
 _LEAVES = """
 SELECT c.oid::bigint FROM pg_class c
@@ -53,6 +56,7 @@ class BaselineOptions(NamedTuple):
         context: The context of the rows in the log.
         patience: Seconds to wait for a log that makes no progress.
         watch: Called with a table and the part of it that was read, from 0 to 1.
+        is_export: Whether the worker writes to a sink, which gets all rows.
     """
 
     only: Sequence[str] = ()
@@ -63,6 +67,7 @@ class BaselineOptions(NamedTuple):
     context: Mapping[str, Any] = {}
     patience: float = PATIENCE_SECONDS
     watch: Callable[[str, float], None] = lambda table, part: None
+    is_export: bool = False
 
 
 class Baselined(NamedTuple):
@@ -84,7 +89,7 @@ class Baselined(NamedTuple):
 
 
 def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselined]:
-    """Record the rows of tracked tables that have no change in the present history of the log.
+    """Record the rows of tracked tables that have no change in the present history of the log, or export all.
 
     Args:
         config: The worker that writes the log; it has to be running.
@@ -126,12 +131,13 @@ class _Recording(NamedTuple):
                         f"its key ({', '.join(masked)}) is masked in the log, so its rows cannot be told "
                         "from those with changes: it is left out"
                     )
-                name_of_claim = f"_bemi.baseline/{oid}/{self.options.condition}"
+                sink = self.config.slot if self.options.is_export else ""
+                name_of_claim = f"_bemi.baseline/{sink and f'{sink}/'}{oid}/{self.options.condition}"
                 claim = Claim(cursor, name_of_claim, "_bemi.baselines", "INSERT")
                 if other := claim.take(_CLAIM_SECONDS):
                     raise BemiError(f"another 'bemi baseline' reads it ({other})")
                 try:
-                    record = ProgressRecord(cursor, oid, self.options.condition, self._history())
+                    record = ProgressRecord(cursor, oid, self.options.condition, self._history(), sink)
                     record.begin(table.root, anew=self.options.anew)
                     was_there = (standing := record.read()).has_ended
                     if not was_there:
@@ -158,7 +164,9 @@ class _Recording(NamedTuple):
     def _read_all(
         self, cursor: Any, record: ProgressRecord, name: str, oid: int, estimate: int
     ) -> BaselineProgress:
-        ranges = Ranges(self.source, cursor, record, oid, self.options.condition, self.options.context)
+        options = self.options
+        of_rows = options.condition, options.context
+        ranges = Ranges(self.source, cursor, record, oid, *of_rows, is_locking=options.is_export)
         attempts, size = 0, self.options.rows
         while True:
             standing = record.read()
@@ -172,7 +180,18 @@ class _Recording(NamedTuple):
                 continue
             self.options.watch(name, min(standing.rows / max(estimate, standing.rows + 1), 0.99))
             begun = time.monotonic()
-            read = ranges.leave_next(standing.upto, size)
+            try:
+                read = ranges.leave_next(standing.upto, size)
+            except (psycopg2.errors.SerializationFailure, psycopg2.errors.LockNotAvailable) as error:
+                if not options.is_export:
+                    raise
+                attempts += 1
+                if attempts >= _ATTEMPTS:
+                    raise BemiError(_CHANGED) from error
+                # Somebody changes one of the rows: fewer are free more often.
+                size = max(size // 2, 1)
+                time.sleep(_FREE * attempts)
+                continue
             if read is None:
                 # The rows are too large together.
                 size //= 2
@@ -199,7 +218,10 @@ class _Recording(NamedTuple):
                 f"the worker could not read a range of its rows ({reason}), which is a dead letter now: "
                 "remove the reason and run the command again, which reads this range again"
             )
-        recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)
+        if self.options.is_export:
+            recorded = ranges.left(standing.range) if self._history() == record.history else None
+        else:
+            recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)
         if recorded is None and self._history() != record.history:
             raise BemiError("the log has begun a new history meanwhile: run the command again")
         ranges.close(standing.range, recorded)

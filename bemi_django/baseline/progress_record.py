@@ -8,34 +8,37 @@ from typing import Any, NamedTuple
 import orjson
 
 _BEGIN = """
-INSERT INTO _bemi.baselines (relation, condition, history, root) VALUES (%s, %s, %s, %s)
-ON CONFLICT (relation, condition) DO UPDATE SET
+INSERT INTO _bemi.baselines (relation, condition, sink, history, root) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (relation, condition, sink) DO UPDATE SET
     history = excluded.history, root = excluded.root, upto = NULL, rows = 0, recorded = 0, too_large = 0,
     started_at = excluded.started_at, ended_at = NULL, range_xid = NULL, range_from = NULL
 WHERE %s OR baselines.history <> excluded.history OR baselines.root <> excluded.root
 """
 _READ = """
 SELECT upto, rows, recorded, too_large, ended_at IS NOT NULL, range_xid::text, low::text, snapshot::text
-FROM _bemi.baselines WHERE relation = %s AND condition = %s
+FROM _bemi.baselines WHERE relation = %s AND condition = %s AND sink = %s
 """
 _OPEN = """
 UPDATE _bemi.baselines SET
     range_from = upto, upto = %s, range_rows = %s, range_xid = pg_current_xact_id(), low = %s,
     snapshot = pg_current_snapshot(), description = %s, context = %s
-WHERE relation = %s AND condition = %s
+WHERE relation = %s AND condition = %s AND sink = %s
 """
 _PASS = """
 UPDATE _bemi.baselines SET upto = %s, rows = rows + %s, too_large = too_large + %s
-WHERE relation = %s AND condition = %s
+WHERE relation = %s AND condition = %s AND sink = %s
 """
 _TAKEN = """
 UPDATE _bemi.baselines SET rows = rows + range_rows, recorded = recorded + %s, range_xid = NULL
-WHERE relation = %s AND condition = %s
+WHERE relation = %s AND condition = %s AND sink = %s
 """
-_AGAIN = (
-    "UPDATE _bemi.baselines SET upto = range_from, range_xid = NULL WHERE relation = %s AND condition = %s"
-)
-_END = "UPDATE _bemi.baselines SET ended_at = clock_timestamp() WHERE relation = %s AND condition = %s"
+_AGAIN = """
+UPDATE _bemi.baselines SET upto = range_from, range_xid = NULL
+WHERE relation = %s AND condition = %s AND sink = %s
+"""
+_END = """
+UPDATE _bemi.baselines SET ended_at = clock_timestamp() WHERE relation = %s AND condition = %s AND sink = %s
+"""
 _KEYS = "SELECT coalesce(array_agg(key), '{}') FROM _bemi.baseline_rows WHERE xid = %s::text::xid8"
 _CLEAR = "DELETE FROM _bemi.baseline_rows WHERE xid = %s::text::xid8"
 _ABANDON = """
@@ -79,12 +82,13 @@ class ProgressRecord:
         relation: The oid of the table.
         condition: The condition on its rows; empty for all.
         history: The server and the position with which the history of the log begins.
+        sink: The slot of the sink that gets the rows; empty for the log.
     """
 
-    def __init__(self, cursor: Any, relation: int, condition: str, history: str) -> None:
+    def __init__(self, cursor: Any, relation: int, condition: str, history: str, sink: str = "") -> None:
         self.history = history
         self._cursor = cursor
-        self._of = [relation, condition]
+        self._of = [relation, condition, sink]
 
     def begin(self, root: Sequence[str], *, anew: bool) -> None:
         """Begin, or continue what has begun in the same history, unless it is to be done anew."""

@@ -13,7 +13,7 @@ WITH found AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY {order}) AS number, {key} AS key, ARRAY[{place}]::text[] AS place,
            ARRAY[{columns}]::bytea[] AS columns, ({condition}) AS is_wanted
     FROM (
-        SELECT _bemi_row.* FROM ONLY {table} _bemi_row WHERE {after} ORDER BY {order} LIMIT {rows}
+        SELECT _bemi_row.* FROM ONLY {table} _bemi_row WHERE {after} ORDER BY {order} LIMIT {rows} {lock}
     ) _bemi_row
 ),
 sized AS (
@@ -35,7 +35,14 @@ _NEXT = SQL(
 
 
 def leave_range(
-    table: ReadTable, after: Sequence[str] | None, condition: str, rows: int, size: int, encoding: str
+    table: ReadTable,
+    after: Sequence[str] | None,
+    condition: str,
+    rows: int,
+    size: int,
+    encoding: str,
+    *,
+    is_locking: bool = False,
 ) -> Composable:
     """Return a statement for (rows read, rows left for the worker, place of the last row read).
 
@@ -46,6 +53,7 @@ def leave_range(
         rows: How many rows to read at most, whether they fulfil the condition or not.
         size: How many bytes of values to read at most; one row is read whatever its size.
         encoding: What to encode texts in.
+        is_locking: Whether nobody may change the rows before the end of the transaction.
     """
     return _RANGE.format(
         order=_order(table),
@@ -56,6 +64,7 @@ def leave_range(
         table=Identifier(table.schema, table.name),
         after=_after(table.key, after),
         rows=Literal(rows),
+        lock=SQL("FOR SHARE" if is_locking else ""),
         size=Literal(size),
     )
 

@@ -23,6 +23,8 @@ _TOO_LARGE = ("54", "XX000")
 _LOW = "SELECT pg_logical_emit_message(false, '_bemi_baseline', 'low')::text"
 # The high watermark, which is sent when the transaction has committed.
 _HIGH = "SELECT pg_logical_emit_message(true, '_bemi_baseline', 'high')"
+# Sooner than the server looks for deadlocks: those who change rows are not to lose.
+_GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
 _MOMENT = "SELECT current_database(), pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
 _ENCODING = "SELECT CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
 _REFUSED = """
@@ -47,6 +49,8 @@ class Ranges:
         oid: The oid of the table.
         condition: A condition on the rows, as SQL; empty for all.
         context: The context of the rows in the log.
+        is_locking: Whether rows are to stay as they are up to the position of their range in the stream, for
+            a worker without a log that could be asked which of them have changed.
     """
 
     def __init__(
@@ -57,8 +61,11 @@ class Ranges:
         oid: int,
         condition: str,
         context: Mapping[str, Any],
+        *,
+        is_locking: bool = False,
     ) -> None:
         self._source = source
+        self._is_locking = is_locking
         self._cursor = cursor
         self._record = record
         self._table = read_table(cursor, oid)
@@ -118,6 +125,10 @@ class Ranges:
             is_certain, count = cursor.fetchone()
         return int(count) if is_certain else None
 
+    def left(self, range_: OpenRange) -> int:
+        """Return how many rows were left for the worker."""
+        return len(self._record.keys(range_))
+
     def close(self, range_: OpenRange, recorded: int | None) -> None:
         """Note how many rows of a range were recorded; None if it has to be read again."""
         with self._transaction():
@@ -128,7 +139,8 @@ class Ranges:
         name = Identifier(self._table.schema, self._table.name)
         self._cursor.execute(SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
         self._table = read_table(self._cursor, self._table.oid)
-        query = leave_range(self._table, upto, self._condition, rows, _RANGE_BYTES, self._encoding)
+        limits = rows, _RANGE_BYTES, self._encoding
+        query = leave_range(self._table, upto, self._condition, *limits, is_locking=self._is_locking)
         self._cursor.execute(query)
         read, left, last = self._cursor.fetchone()
         if left:
@@ -142,6 +154,8 @@ class Ranges:
     def _transaction(self) -> Iterator[None]:
         self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
+            if self._is_locking:
+                self._cursor.execute(_GIVE_WAY)
             yield
         except BaseException:
             with suppress(psycopg2.Error):

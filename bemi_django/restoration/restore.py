@@ -50,8 +50,9 @@ filled AS (
 )
 SELECT count(*) > 0 AND bool_and(EXISTS (
     SELECT FROM _bemi.baselines b
-    WHERE b.relation = f.relation AND b.condition = '' AND b.root = ARRAY[%(schema)s, %(name)s]::text[]
-        AND b.history = %(history)s AND b.ended_at IS NOT NULL AND b.too_large = 0))
+    WHERE b.relation = f.relation AND b.condition = '' AND b.sink = ''
+        AND b.root = ARRAY[%(schema)s, %(name)s]::text[] AND b.history = %(history)s
+        AND b.ended_at IS NOT NULL AND b.too_large = 0))
 FROM filled f
 """
 

@@ -1,4 +1,4 @@
-"""Baselines that have begun and not ended."""
+"""Baselines of the log that have begun and not ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SELECT concat(n.nspname, '.', c.relname), b.condition, b.rows, b.recorded,
        CASE WHEN b.condition = '' THEN greatest(c.reltuples, 0)::bigint ELSE 0 END,
        to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS ({_CLAIMANTS})
 FROM _bemi.baselines b JOIN pg_class c ON c.oid = b.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE b.ended_at IS NULL ORDER BY 1, 2
+WHERE b.ended_at IS NULL AND b.sink = '' ORDER BY 1, 2
 """  # noqa: S608 - a constant
 
 

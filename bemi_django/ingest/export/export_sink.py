@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from bemi_django.wire.sequence import HistoryStart, sequence_at
 LIMIT = 1024 * 1024
 #: Batches on their way: one is being written, and the next is at hand.
 _IN_FLIGHT = 2
+#: Seconds after which what was written is kept while somebody waits for it.
+_HURRY = (0.2, 0.5, *range(1, 10))
 
 
 class Exported(NamedTuple):
@@ -73,6 +76,8 @@ class ExportSink:
         self._is_waiting = False
         self._background: Background[Kept | None] = Background(self._while_waiting)
         self.fileno = self._background.fileno
+        #: While somebody waits for what is written, it is kept at these times, as many as there are.
+        self._keep_at: list[float] = []
         self.in_flight = 0
         self.has_pending = False
         self.checkpoint = checkpoint
@@ -156,8 +161,18 @@ class ExportSink:
 
     def keep_alive(self) -> None:
         """Make durable what has waited long enough; call this often."""
-        if not self.in_flight and not self._is_waiting and self._target.is_due:
+        if self.in_flight or self._is_waiting:
+            return
+        is_due = bool(self._keep_at and time.monotonic() >= self._keep_at[0])
+        if is_due:
+            del self._keep_at[0]
+        if is_due or self._target.is_due:
             self._send(ExportBatch(self._ready, self._letters, self._end, is_last=True))
+
+    def hurry(self) -> None:
+        """Do not wait for more in the next seconds: somebody waits for what is written."""
+        now = time.monotonic()
+        self._keep_at = [now + seconds for seconds in _HURRY]
 
     def close(self) -> None:
         """Wait for the batches on their way, ignore their outcome, and close the target."""

@@ -14,6 +14,7 @@ from bemi_django.ingest.export.export_sink import Exported, ExportSink
 from bemi_django.ingest.export.target import ExportTarget
 from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.loop.committer import Committer
+from bemi_django.ingest.loop.exported_baselines import ExportedBaselines
 from bemi_django.ingest.loop.intake.intake import Intake
 from bemi_django.ingest.loop.queued_baselines import QueuedBaselines
 from bemi_django.ingest.loop.transaction import Transactions
@@ -129,11 +130,10 @@ def assemble(
     committer = Committer(session, sink, progress)
     partitions = Partitions(session.destination, is_used=queue is None and target is None)
     transactions = Transactions(catalog, writer, sink, partitions, committer, keep_alive)
-    baselines: BaselineRanges | None
+    baselines: BaselineRanges
     encoding = session.destination.get_parameter_status("server_encoding")
-    if target is not None:
-        # The log has them.
-        baselines = None
+    if isinstance(sink, ExportSink):
+        baselines = ExportedBaselines(session, catalog.shows, keep_alive, masks, sink.hurry)
     elif queue is None:
         baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
     else:

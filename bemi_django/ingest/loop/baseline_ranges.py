@@ -33,7 +33,7 @@ _KEYS = 500
 # transaction id.
 _RANGE = """
 SELECT description, context::text, low::text, snapshot::text FROM _bemi.baselines
-WHERE range_xid = %s::text::xid8
+WHERE range_xid = %s::text::xid8 AND sink = %s
 """
 _ROWS = "SELECT key, columns FROM _bemi.baseline_rows WHERE xid = %s::text::xid8 ORDER BY number"
 _RECORDED = "SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::text[])"
@@ -90,6 +90,9 @@ class BaselineRanges:
         masking: The rules: keys that are masked must not reach the server of the log.
     """
 
+    #: The slot of the sink that gets the rows; empty for the log.
+    sink = ""
+
     def __init__(
         self,
         session: Session,
@@ -120,7 +123,7 @@ class BaselineRanges:
         while not self._shows(transaction.xid) and self._keep_alive():
             time.sleep(_SHOWN)
         with _of_the_range():
-            found = self._ask(_RANGE, [str(transaction.xid)])
+            found = self._ask(_RANGE, [str(transaction.xid), self.sink])
         if not found:
             return None
         # The checkpoint tells the command that the range was taken.

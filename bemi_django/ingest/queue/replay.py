@@ -33,6 +33,10 @@ _LEFT_BEHIND = (
 _SAME_TIME = timedelta(minutes=1)
 _AHEAD = "the clock of the queue at %s is ahead of this machine's by %s: --from is by that of the queue"
 _BEHIND = "the clock of the queue at %s is behind this machine's by %s: --from is by that of the queue"
+_BEGINS = (
+    "the log of %s begins with what the queue has; 'manage.py bemi baseline' gives it older rows when this "
+    "is the BEMI_DESTINATION of the publisher"
+)
 #: Of which transactions all changes are in the log, is not known.
 _NO_XID = 2**63 - 1
 #: Seconds that the queue may take for the first message of a lane.
@@ -124,7 +128,7 @@ class Replay:
         start = HistoryStart(history_of(sequence), lsn)
         Histories(source).add(cursor, start, origin.system_identifier, origin.timeline, _REASON)
         Checkpoints(self._connection, source).start(cursor, lsn, _NO_XID, origin)
-        logger.info("the log of %s begins with what the queue has", source)
+        logger.info(_BEGINS, source)
 
     def _divide_anew(
         self, cursor: Any, source: str, number: int, found: Mapping[int, lanes.LaneState]

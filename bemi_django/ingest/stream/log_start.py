@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from bemi_django.exceptions import (
@@ -23,6 +24,8 @@ from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.timelines import Switch
 from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of, sequence_at
 
+logger = logging.getLogger(__name__)
+
 _ORIGIN = """
 SELECT coalesce((SELECT oid::bigint FROM pg_publication WHERE pubname = %s), 0), oid::bigint
 FROM pg_database WHERE datname = current_database()
@@ -33,6 +36,10 @@ _BEHIND = "{reason}: waiting until consumers have written what the queue has (ru
 _UNFINISHED = (
     "the queue has changes of this database that are not in the log yet: run 'manage.py bemi consume' until "
     "it has written them, or 'manage.py bemi run --to' to go on with the queue"
+)
+_BEGINS = (
+    "%s begins with what is committed from now on: run 'manage.py bemi baseline --to' with its address "
+    "beside this to give it the rows that are there"
 )
 _FOREIGN = (
     "{name} has changes of which the checkpoint of the slot {slot} knows nothing: move them away, or give "
@@ -95,6 +102,8 @@ class LogStart:
         if checkpoint is None:
             is_republished = self._publish()
             start = continuation.begin(self.origin, slot, is_republished)
+            if config.export is not None:
+                logger.info(_BEGINS, config.export.name)
         else:
             start = self._continue(continuation, checkpoint, slot, queued)
         #: The histories of the log, the oldest first, and what writes to it.

@@ -14,6 +14,8 @@ from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.replication.slots import slot_of
+from bemi_django.sinks.addresses import ExportAddress
+from bemi_django.sinks.configured import sink_address
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
 #: The fewest rows in a second: one in seventeen minutes.
@@ -30,6 +32,13 @@ def add_options(parser: ArgumentParser) -> None:
         default="",
         help="record only rows of the one table for which this SQL is true; other names than columns need "
         "their schema",
+    )
+    parser.add_argument(
+        "--to",
+        metavar="ADDRESS",
+        default="",
+        help="give all rows to the sink that 'bemi run --to ADDRESS' writes (default: the log gets those "
+        "that have no change in it)",
     )
     parser.add_argument(
         "--anew", action="store_true", help="read rows again that were read by an earlier run"
@@ -52,17 +61,17 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     Args:
         command: The command, for its output.
         database: Alias of the source.
-        options: ``tables``, ``where``, ``anew``, ``range`` and ``rate`` of the command line.
+        options: ``tables``, ``where``, ``to``, ``anew``, ``range`` and ``rate`` of the command line.
 
     Raises:
         CommandError: A table could not be read to its end; the exit status is 1.
         BemiError: A table is not tracked.
     """
-    destinations.require_one("'bemi baseline' asks only one which rows it has")
+    slot = _slot(database, options["to"])
     if options["where"] and len(options["tables"]) != 1:
         raise CommandError("--where is a condition on the rows of one table: name that table")
     arguments = {name: options[name] for name in ("tables", "where") if options[name]}
-    if read_worker(database).state == NOT_RUNNING:
+    if not options["to"] and read_worker(database).state == NOT_RUNNING:
         command.stderr.write("no worker is running, and rows are recorded by one: start 'manage.py bemi run'")
     failed = total = 0
     try:
@@ -75,8 +84,9 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
                 rate=options["rate"],
                 context=operator_context("bemi baseline", arguments, database, None),
                 watch=watch,
+                is_export=bool(options["to"]),
             )
-            for result in baseline(worker_config(database, slot_of(database)), chosen):
+            for result in baseline(worker_config(database, slot), chosen):
                 total += 1
                 failed += bool(result.failure)
                 watch(result.table, 1.0)
@@ -86,6 +96,17 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         raise CommandError(message, returncode=INTERRUPTED) from None
     if failed:
         raise CommandError(f"{failed} of {total} tables were not read to their end")
+
+
+def _slot(database: str, to: str) -> str:
+    """Return the name of the slot whose worker is to write the rows."""
+    if not to:
+        destinations.require_one("'bemi baseline' asks only one which rows it has")
+        return slot_of(database)
+    address = sink_address(to)
+    if not isinstance(address, ExportAddress):
+        raise CommandError("a queue carries what the log gets: run 'bemi baseline' without --to")
+    return address.slot(slot_of(database))
 
 
 def _rows(text: str) -> int:

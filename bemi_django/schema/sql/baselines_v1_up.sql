@@ -6,6 +6,8 @@ CREATE TABLE _bemi.baselines (
     -- A table or a partition, and the condition on its rows as SQL; empty for all of them.
     relation oid NOT NULL,
     condition text NOT NULL DEFAULT '',
+    -- The slot of the sink that gets the rows; empty for the log.
+    sink text NOT NULL DEFAULT '',
     -- The schema and the name under which its rows are recorded. It stays when the table is dropped.
     root text[] NOT NULL,
     -- The server and the position with which the history of the log begins. In another history all is read again.
@@ -27,7 +29,7 @@ CREATE TABLE _bemi.baselines (
     snapshot pg_snapshot,
     description jsonb,
     context jsonb,
-    PRIMARY KEY (relation, condition)
+    PRIMARY KEY (relation, condition, sink)
 );
 
 CREATE TABLE _bemi.baseline_rows (

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connections
 
 from bemi_django.schema import tenancy
+from bemi_django.setting_values import patterns
 
 
 def are_on() -> bool:
@@ -34,9 +35,10 @@ def private_networks() -> list[IPv4Network | IPv6Network]:
     """Return ``BEMI_WEBHOOK_NETWORKS``: the networks that are not public and may be sent to.
 
     Raises:
+        ImproperlyConfigured: It is no list of texts.
         ValueError: One of them is no network.
     """
-    return [ip_network(text) for text in getattr(settings, "BEMI_WEBHOOK_NETWORKS", ())]
+    return [ip_network(text) for text in patterns("BEMI_WEBHOOK_NETWORKS")]
 
 
 def site_url() -> str:

@@ -45,6 +45,9 @@ class TrustedProxies(NamedTuple):
                 raise ValueError(f"{setting!r} is not a number of proxies")
             return cls(hops=setting)
         names = [setting] if isinstance(setting, str) else list(setting)
+        if not all(isinstance(name, str) for name in names):
+            # A number would be taken for an address.
+            raise TypeError("a network must be a text")
         networks = tuple(ip_network(name) for name in names if name != UNIX_SOCKET)
         return cls(networks=networks, unix_socket=UNIX_SOCKET in names)
 

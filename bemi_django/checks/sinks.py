@@ -27,7 +27,7 @@ def check_sink() -> list[CheckMessage]:
             configured.secret()
     except ReplicationError as error:
         # It holds no part of the address, in which a password may be.
-        return _wrong(f"A setting of the sink is wrong: {error}")
+        return _wrong(f"BEMI_SINK, BEMI_SINK_SECRET or BEMI_SINK_ATTEMPTS is wrong: {error}")
     module, package, extra = _NEEDED.get(_kind(address), ("", "", ""))
     if module and importlib.util.find_spec(module) is None:
         hint = f"Run pip install 'bemi-django-wal[{extra}]'."

@@ -50,9 +50,8 @@ def rules_of(
         raise ValueError(f"BEMI_MASK_KEY {error}") from error
     if own is None and any(rule.action.name == HASH for rule in rules):
         raise ValueError("BEMI_MASK has the action 'hash', which needs BEMI_MASK_KEY")
-    listed = encryption if isinstance(encryption, (list, tuple)) else [encryption]
     try:
-        keys = [found for each in listed if (found := key_of(each)) is not None]
+        keys = keys_of(encryption)
     except (ValueError, ImportError) as error:
         raise ValueError(f"BEMI_ENCRYPTION_KEY {error}") from error
     try:
@@ -143,8 +142,12 @@ def keys_of(value: object) -> tuple[bytes, ...]:
     Raises:
         ValueError: One of them is no key, or too short.
     """
-    given = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(key for key in map(key_of, given) if key is not None)
+    given = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    keys = tuple(key for key in map(key_of, given) if key is not None)
+    if len(keys) < len(given):
+        # An environment variable that is not set, for example: nothing would be signed or encrypted.
+        raise ValueError("has None in the place of a key")
+    return keys
 
 
 def _result(function: Callable[[], Any]) -> Any:

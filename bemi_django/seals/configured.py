@@ -8,6 +8,9 @@ from typing import Any
 
 from django.conf import settings
 
+#: The longest time between two anchors, in seconds: 30 years, for which a thread can still wait.
+_LONGEST = 10**9
+
 
 def is_sealed() -> bool:
     """Return ``BEMI_TAMPER_EVIDENCE``: whether workers seal the changes that they write."""
@@ -40,6 +43,6 @@ def anchor_every() -> float:
         ValueError: The setting is wrong.
     """
     value = getattr(settings, "BEMI_ANCHOR_EVERY", 3600)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < float("inf"):
-        raise ValueError(f"BEMI_ANCHOR_EVERY is {value!r}, not a number of seconds of at least 1")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= _LONGEST:
+        raise ValueError(f"BEMI_ANCHOR_EVERY is {value!r}, not a number of seconds from 1 to {_LONGEST}")
     return float(value)

@@ -10,21 +10,27 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from bemi_django.setting_values import patterns
+
 #: Who a user is and what they may do is never decided by the past, and Django keeps sites and content types
 #: in memory. The admin's log is not tracked by default, and its first page shows it.
 _ALWAYS = ("admin", "auth", "contenttypes", "sessions", "sites")
 
 
 def configured() -> list[str]:
-    """Return ``BEMI_TIME_TRAVEL_PRESENT``: labels of further apps and models that stay in the present."""
-    return list(getattr(settings, "BEMI_TIME_TRAVEL_PRESENT", ()))
+    """Return ``BEMI_TIME_TRAVEL_PRESENT``: labels of further apps and models that stay in the present.
+
+    Raises:
+        ImproperlyConfigured: It is no list of texts.
+    """
+    return patterns("BEMI_TIME_TRAVEL_PRESENT")
 
 
 def present_tables() -> frozenset[str]:
     """Return the names of the tables.
 
     Raises:
-        ImproperlyConfigured: The setting names no app or model.
+        ImproperlyConfigured: The setting is no list of texts, or names no app or model.
     """
     return _tables((*configured(), settings.AUTH_USER_MODEL))
 

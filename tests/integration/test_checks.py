@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from django.db.utils import ConnectionHandler
 from bemi_django import checks
 from bemi_django.schema import tracking
 from tests.support.paths import ROOT
+from tests.support.polling import DEADLINE
 
 
 def ids(**kwargs: Any) -> set[str | None]:
@@ -108,6 +114,26 @@ def test_a_text_is_no_list_of_patterns(setting: str, settings: Any, transactiona
     setattr(settings, setting, "public.todo")
     with pytest.raises(ImproperlyConfigured, match=f"{setting} is 'public.todo', which is not a list"):
         tracking.sync()
+
+
+def test_wrong_settings_are_reported_where_the_project_is_loaded(tmp_path: Path) -> None:
+    """Nothing that reads them earlier fails."""
+    names = re.findall(r"^\| `(BEMI_\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    lines = "".join(f"{name} = object()\n" for name in names)
+    (tmp_path / "wrong_settings.py").write_text(f"from tests.settings import *\n{lines}")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "django", "bemi", "status"],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "wrong_settings",
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("SystemCheckError"), done.stderr
+    assert done.stderr.count("bemi.E010") > 20 and "Traceback" not in done.stderr
 
 
 def test_wrong_settings_of_alerts_are_reported(settings: Any) -> None:

@@ -48,7 +48,7 @@ def test_the_client_is_the_first_from_the_right_that_is_not_trusted(
     assert client_address(remote, forwarded, trusted) == client
 
 
-@pytest.mark.parametrize("proxies", [-1, True, "everybody", ["10.0.0.1/8"], [7.5], 1.5])
+@pytest.mark.parametrize("proxies", [-1, True, "everybody", ["10.0.0.1/8"], [7.5], 1.5, [1], b"1"])
 def test_what_is_no_network_and_no_number_is_refused(proxies: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         TrustedProxies.of(proxies)

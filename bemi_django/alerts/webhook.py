@@ -120,6 +120,7 @@ def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
     path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     try:
         with closing(_Connection(parts)) as connection, connection.limited():
+            connection.connect()
             is_sent = False
             # A server may refuse what is too large for it before it has read all of it.
             with suppress(BrokenPipeError, ConnectionResetError):

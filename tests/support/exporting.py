@@ -147,17 +147,25 @@ class ParquetFiles:
 
     def __init__(self) -> None:
         self._read: dict[str, list[Delivered]] = {}
+        self._files: dict[str, str] = {}
 
     def of_directory(self, place: Path) -> list[Delivered]:
         """Return the changes in the files of a directory."""
-        names = [str(manifest.with_suffix("")) for manifest in sorted(place.glob("*/changes-*.json"))]
-        return self._changes(names, lambda name: Path(f"{name}.parquet").read_bytes())
+        manifests = sorted(place.glob("*/changes-*.json"))
+        names = [str(one.parent / json.loads(one.read_bytes())["file"]) for one in manifests]
+        return self._changes(names, lambda name: Path(name).read_bytes())
 
     def of_bucket(self, bucket: Any) -> list[Delivered]:
         """Return the changes in the objects of a bucket."""
         keys = sorted(thing.key for thing in bucket.objects.all())
-        names = [key.removesuffix(".json") for key in keys if key.endswith(".json")]
-        return self._changes(names, lambda name: bucket.Object(f"{name}.parquet").get()["Body"].read())
+
+        def content(key: str) -> bytes:
+            return bytes(bucket.Object(key).get()["Body"].read())
+
+        for key in keys:
+            if key.endswith(".json") and key not in self._files:
+                self._files[key] = f"{key.rpartition('/')[0]}/{json.loads(content(key))['file']}"
+        return self._changes([self._files[key] for key in keys if key in self._files], content)
 
     def _changes(self, names: list[str], content: Callable[[str], bytes]) -> list[Delivered]:
         for name in names:

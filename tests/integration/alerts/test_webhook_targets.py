@@ -78,7 +78,10 @@ def test_addresses_that_are_not_public_are_refused(monkeypatch: Any, address: st
         post(AlertRule(pk=1, url="https://example.com/"), NOTICE)
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("error", [ConnectionRefusedError, ConnectionResetError, BrokenPipeError])
+def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
+    monkeypatch: Any, error: type[OSError]
+) -> None:
     lookups: list[object] = []
     connected: list[object] = []
 
@@ -88,13 +91,13 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatc
 
     def connect(address: Any, timeout: float) -> Any:
         connected.append(address)
-        raise ConnectionRefusedError("93.184.216.34 token")
+        raise error("93.184.216.34 token")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(socket, "create_connection", connect)
     with pytest.raises(AlertFailed) as failure:
         post(AlertRule(pk=1, url="https://example.com/token"), NOTICE)
-    assert str(failure.value) == "the server could not be reached: ConnectionRefusedError"
+    assert str(failure.value) == f"the server could not be reached: {error.__name__}"
     assert (lookups, connected) == (["example.com"], [("93.184.216.34", 443)])
 
 
@@ -168,13 +171,15 @@ def test_answers_of_every_kind(settings: Any, answer: bytes, reads: bool, expect
     def serve(server: socket.socket) -> None:
         connection, _address = server.accept()
         with connection, suppress(OSError):
+            connection.settimeout(10)
             left = len(body) if reads else 1
             while left > 0:
                 left -= len(connection.recv(1 << 20))
             connection.sendall(answer.replace(b"%s", final))
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=[server])
+        server.settimeout(10)
+        thread = threading.Thread(target=serve, args=[server], daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         try:

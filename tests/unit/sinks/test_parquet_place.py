@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from bemi_django.exceptions import ReplicationError, SinkUnavailable
+from bemi_django.exceptions import ArchiveError, ReplicationError, SinkUnavailable
 
 pytest.importorskip("pyarrow")
 
@@ -141,6 +141,66 @@ def test_a_manifest_that_is_not_that_of_its_file_is_noticed(month: Path, changes
         return
     with pytest.raises(ReplicationError, match="has 1 changes, and its manifest says another number"):
         position(month)
+
+
+@pytest.mark.parametrize("content", [bytes(100), b"", b"PAR1"])
+def test_a_last_file_that_is_not_whole_is_noticed(month: Path, content: bytes) -> None:
+    manifest = {**FIRST, "file": "changes-00000001.parquet", "changes": 1}
+    (month / "changes-00000001.json").write_text(json.dumps(manifest))
+    (month / "changes-00000001.parquet").write_bytes(content)
+    with pytest.raises(ReplicationError, match="changes-00000001.parquet is no whole Parquet file: move it"):
+        position(month)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_where_there_are_no_locks_the_second_of_two_workers_stops(
+    month: Path, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    from bemi_django.archive.location import Location
+    from bemi_django.sinks.parquet_place import ParquetPlace
+
+    monkeypatch.setattr(Location, "lock", lambda *_: None)
+    paused, other = (ParquetPlace(str(month.parent), "parquet", "slot") for _ in range(2))
+    paused_file = paused.written()
+    paused_file.__enter__().write(b"of the paused one")
+    if not is_late:
+        paused_file.__exit__(None, None, None)
+        other = ParquetPlace(str(month.parent), "parquet", "slot")
+    with other.written() as file:
+        file.write(b"of the other one")
+    other.complete(1, 0, 8)
+    if is_late:
+        paused_file.__exit__(None, None, None)
+    with pytest.raises(SinkUnavailable, match="is being written by another worker"):
+        paused.complete(2, 0, 16)
+    with suppress(ArchiveError):
+        paused.discard()
+    (manifest,) = month.parent.glob("*/*.json")
+    (file_there,) = month.parent.glob("*/changes-00000001-*")
+    assert json.loads(manifest.read_bytes())["file"] == file_there.name
+    assert file_there.read_bytes() == b"of the other one"
+
+
+def test_a_file_of_a_session_that_another_completes_meanwhile_is_kept(
+    month: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bemi_django.archive.location import Location
+    from bemi_django.sinks.parquet_place import ParquetPlace
+
+    monkeypatch.setattr(Location, "lock", lambda *_: None)
+    paused = ParquetPlace(str(month.parent), "parquet", "slot")
+    with paused.written() as file:
+        file.write(b"is whole")
+    other = ParquetPlace(str(month.parent), "parquet", "slot")
+    paused.complete(1, 0, 8)
+    paused.discard()
+    with other.written() as file:
+        file.write(b"comes too late")
+    with pytest.raises(SinkUnavailable, match="is being written by another worker"):
+        other.complete(1, 0, 8)
+    other.discard()
+    (path,) = month.parent.glob("*/changes-*.parquet")
+    assert path.read_bytes() == b"is whole"
 
 
 def test_a_list_that_lags_removes_nothing(month: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -54,11 +55,15 @@ def test_files_and_manifests_are_objects(
 
 
 def _changes(found: dict[str, Any], month: str) -> list[int]:
-    names = [f"audit/{month}/changes-0000000{number}" for number in (1, 2)]
-    files = [f"{name}.{ending}" for name in names for ending in ("json", "parquet")]
-    assert sorted(found) == sorted([f"audit/{month}/_slot", *files])
-    assert all(found[f"{name}.parquet"].startswith(b"PAR1") for name in names)
-    return [json.loads(found[f"{name}.json"])["changes"] for name in names]
+    manifests = {key: json.loads(found[key]) for key in sorted(found) if key.endswith(".json")}
+    assert list(manifests) == [f"audit/{month}/changes-0000000{number}.json" for number in (1, 2)]
+    files = [f"audit/{month}/{manifest['file']}" for manifest in manifests.values()]
+    assert sorted(found) == sorted([f"audit/{month}/_slot", *manifests, *files])
+    assert all(found[file].startswith(b"PAR1") for file in files)
+    assert [re.sub("[0-9a-f]{8}[.]", "TOKEN.", file.rpartition("/")[2]) for file in files] == [
+        f"changes-0000000{number}-TOKEN.parquet" for number in (1, 2)
+    ]
+    return [manifest["changes"] for manifest in manifests.values()]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "json"])

@@ -197,6 +197,9 @@ class _Recording(NamedTuple):
                 size //= 2
                 continue
             size = self.options.rows
+            if options.is_export:
+                # Others change rows of the ranges that follow.
+                attempts = 0
             if read == 0:
                 record.end()
                 self.options.watch(name, 1.0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bemi_django.ingest.loop.baseline_ranges import BaselineRange, BaselineRanges
-from bemi_django.ingest.loop.transaction import OpenTransaction
+from bemi_django.ingest.loop.baseline_ranges import BaselineRanges
 from bemi_django.ingest.stream.session import Session
 from bemi_django.masking.rules import Rules
 
@@ -18,7 +17,7 @@ class ExportedBaselines(BaselineRanges):
         shows: Tells whether the source shows a transaction.
         keep_alive: Called while the worker waits for the server; returns False if the worker is to stop.
         masking: The rules.
-        hurry: Called when a range was taken: the command waits until it is kept.
+        hurry: Called when there is a range: the command waits until it is kept, or is a dead letter.
     """
 
     def __init__(
@@ -27,19 +26,11 @@ class ExportedBaselines(BaselineRanges):
         shows: Callable[[int], bool],
         keep_alive: Callable[[], bool],
         masking: Rules,
-        hurry: Callable[[], object],
+        hurry: Callable[[], None],
     ) -> None:
         # There is nothing that has to be in the log first.
-        super().__init__(session, shows, lambda: None, keep_alive, masking)
+        super().__init__(session, shows, hurry, keep_alive, masking)
         self.sink = session.slot
-        self._hurry = hurry
-
-    def read(self, transaction: OpenTransaction) -> BaselineRange | None:
-        """Take the rows that a transaction has read; see :meth:`BaselineRanges.read`."""
-        found = super().read(transaction)
-        if transaction.is_notable:
-            self._hurry()
-        return found
 
     def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
         return set()

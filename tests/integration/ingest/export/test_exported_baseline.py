@@ -6,11 +6,14 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any
 
+import psycopg2.errors
 import pytest
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.baseline.ranges import Ranges
 from tests.support.cluster import transaction
 from tests.support.exporting import Delivered, Sink
 from tests.support.load_pipeline import LoadPipeline
@@ -111,6 +114,26 @@ def test_a_row_that_somebody_changes_is_waited_for(
             assert "is being changed or locked all the time" in said
         assert run(sink, rows=4) == ["public.load: 6 rows, 6 of them recorded"]
     assert "begins with what is committed from now on: run 'manage.py bemi baseline --to'" in caplog.text
+
+
+def test_rows_that_are_locked_here_and_there_do_not_end_it(
+    file_sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ranges without rows that meet the condition, none is waited for."""
+    leave_next, is_free = Ranges.leave_next, cycle([False, True])
+
+    def leave_now_and_then(ranges: Ranges, upto: list[str] | None, rows: int) -> int | None:
+        if not next(is_free):
+            raise psycopg2.errors.LockNotAvailable
+        return leave_next(ranges, upto, rows)
+
+    monkeypatch.setattr(Ranges, "leave_next", leave_now_and_then)
+    monkeypatch.setattr("bemi_django.baseline.baseline._ATTEMPTS", 3)
+    file_sink.run()
+    file_sink.trail.write(9)
+    assert run(file_sink, rows=1, only=["public.load"], condition="n < 0") == [
+        "public.load: 6 rows, 0 of them recorded"
+    ]
 
 
 def test_a_sink_that_has_not_begun_is_refused(file_sink: Sink) -> None:

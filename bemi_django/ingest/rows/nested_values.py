@@ -131,10 +131,12 @@ def _element(value: bytes, match: re.Match[bytes]) -> bytes:
 
 def _field(value: bytes, match: re.Match[bytes]) -> bytes:
     """Return a field that is not NULL, as a view if it is large and has nothing escaped."""
-    begin, end = match.start(1) + 1, match.end(1) - 1
-    if end - begin <= PIECE or value[begin - 1 : begin] != b'"' or _ESCAPE.search(value, begin, end):
+    begin, end = match.span(1)
+    if end - begin <= PIECE:
         return _plain(match[1])
-    return value[begin:end]
+    if value[begin : begin + 1] == b'"':
+        begin, end = begin + 1, end - 1
+    return value[begin:end] if _ESCAPE.search(value, begin, end) is None else _plain(match[1])
 
 
 def _unescape(value: bytes) -> bytes:

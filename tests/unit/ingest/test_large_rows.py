@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -136,6 +136,21 @@ def test_nested_values_are_the_same_in_pieces_of_any_size(
         pieces = [*values.in_pieces(encode)(view)]
         assert b"".join(pieces) == whole == encode(value)
     assert len(pieces) < len(value) + 3
+
+
+@pytest.mark.parametrize("value", [b"(unquoted,)", b'("with a blank",)'])
+def test_a_large_field_without_escapes_is_not_copied(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def field(piece: bytes) -> Iterator[bytes]:
+        given.append(piece)
+        yield b"1"
+
+    monkeypatch.setattr(nested_values, "PIECE", 4)
+    view: Any = memoryview(value)
+    assert b"".join(nested_values.CompositeEncoder([(b'"f"', field), (b'"g"', field)]).pieces(view))
+    assert [type(piece) for piece in given] == [memoryview]
+    assert given == [value.strip(b'(,)"')]
 
 
 TURNS = 100_000

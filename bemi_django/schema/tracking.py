@@ -16,6 +16,7 @@ from bemi_django.schema.locking import briefly
 from bemi_django.schema.log_settings.sync import sync_log
 from bemi_django.schema.outcome import Outcome
 from bemi_django.schema.replication import chosen_tables, publication
+from bemi_django.schema.search_path import closed_cursor
 
 _PLAN = "SELECT relation, name, what, statement FROM _bemi.plan_v1(%s, %s, %s, %s::pg_catalog.oid[])"
 _TABLES = """
@@ -170,7 +171,7 @@ def sync_source(
 def _refresh_past(using: str, schema: str | None) -> str | None:
     """Bring the views of the past in line if the log is in this database; return why that failed."""
     try:
-        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        with closed_cursor(using) as cursor:
             if installed.has(cursor, "past_refresh_v1"):
                 remember_masked(cursor)
         while _refresh_some(using, schema) >= _VIEWS:

@@ -108,6 +108,8 @@ def main() -> None:
     configure(configuration)
     from bemi_django.cli import command
 
+    # Whoever runs the tests in the background ignores it, and so would the commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, int):

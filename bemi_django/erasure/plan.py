@@ -66,7 +66,7 @@ class ErasurePlan(NamedTuple):
         user: The key of the person, if they are a user.
         interrupted: The run that this goes on with.
         left: Tables that refer to the rows, and are left as they are, with the columns.
-        passed: How many rows referred to others, too, by table: what they had then stays.
+        passed: How many rows referred to others, too, or may have, by table: what they had then stays.
         archive: The archive, if there is one.
         subjects: Rows that have a key with which values are encrypted: the keys are deleted.
     """

@@ -48,7 +48,7 @@ class Dependents:
         self._used: set[str] = set()
         #: What refers to the rows, and is left as it is.
         self.left: dict[str, tuple[str, ...]] = {}
-        #: The keys of rows that referred to others as well, by table: what they had then stays.
+        #: The keys of rows that referred to others as well, or may have, by table: what they had then stays.
         self.passed: dict[str, frozenset[str]] = {}
 
     def with_related(self, targets: list[Target], instance: models.Model | None) -> list[Target]:
@@ -63,40 +63,67 @@ class Dependents:
         """
         found = {target.place: target for target in targets}
         waiting = list(targets)
+        subjects = list(found)
         if instance is not None:
             for belonging in generic_belongings(instance):
                 place = place_of(belonging.model, self._alias)
                 columns = tuple(belonging.values)
                 own = key_columns(place, self._alias)
-                spans = self._spans(place, (belonging.values,))
+                spans = self._spans(place, subjects, (belonging.values,), found)
                 # Such a column has numbers as texts, too.
                 target = Target(place, (*own, *columns), spans, (belonging.values,), _said(columns), key=own)
                 self._add(found, waiting, target)
         while waiting:
             parent = waiting.pop(0)
-            for reference in self._references(parent.place):
-                if not self._is_wanted(reference):
-                    self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
-                    continue
-                values = tuple(_values(parent, reference))
-                names = column_names(reference.child, model_of(reference.child))
+            wanted = self._wanted(parent)
+            for reference, values in wanted:
+                place = reference.child
+                names = column_names(place, model_of(place))
                 referring = [name for column in reference.columns for name in names.own(column)]
-                own = key_columns(reference.child, self._alias)
+                own = key_columns(place, self._alias)
+                every = [each for other, others in wanted if other.child == place for each in others]
+                spans = self._spans(place, [parent.place, *subjects], every, found)
                 kept, texts = (*own, *referring), texts_like_numbers(values)
-                if values:
-                    spans = self._spans(reference.child, values)
-                    child = Target(reference.child, kept, spans, values, _said(reference.columns), texts, own)
-                    self._add(found, waiting, child)
+                target = Target(place, kept, spans, values, _said(reference.columns), texts, own)
+                self._add(found, waiting, target)
         if unknown := self._chosen - self._used:
             raise BemiError(f"no rows of {', '.join(sorted(unknown))} refer to it: check --related")
         return list(found.values())
 
-    def _spans(self, place: Place, values: Sequence[Mapping[str, Any]]) -> tuple[KeySpan, ...]:
-        """Return when rows belonged to the object without referring to it."""
-        found = unattached(place, values)
+    def _wanted(self, parent: Target) -> list[tuple[BelongingColumns, tuple[dict[str, Any], ...]]]:
+        """Return what belongs to rows, with the values that refer to them; note what is left as it is."""
+        wanted = []
+        for reference in self._references(parent.place):
+            if not self._is_wanted(reference):
+                self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
+            elif values := tuple(_values(parent, reference)):
+                wanted.append((reference, values))
+        return wanted
+
+    def _spans(
+        self,
+        place: Place,
+        parents: Sequence[Place],
+        values: Sequence[Mapping[str, Any]],
+        found: Mapping[Place, Target],
+    ) -> tuple[KeySpan, ...]:
+        """Return when rows belonged to the object without referring to it.
+
+        Args:
+            place: The table of the rows.
+            parents: The tables of the object, and of what the rows refer to: others in them have their rows.
+            values: What refers to the object.
+            found: The changes that are known already.
+        """
+        present = found[place].values if place in found else ()
+        references = [each for parent in dict.fromkeys(parents) for each in self._references(parent)]
+        columns = [
+            names for each in references if each.child == place for names in _named(place, each.columns)
+        ]
+        rows = unattached(place, [*values, *(each for each in present if each not in values)], columns)
         name = f"{place.schema}.{place.table}"
-        self.passed[name] = self.passed.get(name, frozenset()) | found.passed
-        return found.spans
+        self.passed[name] = self.passed.get(name, frozenset()) | rows.passed
+        return rows.spans
 
     def _add(self, found: dict[Place, Target], waiting: list[Target], target: Target) -> None:
         present = found.get(target.place)

@@ -131,7 +131,8 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
         )
     for name, rows in sorted(plan.passed.items()):
         command.stdout.write(
-            f"{name}: {rows} of these rows referred to something else, too; what they had then stays"
+            f"{name}: {rows} of these rows referred to something else, too, or may have; "
+            "what they had then stays"
         )
     for rule in plan.held:
         named = ".".join(filter(None, (rule.schema, rule.table))) or "all changes"

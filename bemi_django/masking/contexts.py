@@ -28,9 +28,11 @@ _NAME = re.compile(r"[\w$\x80-\U0010ffff]+")
 _WRITES = re.compile(
     r"""\s*(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|COPY)\s+
     (?:(?:"[^"]+"|[\w$\x80-\U0010ffff]+)\s*\.\s*)?
-    (?:"(?P<quoted>[^"]+)"|(?P<table>[\w$\x80-\U0010ffff]+))(?![\w"$\x80-\U0010ffff]|\s*\.)""",
+    (?:"(?P<quoted>[^"]+)"|(?P<table>[\w$\x80-\U0010ffff]+))(?![\w"$\x80-\U0010ffff]|\s*(?:\.|--|/\*))""",
     re.IGNORECASE | re.VERBOSE,
 )
+# Words before the name of a table, which are names themselves.
+_OPTIONS = ("only", "binary")
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
@@ -44,15 +46,14 @@ class ContextMasks:
     Args:
         rules: The rules.
         failed: Called for a function that fails.
-        tables: Returns the names, in lower case, of the tables that have masked columns, and of the views by
-            which these are written.
+        tables: Returns those of some names, in lower case, by which tables with masked columns are written.
     """
 
     def __init__(
         self,
         rules: Rules,
         failed: Failed = ignore_failure,
-        tables: Callable[[], Collection[str]] = tuple,
+        tables: Callable[[Collection[str]], Collection[str]] = lambda names: (),
     ) -> None:
         self._rules = rules
         #: Whether anything is masked.
@@ -103,7 +104,7 @@ class ContextMasks:
             return False
         # Rows of one table may have the text of what is written to another one.
         names = self._judged(sql)
-        return names is None or not names.isdisjoint(self._tables())
+        return names is None or bool(self._tables(names))
 
     def _judge(self, sql: str) -> frozenset[str] | None:
         """Return the names of tables to which a statement may write; None if it touches what is masked."""
@@ -143,7 +144,7 @@ def _tables_in(sql: str) -> frozenset[str]:
     """Return the names of tables to which a text in lower case may write, and others."""
     found = None if _ANOTHER.search(sql) else _WRITES.match(sql)
     name = found and (found["quoted"] or found["table"])
-    if name and name != "only":
+    if name and name not in _OPTIONS:
         return frozenset((name,))
     # Which quotes begin a name is not known, so what stands between any two of them may be one.
     quoted = (part.replace("\0", '"') for part in sql.replace('""', "\0").split('"'))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from bemi_django.masking.rules import Rules
+from bemi_django.masking.rules import Name, Rules
 
-#: The columns of foreign keys of a table, and those that are generated, or without an oid of all tables, each
+#: The columns of foreign keys of tables, and those that are generated, or without oids of all tables, each
 #: with every column whose values it has, also by way of others: the schema, table and column; if it is
 #: generated, the names of the table and of its root; then the names of the other table, and of its root, and
 #: the other column. (Until PostgreSQL 14, a column depends on others; then its expression does.)
@@ -27,7 +28,7 @@ WITH RECURSIVE pairs (relation, number, target, target_number) AS NOT MATERIALIZ
             OR d.classid = d.refclassid AND d.objid = e.adrelid AND d.objsubid = e.adnum)
 ), refers (relation, number, target, target_number) AS (
     SELECT p.relation, p.number, p.target, p.target_number
-    FROM pairs p WHERE p.relation = coalesce(%s::pg_catalog.oid, p.relation)
+    FROM pairs p WHERE p.relation = ANY (coalesce(%s::pg_catalog.oid[], ARRAY[p.relation]))
     UNION
     SELECT r.relation, r.number, p.target, p.target_number
     FROM refers r JOIN pairs p ON p.relation = r.target AND p.number = r.target_number)
@@ -59,6 +60,9 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.
 WHERE i.indrelid = %s AND i.indisprimary ORDER BY a.attnum
 """
 
+# The catalog prints literals with doubled quotes. Types and functions are no columns.
+_NAME_IN_EXPRESSION = re.compile(r"""'[^']*'|::\w+|"(?P<quoted>(?:[^"]|"")+)"|\b(?P<plain>\w+)\b(?!\()""")
+
 
 def masked_key(cursor: Any, oid: int, root: Sequence[str], rules: Rules) -> list[str]:
     """Return the columns of a table's primary key that are masked.
@@ -69,7 +73,7 @@ def masked_key(cursor: Any, oid: int, root: Sequence[str], rules: Rules) -> list
         root: The schema and the name under which its rows are recorded.
         rules: The rules.
     """
-    cursor.execute(REFERENCES, [oid])
+    cursor.execute(REFERENCES, [[oid]])
     refer = {column for *_, column in referring(rules, cursor.fetchall())}
     cursor.execute(_KEY, [oid])
     return [
@@ -91,6 +95,39 @@ def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, s
         for schema, table, column, generated, *names, target in rows
         if rules.is_masked([(names[0], names[1]), (names[2], names[3])], target)
         and not (generated and _has_rule(rules, generated, column))
+    }
+
+
+def generated(
+    rules: Rules,
+    names: Collection[Name],
+    columns: Collection[str],
+    expressions: Mapping[str, str],
+    referring: Collection[str],
+) -> set[str]:
+    """Return the generated columns whose expressions name masked columns, or ones that refer to these.
+
+    Args:
+        rules: The rules.
+        names: The names of the table.
+        columns: Its columns.
+        expressions: The expression of each generated column.
+        referring: The columns that refer to masked ones.
+    """
+    found = {column: names_in(expression).intersection(columns) for column, expression in expressions.items()}
+    return {
+        column
+        for column, sources in found.items()
+        if any(source in referring or rules.is_masked(names, source) for source in sources)
+        and not _has_rule(rules, names, column)
+    }
+
+
+def names_in(expression: str) -> set[str]:
+    """Return the names in an expression that may be those of columns."""
+    return {
+        (each["plain"] or "").lower() or (each["quoted"] or "").replace('""', '"')
+        for each in _NAME_IN_EXPRESSION.finditer(expression)
     }
 
 

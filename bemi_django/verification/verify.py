@@ -234,7 +234,7 @@ class _Comparison(NamedTuple):
 
     def _referring(self, table: ComparedTable) -> Masks:
         with self.source.cursor() as cursor:
-            cursor.execute(REFERENCES, [table.oid])
+            cursor.execute(REFERENCES, [[table.oid]])
             columns = {column for *_, column in referring(self.masking, cursor.fetchall())}
         hashed = self.masking.of_table((), columns, (), referring=columns)
         return {column: (mask,) for column, mask in hashed.items()}

@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg2
 
+from bemi_django.ingest.rows.catalog.written_tables import WrittenTables
 from bemi_django.ingest.rows.description import Description
 from bemi_django.masking.contexts import ContextMasks
-from bemi_django.masking.references import REFERENCES, referring
+from bemi_django.masking.references import REFERENCES, generated, referring
 from bemi_django.masking.rules import ColumnMask, Name, Rules
 
 logger = logging.getLogger(__name__)
@@ -39,35 +40,6 @@ JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.oid = %s
 """
-_COLUMNS = """
-SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text, array_agg(a.attname::text)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
-JOIN pg_namespace rn ON rn.oid = r.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-GROUP BY 1, 2, 3, 4
-"""
-# Views, each with every table that it shows, also by way of others: its columns may have other names. And
-# views and tables whose triggers (INSTEAD OF) or rules write in their place, to any table.
-_VIEWS = """
-WITH RECURSIVE shown (base, view) AS (
-    SELECT d.refobjid, w.ev_class FROM pg_rewrite w
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-    WHERE w.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
-), views (base, view) AS (
-    SELECT base, view FROM shown
-    UNION
-    SELECT v.base, s.view FROM views v JOIN shown s ON s.base = v.view)
-SELECT n.nspname::text, c.relname::text, view.relname::text
-FROM views JOIN pg_class c ON c.oid = views.base JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_class view ON view.oid = views.view
-WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
-UNION ALL
-SELECT NULL, NULL, c.relname::text FROM pg_class c WHERE c.relnamespace <> 'pg_catalog'::regnamespace AND (
-    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0)
-    OR EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1'))
-"""
 
 
 class MaskCatalog:
@@ -89,7 +61,7 @@ class MaskCatalog:
         self._describe = describe
         self._rules = rules
         self._known: dict[int, bool] = {}
-        self._tables: frozenset[str] | None = None
+        self._written = WrittenTables(rows, rules)
         self._told: set[tuple[str, str]] = set()
         #: Where masks that fail are counted.
         self.counts: Counter[str] = Counter()
@@ -97,10 +69,10 @@ class MaskCatalog:
     def forget(self) -> None:
         """Forget what is known of tables."""
         self._known.clear()
-        self._tables = None
+        self._written.forget()
 
     def of_table(
-        self, oid: int, names: Collection[Name], columns: Sequence[str], key: Collection[str]
+        self, oid: int, names: Collection[Name], columns: Sequence[str], described: Description
     ) -> dict[str, ColumnMask]:
         """Return the masks of a table, by column.
 
@@ -108,12 +80,14 @@ class MaskCatalog:
             oid: The table.
             names: Its names, and those of its root.
             columns: Its columns.
-            key: The columns of its primary key.
+            described: Its description at that time: what was generated then may not be now.
         """
         referring = self._referring(oid)
+        expressions = {column.name: column.expression for column in described.generated}
+        referring |= generated(self._rules, names, {*described.columns}, expressions, referring)
         if not referring and not any(self._rules.is_masked(names, column) for column in columns):
             return {}
-        keys = {*key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
+        keys = {*described.key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
         return self._rules.of_table(names, columns, keys, self.note_failure, referring)
 
     def has_masks(self, oid: int) -> bool:
@@ -144,27 +118,11 @@ class MaskCatalog:
     def _referring(self, oid: int) -> set[str]:
         if not self._rules:
             return set()
-        return {column for *_, column in referring(self._rules, self._rows(REFERENCES, [oid]))}
+        return {column for *_, column in referring(self._rules, self._rows(REFERENCES, [[oid]]))}
 
     def of_contexts(self) -> ContextMasks:
         """Return what masks contexts."""
-        return ContextMasks(self._rules, self.note_failure, self.tables)
-
-    def tables(self) -> frozenset[str]:
-        """Return the names, in lower case, of tables that have masked columns, and of what writes to them."""
-        if self._tables is None:
-            found = set()
-            for schema, table, root_schema, root, columns in self._rows(_COLUMNS, []):
-                names = {(schema, table), (root_schema, root)}
-                if any(self._rules.is_masked(names, column) for column in columns):
-                    # What is written to a table comes to its partitions.
-                    found |= names
-            rows = self._rows(REFERENCES, [None])
-            found.update((schema, table) for schema, table, _ in referring(self._rules, rows))
-            views = self._rows(_VIEWS, [])
-            written = {view for schema, table, view in views if schema is None or (schema, table) in found}
-            self._tables = frozenset(name.lower() for name in (*written, *(table for _, table in found)))
-        return self._tables
+        return ContextMasks(self._rules, self.note_failure, self._written.masked)
 
     def note_failure(self, what: str, reason: str) -> None:
         """Count a mask that failed, and say so once."""

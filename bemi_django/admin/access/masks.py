@@ -12,6 +12,7 @@ from django.db import models
 
 from bemi_django.admin.access.context_keys import ContextKeys
 from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.admin.access.rows.field_sources import field_sources
 from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.log.live.key_columns import key_columns
 from bemi_django.log.places import Place
@@ -29,8 +30,8 @@ _Column = tuple[str, str, str]
 class Masks:
     """The masks that apply to a viewer.
 
-    A foreign key to a masked column holds the same values, so it is masked, too. A column is masked under all
-    names that it has had if one of them is masked.
+    A foreign key to a masked column holds the same values, and a generated column others that tell them, so
+    they are masked, too. A column is masked under all names that it has had if one of them is masked.
 
     Args:
         patterns: ``BEMI_MASKED_FIELDS``, or nothing for a viewer who may see all values.
@@ -202,6 +203,7 @@ class Masks:
     def _derived(self) -> frozenset[_Column]:
         """Columns that no pattern names but that hold values of masked columns."""
         places = self._logged_models.places()
+        sources = field_sources(places)
         asked = {name.rpartition(".")[2] for name in self._patterns}
         columns = [
             {(schema, table, name) for name in names}
@@ -213,10 +215,9 @@ class Masks:
         while len(found) > size:
             size = len(found)
             referring |= {
-                _column_of(places[model], field)
-                for model in places
-                for field in model._meta.local_concrete_fields
-                if isinstance(field, models.ForeignKey) and self._refers_to_hidden(field, found)
+                _column_of(places[field.model], field)
+                for field, of in sources.items()
+                if any(self._is_hidden(source, found) for source in of)
             }
             found |= referring
             for names in columns:
@@ -224,12 +225,11 @@ class Masks:
                     found |= names
         return frozenset(found)
 
-    def _refers_to_hidden(self, field: Any, derived: set[_Column]) -> bool:
-        target = field.target_field
-        place = self._logged_models.places().get(target.model)
+    def _is_hidden(self, field: Any, derived: set[_Column]) -> bool:
+        place = self._logged_models.places().get(field.model)
         if place is None:
             return False
-        column = _column_of(place, target)
+        column = _column_of(place, field)
         return column in derived or self._matches(*column)
 
 

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote as quote_url
 
+import django
 import pytest
 from django.contrib.admin.utils import quote
-from django.db import connection, transaction
+from django.db import connection, models, transaction
+from django.db.models.functions import Lower, Upper
 from django.test import Client
 
 from bemi_django.log.keys import key_of
@@ -17,6 +19,7 @@ from bemi_django.models import Change
 from tests.support.audit import LIST, record, visitor
 from tests.support.audit_api import API
 from tests.support.masked_models import SECRETS, fill, made
+from tests.support.passing_models import meta_of, passing_models
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 COLUMNS = sorted(SECRETS)
@@ -216,3 +219,40 @@ def test_a_key_that_was_a_masked_value_is_hidden(
     client = visitor("bemi_django.view_change")
     response = client.get(f"{LIST}{change.pk}/change/")
     assert (response.context["key"] == MASK) == is_hidden
+
+
+def customers() -> list[type[models.Model]]:
+    """Declare a model with columns that are generated from others, also by a condition."""
+
+    def made_of(expression: Any) -> Any:
+        field = models.CharField(max_length=40)
+        return models.GeneratedField(expression=expression, output_field=field, db_persist=True)
+
+    class Customer(models.Model):
+        mail = models.CharField(max_length=40)
+        town = models.CharField(max_length=40)
+        folded = made_of(Lower("mail"))
+        kind = made_of(models.Case(models.When(mail="x", then=models.Value("x")), default=models.Value("y")))
+        place = made_of(Upper("town"))
+        Meta = meta_of("customer")
+
+        def __str__(self) -> str:
+            return str(self.place)
+
+    return [Customer]
+
+
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="needs GeneratedField")
+def test_what_is_generated_from_a_masked_value_is_hidden(db: None, settings: Any) -> None:
+    settings.BEMI_MASKED_FIELDS = ["customer.mail"]
+    secrets = {"mail": "Hidden-Mail", "folded": "hidden-mail", "kind": "hidden-kind"}
+    row = {"id": 1, "town": "Town", **secrets, "place": "SHOWN-PLACE"}
+    with passing_models(customers, "crm"):
+        change = record(1, table="customer", primary_key="1", operation="CREATE", before={}, after=row)
+        client = visitor("bemi_django.view_change", "bemi_django.export_change", "shop.view_customer")
+        pages = ("", "timeline/shop/customer/1/", f"{change.pk}/change/", "export/?format=jsonl")
+        for text in (text_of(client, page) for page in pages):
+            assert [secret for secret in secrets.values() if secret in text] == []
+        assert "SHOWN-PLACE" in text
+        found = client.get(LIST, {"q": "folded:hidden-mail", "view": "rows"})
+    assert found.context["rows"] == []

@@ -72,12 +72,15 @@ class LiftedMasks:
             hides = self._masks.hide_model_key(model)
             self._unmasked.add(place.schema, place.table, {column}, None if hides else key)
 
-    def label(self, instance: models.Model, text: str) -> None:
-        """Note the values of a row that its label shows."""
+    def label(self, instance: models.Model, text: str, shown: int) -> None:
+        """Note the values of a row that its label shows, of whose characters only the first are shown."""
         hidden = () if self._masks is None else self._masks.hidden_fields(type(instance))
         for field in instance._meta.concrete_fields if hidden else ():
             value = instance.__dict__.get(field.attname)
-            if field.column in hidden and value not in (None, "") and str(value) in text:
+            if field.column not in hidden or value in (None, ""):
+                continue
+            # Of a value that begins within them, at least a part is shown.
+            if str(value) in text[: shown - 1 + len(str(value))]:
                 self.field(type(instance), str(field.column), key_of(instance))
 
     def context(self, context: Mapping[str, Any]) -> None:

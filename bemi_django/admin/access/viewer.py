@@ -11,7 +11,7 @@ from typing import Any, cast
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import EmptyResultSet
-from django.db import connections, models
+from django.db import InterfaceError, OperationalError, connections, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -134,8 +134,9 @@ class Viewer:
         check = getattr(registered, f"has_{action}_permission")
         if action == "add":
             return bool(check(self.request))
-        is_allowed = bool(check(self.request, instance))
-        return is_allowed and (instance is None or self._shown_rows.has(registered, instance))
+        return _is_allowed(check, self.request, instance) and (
+            instance is None or self._shown_rows.has(registered, instance)
+        )
 
     def learn_rows(self, instances: Collection[models.Model]) -> None:
         """Find out for several rows of one model and database at once whether its admin shows them."""
@@ -225,6 +226,18 @@ class Viewer:
             "after": self.row(change, "after"),
             "context": self.context(change),
         }
+
+
+def _is_allowed(check: Any, request: HttpRequest, instance: models.Model | None) -> bool:
+    try:
+        return bool(check(request, instance))
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        if instance is None or not instance.get_deferred_fields():
+            raise
+        # It asks for the value because of which the row was read without its values.
+        return False
 
 
 def aware(value: Any) -> Any:

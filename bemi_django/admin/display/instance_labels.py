@@ -10,13 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.models import prefetch_related_objects
 
 from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.log.keys import key_of
 
@@ -36,14 +46,29 @@ def instance_texts(instances: Sequence[models.Model], viewer: Viewer) -> Sequenc
     """Return what ``__str__`` calls rows of one model; None where it is not defined, fails or is not safe."""
     if not instances or type(instances[0]).__str__ is models.Model.__str__:
         return [None] * len(instances)
+    found: dict[int, str | None] = {}
+    # Rows without their values have some that cannot be read.
+    bare = [instance for instance in instances if instance.get_deferred_fields()]
+    whole = [instance for instance in instances if not instance.get_deferred_fields()]
+    for some in (whole, bare):
+        for part, texts in readable_parts(some, partial(_guarded_texts, viewer)) if some else ():
+            found |= zip(map(id, part), texts or [None] * len(part), strict=True)
+    return [found[id(instance)] for instance in instances]
+
+
+def _guarded_texts(viewer: Viewer, instances: Sequence[models.Model]) -> Sequence[str | None] | None:
+    """Return labels of rows, or None if one of them, or of the rows that it refers to, cannot be read."""
     try:
         with guarded(instances[0]._state.db or DEFAULT_DB_ALIAS):
-            texts = _texts(instances, viewer)
-    except DatabaseError:
+            return _texts(instances, viewer)
+    except InterfaceError:
+        raise
+    except OperationalError:
+        # What takes too long, or a server that is away, is no fault of a row.
         return [None] * len(instances)
-    for instance, text in zip(instances, texts, strict=True):
-        viewer.lifted.label(instance, text or "")
-    return texts
+    except Exception:
+        # The values of related rows may be those that Python or a field of the project cannot read.
+        return None
 
 
 def key_label(instance: models.Model, viewer: Viewer) -> str:
@@ -126,8 +151,11 @@ def _text(copy: models.Model | None, viewer: Viewer) -> tuple[set[str], str | No
     except Exception:
         # Models may expect anything of their values, and of rows that are deleted.
         pass
-    is_safe = not any(map(viewer.masks.mentions_hidden_table, statements))
-    return set(_paths(copy, viewer)), _cut(text) if is_safe and text else None
+    found = set(_paths(copy, viewer))
+    if not text or any(map(viewer.masks.mentions_hidden_table, statements)):
+        return found, None
+    viewer.lifted.label(copy, text, _LONGEST)
+    return found, _cut(text)
 
 
 def _cut(text: str) -> str:

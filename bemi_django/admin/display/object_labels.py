@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
@@ -11,6 +12,7 @@ from django.db import InterfaceError, OperationalError, models, router
 
 from bemi_django.admin.access.logged_models import LoggedModel, parse_key
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.instance_labels import guarded, instance_key, instance_labels, instance_texts
 from bemi_django.models import Change
@@ -103,26 +105,32 @@ def live_instances(
             model's admin does.
     """
     parsed = {key: parse_key(logged.model, key) for key in keys}
-    values = [value for value in parsed.values() if value is not None]
-    plain = found = logged.model._base_manager.using(logged.alias).filter(pk__in=values)
-    if logged.model._meta.auto_created:
-        found = found.select_related(*_ends(logged.model))
-    elif viewer is not None:
-        found = with_related(found, viewer)
-    rows = _by_key(found)
-    if rows is None and not logged.model._meta.auto_created:
-        # One of them has a value that cannot be read, but is there all the same.
-        rows = _by_key(plain.only("pk"))
+    rows = _rows(logged, [value for value in parsed.values() if value is not None], viewer)
     if viewer is not None:
-        viewer.learn_rows((rows or {}).values())
+        viewer.learn_rows(rows.values())
     return {key: rows[value] for key, value in parsed.items() if value in rows} if rows else {}
 
 
-def _by_key(found: models.QuerySet[Any]) -> dict[Any, models.Model] | None:
-    """Return rows by their keys, or None if they cannot be read."""
+def _rows(logged: LoggedModel, keys: list[Any], viewer: Viewer | None) -> dict[Any, models.Model]:
+    plain = whole = logged.model._base_manager.using(logged.alias)
+    if logged.model._meta.auto_created:
+        whole = whole.select_related(*_ends(logged.model))
+    elif viewer is not None:
+        whole = with_related(whole, viewer)
+    rows: dict[Any, models.Model] = {}
+    for part, found in readable_parts(keys, partial(_by_key, whole)):
+        if found is None and not logged.model._meta.auto_created:
+            # One of them has a value that cannot be read, but is there all the same.
+            found = _by_key(plain.only("pk"), part)
+        rows |= found or {}
+    return rows
+
+
+def _by_key(rows: models.QuerySet[Any], keys: Sequence[Any]) -> dict[Any, models.Model] | None:
+    """Return rows by their keys, or None if one cannot be read."""
     try:
-        with guarded(found.db):
-            return {row.pk: row for row in found}
+        with guarded(rows.db):
+            return {row.pk: row for row in rows.filter(pk__in=keys)}
     except (InterfaceError, OperationalError):
         raise
     except Exception:

@@ -176,6 +176,24 @@ def test_a_plan_by_which_the_database_deletes_many_rows_takes_as_many_queries_as
     assert plan(1, 3) == plan(2, 12)
 
 
+@pytest.mark.parametrize("number", [0, 13])
+def test_a_row_that_cannot_be_read_takes_few_queries_more(admin_client: Client, number: int) -> None:
+    def counted() -> int:
+        cache.clear()
+        with CaptureQueriesContext(connection) as found:
+            text = admin_client.get(f"{LIST}?view=rows").content.decode()
+        assert all(f">{todo.task}<" in text for todo in todos)
+        return sum('FROM "todo"' in query["sql"] for query in found)
+
+    todos = [Todo.objects.create(task=f"Task {number}") for number in range(30)]
+    for position, todo in enumerate(todos, 1):
+        record(position, primary_key=str(todo.pk), before={"id": todo.pk}, after={"id": todo.pk, "x": 1})
+    few = counted()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE todo SET created_at = '20000-01-01' WHERE id = %s", [todos[number].pk])
+    assert counted() <= few + 18
+
+
 def test_a_plan_over_many_tables_takes_one_query_more_for_the_rows_of_each(
     queries: Callable[[str], int],
 ) -> None:

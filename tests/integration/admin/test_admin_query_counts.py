@@ -176,6 +176,49 @@ def test_a_plan_by_which_the_database_deletes_many_rows_takes_as_many_queries_as
     assert plan(1, 3) == plan(2, 12)
 
 
+def test_a_plan_reads_what_the_database_deletes_with_several_rows_at_once(admin_client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE shop_product ADD FOREIGN KEY (category_id) REFERENCES shop_category"
+            " ON DELETE CASCADE"
+        )
+    for number in range(3):
+        category = Category.objects.create(name=str(number))
+        Product.objects.create(sku=str(number), category=category)
+        row = {"id": category.pk, "name": category.name}
+        made = {"table": "shop_category", "primary_key": str(category.pk), "operation": "CREATE"}
+        change = record(1, ordinal=number, before={}, after=row, **made)
+    with CaptureQueriesContext(connection) as found:
+        assert admin_client.get(f"{LIST}revert/?transaction={change.pk}").status_code == 200
+    assert sum('"shop_product"."id" IN (' in query["sql"] for query in found) == 1
+
+
+def test_a_plan_reads_other_changes_of_its_transactions_by_their_ids(
+    admin_client: Client, django_user_model: Any
+) -> None:
+    """An index on the ids answers that, however long the log is."""
+    user = django_user_model.objects.create_user("gone")
+    given = model_to_dict(user).items()
+    row: dict[str, Any] = {name: value for name, value in given if isinstance(value, (str, int))}
+    row |= {"date_joined": "2026-01-01T00:00:00+00:00", "last_login": None}
+    todo = Todo.objects.create(task="Sleep")
+    sides = {"before": {"id": todo.pk, "owner_id": user.pk}, "after": {"id": todo.pk, "owner_id": None}}
+    record(1, primary_key=str(todo.pk), **sides)
+    gone = {"table": "auth_user", "primary_key": str(user.pk), "operation": "DELETE", "after": {}}
+    change = record(1, ordinal=1, before=row, **gone)
+    user.delete()
+    with CaptureQueriesContext(connection) as found:
+        assert admin_client.get(f"{LIST}revert/?change={change.pk}").status_code == 200
+    learned = [query["sql"] for query in found if query["sql"].startswith('SELECT "changes"."schema"')]
+    assert len(learned) > 1
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for statement in learned:
+            cursor.execute(f"EXPLAIN {statement}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert "Index Cond: ((id" in plan or "Index Cond: (id" in plan, plan
+
+
 @pytest.mark.parametrize("number", [0, 13])
 def test_a_row_that_cannot_be_read_takes_few_queries_more(admin_client: Client, number: int) -> None:
     def counted() -> int:

@@ -75,11 +75,12 @@ class StepRules:
         ]
         labels = ObjectLabels(named, self._viewer)
         names = {change.pk: labels.of(change).label for change in named}
+        effects = [effect for step in plan.steps for effect in step.consequences]
+        self._instances.learn((effect.schema, effect.table, effect.key) for effect in effects)
         for step in plan.steps:
             for row in (step.current or {}, step.values, step.forced.values if step.forced else {}):
                 self._formatter.learn(self._model_at(step.schema, step.table), self._masked(step, row))
             self._names(step).learn(step.conflict)
-            self._instances.learn((effect.schema, effect.table, effect.key) for effect in step.consequences)
         return [
             self._line(step, names, is_within_scope={change.pk for change in step.changes} <= seen)
             for step in plan.steps

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import models
+from django.db.models import Q
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_instances
+from bemi_django.admin.search.list_order import ids_of_transaction
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from bemi_django.wire.ids import sequence_in
 
 #: The number of changes whose objects are read at once; a page reverts no more.
 _MOST = 2000
+#: The number of transactions whose other objects are read at once: each is a part of a condition.
+_MOST_TRANSACTIONS = 100
 _NAMES = ("schema", "table", "primary_key")
 
 
@@ -31,8 +37,8 @@ class StepInstances:
         self._viewer = viewer
         self._database = database
         self._changes = changes
-        self._log = DEFAULT_DB_ALIAS
-        self._transactions: set[int] = set()
+        #: The changes of the transactions of those that are reverted, if they are not read yet.
+        self._others: ChangeQuerySet | None = None
         self._known: dict[tuple[LoggedModel, str], models.Model | None] = {}
 
     def of(self, logged: LoggedModel, key: str | None) -> models.Model | None:
@@ -41,8 +47,9 @@ class StepInstances:
             return None
         if self._changes is not None and (logged, key) not in self._known:
             self._learn_selected(self._changes)
-        if self._transactions and (logged, key) not in self._known:
-            self._learn_transactions()
+        if self._others is not None and (logged, key) not in self._known:
+            others, self._others = self._others, None
+            self.learn(others.values_list(*_NAMES)[:_MOST])
         if (logged, key) not in self._known:
             self._known[logged, key] = live_instances(logged, [key], self._viewer).get(key)
         return self._known[logged, key]
@@ -60,14 +67,18 @@ class StepInstances:
             self._known |= {(logged, key): found.get(key) for key in keys if found}
 
     def _learn_selected(self, changes: ChangeQuerySet) -> None:
-        rows = list(changes.values_list(*_NAMES, "transaction_id")[:_MOST])
-        self._transactions = {row[3] for row in rows}
-        self._changes, self._log = None, changes.db
+        rows = list(changes.values_list(*_NAMES, "id")[:_MOST])
+        self._changes = None
+        self._others = _same_transactions(self._database, changes.db, [row[3] for row in rows])
         self.learn(row[:3] for row in rows)
 
-    def _learn_transactions(self) -> None:
-        written = Change.objects.using(self._log).filter(
-            database=self._database, transaction_id__in=self._transactions
-        )
-        self._transactions = set()
-        self.learn(written.order_by().values_list(*_NAMES)[:_MOST])
+
+def _same_transactions(database: str, log: str, ids: Iterable[UUID]) -> ChangeQuerySet | None:
+    """Return the changes of the transactions of some, or None if these are none or too many."""
+    sequences = {sequence_in(identifier.bytes) for identifier in ids}
+    if not 0 < len(sequences) <= _MOST_TRANSACTIONS:
+        return None
+    same = Q()
+    for sequence in sequences:
+        same |= Q(id__range=ids_of_transaction(sequence))
+    return Change.objects.using(log).filter(same, database=database).order_by()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from importlib import import_module
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, QueryDict
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
@@ -20,6 +22,8 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import AlertRule
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+
     from bemi_django.admin.search.filter_form import FilterForm
 
 logger = logging.getLogger(__name__)
@@ -57,7 +61,13 @@ def narrowed(changes: ChangeQuerySet, rule: AlertRule) -> ChangeQuerySet:
 
 def problem_of(rule: AlertRule) -> str:
     """Return why the filter of a rule finds nothing, or an empty string."""
-    return _form(rule)[1]
+    try:
+        return _form(rule)[1]
+    except (InterfaceError, OperationalError):
+        raise
+    # As for a worker: a setting or a function of the project.
+    except Exception as error:
+        return _("the filter fails: %(error)s") % {"error": type(error).__name__}
 
 
 def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
@@ -69,8 +79,8 @@ def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
     owner = users._default_manager.filter(pk=rule.owner, is_active=True).first()
     if owner is None:
         return None, _("its owner is gone")
-    request = _request_of(owner)
     site = audit_site()
+    request = _request_of(owner, site)
     viewer = Viewer(request, site)
     if not site.has_permission(request) or not viewer.has("view"):
         return None, _("its owner may not see the log any more")
@@ -78,16 +88,26 @@ def _form(rule: AlertRule) -> tuple[FilterForm | None, str]:
     return (form, "") if form.is_valid() else (None, _("the filter is not valid"))
 
 
-def _request_of(owner: Any) -> HttpRequest:
+def _request_of(owner: Any, site: AdminSite) -> HttpRequest:
     """Return a request for the list as its owner would send it, for code of the project that asks for one."""
-    request = HttpRequest()
-    request.user = owner
-    request.method = "GET"
+    address, prefix = urlsplit(configured.site_url()), get_script_prefix()
+    path = prefix
+    with suppress(NoReverseMatch):
+        path = reverse("admin:bemi_django_change_changelist", current_app=site.name)
+    request: Any = WSGIRequest(
+        {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": prefix.rstrip("/"),
+            "PATH_INFO": f"/{path.removeprefix(prefix)}",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "443" if address.scheme == "https" else "80",
+            "wsgi.url_scheme": address.scheme or "http",
+            "wsgi.input": BytesIO(),
+            **({"HTTP_HOST": address.netloc} if address.netloc else {}),
+        }
+    )
+    request.user, request.current_app = owner, site.name
     request.session = import_module(settings.SESSION_ENGINE).SessionStore()
-    host = urlsplit(configured.site_url()).netloc
-    request.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80", **({"HTTP_HOST": host} if host else {})}
-    with suppress(NoReverseMatch, Resolver404):
-        request.path = reverse("admin:bemi_django_change_changelist")
-        request.path_info = f"/{request.path.removeprefix(get_script_prefix())}"
+    with suppress(Resolver404):
         request.resolver_match = resolve(request.path_info)
-    return request
+    return request  # type: ignore[no-any-return]

@@ -12,10 +12,12 @@ from django.core.cache import cache
 from django.db import models
 from django.test import Client
 from django.test.utils import isolate_apps
+from django.urls import reverse
 
 from bemi_django.admin.search.people import groups
-from bemi_django.alerts.saved_filter import narrowed, parameters_of
+from bemi_django.alerts.saved_filter import narrowed, parameters_of, problem_of
 from bemi_django.models import AlertRule, Change
+from tests.integration.admin import test_admin_sites
 from tests.support.audit import LIST, listed, record, visitor
 from tests.support.audit_api import answer
 
@@ -190,7 +192,7 @@ def test_an_alert_asks_an_admin_of_groups_as_a_page_does(
         def get_queryset(self, request: Any) -> Any:
             rows = super().get_queryset(request)
             is_list = request.method == "GET" and request.resolver_match.url_name.endswith("_changelist")
-            is_here = (request.get_host(), request.path) == ("shop.example", LIST)
+            is_here = request.build_absolute_uri() == f"https://shop.example{LIST}"
             if wants == "more":
                 return rows.filter(name__startswith=request.tenant)
             return rows if is_list and is_here and not request.session.get("tenant") else rows.none()
@@ -206,3 +208,40 @@ def test_an_alert_asks_an_admin_of_groups_as_a_page_does(
     assert found == ([] if wants == "more" else [2])
     assert ("CuriousAdmin.get_queryset() failed" in caplog.text) is (wants == "more")
     assert "Stock" not in caplog.text
+
+
+def test_an_alert_asks_an_admin_as_a_page_of_its_own_site_does(
+    django_user_model: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    class CuriousAdmin(GroupAdmin):
+        def get_queryset(self, request: Any) -> Any:
+            addresses.append((request.path, reverse("admin:index", current_app=request.current_app)))
+            return super().get_queryset(request)
+
+    addresses: list[tuple[str, str]] = []
+    settings.ROOT_URLCONF = test_admin_sites.__name__
+    site = test_admin_sites.partner_site
+    monkeypatch.setattr(admin, "site", site)
+    registry: dict[Any, Any] = site._registry
+    monkeypatch.setitem(registry, Group, CuriousAdmin(Group, site))
+    monkeypatch.setitem(registry, django_user_model, admin.ModelAdmin(django_user_model, site))
+    visitor(*KNOWS, name="reader")
+    reader = django_user_model.objects.get_by_natural_key("reader")
+    rule = AlertRule(kind=AlertRule.Kind.FILTER, filter="group=Stock", owner=reader.pk)
+    assert list(narrowed(Change.objects.all(), rule).values_list("transaction_id", flat=True)) == [2]
+    assert set(addresses) == {("/partner/bemi_django/change/", "/partner/")}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("SESSION_ENGINE", "no.such", "ModuleNotFoundError"), ("BEMI_SITE_URL", "https://[x", "ValueError")],
+)
+def test_the_list_of_rules_says_why_a_filter_fails(
+    admin_client: Client, settings: Any, name: str, value: str, error: str
+) -> None:
+    owner = admin_client.session["_auth_user_id"]
+    rule = AlertRule(kind=AlertRule.Kind.FILTER, filter="group=Stock", owner=owner)
+    assert problem_of(rule) == ""
+    setattr(settings, name, value)
+    assert problem_of(rule) == f"the filter fails: {error}"
+    assert not narrowed(Change.objects.all(), rule)

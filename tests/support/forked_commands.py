@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -92,7 +93,14 @@ class ForkedCommands:
         to_server, from_server = self._pipes()
         to_server.write(json.dumps(request) + "\n")
         to_server.flush()
+        # There is one answer to each request, so nothing of it has been read before.
+        ready, _, _ = select.select([from_server], [], [], DEADLINE)
+        assert ready, f"no answer to {request}: {self._said()}"
         return int(from_server.readline())
+
+    def _said(self) -> dict[str, str]:
+        """Return what each command has printed."""
+        return {path.name: path.read_text() for path in sorted(self._directory.glob("*.txt"))}
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:
         assert self._server.stdin is not None and self._server.stdout is not None

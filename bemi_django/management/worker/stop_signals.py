@@ -13,6 +13,8 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE, connection
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+#: Seconds to wait for a server that is asked to cancel a statement: it may be out of reach.
+_CANCELLED = 1.0
 
 
 @contextmanager
@@ -51,13 +53,15 @@ def interruptible() -> Iterator[None]:
 
     # Other threads get no signals.
     is_main = threading.current_thread() is threading.main_thread()
-    with _told(call) if is_main else nullcontext():
+    with _told(call, _CANCELLED) if is_main else nullcontext():
         yield
 
 
 @contextmanager
-def _told(call: Callable[[int], object]) -> Iterator[None]:
+def _told(call: Callable[[int], object], longest: float | None = None) -> Iterator[None]:
     """Call a function with the number of each signal while the block runs, in a thread.
+
+    At the end, calls are waited for, at most ``longest`` seconds.
 
     Python calls a signal handler in the main thread only. A signal that the kernel delivers to another thread
     does not wake a main thread that waits for a lock, and one that arrives while another is handled
@@ -68,8 +72,9 @@ def _told(call: Callable[[int], object]) -> Iterator[None]:
     writing.setblocking(False)
 
     def listen() -> None:
-        while numbers := reading.recv(1):
-            call(numbers[0])
+        with reading:
+            while numbers := reading.recv(1):
+                call(numbers[0])
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -79,8 +84,7 @@ def _told(call: Callable[[int], object]) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(outer)
         writing.close()
-        thread.join()
-        reading.close()
+        thread.join(longest)
 
 
 def _cancel_statements() -> None:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from bemi_django.management.worker import stop_signals
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from tests.support.polling import DEADLINE
 
@@ -29,6 +30,26 @@ def test_a_signal_that_arrives_while_another_is_handled_is_handled_after_it() ->
         os.kill(os.getpid(), signal.SIGTERM)
         assert is_done.wait(DEADLINE)
     assert calls == ["begun", "ended"] * 2
+
+
+def test_a_server_that_is_out_of_reach_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_asked, is_reached = threading.Event(), threading.Event()
+
+    def cancel() -> None:
+        is_asked.set()
+        is_reached.wait(DEADLINE)
+
+    monkeypatch.setattr(stop_signals, "_cancel_statements", cancel)
+    monkeypatch.setattr(stop_signals, "_CANCELLED", 0.01)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with stop_signals.interruptible():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert is_asked.wait(DEADLINE)
+        assert not is_reached.is_set()
+    finally:
+        is_reached.set()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,8 +11,9 @@ from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import sql, tracking
 
-#: An object of the same name is there: a schema, a table or another object.
-_IS_THERE = ("23505", "42P06", "42P07", "42710")
+#: An object of the same name is there: a schema, a table, a function or another object. Or two sessions
+#: alter the same, or each waits for the other one.
+_IS_THERE = ("23505", "42P06", "42P07", "42710", "42723", "40P01", "XX000")
 
 
 def install(command: BaseCommand, source: str) -> None:

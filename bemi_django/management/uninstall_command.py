@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from bemi_django import conf
-from bemi_django.exceptions import IsStandby, first_line, sqlstate_of
+from bemi_django.exceptions import IsStandby, first_line
 from bemi_django.ingest.stream.ending import record_end
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
@@ -23,7 +23,6 @@ from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
 
 _APP = "bemi_django"
-_IN_USE = "55006"
 _NAMES = {
     "django": "the migrations of a Django project ('manage.py bemi uninstall')",
     "alembic": "an Alembic revision (downgrade it)",
@@ -175,22 +174,26 @@ def _remove(command: BaseCommand, work: _Work, slots: Sequence[remains.OwnSlot],
             report(line)
     if not work.dry_run:
         # A worker that was started meanwhile may have made one.
-        others |= _drop_slots(work, remains.slots_of(work.source), report)
+        others |= _drop_slots(work, remains.slots_of(work.source), report, may_be_read=True)
     left += others.values()
     return lines > 0
 
 
-def _drop_slots(work: _Work, slots: Sequence[remains.OwnSlot], report: _Report) -> dict[str, str]:
-    """Drop slots, or say that they would be dropped, and return what to do about those that may not be."""
+def _drop_slots(
+    work: _Work, slots: Sequence[remains.OwnSlot], report: _Report, *, may_be_read: bool = False
+) -> dict[str, str]:
+    """Drop slots, or say that they would be dropped, and return what to do about those that are left."""
     left = {}
     for slot in slots:
-        if work.dry_run or _is_dropped(work.source, slot.name):
+        found = None if work.dry_run else remains.drop_slot(work.source, slot.name)
+        if found is None:
             report(f"slot: {slot.name}")
-        else:
-            left[slot.name] = (
-                f"the replication slot {slot.name} retains WAL: as a role with REPLICATION, run "
-                f"SELECT pg_drop_replication_slot('{slot.name}')"
+        elif found.is_read and not may_be_read:
+            raise CommandError(
+                f"a worker reads the slot {slot.name}: stop 'manage.py bemi run', then run this again"
             )
+        else:
+            left[slot.name] = found.remedy
     return left
 
 
@@ -210,17 +213,6 @@ def _remove_objects(work: _Work, alias: str, left: list[str]) -> Iterator[str]:
         left.append(line)
     elif is_dropped:
         yield f"role: {computation.ROLE}"
-
-
-def _is_dropped(source: str, slot: str) -> bool:
-    try:
-        return remains.drop_slot(source, slot)
-    except DatabaseError as error:
-        if sqlstate_of(error) != _IN_USE:
-            raise
-        raise CommandError(
-            f"a worker reads the slot {slot}: stop 'manage.py bemi run', then run this again"
-        ) from error
 
 
 def _unapply(alias: str, work: _Work) -> None:

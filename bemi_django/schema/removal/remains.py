@@ -15,7 +15,7 @@ from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
-_INSUFFICIENT_PRIVILEGE, _DEPENDENT_OBJECTS = "42501", "2BP01"
+_INSUFFICIENT_PRIVILEGE, _DEPENDENT_OBJECTS, _IN_USE = "42501", "2BP01", "55006"
 _SLOTS = """
 SELECT s.slot_name::text, s.active_pid FROM pg_replication_slots s
 WHERE s.database = current_database() AND s.plugin = 'pgoutput' AND s.slot_name = ANY (%s::name[])
@@ -65,6 +65,13 @@ class OwnSlot(NamedTuple):
     reader: int | None
 
 
+class LeftSlot(NamedTuple):
+    """A replication slot that was not dropped: what to do, and whether a worker reads it."""
+
+    remedy: str
+    is_read: bool
+
+
 def slots_of(source: str) -> list[OwnSlot]:
     """Return the replication slots of a source: the one of the settings, and those that its log knows.
 
@@ -81,20 +88,22 @@ def slots_of(source: str) -> list[OwnSlot]:
         return [OwnSlot(*row) for row in cursor.fetchall()]
 
 
-def drop_slot(source: str, slot: str) -> bool:
-    """Drop a replication slot, and return whether the role may.
-
-    Raises:
-        DatabaseError: A worker reads it.
-    """
+def drop_slot(source: str, slot: str) -> LeftSlot | None:
+    """Drop a replication slot; return why it is left if the role may not, or a worker reads it."""
+    drop = f"SELECT pg_drop_replication_slot('{slot}')"
     try:
         with closed_cursor(source) as cursor:
             cursor.execute("SELECT pg_drop_replication_slot(%s)", [slot])
     except DatabaseError as error:
-        if sqlstate_of(error) != _INSUFFICIENT_PRIVILEGE:
+        state = sqlstate_of(error)
+        if state == _IN_USE:
+            remedy = f"a worker reads the slot {slot}: stop 'manage.py bemi run', then run {drop}"
+        elif state == _INSUFFICIENT_PRIVILEGE:
+            remedy = f"the replication slot {slot} retains WAL: as a role with REPLICATION, run {drop}"
+        else:
             raise
-        return False
-    return True
+        return LeftSlot(remedy, is_read=state == _IN_USE)
+    return None
 
 
 def rights_of_others(aliases: Iterable[str]) -> Iterator[str]:

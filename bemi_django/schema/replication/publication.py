@@ -34,8 +34,8 @@ SELECT p.pubviaroot OR NOT (p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pu
        coalesce(to_jsonb(p) ->> 'pubgencols' <> 's', false)
 FROM pg_publication p WHERE p.pubname = %s
 """
-#: An object of this name is there, or is being created in a transaction that has ended.
-_IS_THERE = ("42710", "23505")
+#: An object of this name is there, or was created or altered in a transaction that has ended meanwhile.
+_IS_DONE = ("42710", "23505", "XX000")
 _WHOLE = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false"
 
 
@@ -76,14 +76,12 @@ def has_table(table: str, using: str = "default") -> bool:
 def sync(using: str, dry_run: bool) -> Iterator[str]:
     """Make the publication, or complete it, and yield a line for each thing that was done."""
     name = conf.publication()
-    if not exists(using) and _is_made(using, f"CREATE PUBLICATION {quote(name)}", dry_run):
+    if not exists(using) and _does(using, f"CREATE PUBLICATION {quote(name)}", dry_run):
         yield f"publication: {name}"
-    lacks = read_lacks(using)
-    if lacks.changes:
-        _execute(using, f"ALTER PUBLICATION {quote(name)} SET ({_WHOLE})", dry_run)
+    lacks, alter = read_lacks(using), f"ALTER PUBLICATION {quote(name)} SET"
+    if lacks.changes and _does(using, f"{alter} ({_WHOLE})", dry_run):
         yield f"publication with all changes: {name}"
-    if lacks.generated_columns:
-        _execute(using, f"ALTER PUBLICATION {quote(name)} SET (publish_generated_columns = stored)", dry_run)
+    if lacks.generated_columns and _does(using, f"{alter} (publish_generated_columns = stored)", dry_run):
         yield f"publication with generated columns: {name}"
 
 
@@ -95,19 +93,15 @@ def read_lacks(using: str) -> Lacks:
     return Lacks(*found) if found else Lacks(False, False)
 
 
-def _is_made(using: str, statement: str, dry_run: bool) -> bool:
-    """Create the publication, and return False if another session has created it meanwhile."""
+def _does(using: str, statement: str, dry_run: bool) -> bool:
+    """Execute a statement, and return False if another session has done the same meanwhile."""
+    if dry_run:
+        return True
     try:
-        with transaction.atomic(using=using):
-            _execute(using, statement, dry_run)
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute(statement)
     except DatabaseError as error:
-        if sqlstate_of(error) not in _IS_THERE:
+        if sqlstate_of(error) not in _IS_DONE:
             raise
         return False
     return True
-
-
-def _execute(using: str, statement: str, dry_run: bool) -> None:
-    if not dry_run:
-        with connections[using].cursor() as cursor:
-            cursor.execute(statement)

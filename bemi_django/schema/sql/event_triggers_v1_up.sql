@@ -346,7 +346,7 @@ BEGIN
             WHEN SQLSTATE 'BEMI0' THEN
                 NULL;
             -- Two sessions may do this at once.
-            WHEN insufficient_privilege OR duplicate_object OR undefined_object OR unique_violation THEN
+            WHEN insufficient_privilege OR duplicate_object OR undefined_object OR unique_violation OR internal_error THEN
                 is_made := false;
         END;
         IF is_made THEN

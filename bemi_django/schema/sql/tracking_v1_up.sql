@@ -223,11 +223,13 @@ BEGIN
         -- Two sessions may do this at once: then the second one must not take the identity of the first for the one before.
         (2, r.is_chosen AND r.relkind = 'r' AND NOT r.has_virtual AND r.relreplident <> 'f',
             'replica identity full',
+            'LOCK TABLE ONLY %1$s IN ACCESS EXCLUSIVE MODE; '
             'SELECT _bemi.remember_identity_v1(c.oid, true) FROM pg_catalog.pg_class c '
             'WHERE c.oid OPERATOR(pg_catalog.=) ''%3$s''::pg_catalog.oid AND c.relreplident OPERATOR(pg_catalog.<>) ''f''::pg_catalog."char"; '
             'ALTER TABLE %1$s REPLICA IDENTITY FULL'),
         (2, r.is_chosen AND r.relkind = 'r' AND r.has_virtual AND r.relreplident = 'f',
             'replica identity default',
+            'LOCK TABLE ONLY %1$s IN ACCESS EXCLUSIVE MODE; '
             'SELECT _bemi.remember_identity_v1(c.oid, true) FROM pg_catalog.pg_class c '
             'WHERE c.oid OPERATOR(pg_catalog.=) ''%3$s''::pg_catalog.oid AND c.relreplident OPERATOR(pg_catalog.=) ''f''::pg_catalog."char"; '
             'ALTER TABLE %1$s REPLICA IDENTITY DEFAULT'),

@@ -6,21 +6,23 @@ import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg2
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
+from psycopg2.extras import LogicalReplicationConnection
 
 from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.schema import tracking
 from bemi_django.schema.locking import briefly
-from bemi_django.schema.removal import installation
+from bemi_django.schema.removal import installation, remains
 from tests.support import roles
 from tests.support.pipeline import QUICK
 from tests.support.polling import DEADLINE, until
@@ -256,6 +258,26 @@ def test_it_refuses_while_a_worker_reads_the_slot(project: Project) -> None:
     )
     project.uninstall()
     assert project.ours() == []
+
+
+def test_a_slot_that_is_read_when_all_else_is_gone_is_left_and_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.migrate()
+    # The server ends a stream whose publication goes.
+    project.query("CREATE PUBLICATION of_reader")
+    project.run()
+    slots_of, is_first = remains.slots_of, iter([True])
+    # A worker that was started after the first look.
+    monkeypatch.setattr(remains, "slots_of", lambda source: [] if next(is_first, False) else slots_of(source))
+    reader = psycopg2.connect(**project.sources()[0], connection_factory=LogicalReplicationConnection)
+    with closing(reader), reader.cursor() as cursor:
+        cursor.start_replication(SLOT, options={"proto_version": "1", "publication_names": "of_reader"})
+        done = project.uninstall().splitlines()
+    remedy = "SELECT pg_drop_replication_slot('bemi_uninstall')"
+    stop = "left: a worker reads the slot bemi_uninstall: stop 'manage.py bemi run', then run"
+    assert f"{stop} {remedy}" in done and done[-1].startswith("uninstalled")
+    assert project.ours() == ["publication of_reader", "slot bemi_uninstall"]
 
 
 def interrupt_after(steps: int, patched: pytest.MonkeyPatch) -> None:

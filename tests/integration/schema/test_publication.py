@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
 
+import psycopg2
 import pytest
 from django.core.checks import run_checks
 
+from bemi_django import conf
 from bemi_django.schema import tracking
+from tests.support.polling import until
 from tests.support.project_database import execute
 
 OF_TABLE = "ALTER PUBLICATION bemi DROP TABLE public.tag; ALTER PUBLICATION bemi ADD TABLE public.tag "
@@ -35,6 +41,32 @@ def test_options_that_leave_out_changes_are_said_and_corrected(option: str, alte
     assert execute("SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication") == [
         (True, True, True, True, False)
     ]
+
+
+def test_two_sessions_that_correct_it_at_once_are_no_error(altered: None) -> None:
+    correct = "ALTER PUBLICATION bemi SET (publish = 'insert, update, delete, truncate')"
+    execute("ALTER PUBLICATION bemi SET (publish = 'insert')")
+    with closing(psycopg2.connect(**conf.connection_parameters("default"))) as other:
+
+        def wait_and_commit() -> None:
+            until(lambda: others_wait(other))
+            other.commit()
+
+        with other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+            cursor.execute(correct)
+            waiting = pool.submit(wait_and_commit)
+            assert tracking.sync().done == []
+            waiting.result()
+    assert said() == [] and tracking.sync().done == []
+
+
+def others_wait(connection: Any) -> bool:
+    """Whether a session waits for the transaction of a connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.postgres(15)

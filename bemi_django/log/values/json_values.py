@@ -16,6 +16,8 @@ from bemi_django.log.printing import interval, json_text, range_text
 # Python refuses to print longer integers; digits of PostgreSQL's numeric.
 _LONG_INTEGER = 13_000
 _MOST_DIGITS = 131_071
+#: An integer with more has more digits than that.
+_MOST_BITS = math.ceil((_MOST_DIGITS + 1) * math.log2(10))
 _MOST_DECIMALS = 16_383
 #: What expressions and queries have, of Django and of SQLAlchemy.
 _EXPRESSIONS = ("resolve_expression", "__clause_element__", "self_group")
@@ -113,6 +115,8 @@ def _converted(value: Any) -> Any:
 def _number(value: float | Decimal) -> Any:
     if isinstance(value, int) and value.bit_length() < _LONG_INTEGER:
         return value
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return _rounded(value)
     # Every digit of a float is the shortest text that is read as it.
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not exact.is_finite():
@@ -120,6 +124,15 @@ def _number(value: float | Decimal) -> Any:
     is_numeric = exact.adjusted() <= _MOST_DIGITS and exact.as_tuple().exponent >= -_MOST_DECIMALS  # type: ignore[operator]
     # Nothing in the log is a number that PostgreSQL cannot hold.
     return exact if is_numeric else f"{exact:.3E}"
+
+
+def _rounded(value: int) -> str:
+    """Return what a decimal of all digits would be rounded to, which takes a second to make."""
+    power = int(value.bit_length() * math.log10(2)) - 20
+    leading, rest = divmod(abs(value), 10**power)
+    # Of the digits that are left out, whether there are others than zeros decides at a half.
+    shortened = Decimal(f"{'-' if value < 0 else ''}{leading}{int(rest > 0)}E{power - 1}")
+    return f"{shortened:.3E}"
 
 
 def _storable(text: str) -> str:

@@ -18,6 +18,7 @@ from bemi_django.admin.access.kept_tables import ALERT_RULES, may_keep
 from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.alert_rule_form import AlertRuleForm, checked_host
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.alerts import configured
 from bemi_django.alerts.channels import recipients_of, send
 from bemi_django.alerts.notice import sample_of
@@ -104,7 +105,7 @@ class AlertRuleAdmin(AlertRuleAdminBase):
     def told(self, rule: AlertRule) -> str:
         """Return who is told, without what only the receiver should know."""
         if rule.channel == AlertRule.Channel.MAIL:
-            return ", ".join(recipients_of(rule))
+            return comma_list(recipients_of(rule))
         return checked_host(rule.url) if rule.channel == AlertRule.Channel.WEBHOOK else rule.handler
 
     @admin.display(description=gettext_lazy("problem"))

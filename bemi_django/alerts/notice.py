@@ -67,7 +67,7 @@ def _text(rule: AlertRule, found: dict[str, Any]) -> str:
         f"{found['operation']} {_name(found['schema'])}.{_name(found['table'])}, {found['committed_at']}",
     ]
     if found["fields"] and found["operation"] == "UPDATE":
-        lines.append(_("Fields: %(fields)s") % {"fields": ", ".join(map(_name, found["fields"]))})
+        lines.append(_("Fields: %(fields)s") % {"fields": _(", ").join(map(_name, found["fields"]))})
     if found["url"]:
         lines.append(found["url"])
     return "\n".join(lines)

@@ -172,7 +172,7 @@ def changed_since(values: Sequence[tuple[str, Any, Any]]) -> Sentence:
             }
             for column, now, expected in values
         ]
-        return _("changed since: %s") % ", ".join(parts)
+        return _("changed since: %s") % _(", ").join(parts)
 
     return said
 

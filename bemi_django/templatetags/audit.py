@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.actors import Actors
 from bemi_django.admin.display.list_columns import shown_change
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.history.latest import render_latest
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import HistorySubject, subject_of_instance
@@ -50,7 +51,7 @@ class LastChange:
         if self.at is None:
             return _("just changed, not in the log yet")
         local = timezone.localtime(self.at) if timezone.is_aware(self.at) else self.at
-        return ", ".join(filter(None, (date_format(local, "DATETIME_FORMAT"), self.actor)))
+        return comma_list(filter(None, (date_format(local, "DATETIME_FORMAT"), self.actor)))
 
 
 @register.simple_tag(takes_context=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import polib
@@ -47,6 +49,47 @@ def test_a_catalog_is_compiled(language: str) -> None:
     }, "python -m tests.support.catalogs"
 
 
+#: Where sentences are made that people read in their own language.
+TOLD = [
+    *sorted((PACKAGE / "admin").rglob("*.py")),
+    *sorted((PACKAGE / "templatetags").rglob("*.py")),
+    *(PACKAGE / name for name in ("alerts/notice.py", "revert/wording.py")),
+]
+#: What they join that is no sentence: SQL, JSON, headers and what events keep.
+NO_SENTENCES = {
+    "sql_text",
+    "archive_search",
+    "query_plans",
+    "transaction_spans",
+    "export_lines",
+    "steps",
+    "value_diff",
+}
+NO_SENTENCES_IN = {"attachment; filename=", "', '.join(values)", "{_name(found['schema'])}"}
+
+
+@pytest.mark.parametrize("path", TOLD, ids=lambda path: path.stem)
+def test_no_list_is_joined_by_the_marks_of_one_language(path: Path) -> None:
+    advice = "join it with bemi_django.admin.display.values.text_lists"
+    found = [] if path.stem in NO_SENTENCES else list(_joined_by_hand(ast.parse(path.read_text())))
+    assert [one for one in found if not any(part in one for part in NO_SENTENCES_IN)] == [], advice
+
+
+def _joined_by_hand(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        marks: list[ast.AST] = list(node.values) if isinstance(node, ast.JoinedStr) else []
+        if isinstance(node, ast.Call):
+            called = node.func
+            is_join = isinstance(called, ast.Attribute) and called.attr == "join"
+            marks += [called.value] if is_join and isinstance(called, ast.Attribute) else []
+            marks += node.args[:1] if ast.unparse(called).endswith("format_html_join") else []
+        texts = [
+            mark.value for mark in marks if isinstance(mark, ast.Constant) and isinstance(mark.value, str)
+        ]
+        if any(re.search(r"^\s*[,;]\s|[,;] $|\b(and|or) $", text) for text in texts):
+            yield ast.unparse(node)
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.html")), ids=lambda path: path.name)
 def test_no_text_of_a_template_is_unmarked(path: Path) -> None:
     depth, plain = 0, ""
@@ -59,5 +102,9 @@ def test_no_text_of_a_template_is_unmarked(path: Path) -> None:
     spoken = r'(?:aria-label|title|placeholder|alt)="([^"\0]*[A-Za-z]{2}[^"\0]*)"'
     found = re.findall(spoken, plain)
     text = re.sub(r"&\w+;", "", re.sub(r"<[^>]*>", "\0", plain))
-    found += [words for words in map(str.strip, re.split(r"[\0\n]", text)) if re.search("[A-Za-z]{2}", words)]
+    # Also a comma: each language has its own.
+    found += [
+        words for words in map(str.strip, re.split(r"[\0\n]", text)) if re.search("[A-Za-z]{2}|[,;]", words)
+    ]
+    found += re.findall(r'join:"[^"]*"', path.read_text())
     assert set(found) - AS_IT_IS <= {"app-bemi_django bemi-page"}

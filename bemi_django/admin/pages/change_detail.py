@@ -27,7 +27,8 @@ from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.paging import bitmap_scan_only, nearest_change
+from bemi_django.admin.search.paging import nearest_change
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.places import is_bookkeeping
 from bemi_django.models import Change

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from bemi_django import destinations
 from bemi_django.admin.access.own_events import Counted, noted_export
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.values.text_lists import semicolon_list
 from bemi_django.admin.pages.export_lines import csv_lines, json_lines
 from bemi_django.admin.pages.export_rows import MOMENTS, ExportPage, export_pages
 from bemi_django.admin.search.filter_form import FilterForm
@@ -51,7 +52,7 @@ def response(viewer: Viewer) -> StreamingHttpResponse:
         raise ExportRefused(_("An export is of one log. Choose it above."))
     form = FilterForm(request.GET, viewer)
     if not form.is_valid():
-        raise ExportRefused("; ".join(str(text) for texts in form.errors.values() for text in texts))
+        raise ExportRefused(semicolon_list(text for texts in form.errors.values() for text in texts))
     write, content_type = _WRITERS[wanted]
     pages = Counted(export_pages(form.changes().changes, viewer, BATCH))
     content = noted_export(write(iter(pages)), pages, lambda: _details(viewer, wanted))

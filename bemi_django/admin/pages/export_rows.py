@@ -19,7 +19,7 @@ from bemi_django.admin.access.masked_texts import ROW_COLUMNS, MaskedTexts, Text
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.change_reader import read_json
 from bemi_django.admin.search.list_order import ListPlace, order_of_list
-from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.lossless_json import dumps, loads

@@ -30,7 +30,7 @@ from bemi_django.admin.pages.change_detail import NEIGHBOURS, may_undo
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ids_of_transaction
-from bemi_django.admin.search.paging import bitmap_scan_only, no_seqscan
+from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import sequence_in

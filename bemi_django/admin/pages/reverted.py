@@ -12,7 +12,7 @@ from django.db.models import Q
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.paging import bitmap_scan_only
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.models import Change
 
 _MOST = 20

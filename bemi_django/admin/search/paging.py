@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError
 from django.http import Http404, QueryDict
 
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ListOrder, ListPlace, order_of_list
+from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
@@ -220,31 +220,3 @@ def cursor_before(moment: datetime) -> PageCursor:
         if newest is not None:
             return PageCursor(UUID(int=newest.int + 1), is_first=True)
     return PageCursor()
-
-
-@contextmanager
-def bitmap_scan_only(timeout: int) -> Iterator[None]:
-    """Make queries use the indexes of their conditions instead of the order of ids.
-
-    Args:
-        timeout: Time limit of each query in milliseconds.
-    """
-    with no_seqscan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {timeout}"):
-        yield
-
-
-@contextmanager
-def no_seqscan(*settings: str) -> Iterator[None]:
-    """Open a transaction on the log in which no table is read from one end to the other.
-
-    Args:
-        settings: Further ``SET LOCAL`` statements.
-    """
-    alias = Change.objects.db
-    # Costs are of a table that is read as a whole then, for which the server would compile the query.
-    settings = ("SET LOCAL enable_seqscan = off", "SET LOCAL jit = off", *settings)
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        cursor.execute("; ".join(settings))
-        yield
-        # An enclosing transaction continues with its own settings.
-        cursor.execute("; ".join(f"{setting.partition(' =')[0]} TO DEFAULT" for setting in settings))

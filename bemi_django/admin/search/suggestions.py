@@ -12,8 +12,8 @@ from django.core.cache import cache
 from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
-from bemi_django.admin.search.paging import no_seqscan
 from bemi_django.admin.search.people.groups import changes_by_group, knows_groups
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.wire.ids import change_id, sequence_in
 

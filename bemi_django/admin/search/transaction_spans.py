@@ -13,7 +13,7 @@ from django.db.models import DateTimeField, Func, UUIDField
 from bemi_django.admin.display.actions.action import ChangeKind, TransactionName
 from bemi_django.admin.search.change_reader import read_with
 from bemi_django.admin.search.list_order import ids_of_transaction
-from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 

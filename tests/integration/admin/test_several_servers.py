@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from bemi_django.admin.search import paging
+from bemi_django.admin.search import paging, query_plans
 from bemi_django.admin.search.list_order import order_of_list
 from bemi_django.models import Change
 from bemi_django.schema.log_settings import indexes
@@ -121,7 +121,7 @@ def test_the_list_of_several_servers_has_an_index(db: None) -> None:
     place = order.place(change.pk)
     assert place is not None
     changes = order.beyond(order.apply(Change.objects.all(), is_newer=False), place, is_newer=False)
-    with paging.no_seqscan("SET LOCAL enable_sort = off"):
+    with query_plans.no_seqscan("SET LOCAL enable_sort = off"):
         plan = changes[:51].explain()
     condition = "Index Cond: (ROW(committed_at, id) < ROW("
     assert condition in plan and "Sort" not in plan, plan

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 from django.db import connection
 
-from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.models import Change
 from bemi_django.time_travel import as_of

@@ -18,20 +18,21 @@ from bemi_django.models import Change
 
 
 def event_clause(
-    kind: ChangeKind, number: str, shown: Sequence[Change], viewer: Viewer, objects: ObjectLabels
+    kind: ChangeKind, count: int, number: str, shown: Sequence[Change], viewer: Viewer, objects: ObjectLabels
 ) -> SafeString:
     """Return what happened: the name of the event and its object, or how many objects it happened to.
 
     Args:
         kind: The kind of the events.
-        number: How many there are, for people.
+        count: How many there are.
+        number: The same for people.
         shown: Those that are known, all of them or none.
         viewer: Who reads it.
         objects: The labels of their objects.
     """
     names = {str(viewer.context(change).get("event", "")) for change in shown}
     if len(names) != 1 or "" in names:
-        text = ngettext("recorded {number} event", "recorded {number} events", 1 if number == "1" else 2)
+        text = ngettext("recorded {number} event", "recorded {number} events", count)
         return format_html(text, number=number)
     (name,) = names
     if len(shown) == 1:

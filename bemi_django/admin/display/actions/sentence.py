@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
-from django.db import models
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import get_text_list
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext
+from django.utils.translation import ngettext
 
-from bemi_django.admin.access.masks import MASK
-from bemi_django.admin.access.rows.column_value import ColumnValue
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actions import nouns
-from bemi_django.admin.display.actions.action import AuditAction, ChangeKind, kind_of
-from bemi_django.admin.display.actions.event_clause import event_clause
+from bemi_django.admin.display.actions.action import AuditAction, kind_of
+from bemi_django.admin.display.actions.clauses import Clauses
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.display.values.shown_value import told_apart
-from bemi_django.models import Change
+from bemi_django.admin.display.values.text_lists import html_list
 
-#: The number of clauses, of fields that a clause names, and of characters of a value.
+#: The number of clauses.
 _CLAUSES = 4
-_FIELDS = 3
-_CHARACTERS = 28
 
 
 def sentence(action: AuditAction, viewer: Viewer, objects: ObjectLabels, formatter: Formatter) -> SafeString:
@@ -38,12 +28,12 @@ def sentence(action: AuditAction, viewer: Viewer, objects: ObjectLabels, formatt
         objects: The labels of the objects of its changes.
         formatter: Shows values; see ``learn()``.
     """
-    found = list(_Clauses(action, viewer, objects, formatter))
+    found = list(Clauses(action, viewer, objects, formatter))
     more = len(found) - _CLAUSES
     if more > 0:
         rest = ngettext("and did %(count)s other thing", "and did %(count)s other things", more)
         found = [*found[:_CLAUSES], format_html("{}", rest % {"count": more})]
-    return format_html_join(", ", "{}", ((clause,) for clause in found))
+    return html_list(found)
 
 
 def learn(actions: Iterable[AuditAction], formatter: Formatter) -> None:
@@ -53,198 +43,3 @@ def learn(actions: Iterable[AuditAction], formatter: Formatter) -> None:
             kind = kind_of(change)
             if kind.operation == "UPDATE" and action.counts[kind] == 1:
                 formatter.learn_changes([change])
-
-
-class _Clauses:
-    """The clauses of a sentence."""
-
-    def __init__(
-        self, action: AuditAction, viewer: Viewer, objects: ObjectLabels, formatter: Formatter
-    ) -> None:
-        self._formatter = formatter
-        self._action = action
-        self._viewer = viewer
-        self._objects = objects
-        self._by_kind: dict[ChangeKind, list[Change]] = {}
-        for change in action.changes:
-            self._by_kind.setdefault(kind_of(change), []).append(change)
-        self._counts = dict(action.counts)
-        #: Kinds whose rows all belong to the only row of another kind.
-        self._children: dict[ChangeKind, list[ChangeKind]] = {}
-        if action.is_whole:
-            self._leave_out_updates_of_new_rows()
-            self._find_children()
-
-    def _leave_out_updates_of_new_rows(self) -> None:
-        born = {
-            (change.place, change.primary_key)
-            for change in self._action.changes
-            if change.operation == "CREATE" and change.primary_key is not None
-        }
-        for kind, changes in list(self._by_kind.items()):
-            kept = [change for change in changes if (change.place, change.primary_key) not in born]
-            if kind.operation == "UPDATE" and len(kept) < len(changes):
-                self._by_kind[kind], self._counts[kind] = kept, len(kept)
-
-    def __iter__(self) -> Iterator[SafeString]:
-        told = {child for children in self._children.values() for child in children}
-        for kind, count in self._counts.items():
-            if count and kind not in told:
-                yield self._clause(kind, count)
-
-    def _clause(self, kind: ChangeKind, count: int) -> SafeString:
-        shown = self._by_kind.get(kind, [])
-        if kind.operation == "UPDATE":
-            return self._update(kind, count, shown)
-        if kind.operation == "EVENT":
-            known = shown if len(shown) == count else []
-            return event_clause(kind, self._number(count), known, self._viewer, self._objects)
-        is_link = self._is_link(kind)
-        if count == 1 and len(shown) == 1 and kind.operation in _ONE:
-            text = (_ONE_LINK if is_link else _ONE)[kind.operation]
-            return self._with_children(kind, format_html(_(text), object=self._object(shown[0])))
-        return self._many(kind, count, is_link)
-
-    def _many(self, kind: ChangeKind, count: int, is_link: bool) -> SafeString:
-        texts = {
-            "CREATE": ngettext("created {number} {name}", "created {number} {name}", count),
-            "DELETE": ngettext("deleted {number} {name}", "deleted {number} {name}", count),
-            "BASELINE": ngettext(
-                "recorded {number} existing {name}", "recorded {number} existing {name}", count
-            ),
-            "TRUNCATE": _("removed all {name}"),
-            "SKIPPED": _("changed {name} without a record of each"),
-            "GAP": _("changes were lost before they could be recorded"),
-        }
-        if is_link:
-            texts["CREATE"] = ngettext("added {number} {name}", "added {number} {name}", count)
-            texts["DELETE"] = ngettext("removed {number} {name}", "removed {number} {name}", count)
-        is_plural = count != 1 or kind.operation in ("TRUNCATE", "SKIPPED")
-        return format_html(
-            texts.get(kind.operation, "{operation} {number} {name}"),
-            operation=kind.operation,
-            number=self._number(count),
-            name=nouns.noun(kind, self._viewer, is_plural=is_plural),
-        )
-
-    def _number(self, count: int) -> str:
-        return nouns.number(count, is_cut=self._action.is_cut)
-
-    def _object(self, change: Change) -> SafeString:
-        return nouns.object_link(self._objects.of(change))
-
-    # Updates
-
-    def _update(self, kind: ChangeKind, count: int, shown: list[Change]) -> SafeString:
-        fields = [self._changed(change) for change in shown] if len(shown) == count else []
-        names = {tuple(value.name for value in found) for found in fields}
-        if count == 1 and fields:
-            return self._update_of_one(shown[0], fields[0])
-        text = ngettext("changed {number} {name}", "changed {number} {name}", count)
-        field = ""
-        if len(names) == 1 and len(only := names.pop()) == 1:
-            text = ngettext("changed {field} of {number} {name}", "changed {field} of {number} {name}", count)
-            field = self._formatter.name(self._viewer.logged_models.model_of(shown[0]), only[0])
-        name = nouns.noun(kind, self._viewer, is_plural=count != 1)
-        return format_html(text, field=field, number=self._number(count), name=name)
-
-    def _update_of_one(self, change: Change, found: list[ColumnValue]) -> SafeString:
-        about = self._object(change)
-        if not found:
-            return format_html(_("saved {object} without a difference"), object=about)
-        if len(found) > _FIELDS:
-            text = ngettext(
-                "changed {number} field of {object}", "changed {number} fields of {object}", len(found)
-            )
-            return format_html(text, number=nouns.number(len(found)), object=about)
-        logged = self._viewer.logged_models.model_of(change)
-        fields = get_text_list([self._formatter.name(logged, value.name) for value in found], _("and"))
-        if len(found) == 1 and (sides := self._sides(change, found[0])):
-            return format_html(
-                _("changed {field} of {object} from {before} to {after}"),
-                field=fields,
-                object=about,
-                before=format_html("<del>{}</del>", sides[0]),
-                after=format_html("<ins>{}</ins>", sides[1]),
-            )
-        return format_html(_("changed {fields} of {object}"), fields=fields, object=about)
-
-    def _sides(self, change: Change, value: ColumnValue) -> tuple[str, str] | None:
-        """Return both values of a field if they are short enough for a sentence."""
-        if not (value.has_before and value.has_after) or value.is_masked:
-            return None
-        logged = self._viewer.logged_models.model_of(change)
-        before, after = told_apart(
-            self._formatter.show(logged, value.name, value.before),
-            self._formatter.show(logged, value.name, value.after),
-        )
-        is_short = max(len(before.text), len(after.text)) <= _CHARACTERS
-        return (before.brief, after.brief) if is_short else None
-
-    def _changed(self, change: Change) -> list[ColumnValue]:
-        found = [value for value in self._viewer.values(change) if value.is_changed]
-        automatic = nouns.automatic_columns(nouns.model_of(kind_of(change), self._viewer))
-        return [value for value in found if value.name not in automatic] or found
-
-    # Rows that belong to another one
-
-    def _is_link(self, kind: ChangeKind) -> bool:
-        model = nouns.model_of(kind, self._viewer)
-        return bool(model and model._meta.auto_created)
-
-    def _with_children(self, kind: ChangeKind, clause: SafeString) -> SafeString:
-        found = []
-        for child in self._children.get(kind, ()):
-            count = self._counts[child]
-            name = nouns.noun(child, self._viewer, is_plural=count != 1)
-            found.append(f"{self._number(count)} {name}")
-        if not found:
-            return clause
-        with_them = _("{clause} with {children}")
-        return format_html(with_them, clause=clause, children=get_text_list(found, _("and")))
-
-    def _find_children(self) -> None:
-        told: set[ChangeKind] = set()
-        for kind, rows in self._by_kind.items():
-            model = nouns.model_of(kind, self._viewer)
-            is_one = kind.operation in ("CREATE", "DELETE") and len(rows) == 1
-            if model is None or not is_one or kind in told or self._is_link(kind):
-                continue
-            found = [
-                other
-                for other, others in self._by_kind.items()
-                if other not in (kind, *told, *self._children)
-                and other.operation == kind.operation
-                and all(self._refers(row, rows[0], other, model) for row in others)
-            ]
-            if found:
-                self._children[kind] = found
-                told |= set(found)
-
-    def _refers(self, row: Change, to: Change, kind: ChangeKind, model: type[models.Model]) -> bool:
-        side = "before" if row.operation == "DELETE" else "after"
-        values, target = self._viewer.row(row, side), self._viewer.row(to, side)
-        own = nouns.model_of(kind, self._viewer)
-        for field in own._meta.concrete_fields if own else ():
-            if isinstance(field, models.ForeignKey) and issubclass(model, _remote(field)):
-                value = values.get(str(field.column), MASK)
-                if value not in (None, MASK) and value == target.get(str(field.target_field.column)):
-                    return True
-        return False
-
-
-def _remote(field: Any) -> type[models.Model]:
-    found: type[models.Model] = field.remote_field.model
-    return found
-
-
-_ONE = {
-    "CREATE": gettext_noop("created {object}"),
-    "DELETE": gettext_noop("deleted {object}"),
-    "BASELINE": gettext_noop("recorded existing {object}"),
-}
-_ONE_LINK = {
-    **_ONE,
-    "CREATE": gettext_noop("added {object}"),
-    "DELETE": gettext_noop("removed {object}"),
-}

@@ -13,6 +13,7 @@ from django.utils.timezone import is_aware
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.site_time import local, midnight, now, today
+from bemi_django.admin.display.values.text_lists import comma_list
 
 #: Days up to which a chart has hours, and days, as its steps.
 _HOURLY, _DAILY = 2, 130
@@ -98,7 +99,7 @@ class ActivityRange(NamedTuple):
             end = begin + timedelta(hours=1)
             place = local(begin)
             label = time_format(place, "H:i")
-            yield ChartStep(begin, end, label, f"{date_format(place)}, {label}", _query(begin, end))
+            yield ChartStep(begin, end, label, comma_list((date_format(place), label)), _query(begin, end))
             begin = end
 
 

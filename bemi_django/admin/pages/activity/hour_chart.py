@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from bemi_django.admin.display.site_time import local
 from bemi_django.admin.display.svg_charts import Bar
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.activity.activity_range import ChartStep
 from bemi_django.admin.pages.activity.rankings import grouped
 
@@ -128,7 +129,7 @@ def heat(hours: dict[datetime, Counter[str]]) -> tuple[list[HeatRow], str]:
         for hour in range(24):
             count = totals[(weekday, hour)]
             level = ceil(_LEVELS * count / most) if count else 0
-            cells.append(HeatCell(level, grouped(count), f"{name} {hour}:00, {grouped(count)}"))
+            cells.append(HeatCell(level, grouped(count), comma_list((f"{name} {hour}:00", grouped(count)))))
         rows.append(HeatRow(date_format(day, "D"), name, cells))
     if not most:
         return rows, ""

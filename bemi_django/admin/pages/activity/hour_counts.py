@@ -15,7 +15,7 @@ from django.utils import timezone as site_timezone
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.activity.activity_range import ActivityRange
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import bitmap_scan_only, no_seqscan
+from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.schema import tenancy

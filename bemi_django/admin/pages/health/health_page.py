@@ -22,7 +22,7 @@ from bemi_django.admin.pages.health.health_sources import HealthFact, baseline_f
 from bemi_django.admin.pages.health.health_tables import TableHealth, table_health
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.paging import no_seqscan
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.checks.databases import WORKER
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema.database_names import assumed_name

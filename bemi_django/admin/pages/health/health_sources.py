@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy
 from bemi_django.admin.display import svg_charts
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.values.moments import moment_text
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.throughput import LastHour
 from bemi_django.schema.database_names import assumed_name, database_option
-from bemi_django.status.baselines import read_baselines
+from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.sealing import read_sealings
 from bemi_django.status.worker_status import (
     LATE,
@@ -92,7 +93,7 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
         facts.append(HealthFact(_("Stream"), _("stuck"), "bad", log_end.trouble))
     lag = bytes_text(worker.lag_bytes)
     if not math.isnan(worker.lag_seconds):
-        lag = f"{lag}, {seconds_text(round(worker.lag_seconds, 1))}"
+        lag = comma_list((lag, seconds_text(round(worker.lag_seconds, 1))))
     # While the worker is not running, the lag only grows.
     state = _grade(worker.lag_seconds, LATE, TOO_LATE) if is_running or not worker.lag_bytes else "bad"
     hint = _("The time is not known, because this role may not read the log.")
@@ -117,11 +118,17 @@ def baseline_facts(alias: str) -> Iterator[HealthFact]:
     for one in read_baselines(alias):
         label = _("Baseline of %s") % one.table
         if one.is_running:
-            yield HealthFact(label, one.progress)
+            yield HealthFact(label, _progress(one))
         else:
             hint = _("It was interrupted. The same command continues it:")
             command = f"python manage.py bemi baseline{database_option(alias)} {one.table}"
-            yield HealthFact(label, one.progress, "warning", hint, "" if one.condition else command)
+            yield HealthFact(label, _progress(one), "warning", hint, "" if one.condition else command)
+
+
+def _progress(one: UnfinishedBaseline) -> str:
+    done = [] if one.percent is None else [_("%(number)s%% of the table") % {"number": one.percent}]
+    read = _("rows read: %(number)s") % {"number": count_text(one.rows)}
+    return comma_list([*done, read, _("recorded: %(number)s") % {"number": count_text(one.recorded)}])
 
 
 def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:
@@ -129,7 +136,7 @@ def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:
     counted = [item for item in sorted(counters.items()) if not item[0].startswith(_NOTHING_WRONG)]
     if counted:
         number = sum(count for _what, count in counted)
-        words = ", ".join(f"{EXCEPTIONS.get(what, what)}: {count_text(count)}" for what, count in counted)
+        words = comma_list(f"{EXCEPTIONS.get(what, what)}: {count_text(count)}" for what, count in counted)
         yield HealthFact(_("Exceptions since the worker started"), count_text(number), "good", words)
 
 

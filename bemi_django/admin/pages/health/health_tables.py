@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.values.break_points import breakable
+from bemi_django.admin.display.values.text_lists import comma_list, semicolon_list
 from bemi_django.exceptions import NotInstalled
 from bemi_django.schema.coverage import TableCoverage, read_coverage
 from bemi_django.schema.database_names import database_option
@@ -47,7 +48,7 @@ def table_health(alias: str) -> Iterator[TableHealth]:
     for table in sorted(found, key=lambda table: table.is_tracked):
         command = sync if table.needs_sync else _remedy(table.name, table.obstacle)
         reasons = [reason for reason in (_reason(table), left_out.get(table.name)) if reason]
-        yield TableHealth(table.name, table.is_tracked, "; ".join(reasons), command)
+        yield TableHealth(table.name, table.is_tracked, semicolon_list(reasons), command)
 
 
 def _reason(table: TableCoverage) -> str:
@@ -60,11 +61,11 @@ def _reason(table: TableCoverage) -> str:
 
 
 def _left_out(one: LeftOut) -> str:
-    parts = [_("without %(columns)s") % {"columns": ", ".join(one.columns)}] if one.columns else []
+    parts = [_("without %(columns)s") % {"columns": comma_list(one.columns)}] if one.columns else []
     for reason, count in one.changes.items():
         told = {"number": number_format(count, force_grouping=True), "reason": reason}
         parts.append(_("changes left out: %(number)s (%(reason)s)") % told)
-    return ", ".join(parts)
+    return comma_list(parts)
 
 
 def _remedy(name: str, obstacle: str) -> str:

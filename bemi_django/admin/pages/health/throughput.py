@@ -13,7 +13,7 @@ from django.utils import timezone
 from bemi_django import conf
 from bemi_django.admin.display.site_time import local
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import bitmap_scan_only
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.models import Change
 
 SHOWN = 60

@@ -14,7 +14,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.foreign_keys import labels
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.paging import bitmap_scan_only
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.keys import json_of
 
 #: With more later changes than this, the members at a moment are not shown.

@@ -13,6 +13,7 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.actors import Actor, Actors
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline_steps import field_url
@@ -179,7 +180,7 @@ class ObjectState:
                 for moment in moments
             ]
             if None not in sides and any(sides):
-                old, new = (", ".join(side or []) or None for side in (sides[0], sides[-1]))
+                old, new = (comma_list(side or []) or None for side in (sides[0], sides[-1]))
                 pair = self._formatter.pair(None, field.name, old, new)
                 found.append(FieldState(str(field.verbose_name), pair, old != new))
         return found

@@ -18,7 +18,8 @@ from bemi_django.admin.pages.history.subject import HistorySubject, subject_of
 from bemi_django.admin.pages.history.timeline_form import ALL, OWN, PARTS, TimelineForm
 from bemi_django.admin.pages.history.timeline_steps import timeline_steps
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.paging import SIZE, Page, PageCursor, bitmap_scan_only, cursor_of, read_page
+from bemi_django.admin.search.paging import SIZE, Page, PageCursor, cursor_of, read_page
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.object_changes import of_belonging

@@ -11,6 +11,7 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.log.live.live_tables import Name
 from bemi_django.revert.plan import Conflict
@@ -92,7 +93,7 @@ def conflict_text(conflict: Conflict, names: KnownNames, *, is_hidden: bool) -> 
     general = _general().get(conflict.kind, "")
     # What the server says contains values, and others tell that two of them are equal.
     if conflict.kind == "read_only" or general and is_hidden:
-        concerned = ", ".join(map(names.column, conflict.columns))
+        concerned = comma_list(map(names.column, conflict.columns))
         return f"{general}: {concerned}" if concerned else general
     return conflict.text if conflict.sentence is None else conflict.sentence(names)
 

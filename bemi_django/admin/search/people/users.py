@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import MACHINES, ROLE
 from bemi_django.admin.search import query_timeouts, search_terms
-from bemi_django.admin.search.paging import bitmap_scan_only
+from bemi_django.admin.search.query_plans import bitmap_scan_only
 
 #: A key of a context and its value.
 ContextPart = dict[str, Any]

@@ -1,0 +1,188 @@
+"""The clauses of the sentence about an action: one for each kind of change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import get_text_list
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
+
+from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions import nouns
+from bemi_django.admin.display.actions.action import AuditAction, ChangeKind, kind_of
+from bemi_django.admin.display.actions.children import children, is_link
+from bemi_django.admin.display.actions.event_clause import event_clause
+from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.display.values.shown_value import told_apart
+from bemi_django.models import Change
+
+#: The number of fields that a clause names, and of characters of a value.
+_FIELDS = 3
+_CHARACTERS = 28
+
+
+class Clauses:
+    """The clauses of a sentence.
+
+    Args:
+        action: The action.
+        viewer: Who reads it.
+        objects: The labels of the objects of its changes.
+        formatter: Shows values.
+    """
+
+    def __init__(
+        self, action: AuditAction, viewer: Viewer, objects: ObjectLabels, formatter: Formatter
+    ) -> None:
+        self._formatter = formatter
+        self._action = action
+        self._viewer = viewer
+        self._objects = objects
+        self._by_kind: dict[ChangeKind, list[Change]] = {}
+        for change in action.changes:
+            self._by_kind.setdefault(kind_of(change), []).append(change)
+        self._counts = dict(action.counts)
+        #: Kinds whose rows all belong to the only row of another kind.
+        self._children: dict[ChangeKind, list[ChangeKind]] = {}
+        if action.is_whole:
+            self._leave_out_updates_of_new_rows()
+            self._children = children(self._by_kind, viewer)
+
+    def _leave_out_updates_of_new_rows(self) -> None:
+        born = {
+            (change.place, change.primary_key)
+            for change in self._action.changes
+            if change.operation == "CREATE" and change.primary_key is not None
+        }
+        for kind, changes in list(self._by_kind.items()):
+            kept = [change for change in changes if (change.place, change.primary_key) not in born]
+            if kind.operation == "UPDATE" and len(kept) < len(changes):
+                self._by_kind[kind], self._counts[kind] = kept, len(kept)
+
+    def __iter__(self) -> Iterator[SafeString]:
+        told = {child for children in self._children.values() for child in children}
+        for kind, count in self._counts.items():
+            if count and kind not in told:
+                yield self._clause(kind, count)
+
+    def _clause(self, kind: ChangeKind, count: int) -> SafeString:
+        shown = self._by_kind.get(kind, [])
+        if kind.operation == "UPDATE":
+            return self._update(kind, count, shown)
+        if kind.operation == "EVENT":
+            known = shown if len(shown) == count else []
+            return event_clause(kind, count, self._number(count), known, self._viewer, self._objects)
+        links = is_link(kind, self._viewer)
+        if count == 1 and len(shown) == 1 and kind.operation in _ONE:
+            text = (_ONE_LINK if links else _ONE)[kind.operation]
+            return self._with_children(kind, format_html(_(text), object=self._object(shown[0])))
+        return self._many(kind, count, links=links)
+
+    def _many(self, kind: ChangeKind, count: int, *, links: bool) -> SafeString:
+        texts = {
+            "CREATE": ngettext("created {number} {name}", "created {number} {name}", count),
+            "DELETE": ngettext("deleted {number} {name}", "deleted {number} {name}", count),
+            "BASELINE": ngettext(
+                "recorded {number} existing {name}", "recorded {number} existing {name}", count
+            ),
+            "TRUNCATE": _("removed all {name}"),
+            "SKIPPED": _("changed {name} without a record of each"),
+            "GAP": _("changes were lost before they could be recorded"),
+        }
+        if links:
+            texts["CREATE"] = ngettext("added {number} {name}", "added {number} {name}", count)
+            texts["DELETE"] = ngettext("removed {number} {name}", "removed {number} {name}", count)
+        is_plural = count != 1 or kind.operation in ("TRUNCATE", "SKIPPED")
+        return format_html(
+            texts.get(kind.operation, "{operation} {number} {name}"),
+            operation=kind.operation,
+            number=self._number(count),
+            name=nouns.noun(kind, self._viewer, is_plural=is_plural),
+        )
+
+    def _number(self, count: int) -> str:
+        return nouns.number(count, is_cut=self._action.is_cut)
+
+    def _object(self, change: Change) -> SafeString:
+        return nouns.object_link(self._objects.of(change))
+
+    # Updates
+
+    def _update(self, kind: ChangeKind, count: int, shown: list[Change]) -> SafeString:
+        fields = [self._changed(change) for change in shown] if len(shown) == count else []
+        names = {tuple(value.name for value in found) for found in fields}
+        if count == 1 and fields:
+            return self._update_of_one(shown[0], fields[0])
+        text = ngettext("changed {number} {name}", "changed {number} {name}", count)
+        field = ""
+        if len(names) == 1 and len(only := names.pop()) == 1:
+            text = ngettext("changed {field} of {number} {name}", "changed {field} of {number} {name}", count)
+            field = self._formatter.name(self._viewer.logged_models.model_of(shown[0]), only[0])
+        name = nouns.noun(kind, self._viewer, is_plural=count != 1)
+        return format_html(text, field=field, number=self._number(count), name=name)
+
+    def _update_of_one(self, change: Change, found: list[ColumnValue]) -> SafeString:
+        about = self._object(change)
+        if not found:
+            return format_html(_("saved {object} without a difference"), object=about)
+        if len(found) > _FIELDS:
+            text = ngettext(
+                "changed {number} field of {object}", "changed {number} fields of {object}", len(found)
+            )
+            return format_html(text, number=nouns.number(len(found)), object=about)
+        logged = self._viewer.logged_models.model_of(change)
+        fields = get_text_list([self._formatter.name(logged, value.name) for value in found], _("and"))
+        if len(found) == 1 and (sides := self._sides(change, found[0])):
+            return format_html(
+                _("changed {field} of {object} from {before} to {after}"),
+                field=fields,
+                object=about,
+                before=format_html("<del>{}</del>", sides[0]),
+                after=format_html("<ins>{}</ins>", sides[1]),
+            )
+        return format_html(_("changed {fields} of {object}"), fields=fields, object=about)
+
+    def _sides(self, change: Change, value: ColumnValue) -> tuple[str, str] | None:
+        """Return both values of a field if they are short enough for a sentence."""
+        if not (value.has_before and value.has_after) or value.is_masked:
+            return None
+        logged = self._viewer.logged_models.model_of(change)
+        before, after = told_apart(
+            self._formatter.show(logged, value.name, value.before),
+            self._formatter.show(logged, value.name, value.after),
+        )
+        is_short = max(len(before.text), len(after.text)) <= _CHARACTERS
+        return (before.brief, after.brief) if is_short else None
+
+    def _changed(self, change: Change) -> list[ColumnValue]:
+        found = [value for value in self._viewer.values(change) if value.is_changed]
+        automatic = nouns.automatic_columns(nouns.model_of(kind_of(change), self._viewer))
+        return [value for value in found if value.name not in automatic] or found
+
+    def _with_children(self, kind: ChangeKind, clause: SafeString) -> SafeString:
+        found = []
+        for child in self._children.get(kind, ()):
+            count = self._counts[child]
+            name = nouns.noun(child, self._viewer, is_plural=count != 1)
+            found.append(f"{self._number(count)} {name}")
+        if not found:
+            return clause
+        with_them = _("{clause} with {children}")
+        return format_html(with_them, clause=clause, children=get_text_list(found, _("and")))
+
+
+_ONE = {
+    "CREATE": gettext_noop("created {object}"),
+    "DELETE": gettext_noop("deleted {object}"),
+    "BASELINE": gettext_noop("recorded existing {object}"),
+}
+_ONE_LINK = {
+    **_ONE,
+    "CREATE": gettext_noop("added {object}"),
+    "DELETE": gettext_noop("removed {object}"),
+}

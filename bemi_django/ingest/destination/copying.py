@@ -21,6 +21,8 @@ CREATED_AT = "created_at"
 _PIECE = 8 * 1024 * 1024
 # Data exceptions and program limits: the row is at fault, and would be refused again.
 _OF_THE_ROW = ("22", "54")
+#: The same and constraints, where rows are of others: who may publish can send a change again as another one.
+OF_FOREIGN_ROWS = (*_OF_THE_ROW, "23")
 
 
 class RowCopier:
@@ -107,8 +109,13 @@ class _Pieces:
         return b""
 
 
-def is_taken(cursor: Any, attempt: Callable[[], None]) -> bool:
+def is_taken(cursor: Any, attempt: Callable[[], None], refusals: Sequence[str] = _OF_THE_ROW) -> bool:
     """Run the attempt in a savepoint, and undo it if the destination refuses its data.
+
+    Args:
+        cursor: A cursor of the destination.
+        attempt: What to do.
+        refusals: Classes of SQLSTATE of errors that are the fault of the data.
 
     Returns:
         False if the data was refused.
@@ -120,7 +127,7 @@ def is_taken(cursor: Any, attempt: Callable[[], None]) -> bool:
     try:
         attempt()
     except psycopg2.Error as error:
-        if (error.pgcode or "")[:2] not in _OF_THE_ROW:
+        if (error.pgcode or "")[:2] not in refusals:
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT attempt")
         return False

@@ -12,7 +12,7 @@ import orjson
 
 from bemi_django.ingest.config import Divided
 from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
-from bemi_django.ingest.destination.copying import RowCopier, is_taken
+from bemi_django.ingest.destination.copying import OF_FOREIGN_ROWS, RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
 from bemi_django.ingest.queue.lane_reader import LaneReader
@@ -194,7 +194,7 @@ class LogWriter:
 
     def _copy(self, cursor: Any, copier: RowCopier, changes: list[Values]) -> Iterator[RejectedMessage]:
         """Copy changes; halve them while they are refused, until one is left, which loses its values."""
-        if is_taken(cursor, lambda: copier.copy(cursor, pendings_of(changes))):
+        if self._takes(cursor, copier, changes):
             return
         if len(changes) > 1:
             middle = len(changes) // 2
@@ -203,15 +203,19 @@ class LogWriter:
             return
         (change,) = changes
         outline = _outline(change)
-        if not is_taken(cursor, lambda: copier.copy(cursor, pendings_of([outline]))):
+        if not self._takes(cursor, copier, [outline]):
             # The key itself may be what is refused: an index has a limit.
             for number in _KEYS:
                 outline[number] = None
-            if not is_taken(cursor, lambda: copier.copy(cursor, pendings_of([outline]))):
-                # Its very place is refused: no database has such a change.
+            if not self._takes(cursor, copier, [outline]):
+                # Its very place is refused: no database has such a change, or the log has one with its id.
                 yield RejectedMessage(change[POSITION], None, orjson.dumps(change), {}, _REASON)
                 return
         yield RejectedMessage(change[POSITION], UUID(change[ID]), orjson.dumps(change), {}, _REASON)
+
+    @staticmethod
+    def _takes(cursor: Any, copier: RowCopier, changes: list[Values]) -> bool:
+        return is_taken(cursor, lambda: copier.copy(cursor, pendings_of(changes)), OF_FOREIGN_ROWS)
 
 
 def _source_of(change: Values) -> int:
@@ -231,6 +235,7 @@ def _outline(change: Values) -> list[Any]:
 def _columns_of(values: str) -> list[str]:
     try:
         # Numbers may be larger than those of orjson.
-        return list(json.loads(values))
+        found = json.loads(values)
     except (ValueError, RecursionError):
         return []
+    return list(found) if isinstance(found, dict) else []

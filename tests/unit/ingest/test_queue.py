@@ -201,9 +201,17 @@ UNSOUND: dict[str, list[Any]] = {
     "begin": [None, [], [1], ["a", 0], [-1, 0], [2**63, 0]],
     "end": [None, [1, 2, 3], [1.5, 0], [8, 2**63]],
     "after": [1, ["a", "b"], [0, -1]],
-    "committed_at": ["now", 1.5, 2**63, True],
+    "committed_at": ["now", 1.5, 2**63, True, -(2**62)],
     "canonical": [None, 1],
-    "origin": [None, [], ["7", "1", 2], [7, 1, 2, 0], ["7", 1, 2, 2**63]],
+    "origin": [
+        None,
+        [],
+        ["7", "1", 2],
+        [7, 1, 2, 0],
+        ["7", 1, 2, 2**63],
+        ["7", 2**31, 2, 0],
+        ["\0", 1, 2, 0],
+    ],
     "letters": [
         None,
         [[]],
@@ -213,6 +221,8 @@ UNSOUND: dict[str, list[Any]] = {
         [[8, 0, 1, None, 5, {}, ""]],
         [[8, 0, 1, None, "", [], ""]],
         [[8, 0, 1, None, "", {}, 5]],
+        [[8, 0, 1, None, "", {}, "\0"]],
+        [[8, 0, 1, None, "", {"a": ["\\\0"]}, ""]],
     ],
     "omissions": [
         None,
@@ -221,6 +231,15 @@ UNSOUND: dict[str, list[Any]] = {
         [[8, 0, [["public", "t", ["a"], "8"]], []]],
         [[8, 0, [], [["public", None, "unchanged", 1, 8]]]],
         [[8, 0, [], [["public", "t", "unchanged", 1, 2**63]]]],
+        [[8, 0, [], [["public", "t", "unchanged", 2**62, 8]]]],
+        [[8, 0, [], [["public", "\0", "unchanged", 1, 8]]]],
+        [[8, 0, [], [["public", "t" * 5000, "unchanged", 1, 8]]]],
+    ],
+    "course": [
+        {"source": 2**30, "histories": [[0, 0, "7", 1, ""]], "gaps": []},
+        {"source": 1, "histories": [[0, 0, "7", 2**31, ""]], "gaps": []},
+        {"source": 1, "histories": [[0, 0, "7", 1, "\0"]], "gaps": []},
+        {"source": 1, "histories": [[1, 0, "7", 1, ""], [1, 8, "7", 1, ""]], "gaps": []},
     ],
 }
 
@@ -239,14 +258,49 @@ def test_a_chunk_has_what_it_should(key: str) -> None:
     made.close()
 
 
-@pytest.mark.parametrize("name", ["committed_at", "queued_at", "transaction_id", "position"])
-def test_a_change_has_numbers_that_a_column_takes(name: str) -> None:
+#: Values that a change must not have.
+OF_NO_CHANGE: dict[str, list[Any]] = {
+    "id": [None, "0" * 36, "3" * 32 + " " * 4, "{" + "a" * 32 + "}}}"],
+    "database": [None, 1],
+    "schema": [None],
+    "table": [None],
+    "operation": [None],
+    "before": [None],
+    "after": [None],
+    "context": [None],
+    "committed_at": [2**63, -(2**62)],
+    "queued_at": [2**63],
+    "transaction_id": [2**63, -1],
+    "position": [2**63, -1],
+}
+
+
+@pytest.mark.parametrize("name", OF_NO_CHANGE)
+def test_a_change_has_values_that_a_column_takes(name: str) -> None:
     broker = MemoryBroker(1)
     made = sink(broker)
     transaction(made, 16, row(16, b"1"))
     made.send()
     content = orjson.loads(broker.sent[0].payload)
-    content["changes"][0][COLUMNS.index(name)] = 2**63
+    for value in OF_NO_CHANGE[name]:
+        content["changes"][0][COLUMNS.index(name)] = value
+        with pytest.raises(ProtocolError):
+            decode(orjson.dumps(content))
+    made.close()
+
+
+@pytest.mark.parametrize("context", ["[]", '{"from_lsn":"0/8","to_lsn":"0/8","a":"\\u0000"}', "{"])
+def test_a_course_has_gaps_that_a_log_takes(context: str) -> None:
+    broker = MemoryBroker(1)
+    made = sink(broker)
+    transaction(made, 16, row(16, b"1"))
+    made.send()
+    content = orjson.loads(broker.sent[0].payload)
+    gap = content["changes"].pop()
+    content["course"] = {"source": 1, "histories": [[0, 0, "7", 1, ""]], "gaps": [gap]}
+    gap[COLUMNS.index("context")] = '{"from_lsn":"0/8","to_lsn":"0/8","a":"\\\\u0000"}'
+    assert decode(orjson.dumps(content)).course is not None
+    gap[COLUMNS.index("context")] = context
     with pytest.raises(ProtocolError):
         decode(orjson.dumps(content))
     made.close()

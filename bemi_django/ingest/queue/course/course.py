@@ -9,8 +9,16 @@ from uuid import UUID
 import orjson
 
 from bemi_django.ingest.destination.histories import LoggedHistory
-from bemi_django.ingest.queue.message.row_values import CONTEXT, ID, Values
-from bemi_django.ingest.queue.message.soundness import are_changes, sound_number
+from bemi_django.ingest.queue.message.row_values import CONTEXT, ID, JSON, Values
+from bemi_django.ingest.queue.message.soundness import (
+    BEYOND_SOURCES,
+    BEYOND_TIMELINES,
+    are_changes,
+    sound_name,
+    sound_number,
+    sound_object,
+    sound_text,
+)
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import parse_lsn
@@ -109,14 +117,28 @@ def course_of(sent: Any) -> Course | None:
     histories = [LoggedHistory(*one) for one in sent["histories"]]
     for number, lsn, server, timeline, reason in histories:
         sequence_of(number, lsn)
-        if any(type(text) is not str for text in (server, reason)) or type(timeline) is not int:
-            raise TypeError
-    if not histories or not are_changes(sent["gaps"]):
+        sound_text(server), sound_text(reason), sound_number(timeline, BEYOND_TIMELINES)
+    numbers = [history.number for history in histories]
+    if not numbers or numbers != sorted(set(numbers)) or not are_changes(sent["gaps"]):
         raise ValueError
     for gap in sent["gaps"]:
         place_of_gap(gap)
+        _require_writable(gap)
         parse_lsn(orjson.loads(gap[CONTEXT])["from_lsn"])
-    return Course(sound_number(sent["source"]), histories, sent["gaps"])
+    return Course(sound_number(sent["source"], BEYOND_SOURCES), histories, sent["gaps"])
+
+
+def _require_writable(gap: Values) -> None:
+    """Check that the log takes the row of a gap, without which a history would not begin.
+
+    Raises:
+        TypeError, ValueError: It does not.
+    """
+    for number, value in enumerate(gap):
+        if number in JSON and value is not None:
+            sound_object(orjson.loads(value))
+        elif type(value) is str:
+            sound_name(value)
 
 
 def place_of_gap(gap: Values) -> int:

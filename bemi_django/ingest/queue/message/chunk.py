@@ -18,11 +18,17 @@ from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.queue.course.course import Course, course_of
 from bemi_django.ingest.queue.message.row_values import Values
 from bemi_django.ingest.queue.message.soundness import (
+    BEYOND_COUNTS,
+    BEYOND_OIDS,
+    BEYOND_TIMELINES,
     are_changes,
     sound,
     sound_moment,
+    sound_name,
     sound_number,
+    sound_object,
     sound_position,
+    sound_text,
 )
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
@@ -132,10 +138,10 @@ def decode(data: bytes) -> Chunk:
 
 def _origin(system_identifier: str, timeline: int, publication: int, database: int = 0) -> Origin:
     return Origin(
-        sound(str, system_identifier),
-        sound_number(timeline),
-        sound_number(publication),
-        sound_number(database),
+        sound_text(system_identifier),
+        sound_number(timeline, BEYOND_TIMELINES),
+        sound_number(publication, BEYOND_OIDS),
+        sound_number(database, BEYOND_OIDS),
     )
 
 
@@ -150,7 +156,8 @@ def _letter(
 ) -> RejectedMessage:
     identifier = None if change_id is None else UUID(sound(str, change_id))
     data = b64decode(sound(str, message))
-    return RejectedMessage(sound_number(position), identifier, data, sound(dict, origin), sound(str, reason))
+    number, text = sound_number(position), sound_text(reason)
+    return RejectedMessage(number, identifier, data, sound_object(origin), text)
 
 
 def _sent_omissions(omissions: Omissions) -> list[Any]:
@@ -163,9 +170,9 @@ def _sent_omissions(omissions: Omissions) -> list[Any]:
 def _omissions(columns: list[Any], changes: list[Any]) -> Omissions:
     found = Omissions()
     for schema, table, names, last in columns:
-        names = tuple(sound(str, name) for name in names)
-        found.columns[sound(str, schema), sound(str, table), names] = sound_number(last)
+        names = tuple(sound_name(name) for name in names)
+        found.columns[sound_name(schema), sound_name(table), names] = sound_number(last)
     for schema, table, reason, number, last in changes:
-        key = sound(str, schema), sound(str, table), sound(str, reason)
-        found.changes[key] = sound_number(number), sound_number(last)
+        key = sound_name(schema), sound_name(table), sound_name(reason)
+        found.changes[key] = sound_number(number, BEYOND_COUNTS), sound_number(last)
     return found

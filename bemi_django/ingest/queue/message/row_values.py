@@ -29,9 +29,10 @@ ID, COMMITTED_AT, TRANSACTION_ID, POSITION, CONTEXT = (
     COLUMNS.index(name) for name in ("id", "committed_at", "transaction_id", "position", "context")
 )
 _NO_TABLE = Relation(0, "", "", ())
-_JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
+#: The places of JSON text.
+JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
 #: Bytes before the text of each value but the id: jsonb has one for its version. None for numbers.
-_SKIPPED = tuple(None if number in _NUMBERS else int(number in _JSON) for number in range(1, len(COLUMNS)))
+_SKIPPED = tuple(None if number in _NUMBERS else int(number in JSON) for number in range(1, len(COLUMNS)))
 _DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
     COLUMNS.index(name)
     for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
@@ -68,14 +69,14 @@ def row_of(values: Values) -> bytes:
         elif number in _NUMBERS:
             fields.append(int64(value))
         else:
-            fields.append((jsonb if number in _JSON else field)(value.encode()))
+            fields.append((jsonb if number in JSON else field)(value.encode()))
     return b"".join(fields)
 
 
 def canonical_values(values: Values) -> Values:
     """Return the values of a change with JSON as jsonb prints it; what is none, a destination refuses."""
     made = list(values)
-    for number in _JSON:
+    for number in JSON:
         if made[number] is not None:
             render = canonical_context if number == CONTEXT else canonical
             with suppress(ValueError):

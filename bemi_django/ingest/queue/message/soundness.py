@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
+
+import orjson
 
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.rows.row_writer import COLUMNS
@@ -15,13 +18,23 @@ from bemi_django.wire.sequence import lsn_of
 _NUMBERS = frozenset(
     COLUMNS.index(name) for name in ("committed_at", "queued_at", "transaction_id", "position")
 )
-_REQUIRED = frozenset(COLUMNS.index(name) for name in ("id", "context"))
+_REQUIRED = frozenset(
+    COLUMNS.index(name)
+    for name in ("id", "database", "schema", "table", "operation", "before", "after", "context")
+)
 _COMMITTED_AT = COLUMNS.index("committed_at")
-#: No number is as large: in microseconds since 2000-01-01 UTC, the year after the last one that Python knows.
-_TOO_LARGE = 250_000_000_000_000_000
+#: Moments are of years that Python knows, 1 to 9999, in microseconds since 2000-01-01 UTC.
+_FIRST_MOMENT, _LAST_MOMENT = -63_000_000_000_000_000, 250_000_000_000_000_000
 #: The number after the largest one of a column.
 _BEYOND = 2**63
 _OTHERS = [itemgetter(number) for number in sorted(_NUMBERS - {_COMMITTED_AT})]
+_UNSIGNED = [itemgetter(COLUMNS.index(name)) for name in ("transaction_id", "position")]
+#: Ids one after another: to make a UUID of each takes several times as long.
+_IDS = re.compile("(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})*")
+#: The same of timelines, of oids, of sources in ids, and of what a chunk has left out: sums are numbers, too.
+BEYOND_TIMELINES, BEYOND_OIDS, BEYOND_SOURCES, BEYOND_COUNTS = 2**31, 2**32, 2**30, 2**40
+#: Bytes of a text that is a part of a key: an index has a limit.
+_MOST = 800
 
 Value = TypeVar("Value")
 
@@ -60,14 +73,48 @@ def sound(kind: type[Value], value: object) -> Value:
     return value
 
 
-def sound_number(value: object) -> int:
+def sound_text(value: object, most: int = 0) -> str:
+    """Return a text that a column takes, of at most so many bytes if there is a limit.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    text = sound(str, value)
+    if "\0" in text or most and len(text.encode()) > most:
+        raise ValueError
+    return text
+
+
+def sound_name(value: object) -> str:
+    """Return a text that an index takes beside others.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    return sound_text(value, _MOST)
+
+
+def sound_object(value: object) -> dict[str, Any]:
+    """Return an object that a column of type jsonb takes.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    found = sound(dict, value)
+    # A backslash is written as two.
+    if b"\\u0000" in orjson.dumps(found).replace(rb"\\", b""):
+        raise ValueError
+    return found
+
+
+def sound_number(value: object, beyond: int = _BEYOND) -> int:
     """Return a number that is not negative, and that a column takes.
 
     Raises:
         TypeError, ValueError: It is none.
     """
     number = sound(int, value)
-    if not 0 <= number < _BEYOND:
+    if not 0 <= number < beyond:
         raise ValueError
     return number
 
@@ -79,7 +126,7 @@ def sound_moment(value: object) -> int:
         TypeError, ValueError: It is none.
     """
     moment = sound(int, value)
-    if abs(moment) >= _TOO_LARGE:
+    if not _FIRST_MOMENT <= moment < _LAST_MOMENT:
         raise ValueError
     return moment
 
@@ -95,11 +142,12 @@ def are_changes(changes: Sequence[Any]) -> bool:
     identifiers = [values[0] for values in changes] if all(map(_is_pattern, patterns)) else [""]
     if not all(len(identifier) == 36 for identifier in identifiers):
         return False
-    digits = "".join(identifiers).replace("-", "")
-    moments = [abs(values[_COMMITTED_AT]) for values in changes]
+    moments = [values[_COMMITTED_AT] for values in changes]
     return (
-        len(bytes.fromhex(digits)) == 16 * len(changes)
-        and max(moments, default=0) < _TOO_LARGE
+        _IDS.fullmatch("".join(identifiers)) is not None
+        and min(moments, default=0) >= _FIRST_MOMENT
+        and max(moments, default=0) < _LAST_MOMENT
+        and all(min(map(number, changes), default=0) >= 0 for number in _UNSIGNED)
         and all(max(map(number, changes), default=0) < _BEYOND for number in _OTHERS)
     )
 

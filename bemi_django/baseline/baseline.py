@@ -57,6 +57,7 @@ class BaselineOptions(NamedTuple):
         patience: Seconds to wait for a log that makes no progress.
         watch: Called with a table and the part of it that was read, from 0 to 1.
         is_export: Whether the worker writes to a sink, which gets all rows.
+        sleep: Called with the seconds to wait for others; what it raises ends the run, which can go on.
     """
 
     only: Sequence[str] = ()
@@ -68,6 +69,7 @@ class BaselineOptions(NamedTuple):
     patience: float = PATIENCE_SECONDS
     watch: Callable[[str, float], None] = lambda table, part: None
     is_export: bool = False
+    sleep: Callable[[float], object] = time.sleep
 
 
 class Baselined(NamedTuple):
@@ -167,7 +169,7 @@ class _Recording(NamedTuple):
         options = self.options
         of_rows = options.condition, options.context
         ranges = Ranges(self.source, cursor, record, oid, *of_rows, is_locking=options.is_export)
-        attempts, size = 0, self.options.rows
+        attempts, size = 0, options.rows
         while True:
             standing = record.read()
             if standing.range is not None:
@@ -178,7 +180,7 @@ class _Recording(NamedTuple):
                         "when they have ended"
                     )
                 continue
-            self.options.watch(name, min(standing.rows / max(estimate, standing.rows + 1), 0.99))
+            options.watch(name, min(standing.rows / max(estimate, standing.rows + 1), 0.99))
             begun = time.monotonic()
             try:
                 read = ranges.leave_next(standing.upto, size)
@@ -190,22 +192,22 @@ class _Recording(NamedTuple):
                     raise BemiError(_CHANGED) from error
                 # Somebody changes one of the rows: fewer are free more often.
                 size = max(size // 2, 1)
-                time.sleep(_FREE * attempts)
+                options.sleep(_FREE * attempts)
                 continue
             if read is None:
                 # The rows are too large together.
                 size //= 2
                 continue
-            size = self.options.rows
+            size = options.rows
             if options.is_export:
                 # Others change rows of the ranges that follow.
                 attempts = 0
             if read == 0:
                 record.end()
-                self.options.watch(name, 1.0)
+                options.watch(name, 1.0)
                 return record.read()
-            if self.options.rate:
-                time.sleep(max(0.0, read / self.options.rate - (time.monotonic() - begun)))
+            if options.rate:
+                options.sleep(max(0.0, read / options.rate - (time.monotonic() - begun)))
 
     def _settle(
         self, cursor: Any, ranges: Ranges, record: ProgressRecord, standing: BaselineProgress
@@ -214,7 +216,8 @@ class _Recording(NamedTuple):
         if standing.range is None:
             return True
         moment = ranges.moment()
-        wait_for_log(self.source, self.destination, self.config.slot, moment, self.options.patience)
+        waiting = self.options.patience, self.options.sleep
+        wait_for_log(self.source, self.destination, self.config.slot, moment, *waiting)
         if reason := ranges.refusal(self.destination, self.config.slot, standing.range):
             ranges.close(standing.range, None)
             raise BemiError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import BemiError, LogBehind
@@ -45,7 +46,14 @@ def take_moment(source: Any) -> Moment:
     return Moment(database, snapshot, int(lsn))
 
 
-def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patience: float) -> int:
+def wait_for_log(
+    server: Any,
+    destination: Any,
+    slot: str,
+    moment: Moment,
+    patience: float,
+    sleep: Callable[[float], object] = time.sleep,
+) -> int:
     """Wait until the log has everything that the moment shows.
 
     Args:
@@ -54,6 +62,7 @@ def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patie
         slot: The slot of the worker whose log it is.
         moment: The moment that the log must reach.
         patience: Seconds without any progress of the log after which to give up.
+        sleep: Called with the seconds between two looks.
 
     Returns:
         The transaction id with which the log begins.
@@ -86,7 +95,7 @@ def wait_for_log(server: Any, destination: Any, slot: str, moment: Moment, patie
                 seen = now
             elif now > seen + ABSENCE_SECONDS:
                 raise LogBehind(f"no worker reads the slot {slot}: start 'manage.py bemi run'")
-            time.sleep(0.05)
+            sleep(0.05)
 
 
 def last_id_of_earlier_servers(destination: Any, slot: str) -> str:

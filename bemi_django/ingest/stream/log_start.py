@@ -38,8 +38,8 @@ _UNFINISHED = (
     "it has written them, or 'manage.py bemi run --to' to go on with the queue"
 )
 _BEGINS = (
-    "%s begins with what is committed from now on: run 'manage.py bemi baseline --to' with its address "
-    "beside this to give it the rows that are there"
+    "%s begins with what is committed from now on: 'manage.py bemi run --to ... --baseline', or 'manage.py "
+    "bemi baseline --to' with its address beside this, also gives it the rows that are there"
 )
 _FOREIGN = (
     "{name} has changes of which the checkpoint of the slot {slot} knows nothing: move them away, or give "

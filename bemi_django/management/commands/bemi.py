@@ -34,7 +34,7 @@ from bemi_django.management.operator_context import record_command
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED
-from bemi_django.management.worker import consume_command, letters_command, worker_command
+from bemi_django.management.worker import consume_command, letters_command, skip_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
@@ -167,7 +167,7 @@ class Command(BaseCommand):
         letters_command.retry_letters(self, database, options)
 
     def _skip(self, database: str, options: dict[str, Any]) -> None:
-        worker_command.skip_transaction(self, database, options["lsn"], options["reason"])
+        skip_command.skip_transaction(self, database, options["lsn"], options["reason"])
 
     def _verify(self, database: str, options: dict[str, Any]) -> None:
         verify_command.compare(self, database, options)

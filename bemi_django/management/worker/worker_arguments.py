@@ -22,6 +22,11 @@ def run(added: Any) -> ArgumentParser:
         "--accept-gap", action="store_true", help="if changes were lost, record a gap and continue"
     )
     add_destination_of_run(run)
+    run.add_argument(
+        "--baseline",
+        action="store_true",
+        help="begin with the rows that are there, as 'bemi baseline' records them",
+    )
     parts = run.add_mutually_exclusive_group()
     parts.add_argument(
         "--handlers", action="store_true", help="only call handlers; another process writes the log"

@@ -18,11 +18,11 @@ from bemi_django import conf, destinations
 from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
-from bemi_django.ingest.loop.skipping import skip
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
-from bemi_django.management.worker.configured_worker import config_of_sink, worker_config
+from bemi_django.management.worker.baseline_beside import recording_baseline
+from bemi_django.management.worker.configured_worker import config_of_sink
 from bemi_django.management.worker.stop_signals import stopped_by_signals
 from bemi_django.metrics.answers import Answers
 from bemi_django.metrics.instruments import observe
@@ -33,11 +33,17 @@ from bemi_django.schema import tracking
 from bemi_django.seals.anchoring import anchoring
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.sinks.configured import sink_address
-from bemi_django.wire.lsn import format_lsn
 
 logger = logging.getLogger(__name__)
 
 _NO_HANDLERS = f"there are no handlers: add a function with @on_change to {MODULE}.py of an installed app"
+_REMEMBERS_NOTHING = (
+    "the standard output keeps no position: after a crash transactions come again, after a line with 'begin'"
+)
+_NO_BASELINE = (
+    "--baseline records rows while the worker goes on: leave --handlers and --until-current out, or run "
+    "'manage.py bemi baseline'"
+)
 _NOT_SHARED = "each database needs a sink of its own: run 'bemi run --database ALIAS --to ...' for each"
 
 
@@ -47,8 +53,7 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
     Args:
         command: The command, for its output.
         databases: Aliases of the sources; each has a worker of its own.
-        options: ``until_current``, ``accept_gap``, ``handlers``, ``no_handlers``, ``metrics`` and
-            ``log_format`` of the command line.
+        options: The options of the command line.
 
     Raises:
         CommandError: If only handlers are to be called and there are none.
@@ -69,6 +74,8 @@ def run(command: BaseCommand, databases: Sequence[str], options: dict[str, Any])
         log_to(output, options["log_format"], names),
         _measured(Answers(databases), options["metrics"]),
     ):
+        if isinstance(address, ExportAddress) and address.kind == "stdout":
+            logger.info(_REMEMBERS_NOTHING)
         works = [_DatabaseWork(output, database, options) for database in databases]
         with (
             stopped_by_signals(*(work.stop for work in works)),
@@ -96,7 +103,12 @@ def _require_consumers(address: object, options: dict[str, Any]) -> None:
         destinations.require_one("publish with 'bemi run --to nats://...', and let 'bemi consume' divide")
     elif destinations.current() != destinations.first():
         raise CommandError("'bemi run --to' goes on where BEMI_DESTINATION is: leave --destination out")
-    elif len(destinations.aliases()) > 1 and not options["no_handlers"]:
+    if options["baseline"]:
+        if options["handlers"] or options["until_current"]:
+            raise CommandError(_NO_BASELINE)
+        if not isinstance(address, ExportAddress):
+            destinations.require_one("a baseline of the log asks only one which rows it has")
+    if address is not None and len(destinations.aliases()) > 1 and not options["no_handlers"]:
         logger.info(
             "handlers get what is in %s; see 'bemi run --handlers --destination'", destinations.first()
         )
@@ -129,7 +141,8 @@ class _DatabaseWork:
     def __init__(self, output: OutputWrapper, database: str, options: dict[str, Any]) -> None:
         self.database = database
         self._dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
-        self._is_to_end = options["until_current"]
+        self._is_to_end, self._has_baseline = options["until_current"], options["baseline"]
+        self._export: ExportAddress | None = None
         self._supervisor: Supervisor | None = None
         if options["handlers"]:
             if not self._dispatcher.has_handlers:
@@ -138,6 +151,8 @@ class _DatabaseWork:
         accept_gap = options["accept_gap"] or conf.accept_gap()
         publish = partial(_publish, output, database)
         operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
+        address = sink_address(options["to"])
+        self._export = address if isinstance(address, ExportAddress) else None
         config = config_of_sink(database, options["to"])._replace(
             accept_gap=accept_gap, operator=operator, publish=publish
         )
@@ -165,45 +180,16 @@ class _DatabaseWork:
         dispatcher, supervisor = self._dispatcher, self._supervisor
         if supervisor is not None:
             is_beside = dispatcher.has_handlers and not self._is_to_end
-            with dispatcher.meanwhile(supervisor.stop) if is_beside else nullcontext():
+            with (
+                dispatcher.meanwhile(supervisor.stop) if is_beside else nullcontext(),
+                recording_baseline(self.database, self._export) if self._has_baseline else nullcontext(),
+            ):
                 written = supervisor.run(until_current=self._is_to_end)
             yield f"{written} changes written"
         if dispatcher.has_handlers:
             if supervisor is None or self._is_to_end:
                 dispatcher.run_apart(until_current=self._is_to_end)
             yield f"{dispatcher.handled} changes handled"
-
-
-def skip_transaction(command: BaseCommand, database: str, lsn: int, reason: str | None) -> None:
-    """Leave a transaction out of the log that the server cannot send.
-
-    Args:
-        command: The command, for its output.
-        database: Alias of the source.
-        lsn: Where the transaction commits, in bytes.
-        reason: Why, for the context of the gap.
-
-    Raises:
-        BemiError: If it cannot be skipped.
-    """
-    destinations.require_one(
-        "a gap would be in one of them alone; drop the slot, and 'manage.py bemi run --to nats://... "
-        "--accept-gap' records one in each"
-    )
-    who = operator_context("bemi skip", {"lsn": format_lsn(lsn)}, database, reason)
-    with log_to(command.stdout):
-        skipped = skip(worker_config(database), lsn, who=who)
-    place = format_lsn(skipped.last)
-    if skipped.begin is None:
-        command.stdout.write(
-            "the server does not tell which transaction it fails at: a GAP was recorded for everything that "
-            f"commits from {format_lsn(skipped.first)} to {place}"
-        )
-    else:
-        command.stdout.write(
-            f"a GAP was recorded for transaction {skipped.xid}, which commits at {place}: "
-            "'manage.py bemi run' continues after it"
-        )
 
 
 @contextmanager

@@ -99,6 +99,25 @@ def test_an_interrupted_run_and_a_killed_worker_go_on(file_sink: Sink) -> None:
     assert [one.operation for one in found] == ["BASELINE"] * 60 + ["CREATE"]
 
 
+def test_a_worker_begins_with_the_rows_by_itself(file_sink: Sink) -> None:
+    sink, trail = file_sink, file_sink.trail
+    trail.write(9)
+    for cluster in (trail.source, trail.log):
+        cluster.run(f"GRANT {OWNER} TO {WORKER}")
+    try:
+        with sink.process("--baseline") as worker:
+            until(lambda: len(sink.read()) == 6, why=lambda: worker.errors)
+            trail.write(1)
+            found = complete(sink)
+            assert "baseline of public.load: 6 rows, 6 of them recorded" in worker.out + worker.errors
+            worker.send(signal.SIGTERM)
+            assert worker.ends() == 0
+    finally:
+        for cluster in (trail.source, trail.log):
+            cluster.run(f"REVOKE {OWNER} FROM {WORKER}")
+    assert [one.operation for one in found] == ["BASELINE"] * 6 + ["CREATE"]
+
+
 def test_a_row_that_somebody_changes_is_waited_for(
     file_sink: Sink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,7 +132,9 @@ def test_a_row_that_somebody_changes_is_waited_for(
             (said,) = run(sink, rows=4)
             assert "is being changed or locked all the time" in said
         assert run(sink, rows=4) == ["public.load: 6 rows, 6 of them recorded"]
-    assert "begins with what is committed from now on: run 'manage.py bemi baseline --to'" in caplog.text
+    assert (
+        "begins with what is committed from now on: 'manage.py bemi run --to ... --baseline'" in caplog.text
+    )
 
 
 def test_rows_that_are_locked_here_and_there_do_not_end_it(

@@ -34,6 +34,7 @@ def test_the_output_has_changes_and_the_errors_have_the_log(output: Sink) -> Non
         lines = [json.loads(line) for line in process.out.splitlines()]
         assert [change.after["n"] for change in of_lines(lines)] == [1, 2, 3]
         assert [line["end"]["changes"] for line in lines if "end" in line] == [1, 1, 1]
+        assert "the standard output keeps no position" in process.errors
         assert "reading the slot" in process.errors
         assert "3 changes written" in process.errors
     # What was written is confirmed.

@@ -1,0 +1,120 @@
+"""``bemi run --baseline``: record the rows that are there while the worker runs, without another command."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import psycopg2
+from django.db import DatabaseError, connections
+
+from bemi_django.baseline.baseline import Baselined, BaselineOptions, baseline
+from bemi_django.exceptions import BemiError, first_line
+from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.stream.connections import connect_destination
+from bemi_django.management.operator_context import operator_context
+from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.schema.replication.slots import slot_of
+from bemi_django.sinks.addresses import ExportAddress
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks whether the worker has begun.
+_LOOK = 0.2
+#: Seconds after which what could not be read is tried again: at first, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0
+#: Seconds that the end of the worker waits for a statement that is at work.
+_PATIENCE = 5.0
+
+
+class _Stopping(Exception):
+    """The worker ends: the next one continues."""
+
+
+@contextmanager
+def recording_baseline(database: str, export: ExportAddress | None) -> Iterator[None]:
+    """Record rows while the block runs, in a thread, until all tables were read to their end.
+
+    Args:
+        database: Alias of the source.
+        export: The sink that gets all rows; None for the log, which gets those that have no change in it.
+    """
+    recorder = _Recorder(database, export)
+    thread = threading.Thread(target=recorder.run, name=f"{database} baseline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        recorder.stopping.set()
+        # It may wait for a server that is away.
+        thread.join(_PATIENCE)
+
+
+class _Recorder:
+    """Records the rows of one database for one sink."""
+
+    def __init__(self, database: str, export: ExportAddress | None) -> None:
+        self._database, self._export = database, export
+        self.stopping = threading.Event()
+        self._told: set[str] = set()
+
+    def run(self) -> None:
+        """Record rows, and try again what failed, until all is done or the worker ends."""
+        pause = _FIRST_PAUSE
+        try:
+            while not self._is_done():
+                self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        except _Stopping:
+            pass
+        # It must not end unnoticed. Messages of others may quote values.
+        except Exception as error:
+            logger.error("the baseline has ended (%s): run 'manage.py bemi baseline'", type(error).__name__)
+
+    def _is_done(self) -> bool:
+        try:
+            return self._record()
+        except (BemiError, DatabaseError, psycopg2.Error) as error:
+            self._tell(f"the baseline was interrupted, and will go on: {first_line(error)}")
+            return False
+        finally:
+            # Those of the thread.
+            connections.close_all()
+
+    def _record(self) -> bool:
+        slot = slot_of(self._database)
+        config = worker_config(self._database, self._export.slot(slot) if self._export else slot)
+        self._wait_for_beginning(config)
+        options = BaselineOptions(
+            context=operator_context("bemi run --baseline", {}, self._database, None),
+            is_export=self._export is not None,
+            sleep=self._sleep,
+            watch=lambda table, part: self._sleep(0),
+        )
+        return self._told_of([*baseline(config, options)])
+
+    def _told_of(self, results: Sequence[Baselined]) -> bool:
+        for result in results:
+            if result.failure:
+                self._tell(f"baseline of {result}")
+            elif not result.was_there:
+                logger.info("baseline of %s", result)
+        return not any(result.failure for result in results)
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            logger.warning("%s", line)
+
+    def _wait_for_beginning(self, config: WorkerConfig) -> None:
+        """Wait until the worker has begun the log, or the sink."""
+        with closing(connect_destination(config)) as connection:
+            while Checkpoints(connection, config.slot).read() is None:
+                self._sleep(_LOOK)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopping.wait(seconds):
+            raise _Stopping

@@ -20,7 +20,12 @@ from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.keys import stored_value
 from bemi_django.log.places import Place
-from bemi_django.log.values.json_values import contained, contained_in_context, plain
+from bemi_django.log.values.json_values import (
+    contained,
+    contained_in_context,
+    contained_user,
+    plain,
+)
 from bemi_django.log.values.value_forms import forms_of
 
 #: What stands for a key in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
@@ -134,22 +139,32 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
 
     Args:
         side: ``"before"`` or ``"after"``.
-        values: Values by column.
+        values: Values by column, or by field of the model.
         model: The model of the rows, if it is known. A value may be whatever its field takes.
 
     Raises:
         TypeError: A value is an expression, or a query.
     """
-    fields = {field.column: field for field in model._meta.concrete_fields} if model is not None else {}
+    concrete = model._meta.concrete_fields if model is not None else ()
+    fields = {field.column: field for field in concrete}
     zone = timezone.get_default_timezone()
     condition = _contains(side, [contained({})]) if not values else Q()
-    for column, value in values.items():
+    for name, value in values.items():
+        column = column_of(name, model)
         field = fields.get(column)
         # JSON has values of all types in one column, and tells them apart.
         forms = [value] if isinstance(field, models.JSONField) else forms_of(value, zone)
         texts = (contained({column: form}) for form in (*_stored(field, value), *forms))
         condition &= _contains(side, dict.fromkeys(texts))
     return condition
+
+
+def column_of(name: str, model: type[models.Model] | None) -> str:
+    """Return the column of a field of the model, if that is what the name is; otherwise the name itself."""
+    concrete = model._meta.concrete_fields if model is not None else ()
+    if any(field.column == name for field in concrete):
+        return name
+    return next((field.column for field in concrete if name in (field.name, field.attname)), name)
 
 
 def _stored(field: Any, value: Any) -> Iterator[Any]:
@@ -162,6 +177,11 @@ def _stored(field: Any, value: Any) -> Iterator[Any]:
 def in_context(values: Mapping[str, Any]) -> Q:
     """Return the condition for changes whose context contains values of any type."""
     return _contains("context", contained_in_context(values))
+
+
+def by_user(user: Any) -> Q:
+    """Return the condition for changes made by a user: an instance, or its primary key in any form."""
+    return _contains("context", contained_user(user))
 
 
 def _contains(side: str, texts: Iterable[str]) -> Q:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any
@@ -16,7 +16,7 @@ from bemi_django.integrations.sqlalchemy_changes.mapped_table import schema_of, 
 from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
-from bemi_django.log.values.json_values import contained, contained_in_context
+from bemi_django.log.values.json_values import contained, contained_in_context, contained_user
 from bemi_django.log.values.value_forms import forms_of
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -132,7 +132,10 @@ def context(values: Mapping[str, Any]) -> Any:
     Args:
         values: Values by key, at any depth.
     """
-    texts = contained_in_context(values)
+    return _in_context(contained_in_context(values))
+
+
+def _in_context(texts: Iterable[str]) -> Any:
     return or_(*(Change.context.contains(cast(literal(text, Text), JSONB)) for text in texts))
 
 
@@ -162,7 +165,7 @@ def field_changed(column: str, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
 
 def by(user_id: Any) -> Any:
     """Select the changes of a user, by the context's ``user_id``."""
-    return context({"user_id": user_id})
+    return _in_context(contained_user(user_id))
 
 
 def in_request(request_id: str) -> Any:

@@ -154,10 +154,11 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         """Return updates that gave a column another value.
 
         Args:
-            column: Name of the column.
+            column: Name of the column, or of a field after ``for_model()``.
             from_: Value before the update; any by default.
             to: Value after the update; any by default.
         """
+        column = conditions.column_of(column, self._of)
         has_both = (conditions.HasKey(side, column) for side in ("before", "after"))
         changes = self.updated().filter(conditions.Differs(column), *has_both)
         if from_ is not _ANY:
@@ -166,7 +167,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
 
     def by(self, user: Any) -> ChangeQuerySet:
         """Return changes made by a user, an instance or its primary key (``user_id`` of the context)."""
-        return self.context({"user_id": user})
+        return self.filter(conditions.by_user(user))
 
     def in_request(self, request_id: str) -> ChangeQuerySet:
         """Return changes made in one request (``request_id`` of the context)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,6 +22,9 @@ _MOST_BITS = math.ceil((_MOST_DIGITS + 1) * math.log2(10))
 _MOST_DECIMALS = 16_383
 #: What expressions and queries have, of Django and of SQLAlchemy.
 _EXPRESSIONS = ("resolve_expression", "__clause_element__", "self_group")
+#: The text of a key that is a bigint, without zeros in front, and the first number with more digits.
+_KEY = re.compile("-?[1-9][0-9]{0,18}|0")
+_LEAST_LONG_KEY = 10**19
 _BOUNDS = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
 
 
@@ -37,6 +41,19 @@ def contained_in_context(values: Mapping[str, Any]) -> list[str]:
     """
     as_texts = dumps(_converted({key: _said(value) for key, value in values.items()}))
     return list(dict.fromkeys([contained(values), as_texts]))
+
+
+def contained_user(user: Any) -> list[str]:
+    """Return the texts of which a context contains one if a user made the change, for ``jsonb @>``.
+
+    A key that is a number in the context may be a text where it is asked for, and the other way round.
+    """
+    texts = contained_in_context({"user_id": user})
+    said = _said(user)
+    if isinstance(said, str) and _KEY.fullmatch(said):
+        return [*texts, contained({"user_id": int(said)})]
+    is_number = isinstance(said, int) and not isinstance(said, bool) and abs(said) < _LEAST_LONG_KEY
+    return [*texts, contained({"user_id": str(said)})] if is_number else texts
 
 
 def plain(value: Any) -> Any:

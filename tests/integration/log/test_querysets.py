@@ -77,7 +77,10 @@ def test_a_field_that_changed(todo: Todo) -> None:
     assert not changes.field_changed("task", to="Eat").exists()
     assert not changes.field_changed("task", from_="Eat").exists()
     assert not changes.field_changed("no such column").exists()
-    assert not changes.field_changed("owner_id").exists()
+    assert not changes.field_changed("owner_id").exists() and not changes.field_changed("owner").exists()
+    assert (
+        changes.after({"owner": todo.owner}).count() == changes.after({"owner_id": todo.owner_id}).count() > 0
+    )
 
 
 def test_by_user_request_transaction_and_time(todo: Todo, django_user_model: Any) -> None:

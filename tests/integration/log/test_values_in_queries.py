@@ -254,6 +254,8 @@ def test_users_are_found_by_key_and_instance(drain: Drain) -> None:
     drain()
     assert Change.objects.by(key).count() == 1 == Change.objects.by(str(key)).count()
     assert Change.objects.by(tag).count() == 1 == Change.objects.by(8).count()
+    # As it comes from an address.
+    assert Change.objects.by("8").count() == 1 and Change.objects.by("08").count() == 0
 
 
 @pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "naive"])

@@ -6,7 +6,7 @@ Their rows are sorted by the servers, in one snapshot for the table.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 
 from psycopg2 import DataError, InternalError
@@ -16,7 +16,7 @@ from bemi_django.verification import log_queries
 from bemi_django.verification.explanations import origin_in_sql
 from bemi_django.verification.findings import note
 from bemi_django.verification.moment import take_moment
-from bemi_django.verification.records.result import EXTRA, MISSING, OMITTED, WRITTEN, Verified
+from bemi_django.verification.records.result import EXTRA, MISSING, OMITTED, REUSED, WRITTEN, Verified
 from bemi_django.verification.streams import merge, snapshot, stream
 from bemi_django.verification.subject import Subject
 from bemi_django.verification.suspects import Difference
@@ -71,11 +71,26 @@ def by_image(subject: Subject, result: Verified) -> None:
         again = Verified(str(table))
         if not _count(subject, again, altered):
             findings, ignored, result.explained = [], altered, again.explained
+    if any(finding.kind == EXTRA for finding in findings):
+        findings = _without_reused(subject, result, ignored, findings)
     if omitted:
         result.notes.append(f"without ignored columns ({_names(omitted)})")
     if left_out := ignored & set(table.columns) - failing - omitted - masked:
         result.notes.append(f"without columns that were altered ({_names(left_out)})")
     note(subject, result, list(_unexplained(subject, result, findings)))
+
+
+def _without_reused(
+    subject: Subject, result: Verified, ignored: set[str], findings: list[Difference]
+) -> list[Difference]:
+    """Return the differences that are left without transactions in which other tables had the same name."""
+    known = [*subject.table.versions, *(leaf.since for leaf in subject.table.leaves if leaf.since)]
+    reused = subject.reused.transactions(known)
+    again = Verified(str(subject.table))
+    if not reused or _count(subject, again, ignored, reused):
+        return findings
+    result.explained = {**again.explained, REUSED: sum(finding.times for finding in findings)}
+    return []
 
 
 def _unexplained(subject: Subject, result: Verified, findings: Iterable[Difference]) -> Iterator[Difference]:
@@ -93,7 +108,9 @@ def _names(columns: Iterable[str]) -> str:
     return ", ".join(sorted(columns))
 
 
-def _count(subject: Subject, result: Verified, ignored: set[str]) -> list[Difference]:
+def _count(
+    subject: Subject, result: Verified, ignored: set[str], reused: Collection[int] = ()
+) -> list[Difference]:
     rows = older = explained = 0
     findings = []
     leaves = subject.table.leaves
@@ -102,6 +119,7 @@ def _count(subject: Subject, result: Verified, ignored: set[str]) -> list[Differ
         "ignored": sorted(ignored),
         "partitions": [f"{leaf.schema}.{leaf.name}" for leaf in leaves],
         "bounds": here,
+        "reused": list(reused),
     }
     live = table_queries.rows_by_image(subject.table, sorted(ignored), origin_in_sql(subject))
     with snapshot(subject.source) as cursor:

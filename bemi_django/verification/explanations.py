@@ -83,6 +83,17 @@ def is_detached(subject: Subject, entry: Entry) -> bool:
     return True
 
 
+def is_of_reused_name(subject: Subject, entry: Entry) -> bool:
+    """Tell whether an entry may be of another table that had the name in the same transaction."""
+    if entry.id <= subject.earlier:
+        return False
+    name = entry.schema, entry.table
+    for leaf in subject.table.leaves:
+        if f"{leaf.schema}.{leaf.name}" == entry.partition:
+            name = leaf.schema, leaf.name
+    return subject.reused.had_several(name, entry.xid)
+
+
 def unexplained(subject: Subject, entry: Entry, columns: Iterable[str], xmin: int) -> list[str]:
     """Return those of the columns whose values should be as in the log.
 

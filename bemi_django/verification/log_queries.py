@@ -29,6 +29,7 @@ _IS_THERE = """(c.partition IS NULL OR EXISTS (
         SELECT FROM unnest(%(partitions)s::text[], %(bounds)s::uuid[]) leaf (name, bound)
         WHERE leaf.name = c.partition
             AND (leaf.bound IS NULL OR c.id > leaf.bound OR c.id <= %(earlier)s::uuid)))"""
+_IS_OWN = "(c.transaction_id <> ALL (%(reused)s::bigint[]) OR c.id <= %(earlier)s::uuid)"
 # What was erased is not compared.
 _AFTER, _BEFORE = (
     f"CASE WHEN c.unavailable ? 'erased' THEN c.{side} - ARRAY("
@@ -75,18 +76,23 @@ SELECT CASE WHEN c.operation NOT IN ('CREATE', 'BASELINE')
 """.replace("{after}", _AFTER).replace("{before}", _BEFORE)
 
 #: (digest of a row, how many of it are left, how many there ever were), sorted. ``ignored`` are columns that
-#: are left out; rows of partitions that are gone are not counted.
+#: are left out; rows of partitions that are gone, and changes of transactions that are ``reused``, are not
+#: counted.
 COUNTED_BY_IMAGE = (
-    """{truncated}
+    (
+        """{truncated}
 SELECT {digest}, sum(weight)::bigint, sum(weight) FILTER (WHERE weight > 0)::bigint FROM (
     SELECT c.after - %(ignored)s::text[] AS image, 1 AS weight
-    {alive} AND {is_there} AND c.operation <> 'DELETE'
+    {alive} AND {is_there} AND {is_own} AND c.operation <> 'DELETE'
     UNION ALL
     SELECT c.before - %(ignored)s::text[], -1
-    {alive} AND {is_there} AND c.operation NOT IN ('CREATE', 'BASELINE')
+    {alive} AND {is_there} AND {is_own} AND c.operation NOT IN ('CREATE', 'BASELINE')
 ) images GROUP BY 1 ORDER BY 1
 """.replace("{digest}", f"encode({_DIGEST.format('image::text')}, 'hex') COLLATE \"C\"")
-).replace("{is_there}", _IS_THERE)
+    )
+    .replace("{is_there}", _IS_THERE)
+    .replace("{is_own}", _IS_OWN)
+)
 
 #: (number of changes that were skipped).
 SKIPPED = """

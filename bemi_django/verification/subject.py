@@ -13,6 +13,7 @@ from bemi_django.verification.moment import Moment
 from bemi_django.verification.omissions import TableOmissions
 from bemi_django.verification.records.acceptance import Acceptance
 from bemi_django.verification.table.compared_table import ComparedTable
+from bemi_django.verification.table.reused_names import ReusedNames
 from bemi_django.verification.table.table_queries import Slice
 from bemi_django.wire.lsn import format_lsn
 
@@ -57,6 +58,7 @@ class Subject(NamedTuple):
         omissions: What was left out of the log.
         masks: The masks of its columns, by the present rules.
         encrypted: What compares its encrypted values.
+        reused: Tells where several tables had one of its names.
     """
 
     source: Any
@@ -74,6 +76,7 @@ class Subject(NamedTuple):
     omissions: TableOmissions
     masks: Masks
     encrypted: EncryptedValues
+    reused: ReusedNames
 
     def ask_log(
         self, query: str, parameters: dict[str, Any], names: list[LoggedName] | None = None

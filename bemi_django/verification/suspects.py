@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 from psycopg2.sql import SQL
 
-from bemi_django.verification.explanations import explain_missing, is_detached, unexplained
+from bemi_django.verification.explanations import (
+    explain_missing,
+    is_detached,
+    is_of_reused_name,
+    unexplained,
+)
 from bemi_django.verification.logged_rows import Entry, last_entries, last_image
 from bemi_django.verification.masked.encrypted_values import Comparison
 from bemi_django.verification.masked.masked_columns import without_masked
@@ -20,6 +25,7 @@ from bemi_django.verification.records.result import (
     ERASED,
     EXTRA,
     MISSING,
+    REUSED,
     UNREADABLE,
     Verified,
 )
@@ -149,16 +155,17 @@ def _judge(
     logged = None if entry is None else last_image(subject, key, moment)
     image = None if row is None else row.image
     digest = _digest(key, logged, image)
+    reused = REUSED if entry is not None and is_of_reused_name(subject, entry) else ""
     if row is not None and logged is None:
         leaf = next((leaf for leaf in subject.table.leaves if leaf.oid == row.leaf), None)
-        return Difference(MISSING, key, [], explain_missing(subject, row.xmin, leaf), digest)
+        return Difference(MISSING, key, [], explain_missing(subject, row.xmin, leaf) or reused, digest)
     if row is None and entry is not None and logged is not None:
-        return Difference(EXTRA, key, [], DETACHED if is_detached(subject, entry) else "", digest)
+        return Difference(EXTRA, key, [], DETACHED if is_detached(subject, entry) else reused, digest)
     if row is not None and entry is not None and logged is not None and image is not None:
         (columns,) = differing(subject, [(logged, image)])
         wrong = unexplained(subject, entry, columns, row.xmin)
         if columns:
-            return Difference(DIFFERENT, key, wrong, "" if wrong else CONVERTED, digest)
+            return Difference(DIFFERENT, key, wrong, reused if wrong else CONVERTED, digest)
     return None
 
 

@@ -37,6 +37,7 @@ from bemi_django.verification.table.compared_table import (
     read_table,
     tracked_tables,
 )
+from bemi_django.verification.table.reused_names import ReusedNames
 from bemi_django.verification.table.table_queries import Slice
 from bemi_django.verification.table.versions import has_other_key
 
@@ -225,6 +226,7 @@ class _Comparison(NamedTuple):
             read_omissions(self.destination, self.slot, names),
             {**masks_of(self.masking, called, table.columns), **self._referring(table)},
             EncryptedValues(self._keys, [(self.database, name.schema, name.table) for name in names]),
+            ReusedNames(self.source),
         )
 
     def _keys(self, numbers: Collection[str]) -> Mapping[str, SubjectKey | None]:

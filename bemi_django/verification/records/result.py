@@ -15,6 +15,7 @@ REWRITTEN = "rewritten by ALTER TABLE"
 DETACHED = "of a partition that was dropped or detached"
 CONVERTED = "with values that ALTER changed"
 WRITTEN = "written by DDL"
+REUSED = "written while tables of the same name replaced each other"
 #: What the settings explain.
 OMITTED = "explained by changes that were left out"
 #: Why encrypted values of a row are not compared.

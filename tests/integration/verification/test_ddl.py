@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from bemi_django.verification.records.result import Verified
+from bemi_django.verification.records.result import REUSED, Verified
 from bemi_django.verification.verify import Options, verify
 from tests.support import roles
 from tests.support.laboratory import laboratory
@@ -25,6 +25,11 @@ PARTED = (
     "INSERT INTO lab.t VALUES (1, 'a', 10), (2, 'b', 20), (3, 'b', 30)",
 )
 UNKEYED_PARTS = ("CREATE TABLE lab.t (id int, word text, n int) PARTITION BY LIST (word)", *PARTED[1:])
+
+
+def together(*statements: str) -> str:
+    """Return statements as one transaction."""
+    return "; ".join(("BEGIN", *statements, "COMMIT"))
 
 
 class Case(NamedTuple):
@@ -126,6 +131,83 @@ CASES = {
     ),
     "drop and create": Case(
         (KEYED, ROWS, "DROP TABLE lab.t", KEYED, "INSERT INTO lab.t VALUES (4, 'd', 40)"), "1 rows"
+    ),
+    "create, drop and create in one transaction": Case(
+        (
+            together(KEYED, ROWS, "DROP TABLE lab.t", KEYED, "INSERT INTO lab.t VALUES (1, 'z', 1)"),
+            "INSERT INTO lab.t VALUES (4, 'd', 40)",
+        ),
+        f"2 rows, 2 {REUSED}",
+    ),
+    "drop what was written, and create in one transaction": Case(
+        (
+            KEYED,
+            ROWS,
+            together(
+                "INSERT INTO lab.t VALUES (4)",
+                "DELETE FROM lab.t WHERE id = 1",
+                "DROP TABLE lab.t",
+                KEYED,
+                "INSERT INTO lab.t VALUES (2, 'z', 1)",
+            ),
+        ),
+        f"1 rows, 1 {REUSED}",
+    ),
+    "rename and create in one transaction, and keep what was renamed": Case(
+        (
+            KEYED.replace("lab.t", "lab.before"),
+            ROWS.replace("lab.t", "lab.before"),
+            together(
+                "ALTER TABLE lab.before RENAME TO t",
+                "CREATE TABLE lab.before (id int PRIMARY KEY, n int)",
+                "INSERT INTO lab.before VALUES (1, 11), (7, 70)",
+            ),
+        ),
+        f"3 rows, 2 {REUSED}",
+    ),
+    "exchange names in one transaction": Case(
+        (
+            KEYED,
+            KEYED.replace("lab.t", "lab.u"),
+            ROWS.replace("lab.t", "lab.u"),
+            together(
+                "ALTER TABLE lab.t RENAME TO v",
+                "ALTER TABLE lab.u RENAME TO t",
+                "ALTER TABLE lab.v RENAME TO u",
+                "INSERT INTO lab.u VALUES (9, 'z', 1)",
+            ),
+        ),
+        "3 rows",
+    ),
+    "create, drop and create in one transaction, without a key": Case(
+        (
+            together(
+                "CREATE TABLE lab.t (id int)",
+                "INSERT INTO lab.t VALUES (1), (1), (2)",
+                "DROP TABLE lab.t",
+                "CREATE TABLE lab.t (id int)",
+                "INSERT INTO lab.t VALUES (2)",
+            ),
+            "INSERT INTO lab.t VALUES (4)",
+        ),
+        f"2 rows, 1 written by DDL, 3 {REUSED}",
+    ),
+    "drop and create a partition in one transaction": Case(
+        (
+            *PARTED,
+            together(
+                "INSERT INTO lab.t VALUES (4, 'b')",
+                "DROP TABLE lab.t_b",
+                "CREATE TABLE lab.t_b PARTITION OF lab.t FOR VALUES IN ('b')",
+                "INSERT INTO lab.t VALUES (5, 'b')",
+            ),
+        ),
+        f"2 rows, 2 of a partition that was dropped or detached, 1 {REUSED}",
+        "INSERT INTO lab.t VALUES (99, 'a')",
+    ),
+    "create in a savepoint that is rolled back, and create": Case(
+        (together("SAVEPOINT s", KEYED, ROWS, "ROLLBACK TO s", KEYED, "INSERT INTO lab.t VALUES (7)"),),
+        "1 rows",
     ),
     "rename a column": Case((KEYED, ROWS, "ALTER TABLE lab.t RENAME word TO term"), "3 rows"),
     "rename the key": Case(

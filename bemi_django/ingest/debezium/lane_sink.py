@@ -10,7 +10,7 @@ from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
 from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.message.row_reader import RowReader
 from bemi_django.ingest.queue.message.row_values import Values, position_of
-from bemi_django.ingest.rows.copy_format import ID_AT
+from bemi_django.ingest.rows.large_rows import id_of
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.lane import LanePosition
@@ -94,7 +94,7 @@ class LaneSink:
         values, letter = self._reader.read(pending)
         if letter is not None:
             self.add_letter(letter)
-        position = self._last = position_of(pending.row[ID_AT])
+        position = self._last = position_of(id_of(pending.row))
         if position < self._written:
             # Of a transaction that is read once more from its beginning.
             return

@@ -12,7 +12,10 @@ from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 
 class Pending(NamedTuple):
-    """The fields of a row as COPY takes them, with the change and the message it was made from."""
+    """The fields of a row as COPY takes them, with the change and the message it was made from.
+
+    A :class:`LargeCopyRow` stands for the fields of a large row; ``bytes()`` makes them of it.
+    """
 
     row: bytes
     change: Stitched | ChangeHeader

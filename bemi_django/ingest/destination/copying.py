@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import psycopg2
@@ -12,13 +12,12 @@ import psycopg2
 from bemi_django.ingest.destination.activity_counts import ActivityCounts
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.rows import copy_format
+from bemi_django.ingest.rows.large_rows import LARGE, pieces_of_row
 from bemi_django.ingest.rows.row_writer import COLUMNS
 
 _COPY = "COPY {} ({}) FROM STDIN (FORMAT binary)"
 #: The column that a row may have beside those of its change.
 CREATED_AT = "created_at"
-#: Bytes that are handed to libpq, which copies them, at a time.
-_PIECE = 8 * 1024 * 1024
 # Data exceptions and program limits: the row is at fault, and would be refused again.
 _OF_THE_ROW = ("22", "54")
 #: The same and constraints, where rows are of others: who may publish can send a change again as another one.
@@ -82,9 +81,9 @@ def copy_rows(cursor: Any, rows: list[bytes], created_at: bytes = b"") -> None:
     count = len(columns).to_bytes(2, "big")
     copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
     head, tail = copy_format.HEADER + count, created_at + copy_format.TRAILER
-    if any(len(row) > _PIECE for row in rows):
-        between = [part for row in rows for part in (created_at + count, row)]
-        cursor.copy_expert(copy, _Pieces([head, *between[1:], tail]), _PIECE)
+    if any(len(row) > LARGE for row in rows):
+        parts = chain.from_iterable(chain((created_at + count,), pieces_of_row(row)) for row in rows[1:])
+        cursor.copy_expert(copy, _Pieces(chain((head,), pieces_of_row(rows[0]), parts, (tail,))), LARGE)
         return
     # What is between two rows separates them here, so that no row has to be copied by itself.
     pieces = [head + rows[0], *rows[1:]]
@@ -98,15 +97,17 @@ class _Pieces:
     """A file that reads parts one after another, without a copy of them all."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
-        self._files = deque(map(io.BytesIO, parts))
+        self._files = map(io.BytesIO, parts)
+        self._file = io.BytesIO()
 
     def read(self, size: int) -> bytes:
         """Return at most ``size`` bytes of one part; none at the end of all."""
-        while self._files:
-            if data := self._files[0].read(size):
-                return data
-            self._files.popleft()
-        return b""
+        while not (data := self._file.read(size)):
+            file = next(self._files, None)
+            if file is None:
+                return b""
+            self._file = file
+        return data
 
 
 def is_taken(cursor: Any, attempt: Callable[[], None], refusals: Sequence[str] = _OF_THE_ROW) -> bool:

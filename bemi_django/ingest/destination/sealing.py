@@ -16,7 +16,8 @@ from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.copying import CREATED_AT, RowCopier, copy_rows
 from bemi_django.ingest.protocol.messages import Begin
-from bemi_django.ingest.rows.copy_format import ID_AT, int64
+from bemi_django.ingest.rows.copy_format import int64
+from bemi_django.ingest.rows.large_rows import LargeCopyRow, id_of
 from bemi_django.ingest.rows.row_writer import COLUMNS, EPOCH_SECONDS
 from bemi_django.wire.ids import change_id
 from bemi_django.wire.sequence import HistoryStart, sequence_at
@@ -48,11 +49,13 @@ def copy_sealed(cursor: Any, rows: list[bytes]) -> SealedRows:
     now = int64(time.time_ns() // 1000 - EPOCH_SECONDS * 1_000_000)
     salts = os.urandom(SALT * len(rows))
     digests = [
-        hashlib.sha256(b"".join((salts[place : place + SALT], _COUNT, row, now))).digest()
+        row.digest(salts[place : place + SALT] + _COUNT, now)
+        if isinstance(row, LargeCopyRow)
+        else hashlib.sha256(b"".join((salts[place : place + SALT], _COUNT, row, now))).digest()
         for place, row in zip(range(0, len(salts), SALT), rows, strict=True)
     ]
     copy_rows(cursor, rows, now)
-    return SealedRows(b"".join([row[ID_AT] for row in rows]), b"".join(digests), salts)
+    return SealedRows(b"".join(map(id_of, rows)), b"".join(digests), salts)
 
 
 def is_sealing(cursor: Any, slot: str) -> bool:

@@ -85,7 +85,7 @@ class ExportSink:
 
     def add(self, pending: Pending) -> None:
         """Take one row of the open transaction."""
-        row = pending.row
+        row = bytes(pending.row)
         try:
             rendered = self._target.render(row)
         except UnicodeDecodeError:

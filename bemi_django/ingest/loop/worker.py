@@ -170,6 +170,8 @@ class Worker:
         count = 0
         for data in islice(self._session.messages(), _MESSAGES):
             take(data, source.message_lsn)
+            # It may be large, and must not be held while the next one is read.
+            del data
             count += 1
         self.activity += count
         return count == _MESSAGES

@@ -33,7 +33,7 @@ from bemi_django.ingest.protocol.messages import (
 )
 
 #: Size in bytes from which a message is read here.
-OVERSIZE = 16 * 1024 * 1024
+OVERSIZE = 4 * 1024 * 1024
 #: Bytes that jsonb holds: of a string, and of all names and values of an object (JENTRY_OFFLENMASK).
 LIMIT = 0x0FFFFFFF
 #: Size in bytes from which a value is a view of the message.

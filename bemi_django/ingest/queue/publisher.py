@@ -16,7 +16,7 @@ from bemi_django.ingest.queue.message.chunk import Chunk, encode
 from bemi_django.ingest.queue.message.row_reader import RowReader
 from bemi_django.ingest.queue.message.row_values import lane_of, position_of
 from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
-from bemi_django.ingest.rows.copy_format import ID_AT
+from bemi_django.ingest.rows.large_rows import id_of
 from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.wire.defaults import LARGEST_DEAD_LETTER
 from bemi_django.wire.lane import LanePosition
@@ -109,7 +109,7 @@ class QueueSink:
         values, letter = self._reader.read(pending)
         if letter is not None:
             self.add_letter(letter)
-        identifier = pending.row[ID_AT]
+        identifier = id_of(pending.row)
         lane = lane_of(values, self._lanes)
         is_barrier = lane is None
         if self._size >= _LIMIT or self._size and self._is_barrier is not is_barrier:

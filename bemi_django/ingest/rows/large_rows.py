@@ -1,87 +1,142 @@
-"""Render rows of many megabytes straight into the row of COPY, so that memory holds them once more."""
+"""Render rows of many megabytes whenever they are asked for, so that memory holds the message alone."""
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bemi_django.ingest.protocol.messages import LargeRow
-from bemi_django.ingest.rows.copy_format import jsonb_head
+from bemi_django.ingest.rows.copy_format import ID_AT, jsonb_head
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
-from bemi_django.ingest.rows.values import Encoder, in_pieces, raw
+from bemi_django.ingest.rows.values import Encoder, raw, rendering
+from bemi_django.ingest.rows.window import PIECE, joined, pieces_of
 
-#: Encoders that take a view of a value as well.
-_OF_VIEWS = (raw, require_jsonb)
+#: Bytes of a row from which it is handed to COPY in pieces.
+LARGE = 1 << 20
 
 
-class LargeObject(NamedTuple):
-    """A row as a JSON object that is rendered whenever it is asked for.
+class _Streamed(NamedTuple):
+    """A large value, and what renders it."""
 
-    Attributes:
+    encode: Encoder
+    value: bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the JSON of the value."""
+        return rendered_pieces(*self)
+
+
+class LargeObject:
+    """A row as a JSON object that is rendered again and again.
+
+    Only values whose types need the server, and small ones, are rendered at once and held.
+
+    Args:
         row: The values.
         layout: How they are written.
         encoders: The encoder of each column.
         order: The columns that the object has, in its order.
-    """
-
-    row: LargeRow
-    layout: RowLayout
-    encoders: Sequence[Encoder | None]
-    order: Sequence[int]
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self.pieces())
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the object, a part of it at a time.
-
-        Raises:
-            ValueError: A value is not one of its type.
-            LookupError: A type no longer exists.
-        """
-        opening = b"{"
-        for number in self.order:
-            yield opening + label(self.layout.names[number])
-            yield from _pieces(self.encoders[number], self.row[number])
-            opening = b", "
-        yield b"}" if self.order else b"{}"
-
-
-def _pieces(encode: Encoder | None, value: bytes | None) -> Iterator[bytes]:
-    if value is None or encode is None:
-        yield b"null"
-    elif encode in _OF_VIEWS:
-        yield encode(value)
-    else:
-        yield from in_pieces(encode)(value)
-
-
-def large_row(fields: Iterable[bytes | LargeObject]) -> bytes:
-    """Return a row of COPY.
-
-    Args:
-        fields: Its fields in binary format, but for the objects, which become fields.
 
     Raises:
         ValueError: A value is not one of its type.
         LookupError: A type no longer exists.
     """
-    row = io.BytesIO()
-    for field in fields:
-        if isinstance(field, LargeObject):
-            _write_object(row, field)
-        else:
-            row.write(field)
-    return row.getvalue()
+
+    def __init__(
+        self, row: LargeRow, layout: RowLayout, encoders: Sequence[Encoder | None], order: Sequence[int]
+    ) -> None:
+        self._parts: list[bytes | _Streamed] = []
+        opening = b"{"
+        for number in order:
+            self._parts += opening + label(layout.names[number]), _part(encoders[number], row[number])
+            opening = b", "
+        self._parts.append(b"}" if order else b"{}")
+        #: Bytes of the object.
+        self.size = sum(map(len, self.pieces()))
+
+    def __bytes__(self) -> bytes:
+        return joined(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the object, a part of it at a time."""
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                yield from part.pieces()
 
 
-def _write_object(row: io.BytesIO, value: LargeObject) -> None:
-    begin = row.tell()
-    row.write(jsonb_head(0))
-    size = sum(map(row.write, value.pieces()))
-    # Only now is it known how long the field is.
-    row.seek(begin)
-    row.write(jsonb_head(size))
-    row.seek(0, io.SEEK_END)
+class LargeCopyRow:
+    """A row of COPY that is rendered again and again.
+
+    Args:
+        head: The fields in front of the old row, in binary format.
+        rows: The old row and the new one, as fields or as objects.
+        tail: The fields behind.
+    """
+
+    def __init__(self, head: bytes, rows: Iterable[bytes | LargeObject], tail: bytes) -> None:
+        self.head = head
+        self._parts: list[bytes | LargeObject] = [head]
+        for row in rows:
+            if isinstance(row, LargeObject):
+                self._parts.append(jsonb_head(row.size))
+            self._parts.append(row)
+        self._parts.append(tail)
+        self._size = sum(part.size if isinstance(part, LargeObject) else len(part) for part in self._parts)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return joined(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the row, a part of it at a time."""
+        for part in self._parts:
+            if isinstance(part, LargeObject):
+                yield from part.pieces()
+            else:
+                yield part
+
+    def digest(self, before: bytes, after: bytes) -> bytes:
+        """Return the SHA-256 of the row between two other parts."""
+        found = hashlib.sha256(before)
+        for piece in self.pieces():
+            found.update(piece)
+        found.update(after)
+        return found.digest()
+
+
+def id_of(row: bytes) -> bytes:
+    """Return the id of the change in a row of COPY, or in what stands for a large one."""
+    return (row.head if isinstance(row, LargeCopyRow) else row)[ID_AT]
+
+
+def pieces_of_row(row: bytes) -> Iterator[bytes]:
+    """Yield a row of COPY, or what stands for a large one, a part of it at a time."""
+    return row.pieces() if isinstance(row, LargeCopyRow) else iter((row,))
+
+
+def rendered_pieces(encode: Encoder, value: bytes) -> Iterator[bytes]:
+    """Yield the JSON of a value, which may be a view, a part of it at a time.
+
+    Raises:
+        ValueError: It is not one of its type.
+        LookupError: The type no longer exists.
+    """
+    if encode is require_jsonb:
+        # Unlike other encoders, it takes a view.
+        require_jsonb(value)
+        encode = raw
+    return rendering(encode).stream(pieces_of(value))
+
+
+def _part(encode: Encoder | None, value: bytes | None) -> bytes | _Streamed:
+    if value is None or encode is None:
+        return b"null"
+    if len(value) > PIECE and rendering(encode).is_pure:
+        return _Streamed(encode, value)
+    return encode(bytes(value))

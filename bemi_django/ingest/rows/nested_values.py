@@ -1,18 +1,18 @@
-"""Convert arrays and composite values as PostgreSQL prints them to JSON, in pieces if they are large."""
+"""Convert arrays and composite values as PostgreSQL prints them to JSON, in pieces if they are large.
+
+A large value is read through a window and never held: neither what it is nested in, nor what is nested in it.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
+from bemi_django.ingest.rows.window import PIECE, Window
 from bemi_django.patterns import possessive
 
-#: Yields the JSON of a value, which may be a view.
-PieceEncoder = Callable[[bytes], Iterator[bytes]]
-
-#: Bytes of a large value that are rendered at a time.
-PIECE = 1 << 20
 #: More bytes than the bounds of an array have.
 _BOUNDS = 200
 #: No text in UTF-8 has this byte.
@@ -23,9 +23,26 @@ _NO_UTF8 = b"\xff"
 _QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FIELD = possessive.compiled(rb'([^",()\\]*+(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*+)*+)[,)]', re.DOTALL)
 _FIELD_PART = possessive.compiled(rb'"([^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+)"|([^"]+)', re.DOTALL)
-#: What a quote, or a field in quotes, has in place of a character of its own.
-_ESCAPE = re.compile(rb'["\\]')
+#: What a field in quotes has in place of a character of its own.
 _FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
+# What of an element, or of a field, can be read without the rest.
+_IN_ELEMENT = possessive.compiled(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_IN_FIELD = possessive.compiled(rb'[^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+', re.DOTALL)
+_IN_PLAIN_FIELD = re.compile(rb'[^",()\\]*')
+
+
+class Rendering(NamedTuple):
+    """How the values of a type are rendered.
+
+    Attributes:
+        whole: Returns the JSON of a value.
+        stream: Yields the JSON of a value that arrives in pieces.
+        is_pure: Whether both depend on nothing else, and may be called again in another thread.
+    """
+
+    whole: Callable[[bytes], bytes]
+    stream: Callable[[Iterator[bytes]], Iterator[bytes]]
+    is_pure: bool
 
 
 class ArrayEncoder:
@@ -33,84 +50,122 @@ class ArrayEncoder:
 
     Args:
         element: Renders an element.
-        large_element: The same, in pieces.
         delimiter: What separates the elements.
     """
 
-    def __init__(
-        self, element: Callable[[bytes], bytes], large_element: PieceEncoder, delimiter: bytes
-    ) -> None:
-        self._element, self._large_element = element, large_element
+    def __init__(self, element: Rendering, delimiter: bytes) -> None:
+        self._element = element
+        self.is_pure = element.is_pure
+        delimiter = re.escape(delimiter)
+        plain = rb'[^{}"' + delimiter + rb"]"
         self._token = possessive.compiled(
-            rb'[{}]|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^{}"' + re.escape(delimiter) + rb"]+)", re.DOTALL
+            delimiter + rb'?(?:([{}])|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|(' + plain + rb"+))", re.DOTALL
         )
+        self._in_plain = re.compile(plain + rb"*")
+        self._delimiter = re.compile(delimiter + rb"?")
 
     def __call__(self, value: bytes) -> bytes:
         """Return a value as JSON."""
-        return b"".join(self.pieces(value))
-
-    def pieces(self, value: bytes) -> Iterator[bytes]:
-        """Yield the array, a part of it at a time."""
         # Bounds other than 1 are printed in front, [0:2]={...}; JSON has no place for them.
-        begin = bytes(value[:_BOUNDS]).index(b"=") + 1 if value[:1] == b"[" else 0
-        is_large, element = len(value) > PIECE, self._element
-        array = io.BytesIO()
-        write, separator = array.write, b""
+        begin = value.index(b"=") + 1 if value[:1] == b"[" else 0
+        array, separator = io.BytesIO(), b""
         for match in self._token.finditer(value, begin):
-            if is_large and match.end() - match.start() > PIECE:
-                write(separator)
-                yield _taken(array)
-                yield from self._large_element(_element(value, match))
-                separator = b","
-                continue
-            piece = match[0]
-            if piece == b"{":
-                write(separator + b"[")
-                separator = b""
-                continue
-            if piece == b"}":
-                write(b"]")
+            separator = self._write(array, match, separator)
+        return array.getvalue()
+
+    def stream(self, value: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the JSON of a value that arrives in pieces.
+
+        Raises:
+            ValueError: The value is no array.
+        """
+        window = Window(value)
+        if window.starts_with(b"["):
+            window.read(_BOUNDS)
+            window.at = window.text.index(b"=") + 1
+        array, separator = io.BytesIO(), b""
+        while not window.is_at_end():
+            if (match := window.match(self._token)) is not None:
+                separator = self._write(array, match, separator)
             else:
-                write(separator)
-                if (quoted := match[1]) is not None:
-                    write(element(_unescape(quoted)))
-                else:
-                    write(b"null" if piece == b"NULL" else element(piece))
-            separator = b","
-            if is_large and array.tell() > PIECE:
+                array.write(separator)
+                yield _taken(array)
+                yield from self._large(window)
+                separator = b","
+            if array.tell() > PIECE:
                 yield _taken(array)
         yield array.getvalue()
+
+    def _large(self, window: Window) -> Iterator[bytes]:
+        window.match(self._delimiter)
+        if window.starts_with(b'"'):
+            window.at += 1
+            yield from window.rendered(_IN_ELEMENT, _unescape, self._element.stream)
+            window.expect(b'"')
+        else:
+            yield from window.rendered(self._in_plain, bytes, self._element.stream)
+
+    def _write(self, array: io.BytesIO, match: re.Match[bytes], separator: bytes) -> bytes:
+        """Write what a token says, and return what separates it from the next one."""
+        bracket, quoted, plain = match.groups()
+        if bracket == b"}":
+            array.write(b"]")
+            return b","
+        array.write(separator)
+        if bracket is not None:
+            array.write(b"[")
+            return b""
+        if quoted is not None:
+            array.write(self._element.whole(_unescape(quoted)))
+        else:
+            array.write(b"null" if plain == b"NULL" else self._element.whole(plain))
+        return b","
 
 
 class CompositeEncoder:
     """Renders values of one row type.
 
     Args:
-        fields: The names of its fields, as JSON, and what renders their values.
+        fields: The names of its fields, as JSON, and how their values are rendered.
     """
 
-    def __init__(self, fields: Sequence[tuple[bytes, PieceEncoder]]) -> None:
+    def __init__(self, fields: Sequence[tuple[bytes, Rendering]]) -> None:
         self._fields = fields
+        self.is_pure = all(field.is_pure for _, field in fields)
 
     def __call__(self, value: bytes) -> bytes:
         """Return a value as JSON."""
-        return b"".join(self.pieces(value))
-
-    def pieces(self, value: bytes) -> Iterator[bytes]:
-        """Yield the object, a part of it at a time."""
         if value == b"()" and not self._fields:
-            yield b"{}"
-            return
-        opening = b"{"
+            return b"{}"
         # A type that was altered since it was described has another number of fields.
-        for (name, field), match in zip(self._fields, _FIELD.finditer(value, 1), strict=True):
+        return b"{%b}" % b",".join(
+            name + b":" + (field.whole(_plain(match[1])) if match[1] else b"null")
+            for (name, field), match in zip(self._fields, _FIELD.finditer(value, 1), strict=True)
+        )
+
+    def stream(self, value: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the JSON of a value that arrives in pieces.
+
+        Raises:
+            ValueError: The value has another number of fields.
+        """
+        window = Window(value)
+        window.expect(b"(")
+        opening, end = b"{", len(self._fields)
+        for number, (name, field) in enumerate(self._fields, 1):
             yield opening + name + b":"
-            if match.end(1) > match.start(1):
-                yield from field(_field(value, match))
+            if (match := window.match(_FIELD)) is not None:
+                yield field.whole(_plain(match[1])) if match[1] else b"null"
+                window.at -= 1
+            elif window.starts_with(b'"'):
+                window.at += 1
+                yield from window.rendered(_IN_FIELD, _unquote, field.stream)
+                window.expect(b'"')
             else:
-                yield b"null"
+                yield from window.rendered(_IN_PLAIN_FIELD, bytes, field.stream)
+            window.expect(b")" if number == end else b",")
             opening = b","
-        yield b"}"
+        yield b"}" if self._fields else b"{}"
 
 
 def _taken(written: io.BytesIO) -> bytes:
@@ -119,24 +174,6 @@ def _taken(written: io.BytesIO) -> bytes:
     written.seek(0)
     written.truncate()
     return found
-
-
-def _element(value: bytes, match: re.Match[bytes]) -> bytes:
-    """Return a large element of an array, as a view of the array if it has nothing escaped."""
-    begin, end = match.span(1)
-    if begin < 0:
-        return value[match.start() : match.end()]
-    return value[begin:end] if _ESCAPE.search(value, begin, end) is None else _unescape(match[1])
-
-
-def _field(value: bytes, match: re.Match[bytes]) -> bytes:
-    """Return a field that is not NULL, as a view if it is large and has nothing escaped."""
-    begin, end = match.span(1)
-    if end - begin <= PIECE:
-        return _plain(match[1])
-    if value[begin : begin + 1] == b'"':
-        begin, end = begin + 1, end - 1
-    return value[begin:end] if _ESCAPE.search(value, begin, end) is None else _plain(match[1])
 
 
 def _unescape(value: bytes) -> bytes:
@@ -149,11 +186,11 @@ def _unescape(value: bytes) -> bytes:
 
 
 def _plain(printed: bytes) -> bytes:
-    def part(match: re.Match[bytes]) -> bytes:
-        quoted = match[1] if match[1] is not None else match[2]
-        marked = quoted.replace(b"\\\\", _NO_UTF8)
-        if _NO_UTF8 in quoted or b"\\" in marked:
-            return _FIELD_ESCAPE.sub(lambda escape: escape[1] or escape[2], quoted)
-        return marked.replace(b'""', b'"').replace(_NO_UTF8, b"\\")
+    return _FIELD_PART.sub(lambda part: _unquote(part[2] if part[1] is None else part[1]), printed)
 
-    return _FIELD_PART.sub(part, printed)
+
+def _unquote(quoted: bytes) -> bytes:
+    marked = quoted.replace(b"\\\\", _NO_UTF8)
+    if _NO_UTF8 in quoted or b"\\" in marked:
+        return _FIELD_ESCAPE.sub(lambda escape: escape[1] or escape[2], quoted)
+    return marked.replace(b'""', b'"').replace(_NO_UTF8, b"\\")

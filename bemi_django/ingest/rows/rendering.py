@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import orjson
@@ -12,9 +14,10 @@ from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null, jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb
-from bemi_django.ingest.rows.large_rows import LargeObject
+from bemi_django.ingest.rows.large_rows import LargeObject, rendered_pieces
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 from bemi_django.ingest.rows.values import Encoder
+from bemi_django.ingest.rows.window import joined
 
 #: The reason for a value that is JSON, but more than jsonb holds.
 NOT_ACCEPTED = "not accepted as jsonb"
@@ -38,16 +41,13 @@ def complete(layout: RowLayout, row: Row | None) -> Row | None:
     """Return the row with the columns that the stream omits."""
     if row is None or layout.computed is None:
         return row
-    if isinstance(row, LargeRow):
-        row = row.plain()
     width, compute = layout.computed
-    if any(value is UNAVAILABLE for value in row):
-        # They may depend on the value that is missing.
-        return row + [UNAVAILABLE] * width
-    try:
-        return row + compute(row)
-    except ValueError:
-        return row + [UNAVAILABLE] * width
+    computed: Row = [UNAVAILABLE] * width
+    # They may depend on a value that is missing.
+    if not any(value is UNAVAILABLE for value in row):
+        with suppress(ValueError):
+            computed = compute(row.plain() if isinstance(row, LargeRow) else row)
+    return LargeRow(row + computed) if isinstance(row, LargeRow) else row + computed
 
 
 def json_object(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> tuple[Json, list[str]]:
@@ -197,8 +197,7 @@ def failing_columns(
         if value is None or value is UNAVAILABLE or encode is None:
             continue
         try:
-            rendered = encode(bytes(value))
-            rendered.decode()
+            rendered = joined(_checked(encode, value))
             if number in layout.key:
                 canonical(rendered)
         except NotJsonb:
@@ -211,3 +210,17 @@ def failing_columns(
             if not accepts(rendered):
                 reasons.append(f"{side}.{name}: {NOT_ACCEPTED}")
                 yield number
+
+
+def _checked(encode: Encoder, value: bytes) -> Iterator[bytes]:
+    """Yield the JSON of a value.
+
+    Raises:
+        ValueError: It is not one of its type, or not in UTF-8.
+        LookupError: The type no longer exists.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for piece in rendered_pieces(encode, value):
+        decoder.decode(piece)
+        yield piece
+    decoder.decode(b"", final=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import Any
+from typing import cast
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
-from bemi_django.ingest.rows.large_rows import LargeObject, large_row
+from bemi_django.ingest.rows.large_rows import LARGE, LargeCopyRow
 from bemi_django.ingest.rows.rendering import (
     NOTHING,
     Json,
@@ -170,27 +170,28 @@ class RowWriter:
             self._context, self._context_field = context, jsonb(self.render_context(context))
         if layout.masked and self.notes_masks:
             self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
-        # Any row is a large row; those without an object are joined faster.
-        is_large = isinstance(before, LargeObject) or isinstance(after, LargeObject)
-        join: Callable[[Iterable[Any]], bytes] = large_row if is_large else b"".join
-        return join(
-            (
-                _START,
-                change_id(self._sequence, header.ordinal, self._source),
-                layout.head,
-                key,
-                operation,
-                before if isinstance(before, LargeObject) else jsonb(before),
-                after if isinstance(after, LargeObject) else jsonb(after),
-                self._context_field,
-                self._committed_at,
-                int64(time.time_ns() // 1000 - _EPOCH),
-                self._transaction,
-                old_key if old_key != key else NULL,
-                layout.partition,
-                layout.unavailable if unavailable is None else unavailable,
-            )
+        beginning = (
+            _START,
+            change_id(self._sequence, header.ordinal, self._source),
+            layout.head,
+            key,
+            operation,
         )
+        end = (
+            self._context_field,
+            self._committed_at,
+            int64(time.time_ns() // 1000 - _EPOCH),
+            self._transaction,
+            old_key if old_key != key else NULL,
+            layout.partition,
+            layout.unavailable if unavailable is None else unavailable,
+        )
+        if isinstance(before, bytes) and isinstance(after, bytes):
+            return b"".join((*beginning, jsonb(before), jsonb(after), *end))
+        rows = (jsonb(row) if isinstance(row, bytes) else row for row in (before, after))
+        row = LargeCopyRow(b"".join(beginning), rows, b"".join(end))
+        # It stands for the bytes wherever rows are handed on.
+        return cast(bytes, row) if len(row) > LARGE else bytes(row)
 
     def sequence_of(self, begin: Begin) -> int:
         """Return the sequence number of a transaction's changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -9,12 +10,10 @@ from typing import NamedTuple
 import orjson
 
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
-from bemi_django.ingest.rows.nested_values import PIECE, ArrayEncoder, CompositeEncoder, PieceEncoder
+from bemi_django.ingest.rows.nested_values import ArrayEncoder, CompositeEncoder, Rendering
+from bemi_django.ingest.rows.window import joined
 
 Encoder = Callable[[bytes], bytes]
-
-#: The bits of a byte in UTF-8 by which it continues a character.
-_CONTINUATION, _CONTINUES = 0xC0, 0x80
 
 _ZONE = re.compile(rb"([+-]\d\d)(?=$| BC$)")
 
@@ -67,16 +66,14 @@ def text(value: bytes) -> bytes:
     return orjson.dumps(value.decode())
 
 
-def pieces_of_text(value: bytes) -> Iterator[bytes]:
-    """Yield the pieces of a JSON string, so that no other copy of a large one is made."""
+def stream_text(value: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a JSON string."""
+    # A piece may end within a character.
+    decoder = codecs.getincrementaldecoder("utf-8")()
     yield b'"'
-    at = 0
-    while at < len(value):
-        end = at + PIECE
-        while end < len(value) and value[end] & _CONTINUATION == _CONTINUES:
-            end += 1
-        yield text(bytes(value[at:end]))[1:-1]
-        at = end
+    for piece in value:
+        yield orjson.dumps(decoder.decode(piece))[1:-1]
+    decoder.decode(b"", final=True)
     yield b'"'
 
 
@@ -125,6 +122,7 @@ _ENCODERS: dict[int, Encoder] = {
     1114: timestamp,
     1184: timestamptz,
 }
+_PURE = frozenset((*_ENCODERS.values(), text))
 _VECTORS = {22: number, 30: text}  # int2vector, oidvector: printed as 1 2 3
 
 
@@ -148,10 +146,10 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> 
         return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
     if isinstance(type_, Array):
         element_encoder = encoder(type_.element, types, cast, depth + 1)
-        return ArrayEncoder(element_encoder, in_pieces(element_encoder), type_.delimiter.encode())
+        return ArrayEncoder(rendering(element_encoder), type_.delimiter.encode())
     if isinstance(type_, Composite):
         fields = [(name.encode(), encoder(field, types, cast, depth + 1)) for name, field in type_.fields]
-        return CompositeEncoder([(text(name), in_pieces(field)) for name, field in fields])
+        return CompositeEncoder([(text(name), rendering(field)) for name, field in fields])
     if isinstance(type_, Castable):
         castable = type_
         return lambda value: cast(castable, value)
@@ -160,13 +158,19 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> 
     return _ENCODERS.get(oid, text)
 
 
-def in_pieces(encode: Encoder) -> PieceEncoder:
-    """Return what yields the JSON of a value in pieces, so that a large one is not held once more."""
+def rendering(encode: Encoder) -> Rendering:
+    """Return how the values of an encoder are rendered, in pieces as well."""
     if encode is text:
-        return pieces_of_text
+        return Rendering(text, stream_text, is_pure=True)
+    if encode is raw:
+        return Rendering(raw, iter, is_pure=True)
     if isinstance(encode, (ArrayEncoder, CompositeEncoder)):
-        return encode.pieces
-    return lambda value: iter((encode(bytes(value)),))
+        return Rendering(encode, encode.stream, encode.is_pure)
+
+    def stream(value: Iterator[bytes]) -> Iterator[bytes]:
+        yield encode(joined(value))
+
+    return Rendering(encode, stream, encode in _PURE)
 
 
 def _unknown(value: bytes) -> bytes:

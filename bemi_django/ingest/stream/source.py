@@ -137,6 +137,8 @@ class SlotSource:
                     self.position = position
                 message = message[_DATA_AT:]
                 yield message
+                # The next one is read before the loop would let go of this one, which may be large.
+                del message
             elif kind == _KEEPALIVE:
                 position, _, is_question = _KEEPALIVE_BODY(message)
                 self.position = max(self.position, position)

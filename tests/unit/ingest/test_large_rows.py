@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
-from bemi_django.ingest.rows import jsonb_limits, nested_values, values
+from bemi_django.ingest.rows import jsonb_limits, large_rows, nested_values, values, window
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb, is_jsonb, require_jsonb
-from bemi_django.ingest.rows.large_rows import LargeObject, large_row
+from bemi_django.ingest.rows.large_rows import LargeCopyRow, LargeObject
 from bemi_django.ingest.rows.rendering import complete, json_object
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, template
 from bemi_django.masking.sql_literals import redact_literals
@@ -47,12 +48,16 @@ ROWS = st.tuples(
 @example([None, UNAVAILABLE, UNAVAILABLE, b"1", None], frozenset([0, 1, 2, 3, 4]), 1)
 def test_a_large_row_is_rendered_as_any_other(row: Row, lost: frozenset[int], piece: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(values, "PIECE", piece)
+        patched.setattr(window, "PIECE", piece)
+        patched.setattr(large_rows, "PIECE", piece)
         expected, lacking = json_object(LAYOUT, row, lost)
         found, missing = json_object(LAYOUT, LargeRow(row), lost)
         assert isinstance(expected, bytes) and isinstance(found, LargeObject)
         assert (bytes(found), missing) == (expected, lacking)
-        assert large_row([b"<", found, b"|", found, b">"]) == b"<%b|%b>" % (jsonb(expected), jsonb(expected))
+        row_of_copy = LargeCopyRow(b"<", (found, found), b">")
+        written = b"<%b%b>" % (jsonb(expected), jsonb(expected))
+        assert bytes(row_of_copy) == written and len(row_of_copy) == len(written)
+        assert row_of_copy.digest(b"a", b"b") == hashlib.sha256(b"a%bb" % written).digest()
 
 
 def test_columns_that_are_computed_get_values_and_not_views() -> None:
@@ -107,50 +112,120 @@ def test_what_a_large_json_holds_that_jsonb_does_not_is_refused(monkeypatch: pyt
     assert require_jsonb(b'{"a": "1e999999"}') == b'{"a": "1e999999"}'
 
 
+#: What needs quotes and escapes, and what needs many bytes.
+HARD = st.text(st.sampled_from('"\\\\,(){} é𝄞\nNULL'), max_size=12)
+
+
+def printed(texts: list[str | None], quote: str, null: str, around: str) -> str:
+    """Print an array or a composite value as PostgreSQL does."""
+    parts = [
+        null if text is None else '"' + text.replace("\\", "\\\\").replace('"', quote) + '"' for text in texts
+    ]
+    return around[0] + ",".join(parts) + around[1]
+
+
+def printed_array(texts: list[str | None]) -> str:
+    return printed(texts, '\\"', "NULL", "{}")
+
+
+def printed_row(texts: list[str | None]) -> str:
+    return printed(texts, '""', "", "()")
+
+
+NESTED: dict[int, values.Type] = {
+    1009: values.Array(25, ","),
+    91: values.Composite((("n", 25), ("t", 25))),
+    92: values.Composite((("l", 1009), ("c", 91))),
+    93: values.Array(92, ","),
+    94: values.Array(3802, ";"),
+}
+
+
+@given(st.lists(HARD | st.none(), max_size=3), HARD, HARD | st.none(), st.integers(5, 12))
+@example(['"' * 20, None], "\\" * 20, '\\"' * 20, 5)
+def test_nested_values_are_the_same_in_pieces_of_any_size(
+    texts: list[str | None], one: str, other: str | None, size: int
+) -> None:
+    pair, inner = printed_row([one, other]), printed_array(texts)
+    deep = printed_array([printed_row([inner, pair]), None, printed_row([None, pair])])
+    document = json.dumps({one: other})
+    cases: list[tuple[int, str, Any]] = [
+        (1009, inner, texts),
+        (1009, "[0:2]=" + inner, texts),
+        (91, pair, {"n": one, "t": other}),
+        (
+            93,
+            deep,
+            [
+                {"l": texts, "c": {"n": one, "t": other}},
+                None,
+                {"l": None, "c": {"n": one, "t": other}},
+            ],
+        ),
+        (94, printed_array([document]), [{one: other}]),
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (nested_values, window):
+            patched.setattr(module, "PIECE", size)
+        for oid, value, expected in cases:
+            encode = values.encoder(oid, NESTED, lambda *_: b"")
+            view: Any = memoryview(value.encode())
+            whole = encode(value.encode())
+            assert json.loads(whole) == expected
+            assert b"".join(large_rows.rendered_pieces(encode, view)) == whole
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("oid", "value"),
     [
-        b"{1,NULL,23456}",
-        b'[0:1][2:2]={{"a,b"},{NULL}}',
-        b'{"\\"long\\\\ \xc3\xa4\xc3\xa4",NULL,"",short}',
-        b"{}",
-        b'{plainly,"quoted and long"}',
-        b'(1,"a ""long"" b",)',
-        b'(1,"a long b",)',
-        b"(1,unquoted,)",
-        b'(,,"{""x y"",z}")',
+        (1009, b"{1,NULL,23456}"),
+        (1009, b'[0:1][2:2]={{"a,b"},{NULL}}'),
+        (1009, b"{}"),
+        (1009, b'{plainly,"quoted and long"}'),
+        (91, b"(,)"),
+        (91, b"(1,unquoted)"),
+        (90, b"()"),
     ],
 )
-def test_nested_values_are_the_same_in_pieces_of_any_size(
-    value: bytes, monkeypatch: pytest.MonkeyPatch
+def test_unquoted_values_are_the_same_in_pieces(
+    oid: int, value: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = (("n", 23), ("t", 25), ("l", 1009))
-    types: dict[int, values.Type] = {9: values.Composite(fields), 1009: values.Array(25, ",")}
-    encode = values.encoder(9 if value[:1] == b"(" else 1009, types, lambda *_: b"")
+    encode = values.encoder(oid, {**NESTED, 90: values.Composite(())}, lambda *_: b"")
     whole = encode(value)
     json.loads(whole)
-    for size in range(4, 12):
-        monkeypatch.setattr(nested_values, "PIECE", size)
-        monkeypatch.setattr(values, "PIECE", size)
-        view: Any = memoryview(value)
-        pieces = [*values.in_pieces(encode)(view)]
-        assert b"".join(pieces) == whole == encode(value)
-    assert len(pieces) < len(value) + 3
+    for size in range(5, 12):
+        for module in (nested_values, window):
+            monkeypatch.setattr(module, "PIECE", size)
+        assert b"".join(large_rows.rendered_pieces(encode, value)) == whole
 
 
-@pytest.mark.parametrize("value", [b"(unquoted,)", b'("with a blank",)'])
-def test_a_large_field_without_escapes_is_not_copied(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
+@pytest.mark.parametrize(
+    "value", [b"(alpha,beta,c)", b"(alphabet)", b'(alpha,"beta', b'(alpha,"beta"', b"", b"{alpha}"]
+)
+def test_a_large_composite_of_another_type_is_refused(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = values.encoder(91, NESTED, lambda *_: b"")
+    for size in (5, 9):
+        for module in (nested_values, window):
+            monkeypatch.setattr(module, "PIECE", size)
+        with pytest.raises(ValueError):
+            list(large_rows.rendered_pieces(encode, value))
 
-    def field(piece: bytes) -> Iterator[bytes]:
-        given.append(piece)
-        yield b"1"
 
-    monkeypatch.setattr(nested_values, "PIECE", 4)
-    view: Any = memoryview(value)
-    assert b"".join(nested_values.CompositeEncoder([(b'"f"', field), (b'"g"', field)]).pieces(view))
-    assert [type(piece) for piece in given] == [memoryview]
-    assert given == [value.strip(b'(,)"')]
+def test_values_that_the_server_renders_are_rendered_once() -> None:
+    asked: list[bytes] = []
+
+    def cast(_: values.Castable, value: bytes) -> bytes:
+        asked.append(value)
+        return b'{"a": 1}'
+
+    types: dict[int, values.Type] = {95: values.Castable(95, 1), 96: values.Array(95, ",")}
+    encoders = [values.encoder(96, types, cast), values.encoder(95, types, cast)]
+    large: Any = memoryview(b"x" * (window.PIECE + 1))
+    row = LargeRow([b"{x,y}", large])
+    layout = LAYOUT._replace(names=("a", "b"))
+    found = LargeObject(row, layout, encoders, (0, 1))
+    assert bytes(found) == bytes(found) == b'{"a": [{"a": 1},{"a": 1}], "b": {"a": 1}}'
+    assert asked == [b"x", b"y", bytes(large)]
 
 
 TURNS = 100_000

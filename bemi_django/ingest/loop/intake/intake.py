@@ -212,3 +212,5 @@ class Intake:
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
             return
         self._rows.add(changes, data, "; ".join(reasons))
+        # The next message must not be read while this one is held.
+        self._sink.settle()

@@ -53,7 +53,7 @@ class RowReader:
 
     def _quickly(self, pending: Pending) -> Values | None:
         """Return the values of a row; None if it is not like those of its table before."""
-        row = pending.row
+        row = bytes(pending.row)
         common = self._tables.get(pending.change.relation.oid)
         if common is None or not row.startswith(common.head, ID_AT.stop):
             return None
@@ -98,7 +98,7 @@ class RowReader:
 
     def _whole(self, pending: Pending) -> Values:
         """Return the values of a row, and remember what the next one of its table may share with it."""
-        row = pending.row
+        row = bytes(pending.row)
         values = values_of(row)
         if values[_OLD_KEY] is None:
             names, last = values[_NAMED:_KEY], values[_OLD_KEY:]

@@ -16,6 +16,7 @@ import psycopg2
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin
 from bemi_django.ingest.rows.copy_format import HEADER, ID_AT, TRAILER, jsonb
+from bemi_django.ingest.rows.large_rows import LargeCopyRow
 from bemi_django.ingest.stitching.activity_names import Name, Names, names_of
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, EVENT, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
@@ -76,6 +77,8 @@ class ActivityCounts:
         place = kind = b""
         tally, operation, count = _Tally(), "", 0
         for row, change, message in rows:
+            if isinstance(row, LargeCopyRow):
+                row = row.brief()
             if (
                 change.context is context
                 and change.begin is begin

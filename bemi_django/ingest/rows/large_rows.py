@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bemi_django.ingest.protocol.messages import LargeRow
-from bemi_django.ingest.rows.copy_format import ID_AT, jsonb_head
+from bemi_django.ingest.rows.copy_format import ID_AT, jsonb, jsonb_head
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 from bemi_django.ingest.rows.values import Encoder, raw, rendering
@@ -78,7 +78,7 @@ class LargeCopyRow:
     """
 
     def __init__(self, head: bytes, rows: Iterable[bytes | LargeObject], tail: bytes) -> None:
-        self.head = head
+        self.head, self._tail = head, tail
         self._parts: list[bytes | LargeObject] = [head]
         for row in rows:
             if isinstance(row, LargeObject):
@@ -100,6 +100,10 @@ class LargeCopyRow:
                 yield from part.pieces()
             else:
                 yield part
+
+    def brief(self) -> bytes:
+        """Return the row with empty objects."""
+        return b"".join((self.head, jsonb(b"{}"), jsonb(b"{}"), self._tail))
 
     def digest(self, before: bytes, after: bytes) -> bytes:
         """Return the SHA-256 of the row between two other parts."""

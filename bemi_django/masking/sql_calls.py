@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bemi_django.masking.sql_functions import calls_own
 from bemi_django.masking.sql_literals import redact_literals
 
 # A single statement of these kinds writes to the table that it names.
@@ -24,15 +25,16 @@ _PLAIN = frozenset(
 def calls_functions(sql: str) -> bool:
     """Return whether a text of one or more statements may write by functions, or by what was prepared before.
 
-    A function that an ``INSERT``, ``UPDATE``, ``DELETE`` or ``MERGE`` calls is not looked for.
+    A function is one that is not known to write nothing; what operators and casts do is not looked for.
 
     Args:
         sql: The text.
     """
-    if _WRITES.match(sql):
-        return False
     # Where a string ends depends on a setting of the session.
-    if "\\'" in sql:
+    is_clear = "\\'" not in sql
+    if _WRITES.match(sql):
+        return calls_own(redact_literals(sql, " ") if is_clear else sql)
+    if not is_clear:
         return True
     parts = redact_literals(sql, " ").split(";")
     return any(_calls(part, sql) for part in parts if part.strip())
@@ -43,12 +45,12 @@ def _calls(part: str, sql: str) -> bool:
     found = _WORD.match(part)
     word = found[1].upper() if found is not None else ""
     if word in _PLAIN:
-        return False
+        return calls_own(part)
     if word == "COPY":
         return _COPY_OF_QUERY.match(part) is not None
     if word in ("WITH", "EXPLAIN"):
-        return _WRITING.search(part) is None
+        return _WRITING.search(part) is None or calls_own(part)
     if word == "CREATE":
         return _AS_QUERY.search(part) is not None
     # What a block does is in its literal.
-    return word != "DO" or _BODY.search(sql) is not None
+    return word != "DO" or _BODY.search(sql) is not None or calls_own(sql)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from itertools import chain, count
 from typing import Any
 
 from bemi_django.log.lossless_json import dumps, loads
@@ -18,6 +19,8 @@ _WHO = (RESERVED_KEYS - {SQL_KEY, CONNECTION_KEY}) | {
 }  # fmt: skip
 #: Keys under which contexts say where somebody is.
 _WHERE = ("ip",)
+#: Names that are no values, whatever the values are.
+_OWN = _WHO | RESERVED_KEYS | {*_WHERE}
 #: Literals with an escape character of their own: what they say is not looked for, they go.
 _UNICODE = re.compile(r"\b[uU]&['\"]")
 
@@ -48,7 +51,9 @@ class ContextEraser:
             found = loads(context)
         except (ValueError, RecursionError):
             return context if not self.mentions(context) else dumps({INVALID_KEY: MASK})
-        left = {key: self._of_item(key, value, statements, is_theirs) for key, value in found.items()}
+        left: dict[str, Any] = {}
+        for key, value in found.items():
+            left[self._name(key, {*found, *left})] = self._of_item(key, value, statements, is_theirs)
         return context if left == found else dumps(left)
 
     def mentions(self, text: str) -> bool:
@@ -76,13 +81,24 @@ class ContextEraser:
             return value
         return MASK if is_theirs else self._without(value)
 
+    def _name(self, key: str, taken: Collection[str]) -> str:
+        """Return a name without the values, which is not taken."""
+        name: str = key if key in _OWN else self._without(key)
+        if name == key:
+            return key
+        numbered = (f"{name} {number}" for number in count(2))
+        return next(each for each in chain([name], numbered) if each not in taken)
+
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):
             for each in self._values:
                 value = value.replace(each, MASK)
             return value
         if isinstance(value, dict):
-            return {key: self._without(item) for key, item in value.items()}
+            left: dict[str, Any] = {}
+            for key, item in value.items():
+                left[self._name(key, {*value, *left})] = self._without(item)
+            return left
         if isinstance(value, list):
             return [self._without(item) for item in value]
         return value if value is None or isinstance(value, bool) or dumps(value) not in self._values else MASK

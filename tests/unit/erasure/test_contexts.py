@@ -21,7 +21,7 @@ VALUES = st.lists(st.text("abcd", min_size=4, max_size=6), min_size=1, max_size=
 
 def texts(value: object) -> list[str]:
     if isinstance(value, dict):
-        return [text for item in value.values() for text in texts(item)]
+        return [*value, *(text for item in value.values() for text in texts(item))]
     if isinstance(value, list):
         return [text for item in value for text in texts(item)]
     return [value] if isinstance(value, str) else []
@@ -32,7 +32,7 @@ def test_no_value_is_left(values: list[str], context: dict[str, object]) -> None
     given_text = json.dumps(context, ensure_ascii=False)
     left = ContextEraser(values).erased(given_text)
     found = json.loads(left)
-    assert found.keys() == context.keys()
+    assert len(found) == len(context)
     # A value can come about only where one was taken out, and the marks are no letters.
     assert not any(value in text for text in texts(found) for value in values if "*" not in text)
     assert ContextEraser(values).erased(left) == left
@@ -45,6 +45,9 @@ def test_no_value_is_left(values: list[str], context: dict[str, object]) -> None
     [
         ({"user_id": "annie"}, {"user_id": "annie"}),
         ({"a": {"b": ["x annie y", 1]}}, {"a": {"b": ["x *** y", 1]}}),
+        ({"to": {"annie": 1, "bob": [{"Annie annie": 2}]}}, {"to": {"***": 1, "bob": [{"Annie ***": 2}]}}),
+        ({"annie": 1, "annieannie": 2, "***": 3}, {"***": 3, "*** 2": 1, "******": 2}),
+        ({"user_id": 1, "4711001": 2}, {"user_id": 1, "***": 2}),
         ({"phone": 4711001}, {"phone": "***"}),
         ({"SQL": "UPDATE x SET a = 'annie' WHERE b = 2"}, {"SQL": "UPDATE x SET a = *** WHERE b = ***"}),
         ({"SQL": "SELECT 1"}, {"SQL": "SELECT 1"}),

@@ -439,14 +439,28 @@ def test_an_installation_of_another_role_is_refused_before_anything_is_done(proj
     assert project.ours() == before and set(project.identities().values()) == {"f"}
 
 
-def test_objects_of_others_that_depend_on_the_log_are_named_and_nothing_is_lost(project: Project) -> None:
+def test_objects_of_others_that_depend_on_the_log_are_named_before_anything_is_done(project: Project) -> None:
     project.migrate()
     project.record()
-    project.query("CREATE VIEW report AS SELECT * FROM changes")
-    with pytest.raises(CommandError, match="not everything was removed: cannot drop table .*run this again"):
+    for statement in (
+        'CREATE VIEW "my report" AS SELECT * FROM changes',
+        "CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM _bemi.checkpoint",
+        "CREATE FUNCTION latest(n int) RETURNS SETOF changes LANGUAGE sql AS 'SELECT * FROM changes LIMIT n'",
+        "CREATE TABLE notes (id int, one changes, number int DEFAULT _bemi.sequence_v1('x', '0/0')::int)",
+    ):
+        project.query(statement)
+    before = project.ours()
+    said = project.uninstall("--dry-run")
+    with pytest.raises(
+        CommandError, match="nothing was removed: run this again then, or with --keep-log"
+    ) as e:
         project.uninstall()
-    assert project.logged() == 5
-    project.query("DROP VIEW report")
+    assert project.ours() == before and project.logged() == 5
+    lines = [line for line in str(e.value).splitlines() if " depends on the log: run " in line]
+    assert [f"{line} first" in said.splitlines() for line in lines] == [True] * 5
+    for line in lines:
+        # What the line says is enough.
+        project.query(line.partition(": run ")[2])
     project.uninstall()
     assert project.ours() == [] and project.identities() == IDENTITIES
 

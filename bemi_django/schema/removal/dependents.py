@@ -1,0 +1,78 @@
+"""Objects of others that depend on what was installed, so that it cannot be removed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
+
+# Of a view its rule depends, and of a table its constraints, defaults, triggers and policies do.
+_DEPENDENTS = """
+WITH relations AS (
+    SELECT c.oid FROM pg_class c
+    WHERE c.relnamespace = '_bemi'::regnamespace OR c.oid = _bemi.log_v1()
+        OR c.oid IN (SELECT t.relid FROM pg_partition_tree(_bemi.log_v1()) t)
+),
+ours AS (
+    SELECT 'pg_class'::regclass AS class, r.oid FROM relations r
+    UNION ALL
+    SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN relations r ON r.oid = i.indrelid
+    UNION ALL
+    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace = '_bemi'::regnamespace
+    UNION ALL
+    SELECT 'pg_type'::regclass, unnest(ARRAY[t.oid, t.typarray]) FROM pg_type t
+    WHERE t.typnamespace = '_bemi'::regnamespace OR t.typrelid IN (SELECT r.oid FROM relations r)
+),
+found AS (
+    SELECT DISTINCT CASE WHEN w.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS class,
+           coalesce(w.ev_class, d.objid) AS oid, CASE WHEN w.oid IS NULL THEN d.objsubid ELSE 0 END AS part,
+           coalesce(w.ev_class, t.tgrelid, f.adrelid, k.conrelid, p.polrelid,
+                    CASE d.classid WHEN 'pg_class'::regclass THEN d.objid END) AS relation
+    FROM ours o JOIN pg_depend d ON (d.refclassid, d.refobjid) = (o.class, o.oid) AND d.deptype = 'n'
+    LEFT JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+    LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+    LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+    LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+    LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+    LEFT JOIN pg_event_trigger e ON d.classid = 'pg_event_trigger'::regclass AND e.oid = d.objid
+    WHERE coalesce(t.tgname, e.evtname, '') !~ '^_bemi_'
+)
+SELECT pg_describe_object(f.class, f.oid, f.part), CASE i.type
+    WHEN 'table constraint' THEN format('ALTER TABLE %s DROP CONSTRAINT %I', f.relation::regclass, k.conname)
+    WHEN 'default value' THEN format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', f.relation::regclass, (
+        SELECT a.attname FROM pg_attrdef d
+        JOIN pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
+        WHERE d.oid = f.oid))
+    WHEN 'table column' THEN format('ALTER TABLE %s DROP COLUMN %I', f.relation::regclass, (
+        SELECT a.attname FROM pg_attribute a WHERE (a.attrelid, a.attnum) = (f.oid, f.part)))
+    ELSE format('DROP %s %s', upper(i.type), i.identity) END
+FROM found f CROSS JOIN LATERAL pg_identify_object(f.class, f.oid, f.part) i
+LEFT JOIN pg_constraint k ON f.class = 'pg_constraint'::regclass AND k.oid = f.oid
+WHERE (f.class, f.oid) NOT IN (SELECT o.class, o.oid FROM ours o) AND i.schema IS DISTINCT FROM '_bemi'
+    AND (f.relation IS NULL OR f.relation NOT IN (SELECT r.oid FROM relations r))
+ORDER BY 1
+"""
+
+
+class Dependent(NamedTuple):
+    """An object of others, as PostgreSQL describes it, and the statement that removes it."""
+
+    description: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.description} depends on the log: run {self.remedy}"
+
+
+def dependents_of(using: str) -> list[Dependent]:
+    """Return the objects of others that depend on the log of a database, or on its schema ``_bemi``.
+
+    Args:
+        using: The alias of the database.
+    """
+    with closed_cursor(using) as cursor:
+        if not installed.has(cursor, "partition_v1"):
+            return []
+        cursor.execute(_DEPENDENTS)
+        return [Dependent(*row) for row in cursor.fetchall()]

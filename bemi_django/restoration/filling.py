@@ -87,12 +87,26 @@ def _insert(table: NewTable, images: list[str]) -> Composable:
     return SQL(
         "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} "
         "FROM unnest({images}::jsonb[]) WITH ORDINALITY given (image, number) "
-        "CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, given.image) made ORDER BY given.number"
+        "CROSS JOIN LATERAL {made} made ORDER BY given.number"
     ).format(
         table=table.quoted,
+        made=_made(table),
         images=Literal(images),
         columns=columns,
         values=SQL(", ").join(SQL("made.{}").format(Identifier(column)) for column in table.columns),
+    )
+
+
+def _made(table: NewTable) -> Composable:
+    """Return a query for the row of an image."""
+    columns = (
+        SQL("coalesce(read.{0}, 'null') AS {0}" if column in table.documents else "read.{0}").format(
+            Identifier(column)
+        )
+        for column in table.columns
+    )
+    return SQL("(SELECT {} FROM jsonb_populate_record(NULL::{}, given.image) read)").format(
+        SQL(", ").join(columns), table.quoted
     )
 
 
@@ -100,13 +114,14 @@ def _compare(table: NewTable, images: list[str]) -> Composable:
     """Return a query for the columns that differ, of each row with any."""
     return SQL(
         "SELECT unlike.columns FROM unnest({images}::jsonb[]) given (image) "
-        "CROSS JOIN LATERAL jsonb_populate_record(NULL::{table}, given.image) made "
+        "CROSS JOIN LATERAL {made} made "
         "LEFT JOIN {table} found ON {same} "
         "CROSS JOIN LATERAL (SELECT ARRAY(SELECT name FROM (VALUES {values}) v (name, value) "
         "WHERE given.image ? name AND value IS DISTINCT FROM (given.image -> name)) AS columns) unlike "
         "WHERE unlike.columns <> '{{}}'"
     ).format(
         table=table.quoted,
+        made=_made(table),
         images=Literal(images),
         same=SQL(" AND ").join(
             SQL("found.{0} {1} made.{0}").format(Identifier(column), SQL(equals))
@@ -123,8 +138,7 @@ _VALUES = {
     "array": (
         "CASE WHEN found.{column} IS NULL THEN 'null' ELSE to_jsonb(format('%s', found.{column})::text[]) END"
     ),
-    "text": "CASE WHEN found.{column} IS NOT DISTINCT FROM (given.image ->> {name}) "
-    "THEN given.image -> {name} END",
+    "text": "CASE WHEN found.{column} IS NOT DISTINCT FROM made.{column} THEN given.image -> {name} END",
 }
 
 

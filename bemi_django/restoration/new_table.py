@@ -80,7 +80,6 @@ WHERE i.indrelid = format('%%I.%%I', %s::text, %s::text)::regclass AND i.indispr
     AND k.place <= i.indnkeyatts
 ORDER BY k.place
 """
-
 _EQUALS = """
 SELECT a.attname, (
     SELECT format('OPERATOR(%%I.%%s)', s.nspname, o.oprname)
@@ -93,6 +92,12 @@ JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 JOIN pg_opclass x ON x.oid = k.class
 WHERE i.indrelid = format('%%I.%%I', %s::text, %s::text)::regclass AND i.indisprimary ORDER BY k.place
 """
+# The text of a type that became text is that of its JSON.
+_DOCUMENTS = """
+SELECT a.attname FROM pg_attribute a
+WHERE a.attrelid = format('%%I.%%I', %s::text, %s::text)::regclass AND a.attnotnull AND a.attnum > 0
+    AND (a.atttypid IN ('json'::regtype, 'jsonb'::regtype) OR a.attname = ANY (%s))
+"""
 
 
 class NewTable(NamedTuple):
@@ -103,12 +108,14 @@ class NewTable(NamedTuple):
         columns: Its columns, with how their values are compared: "plain" by to_jsonb(), "printed" and "array"
             as they are printed, and "text" for types that became text.
         key: The columns of its primary key, with the operator of each for equal values.
+        documents: Its columns with JSON that cannot be NULL, so that a null in the log is that of JSON.
         notes: What it lacks, each a sentence.
     """
 
     name: Name
     columns: dict[str, str]
     key: dict[str, str]
+    documents: frozenset[str]
     notes: list[str]
 
     @property
@@ -181,7 +188,10 @@ def _made(
     if key:
         parts.append(SQL("PRIMARY KEY ({})").format(SQL(", ").join(map(Identifier, key))))
     cursor.execute(SQL("CREATE TABLE {} ({})").format(Identifier(*new), SQL(", ").join(parts)))
-    return NewTable(new, {name: kind for name, _, kind in types}, _equals(cursor, new), notes)
+    kinds = {name: kind for name, _, kind in types}
+    cursor.execute(_DOCUMENTS, [*new, [name for name, kind in kinds.items() if kind == "text"]])
+    documents = frozenset(column for (column,) in cursor.fetchall())
+    return NewTable(new, kinds, _equals(cursor, new), documents, notes)
 
 
 def _equals(cursor: Any, name: Name) -> dict[str, str]:

@@ -79,7 +79,8 @@ def key_before(net: Net, table: LiveTable) -> RowValues | None:
     row = net.last if net.exists else {**net.last, **net.old}
     if not table.has_key:
         return None if net.unknown or any(column not in row for column in table.columns) else row
-    if any(row.get(column) is None for column in table.key):
+    may_be_null = table.documents & row.keys()
+    if any(row.get(column) is None and column not in may_be_null for column in table.key):
         return None
     return {column: row[column] for column in table.key}
 

@@ -17,6 +17,8 @@ RowValues = dict[str, Any]
 #: Columns added to a row that was read from a table without a key: its table and ctid, which are stable
 #: while the row is locked.
 ADDRESS = ("_bemi_table", "_bemi_row")
+# A keyword is quoted since PostgreSQL 17.
+_DOCUMENTS = ("pg_catalog.json", 'pg_catalog."json"', "pg_catalog.jsonb")
 _ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
 
 
@@ -62,7 +64,9 @@ class LiveTable(NamedTuple):
     """A live table; ``columns`` are the ones that can be written, so without generated columns.
 
     An INSERT must have a value for those in ``indispensable``: they have neither a default nor NULL.
-    ``types`` has the types of all columns, without domains, if one of them is a domain; else it is empty.
+    ``types`` has the types of all columns, without domains, if one of them is a domain or in ``documents``;
+    else it is empty. ``documents`` are the columns of type json or jsonb that cannot be NULL, so that a null
+    in the log is that of JSON.
     """
 
     name: Name
@@ -74,6 +78,7 @@ class LiveTable(NamedTuple):
     partials: tuple[Partial, ...]
     indispensable: frozenset[str] = frozenset()
     types: Mapping[str, str] = {}
+    documents: frozenset[str] = frozenset()
 
     @property
     def primary(self) -> Unique | None:
@@ -152,6 +157,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
     tables = {}
     for name in {(row[0], row[1]) for row in columns}:
         own = [row[2:] for row in columns if (row[0], row[1]) == name]
+        documents = frozenset(row[0] for row in own if row[2] and row[4] in _DOCUMENTS)
         tables[name] = LiveTable(
             name,
             tuple(column for column, is_generated, *_ in own if not is_generated),
@@ -169,7 +175,8 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
                 if (row[0], row[1]) == name
             ),
             frozenset(column for column, *_, is_indispensable in own if is_indispensable),
-            {column: kind for column, _, _, _, kind, *_ in own} if any(row[5] for row in own) else {},
+            {row[0]: row[4] for row in own} if documents or any(row[5] for row in own) else {},
+            documents,
         )
     return LiveCatalog(tables, references)
 
@@ -198,7 +205,15 @@ def record(table: LiveTable, values: str, alias: str) -> str:
     columns = ", ".join(
         f"{escaped(column)} {kind.replace('%', '%%')}" for column, kind in table.types.items()
     )
-    return f"pg_catalog.jsonb_to_record({values}) {alias} ({columns})"
+    if not table.documents:
+        return f"pg_catalog.jsonb_to_record({values}) {alias} ({columns})"
+    read = ", ".join(
+        f"coalesce(v.{escaped(column)}, 'null'::{kind}) AS {escaped(column)}"
+        if column in table.documents
+        else f"v.{escaped(column)}"
+        for column, kind in table.types.items()
+    )
+    return f"(SELECT {read} FROM pg_catalog.jsonb_to_record({values}) v ({columns})) {alias}"  # noqa: S608 - quoted
 
 
 def key_object(columns: Collection[str]) -> str:

@@ -271,6 +271,8 @@ BEGIN
                                 known, format(get, known), json) END;
             END LOOP;
             past := CASE
+                -- In a key, a null is that of JSON.
+                WHEN col.form = 'json' AND col.number = ANY (key) THEN format('(%s)::%s', json, col.exact)
                 WHEN col.form = 'json' THEN
                     format('CASE WHEN (%1$s) OPERATOR(pg_catalog.=) ''null''::pg_catalog.jsonb THEN NULL '
                            'ELSE (%1$s)::%2$s END', json, col.exact)

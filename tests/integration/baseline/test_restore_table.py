@@ -71,13 +71,19 @@ def swap(lines: list[str]) -> None:
 
 
 def test_values_that_only_the_server_reads_come_back(book: Pipeline, restore: Restore) -> None:
-    execute("CREATE TABLE lab.huge (id int PRIMARY KEY, n numeric, body jsonb)")
-    execute("INSERT INTO lab.huge VALUES (1, 1e400, '[1e400]')")
-    execute("INSERT INTO lab.huge VALUES (2, 1, (repeat('[', 1500) || repeat(']', 1500))::jsonb)")
-    rows = execute(_ROWS.format("lab.huge"))
+    execute("CREATE TABLE lab.huge (id jsonb PRIMARY KEY, n numeric, body jsonb NOT NULL)")
+    execute(
+        "INSERT INTO lab.huge VALUES ('1', 1e400, '[1e400]'), ('null', NULL, 'null'), ('\"null\"', 3, '[]')"
+    )
+    execute("INSERT INTO lab.huge VALUES ('2', 1, (repeat('[', 1500) || repeat(']', 1500))::jsonb)")
+    query = "SELECT id::text, n, body::text FROM {} ORDER BY id"
+    rows = execute(query.format("lab.huge"))
     book.drain()
     assert restore("lab.huge")[1] == "compared with the log: equal"
-    assert execute(_ROWS.format("lab.huge_restored")) == rows
+    assert execute(query.format("lab.huge_restored")) == rows
+    execute("UPDATE lab.huge SET body = '1'; DROP TABLE lab.huge")
+    assert restore("lab.huge", "--to", "lab.dropped")[1] == "compared with the log: equal"
+    assert execute("SELECT id::text FROM lab.dropped ORDER BY id") == [(id_,) for id_, *_ in rows]
 
 
 def test_rows_that_exchanged_their_keys_come_back(book: Pipeline, restore: Restore) -> None:

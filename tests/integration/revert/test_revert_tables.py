@@ -8,15 +8,18 @@ from uuid import UUID
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 
 from bemi_django import skip_tracking
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.log.blame import blame_row
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from bemi_django.time_travel import as_of
 from tests.support.extensions import extensions
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import execute
+from tests.support.travel import here
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -184,6 +187,21 @@ def test_a_key_may_be_an_hstore(key: str, hstore: None, lab: Lab) -> None:
     removed.revert()
     changed.revert()
     assert rows("t") == original
+
+
+def test_a_null_of_json_comes_back_where_there_is_no_other(lab: Lab) -> None:
+    execute("CREATE TABLE lab.t (k jsonb, n int, body json NOT NULL, extra jsonb UNIQUE, PRIMARY KEY (k, n))")
+    lab("INSERT INTO lab.t VALUES ('null', 1, 'null', '1'), ('\"null\"', 1, '[]', NULL)")
+    query = "SELECT k::text, n, body::text, extra::text FROM lab.t ORDER BY 1"
+    original, moment = execute(query), here()
+    changed, removed = lab("UPDATE lab.t SET body = '7', n = 2"), lab("DELETE FROM lab.t")
+    place = changed[0].place
+    assert [blame_row(place, str(change.primary_key))["body"].change for change in changed] == list(changed)
+    with override_settings(BEMI_AS_OF_PATIENCE=0), as_of(moment):
+        assert execute(query.replace("body::text", "coalesce(body::text, 'null')")) == original
+    removed.revert()
+    changed.revert()
+    assert execute(query) == original
 
 
 def test_an_odd_name_is_only_a_name(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from bemi_django.wire.lsn import format_lsn
 #: Seconds without a worker, and without any progress of the log, after which none is expected to come back.
 ABSENCE_SECONDS = 10.0
 
-_IS_UNREAD = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+_IS_READ = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
 _EARLIER = """
 SELECT coalesce(_bemi.bound_v1(_bemi.sequence_v1(max(h.number) + 1, '0/0') - 8)::text,
                 '00000000-0000-0000-0000-000000000000')
@@ -90,8 +90,15 @@ def wait_for_log(
                     f"the log ends at {format_lsn(reached)} and should reach {format_lsn(moment.lsn)}: "
                     "is 'manage.py bemi run' at work, and with a queue 'manage.py bemi consume'?"
                 )
-            cursor.execute(_IS_UNREAD, [slot])
-            if cursor.fetchone() == (0,):
+            cursor.execute(_IS_READ, [slot])
+            is_read = cursor.fetchone()
+            if is_read is None and checkpoint.origin.publication:
+                raise LogBehind(
+                    f"the replication slot {slot} is gone: "
+                    "run 'manage.py bemi run --accept-gap' to record the gap"
+                )
+            # Debezium has a slot of its own.
+            if is_read in (None, (True,)):
                 seen = now
             elif now > seen + ABSENCE_SECONDS:
                 raise LogBehind(f"no worker reads the slot {slot}: start 'manage.py bemi run'")

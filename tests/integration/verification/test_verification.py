@@ -143,6 +143,16 @@ def test_without_a_worker_it_waits_for_seconds(tool: Drain, monkeypatch: pytest.
         list(verify(worker_config("bemi_test", role=roles.OWNER), Options()))
 
 
+def test_without_a_slot_it_does_not_wait(tool: Drain) -> None:
+    pipeline = Pipeline.of_project("bemi_test")
+    pipeline.release()
+    pipeline.source.administer("SELECT pg_drop_replication_slot('bemi_test')")
+    with pytest.raises(
+        LogBehind, match="^the replication slot bemi_test is gone: run 'manage.py bemi run --acc"
+    ):
+        list(verify(worker_config("bemi_test", role=roles.OWNER), Options()))
+
+
 def test_without_a_log_it_says_what_to_do(tool: Drain) -> None:
     with pytest.raises(BemiError, match="there is no log of the slot nothing yet: run 'manage.py bemi run'"):
         list(verify(worker_config("nothing", role=roles.OWNER), Options()))

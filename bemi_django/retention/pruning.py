@@ -38,13 +38,23 @@ FROM named n JOIN {log} c ON c.database = n.database AND c.schema = n.schema AND
     AND c.committed_at < n.since
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+_EMPTY = """
+SELECT to_char(m.first AT TIME ZONE 'UTC', 'YYYY-MM') FROM _bemi.months_v1() m
+CROSS JOIN LATERAL (SELECT (m.first AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS first) n
+WHERE n.first <= (SELECT max(now() - p::interval) FROM unnest(%s::text[]) p)
+    AND NOT EXISTS (SELECT FROM {log} c WHERE c.committed_at >= m.first AND c.committed_at < n.first)
+ORDER BY 1
+"""
 #: The worker may write a change so long after it was committed.
 _LATENESS = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Due(NamedTuple):
-    """The number of changes of a table, in a month such as ``2026-11``, that are to be removed."""
+    """The number of changes of a table, in a month such as ``2026-11``, that are to be removed.
+
+    Without a table they are gaps; or there are none, and the month is dropped because it is empty.
+    """
 
     month: str
     schema: str
@@ -98,6 +108,9 @@ def due(alias: str) -> Iterator[Due]:
         cursor.execute(_DUE.format(log=log), [table_rules.as_json(wanted)])
         for month, schema, table, changes in cursor.fetchall():
             yield Due(month, schema, table, changes)
+        cursor.execute(_EMPTY.format(log=log), [sorted({rule.period for rule in wanted if rule.period})])
+        for (month,) in cursor.fetchall():
+            yield Due(month, "", "", 0)
 
 
 def prune(

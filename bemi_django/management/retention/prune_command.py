@@ -55,7 +55,8 @@ def _print_due(command: BaseCommand, alias: str, *, is_json: bool) -> None:
         return
     for each in found:
         name = f"{each.schema}.{each.table}" if each.table else "gaps"
-        command.stdout.write(f"{each.month}: {each.changes} changes of {name}")
+        what = f"{each.changes} changes of {name}" if each.changes else "an empty month, which is dropped"
+        command.stdout.write(f"{each.month}: {what}")
     if not found:
         command.stdout.write("nothing to do")
 
@@ -63,4 +64,5 @@ def _print_due(command: BaseCommand, alias: str, *, is_json: bool) -> None:
 def _lines(found: Pruned) -> Iterator[str]:
     if found.months:
         yield f"dropped {', '.join(found.months)}"
-    yield f"{found.changes} changes removed" if found.changes else "nothing to do"
+    if found.changes or not found.months:
+        yield f"{found.changes} changes removed" if found.changes else "nothing to do"

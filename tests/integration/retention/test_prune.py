@@ -88,6 +88,9 @@ def test_what_is_not_kept_is_removed(log: None, monkeypatch: pytest.MonkeyPatch)
     )
     assert json.loads(who)["reason"] == "because" and role and ended and removed == len(gone)
     assert run() == "nothing to do\n" == run("--dry-run")
+    execute("SELECT _bemi.partition_v1(%s)", [ago(700)])
+    assert run("--dry-run") == f"{ago(700):%Y-%m}: an empty month, which is dropped\n"
+    assert run() == f"dropped {ago(700):%Y-%m}\n"
     # The next run looks at what has become old since, and at what came late.
     late = add(33)
     assert set(late) <= left() and "1 changes removed\n" in run()

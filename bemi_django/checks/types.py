@@ -28,6 +28,7 @@ _SWITCHES = (
 #: Settings in whose place neither an address nor a password is put.
 _WITHOUT_SECRETS = {
     "BEMI_INCLUDE", "BEMI_EXCLUDE", "BEMI_MASKED_FIELDS", "BEMI_AS_OF_PATIENCE", "BEMI_LARGEST_DEAD_LETTER",
+    "BEMI_WAL_DISK",
     "BEMI_ADMIN_HISTORY", "BEMI_RENAMED_COLUMNS", "BEMI_PUBLICATION", "BEMI_SLOT", "BEMI_TIME_TRAVEL_PRESENT",
     *_SWITCHES,
 }  # fmt: skip
@@ -77,6 +78,7 @@ def _values() -> list[_Rule]:
         ("BEMI_SITE_URL", lambda value: value == "" or value.startswith(("http://", "https://")), url),
         ("BEMI_AS_OF_PATIENCE", _is_number, "Set it to a number of seconds."),
         ("BEMI_LARGEST_DEAD_LETTER", _is_number, "Set it to a number of bytes."),
+        ("BEMI_WAL_DISK", lambda value: value is None or _is_number(value), "Set it to a number of bytes."),
         (
             "BEMI_ADMIN_HISTORY",
             lambda value: value in ("replace", "button", None),

@@ -109,7 +109,13 @@ def _counted(count: int | None, what: str) -> str:
 
 
 def _room(worker: WorkerStatus) -> str:
-    if worker.room_bytes is None:
-        return " of WAL; the server keeps it without limit (max_slot_wal_keep_size)"
-    days = f", in about {worker.room_bytes / worker.bytes_a_day:.1f} days" if worker.bytes_a_day else ""
-    return f" of WAL; {as_bytes(worker.room_bytes)} more until the server removes it{days}"
+    limits = [(worker.room_bytes, "the server removes it"), (worker.disk_bytes, "the disk is full")]
+    known = [(room, what) for room, what in limits if room is not None]
+    if not known:
+        return (
+            " of WAL; the server keeps it without limit (max_slot_wal_keep_size), and how much the disk has "
+            "room for is not known (BEMI_WAL_DISK)"
+        )
+    room, what = min(known)
+    days = f", in about {room / worker.bytes_a_day:.1f} days" if worker.bytes_a_day else ""
+    return f" of WAL; {as_bytes(room)} more until {what}{days}"

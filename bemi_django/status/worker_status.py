@@ -13,6 +13,7 @@ from bemi_django.exceptions import NotInstalled
 from bemi_django.schema import installed
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
+from bemi_django.status.configured import wal_disk
 
 #: States of a worker.
 RUNNING, NOT_RUNNING, NEVER_RUN, SLOT_GONE = "running", "not running", "never run", "slot gone"
@@ -100,6 +101,7 @@ class WorkerStatus(NamedTuple):
         retained_bytes: Bytes of WAL that the server keeps for the slot.
         room_bytes: Bytes of WAL that may be written until the server removes WAL that the slot needs; None
             without ``max_slot_wal_keep_size``.
+        disk_bytes: Bytes of WAL that may be written until it takes all of ``BEMI_WAL_DISK``; None without it.
         bytes_a_day: Bytes of WAL a day, on average.
         queued_bytes: Bytes of WAL whose changes are in a queue, and not in the log yet.
     """
@@ -114,6 +116,7 @@ class WorkerStatus(NamedTuple):
     room_bytes: int | None = None
     bytes_a_day: int = 0
     queued_bytes: int = 0
+    disk_bytes: int | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -138,6 +141,7 @@ def read_worker(alias: str) -> WorkerStatus:
         return WorkerStatus(slot, ON_STANDBY, log_end)
     if is_active is None:
         return WorkerStatus(slot, NEVER_RUN if log_end is None else SLOT_GONE, log_end)
+    disk = wal_disk()
     # Without a queue, nothing is confirmed that the log does not have.
     queued = int(confirmed or 0) - log_end.position if log_end is not None else 0
     return WorkerStatus(
@@ -151,6 +155,7 @@ def read_worker(alias: str) -> WorkerStatus:
         room,
         bytes_a_day,
         max(queued, 0),
+        None if disk is None else max(disk - retained, 0),
     )
 
 

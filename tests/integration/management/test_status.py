@@ -189,15 +189,20 @@ def test_each_state_of_the_worker_has_its_problem(
 
 
 @pytest.mark.parametrize(
-    ("room", "a_day", "text"),
+    ("room", "disk", "a_day", "text"),
     [
-        (None, 10, "without limit"),
-        (4096, 2048, "4.0 kB more until the server removes it, in about 2.0 days"),
-        (4096, 0, "4.0 kB more until the server removes it"),
+        (None, None, 10, "without limit (max_slot_wal_keep_size), and how much the disk has room for is not"),
+        (4096, None, 2048, "4.0 kB more until the server removes it, in about 2.0 days"),
+        (4096, 8192, 0, "4.0 kB more until the server removes it"),
+        (None, 4096, 1024, "4.0 kB more until the disk is full, in about 4.0 days"),
+        (8192, 0, 1024, "0 B more until the disk is full, in about 0.0 days"),
     ],
 )
-def test_how_long_the_server_has_room_is_said(room: int | None, a_day: int, text: str) -> None:
-    worker = WorkerStatus("s", NOT_RUNNING, wal_status="reserved", room_bytes=room, bytes_a_day=a_day)
+def test_how_long_there_is_room_for_wal_is_said(
+    room: int | None, disk: int | None, a_day: int, text: str
+) -> None:
+    worker = WorkerStatus("s", NOT_RUNNING, None, "reserved", room_bytes=room, disk_bytes=disk)
+    worker = worker._replace(bytes_a_day=a_day)
     assert text in status_command._room(worker)
 
 

@@ -48,6 +48,7 @@ RIGHT: dict[str, tuple[object, ...]] = {
     "BEMI_SLOT": (None, ""),
     "BEMI_TABLE": ("x y", "False", "ä", "postgresql://a:b@c/d"),
     "BEMI_TRUSTED_PROXIES": (None, 7, 10**400),
+    "BEMI_WAL_DISK": (None, 7, 1.5),
     **dict.fromkeys(
         (
             "BEMI_ACCEPT_GAP", "BEMI_ADMIN_EVENTS", "BEMI_ALERTS", "BEMI_APPEND_ONLY", "BEMI_AUTH_EVENTS",

@@ -40,13 +40,16 @@ class Progress:
         self.total += changes
 
     def is_due(self, age: float) -> bool:
-        """Return whether a line should be logged: something was written, and the last line is old enough.
+        """Return whether a line should be logged: the last one is old enough.
+
+        If nothing was written, a line says so as often as while all is well.
 
         Args:
             age: Age of the last change in the log, in seconds.
         """
         is_well = age < _LATE and not self._is_first and not self._has_trouble()
-        return self._fresh > 0 and self._clock() - self._since >= (self._interval if is_well else _AT_ONCE)
+        pause = self._interval if is_well or not self._fresh else _AT_ONCE
+        return self._clock() - self._since >= pause
 
     def line(self, lag_bytes: int, lag_seconds: float) -> str:
         """Return the line, and begin to count for the next one.

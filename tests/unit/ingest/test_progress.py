@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_the_first_line_comes_after_a_second_and_none_when_nothing_was_written() -> None:
+def test_the_first_line_comes_after_a_second_and_one_a_minute_when_nothing_was_written() -> None:
     clock = Clock()
     progress = Progress(clock=clock)
     progress.add(1000)
@@ -24,7 +24,12 @@ def test_the_first_line_comes_after_a_second_and_none_when_nothing_was_written()
         progress.line(4096, 1.25)
         == "1,000 changes written (500/s), 1,000 in all; behind by 4,096 bytes, 1.2 s"
     )
-    clock.now = 100.0
+    clock.now = 61.0
+    assert not progress.is_due(LATE)
+    clock.now = 62.0
+    assert progress.is_due(LATE)
+    assert progress.line(0, 0) == "0 changes written (0/s), 1,000 in all; behind by 0 bytes, 0.0 s"
+    clock.now = 121.0
     assert not progress.is_due(LATE)
 
 

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bemi_django.ingest.stream.timelines import Switch, find_switch, parse_timeline_history
+from bemi_django.ingest.destination.checkpoint import Checkpoint, Origin
+from bemi_django.ingest.stream.timelines import (
+    Branch,
+    Switch,
+    find_branch,
+    find_switch,
+    parse_timeline_history,
+)
 from bemi_django.wire.ids import change_id, sequence_in
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import MAX_HISTORY, history_of, lsn_of, sequence_of
@@ -26,6 +33,31 @@ def test_a_timeline_that_the_server_never_was_on_has_no_switch() -> None:
     assert find_switch(switches, 1) == Switch(1, 0x3000148)
     assert find_switch(switches, 3) == Switch(3, 1 << 32)
     assert find_switch(switches, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "end_of_log", "found"),
+    [
+        (1, 50, Branch(50, (Switch(1, 100), Switch(2, 200)))),
+        (1, 150, Branch(100, (Switch(1, 100), Switch(2, 200)))),
+        (2, 150, Branch(150, (Switch(2, 200),))),
+        (3, 250, Branch(250)),
+        (
+            4,
+            150,
+            Branch(
+                150, reason="the server is on timeline 3, which does not descend from the log's timeline 4"
+            ),
+        ),
+    ],
+    ids=["before", "past", "later", "the same", "another branch"],
+)
+def test_the_log_goes_on_where_the_server_has_left_its_timeline(
+    known: int, end_of_log: int, found: Branch
+) -> None:
+    checkpoint = Checkpoint(end_of_log, None, 0, Origin("7", known, 1))
+    switches = [] if known == 3 else [Switch(1, 100), Switch(2, 200)]
+    assert find_branch(checkpoint, Origin("7", 3, 1), switches, 1000) == found
 
 
 @given(HISTORIES, LSNS)

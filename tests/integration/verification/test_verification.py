@@ -175,6 +175,11 @@ CASES = {
         "INSERT INTO t VALUES ('x\"y', '2026-01-02', true, 1), ('z', '0044-03-15 BC', false, 2)",
         "UPDATE t SET n = 3, c = NOT c",
     ),
+    "a null of JSON in a key": (
+        "CREATE TABLE t (k jsonb, n int, word text, PRIMARY KEY (k, n))",
+        "INSERT INTO t VALUES ('null', 1, 'a'), ('\"null\"', 1, 'b')",
+        "UPDATE t SET n = 2",
+    ),
     "a boolean key": (
         "CREATE TABLE t (id bool PRIMARY KEY, word text)",
         "INSERT INTO t VALUES (true, 'a'), (false, 'b')",
